@@ -1,0 +1,1 @@
+"""Tells of any implementation whether it answers as documented."""

@@ -1,0 +1,1 @@
+"""Reads the contract: specifications, stream contracts, scenarios. Knows no server and no pytest."""
