@@ -1,0 +1,22 @@
+"""Where `specs/` and `fixtures/` are: inside the installed wheel, or in the checkout the package stands in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _data(name: str) -> Path:
+    packaged = _PACKAGE / "_data" / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name
+
+
+def specs_root() -> Path:
+    """Return the folder with one folder per API and `sources.yaml`."""
+    return _data("specs")
+
+
+def fixtures_root() -> Path:
+    """Return the folder with the scenarios that come with the package."""
+    return _data("fixtures")

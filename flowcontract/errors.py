@@ -1,0 +1,48 @@
+"""Every exception of the toolkit.
+
+FlowContractError          what a user can mend; programs print it and exit 2, never a traceback
+├── SpecError              a contract file cannot be read or does not hold together
+│   └── UnknownNameError   an API, operation, profile or scenario that does not exist; says what there is
+├── ScenarioError          a scenario file cannot be read or does not follow the format
+└── StreamError            bytes of a stream go beyond what the reader was told to hold
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class FlowContractError(Exception):
+    """What a user can mend: the message says what was asked, what there is, what to do."""
+
+
+class SpecError(FlowContractError):
+    """A contract file cannot be read or does not hold together."""
+
+
+class UnknownNameError(SpecError):
+    """A name was asked for that does not exist; the message lists what there is.
+
+    >>> print(UnknownNameError("API", "dify-chatt", ["dify-chat", "cybertron"]))
+    No API "dify-chatt". There is: cybertron, dify-chat. Did you mean "dify-chat"?
+    """
+
+    def __init__(self, what: str, asked: str, known: Iterable[str], *, hint: str = "") -> None:
+        """Name the sort of thing, what was asked, and everything that exists."""
+        names = sorted(known)
+        there_is = ", ".join(names) if names else "none"
+        close = difflib.get_close_matches(asked, names, n=1)
+        guess = f' Did you mean "{close[0]}"?' if close else ""
+        super().__init__(f'No {what} "{asked}". There is: {there_is}.{guess}{" " + hint if hint else ""}')
+
+
+class ScenarioError(FlowContractError):
+    """A scenario file cannot be read or does not follow the format."""
+
+
+class StreamError(FlowContractError):
+    """Bytes of a stream go beyond what the reader was told to hold."""

@@ -1,0 +1,96 @@
+"""Where the contract comes from: `001:25-58` names lines of a document, a ruling says what was decided between two of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+from flowcontract.errors import SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SOURCE = re.compile(r"(?P<document>\d{3}):(?P<first>[1-9]\d*)(?:-(?P<last>[1-9]\d*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Physical lines `first` to `last` (from 1, both included) of a document."""
+
+    document: str
+    first: int
+    last: int
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Read `001:25` or `001:25-58`; raise SpecError for anything else."""
+        match = _SOURCE.fullmatch(text)
+        if match is None:
+            raise SpecError(f'"{text}" is no source. Write document and lines, for instance 001:25-58.')
+        first = int(match["first"])
+        last = int(match["last"] or first)
+        if last < first:
+            raise SpecError(f'"{text}" ends before it begins. Write the smaller line first.')
+        return cls(match["document"], first, last)
+
+    def __str__(self) -> str:
+        """Return the form it was read from."""
+        return f"{self.document}:{self.first}" + (f"-{self.last}" if self.last > self.first else "")
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a value that may be given once or as a list, as a list; nothing is an empty list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def provenance(node: Any) -> tuple[str, ...]:
+    """Return what a part of the contract rests on, in words: its `x-source`, `x-ruling` and `x-observed`, in that order."""
+    if not isinstance(node, dict):
+        return ()
+    return (
+        *(str(source) for source in as_list(node.get("x-source"))),
+        *(f"ruling {name}" for name in as_list(node.get("x-ruling"))),
+        *(f"observed: {where}" for where in as_list(node.get("x-observed"))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What was decided where documents contradict themselves or each other, and why."""
+
+    number: int
+    name: str
+    lines: tuple[Source, ...]
+    readings: tuple[str, ...]
+    decision: str
+    why: str
+
+
+_RULING_FIELDS = {"number", "name", "lines", "readings", "decision", "why"}
+
+
+def load_rulings(path: Path) -> tuple[Ruling, ...]:
+    """Read a `rulings.yaml`; a missing file has none. Raise SpecError naming file, entry and fault."""
+    if not path.is_file():
+        return ()
+    entries = yamlio.load(path)
+    if not isinstance(entries, list):
+        raise SpecError(f"{path}: a list of rulings is wanted.")
+    return tuple(_ruling(path, index, entry) for index, entry in enumerate(entries))
+
+
+def _ruling(path: Path, index: int, entry: Any) -> Ruling:
+    if not isinstance(entry, dict) or set(entry) != _RULING_FIELDS:
+        raise SpecError(f"{path}: ruling {index} needs exactly the fields {', '.join(sorted(_RULING_FIELDS))}.")
+    return Ruling(
+        number=entry["number"],
+        name=entry["name"],
+        lines=tuple(Source.parse(str(line)) for line in as_list(entry["lines"])),
+        readings=tuple(as_list(entry["readings"])),
+        decision=entry["decision"],
+        why=entry["why"],
+    )

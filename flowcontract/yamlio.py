@@ -1,0 +1,109 @@
+"""YAML with JSON's types only, so that `no`, `12:30` and dates stay text; with the line of every value where asked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from flowcontract.errors import SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+try:
+    from yaml import CSafeLoader as _Base  # six times faster than the pure Python loader
+except ImportError:  # pragma: no cover - PyYAML built without libyaml
+    from yaml import SafeLoader as _Base  # type: ignore[assignment]
+
+
+class _JsonLoader(_Base):
+    """A loader whose plain scalars become null, booleans and numbers exactly where JSON would have them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        mapping: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key_node.start_mark)
+            key = key_node.value  # JSON's keys are text: a status `200` is "200"
+            if key in mapping:
+                raise yaml.constructor.ConstructorError(None, None, f'key "{key}" twice', key_node.start_mark)
+            mapping[key] = self.construct_object(value_node, deep=deep)
+        return mapping
+
+
+_JsonLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("bool", r"true|false", ["t", "f"]),
+    ("int", r"-?(?:0|[1-9][0-9]*)", list("-0123456789")),
+    ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", list("-0123456789")),
+):
+    _JsonLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+_JsonLoader.add_constructor(
+    "tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node, deep=True)
+)
+
+
+def loads(text: str, *, name: str = "YAML text") -> Any:
+    """Parse YAML text into JSON's types; raise SpecError naming `name` and the line."""
+    try:
+        return yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - _JsonLoader derives from the safe loader
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SpecError(f"{name}{line}: {error.problem}. Mend the YAML.") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpecError(f"{name}: {error}. Mend the YAML.") from None
+
+
+def load(path: Path) -> Any:
+    """Read a YAML file into JSON's types; raise SpecError naming the file and the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    return loads(text, name=str(path))
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """Map the JSON pointer of every value in a YAML text to the line (from 1) on which it, or its key, begins."""
+    lines: dict[str, int] = {}
+    root = yaml.compose(text, Loader=_JsonLoader)
+    if root is not None:
+        _note(root, "", root.start_mark.line + 1, lines)
+    return lines
+
+
+def _note(node: yaml.Node, pointer: str, line: int, lines: dict[str, int]) -> None:
+    lines[pointer] = line
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _note(value, f"{pointer}/{escape(key.value)}", key.start_mark.line + 1, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note(item, f"{pointer}/{index}", item.start_mark.line + 1, lines)
+
+
+def escape(token: str) -> str:
+    """Return a reference token as it stands in a JSON pointer (RFC 6901)."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+def unescape(token: str) -> str:
+    """Return what a token of a JSON pointer stands for."""
+    return token.replace("~1", "/").replace("~0", "~")
+
+
+def resolve(document: Any, pointer: str) -> Any:
+    """Return what a JSON pointer (`''` or `/a/0`) points to; raise KeyError with the pointer where nothing is there."""
+    here = document
+    for token in pointer.split("/")[1:]:
+        name = unescape(token)
+        if isinstance(here, dict) and name in here:
+            here = here[name]
+        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+            here = here[int(name)]
+        else:
+            raise KeyError(pointer)
+    return here
