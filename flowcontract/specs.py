@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flowcontract import data, overlay, yamlio
+from flowcontract.bundle import Bundle, bundle
+from flowcontract.errors import SpecError, UnknownNameError
+from flowcontract.sources import Ruling, load_rulings, provenance
+from flowcontract.streams import EventSchema, StreamContract
+from flowcontract.validation import Validators
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from flowcontract.sources import Ruling
-    from flowcontract.streams import StreamContract
-    from flowcontract.validation import Validators
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +28,7 @@ class Parameter:
     """One parameter of an operation, outside the body."""
 
     name: str
-    location: str  # path | query | header
+    location: str  # path | query | header | cookie
     required: bool
     schema: Mapping[str, Any]
     pointer: str  # of the schema, in the bundle
@@ -120,20 +128,217 @@ class Api:
     bundle: Mapping[str, Any]
     operations: Mapping[str, Operation]
     schemes: Mapping[str, SecurityScheme]
+    problems: Mapping[str, str]  # what is wrong with a request to no particular operation
     rulings: Mapping[str, Ruling]
     validators: Validators = field(repr=False, compare=False)
 
 
 def available_apis(root: Path | None = None) -> tuple[str, ...]:
     """Return the names of all APIs: the folders of `root` (default: the packaged specs) with an `openapi.yaml`, sorted."""
-    raise RuntimeError
+    root = root or data.specs_root()
+    return tuple(sorted(path.parent.name for path in root.glob("*/openapi.yaml")))
 
 
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
     """Read one API, as changed by a profile of it; raise UnknownNameError or SpecError."""
-    raise RuntimeError
+    root = root or data.specs_root()
+    if name not in available_apis(root):
+        raise UnknownNameError("API", name, available_apis(root))
+    folder = root / name
+    bundled = load_bundle(folder, profile=profile)
+    return _Reader(name, bundled.document).api(load_rulings(folder / "rulings.yaml"))
 
 
-def load_apis(names: tuple[str, ...] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None) -> dict[str, Api]:
-    """Read several APIs (all by default), each with its profile, if one is named for it."""
-    raise RuntimeError
+def load_apis(
+    names: Sequence[str] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None
+) -> dict[str, Api]:
+    """Read several APIs (all by default), each with the profile named for it, if any; raise as `load_api` does."""
+    wanted = tuple(names) or available_apis(root)
+    for name in profiles:
+        if name not in wanted:
+            raise UnknownNameError("API to put a profile on", name, wanted)
+    return {name: load_api(name, profile=profiles.get(name), root=root) for name in wanted}
+
+
+def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
+    """Bundle the API in a folder of the specs and apply a profile of it; raise UnknownNameError or SpecError."""
+    bundled = bundle(folder / "openapi.yaml", specs=folder.parent)
+    if profile is None:
+        return bundled
+    path = folder / "profiles" / f"{profile}.yaml"
+    if path not in (known := sorted((folder / "profiles").glob("*.yaml"))):
+        raise UnknownNameError(f"profile of {folder.name}", profile, [path.stem for path in known])
+    return replace(bundled, document=overlay.apply(bundled.document, yamlio.load(path), name=str(path)))
+
+
+class _Reader:
+    """Turns one bundle into an Api. Every method takes the JSON pointer of what it reads."""
+
+    def __init__(self, name: str, document: Mapping[str, Any]) -> None:
+        self.name = name
+        self.document = document
+        self.validators = Validators(document)
+
+    def api(self, rulings: tuple[Ruling, ...]) -> Api:
+        document = self.document
+        try:
+            operations = {operation.id: operation for operation in self._operations()}
+            return Api(
+                name=self.name,
+                title=document["info"]["title"],
+                base_path=_base_path(document["servers"][0]),
+                bundle=document,
+                operations=MappingProxyType(operations),
+                schemes=MappingProxyType(dict(self._schemes())),
+                problems=MappingProxyType(document.get("x-problems", {})),
+                rulings=MappingProxyType({ruling.name: ruling for ruling in rulings}),
+                validators=self.validators,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise SpecError(
+                f"specs/{self.name}/openapi.yaml does not read as OpenAPI: {type(error).__name__}: {error}. "
+                "`nox -s specs` tells where."
+            ) from error
+
+    def _follow(self, pointer: str) -> tuple[str, Any]:
+        """Return where a node really stands, and the node, following references."""
+        node = yamlio.resolve(self.document, pointer)
+        while isinstance(node, dict) and "$ref" in node and "type" not in node:
+            pointer = node["$ref"].removeprefix("#")
+            node = yamlio.resolve(self.document, pointer)
+        return pointer, node
+
+    def _schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
+        for name, scheme in self.document.get("components", {}).get("securitySchemes", {}).items():
+            bearer = scheme["type"] == "http"
+            yield (
+                name,
+                SecurityScheme(
+                    name=name,
+                    location="header" if bearer else scheme["in"],
+                    parameter="Authorization" if bearer else scheme["name"],
+                    prefix="Bearer " if bearer else "",
+                    mock_key=scheme.get("x-mock-key", ""),
+                ),
+            )
+
+    def _operations(self) -> Iterator[Operation]:
+        for path in self.document["paths"]:
+            item_pointer, item = self._follow(f"/paths/{yamlio.escape(path)}")
+            for method in _METHODS:
+                if method in item:
+                    yield self._operation(path, method, item_pointer)
+
+    def _operation(self, path: str, method: str, item_pointer: str) -> Operation:
+        pointer = f"{item_pointer}/{method}"
+        node = yamlio.resolve(self.document, pointer)
+        request_pointer, request = (
+            self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
+        )
+        security = node.get("security", self.document.get("security", []))
+        return Operation(
+            api=self.name,
+            id=node["operationId"],
+            method=method.upper(),
+            path=path,
+            summary=node.get("summary", ""),
+            deprecated=node.get("deprecated", False),
+            parameters=tuple(self._parameters(item_pointer, pointer)),
+            request=MappingProxyType(dict(self._media(request_pointer, request))),
+            request_required=request.get("required", False),
+            responses=MappingProxyType(dict(self._responses(pointer, node))),
+            security=tuple(tuple(alternative) for alternative in security),
+            problems=MappingProxyType({**self.document.get("x-problems", {}), **node.get("x-problems", {})}),
+            provenance=provenance(node),
+            pointer=pointer,
+        )
+
+    def _parameters(self, *holders: str) -> Iterator[Parameter]:
+        """Yield the parameters of the path item, then those of the operation."""
+        for holder in holders:
+            for index in range(len(yamlio.resolve(self.document, holder).get("parameters", []))):
+                pointer, node = self._follow(f"{holder}/parameters/{index}")
+                schema_pointer, schema = self._follow(f"{pointer}/schema")
+                yield Parameter(
+                    name=node["name"],
+                    location=node["in"],
+                    required=node.get("required", False),
+                    schema=schema,
+                    pointer=schema_pointer,
+                    provenance=provenance(node),
+                )
+
+    def _responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
+        for status in node["responses"]:
+            where, response = self._follow(f"{pointer}/responses/{status}")
+            headers = {name: self._follow(f"{where}/headers/{name}")[1] for name in response.get("headers", {})}
+            yield (
+                int(status),
+                Response(
+                    status=int(status),
+                    description=response["description"],
+                    media=MappingProxyType(dict(self._media(where, response))),
+                    headers=MappingProxyType(headers),
+                    provenance=provenance(response),
+                    observed="x-source" not in response,
+                    pointer=where,
+                ),
+            )
+
+    def _media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
+        for name in node.get("content", {}):
+            pointer, media = self._follow(f"{holder}/content/{yamlio.escape(name)}")
+            schema_pointer = next((f"{pointer}/{key}" for key in ("itemSchema", "schema") if key in media), "")
+            schema_pointer, schema = self._follow(schema_pointer) if schema_pointer else ("", {})
+            yield (
+                name,
+                MediaType(
+                    name=name,
+                    pointer=schema_pointer,
+                    schema=schema,
+                    examples=MappingProxyType(dict(self._examples(pointer, media))),
+                    stream=self._stream(media["x-stream"], schema_pointer) if "x-stream" in media else None,
+                    encoding=media.get("encoding", {}),
+                ),
+            )
+
+    def _examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
+        for name in media.get("examples", {}):
+            _, example = self._follow(f"{pointer}/examples/{yamlio.escape(name)}")
+            value = next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
+            yield name, Example(name, value, provenance(example), observed="x-observed" in example)
+
+    def _stream(self, x_stream: Mapping[str, Any], item: str) -> StreamContract:
+        return StreamContract.from_spec(x_stream, dict(self._events(item)))
+
+    def _events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
+        """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""
+        content = f"{item}/properties/data/contentSchema"
+        try:
+            payload, node = self._follow(content)
+        except KeyError:
+            payload, node = self._follow(item)
+        for index, branch in enumerate(node.get("allOf", [])):
+            kind = next(iter(branch["if"]["properties"].values()))["const"]
+            pointer, schema = self._follow(f"{payload}/allOf/{index}/then")
+            validate = partial(self.validators.violations, pointer)
+            yield kind, EventSchema(kind, pointer, self._inlined(schema), validate, provenance(schema))
+
+    def _inlined(self, node: Any, depth: int = 8) -> Any:
+        """Return a schema with its references replaced by what they point to, as deep as events are."""
+        if isinstance(node, list):
+            return [self._inlined(item, depth) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node and depth:
+            target = yamlio.resolve(self.document, node["$ref"].removeprefix("#"))
+            rest = {key: value for key, value in node.items() if key != "$ref"}
+            return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
+        return {key: self._inlined(value, depth) for key, value in node.items()}
+
+
+def _base_path(server: Mapping[str, Any]) -> str:
+    url = server["url"]
+    for name, variable in server.get("variables", {}).items():
+        url = url.replace(f"{{{name}}}", str(variable["default"]))
+    return urlsplit(url).path.rstrip("/")

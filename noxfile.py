@@ -1,0 +1,47 @@
+"""The project's checks: `nox` runs specs, lint, types and all tests; other sessions are asked for by name."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.sessions = ["specs", "lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+PACKAGES = ("flowcontract", "mockserver", "contract_tests")
+
+
+@nox.session
+def specs(session: nox.Session) -> None:
+    """Bundle the specs and check them, every source line, every ruling and every scenario."""
+    session.install(".[lint]")
+    session.run("python", "-m", "flowcontract.lint", "--specs", "specs", "--fixtures", "fixtures", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install("ruff==0.17.*")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the three packages, strictly."""
+    session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "types"))
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests of the toolkit."""
+    session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.run("pytest", "-n", "2", f"--junitxml={session.cache_dir}/tests.xml", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def compat(session: nox.Session) -> None:
+    """Run all tests under every supported Python that is installed."""
+    session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.run("pytest", "-n", "2", *session.posargs)
