@@ -203,7 +203,7 @@ class _Reader:
     def _follow(self, pointer: str) -> tuple[str, Any]:
         """Return where a node really stands, and the node, following references."""
         node = yamlio.resolve(self.document, pointer)
-        while isinstance(node, dict) and "$ref" in node and "type" not in node:
+        while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
             pointer = node["$ref"].removeprefix("#")
             node = yamlio.resolve(self.document, pointer)
         return pointer, node
@@ -335,6 +335,11 @@ class _Reader:
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
         return {key: self._inlined(value, depth) for key, value in node.items()}
+
+
+def _is_remark(key: str) -> bool:
+    """Tell whether a key beside `$ref` leaves open what the reference means."""
+    return key in ("$ref", "summary", "description") or key.startswith("x-")
 
 
 def _base_path(server: Mapping[str, Any]) -> str:

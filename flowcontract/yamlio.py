@@ -48,13 +48,33 @@ _JsonLoader.add_constructor(
 
 def loads(text: str, *, name: str = "YAML text") -> Any:
     """Parse YAML text into JSON's types; raise SpecError naming `name` and the line."""
+    _refuse_deep_nesting(text, name)
     try:
         return yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - _JsonLoader derives from the safe loader
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SpecError(f"{name}{line}: {error.problem}. Mend the YAML.") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise SpecError(f"{name}: {error}. Mend the YAML.") from None
+
+
+_DEEPEST = 200
+
+
+def _refuse_deep_nesting(text: str, name: str) -> None:
+    """Raise SpecError for a text that nests deeper than libyaml, which recurses in C and would crash, can follow."""
+    # Nesting needs a bracket, a dash, a question mark or an indent per level; almost no file has as many of any.
+    if max(map(text.count, ("[", "{", "- ", "? "))) <= _DEEPEST and " " * _DEEPEST not in text:
+        return
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_JsonLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                line = event.start_mark.line + 1
+                raise SpecError(f"{name}, line {line}: nested more than {_DEEPEST} deep. Flatten the YAML.")
+    except yaml.YAMLError:
+        return  # told with its line by the reader itself
 
 
 def load(path: Path) -> Any:
@@ -68,6 +88,7 @@ def load(path: Path) -> Any:
 
 def lines_of(text: str) -> dict[str, int]:
     """Map the JSON pointer of every value in a YAML text to the line (from 1) on which it, or its key, begins."""
+    _refuse_deep_nesting(text, "YAML text")
     lines: dict[str, int] = {}
     root = yaml.compose(text, Loader=_JsonLoader)
     if root is not None:
