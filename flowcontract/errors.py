@@ -2,9 +2,11 @@
 
 FlowContractError          what a user can mend; programs print it and exit 2, never a traceback
 ├── SpecError              a contract file cannot be read or does not hold together
-│   └── UnknownNameError   an API, operation, profile or scenario that does not exist; says what there is
+│   ├── UnknownNameError   an API, operation, profile or scenario that does not exist; says what there is
+│   └── OrderSyntaxError   an order of events that cannot be read; says where
 ├── ScenarioError          a scenario file cannot be read or does not follow the format
-└── StreamError            bytes of a stream go beyond what the reader was told to hold
+└── StreamError            a stream cannot be read, or bytes cannot be written as one
+    └── BlockTooLargeError  a block is larger than the reader was told to hold
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from flowcontract.sse import Block
 
 
 class FlowContractError(Exception):
@@ -44,5 +48,25 @@ class ScenarioError(FlowContractError):
     """A scenario file cannot be read or does not follow the format."""
 
 
+class OrderSyntaxError(SpecError):
+    """An order of events cannot be read; `position` is the character, from 0, where it stops making sense."""
+
+    def __init__(self, order: str, position: int, problem: str) -> None:
+        """Say what is wrong, and point at the place."""
+        self.position = position
+        super().__init__(f"{problem}, at character {position + 1}: {order[:position]}>>>{order[position:]}")
+
+
 class StreamError(FlowContractError):
-    """Bytes of a stream go beyond what the reader was told to hold."""
+    """A stream cannot be read, or bytes cannot be written as one."""
+
+
+class BlockTooLargeError(StreamError):
+    """A block is larger than the reader was told to hold; `before` are the blocks that the same bytes completed."""
+
+    def __init__(self, limit: int) -> None:
+        """Name the limit in bytes."""
+        self.before: list[Block] = []
+        super().__init__(
+            f"A block of the stream is larger than {limit} bytes. Either its blank line is missing, or raise the limit."
+        )

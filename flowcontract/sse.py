@@ -1,0 +1,261 @@
+"""Bytes to blocks and events by the WHATWG rules, and back; incremental, without I/O.
+
+Two views of one stream. A `Block` is everything between two blank lines as it stood on the wire, with its place. Its
+`event` is what a conforming client dispatches for it: nothing for a bare `event: ping`, nothing for the unterminated
+block at the end. The same input gives the same blocks however it is cut into pieces.
+
+The rules: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+
+The second framing, `json-blank-line`, is JSON objects each followed by a blank line (Langflow's `run?stream=true`):
+the same blocks, each of which is the data of one event.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from flowcontract.errors import BlockTooLargeError, StreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Framing = Literal["sse", "json-blank-line"]
+FRAMINGS: tuple[Framing, ...] = get_args(Framing)
+MAX_BLOCK_BYTES = 16 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+# Atomic groups: without them CR LF would be given up and read again as two line ends.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n?|\n)")
+_LINE_END = re.compile(r"\r\n|\r|\n")  # not str.splitlines: U+2028 and U+0085 are ordinary characters
+_LAST_END = re.compile(r"(?:\r\n|\r|\n)\Z")  # only an unterminated block still has it
+_MILLISECONDS = re.compile(r"[0-9]{1,18}")  # longer would be millions of years
+
+
+class Event(NamedTuple):
+    """What a conforming client dispatches: its type (`message` unless said), data, and the last event id so far."""
+
+    type: str
+    data: str
+    last_event_id: str
+
+
+class Field(NamedTuple):
+    """One line of a block: a field, or a comment, whose name is empty."""
+
+    name: str
+    value: str
+
+
+class Block(NamedTuple):
+    """What stands between two blank lines.
+
+    ``raw``       the bytes of its lines, without the line end and the blank line that end it
+    ``start``     byte offset of its first byte in the stream
+    ``end``       byte offset behind its last byte
+    ``complete``  whether a blank line followed; a client drops a block that the stream broke off
+    ``event``     what a client dispatches for it, if anything
+    """
+
+    raw: bytes
+    start: int
+    end: int
+    complete: bool
+    event: Event | None
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Its lines in order, as fields and comments."""
+        return tuple(_fields(self.raw.decode("utf-8", "replace")))
+
+
+class Decoder:
+    """Turns the bytes of one stream into blocks, as they arrive.
+
+    >>> decoder = Decoder()
+    >>> decoder.feed(b"data: a")
+    []
+    >>> decoder.feed(b"b" + bytes([10, 10]))[0].event
+    Event(type='message', data='ab', last_event_id='')
+    """
+
+    def __init__(self, framing: Framing = "sse", *, max_block_bytes: int = MAX_BLOCK_BYTES) -> None:
+        """Read `framing`; hold at most `max_block_bytes` of a block that has not ended yet."""
+        if framing not in FRAMINGS:
+            raise StreamError(f'No framing "{framing}". There is: {", ".join(FRAMINGS)}.')
+        self.last_event_id = ""
+        self.retry_ms: int | None = None
+        self._plain = framing == "sse"
+        self._dispatch = self._dispatch_fields if self._plain else _dispatch_json
+        self._max = max_block_bytes
+        self._held = bytearray()  # the beginning of a block that has not ended yet; never begins with a line end
+        self._offset = 0  # of its first byte in the stream
+        self._at_start = True
+
+    def feed(self, data: bytes) -> list[Block]:
+        """Take the next bytes, of any number; return the blocks that ended with them.
+
+        Raises BlockTooLargeError, which carries the blocks before the one that is too large; the rest of the stream
+        cannot be read after it.
+        """
+        if self._at_start:
+            data = self._without_bom(data)
+        searched = len(self._held)
+        if searched:
+            self._held += data
+            if not self._at_start and _BLANK_LINE.search(self._held, max(0, searched - 2)):
+                data = bytes(self._held)
+                self._held.clear()
+            else:
+                self._guard_size(len(self._held))
+                return []
+        return self._split(data)
+
+    def close(self) -> list[Block]:
+        """Say that the stream has ended; return what was left unterminated, at most one block."""
+        rest, self._held = bytes(self._held), bytearray()
+        start = self._offset
+        self._offset += len(rest)
+        return [Block(rest, start, self._offset, complete=False, event=None)] if rest else []
+
+    def _without_bom(self, data: bytes) -> bytes:
+        """Return what may be read of the first bytes: without one leading mark, or nothing until it is certain."""
+        data = bytes(self._held) + data
+        self._held.clear()
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._held += data
+            return b""
+        self._at_start = False
+        if data.startswith(_BOM):
+            self._offset = len(_BOM)
+            return data[len(_BOM) :]
+        return data
+
+    def _split(self, data: bytes) -> list[Block]:
+        """Cut the blocks out of bytes that begin at a block's beginning; hold back what has not ended."""
+        blocks: list[Block] = []
+        try:
+            ends = data.count(b"\r")
+            if not ends:
+                rest = self._split_uniform(data, "\n", blocks)
+            elif ends == data.count(b"\n") == data.count(b"\r\n"):
+                rest = self._split_uniform(data, "\r\n", blocks)
+            else:
+                rest = self._split_mixed(data, blocks)
+            self._offset += len(rest) - len(rest := rest.lstrip(b"\r\n"))
+            self._held += rest
+            self._guard_size(len(rest))
+        except BlockTooLargeError as error:
+            error.before = blocks
+            raise
+        return blocks
+
+    def _split_uniform(self, data: bytes, end: str, blocks: list[Block]) -> bytes:
+        """Split bytes whose line ends are all alike: the fast way, a few calls for many blocks."""
+        blank, step = end * 2, len(end) * 2
+        parts = data.split(blank.encode())
+        texts = data.decode("utf-8", "replace").split(blank)  # a blank line is never inside a code point
+        rest = parts.pop()
+        start, add, new = self._offset, blocks.append, tuple.__new__
+        plain_limit, last_event_id = self._max if self._plain else -1, self.last_event_id
+        for raw, text in zip(parts, texts, strict=False):
+            size = len(raw)
+            if text[:6] == "data: " and end not in text and size <= plain_limit:
+                # What real servers send; the classes' own constructors would take a third of the time.
+                event = new(Event, ("message", text[6:], last_event_id))
+                add(new(Block, (raw, start, start + size, True, event)))
+            else:
+                self._add(raw, start, blocks)
+                last_event_id = self.last_event_id
+            start += size + step
+        self._offset = start
+        return rest
+
+    def _split_mixed(self, data: bytes, blocks: list[Block]) -> bytes:
+        """Split bytes whose line ends differ."""
+        base, position = self._offset, 0
+        for blank in _BLANK_LINE.finditer(data):
+            self._add(data[position : blank.start()], base + position, blocks)
+            position = blank.end()
+        self._offset = base + position
+        return data[position:]
+
+    def _add(self, raw: bytes, start: int, blocks: list[Block]) -> None:
+        """Add a block, unless it is blank lines only; more of them before it are not part of it."""
+        lines = raw.lstrip(b"\r\n")
+        self._guard_size(len(lines))
+        if lines:
+            stop = start + len(raw)
+            blocks.append(Block(lines, stop - len(lines), stop, complete=True, event=self._dispatch(lines)))
+
+    def _guard_size(self, size: int) -> None:
+        if size > self._max:
+            raise BlockTooLargeError(self._max)
+
+    def _dispatch_fields(self, raw: bytes) -> Event | None:
+        """Interpret a block's fields; an id counts even if nothing is dispatched."""
+        kind, data = "", []
+        for line in _lines(raw.decode("utf-8", "replace")):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "data":
+                data.append(value)
+            elif name == "event":
+                kind = value
+            elif name == "id" and "\0" not in value:
+                self.last_event_id = value
+            elif name == "retry" and _MILLISECONDS.fullmatch(value):
+                self.retry_ms = int(value)
+        return Event(kind or "message", "\n".join(data), self.last_event_id) if data else None
+
+
+def _dispatch_json(raw: bytes) -> Event:
+    return Event("message", raw.decode("utf-8", "replace").strip("\r\n"), "")
+
+
+def _fields(text: str) -> Iterator[Field]:
+    """Read lines as fields: name, colon, at most one space, value; a line without colon is a name."""
+    for line in _lines(_LAST_END.sub("", text)):
+        name, _, value = line.partition(":")
+        yield Field(name, value.removeprefix(" "))
+
+
+def encode(
+    data: str | None = None,
+    *,
+    event: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's name on the wire
+    retry: int | None = None,
+    comment: str | None = None,
+) -> bytes:
+    r"""Return one block as UTF-8, the blank line included; data and comment of several lines become several lines.
+
+    >>> encode("a", event="ping")
+    b'event: ping\ndata: a\n\n'
+    """
+    lines = [f": {line}" for line in _lines(comment)] if comment is not None else []
+    lines += [f"event: {_one_line('event', event)}"] if event is not None else []
+    lines += [f"id: {_one_line('id', id)}"] if id is not None else []
+    lines += [f"retry: {retry}"] if retry is not None else []
+    lines += [f"data: {line}" for line in _lines(data)] if data is not None else []
+    if not lines:
+        raise StreamError("A block of nothing was to be encoded. Give it data, event, id, retry or comment.")
+    return ("\n".join(lines) + "\n\n").encode()
+
+
+def encode_json(text: str) -> bytes:
+    """Return one JSON text in the framing `json-blank-line`: as it stands, then a blank line."""
+    raw = text.encode().strip(b"\r\n")
+    if not raw or _BLANK_LINE.search(raw):
+        raise StreamError(f"{text[:60]!r} is empty or has a blank line, which would end it early. Send it on one line.")
+    return raw + b"\n\n"
+
+
+def _lines(text: str) -> list[str]:
+    return _LINE_END.split(text) if "\r" in text else text.split("\n")
+
+
+def _one_line(name: str, value: str) -> str:
+    if _LINE_END.search(value) or "\0" in value:
+        raise StreamError(f"The field {name} was to be {value!r}, but a field other than data is one line without NUL.")
+    return value
