@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import hashlib
+import inspect
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+from flowcontract import yamlio
+from flowcontract.errors import ScenarioError
 
+if TYPE_CHECKING:
+    from faker import Faker
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
@@ -18,13 +29,13 @@ class RequestView:
     ``path``     path parameters by name
     ``query``    query parameters by name: text, decoded values, or a list where one is repeated
     ``headers``  by lower-case name
-    ``body``     parsed JSON, or form fields by name; an uploaded part is ``{filename, content_type, size}``; None without one
+    ``body``     parsed JSON, or form fields by name, an uploaded part as ``{filename, content_type, size}``; None without one
     """
 
     method: str = "GET"
-    path: Mapping[str, Any] = _NOTHING
-    query: Mapping[str, Any] = _NOTHING
-    headers: Mapping[str, str] = _NOTHING
+    path: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
 
 
@@ -32,7 +43,7 @@ class RequestView:
 class Context:
     """Everything the expressions of one reply may ask for; make a new one for each reply.
 
-    ``seed``       whatever tells this reply from others, for instance ``"0/app-chat/17"``; the same seed gives the same values
+    ``seed``       tells this reply from others, for instance ``"0/app-chat/17"``; the same seed gives the same values
     ``now``        the mock's clock, in epoch seconds
     ``violation``  `field`, `message`, `rule`, `location`
     ``world``      what the behaviour knows
@@ -40,31 +51,274 @@ class Context:
     ``ids``        name -> UUID; put one in to fix it, read it afterwards to learn which ids the reply carries
     """
 
-    request: RequestView = RequestView()
+    request: RequestView = field(default_factory=RequestView)
     seed: str = "0"
     now: int = 0
-    violation: Mapping[str, Any] = _NOTHING
-    world: Mapping[str, Any] = _NOTHING
-    app: Mapping[str, Any] = _NOTHING
+    violation: Mapping[str, Any] = field(default_factory=dict)
+    world: Mapping[str, Any] = field(default_factory=dict)
+    app: Mapping[str, Any] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    _faked: int = field(default=0, init=False)
 
     def id(self, name: str) -> str:
         """Return the UUID that this reply has for a name."""
-        raise NotImplementedError
+        if name not in self.ids:
+            self.ids[name] = str(uuid.UUID(bytes=_digest(f"{self.seed}/id/{name}")[:16], version=4))
+        return self.ids[name]
 
     def faker(self, method: str) -> Any:
         """Return what Faker's method returns; the values depend on the seed and on how many were asked for before."""
-        raise NotImplementedError
+        self._faked += 1
+        return _fake(method, int.from_bytes(_digest(f"{self.seed}/faker/{self._faked}")[:8]))
 
 
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+_Render = Callable[[Context], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
-    """A value of a scenario whose expressions are parsed; `render` shares its constant parts between replies."""
+    """A value of a scenario, its expressions parsed. What it renders shares its constant parts: do not change them."""
+
+    _value: Any
+    _render: _Render | None  # None where the value holds no expression
+    _json: bytes | None  # of a value without expressions
 
     def render(self, context: Context) -> Any:
         """Return the value with every expression replaced."""
-        raise NotImplementedError
+        return self._value if self._render is None else self._render(context)
+
+    def render_json(self, context: Context) -> bytes:
+        """Return the rendered value as JSON, other characters than ASCII escaped."""
+        return _dumps(self.render(context)) if self._json is None else self._json
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True).encode("ascii")
 
 
 def compile_value(value: Any, *, name: str = "scenario") -> Template:
     """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is."""
-    raise NotImplementedError
+    try:
+        render = _compiled(value)
+    except _UnknownExpressionError as error:
+        raise ScenarioError(f"{name}: {error}") from None
+    return Template(value, render, _dumps(value) if render is None else None)
+
+
+class _UnknownExpressionError(Exception):
+    """Something looks like an expression and is none; says what there is."""
+
+
+def _compiled(value: Any) -> _Render | None:
+    """Return how to render a value, or None where it is constant."""
+    if isinstance(value, str):
+        return _compiled_text(value)
+    if isinstance(value, Mapping):
+        return _compiled_mapping(value)
+    if isinstance(value, list):
+        return _compiled_list(value)
+    return None
+
+
+def _compiled_mapping(value: Mapping[str, Any]) -> _Render | None:
+    parts = [(key, item, _compiled(item)) for key, item in value.items()]
+    if all(part is None for _, _, part in parts):
+        return None
+    return lambda context: {key: item if part is None else part(context) for key, item, part in parts}
+
+
+def _compiled_list(value: list[Any]) -> _Render | None:
+    parts = [(item, _compiled(item)) for item in value]
+    if all(part is None for _, part in parts):
+        return None
+    return lambda context: [item if part is None else part(context) for item, part in parts]
+
+
+_EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
+
+
+def _compiled_text(text: str) -> _Render | None:
+    whole = _expression(text)
+    if whole is not None:
+        return whole
+    pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
+    expressions = [_expression(piece) for piece in pieces[1::2]]
+    if all(expression is None for expression in expressions):
+        return None
+    parts: list[str | _Render] = [pieces[0]]
+    for source, expression, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
+        parts += [f"{{{source}}}" if expression is None else expression, after]
+    return lambda context: "".join(part if isinstance(part, str) else _text(part(context)) for part in parts)
+
+
+def _text(value: Any) -> str:
+    """Return a value as it stands inside a longer text; null is nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# `$root`, `$root.rest` or `$root#rest`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is ordinary text
+_SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#])(?P<rest>\S+))?")
+
+
+def _expression(text: str) -> _Render | None:
+    """Return how to evaluate a text that is one expression, or None for ordinary text."""
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        return None
+    root, rest = match["root"], match["rest"] or ""
+    if root in _ROOTS and match["mark"] != "#":
+        return _ROOTS[root](text, rest)
+    if root in _ROOTS or match["mark"] == ".":
+        raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
+    return None
+
+
+def _unknown(text: str, forms: list[str]) -> _UnknownExpressionError:
+    known = ", ".join(forms)
+    return _UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
+
+
+_FORMS = {
+    "request": [
+        "$request.method",
+        "$request.path.NAME",
+        "$request.query.NAME",
+        "$request.header.NAME",
+        "$request.body",
+        "$request.body#/POINTER",
+    ],
+    "id": ["$id.NAME"],
+    "now": ["$now", "$now.iso"],
+    "faker": ["$faker.METHOD"],
+    "violation": ["$violation.field", "$violation.message", "$violation.rule", "$violation.location"],
+    "world": ["$world.NAME"],
+    "app": ["$app.NAME"],
+}
+
+
+def _request(text: str, rest: str) -> _Render:
+    part, _, name = rest.partition(".")
+    if rest == "method":
+        return lambda context: context.request.method
+    if part == "path" and name:
+        return lambda context: context.request.path.get(name)
+    if part == "query" and name:
+        return lambda context: context.request.query.get(name)
+    if part == "header" and name:
+        lower = name.lower()
+        return lambda context: context.request.headers.get(lower)
+    if rest == "body" or rest.startswith("body#/"):
+        pointer = rest.removeprefix("body").removeprefix("#")
+        return lambda context: _at(context.request.body, pointer)
+    raise _unknown(text, _FORMS["request"])
+
+
+def _at(body: Any, pointer: str) -> Any:
+    try:
+        return yamlio.resolve(body, pointer)
+    except KeyError:
+        return None
+
+
+def _id(text: str, rest: str) -> _Render:
+    if not rest:
+        raise _unknown(text, _FORMS["id"])
+    return lambda context: context.id(rest)
+
+
+def _now(text: str, rest: str) -> _Render:
+    if rest == "iso":
+        return lambda context: f"{datetime.fromtimestamp(context.now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if rest:
+        raise _unknown(text, _FORMS["now"])
+    return lambda context: context.now
+
+
+def _violation(text: str, rest: str) -> _Render:
+    if text not in _FORMS["violation"]:
+        raise _unknown(text, _FORMS["violation"])
+    return lambda context: context.violation.get(rest)
+
+
+def _named(text: str, rest: str) -> _Render:
+    """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
+    root = text[1:].partition(".")[0]
+    if not rest:
+        raise _unknown(text, _FORMS[root])
+    first, *deeper = rest.split(".")
+    pointer = "".join(f"/{yamlio.escape(token)}" for token in deeper)
+    return lambda context: _at(getattr(context, root).get(first), pointer)
+
+
+def _faker(text: str, rest: str) -> _Render:
+    if not _gives_json(rest):
+        close = difflib.get_close_matches(rest, _faker_methods(), n=5) or ["name", "email", "sentence"]
+        raise _unknown(text, [f"$faker.{name}" for name in close if _gives_json(name)])
+    return lambda context: context.faker(rest)
+
+
+_ROOTS: Mapping[str, Callable[[str, str], _Render]] = {
+    "request": _request,
+    "id": _id,
+    "now": _now,
+    "faker": _faker,
+    "violation": _violation,
+    "world": _named,
+    "app": _named,
+}
+
+# Their values depend on today's date, so that the same seed would give other bytes tomorrow; `$now` is there for times.
+_CLOCK_BOUND = {"credit_card", "date_time", "passport", "profile", "python", "user_agent"}
+_CLOCK_BOUND_METHODS = {"uuid1", "uuid7"}
+
+_faker_lock = threading.Lock()
+
+
+@cache
+def _generator() -> Faker:
+    from faker import Faker  # noqa: PLC0415 - its import takes a third of a second, and most replies need none of it
+
+    return Faker()
+
+
+def _fake(method: str, seed: int) -> Any:
+    with _faker_lock:  # one generator for all threads; seeded before each value, so replies do not depend on each other
+        generator = _generator()
+        generator.seed_instance(seed)
+        return getattr(generator, method)()
+
+
+@cache
+def _faker_methods() -> frozenset[str]:
+    """Return the names of Faker's provider methods that need no arguments and do not look at the clock."""
+    found: set[str] = set()
+    for provider in _generator().factories[0].providers:
+        if type(provider).__module__.split(".")[2] not in _CLOCK_BOUND:
+            found |= {name for name, _ in inspect.getmembers(provider, _needs_no_argument)}
+    return frozenset(name for name in found - _CLOCK_BOUND_METHODS if not name.startswith("_"))
+
+
+def _needs_no_argument(member: object) -> bool:
+    if not inspect.ismethod(member):
+        return False
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(member).parameters.values()
+    return all(one.default is not one.empty or one.kind in optional for one in parameters)
+
+
+@cache
+def _gives_json(method: str) -> bool:
+    """Tell whether a name is one of Faker's methods whose value can stand in JSON; tried, since types are not declared."""
+    if method not in _faker_methods():
+        return False
+    try:
+        _dumps(_fake(method, 0))
+    except Exception:  # noqa: BLE001 - methods that need a library which is not installed raise whatever they like
+        return False
+    return True
