@@ -1,0 +1,353 @@
+"""The little language of event orders, as a deterministic automaton.
+
+    order  = series { "|" series }                one of them
+    series = item { item }                        one after the other
+    item   = ( kind [ guard ] | "(" order ")" ) [ "*" | "+" | "?" ]
+    guard  = "{" test { "," test } "}"            the event comes with these values
+    test   = path ":" [ "!" ] value { "|" value } one of the values; with "!" none of them, or the field is absent
+
+    opened (piece | note)* ( closed{data.status: !failed} | closed{data.status: failed} failure )
+
+A kind is letters, digits, `_`, `-`, `.`; a path is dotted (`data.status`); a value is compared with the field as JSON
+writes it, text without its quotes.
+
+An order becomes Glushkov's automaton (a state is the set of places in the text where the stream may be), made
+deterministic on the way: every step leads to exactly one such set.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from flowcontract.errors import OrderSyntaxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+State = frozenset[int]
+_START: Final = -1
+_TOKEN = re.compile(r"\s*(?:(?P<kind>[A-Za-z_][\w.-]*)(?P<guard>\s*\{[^{}]*\})?|(?P<mark>[()|*+?]))")
+_TEST = re.compile(r"\s*(?P<path>[\w.-]+)\s*:\s*(?P<no>!?)\s*(?P<values>[^,]*[^,\s])\s*")
+_ABSENT: Final = object()
+
+
+def lookup(payload: object, path: str) -> Any:
+    """Return what stands at a dotted path (`data.outputs.answer`) of a payload; raise KeyError where nothing does."""
+    here: Any = payload
+    for name in path.split("."):
+        if not isinstance(here, dict) or name not in here:
+            raise KeyError(path)
+        here = here[name]
+    return here
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One condition on a field: it has one of the values, or (`negated`) none of them."""
+
+    path: str
+    values: tuple[str, ...]
+    negated: bool = False
+
+    def holds(self, payload: object) -> bool:
+        """Tell whether a payload fulfils it."""
+        try:
+            value = lookup(payload, self.path)
+        except KeyError:
+            return self.negated
+        written = value if isinstance(value, str) else json.dumps(value)
+        return (written in self.values) != self.negated
+
+    def __str__(self) -> str:
+        return f"{self.path}: {'!' if self.negated else ''}{'|'.join(self.values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One place for an event in an order: its kind, and what its values must be there."""
+
+    kind: str
+    guard: tuple[Test, ...] = ()
+
+    def matches(self, payload: object) -> bool:
+        """Tell whether an event of this kind fits; without a payload (None) it may."""
+        return payload is None or all(test.holds(payload) for test in self.guard)
+
+    def possible(self) -> bool:
+        """Tell whether any payload at all can fulfil the guard."""
+        for test in (one for one in self.guard if not one.negated):
+            left = set(test.values)
+            for other in (one for one in self.guard if one.path == test.path):
+                left = left - set(other.values) if other.negated else left & set(other.values)
+            if not left:
+                return False
+        return True
+
+    def __str__(self) -> str:
+        return self.kind + (f"{{{', '.join(map(str, self.guard))}}}" if self.guard else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Parts that come one after the other."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Parts of which one comes."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A part that may be left out (`optional`), come more than once (`many`), or both."""
+
+    part: Node
+    optional: bool
+    many: bool
+
+
+Node = Atom | Series | Choice | Repeat
+
+
+def parse(text: str) -> Node:
+    """Read an order; raise OrderSyntaxError with the position where it cannot be read."""
+    return _Parser(text).whole()
+
+
+class _Parser:
+    """Recursive descent over the tokens of one text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def whole(self) -> Node:
+        node = self._order()
+        if self._text[self._at :].strip():
+            raise self._wrong("nothing opens what is closed here" if self._peek() == ")" else "this is no kind")
+        return node
+
+    def _order(self) -> Node:
+        parts = [self._series()]
+        while self._peek() == "|":
+            self._take()
+            parts.append(self._series())
+        return parts[0] if len(parts) == 1 else Choice(tuple(parts))
+
+    def _series(self) -> Node:
+        parts: list[Node] = []
+        while self._peek() not in ("", "|", ")"):
+            parts.append(self._item())
+        if not parts:
+            raise self._wrong("a kind or a parenthesis is missing")
+        return parts[0] if len(parts) == 1 else Series(tuple(parts))
+
+    def _item(self) -> Node:
+        begun = self._at
+        node: Node
+        if self._peek() == "(":
+            self._take()
+            node = self._order()
+            if self._peek() != ")":
+                self._at = begun
+                raise self._wrong("this parenthesis is never closed")
+            self._take()
+        else:
+            node = self._atom()
+        while (mark := self._peek()) and mark in "*+?":
+            self._take()
+            node = Repeat(node, optional=mark != "+", many=mark != "?")
+        return node
+
+    def _atom(self) -> Atom:
+        found = _TOKEN.match(self._text, self._at)
+        if found is None or not found["kind"]:
+            raise self._wrong("a kind is missing before this")
+        guard = self._guard(found["guard"], found.start("guard")) if found["guard"] else ()
+        self._at = found.end()
+        return Atom(found["kind"], guard)
+
+    def _guard(self, text: str, position: int) -> tuple[Test, ...]:
+        tests = [_TEST.fullmatch(part) for part in text.strip()[1:-1].split(",")]
+        if not all(tests):
+            self._at = position
+            raise self._wrong("a guard is {path: value, ...}")
+        return tuple(
+            Test(test["path"], tuple(value.strip() for value in test["values"].split("|")), bool(test["no"]))
+            for test in tests
+            if test
+        )
+
+    def _peek(self) -> str:
+        """Return the next token: a mark, `kind`, or nothing at the end or where nothing can be read."""
+        found = _TOKEN.match(self._text, self._at)
+        return "" if found is None else found["mark"] or "kind"
+
+    def _take(self) -> None:
+        found = _TOKEN.match(self._text, self._at)
+        self._at = found.end() if found else len(self._text)
+
+    def _wrong(self, problem: str) -> OrderSyntaxError:
+        position = self._at + len(self._text[self._at :]) - len(self._text[self._at :].lstrip())
+        return OrderSyntaxError(self._text, position, problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What Glushkov's construction knows of a part: where it can begin and end, and whether it can be left out."""
+
+    first: State
+    last: State
+    empty: bool
+
+
+class Order:
+    """An order of events, ready to be followed.
+
+    >>> order = Order("opened piece* closed")
+    >>> state = order.step(order.start, "opened")
+    >>> [str(atom) for atom in order.allowed(state)], order.accepting(state)
+    (['piece', 'closed'], False)
+    """
+
+    start: Final[State] = frozenset({_START})
+    dead: Final[State] = frozenset()
+
+    def __init__(self, text: str) -> None:
+        """Read `text`; raise OrderSyntaxError where it cannot be read."""
+        self.text = text
+        self.tree = parse(text)
+        self.atoms: list[Atom] = []
+        self._follow: dict[int, set[int]] = {_START: set()}
+        whole = self._place(self.tree)
+        self._follow[_START] |= whole.first
+        self._last = whole.last | (self.start if whole.empty else frozenset())
+        self._nexts: dict[tuple[State, str], tuple[State, bool]] = {}
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return every kind of the order, once, as they stand in it."""
+        return tuple(dict.fromkeys(atom.kind for atom in self.atoms))
+
+    def step(self, state: State, kind: str, payload: object = None) -> State:
+        """Return the state after an event; `dead` where it may not come. Without a payload every guard may hold."""
+        key = (state, kind)
+        if key not in self._nexts:
+            places = frozenset(place for place in self._reach(state) if self.atoms[place].kind == kind)
+            self._nexts[key] = (places, any(self.atoms[place].guard for place in places))
+        places, guarded = self._nexts[key]
+        return frozenset(place for place in places if self.atoms[place].matches(payload)) if guarded else places
+
+    def allowed(self, state: State) -> tuple[Atom, ...]:
+        """Return what may come next, once each, as it stands in the order."""
+        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._reach(state))))
+
+    def accepting(self, state: State) -> bool:
+        """Tell whether the stream may end here."""
+        return not self._last.isdisjoint(state)
+
+    def example(self) -> tuple[Atom, ...] | None:
+        """Return the shortest series that the order accepts, or None if there is none."""
+        waiting: deque[tuple[State, tuple[Atom, ...]]] = deque([(self.start, ())])
+        seen = {self.start}
+        while waiting:
+            state, series = waiting.popleft()
+            if self.accepting(state):
+                return series
+            for place in sorted(self._reach(state)):
+                here = frozenset({place})
+                if here not in seen and self.atoms[place].possible():
+                    seen.add(here)
+                    waiting.append((here, (*series, self.atoms[place])))
+        return None
+
+    def is_empty(self) -> bool:
+        """Tell whether no stream at all can follow the order, since its guards contradict each other."""
+        return self.example() is None
+
+    def _reach(self, state: Iterable[int]) -> set[int]:
+        return set().union(*(self._follow[place] for place in state))
+
+    def _place(self, node: Node) -> _Part:
+        """Give every atom of a part its place, and note which place may follow which."""
+        match node:
+            case Atom():
+                self.atoms.append(node)
+                here = frozenset({len(self.atoms) - 1})
+                self._follow[len(self.atoms) - 1] = set()
+                return _Part(here, here, empty=False)
+            case Choice(parts):
+                placed = [self._place(part) for part in parts]
+                return _Part(
+                    frozenset().union(*(part.first for part in placed)),
+                    frozenset().union(*(part.last for part in placed)),
+                    empty=any(part.empty for part in placed),
+                )
+            case Series(parts):
+                return self._place_series([self._place(part) for part in parts])
+            case Repeat(part, optional, many):
+                inner = self._place(part)
+                if many:
+                    self._link(inner.last, inner.first)
+                return _Part(inner.first, inner.last, empty=optional or inner.empty)
+
+    def _place_series(self, parts: list[_Part]) -> _Part:
+        whole = parts[0]
+        for part in parts[1:]:
+            self._link(whole.last, part.first)
+            whole = _Part(
+                whole.first | part.first if whole.empty else whole.first,
+                whole.last | part.last if part.empty else part.last,
+                empty=whole.empty and part.empty,
+            )
+        return whole
+
+    def _link(self, before: State, after: State) -> None:
+        for place in before:
+            self._follow[place] |= after
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stream has come in each alternative; a state is empty where the alternative is out."""
+
+    states: tuple[State, ...]
+
+
+class Alternatives:
+    """Orders of which a stream must follow one; which ones are still possible is known at every event."""
+
+    def __init__(self, orders: Mapping[str, Order]) -> None:
+        """Take the orders by name."""
+        self.orders = dict(orders)
+        self.start = Progress(tuple(order.start for order in self.orders.values()))
+
+    def step(self, progress: Progress, kind: str, payload: object = None) -> Progress:
+        """Return the progress after an event."""
+        pairs = zip(self.orders.values(), progress.states, strict=True)
+        return Progress(tuple(order.step(state, kind, payload) for order, state in pairs))
+
+    def alive(self, progress: Progress) -> tuple[str, ...]:
+        """Return the names of the alternatives that are still possible."""
+        return tuple(name for name, state in zip(self.orders, progress.states, strict=True) if state)
+
+    def complete(self, progress: Progress) -> tuple[str, ...]:
+        """Return the names of the alternatives in which the stream may end here."""
+        pairs = zip(self.orders.items(), progress.states, strict=True)
+        return tuple(name for (name, order), state in pairs if order.accepting(state))
+
+    def allowed(self, progress: Progress) -> tuple[Atom, ...]:
+        """Return what may come next in any alternative that is still possible."""
+        pairs = zip(self.orders.values(), progress.states, strict=True)
+        return tuple(dict.fromkeys(atom for order, state in pairs for atom in order.allowed(state)))
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return every kind of every alternative, once."""
+        return tuple(dict.fromkeys(kind for order in self.orders.values() for kind in order.kinds()))
