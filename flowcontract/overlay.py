@@ -7,11 +7,12 @@ are replaced), a targeted array gets the update appended; an action whose target
 from __future__ import annotations
 
 import copy
-from typing import Any
-
-import jsonpath
+from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import SpecError
+
+if TYPE_CHECKING:
+    import jsonpath
 
 
 def apply(document: dict[str, Any], overlay: Any, *, name: str) -> dict[str, Any]:
@@ -43,6 +44,8 @@ def _act(document: dict[str, Any], action: Any, where: str) -> None:
 
 
 def _find(document: dict[str, Any], target: str, where: str) -> list[jsonpath.JSONPathMatch]:
+    import jsonpath  # noqa: PLC0415 - costs a tenth of a second, and only a profile needs it
+
     try:
         matches = list(jsonpath.finditer(target, document))
     except jsonpath.JSONPathError as error:
