@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_SECTIONS = {
+SECTIONS = {
     "schemas": "schemas",
     "events": "schemas",
     "responses": "responses",
@@ -87,9 +87,9 @@ class _Bundler:
         target = (path.parent / name).resolve()
         if not target.is_relative_to(self.specs) or not target.is_file():
             raise SpecError(f'{path}: "$ref: {reference}" names no file under {self.specs}. Mend the path.')
-        section = _SECTIONS.get(target.parent.name)
+        section = SECTIONS.get(target.parent.name)
         if section is None:
-            raise SpecError(f"{path}: {target} lies in no folder of parts. There is: {', '.join(sorted(_SECTIONS))}.")
+            raise SpecError(f"{path}: {target} lies in no folder of parts. There is: {', '.join(sorted(SECTIONS))}.")
         prefix = "event." if target.parent.name == "events" else ""
         component = f"/components/{section}/{prefix}{yamlio.escape(target.stem)}"
         if component not in self.placed:
