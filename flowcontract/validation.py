@@ -1,17 +1,39 @@
-"""Compiled validators: what came against what the contract demands, as Violations a stranger can mend a server by."""
+"""Compiled validators: what came against what the contract demands, as Violations a stranger can mend a server by.
+
+Draft 2020-12. Formats are asserted: date, date-time, time, duration, email, hostname, ipv4, ipv6, uri, uri-reference,
+uuid, regex, json-pointer and their relatives; others (binary, int32, float) only tell people something.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
+import jsonschema_rs
+
+from flowcontract import yamlio
+from flowcontract.sources import provenance
 from flowcontract.violations import Violation
 
 if TYPE_CHECKING:
-    from flowcontract.specs import Operation
+    from flowcontract.specs import MediaType, Operation, Parameter, Response
 
 ABSENT: Final = object()  # the body of a request that has none; None is the JSON value null
+MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
+_URN = "urn:contract"
+
+
+class Step(NamedTuple):
+    """A schema that judged the value, outermost first: where it really stands in the bundle, and the schema."""
+
+    pointer: str
+    schema: Any
 
 
 class Validators:
@@ -20,14 +42,309 @@ class Validators:
     def __init__(self, bundle: Mapping[str, Any]) -> None:
         """Keep a bundle: an OpenAPI document without external references."""
         self.bundle = bundle
+        self._compiled: dict[str, jsonschema_rs.Validator] = {}
+        self._forms: dict[str, Mapping[str, Step]] = {}
+
+    @cached_property
+    def _registry(self) -> jsonschema_rs.Registry:
+        return jsonschema_rs.Registry([(_URN, dict(self.bundle))], draft=jsonschema_rs.Draft202012)
+
+    def _validator(self, pointer: str) -> jsonschema_rs.Validator:
+        """Return the compiled schema at a pointer; raise KeyError where the bundle has none there."""
+        if pointer not in self._compiled:
+            yamlio.resolve(self.bundle, pointer)
+            schema = {"$ref": f"{_URN}#{quote(pointer, safe='/~')}"}
+            self._compiled[pointer] = jsonschema_rs.Draft202012Validator(
+                schema, registry=self._registry, validate_formats=True
+            )
+        return self._compiled[pointer]
 
     def is_valid(self, pointer: str, instance: object) -> bool:
         """Tell whether a JSON value satisfies the schema at a JSON pointer into the bundle."""
-        raise NotImplementedError
+        return not _too_deep(instance) and self._validator(pointer).is_valid(instance)
 
     def violations(self, pointer: str, instance: object, *, limit: int = 20) -> list[Violation]:
-        """Return what is wrong with a JSON value by the schema at a JSON pointer into the bundle, `limit` at most."""
-        raise NotImplementedError
+        """Return what is wrong with a JSON value by the schema at a JSON pointer into the bundle, `limit` at most.
+
+        A value that fits none of several alternatives is judged by the one it comes closest to.
+        """
+        if _too_deep(instance):
+            return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
+        errors = self._validator(pointer).iter_errors(instance)
+        return [self._violation(pointer, _leaf(error)) for error in islice(errors, limit)]
+
+    def _violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
+        steps = self._steps(pointer, error.evaluation_path)
+        return Violation(
+            rule=error.kind.name,
+            expected=_expected(error) + _condition(steps, error.evaluation_path),
+            got=describe(error.instance),
+            where="".join(f"/{yamlio.escape(str(token))}" for token in error.instance_path),
+            source=self._source(steps, error),
+        )
+
+    def _steps(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
+        """Return what stands at each token of an evaluation path, the root first; the path begins with our own `$ref`."""
+        steps = [Step(pointer, yamlio.resolve(self.bundle, pointer))]
+        for token in path[1:]:
+            step = self._step(steps[-1], token)
+            if step is None:
+                break
+            steps.append(step)
+        return steps
+
+    def _step(self, above: Step, token: str | int) -> Step | None:
+        try:
+            if token == "$ref":  # noqa: S105 - a reference token, not a password
+                pointer = unquote(above.schema["$ref"].removeprefix("#"))
+                return Step(pointer, yamlio.resolve(self.bundle, pointer))
+            tail = f"/{yamlio.escape(str(token))}"
+            return Step(above.pointer + tail, yamlio.resolve(above.schema, tail))
+        except (KeyError, TypeError, AttributeError):
+            return None
+
+    def _source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
+        """Return the lines of the missing field itself, else of the nearest enclosing schema that has any."""
+        kind = error.kind
+        if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
+            for step in reversed(steps):
+                if isinstance(step.schema, dict) and (own := self._field_source(step, kind.property)):
+                    return own
+        return next((found for step in reversed(steps) if (found := provenance(step.schema))), ())
+
+    def _field_source(self, holder: Step, name: str) -> tuple[str, ...]:
+        field = holder.schema.get("properties", {}).get(name)
+        if not isinstance(field, dict):
+            return ()
+        return provenance(field) or provenance(self.follow(f"{holder.pointer}/properties/{yamlio.escape(name)}").schema)
+
+    def follow(self, pointer: str) -> Step:
+        """Return where the schema at a pointer really stands: references that stand alone are followed."""
+        here = Step(pointer, yamlio.resolve(self.bundle, pointer))
+        while isinstance(here.schema, dict) and isinstance(here.schema.get("$ref"), str):
+            here = self._step(here, "$ref") or Step(here.pointer, {})
+        return here
+
+    def form(self, pointer: str) -> Mapping[str, Step]:
+        """Return the fields that a form's schema names, at whichever depth of `allOf`, `then` and alternatives."""
+        if pointer not in self._forms:
+            fields: dict[str, Step] = {}
+            for name, step in self._fields(self.follow(pointer)):
+                fields.setdefault(name, step)
+            self._forms[pointer] = fields
+        return self._forms[pointer]
+
+    def _fields(self, holder: Step) -> Iterator[tuple[str, Step]]:
+        if not isinstance(holder.schema, dict):
+            return
+        for name in holder.schema.get("properties", {}):
+            yield name, self.follow(f"{holder.pointer}/properties/{yamlio.escape(name)}")
+        for key in ("allOf", "anyOf", "oneOf"):
+            for index in range(len(holder.schema.get(key, ()))):
+                yield from self._fields(self.follow(f"{holder.pointer}/{key}/{index}"))
+        for key in ("then", "else"):
+            if key in holder.schema:
+                yield from self._fields(self.follow(f"{holder.pointer}/{key}"))
+
+    def types(self, pointer: str) -> frozenset[str]:
+        """Return the JSON types that a schema allows, as far as it says so; empty where it does not."""
+        pointer, schema = self.follow(pointer)
+        if not isinstance(schema, dict):
+            return frozenset()
+        if "type" in schema:
+            return frozenset([schema["type"]] if isinstance(schema["type"], str) else schema["type"])
+        for key in ("anyOf", "oneOf"):
+            if key in schema:
+                parts = [self.types(f"{pointer}/{key}/{index}") for index in range(len(schema[key]))]
+                return frozenset().union(*parts) if all(parts) else frozenset()
+        return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
+
+
+def _too_deep(instance: object) -> bool:
+    level = [instance] if isinstance(instance, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        inner = (item for one in level for item in (one.values() if isinstance(one, dict) else one))
+        level = [item for item in inner if isinstance(item, dict | list)]
+    return bool(level)
+
+
+# From jsonschema_rs's errors to words.
+
+_Kind = jsonschema_rs.ValidationErrorKind
+_Error = jsonschema_rs.ValidationError
+_ALTERNATIVES_TOLD = 6
+
+
+def _leaf(error: _Error) -> _Error:
+    """Return the error to tell: where no alternative fits, the one inside the alternative that the value was meant for."""
+    if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
+        return error
+    level = len(error.instance_path)
+    meant = [branch for branch in error.kind.context if branch and not _of_another_sort(branch, level)]
+    ranked = sorted(meant, key=_distance)
+    if not ranked or (len(ranked) > 1 and _distance(ranked[0]) == _distance(ranked[1])):
+        return error
+    return _leaf(ranked[0][0])
+
+
+def _of_another_sort(branch: list[_Error], level: int) -> bool:
+    """Tell whether an alternative is out of the question: the value itself is of another type, or not the constant."""
+    return any(
+        len(error.instance_path) == level and isinstance(error.kind, _Kind.Type | _Kind.Constant | _Kind.Enum)
+        for error in branch
+    )
+
+
+def _distance(branch: list[_Error]) -> tuple[int, int]:
+    """Rank an alternative: one whose telling fields (constants) fit is closest, then one with few errors."""
+    return sum(isinstance(error.kind, _Kind.Constant) for error in branch), len(branch)
+
+
+def _expected_of_any(branches: list[list[_Error]]) -> str:
+    words = []
+    for branch in branches:
+        if branch:
+            telling = next((error for error in branch if isinstance(error.kind, _Kind.Enum | _Kind.Constant)), branch[0])
+            words.append(_expected(telling))
+    unique = list(dict.fromkeys(words))
+    more = " or something else" if len(unique) > _ALTERNATIVES_TOLD else ""
+    return " or ".join(unique[:_ALTERNATIVES_TOLD]) + more
+
+
+def _expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
+    """Return what was demanded, so that both "expected ..." and "must be ..." read well before it."""
+    match error.kind:
+        case _Kind.Type(types=types):
+            return type_words(types)
+        case _Kind.Required(property=name):
+            return f"an object with the field `{name}`"
+        case _Kind.Enum(options=options):
+            return f"one of {', '.join(_bare(option) for option in options)}"
+        case _Kind.Constant(expected_value=value):
+            return describe(value)
+        case _Kind.Format(format=name):
+            return _FORMAT_WORDS.get(name, f"text of the format {name}")
+        case _Kind.AnyOf(context=context) | _Kind.OneOfNotValid(context=context):
+            return _expected_of_any(context)
+        case _Kind.OneOfMultipleValid():
+            return "what exactly one of the alternatives allows"
+        case _Kind.PropertyNames(error=inner):
+            return f"an object whose field names are {_expected(inner)}"
+        case _Kind.AdditionalProperties(unexpected=names) | _Kind.UnevaluatedProperties(unexpected=names):
+            return f"an object without the fields {', '.join(names)}"
+        case _Kind.Not(schema=schema):
+            return f"anything but {_bare(schema)}"
+        case kind:
+            words = _KEYWORD_WORDS.get(kind.name)
+            return words.format(*kind.as_dict().values()) if words else f"what `{kind.name}` allows"
+
+
+_FORMAT_WORDS = {
+    "uuid": "a UUID",
+    "uri": "a URI",
+    "date-time": "a date and time with zone (RFC 3339)",
+    "date": "a date (RFC 3339)",
+    "email": "an email address",
+}
+_KEYWORD_WORDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "text of at least {} characters",
+    "maxLength": "text of at most {} characters",
+    "minItems": "a list of at least {}",
+    "maxItems": "a list of at most {}",
+    "minProperties": "an object with at least {} fields",
+    "maxProperties": "an object with at most {} fields",
+    "pattern": "text that matches {}",
+    "uniqueItems": "a list without repetitions",
+    "contains": "a list that contains a certain item",
+    "falseSchema": "nothing",
+}
+_TYPE_WORDS = {  # in the order in which they are told
+    "object": "an object",
+    "array": "a list",
+    "string": "text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def type_words(types: Iterable[str]) -> str:
+    """Return JSON types in plain words: `an integer or null`."""
+    wanted = set(types)
+    return " or ".join(words for name, words in _TYPE_WORDS.items() if name in wanted)
+
+
+_TYPE_OF: Mapping[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+_TEXT_TOLD = 60
+_FIELDS_TOLD = 8
+
+
+def describe(value: object) -> str:
+    """Return a JSON value, or what it is like where it is large, in a few words."""
+    match value:
+        case str():
+            return f"the text {_quoted(value)}"
+        case list() | tuple():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case Mapping():
+            return _described_object(value)
+        case _:
+            return _bare(value)
+
+
+def _described_object(value: Mapping[str, Any]) -> str:
+    if set(value) == {"filename", "content_type", "size"}:
+        return f"the file {_quoted(str(value['filename']))}"
+    if not value:
+        return "an empty object"
+    more = f" and {len(value) - _FIELDS_TOLD} more" if len(value) > _FIELDS_TOLD else ""
+    return f"an object with the fields {', '.join(_cut(name) for name in islice(value, _FIELDS_TOLD))}{more}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_TOLD else f"{text[:_TEXT_TOLD]}..."
+
+
+def _quoted(text: str) -> str:
+    size = f" ({len(text)} characters)" if len(text) > _TEXT_TOLD else ""
+    return f'"{_cut(text)}"{size}'
+
+
+def _bare(value: object) -> str:
+    """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
+    return _cut(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
+    """Return under which condition a field is demanded, where `if` says so by a constant: ` where `mode` is 2`."""
+    branch = len(path) - 2
+    if branch < 1 or path[branch] not in ("then", "else") or branch > len(steps):
+        return ""
+    is_or_not = "is" if path[branch] == "then" else "is not"
+    properties = steps[branch - 1].schema["if"].get("properties", {})
+    told = [f"`{name}` {is_or_not} {_bare(one['const'])}" for name, one in properties.items() if "const" in one]
+    return f" where {' and '.join(told)}" if told else ""
+
+
+# Requests.
+
+_NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +352,49 @@ class RequestViolation:
     """What is wrong with a request, and in which parameter or field.
 
     ``location``   body | query | path | header
-    ``field``      the parameter's name, or the dotted path of the field (``inputs.name``, ``files.0.url``); '' for the whole body
+    ``field``      the parameter's name, or the dotted path of the field (``inputs.name``, ``files.0.url``); '' for the
+                   whole body
     ``violation``  the difference itself; ``where`` is a JSON pointer into the body, or into the parameter's value
+    ``problem``    the word of `x-problems` that fits best: ``missing-parameter``, ``missing-file``, ``invalid-json-text``,
+                   ``malformed-body``, ``wrong-media-type``, else ``invalid-request``
     """
 
     location: str
     field: str
     violation: Violation
+    problem: str = "invalid-request"
 
     @property
     def message(self) -> str:
         """One sentence for people: "required field `user` is missing"."""
-        raise NotImplementedError
+        what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "the request body"
+        if self.violation.rule == "required":
+            condition = self.violation.expected.partition(" where ")
+            return f"required {what} is missing{condition[1]}{condition[2]}"
+        return f"{what} must be {self.violation.expected}, is {self.violation.got}"
 
     def as_mapping(self) -> dict[str, str]:
         """Return what `$violation.NAME` offers to a scenario: field, message, rule, location."""
-        raise NotImplementedError
+        return {
+            "field": self.field,
+            "message": self.message,
+            "rule": self.violation.rule,
+            "location": self.location,
+        }
+
+
+def _missing(location: str, field: str, source: tuple[str, ...], *, file: bool = False) -> RequestViolation:
+    expected = f"the {_NOUNS[location]} `{field}`" if field else "a request body"
+    problem = "missing-file" if file else "missing-parameter" if field else "malformed-body"
+    return RequestViolation(location, field, Violation("required", expected, "none", source=source), problem)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
     """A request's values with the types that the contract gives them, and what is wrong with them.
 
-    Parameters that are undecodable or absent are not in ``path``, ``query`` and ``headers``; defaults are not filled in.
+    Undecodable parameters are left out; those that the contract does not name stay text (a list where one is repeated).
+    Header names are lower case. Defaults are not filled in.
     """
 
     path: Mapping[str, Any]
@@ -83,7 +420,207 @@ def check_request(
     for forms a mapping of fields: text, ``{filename, content_type, size}`` for an uploaded part, or a list of these where
     a field is repeated. ``media_type`` is the body's (parameters such as charset are ignored).
     """
-    raise NotImplementedError
+    raw: dict[str, dict[str, list[str]]] = {
+        "path": {name: [value] for name, value in path.items()},
+        "query": {name: list(values) for name, values in query.items()},
+        "header": {name.lower(): [value] for name, value in headers.items()},
+    }
+    values: dict[str, dict[str, Any]] = {
+        location: {name: texts[0] if len(texts) == 1 else texts for name, texts in given.items()}
+        for location, given in raw.items()
+    }
+    found: list[RequestViolation] = []
+    for parameter in operation.parameters:
+        name = parameter.name.lower() if parameter.location == "header" else parameter.name
+        texts = raw[parameter.location].get(name)
+        value, violations = _checked_parameter(validators, parameter, texts)
+        found += violations
+        if value is not ABSENT:
+            values[parameter.location][name] = value
+        elif texts:
+            del values[parameter.location][name]
+    checked_body, violations = _checked_body(validators, operation, body, media_type)
+    return CheckedRequest(values["path"], values["query"], values["header"], checked_body, (*found, *violations))
+
+
+def _checked_parameter(
+    validators: Validators, parameter: Parameter, texts: list[str] | None
+) -> tuple[Any, list[RequestViolation]]:
+    """Return a parameter's decoded value, ABSENT if there is none, and what is wrong with it."""
+    where = (parameter.location, parameter.name)
+    if not texts:
+        return ABSENT, [_missing(*where, parameter.provenance)] if parameter.required else []
+    value, undecodable = _decoded(validators, parameter.pointer, texts)
+    violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
+    told = [RequestViolation(*where, replace(one, source=one.source or parameter.provenance)) for one in violations]
+    return ABSENT if undecodable else value, told
+
+
+def _decoded(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
+    """Turn the texts of a parameter or form field into the value its schema means."""
+    types = validators.types(pointer)
+    if "array" in types:
+        return _decoded_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
+    if len(texts) > 1:
+        return None, Violation("repeated", "one value", f"{len(texts)} values")
+    for name, decode in _DECODERS.items():
+        if name in types and (value := decode(texts[0])) is not ABSENT:
+            return value, None
+    if not types or "string" in types:
+        return texts[0], None
+    return None, Violation("type", type_words(types), describe(texts[0]))
+
+
+def _decoded_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
+    try:
+        pairs = [_decoded(validators, pointer, [text]) for text in texts]
+    except KeyError:  # the list says nothing of its items
+        return texts, None
+    return [value for value, _ in pairs], next((undecodable for _, undecodable in pairs if undecodable), None)
+
+
+_INTEGER = re.compile(r"-?[0-9]{1,1000}")
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,2})?")
+_BOOLEANS = {"true": True, "false": False}
+
+
+def _decode_object(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError:
+        return ABSENT
+
+
+_DECODERS: Mapping[str, Callable[[str], Any]] = {
+    "integer": lambda text: int(text) if _INTEGER.fullmatch(text) else ABSENT,
+    "number": lambda text: float(text) if _NUMBER.fullmatch(text) else ABSENT,
+    "boolean": lambda text: _BOOLEANS.get(text.lower(), ABSENT),  # Python clients send `True`
+    "object": _decode_object,
+}
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON strictly: UTF-8, no `NaN`, no key twice, no deeper than `MAX_DEPTH`; raise ValueError saying what is wrong."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError(f"more than {MAX_DEPTH} levels of nesting") from None
+    if _too_deep(value):
+        raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'the key "{next(name for name in names if names.count(name) > 1)}" stands twice')
+    return mapping
+
+
+def _checked_body(
+    validators: Validators, operation: Operation, body: Any, media_type: str
+) -> tuple[Any, list[RequestViolation]]:
+    if body is ABSENT:
+        return None, [_missing("body", "", operation.provenance)] if operation.request_required else []
+    if not operation.request:
+        return body, []
+    name = find_media(operation.request, media_type)
+    if name is None:
+        expected = f"a body of the media type {' or '.join(operation.request)}"
+        wrong = Violation("media-type", expected, media_type or "none", source=operation.provenance)
+        return body, [RequestViolation("body", "", wrong, "wrong-media-type")]
+    media = operation.request[name]
+    if not media.pointer:
+        return body, []
+    if name.startswith(_FORMS):
+        return _checked_form(validators, media, body)
+    return body, [_in_body(one) for one in validators.violations(media.pointer, body)]
+
+
+_FORMS = ("multipart/", "application/x-www-form-urlencoded")
+
+
+def _in_body(violation: Violation, *, problem: str = "") -> RequestViolation:
+    tokens = [yamlio.unescape(token) for token in violation.where.split("/")[1:]]
+    if violation.rule == "required" and (name := _REQUIRED.match(violation.expected)):
+        tokens.append(name["field"])
+        problem = problem or "missing-parameter"
+    return RequestViolation("body", ".".join(tokens), violation, problem or "invalid-request")
+
+
+_REQUIRED = re.compile(r"an object with the field `(?P<field>.*?)`(?= where |$)", re.DOTALL)
+
+
+def _checked_form(
+    validators: Validators, media: MediaType, body: Mapping[str, Any]
+) -> tuple[Any, list[RequestViolation]]:
+    """Decode and check a form. Uploaded parts count as empty text before the schema, which says `type: string`."""
+    fields = validators.form(media.pointer)
+    values: dict[str, Any] = dict(body)
+    judged: dict[str, Any] = {}
+    found: list[RequestViolation] = []
+    for name in (name for name in body if name in fields):
+        values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
+        found += violations
+    settled = {violation.field for violation in found}
+    for violation in map(_in_body, validators.violations(media.pointer, judged)):
+        if violation.field.partition(".")[0] not in settled:
+            missing_file = violation.problem == "missing-parameter" and is_file(fields.get(violation.field))
+            found.append(replace(violation, problem="missing-file") if missing_file else violation)
+    order = list(fields)
+    return values, sorted(found, key=lambda one: order.index(name) if (name := one.field.partition(".")[0]) in fields else -1)
+
+
+def _checked_field(
+    validators: Validators, name: str, step: Step, given: Any
+) -> tuple[Any, Any, list[RequestViolation]]:
+    """Return a form field's value, what stands for it before the schema, and what is wrong with it already."""
+    parts = given if isinstance(given, list) else [given]
+    file = is_file(step)
+    for part in parts:
+        if isinstance(part, Mapping) != file:
+            rule, expected = ("file", "an uploaded file") if file else ("text", "text, not a file")
+            wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
+            return given, "", [RequestViolation("body", name, wrong, "missing-file" if file else "invalid-request")]
+    if file:
+        return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
+    value, undecodable = _decoded(validators, step.pointer, parts)
+    violations = [undecodable] if undecodable else _json_text(validators, step, value)
+    problem = "invalid-request" if undecodable else "invalid-json-text"
+    placed = [replace(one, where=f"/{yamlio.escape(name)}{one.where}") for one in violations]
+    sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
+    return given if undecodable else value, value, [replace(_in_body(one), problem=problem) for one in sourced]
+
+
+def is_file(field: Step | None) -> bool:
+    """Tell whether a form field is an uploaded file: `format: binary`, or a media type of its own that is not JSON text."""
+    schema = field.schema if field else None
+    if not isinstance(schema, dict):
+        return False
+    inner = schema.get("items", schema) if schema.get("type") == "array" else schema
+    media = inner.get("contentMediaType", _JSON)
+    return inner.get("format") == "binary" or (media != _JSON and "contentEncoding" not in inner)
+
+
+_JSON = "application/json"
+
+
+def _json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
+    """Return what is wrong with the JSON in a text field that is declared to hold some."""
+    if step.schema.get("contentMediaType") != _JSON or not isinstance(value, str):
+        return []
+    try:
+        parsed = parse_json(value)
+    except ValueError:
+        return [Violation("contentMediaType", "JSON as text", describe(value))]
+    return validators.violations(f"{step.pointer}/contentSchema", parsed) if "contentSchema" in step.schema else []
 
 
 def sample_violation(operation: Operation) -> RequestViolation:
@@ -91,7 +628,47 @@ def sample_violation(operation: Operation) -> RequestViolation:
 
     Used where an error scenario is forced upon a request that has nothing wrong.
     """
-    raise NotImplementedError
+    return next(_possible_violations(operation))
+
+
+def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
+    """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
+    fields = {name: schema for media in operation.request.values() for name, schema in _own_fields(media.schema)}
+    for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
+        schema = fields.get(name, {})
+        yield _missing("body", name, provenance(schema), file=is_file(Step("", schema)))
+    for parameter in operation.parameters:
+        if parameter.required and parameter.location != "path":
+            yield _missing(parameter.location, parameter.name, parameter.provenance)
+    for parameter in operation.parameters:
+        if expected := _bounds(parameter.schema):
+            yield _wrong(parameter.location, parameter.name, expected, parameter.provenance)
+    for name, schema in fields.items():
+        if expected := _bounds(schema):
+            yield _wrong("body", name, expected, provenance(schema))
+    yield _wrong("body", "", "a request as documented", operation.provenance)
+
+
+def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, one) for name, one in schema.get("properties", {}).items() if isinstance(one, dict))
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """Return what a parameter or field is bound to, in words; '' where any text will do."""
+    if "enum" in schema:
+        return f"one of {', '.join(_bare(option) for option in schema['enum'])}"
+    types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    if types and "string" not in types:
+        return type_words(types)
+    return _FORMAT_WORDS.get(schema.get("format", ""), "")
+
+
+def _wrong(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
+    where = f"/{yamlio.escape(field)}" if location == "body" and field else ""
+    return RequestViolation(location, field, Violation("type", expected, 'the text "?"', where, source=source))
+
+
+# Answers.
 
 
 def response_violations(
@@ -102,9 +679,53 @@ def response_violations(
     ``body`` is the raw bytes, or an already parsed JSON value. Streamed bodies (``x-stream``) are judged elsewhere, event by
     event; here only their status and headers are.
     """
-    raise NotImplementedError
+    if status not in operation.responses:
+        documented = ", ".join(map(str, sorted(operation.responses)))
+        return [Violation("status", f"one of {documented}", str(status), source=operation.provenance)]
+    response = operation.responses[status]
+    lower = {name.lower(): value for name, value in headers.items()}
+    found = list(_header_violations(validators, response, lower))
+    content_type = lower.get("content-type", "")
+    name = find_media(response.media, content_type)
+    if name is not None:
+        return found + _content_violations(validators, response.media[name], content_type, body)
+    if response.media or (body not in (b"", None) and not response.media):
+        expected = f"the media type {' or '.join(response.media)}" if response.media else "no body"
+        found.append(Violation("media-type", expected, content_type or "none", source=response.provenance))
+    return found
+
+
+def _header_violations(validators: Validators, response: Response, lower: Mapping[str, str]) -> Iterator[Violation]:
+    for name, header in response.headers.items():
+        source = provenance(header) or response.provenance
+        value = lower.get(name.lower())
+        if value is None:
+            if header.get("required"):
+                yield Violation("required", f"the header `{name}`", "none", source=source)
+        elif "schema" in header:
+            pointer = validators.follow(f"{response.pointer}/headers/{yamlio.escape(name)}").pointer + "/schema"
+            decoded, undecodable = _decoded(validators, pointer, [value])
+            for one in [undecodable] if undecodable else validators.violations(pointer, decoded):
+                yield replace(one, expected=f"{one.expected} in the header `{name}`", source=one.source or source)
+
+
+def _content_violations(validators: Validators, media: MediaType, content_type: str, body: object) -> list[Violation]:
+    sent = content_type.partition(";")[0].strip().lower()
+    if media.stream or not media.pointer or not (sent == _JSON or sent.endswith("+json")):
+        return []
+    if isinstance(body, bytes):
+        try:
+            body = parse_json(body)
+        except ValueError as error:
+            return [Violation("json", "JSON", str(error))]
+    return validators.violations(media.pointer, body)
 
 
 def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
     """Return the name under which a media type stands in a `content` mapping (exact, then `audio/*`, then `*/*`), or None."""
-    raise NotImplementedError
+    sent = content_type.partition(";")[0].strip().lower()
+    if not sent:
+        return None
+    known = {name.partition(";")[0].strip().lower(): name for name in offered}
+    wanted = (sent, f"{sent.partition('/')[0]}/*", "*/*")
+    return next((known[one] for one in wanted if one in known), None)
