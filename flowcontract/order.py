@@ -245,6 +245,10 @@ class Order:
         places, guarded = self._nexts[key]
         return frozenset(place for place in places if self.atoms[place].matches(payload)) if guarded else places
 
+    def places(self, kind: str, payload: object = None) -> State:
+        """Return every place where such an event may stand, whatever came before."""
+        return frozenset(n for n, atom in enumerate(self.atoms) if atom.kind == kind and atom.matches(payload))
+
     def allowed(self, state: State) -> tuple[Atom, ...]:
         """Return what may come next, once each, as it stands in the order."""
         return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._reach(state))))
@@ -333,6 +337,11 @@ class Alternatives:
         """Return the progress after an event."""
         pairs = zip(self.orders.values(), progress.states, strict=True)
         return Progress(tuple(order.step(state, kind, payload) for order, state in pairs))
+
+    def resume(self, progress: Progress, kind: str, payload: object = None) -> Progress:
+        """Return the progress as if such an event had come in its place; unchanged where it has none."""
+        states = tuple(order.places(kind, payload) for order in self.orders.values())
+        return Progress(states) if any(states) else progress
 
     def alive(self, progress: Progress) -> tuple[str, ...]:
         """Return the names of the alternatives that are still possible."""

@@ -1,0 +1,382 @@
+"""The rules of a stream that look at values: what each says, and how it is followed while the stream runs.
+
+A rule is frozen data, read from an `x-stream`; `follow()` gives a follower, which sees one event after the other and
+yields what is wrong. The form of every rule is in the docstring of `flowcontract.streams`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from flowcontract.order import Atom, lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SHOWN = 60  # characters of a value in a message
+
+
+class Moment(NamedTuple):
+    """One event as a rule sees it; `ended` tells whether the answer has ended with it or before."""
+
+    kind: str
+    payload: object
+    ended: bool
+
+
+class Problem(NamedTuple):
+    """What a rule expected, what came, and the JSON pointer into the payload."""
+
+    expected: str
+    got: str
+    where: str = ""
+
+
+class Follower(Protocol):
+    """A rule in one running stream."""
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        """Take the next event; yield what is wrong with it."""
+
+    def close(self) -> Iterator[Problem]:
+        """Take the end of the stream; yield what is still missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What all rules have: a word for their sort, where they stand, what they rest on, where they do not hold."""
+
+    word: ClassVar[str]
+    place: str  # within the contract: `x-stream/pairs/0`
+    source: tuple[str, ...]
+    unless: tuple[Atom, ...] = ()
+    unless_order: tuple[str, ...] = ()
+
+    @abstractmethod
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+
+    @abstractmethod
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with a dotted path that it must have; kind `*` means at least two kinds must."""
+
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return every kind that the rule names, its exceptions apart."""
+        return tuple(kind for kind, _ in self.fields() if kind != "*")
+
+
+class _Silent:
+    """A follower that has nothing to say at the end."""
+
+    def close(self) -> Iterator[Problem]:
+        """Yield nothing."""
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Rule):
+    """A value that never changes within a stream, wherever it stands; where a field is absent nothing is demanded."""
+
+    word: ClassVar[str] = "constant"
+    paths: Mapping[str, str]  # kind, or `*` for every kind -> path
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _ConstantFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with its path."""
+        yield from self.paths.items()
+
+
+class _ConstantFollower(_Silent):
+    def __init__(self, rule: Constant) -> None:
+        self._paths = rule.paths
+        self._first: tuple[Any, str] | None = None
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        path = self._paths.get(moment.kind) or self._paths.get("*")
+        value = value_at(moment.payload, path) if path else None
+        if value is None or path is None:
+            return
+        if self._first is None:
+            self._first = (value, f"{path} of {moment.kind}")
+        elif value != self._first[0]:
+            expected = f"{path} {show(self._first[0])}, as in {self._first[1]} before"
+            yield Problem(expected, show(value), pointer(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equal(Rule):
+    """Fields of one event that agree with each other."""
+
+    word: ClassVar[str] = "equal"
+    events: tuple[str, ...]
+    paths: tuple[str, ...]
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _EqualFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with each path."""
+        yield from ((kind, path) for kind in self.events for path in self.paths)
+
+
+class _EqualFollower(_Silent):
+    def __init__(self, rule: Equal) -> None:
+        self._rule = rule
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        if moment.kind not in self._rule.events:
+            return
+        values = {path: value_at(moment.payload, path) for path in self._rule.paths}
+        present = [(path, value) for path, value in values.items() if value is not None]
+        for path, value in present[1:]:
+            if value != present[0][1]:
+                yield Problem(f"{path} equal to {present[0][0]} {show(present[0][1])}", show(value), pointer(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(Rule):
+    """What one event opens another closes, told apart by a field."""
+
+    word: ClassVar[str] = "pairs"
+    opens: str
+    closes: str
+    by: str
+    agree: tuple[str, ...] = ()
+    before: str | None = None
+    waits_for: Mapping[str, str] = field(default_factory=dict)
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _PairFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with each path."""
+        yield from ((kind, path) for kind in (self.opens, self.closes) for path in (self.by, *self.agree))
+        yield from ((self.opens, path) for item in self.waits_for.items() for path in item)
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that open, close, and come after all is closed."""
+        return (self.opens, self.closes, *([self.before] if self.before else []))
+
+
+class _PairFollower:
+    def __init__(self, rule: Pair) -> None:
+        self._rule = rule
+        self._open: dict[str, object] = {}
+        self._used: set[str] = set()
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        key = json.dumps(value_at(moment.payload, rule.by))
+        if moment.kind == rule.opens:
+            yield from self._opened(key, moment.payload)
+        elif moment.kind == rule.closes:
+            yield from self._closed(key, moment.payload)
+        elif moment.kind == rule.before:
+            yield from self._all_closed(f"before {rule.before}")
+
+    def close(self) -> Iterator[Problem]:
+        if self._rule.before is None:
+            yield from self._all_closed("before the stream ends")
+
+    def _opened(self, key: str, payload: object) -> Iterator[Problem]:
+        rule = self._rule
+        if key in self._used:
+            yield Problem(f"a {rule.by} that no {rule.opens} had before", key, pointer(rule.by))
+        for path, other in rule.waits_for.items():
+            wanted = value_at(payload, path)
+            if wanted is not None and any(value_at(opened, other) == wanted for opened in self._open.values()):
+                expected = f"{rule.closes} of {path} {show(wanted)} first"
+                yield Problem(expected, f"{rule.opens} while it is open", pointer(path))
+        self._used.add(key)
+        self._open[key] = payload
+
+    def _closed(self, key: str, payload: object) -> Iterator[Problem]:
+        rule = self._rule
+        if key not in self._open:
+            yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, pointer(rule.by))
+            return
+        opened = self._open.pop(key)
+        for path in rule.agree:
+            before, now = value_at(opened, path), value_at(payload, path)
+            if before is not None and now is not None and before != now:
+                yield Problem(f"{path} {show(before)}, as in its {rule.opens}", show(now), pointer(path))
+
+    def _all_closed(self, when: str) -> Iterator[Problem]:
+        if self._open:
+            yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
+            self._open.clear()
+
+    def _names(self) -> str:
+        return ", ".join(self._open) or "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenation(Rule):
+    """Pieces which, joined, are a field of another event."""
+
+    word: ClassVar[str] = "concatenates"
+    events: tuple[str, ...]
+    path: str
+    equals: str  # with `by`, `{0}` stands for the first item of its value
+    of: str
+    by: str | None = None
+    where: Mapping[str, int] = field(default_factory=dict)  # path of `of` -> which item of `by` it equals
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _ConcatenationFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with each path; what depends on a value cannot be told beforehand."""
+        yield from ((kind, path) for kind in self.events for path in (self.path, self.by) if path)
+        yield from ((self.of, path) for path in self.where)
+        if "{" not in self.equals:
+            yield self.of, self.equals
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that are joined or counted, and the one that says the result."""
+        return (*self.events, self.of)
+
+
+class _ConcatenationFollower(_Silent):
+    def __init__(self, rule: Concatenation) -> None:
+        self._rule = rule
+        self._pieces: dict[tuple[Any, ...], list[str]] = {}
+        self._whole: str | None = None  # came before any piece did
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        if moment.kind in rule.events:
+            self._add(moment.payload)
+        elif moment.kind == rule.of and rule.by:
+            yield from self._compare_parts(moment.payload)
+        elif moment.kind == rule.of:
+            whole = value_at(moment.payload, rule.equals)
+            self._whole = whole if isinstance(whole, str) else None
+        if self._whole is not None and not rule.by and (moment.ended or (self._pieces and moment.kind == rule.of)):
+            yield from self._compare(self._pieces.get((), []), self._whole, rule.equals)
+            self._whole = None
+
+    def _add(self, payload: object) -> None:
+        key = value_at(payload, self._rule.by) if self._rule.by else []
+        piece = value_at(payload, self._rule.path)
+        if isinstance(piece, str) and isinstance(key, list) and all(isinstance(part, str) for part in key):
+            self._pieces.setdefault(tuple(key), []).append(piece)
+
+    def _compare_parts(self, payload: object) -> Iterator[Problem]:
+        for key in list(self._pieces):
+            if all(n < len(key) and value_at(payload, path) == key[n] for path, n in self._rule.where.items()):
+                path = self._rule.equals.format(*key)
+                whole = value_at(payload, path)
+                pieces = self._pieces.pop(key)
+                if isinstance(whole, str):
+                    yield from self._compare(pieces, whole, path)
+
+    def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Problem]:
+        joined = "".join(pieces)
+        if joined != whole:
+            rule = self._rule
+            names = " and ".join(rule.events)
+            expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {show(whole)}"
+            yield Problem(expected, show(joined), pointer(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(Rule):
+    """How many events of some kinds came is a field of another event."""
+
+    word: ClassVar[str] = "counts"
+    events: tuple[str, ...]
+    equals: str
+    of: str
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _CountFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield the kind with the number."""
+        yield self.of, self.equals
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that are joined or counted, and the one that says the result."""
+        return (*self.events, self.of)
+
+
+class _CountFollower(_Silent):
+    def __init__(self, rule: Count) -> None:
+        self._rule = rule
+        self._count = 0
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        self._count += moment.kind in rule.events
+        told = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
+        if told is not None and told != self._count:
+            expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
+            yield Problem(expected, show(told), pointer(rule.equals))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Increasing(Rule):
+    """A number that grows from one event to the next, by `step` where it is given."""
+
+    word: ClassVar[str] = "increasing"
+    events: tuple[str, ...]
+    path: str
+    step: int | None = None
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _IncreasingFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with the number."""
+        yield from ((kind, self.path) for kind in self.events)
+
+
+class _IncreasingFollower(_Silent):
+    def __init__(self, rule: Increasing) -> None:
+        self._rule = rule
+        self._last: int | None = None
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        value = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        if not isinstance(value, int):
+            return
+        last, self._last = self._last, value
+        if last is None:
+            return
+        if rule.step is not None and value != last + rule.step:
+            yield Problem(f"{rule.path} {last + rule.step}", show(value), pointer(rule.path))
+        elif value <= last:
+            yield Problem(f"{rule.path} above {last}", show(value), pointer(rule.path))
+
+
+def value_at(payload: object, path: str) -> Any:
+    """Return what stands at a dotted path, or None where nothing does."""
+    try:
+        return lookup(payload, path)
+    except KeyError:
+        return None
+
+
+def pointer(path: str) -> str:
+    """Return a dotted path as a JSON pointer."""
+    return "/" + path.replace(".", "/")
+
+
+def show(value: object) -> str:
+    """Return a value as JSON, shortened to fit a message."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 10]}...{text[-7:]}"
