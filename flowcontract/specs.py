@@ -171,6 +171,11 @@ def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
     return replace(bundled, document=overlay.apply(bundled.document, yamlio.load(path), name=str(path)))
 
 
+def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSchema]:
+    """Return the kinds of a stream with their schemas; `item` is the JSON pointer of its `itemSchema` in the bundle."""
+    return dict(_Reader("", document).events(item))
+
+
 class _Reader:
     """Turns one bundle into an Api. Every method takes the JSON pointer of what it reads."""
 
@@ -309,9 +314,9 @@ class _Reader:
             yield name, Example(name, value, provenance(example), observed="x-observed" in example)
 
     def _stream(self, x_stream: Mapping[str, Any], item: str) -> StreamContract:
-        return StreamContract.from_spec(x_stream, dict(self._events(item)))
+        return StreamContract.from_spec(x_stream, dict(self.events(item)))
 
-    def _events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
+    def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
         """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""
         content = f"{item}/properties/data/contentSchema"
         try:
