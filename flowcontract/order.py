@@ -4,9 +4,9 @@
     series = item { item }                        one after the other
     item   = ( kind [ guard ] | "(" order ")" ) [ "*" | "+" | "?" ]
     guard  = "{" test { "," test } "}"            the event comes with these values
-    test   = path ":" [ "!" ] value { "|" value } one of the values; with "!" none of them, or the field is absent
+    test   = path ( "=" | "!=" ) value { "|" value }   one of the values; or none of them, or the field is absent
 
-    opened (piece | note)* ( closed{data.status: !failed} | closed{data.status: failed} failure )
+    opened (piece | note)* ( closed{data.status!=failed} | closed{data.status=failed} failure )
 
 A kind is letters, digits, `_`, `-`, `.`; a path is dotted (`data.status`); a value is compared with the field as JSON
 writes it, text without its quotes.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 State = frozenset[int]
 _START: Final = -1
 _TOKEN = re.compile(r"\s*(?:(?P<kind>[A-Za-z_][\w.-]*)(?P<guard>\s*\{[^{}]*\})?|(?P<mark>[()|*+?]))")
-_TEST = re.compile(r"\s*(?P<path>[\w.-]+)\s*:\s*(?P<no>!?)\s*(?P<values>[^,]*[^,\s])\s*")
+_TEST = re.compile(r"\s*(?P<path>[\w.-]+)\s*(?P<no>!?)=\s*(?P<values>[^,=]*[^,=\s])\s*")
 _ABSENT: Final = object()
 
 
@@ -63,7 +63,7 @@ class Test:
         return (written in self.values) != self.negated
 
     def __str__(self) -> str:
-        return f"{self.path}: {'!' if self.negated else ''}{'|'.join(self.values)}"
+        return f"{self.path}{'!' if self.negated else ''}={'|'.join(self.values)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class _Parser:
         tests = [_TEST.fullmatch(part) for part in text.strip()[1:-1].split(",")]
         if not all(tests):
             self._at = position
-            raise self._wrong("a guard is {path: value, ...}")
+            raise self._wrong("a guard is {path=value, ...}")
         return tuple(
             Test(test["path"], tuple(value.strip() for value in test["values"].split("|")), bool(test["no"]))
             for test in tests
