@@ -1,0 +1,14 @@
+"""Checks the contract and its scenarios: `python -m flowcontract.lint`. One module per kind of check, each yields findings.
+
+>>> from flowcontract import data
+>>> from flowcontract.lint import run
+>>> run(data.specs_root(), data.fixtures_root())
+()
+"""
+
+from __future__ import annotations
+
+from flowcontract.lint.findings import Finding
+from flowcontract.lint.run import check_fixtures, run
+
+__all__ = ["Finding", "check_fixtures", "run"]

@@ -1,0 +1,80 @@
+"""Checks that every documented status, error code and event of every operation has a scenario."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import ScenarioError
+from flowcontract.lint import scenarios
+from flowcontract.scenarios import read_scenario
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project, View
+    from flowcontract.specs import Operation
+
+
+def check(project: Project, view: View) -> Iterator[Finding]:
+    """Yield every status, named error example and kind of event that no scenario shows."""
+    for operation in view.api.operations.values() if view.api else ():
+        there = scenarios.paths(project, view.name, operation)
+        yield from _statuses(project, view, operation, set(there))
+        yield from _events(project, view, operation, there)
+
+
+def _statuses(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
+    place = scenarios.folder(project, view.name, operation.id)
+    for status, response in operation.responses.items():
+        shown = {key.partition("-")[2] for key in there if key.startswith(f"{status}-")}
+        if not shown:
+            yield view.finding(
+                f"{operation.pointer}/responses/{status}",
+                f"no scenario shows the {status} of {operation.id}",
+                f"Write {place}/{status}-NAME.yaml.",
+            )
+            continue
+        for media in response.media.values():
+            for name, example in media.examples.items():
+                code = name.replace("_", "-")
+                if _is_error(status, example.value) and code not in shown:
+                    yield view.finding(
+                        f"{response.pointer}/content/{escape(media.name)}/examples/{escape(name)}",
+                        f'no scenario shows the {status} "{name}" of {operation.id}',
+                        f"Write {place}/{status}-{code}.yaml.",
+                    )
+
+
+def _is_error(status: int, value: Any) -> bool:
+    """Tell an error's example: by its status, or where refusals are 200 too, by an envelope whose data are null."""
+    return status >= 400 or (isinstance(value, dict) and "code" in value and value.get("data", value) is None)  # noqa: PLR2004
+
+
+def _events(project: Project, view: View, operation: Operation, there: dict[str, Path]) -> Iterator[Finding]:
+    for status, response in operation.responses.items():
+        for media in (media for media in response.media.values() if media.stream):
+            shown = {kind for key, path in there.items() if key.startswith(f"{status}-") for kind in _kinds(project, view, path)}
+            for kind, event in media.stream.events.items():
+                if kind not in shown:
+                    yield view.finding(
+                        event.pointer,
+                        f'no stream of {operation.id} shows the event "{kind}"',
+                        f"Let a scenario in {scenarios.folder(project, view.name, operation.id)}/ send it.",
+                    )
+
+
+def _kinds(project: Project, view: View, path: Path) -> set[str]:
+    """Return the kinds of event that a scenario sends: of its payloads, and of bare blocks."""
+    try:
+        reply = read_scenario(path, api_folder=project.fixtures / view.name).reply
+    except ScenarioError:
+        return set()
+    kinds = set()
+    for event in reply.events:
+        kinds |= {event.event} if event.event else set()
+        if isinstance(event.data, dict):
+            kinds |= {value for value in event.data.values() if isinstance(value, str)}
+    return kinds

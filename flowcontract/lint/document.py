@@ -1,0 +1,189 @@
+"""Checks of an OpenAPI document that no schema can express: names that must fit each other, each at its line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.lint.positions import METHODS, Position, walk
+from flowcontract.lint.references import follow, mapping, properties, sequence
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import View
+
+_STATUS = re.compile(r"[1-5][0-9]{2}")
+_OPERATION_ID = re.compile(r"[a-z][a-zA-Z0-9]*")
+_IN_TEMPLATE = re.compile(r"\{([^{}]*)\}")
+
+
+def check(view: View) -> Iterator[Finding]:
+    """Yield what does not fit together in an API's document."""
+    positions = list(walk(view.document))
+    for position in positions:
+        for part in _CHECKS.get(position.kind, ()):
+            yield from part(view, position)
+    yield from _operation_ids(view, positions)
+    yield from _links(view, positions)
+
+
+def _responses(view: View, operation: Position) -> Iterator[Finding]:
+    pointer = f"{operation.pointer}/responses"
+    responses = mapping(operation.value).get("responses")
+    if not isinstance(responses, dict) or not responses:
+        yield view.finding(operation.pointer, "the operation documents no responses", "Write its `responses`.")
+        return
+    for status in responses:
+        if not _STATUS.fullmatch(status):
+            yield view.finding(
+                f"{pointer}/{escape(status)}", f'"{status}" is no HTTP status', "Write three digits in quotes, 100 to 599."
+            )
+    if not any(status.startswith("2") for status in responses):
+        yield view.finding(pointer, "the operation has no successful response", "Document its 2xx status.")
+
+
+def _description(view: View, response: Position) -> Iterator[Finding]:
+    value = response.value
+    if isinstance(value, dict) and "$ref" not in value and not str(value.get("description") or "").strip():
+        yield view.finding(response.pointer, "the response has no description", "Say in `description` when it comes.")
+
+
+def _security(view: View, position: Position) -> Iterator[Finding]:
+    known = mapping(mapping(view.document.get("components")).get("securitySchemes"))
+    for index, alternative in enumerate(sequence(mapping(position.value).get("security"))):
+        for name in mapping(alternative):
+            if name not in known:
+                yield view.finding(
+                    f"{position.pointer}/security/{index}/{escape(name)}",
+                    f'no security scheme is called "{name}"; there is: {_names(known)}',
+                    "Name one of them, or define it under components/securitySchemes.",
+                )
+
+
+def _encoding(view: View, media: Position) -> Iterator[Finding]:
+    value = mapping(media.value)
+    known = properties(view.document, value.get("schema"))
+    for name in mapping(value.get("encoding")):
+        if name not in known:
+            yield view.finding(
+                f"{media.pointer}/encoding/{escape(name)}",
+                f'`encoding` names "{name}", which is no property of the schema; there is: {_names(known)}',
+                "Name a property, or drop the encoding.",
+            )
+
+
+def _parameters(view: View, item: Position) -> Iterator[Finding]:
+    """Compare a path's template with the path parameters of each of its operations."""
+    value = mapping(item.value)
+    template = _template(item.pointer)
+    if template is None:
+        return
+    shared = f"{item.pointer}/parameters", value.get("parameters")
+    for method in (method for method in METHODS if isinstance(value.get(method), dict)):
+        own = f"{item.pointer}/{method}/parameters", value[method].get("parameters")
+        declared: dict[str, str] = {}
+        for pointer, parameters in (shared, own):
+            for name, where in _path_parameters(view, pointer, parameters):
+                declared[name] = where
+        for name in sorted(template - set(declared)):
+            yield view.finding(
+                f"{item.pointer}/{method}",
+                f'the path has "{{{name}}}", which no path parameter of {method.upper()} declares',
+                "Add the parameter with `in: path`.",
+            )
+        for name in sorted(set(declared) - template):
+            yield view.finding(
+                declared[name],
+                f'the path parameter "{name}" is not in the path\'s template',
+                f'Put "{{{name}}}" into the path, or drop the parameter.',
+            )
+
+
+def _template(pointer: str) -> set[str] | None:
+    """Return the names in the template of a path item that stands under `paths`."""
+    _, section, *path = pointer.split("/")
+    return set(_IN_TEMPLATE.findall(path[0].replace("~1", "/"))) if section == "paths" and len(path) == 1 else None
+
+
+def _path_parameters(view: View, pointer: str, parameters: Any) -> Iterator[tuple[str, str]]:
+    for index, parameter in enumerate(sequence(parameters)):
+        node = mapping(follow(view.document, "", parameter)[1])
+        if node.get("in") == "path" and isinstance(node.get("name"), str):
+            yield node["name"], f"{pointer}/{index}"
+
+
+def _duplicates(view: View, holder: Position) -> Iterator[Finding]:
+    """Find two parameters of one name and place in one list."""
+    seen = set()
+    for index, parameter in enumerate(sequence(mapping(holder.value).get("parameters"))):
+        node = mapping(follow(view.document, "", parameter)[1])
+        key = (str(node.get("name")), str(node.get("in")))
+        if node and key in seen:
+            yield view.finding(
+                f"{holder.pointer}/parameters/{index}", f'the {key[1]} parameter "{key[0]}" stands here twice', "Drop one."
+            )
+        seen.add(key)
+
+
+def _parameter(view: View, parameter: Position) -> Iterator[Finding]:
+    value = parameter.value
+    if isinstance(value, dict) and value.get("in") == "path" and value.get("required") is not True:
+        yield view.finding(parameter.pointer, "a path parameter is always required", "Write `required: true`.")
+    if isinstance(value, dict) and "$ref" not in value and "schema" not in value:
+        yield view.finding(parameter.pointer, "the parameter has no schema", "Write its `schema`.")
+
+
+def _operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for position in positions:
+        if position.kind != "operation" or not isinstance(position.value, dict):
+            continue
+        name = position.value.get("operationId")
+        where = f"{position.pointer}/operationId"
+        if not isinstance(name, str):
+            yield view.finding(where, "the operation has no operationId", "Name it: camelCase, verb first.")
+        elif not _OPERATION_ID.fullmatch(name):
+            yield view.finding(where, f'the operationId "{name}" is not camelCase', "Begin with a verb in lower case.")
+        elif name in seen:
+            yield view.finding(where, f'the operationId "{name}" is taken by {seen[name]}', "Choose another.")
+        else:
+            seen[name] = position.pointer
+
+
+def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
+    known = {mapping(position.value).get("operationId") for position in positions if position.kind == "operation"}
+    pointers = {position.pointer for position in positions if position.kind == "operation"}
+    for link in (position for position in positions if position.kind == "link"):
+        value = mapping(link.value)
+        name, reference = value.get("operationId"), value.get("operationRef")
+        if "$ref" in value:
+            continue
+        if name is None and reference is None:
+            yield view.finding(link.pointer, "the link leads to no operation", "Name one in `operationId`.")
+        elif name is not None and name not in known:
+            yield view.finding(
+                f"{link.pointer}/operationId",
+                f'the link leads to "{name}"; there is: {_names({str(each) for each in known})}',
+                "Name one of them.",
+            )
+        elif name is None and str(reference).removeprefix("#") not in pointers:
+            yield view.finding(
+                f"{link.pointer}/operationRef", f'the link leads to "{reference}", where no operation is', "Mend the pointer."
+            )
+
+
+def _names(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+_CHECKS = {
+    "document": (_security,),
+    "path": (_parameters, _duplicates),
+    "operation": (_responses, _security, _duplicates),
+    "response": (_description,),
+    "media": (_encoding,),
+    "parameter": (_parameter,),
+}

@@ -1,0 +1,164 @@
+"""Checks of every example, default and enum of the contract against its own schema."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import sse
+from flowcontract.lint.positions import Position, walk
+from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import View
+
+_VALUES = ("value", "dataValue", "serializedValue", "externalValue")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,),
+    "object": (dict,), "null": (type(None),),
+}  # fmt: skip
+
+
+def check(view: View) -> Iterator[Finding]:
+    """Yield every example, default and enum member that its own schema does not allow."""
+    for position in walk(view.document):
+        if not isinstance(position.value, dict):
+            continue
+        if position.kind == "schema":
+            yield from _in_schema(view, position)
+        elif position.kind == "media":
+            yield from _named(view, position)
+            yield from _single(view, position)
+        elif position.kind in ("parameter", "header") and "$ref" not in position.value:
+            yield from _named(view, position)
+            yield from _single(view, position)
+
+
+def against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
+    """Yield what the schema at one pointer says against the value at another."""
+    for violation in view.violations(schema, value):
+        yield view.finding(
+            f"{where}{violation.where}",
+            f"{what} does not fit its schema: expected {violation.expected}, got {violation.got}",
+            "Mend the value or the schema.",
+        )
+
+
+def _in_schema(view: View, schema: Position) -> Iterator[Finding]:
+    value = schema.value
+    if "default" in value:
+        yield from against(view, schema.pointer, value["default"], f"{schema.pointer}/default", "the default")
+    if "example" in value:
+        yield from against(view, schema.pointer, value["example"], f"{schema.pointer}/example", "the example")
+    for index, example in enumerate(sequence(value.get("examples"))):
+        yield from against(view, schema.pointer, example, f"{schema.pointer}/examples/{index}", "the example")
+    for index, member in enumerate(sequence(value.get("enum"))):
+        if not _is_of_type(member, value.get("type")):
+            yield view.finding(
+                f"{schema.pointer}/enum/{index}",
+                f"the enum's {json.dumps(member)} is not of the type {json.dumps(value.get('type'))}",
+                "Mend the member or the type.",
+            )
+
+
+def _is_of_type(value: Any, wanted: Any) -> bool:
+    names = [wanted] if isinstance(wanted, str) else sequence(wanted)
+    if not names or any(name not in _TYPES for name in names):
+        return True
+    return any(isinstance(value, _TYPES[name]) and (not isinstance(value, bool) or name == "boolean") for name in names)
+
+
+def _single(view: View, holder: Position) -> Iterator[Finding]:
+    if "example" in holder.value and (schema := _schema(holder)):
+        yield from against(view, schema, holder.value["example"], f"{holder.pointer}/example", "the example")
+
+
+def _schema(holder: Position) -> str | None:
+    return next((f"{holder.pointer}/{key}" for key in ("schema", "itemSchema") if key in holder.value), None)
+
+
+def _named(view: View, holder: Position) -> Iterator[Finding]:
+    for name, node in mapping(holder.value.get("examples")).items():
+        pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
+        if not isinstance(example, dict):
+            continue  # a dangling reference or no object: the checks of files and of the document say so
+        given = [key for key in _VALUES if key in example]
+        if not given or ("value" in given and len(given) > 1):
+            yield view.finding(
+                pointer,
+                f'the example "{name}" has {" and ".join(given) or "no value"}',
+                "Give it one: `value`, or `dataValue` and its `serializedValue`.",
+            )
+            continue
+        for key in given:
+            yield from _value(view, holder, f"{pointer}/{key}", key, example[key], f'the example "{name}"')
+
+
+def _value(view: View, holder: Position, where: str, key: str, value: Any, what: str) -> Iterator[Finding]:
+    schema = _schema(holder)
+    if schema is None or key == "externalValue":
+        return
+    if "itemSchema" in holder.value:
+        yield from _items(view, holder, schema, where, value, what)
+    elif key == "serializedValue":
+        if "json" in holder.pointer:
+            yield from _json(view, schema, where, value, what)
+    else:
+        yield from against(view, schema, value, where, what)
+
+
+def _json(view: View, schema: str, where: str, text: Any, what: str) -> Iterator[Finding]:
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError) as error:
+        yield view.finding(where, f"{what} is no JSON: {error}", "Mend the text.")
+        return
+    for violation in view.violations(schema, value):
+        yield view.finding(where, f"{what} does not fit its schema: {violation}", "Mend the value or the schema.")
+
+
+def _items(view: View, holder: Position, schema: str, where: str, value: Any, what: str) -> Iterator[Finding]:
+    """Judge a stream's example, a list of items or the text of the stream: each item, and the payload in its data."""
+    if isinstance(value, str):
+        placed = [(where, item) for item in _decoded(value, mapping(holder.value.get("x-stream")).get("framing"))]
+    elif isinstance(value, list):
+        placed = [(f"{where}/{index}", item) for index, item in enumerate(value)]
+    else:
+        yield view.finding(where, f"{what} is neither a list of items nor text", "Write the stream as it is sent.")
+        return
+    content = f"{schema}/properties/data/contentSchema"
+    for number, (place, item) in enumerate(placed, start=1):
+        told = list(view.violations(schema, item))
+        if view.has(content) and isinstance(data := mapping(item).get("data"), str):
+            payload = _parsed(data)
+            told += view.violations(content, payload)
+        for violation in told:
+            yield view.finding(
+                place,
+                f"event {number} of {what} does not fit its schema: {violation}",
+                "Mend the example or the schema.",
+            )
+
+
+def _decoded(text: str, framing: Any) -> Iterator[Any]:
+    """Yield the items of a stream as `itemSchema` describes them: a block's fields, or the JSON object itself."""
+    plain = framing != "json-blank-line"
+    decoder = sse.Decoder("sse" if plain else "json-blank-line")
+    for block in (*decoder.feed(text.encode()), *decoder.close()):
+        if not plain:
+            yield _parsed(block.raw.decode())
+        elif fields := [field for field in block.fields if field.name]:
+            data = [field.value for field in fields if field.name == "data"]
+            yield dict(fields) | ({"data": "\n".join(data)} if data else {})
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON value in a text, or the text itself, which no schema of an object allows."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,131 @@
+"""Checks of the files themselves: references that lead nowhere, files that nothing uses, names that collide, keys that are numbers."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from flowcontract import yamlio
+from flowcontract.bundle import SECTIONS
+from flowcontract.lint.findings import Finding
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flowcontract.lint.project import Project, YamlFile
+
+
+def check(project: Project) -> Iterator[Finding]:
+    """Yield what is wrong with the files under `specs/` as files."""
+    for file in project.spec_files():
+        yield from _references(project, file)
+        yield from _number_keys(file)
+    if (project.specs / "sources.yaml").is_file() is False:
+        yield Finding(project.specs / "sources.yaml", 1, "the file is missing", "Write whose each line of a document is.")
+    for name in project.names:
+        yield from _stems(project, name)
+    if project.whole:
+        yield from _unreferenced(project)
+
+
+def references(file: YamlFile) -> Iterator[tuple[str, str]]:
+    """Yield every reference of a file: the pointer of the object it stands in, and its text."""
+    waiting: list[tuple[str, Any]] = [("", file.data)]
+    while waiting:
+        pointer, node = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(f"{pointer}/{index}", item) for index, item in enumerate(node)]
+        elif isinstance(node, dict):
+            waiting += [(f"{pointer}/{escape(key)}", value) for key, value in node.items()]
+            if isinstance(node.get("$ref"), str):
+                yield pointer, node["$ref"]
+
+
+def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
+    for pointer, reference in references(file):
+        name, _, fragment = reference.partition("#")
+        target = (file.path.parent / name).resolve() if name else file.path
+        where = f"{pointer}/$ref"
+        if name and not target.is_file():
+            close = difflib.get_close_matches(name, _siblings(file.path, name), n=1)
+            todo = f'Did you mean "{close[0]}"?' if close else "Mend the path, or write the file."
+            yield file.finding(where, f'"$ref: {reference}" leads to no file', todo)
+        elif not target.is_relative_to(project.specs):
+            yield file.finding(where, f'"$ref: {reference}" leads out of {project.specs.name}/', "Move the file into it.")
+        elif name and target.parent.name not in SECTIONS:
+            folders = ", ".join(sorted(SECTIONS))
+            yield file.finding(where, f'"$ref: {reference}" leads into no folder of parts', f"Use one of: {folders}.")
+        elif fragment and target in project.files and not _resolves(project.files[target].data, fragment):
+            yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
+
+
+def _siblings(path: Path, reference: str) -> list[str]:
+    folder = reference.rpartition("/")[0]
+    return [f"{folder}/{each.name}" if folder else each.name for each in (path.parent / folder).glob("*.yaml")]
+
+
+def _resolves(data: Any, pointer: str) -> bool:
+    try:
+        yamlio.resolve(data, pointer)
+    except KeyError:
+        return False
+    return pointer.startswith("/")
+
+
+def reachable(project: Project, name: str) -> dict[Path, None]:
+    """Return every file that an API's `openapi.yaml` leads to, itself included, in the order of reading."""
+    found: dict[Path, None] = {}
+    waiting = [project.specs / name / "openapi.yaml"]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path not in project.files:
+            continue
+        found[path] = None
+        names = [reference.partition("#")[0] for _, reference in references(project.files[path])]
+        waiting += [(path.parent / each).resolve() for each in names if each]
+    return found
+
+
+def _stems(project: Project, name: str) -> Iterator[Finding]:
+    """Two files of one folder name and one stem would become one component of the bundle."""
+    seen: dict[tuple[str, str], Path] = {}
+    for path in sorted(reachable(project, name), key=lambda each: (not each.is_relative_to(project.specs / name), each)):
+        key = path.parent.name, path.stem
+        if key in seen:
+            yield Finding(
+                seen[key], 1,
+                f"{name} also reads {path.relative_to(project.specs)}, and both would be the component {'/'.join(key)}",
+                "Rename one of the two files.",
+            )  # fmt: skip
+        seen.setdefault(key, path)
+
+
+def _unreferenced(project: Project) -> Iterator[Finding]:
+    used = {path for name in project.names for path in reachable(project, name)}
+    for path in sorted(path for path in project.specs.rglob("*") if path.is_file()):
+        place = path.relative_to(project.specs).parts
+        own = place == ("sources.yaml",) or place[0] in project.names and (
+            place[1:] in (("openapi.yaml",), ("rulings.yaml",)) or (place[1] == "profiles" and path.suffix == ".yaml")
+        )  # fmt: skip
+        if path not in used and not own:
+            yield Finding(path, 1, "nothing refers to this file", "Refer to it from a contract, or delete it.")
+
+
+def _number_keys(file: YamlFile) -> Iterator[Finding]:
+    """Find statuses that are not quoted: YAML reads them as numbers, and OpenAPI's keys are text."""
+    root = yaml.compose(file.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    waiting: list[tuple[str, yaml.Node]] = [("", root)] if root else []
+    while waiting:
+        parent, node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(parent, item) for item in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                waiting.append((key.value, value))
+                if parent == "responses" and key.tag == "tag:yaml.org,2002:int":
+                    line = key.start_mark.line + 1
+                    yield Finding(file.path, line, f"the status {key.value} is a number", f"Write '{key.value}' in quotes.")

@@ -1,0 +1,35 @@
+"""What a check says: one mistake in our own data, at its place, with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One mistake: `path` and `line` (from 1) to open, `what` is wrong there, `todo` what to do.
+
+    `vague` marks the word of a tool that knows no line of ours, or what follows from another mistake. It is dropped where a
+    check of ours has found something to mend in the same API (see `flowcontract.lint.run`).
+    """
+
+    path: Path
+    line: int
+    what: str
+    todo: str
+    vague: bool = False
+
+    def __str__(self) -> str:
+        """Return the line that is printed: `specs/dify-chat/openapi.yaml:123: what is wrong. What to do.`."""
+        return " ".join(f"{shown(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}".split())
+
+
+def shown(path: Path) -> str:
+    """Return a path as it is printed: relative to the current folder where it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

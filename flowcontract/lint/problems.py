@@ -1,0 +1,113 @@
+"""Checks of `x-problems`: words the mock knows, scenarios that are there wherever the problem can occur."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.lint import scenarios
+from flowcontract.lint.ledger import nearest
+from flowcontract.lint.positions import walk
+from flowcontract.lint.references import mapping, properties
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project, View
+    from flowcontract.specs import Operation
+
+
+def _always(operation: Operation) -> bool:
+    return bool(operation.id)
+
+
+def _takes_body(operation: Operation) -> bool:
+    return bool(operation.request)
+
+
+def _takes_form(operation: Operation) -> bool:
+    return "multipart/form-data" in operation.request
+
+
+def _takes_any(operation: Operation) -> bool:
+    return bool(operation.request or operation.parameters)
+
+
+def _has_key(operation: Operation) -> bool:
+    return bool(operation.security)
+
+
+def _names_something(operation: Operation) -> bool:
+    return any(parameter.location == "path" for parameter in operation.parameters)
+
+
+# What can be wrong with a request -> where it can occur. Beside these: `missing-FIELD` and `invalid-FIELD`, a field's or
+# parameter's name with hyphens.
+WORDS: dict[str, Callable[[Operation], bool]] = {
+    "no-key": _has_key,
+    "wrong-key": _has_key,
+    "wrong-token": _has_key,
+    "other-app": _has_key,
+    "unknown-path": _always,
+    "wrong-method": _always,
+    "wrong-media-type": _takes_body,
+    "malformed-body": _takes_body,
+    "invalid-request": _takes_any,
+    "missing-parameter": _takes_any,
+    "invalid-json-text": _takes_form,
+    "missing-file": _takes_form,
+    "missing-file-name": _takes_form,
+    "too-many-files": _takes_form,
+    "unsupported-file-type": _takes_form,
+    "too-large": _takes_form,
+    "unknown-id": _names_something,
+    "unknown-file": _names_something,
+    "input-value-twice": _takes_body,
+}
+
+
+def _occurs(word: str, operation: Operation, view: View) -> bool:
+    """Tell whether a request to an operation can have this problem."""
+    if word in WORDS:
+        return WORDS[word](operation)
+    kind, _, name = word.partition("-")
+    return kind in ("missing", "invalid") and name in _fields(operation, view)
+
+
+def _fields(operation: Operation, view: View) -> set[str]:
+    names = {parameter.name for parameter in operation.parameters}
+    for media in operation.request.values():
+        names |= properties(view.document, media.schema)
+    return {name.replace("_", "-") for name in names}
+
+
+def check(project: Project, view: View) -> Iterator[Finding]:
+    """Yield every unknown word, and every target that is no scenario of an operation in which the problem can occur."""
+    for position in walk(view.document):
+        if position.kind in ("document", "operation"):
+            for word, target in mapping(mapping(position.value).get("x-problems")).items():
+                where = f"{position.pointer}/x-problems/{escape(word)}"
+                if view.api is not None:
+                    yield from _entry(project, view, position.pointer, where, word, target)
+
+
+def _entry(project: Project, view: View, holder: str, where: str, word: str, target: Any) -> Iterator[Finding]:
+    """Look the scenario up for each operation that the entry speaks for: one, or all that do not say it otherwise."""
+    operations = view.api.operations.values() if view.api else ()
+    possible = [operation for operation in operations if _occurs(word, operation, view)]
+    if word not in WORDS and not possible:
+        yield view.finding(where, f'"{word}" is no problem the mock knows', nearest(word, frozenset(WORDS)))
+        return
+    concerned = [
+        operation
+        for operation in possible
+        if operation.pointer == holder or (not holder and operation.problems.get(word) == target)
+    ]
+    missing = [operation for operation in concerned if target not in scenarios.keys(project, view, operation)]
+    if missing:
+        yield view.finding(
+            where,
+            f'"{word}" is answered by "{target}", which is no scenario of {", ".join(each.id for each in missing)}',
+            f"Name a scenario, or write {scenarios.folder(project, view.name, missing[0].id)}/{target}.yaml.",
+        )

@@ -1,0 +1,67 @@
+"""Checks of profiles: the format of OpenAPI Overlay 1.0, and targets that are there; the document after it is checked as any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jsonpath
+
+from flowcontract.lint.references import mapping, sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project, View, YamlFile
+
+_FIELDS = {"overlay", "info", "extends", "actions"}
+_ACTION_FIELDS = {"target", "description", "update", "remove"}
+
+
+def check(project: Project, view: View) -> Iterator[Finding]:
+    """Yield what is wrong with the profiles of an API: https://spec.openapis.org/overlay/v1.0.0.html."""
+    for path in sorted((project.specs / view.name / "profiles").glob("*.yaml")):
+        file = project.files.get(path)
+        if file is not None:
+            yield from _head(file)
+            actions = mapping(file.data).get("actions")
+            if not isinstance(actions, list) or not actions:
+                yield file.finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")
+            for index, action in enumerate(sequence(actions)):
+                yield from _action(file, view, f"/actions/{index}", action)
+
+
+def _head(file: YamlFile) -> Iterator[Finding]:
+    data = mapping(file.data)
+    if data.get("overlay") != "1.0.0":
+        yield file.finding("/overlay", "the file is no OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`.")
+    info = mapping(data.get("info"))
+    for key in ("title", "version"):
+        if not isinstance(info.get(key), str) or not info[key]:
+            yield file.finding(f"/info/{key}", f"the overlay's info has no {key}", "Write it, as text.")
+    extends = data.get("extends")
+    if not isinstance(extends, str) or (file.path.parent / extends).resolve() != file.path.parent.parent / "openapi.yaml":
+        yield file.finding("/extends", f"`extends: {extends}` does not name the API", "Write `extends: ../openapi.yaml`.")
+    for key in data:
+        if key not in _FIELDS and not key.startswith("x-"):
+            yield file.finding(f"/{key}", f'an overlay has no field "{key}"', "Drop it.")
+
+
+def _action(file: YamlFile, view: View, where: str, action: Any) -> Iterator[Finding]:
+    if not isinstance(action, dict) or not isinstance(action.get("target"), str):
+        yield file.finding(where, "the action has no `target`", "Write a JSONPath into the contract.")
+        return
+    for key in action:
+        if key not in _ACTION_FIELDS and not key.startswith("x-"):
+            yield file.finding(f"{where}/{key}", f'an action has no field "{key}"', "Drop it.")
+    if ("update" in action) == (action.get("remove") is True):
+        yield file.finding(where, "the action must have one of `update` and `remove: true`", "Write one of them.")
+    try:
+        found = any(True for _ in jsonpath.finditer(action["target"], dict(view.base)))
+    except jsonpath.JSONPathError as error:
+        yield file.finding(f"{where}/target", f"`{action['target']}` is no JSONPath: {error}", "Mend it.")
+        return
+    if not found:
+        yield file.finding(
+            f"{where}/target", f"`{action['target']}` matches nothing in the contract", "Mend the target, or drop the action."
+        )

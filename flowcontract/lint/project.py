@@ -1,0 +1,205 @@
+"""What the checks look at: every YAML file with its lines, every API as a bundle, once as it is and once per profile."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jsonpath
+import jsonschema_rs
+import yaml
+
+from flowcontract import specs, yamlio
+from flowcontract.errors import FlowContractError, SpecError
+from flowcontract.lint.findings import Finding, shown
+from flowcontract.validation import Validators
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from flowcontract.bundle import Bundle
+    from flowcontract.specs import Api
+    from flowcontract.violations import Violation
+
+_YAML_ERROR = re.compile(r"YAML(?:, line (?P<line>\d+))?: (?P<what>.*)\. Mend the YAML\.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """One parsed file: `data` in JSON's types, `lines` from JSON pointers to lines."""
+
+    path: Path
+    text: str
+    data: Any
+    lines: Mapping[str, int]
+
+    def line(self, pointer: str) -> int:
+        """Return the line of a value, or of the nearest value around it."""
+        while pointer and pointer not in self.lines:
+            pointer = pointer.rpartition("/")[0]
+        return self.lines.get(pointer, 1)
+
+    def finding(self, pointer: str, what: str, todo: str) -> Finding:
+        """Return a finding at a value of this file."""
+        return Finding(self.path, self.line(pointer), what, todo)
+
+
+def read(path: Path) -> YamlFile | Finding:
+    """Read one YAML file; return what is wrong with it where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return Finding(path, 1, f"the file cannot be read as UTF-8 text: {error}", "Write it anew as UTF-8.")
+    try:
+        data = yamlio.loads(text, name="YAML")
+        return YamlFile(path, text, data, yamlio.lines_of(text))
+    except SpecError as error:
+        match = _YAML_ERROR.fullmatch(str(error))
+        what, line = (match["what"], int(match["line"] or 1)) if match else (str(error), 1)
+        return Finding(path, line, f"the file is no YAML we can read: {what}", "Mend the YAML.")
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        return Finding(path, 1, f"the file is no YAML we can read: {type(error).__name__}: {error}", "Mend the YAML.")
+
+
+@dataclass(frozen=True)
+class View:
+    """One API as a program sees it: as documented, or as a profile changes it."""
+
+    name: str
+    profile: YamlFile | None
+    document: Mapping[str, Any] = field(repr=False)
+    bundle: Bundle = field(repr=False)
+    base: Mapping[str, Any] = field(repr=False)  # the document without the profile
+    api: Api | None = field(repr=False)  # None where the document does not read as an API
+    files: Mapping[Path, YamlFile] = field(repr=False)
+
+    def finding(self, pointer: str, what: str, todo: str) -> Finding:
+        """Return a finding at a value of the bundle, placed in the file that must be mended."""
+        path, line = self.place(pointer)
+        return Finding(path, line, what, todo)
+
+    def has(self, pointer: str) -> bool:
+        """Tell whether anything stands at a pointer of the bundle."""
+        try:
+            yamlio.resolve(self.document, pointer)
+        except KeyError:
+            return False
+        return True
+
+    def violations(self, pointer: str, value: Any) -> list[Violation]:
+        """Return what the schema at a pointer says against a value; nothing where it does not compile (`schemas` tells)."""
+        try:
+            return self.validators.violations(pointer, value)
+        except (FlowContractError, ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+            return []
+
+    @cached_property
+    def validators(self) -> Validators:
+        """The compiled schemas of this document."""
+        return Validators(self.document)
+
+    def place(self, pointer: str) -> tuple[Path, int]:
+        """Return file and line in which a value of the bundle is written."""
+        if self.profile is not None and (line := self._line_in_profile(pointer)):
+            return self.profile.path, line
+        path, inner = self.bundle.origin(pointer)
+        return path, self.files[path].line(inner) if path in self.files else 1
+
+    def _line_in_profile(self, pointer: str) -> int | None:
+        """Return the line of the last action that wrote a value, if one did."""
+        found = None
+        for index, targets in self._targets:
+            action = f"/actions/{index}/update"
+            for target in targets:
+                inner = f"{action}{pointer.removeprefix(target)}"
+                if pointer.startswith(f"{target}/") and inner in self.profile_lines:
+                    found = self.profile_lines[inner]
+        return found
+
+    @cached_property
+    def profile_lines(self) -> Mapping[str, int]:
+        """The lines of the profile's values; none without a profile."""
+        return self.profile.lines if self.profile else {}
+
+    @cached_property
+    def _targets(self) -> list[tuple[int, list[str]]]:
+        actions = self.profile.data["actions"] if self.profile else []
+        return [
+            (index, [match.pointer().__str__() for match in jsonpath.finditer(action["target"], dict(self.base))])
+            for index, action in enumerate(actions)
+        ]
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything that is checked. `broken` are the findings of reading it."""
+
+    specs: Path
+    fixtures: Path
+    names: tuple[str, ...]  # of the APIs that are checked
+    files: Mapping[Path, YamlFile] = field(repr=False)  # every readable YAML file under both folders
+    broken: tuple[Finding, ...] = ()
+    views: tuple[View, ...] = field(default=(), repr=False)  # every API, then each of its profiles
+
+    @property
+    def whole(self) -> bool:
+        """Whether all APIs are checked, so that what nothing uses can be told."""
+        return set(self.names) == set(specs.available_apis(self.specs))
+
+    def spec_files(self) -> list[YamlFile]:
+        """Return the readable files under the specs, sorted by path."""
+        return [file for path, file in sorted(self.files.items()) if path.is_relative_to(self.specs)]
+
+    def spec(self, name: str) -> YamlFile | None:
+        """Return a file by its path below the specs, None where it is missing or cannot be read."""
+        return self.files.get(self.specs / name)
+
+
+def load(specs_root: Path, fixtures_root: Path, names: Iterable[str] = ()) -> Project:
+    """Read everything that is to be checked; nothing is raised for what can be read only in part."""
+    roots = specs_root.resolve(), fixtures_root.resolve()
+    files: dict[Path, YamlFile] = {}
+    broken: list[Finding] = []
+    for path in (path for root in roots for path in sorted(root.rglob("*.yaml")) if path.is_file()):
+        result = read(path)
+        if isinstance(result, Finding):
+            broken.append(result)
+        else:
+            files[path] = result
+    wanted = tuple(names) or specs.available_apis(roots[0])
+    views: list[View] = []
+    failures: list[Finding] = []
+    for name in wanted:
+        for profile in (None, *sorted((roots[0] / name / "profiles").glob("*.yaml"))):
+            seen, failure = _view(roots[0] / name, profile, files)
+            views += [seen] if seen else []
+            failures += [failure] if failure else []
+            if seen is None and profile is None:
+                break  # what cannot be bundled has no profiles
+    return Project(*roots, wanted, files, (*broken, *failures), tuple(views))
+
+
+def _view(folder: Path, profile: Path | None, files: Mapping[Path, YamlFile]) -> tuple[View | None, Finding | None]:
+    """Return an API as a view, and what keeps it from being bundled or from being read."""
+    where = profile or folder / "openapi.yaml"
+    stem = profile.stem if profile else None
+    api, failure = None, None
+    try:
+        base = specs.load_bundle(folder)
+        bundled = specs.load_bundle(folder, profile=stem)
+    except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
+        return None, _failure(where, error)
+    try:
+        api = specs.load_api(folder.name, profile=stem, root=folder.parent)
+    except Exception as error:  # noqa: BLE001
+        failure = _failure(where, error)
+    overlay = files.get(profile) if profile else None
+    return View(folder.name, overlay, bundled.document, bundled, base.document, api, files), failure
+
+
+def _failure(path: Path, error: Exception) -> Finding:
+    text = str(error).replace(str(path), shown(path)) or type(error).__name__
+    return Finding(path, 1, f"this does not read as an API: {text}", "Mend what is named.", vague=True)

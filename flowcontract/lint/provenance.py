@@ -1,0 +1,172 @@
+"""Checks of where the contract comes from: sources and rulings that exist, on everything that needs them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.lint import ledger
+from flowcontract.lint.positions import walk
+from flowcontract.lint.references import mapping, sequence
+from flowcontract.sources import as_list
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project, View, YamlFile
+
+_NEEDS_ORIGIN = ("operation", "response", "parameter")
+_LOOKS_LIKE_LINES = re.compile(r"\d+:\d")  # in an x-stream a `source` may also say where it was observed
+_RULING_FIELDS = {"number": int, "name": str, "lines": list, "readings": list, "decision": str, "why": str}
+_RULING_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def check_origins(view: View) -> Iterator[Finding]:
+    """Yield every operation, response, parameter and event that says neither source nor observation."""
+    for position in walk(view.document):
+        if position.kind in _NEEDS_ORIGIN and isinstance(position.value, dict) and "$ref" not in position.value:
+            yield from _origin(view, position.pointer, position.value, f"the {position.kind}")
+    schemas = mapping(mapping(view.document.get("components")).get("schemas"))
+    for name, schema in schemas.items():
+        if name.startswith("event.") and isinstance(schema, dict):
+            yield from _origin(view, f"/components/schemas/{escape(name)}", schema, "the event")
+
+
+def _origin(view: View, pointer: str, value: dict[str, Any], what: str) -> Iterator[Finding]:
+    if not {"x-source", "x-observed"} & set(value):
+        yield view.finding(
+            pointer,
+            f"{what} says neither `x-source` nor `x-observed`",
+            "Name document and lines (`x-source: 001:25-58`), or where it was seen (`x-observed`).",
+        )
+
+
+def check(project: Project) -> Iterator[Finding]:
+    """Yield every source beyond its document, every ruling that does not exist, and every ruled place without an origin."""
+    lines, known = ledger.lengths(project), ledger.names(project).rulings
+    for file in project.spec_files():
+        api = file.path.relative_to(project.specs).parts[0]
+        if file.path.name == "sources.yaml":
+            continue
+        for pointer, node in _mappings(file.data):
+            yield from _sources(file, pointer, node, lines)
+            yield from _rulings(file, pointer, node, api, known)
+
+
+def _mappings(data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    waiting: list[tuple[str, Any]] = [("", data)]
+    while waiting:
+        pointer, node = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(f"{pointer}/{index}", item) for index, item in enumerate(node)]
+        elif isinstance(node, dict):
+            yield pointer, node
+            waiting += [(f"{pointer}/{escape(key)}", value) for key, value in node.items()]
+
+
+def _sources(file: YamlFile, pointer: str, node: dict[str, Any], known: dict[str, int]) -> Iterator[Finding]:
+    for key in ("x-source", "source") if "/x-stream" in pointer else ("x-source",):
+        value = node.get(key)
+        for index, source in enumerate(as_list(value)):
+            where = f"{pointer}/{key}/{index}" if isinstance(value, list) else f"{pointer}/{key}"
+            if key == "source" and not _LOOKS_LIKE_LINES.match(str(source)):
+                continue
+            if fault := ledger.source_fault(source, known):
+                yield file.finding(where, *fault)
+    observed = node.get("x-observed")
+    if "x-observed" in node and not all(isinstance(text, str) and text.strip() for text in as_list(observed) or [None]):
+        yield file.finding(f"{pointer}/x-observed", "`x-observed` says nothing", "Say where it was seen: server and version.")
+
+
+def _rulings(
+    file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: frozenset[str]
+) -> Iterator[Finding]:
+    for name, where in named_rulings(pointer, node):
+        qualified = name if "/" in name else f"{api}/{name}"
+        if qualified not in known:
+            yield file.finding(where, f'there is no ruling "{qualified}"', ledger.nearest(qualified, known))
+    if "x-ruling" in node and not {"x-source", "x-observed"} & set(node):
+        yield file.finding(
+            f"{pointer}/x-ruling", "what is ruled here has neither `x-source` nor `x-observed`", "Add what the ruling is about."
+        )
+
+
+def named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield name and pointer of every ruling that an object names."""
+    for key in ("x-ruling", "ruling") if "/x-stream" in pointer else ("x-ruling",):
+        value = node.get(key)
+        for index, name in enumerate(as_list(value)):
+            yield str(name), f"{pointer}/{key}/{index}" if isinstance(value, list) else f"{pointer}/{key}"
+
+
+def check_rulings(project: Project) -> Iterator[Finding]:
+    """Yield what is wrong with the rulings themselves, and each one that nothing follows."""
+    numbers: dict[int, str] = {}
+    used = _used(project)
+    lines = ledger.lengths(project)
+    for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
+        api = file.path.relative_to(project.specs).parts[0]
+        if not isinstance(file.data, list):
+            yield file.finding("", "the file is no list of rulings", "Begin each ruling with `- number:`.")
+        seen: set[str] = set()
+        for index, ruling in enumerate(sequence(file.data)):
+            where = f"/{index}"
+            if not isinstance(ruling, dict):
+                yield file.finding(where, "the ruling is no mapping", f"Write {', '.join(_RULING_FIELDS)}.")
+                continue
+            yield from _ruling_fields(file, where, ruling, lines)
+            yield from _ruling_names(file, where, ruling, seen, numbers, api)
+            name = f"{api}/{ruling.get('name')}"
+            if project.whole and isinstance(ruling.get("name"), str) and name not in used:
+                yield file.finding(
+                    f"{where}/name", f'nothing follows the ruling "{name}"', "Name it where the contract follows it (`x-ruling`)."
+                )
+
+
+def _ruling_fields(file: YamlFile, where: str, ruling: dict[str, Any], lines: dict[str, int]) -> Iterator[Finding]:
+    for key, wanted in _RULING_FIELDS.items():
+        value = ruling.get(key)
+        if not isinstance(value, wanted) or isinstance(value, bool) or not value:
+            yield file.finding(f"{where}/{key}", f"the ruling's `{key}` is missing, empty or no {wanted.__name__}", "Write it.")
+    for key in ruling:
+        if key not in _RULING_FIELDS:
+            yield file.finding(f"{where}/{escape(key)}", f'a ruling has no field "{key}"', "Drop it.")
+    for index, source in enumerate(sequence(ruling.get("lines"))):
+        if fault := ledger.source_fault(source, lines):
+            yield file.finding(f"{where}/lines/{index}", *fault)
+
+
+def _ruling_names(
+    file: YamlFile, where: str, ruling: dict[str, Any], seen: set[str], numbers: dict[int, str], api: str
+) -> Iterator[Finding]:
+    name, number = ruling.get("name"), ruling.get("number")
+    if isinstance(name, str) and not _RULING_NAME.fullmatch(name):
+        yield file.finding(f"{where}/name", f'"{name}" is no name of a ruling', "Write small words joined by hyphens.")
+    if isinstance(name, str) and name in seen:
+        yield file.finding(f"{where}/name", f'the name "{name}" is taken by another ruling above', "Choose another.")
+    if isinstance(number, int) and number in numbers:
+        yield file.finding(
+            f"{where}/number", f"the number {number} is taken by {numbers[number]}", "Take the next free one over all APIs."
+        )
+    if isinstance(name, str):
+        seen.add(name)
+    if isinstance(number, int):
+        numbers.setdefault(number, f"{api}/{name}")
+
+
+def _used(project: Project) -> set[str]:
+    """Return every ruling that a contract, a line of a document or a scenario names, qualified."""
+    used: set[str] = set()
+    for file in project.files.values():
+        inside = file.path.is_relative_to(project.specs)
+        api = file.path.relative_to(project.specs if inside else project.fixtures).parts[0]
+        for pointer, node in _mappings(file.data):
+            names = [name for name, _ in named_rulings(pointer, node)]
+            if inside and file.path.name == "sources.yaml":
+                names += [str(node["ruling"])] if "ruling" in node else []
+            if not inside and not pointer:
+                names += [str(name) for name in as_list(node.get("rulings"))]
+            used |= {name if "/" in name else f"{api}/{name}" for name in names}
+    return used

@@ -1,0 +1,59 @@
+"""Follows references within a bundle, without ever failing on a malformed one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_STEPS = 20  # references that lead to each other in a circle end here
+
+
+def follow(document: Mapping[str, Any], pointer: str, node: Any) -> tuple[str, Any]:
+    """Return pointer and value of what a node refers to, or of itself; the value is None for a dangling reference."""
+    for _ in range(_STEPS):
+        if not isinstance(node, dict) or not isinstance(node.get("$ref"), str):
+            return pointer, node
+        pointer = node["$ref"].removeprefix("#")
+        try:
+            node = yamlio.resolve(document, pointer)
+        except KeyError:
+            return pointer, None
+    return pointer, None
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping as it is, anything else as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(value: Any) -> list[Any]:
+    """Return a list as it is, anything else as an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def properties(document: Mapping[str, Any], schema: Any, seen: frozenset[int] = frozenset()) -> set[str]:
+    """Return the names of all properties that a schema, or any schema applied in its place, describes."""
+    if not isinstance(schema, dict) or id(schema) in seen:
+        return set()
+    seen |= {id(schema)}
+    names = set(mapping(schema.get("properties")))
+    for part in _in_place(document, schema):
+        names |= properties(document, part, seen)
+    return names
+
+
+def _in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
+    if isinstance(schema.get("$ref"), str):
+        try:
+            yield yamlio.resolve(document, schema["$ref"].removeprefix("#"))
+        except KeyError:
+            return
+    for key in ("allOf", "anyOf", "oneOf"):
+        yield from sequence(schema.get(key))
+    for key in ("if", "then", "else"):
+        yield schema.get(key)
+    yield from mapping(schema.get("dependentSchemas")).values()

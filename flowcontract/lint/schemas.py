@@ -1,0 +1,121 @@
+"""Checks of every schema: the 2020-12 metaschema, keywords nobody knows, names required but never described."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+
+from flowcontract.lint.findings import Finding
+from flowcontract.lint.positions import Position, walk
+from flowcontract.lint.references import mapping, properties, sequence
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flowcontract.lint.project import View
+
+_METASCHEMA = "https://json-schema.org/draft/2020-12/schema"
+# JSON Schema 2020-12 (core, applicator, validation, format, content, meta-data) and OpenAPI 3.2's base vocabulary.
+KEYWORDS = frozenset(
+    """
+    $schema $id $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment $defs
+    allOf anyOf oneOf not if then else dependentSchemas prefixItems items contains properties patternProperties
+    additionalProperties propertyNames unevaluatedItems unevaluatedProperties
+    type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern maxItems
+    minItems uniqueItems maxContains minContains maxProperties minProperties required dependentRequired
+    format contentEncoding contentMediaType contentSchema
+    title description default deprecated readOnly writeOnly examples
+    discriminator xml externalDocs example
+    """.split()
+)
+# Keywords whose schemas judge the same value as the schema around them.
+_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
+
+
+def check(view: View) -> Iterator[Finding]:
+    """Yield what is wrong with the schemas of a document as schemas."""
+    metaschema = jsonschema_rs.Draft202012Validator({"$ref": _METASCHEMA}, validate_formats=True)
+    schemas = {position.pointer: position for position in walk(view.document) if position.kind == "schema"}
+    for position in schemas.values():
+        if position.top:
+            yield from _meta(view, position, metaschema)
+        if isinstance(position.value, dict):
+            yield from _keywords(view, position)
+            yield from _open(view, position)
+            yield from _required(view, position, schemas)
+    yield from _compiled(view)
+
+
+def _compiled(view: View) -> Iterator[Finding]:
+    """Compile all schemas; what keeps them from it has mostly been told better, so this is said last."""
+    try:
+        jsonschema_rs.validator_map_for(dict(view.document), validate_formats=True)
+    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        path, line = view.place("")
+        yield Finding(path, line, f"the schemas do not compile: {error}", "Mend what is named.", vague=True)
+
+
+def _meta(view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator) -> Iterator[Finding]:
+    """Judge a schema with all schemas in it; of several errors at one value the first tells it."""
+    told = set()
+    for error in metaschema.iter_errors(schema.value):
+        pointer = "".join(f"/{escape(str(token))}" for token in error.instance_path)
+        if pointer not in told:
+            told.add(pointer)
+            what = f"no JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
+            yield view.finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
+
+
+def _keywords(view: View, schema: Position) -> Iterator[Finding]:
+    for key in schema.value:
+        if key not in KEYWORDS and not key.startswith("x-"):
+            close = difflib.get_close_matches(key, KEYWORDS, n=1)
+            todo = f'Did you mean "{close[0]}"?' if close else "Drop it, or begin its name with `x-`."
+            yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is no keyword of a schema', todo)
+
+
+def _open(view: View, schema: Position) -> Iterator[Finding]:
+    for key in ("additionalProperties", "unevaluatedProperties"):
+        if schema.value.get(key) is False:
+            yield view.finding(
+                f"{schema.pointer}/{key}",
+                f"`{key}: false` closes the object; servers add fields from version to version",
+                "Drop it: objects stay open.",
+            )
+
+
+def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
+    """Look a required name up in the schema, in what it refers to, and in the schemas that are applied beside it."""
+    names = [name for name in sequence(schema.value.get("required")) if isinstance(name, str)]
+    if not names:
+        return
+    around = _whole(schema.pointer, schemas)
+    known = properties(view.document, schemas[around].value)
+    patterned = any(mapping(schemas[around].value).get(key) for key in ("patternProperties", "propertyNames"))
+    for name in dict.fromkeys(names):
+        if name not in known and not patterned:
+            close = difflib.get_close_matches(name, known, n=1)
+            todo = f'Did you mean "{close[0]}"?' if close else "Describe it under `properties`, or require it no longer."
+            index = schema.value["required"].index(name)
+            what = f'"{name}" is required, but no property of this schema'
+            yield view.finding(f"{schema.pointer}/required/{index}", what, todo)
+
+
+def _whole(pointer: str, schemas: Mapping[str, Any]) -> str:
+    """Return the outermost schema that judges the same value as the schema at a pointer."""
+    while True:
+        parent = _parent(pointer, schemas)
+        if parent is None:
+            return pointer
+        pointer = parent
+
+
+def _parent(pointer: str, schemas: Mapping[str, Any]) -> str | None:
+    head, _, last = pointer.rpartition("/")
+    if last in _IN_PLACE and head in schemas:
+        return head
+    outer, _, keyword = head.rpartition("/")
+    return outer if keyword in _IN_PLACE and outer in schemas else None

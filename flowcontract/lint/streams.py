@@ -1,0 +1,108 @@
+"""Checks of stream contracts: each stream has one, it can be fulfilled, and its kinds are those of the payload's schema."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import SpecError
+from flowcontract.lint.ledger import nearest
+from flowcontract.lint.positions import walk
+from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.specs import event_schemas
+from flowcontract.streams import StreamContract
+from flowcontract.streams import check as check_contract
+from flowcontract.yamlio import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.positions import Position
+    from flowcontract.lint.project import View
+
+_PLACE = re.compile(r"x-stream(?P<place>(?:/[^\s/:]+)*):?\s*")  # where a stream contract's own messages begin
+
+
+def check(view: View) -> Iterator[Finding]:
+    """Yield what is wrong with the streams of an API."""
+    for position in walk(view.document):
+        if position.kind != "media" or not isinstance(position.value, dict) or "$ref" in position.value:
+            continue
+        streamed = position.pointer.endswith("/" + escape("text/event-stream"))
+        if streamed and "x-stream" not in position.value:
+            yield view.finding(position.pointer, "the stream has no contract", "Write its `x-stream`.")
+        if "itemSchema" not in position.value and (streamed or "x-stream" in position.value):
+            yield view.finding(position.pointer, "the stream has no `itemSchema`", "Describe one of its events in it.")
+        elif "x-stream" in position.value:
+            yield from _kinds(view, position)
+            yield from _contract(view, position)
+
+
+def _payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
+    """Return pointer and schema of a stream's payload: of the JSON in an item's data, or of the item itself."""
+    pointer, item = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
+    content = f"{pointer}/properties/data/contentSchema"
+    if view.has(content):
+        pointer, item = follow(view.document, content, mapping(item)["properties"]["data"]["contentSchema"])
+    return pointer, mapping(item)
+
+
+def _kinds(view: View, media: Position) -> Iterator[Finding]:
+    """Compare the kinds that the payload's schema lists with its `if`/`then` pairs, and these with the files of events."""
+    kind = str(mapping(media.value["x-stream"]).get("kind", ""))
+    pointer, schema = _payload(view, media)
+    listed, where = _listed(pointer, schema, kind)
+    paired: set[str] = set()
+    for index, pair in enumerate(sequence(schema.get("allOf"))):
+        branch = f"{pointer}/allOf/{index}"
+        name = mapping(mapping(mapping(mapping(pair).get("if")).get("properties")).get(kind)).get("const")
+        if not isinstance(name, str) or "then" not in pair:
+            yield view.finding(branch, f"this is no pair of `if` {kind} and `then`", "Write both; kinds are read from them.")
+            continue
+        if name in paired:
+            yield view.finding(branch, f'the event "{name}" has two pairs', "Drop one.")
+        elif name not in listed:
+            todo = f"Add it to the enum of `{kind}`, or mend the pair."
+            yield view.finding(f"{branch}/if", f'the event "{name}" has a pair, but is not listed', todo)
+        paired.add(name)
+        target = str(mapping(pair["then"]).get("$ref", ""))
+        if target.startswith("#/components/schemas/event.") and target.rpartition("event.")[2] != name:
+            yield view.finding(f"{branch}/then", f'the event "{name}" refers to another event\'s file', f"Refer to {name}.yaml.")
+    for index, name in enumerate(listed):
+        if name not in paired:
+            yield view.finding(f"{where}/{index}", f'the event "{name}" is listed, but has no pair', "Add `if` and `then`.")
+
+
+def _listed(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
+    """Return the kinds that a payload's schema lists in an enum, and the pointer of the enum."""
+    own = mapping(mapping(schema.get("properties")).get(kind))
+    here = f"{pointer}/properties/{escape(kind)}"
+    for part, where in ((own, here), *((each, f"{here}/anyOf/{at}") for at, each in enumerate(sequence(own.get("anyOf"))))):
+        if isinstance(mapping(part).get("enum"), list):
+            return part["enum"], f"{where}/enum"
+    return [], here
+
+
+def _contract(view: View, media: Position) -> Iterator[Finding]:
+    """Let the stream contract check itself, and place each message, which begins with its place in the `x-stream`."""
+    base = f"{media.pointer}/x-stream"
+    item, _ = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
+    try:
+        events = event_schemas(view.document, item)
+    except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
+        return  # the kinds cannot be read: `_kinds` says why
+    try:
+        messages = check_contract(StreamContract.from_spec(media.value["x-stream"], events))
+    except SpecError as error:
+        messages = [str(error)]
+    for message in messages:
+        place, what, todo = _split(message)
+        yield view.finding(f"{base}{place}", what, todo)
+
+
+def _split(message: str) -> tuple[str, str, str]:
+    """Split `x-stream/order/2/is: what is wrong. What to do.` into the pointer below x-stream and the two sentences."""
+    match = _PLACE.match(message)
+    what, _, todo = message.partition(". ")
+    return match["place"] if match else "", what, todo or "Mend the stream contract."
