@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
@@ -20,6 +21,10 @@ from flowcontract.errors import ScenarioError
 
 if TYPE_CHECKING:
     from faker import Faker
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
@@ -29,7 +34,8 @@ class RequestView:
     ``path``     path parameters by name
     ``query``    query parameters by name: text, decoded values, or a list where one is repeated
     ``headers``  by lower-case name
-    ``body``     parsed JSON, or form fields by name, an uploaded part as ``{filename, content_type, size}``; None without one
+    ``body``     parsed JSON, or form fields by name, an uploaded part as ``{filename, content_type, size}``;
+                 None without one
     """
 
     method: str = "GET"
@@ -93,69 +99,89 @@ class Template:
 
     def render_json(self, context: Context) -> bytes:
         """Return the rendered value as JSON, other characters than ASCII escaped."""
-        return _dumps(self.render(context)) if self._json is None else self._json
+        return dump_json(self.render(context)) if self._json is None else self._json
 
 
-def _dumps(value: Any) -> bytes:
+def dump_json(value: Any) -> bytes:
+    """Return a value as JSON in ASCII."""
     return json.dumps(value, ensure_ascii=True).encode("ascii")
 
 
-def compile_value(value: Any, *, name: str = "scenario") -> Template:
-    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is."""
+def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, Any] = _NOTHING) -> Template:
+    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is.
+
+    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    """
     try:
-        render = _compiled(value)
+        render = _Compiler(sample).compiled(value)
     except _UnknownExpressionError as error:
         raise ScenarioError(f"{name}: {error}") from None
-    return Template(value, render, _dumps(value) if render is None else None)
+    return Template(value, render, dump_json(value) if render is None else None)
 
 
 class _UnknownExpressionError(Exception):
     """Something looks like an expression and is none; says what there is."""
 
 
-def _compiled(value: Any) -> _Render | None:
-    """Return how to render a value, or None where it is constant."""
-    if isinstance(value, str):
-        return _compiled_text(value)
-    if isinstance(value, Mapping):
-        return _compiled_mapping(value)
-    if isinstance(value, list):
-        return _compiled_list(value)
-    return None
-
-
-def _compiled_mapping(value: Mapping[str, Any]) -> _Render | None:
-    parts = [(key, item, _compiled(item)) for key, item in value.items()]
-    if all(part is None for _, _, part in parts):
-        return None
-    return lambda context: {key: item if part is None else part(context) for key, item, part in parts}
-
-
-def _compiled_list(value: list[Any]) -> _Render | None:
-    parts = [(item, _compiled(item)) for item in value]
-    if all(part is None for _, part in parts):
-        return None
-    return lambda context: [item if part is None else part(context) for item, part in parts]
-
-
 _EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
 
 
-def _compiled_text(text: str) -> _Render | None:
-    whole = _expression(text)
-    if whole is not None:
-        return whole
-    pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
-    expressions = [_expression(piece) for piece in pieces[1::2]]
-    if all(expression is None for expression in expressions):
+class _Compiler:
+    """Turns values into functions from context to value; None stands for a value without expressions."""
+
+    def __init__(self, sample: Mapping[str, Any]) -> None:
+        self.sample = sample
+
+    def compiled(self, value: Any) -> _Render | None:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list):
+            return self._list(value)
         return None
-    parts: list[str | _Render] = [pieces[0]]
-    for source, expression, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
-        parts += [f"{{{source}}}" if expression is None else expression, after]
-    return lambda context: "".join(part if isinstance(part, str) else _text(part(context)) for part in parts)
+
+    def _mapping(self, value: Mapping[str, Any]) -> _Render | None:
+        parts = [(key, item, self.compiled(item)) for key, item in value.items()]
+        if all(part is None for _, _, part in parts):
+            return None
+        return lambda context: {key: item if part is None else part(context) for key, item, part in parts}
+
+    def _list(self, value: list[Any]) -> _Render | None:
+        parts = [(item, self.compiled(item)) for item in value]
+        if all(part is None for _, part in parts):
+            return None
+        return lambda context: [item if part is None else part(context) for item, part in parts]
+
+    def _text(self, text: str) -> _Render | None:
+        whole = self._expression(text)
+        if whole is not None:
+            return whole
+        pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
+        expressions = [self._expression(piece) for piece in pieces[1::2]]
+        if all(expression is None for expression in expressions):
+            return None
+        parts: list[str | _Render] = [pieces[0]]
+        for source, expression, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
+            parts += [f"{{{source}}}" if expression is None else expression, after]
+        return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
+
+    def _expression(self, text: str) -> _Render | None:
+        """Return how to evaluate a text that is one expression, or None for ordinary text."""
+        match = _SHAPE.fullmatch(text)
+        if match is None:
+            return None
+        root, rest = match["root"], match["rest"] or ""
+        if match["mark"] != "#" and root in ("world", "app"):
+            return _named(root, rest, self.sample)
+        if match["mark"] != "#" and root in _ROOTS:
+            return _ROOTS[root](text, rest)
+        if root in _FORMS or match["mark"] == ".":
+            raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
+        return None
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Return a value as it stands inside a longer text; null is nothing."""
     if value is None:
         return ""
@@ -164,19 +190,6 @@ def _text(value: Any) -> str:
 
 # `$root`, `$root.rest` or `$root#rest`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is ordinary text
 _SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#])(?P<rest>\S+))?")
-
-
-def _expression(text: str) -> _Render | None:
-    """Return how to evaluate a text that is one expression, or None for ordinary text."""
-    match = _SHAPE.fullmatch(text)
-    if match is None:
-        return None
-    root, rest = match["root"], match["rest"] or ""
-    if root in _ROOTS and match["mark"] != "#":
-        return _ROOTS[root](text, rest)
-    if root in _ROOTS or match["mark"] == ".":
-        raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
-    return None
 
 
 def _unknown(text: str, forms: list[str]) -> _UnknownExpressionError:
@@ -246,14 +259,14 @@ def _violation(text: str, rest: str) -> _Render:
     return lambda context: context.violation.get(rest)
 
 
-def _named(text: str, rest: str) -> _Render:
+def _named(root: str, rest: str, sample: Mapping[str, Any]) -> _Render:
     """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
-    root = text[1:].partition(".")[0]
     if not rest:
-        raise _unknown(text, _FORMS[root])
+        raise _unknown(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
     pointer = "".join(f"/{yamlio.escape(token)}" for token in deeper)
-    return lambda context: _at(getattr(context, root).get(first), pointer)
+    instead = sample.get(first)
+    return lambda context: _at((context.world if root == "world" else context.app).get(first, instead), pointer)
 
 
 def _faker(text: str, rest: str) -> _Render:
@@ -269,8 +282,6 @@ _ROOTS: Mapping[str, Callable[[str, str], _Render]] = {
     "now": _now,
     "faker": _faker,
     "violation": _violation,
-    "world": _named,
-    "app": _named,
 }
 
 # Their values depend on today's date, so that the same seed would give other bytes tomorrow; `$now` is there for times.
@@ -314,11 +325,11 @@ def _needs_no_argument(member: object) -> bool:
 
 @cache
 def _gives_json(method: str) -> bool:
-    """Tell whether a name is one of Faker's methods whose value can stand in JSON; tried, since types are not declared."""
+    """Tell whether a name is one of Faker's methods and gives JSON; tried, since types are not declared."""
     if method not in _faker_methods():
         return False
     try:
-        _dumps(_fake(method, 0))
+        dump_json(_fake(method, 0))
     except Exception:  # noqa: BLE001 - methods that need a library which is not installed raise whatever they like
         return False
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -17,9 +17,10 @@ from urllib.parse import quote, unquote
 
 import jsonschema_rs
 
-from flowcontract import yamlio
+from flowcontract import wording, yamlio
 from flowcontract.sources import provenance
 from flowcontract.violations import Violation
+from flowcontract.wording import FORMAT_WORDS, bare, describe, type_words
 
 if TYPE_CHECKING:
     from flowcontract.specs import MediaType, Operation, Parameter, Response
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 ABSENT: Final = object()  # the body of a request that has none; None is the JSON value null
 MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
 _URN = "urn:contract"
+
+
+_Kind = jsonschema_rs.ValidationErrorKind
 
 
 class Step(NamedTuple):
@@ -71,20 +75,26 @@ class Validators:
         if _too_deep(instance):
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
         errors = self._validator(pointer).iter_errors(instance)
-        return [self._violation(pointer, _leaf(error)) for error in islice(errors, limit)]
+        return [self._violation(pointer, wording.leaf(error)) for error in islice(errors, limit)]
 
     def _violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
         steps = self._steps(pointer, error.evaluation_path)
         return Violation(
             rule=error.kind.name,
-            expected=_expected(error) + _condition(steps, error.evaluation_path),
+            expected=self._expected(steps, error),
             got=describe(error.instance),
             where="".join(f"/{yamlio.escape(str(token))}" for token in error.instance_path),
             source=self._source(steps, error),
         )
 
+    def _expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
+        if isinstance(error.kind, _Kind.OneOfMultipleValid):
+            names = [", ".join(one.get("required", [])) or one.get("title", "") for one in steps[-1].schema]
+            return f"only one of {', '.join(names)}" if all(names) else wording.expected(error)
+        return wording.expected(error) + _condition(steps, error.evaluation_path)
+
     def _steps(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
-        """Return what stands at each token of an evaluation path, the root first; the path begins with our own `$ref`."""
+        """Return what stands at each token of an evaluation path, the root first; it begins with our own `$ref`."""
         steps = [Step(pointer, yamlio.resolve(self.bundle, pointer))]
         for token in path[1:]:
             step = self._step(steps[-1], token)
@@ -106,7 +116,7 @@ class Validators:
     def _source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
         """Return the lines of the missing field itself, else of the nearest enclosing schema that has any."""
         kind = error.kind
-        if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
+        if isinstance(kind, _Kind.Required):
             for step in reversed(steps):
                 if isinstance(step.schema, dict) and (own := self._field_source(step, kind.property)):
                     return own
@@ -170,116 +180,15 @@ def _too_deep(instance: object) -> bool:
     return bool(level)
 
 
-# From jsonschema_rs's errors to words.
-
-_Kind = jsonschema_rs.ValidationErrorKind
-_Error = jsonschema_rs.ValidationError
-_ALTERNATIVES_TOLD = 6
-
-
-def _leaf(error: _Error) -> _Error:
-    """Return the error to tell: where no alternative fits, the one inside the alternative that the value was meant for."""
-    if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
-        return error
-    level = len(error.instance_path)
-    meant = [branch for branch in error.kind.context if branch and not _of_another_sort(branch, level)]
-    ranked = sorted(meant, key=_distance)
-    if not ranked or (len(ranked) > 1 and _distance(ranked[0]) == _distance(ranked[1])):
-        return error
-    return _leaf(ranked[0][0])
-
-
-def _of_another_sort(branch: list[_Error], level: int) -> bool:
-    """Tell whether an alternative is out of the question: the value itself is of another type, or not the constant."""
-    return any(
-        len(error.instance_path) == level and isinstance(error.kind, _Kind.Type | _Kind.Constant | _Kind.Enum)
-        for error in branch
-    )
-
-
-def _distance(branch: list[_Error]) -> tuple[int, int]:
-    """Rank an alternative: one whose telling fields (constants) fit is closest, then one with few errors."""
-    return sum(isinstance(error.kind, _Kind.Constant) for error in branch), len(branch)
-
-
-def _expected_of_any(branches: list[list[_Error]]) -> str:
-    words = []
-    for branch in branches:
-        if branch:
-            telling = next((error for error in branch if isinstance(error.kind, _Kind.Enum | _Kind.Constant)), branch[0])
-            words.append(_expected(telling))
-    unique = list(dict.fromkeys(words))
-    more = " or something else" if len(unique) > _ALTERNATIVES_TOLD else ""
-    return " or ".join(unique[:_ALTERNATIVES_TOLD]) + more
-
-
-def _expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
-    """Return what was demanded, so that both "expected ..." and "must be ..." read well before it."""
-    match error.kind:
-        case _Kind.Type(types=types):
-            return type_words(types)
-        case _Kind.Required(property=name):
-            return f"an object with the field `{name}`"
-        case _Kind.Enum(options=options):
-            return f"one of {', '.join(_bare(option) for option in options)}"
-        case _Kind.Constant(expected_value=value):
-            return describe(value)
-        case _Kind.Format(format=name):
-            return _FORMAT_WORDS.get(name, f"text of the format {name}")
-        case _Kind.AnyOf(context=context) | _Kind.OneOfNotValid(context=context):
-            return _expected_of_any(context)
-        case _Kind.OneOfMultipleValid():
-            return "what exactly one of the alternatives allows"
-        case _Kind.PropertyNames(error=inner):
-            return f"an object whose field names are {_expected(inner)}"
-        case _Kind.AdditionalProperties(unexpected=names) | _Kind.UnevaluatedProperties(unexpected=names):
-            return f"an object without the fields {', '.join(names)}"
-        case _Kind.Not(schema=schema):
-            return f"anything but {_bare(schema)}"
-        case kind:
-            words = _KEYWORD_WORDS.get(kind.name)
-            return words.format(*kind.as_dict().values()) if words else f"what `{kind.name}` allows"
-
-
-_FORMAT_WORDS = {
-    "uuid": "a UUID",
-    "uri": "a URI",
-    "date-time": "a date and time with zone (RFC 3339)",
-    "date": "a date (RFC 3339)",
-    "email": "an email address",
-}
-_KEYWORD_WORDS = {
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "exclusiveMinimum": "more than {}",
-    "exclusiveMaximum": "less than {}",
-    "multipleOf": "a multiple of {}",
-    "minLength": "text of at least {} characters",
-    "maxLength": "text of at most {} characters",
-    "minItems": "a list of at least {}",
-    "maxItems": "a list of at most {}",
-    "minProperties": "an object with at least {} fields",
-    "maxProperties": "an object with at most {} fields",
-    "pattern": "text that matches {}",
-    "uniqueItems": "a list without repetitions",
-    "contains": "a list that contains a certain item",
-    "falseSchema": "nothing",
-}
-_TYPE_WORDS = {  # in the order in which they are told
-    "object": "an object",
-    "array": "a list",
-    "string": "text",
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "null",
-}
-
-
-def type_words(types: Iterable[str]) -> str:
-    """Return JSON types in plain words: `an integer or null`."""
-    wanted = set(types)
-    return " or ".join(words for name, words in _TYPE_WORDS.items() if name in wanted)
+def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
+    """Return under which condition a field is demanded, where `if` says so by a constant: ` where `mode` is 2`."""
+    branch = len(path) - 2
+    if branch < 1 or path[branch] not in ("then", "else") or branch > len(steps):
+        return ""
+    is_or_not = "is" if path[branch] == "then" else "is not"
+    properties = steps[branch - 1].schema["if"].get("properties", {})
+    told = [f"`{name}` {is_or_not} {bare(one['const'])}" for name, one in properties.items() if "const" in one]
+    return f" where {' and '.join(told)}" if told else ""
 
 
 _TYPE_OF: Mapping[type, str] = {
@@ -291,59 +200,10 @@ _TYPE_OF: Mapping[type, str] = {
     bool: "boolean",
     type(None): "null",
 }
-_TEXT_TOLD = 60
-_FIELDS_TOLD = 8
-
-
-def describe(value: object) -> str:
-    """Return a JSON value, or what it is like where it is large, in a few words."""
-    match value:
-        case str():
-            return f"the text {_quoted(value)}"
-        case list() | tuple():
-            return f"a list of {len(value)}" if value else "an empty list"
-        case Mapping():
-            return _described_object(value)
-        case _:
-            return _bare(value)
-
-
-def _described_object(value: Mapping[str, Any]) -> str:
-    if set(value) == {"filename", "content_type", "size"}:
-        return f"the file {_quoted(str(value['filename']))}"
-    if not value:
-        return "an empty object"
-    more = f" and {len(value) - _FIELDS_TOLD} more" if len(value) > _FIELDS_TOLD else ""
-    return f"an object with the fields {', '.join(_cut(name) for name in islice(value, _FIELDS_TOLD))}{more}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT_TOLD else f"{text[:_TEXT_TOLD]}..."
-
-
-def _quoted(text: str) -> str:
-    size = f" ({len(text)} characters)" if len(text) > _TEXT_TOLD else ""
-    return f'"{_cut(text)}"{size}'
-
-
-def _bare(value: object) -> str:
-    """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
-    return _cut(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
-    """Return under which condition a field is demanded, where `if` says so by a constant: ` where `mode` is 2`."""
-    branch = len(path) - 2
-    if branch < 1 or path[branch] not in ("then", "else") or branch > len(steps):
-        return ""
-    is_or_not = "is" if path[branch] == "then" else "is not"
-    properties = steps[branch - 1].schema["if"].get("properties", {})
-    told = [f"`{name}` {is_or_not} {_bare(one['const'])}" for name, one in properties.items() if "const" in one]
-    return f" where {' and '.join(told)}" if told else ""
-
 
 # Requests.
 
+_UPLOAD = "an uploaded file"
 _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
 
 
@@ -355,20 +215,17 @@ class RequestViolation:
     ``field``      the parameter's name, or the dotted path of the field (``inputs.name``, ``files.0.url``); '' for the
                    whole body
     ``violation``  the difference itself; ``where`` is a JSON pointer into the body, or into the parameter's value
-    ``problem``    the word of `x-problems` that fits best: ``missing-parameter``, ``missing-file``, ``invalid-json-text``,
-                   ``malformed-body``, ``wrong-media-type``, else ``invalid-request``
     """
 
     location: str
     field: str
     violation: Violation
-    problem: str = "invalid-request"
 
     @property
     def message(self) -> str:
         """One sentence for people: "required field `user` is missing"."""
-        what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "the request body"
-        if self.violation.rule == "required":
+        what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "request body"
+        if self.violation.rule == "required" and self.violation.expected != _UPLOAD:
             condition = self.violation.expected.partition(" where ")
             return f"required {what} is missing{condition[1]}{condition[2]}"
         return f"{what} must be {self.violation.expected}, is {self.violation.got}"
@@ -383,10 +240,9 @@ class RequestViolation:
         }
 
 
-def _missing(location: str, field: str, source: tuple[str, ...], *, file: bool = False) -> RequestViolation:
+def _missing(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
     expected = f"the {_NOUNS[location]} `{field}`" if field else "a request body"
-    problem = "missing-file" if file else "missing-parameter" if field else "malformed-body"
-    return RequestViolation(location, field, Violation("required", expected, "none", source=source), problem)
+    return RequestViolation(location, field, Violation("required", expected, "none", source=source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +260,7 @@ class CheckedRequest:
     violations: tuple[RequestViolation, ...]
 
 
-def check_request(
+def check_request(  # noqa: PLR0913 - the parts of a request, each by name
     validators: Validators,
     operation: Operation,
     *,
@@ -416,9 +272,9 @@ def check_request(
 ) -> CheckedRequest:
     """Decode a request by its operation's schemas and return the values with all violations, parameters first.
 
-    ``query`` has every value of a repeated parameter; ``headers`` may have names in any case. ``body`` is parsed JSON, or
-    for forms a mapping of fields: text, ``{filename, content_type, size}`` for an uploaded part, or a list of these where
-    a field is repeated. ``media_type`` is the body's (parameters such as charset are ignored).
+    ``query`` has every value of a repeated parameter; ``headers`` may have names in any case. ``body`` is parsed
+    JSON, or for forms a mapping of fields: text, ``{filename, content_type, size}`` for an uploaded part, or a list of
+    these where a field is repeated. ``media_type`` is the body's (parameters such as charset are ignored).
     """
     raw: dict[str, dict[str, list[str]]] = {
         "path": {name: [value] for name, value in path.items()},
@@ -500,7 +356,7 @@ _DECODERS: Mapping[str, Callable[[str], Any]] = {
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON strictly: UTF-8, no `NaN`, no key twice, no deeper than `MAX_DEPTH`; raise ValueError saying what is wrong."""
+    """Parse JSON strictly: UTF-8, no `NaN`, no key twice, `MAX_DEPTH`; raise ValueError saying what is wrong."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
     try:
@@ -535,24 +391,24 @@ def _checked_body(
     if name is None:
         expected = f"a body of the media type {' or '.join(operation.request)}"
         wrong = Violation("media-type", expected, media_type or "none", source=operation.provenance)
-        return body, [RequestViolation("body", "", wrong, "wrong-media-type")]
+        return body, [RequestViolation("body", "", wrong)]
     media = operation.request[name]
     if not media.pointer:
         return body, []
     if name.startswith(_FORMS):
         return _checked_form(validators, media, body)
-    return body, [_in_body(one) for one in validators.violations(media.pointer, body)]
+    found = validators.violations(media.pointer, body)
+    return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
 
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
 
 
-def _in_body(violation: Violation, *, problem: str = "") -> RequestViolation:
+def _in_body(violation: Violation) -> RequestViolation:
     tokens = [yamlio.unescape(token) for token in violation.where.split("/")[1:]]
     if violation.rule == "required" and (name := _REQUIRED.match(violation.expected)):
         tokens.append(name["field"])
-        problem = problem or "missing-parameter"
-    return RequestViolation("body", ".".join(tokens), violation, problem or "invalid-request")
+    return RequestViolation("body", ".".join(tokens), violation)
 
 
 _REQUIRED = re.compile(r"an object with the field `(?P<field>.*?)`(?= where |$)", re.DOTALL)
@@ -570,12 +426,10 @@ def _checked_form(
         values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
         found += violations
     settled = {violation.field for violation in found}
-    for violation in map(_in_body, validators.violations(media.pointer, judged)):
-        if violation.field.partition(".")[0] not in settled:
-            missing_file = violation.problem == "missing-parameter" and is_file(fields.get(violation.field))
-            found.append(replace(violation, problem="missing-file") if missing_file else violation)
-    order = list(fields)
-    return values, sorted(found, key=lambda one: order.index(name) if (name := one.field.partition(".")[0]) in fields else -1)
+    judged_ones = [_in_body(one) for one in validators.violations(media.pointer, judged)]
+    found += [one for one in judged_ones if one.field.partition(".")[0] not in settled]
+    order = {name: number for number, name in enumerate(fields)}
+    return values, sorted(found, key=lambda one: order.get(one.field.partition(".")[0], -1))
 
 
 def _checked_field(
@@ -583,25 +437,24 @@ def _checked_field(
 ) -> tuple[Any, Any, list[RequestViolation]]:
     """Return a form field's value, what stands for it before the schema, and what is wrong with it already."""
     parts = given if isinstance(given, list) else [given]
-    file = is_file(step)
+    file = is_file(step.schema)
     for part in parts:
         if isinstance(part, Mapping) != file:
-            rule, expected = ("file", "an uploaded file") if file else ("text", "text, not a file")
+            # A text where a file belongs is a file that is missing: that is what servers say.
+            rule, expected = ("required", _UPLOAD) if file else ("type", "text, not a file")
             wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
-            return given, "", [RequestViolation("body", name, wrong, "missing-file" if file else "invalid-request")]
+            return given, "", [RequestViolation("body", name, wrong)]
     if file:
         return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
     value, undecodable = _decoded(validators, step.pointer, parts)
     violations = [undecodable] if undecodable else _json_text(validators, step, value)
-    problem = "invalid-request" if undecodable else "invalid-json-text"
     placed = [replace(one, where=f"/{yamlio.escape(name)}{one.where}") for one in violations]
     sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
-    return given if undecodable else value, value, [replace(_in_body(one), problem=problem) for one in sourced]
+    return given if undecodable else value, value, [_in_body(one) for one in sourced]
 
 
-def is_file(field: Step | None) -> bool:
-    """Tell whether a form field is an uploaded file: `format: binary`, or a media type of its own that is not JSON text."""
-    schema = field.schema if field else None
+def is_file(schema: Any) -> bool:
+    """Tell whether a form field is an uploaded file: `format: binary`, or a media type of its own other than JSON."""
     if not isinstance(schema, dict):
         return False
     inner = schema.get("items", schema) if schema.get("type") == "array" else schema
@@ -635,8 +488,7 @@ def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
     """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
     fields = {name: schema for media in operation.request.values() for name, schema in _own_fields(media.schema)}
     for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
-        schema = fields.get(name, {})
-        yield _missing("body", name, provenance(schema), file=is_file(Step("", schema)))
+        yield _missing("body", name, provenance(fields.get(name, {})))
     for parameter in operation.parameters:
         if parameter.required and parameter.location != "path":
             yield _missing(parameter.location, parameter.name, parameter.provenance)
@@ -646,7 +498,8 @@ def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
     for name, schema in fields.items():
         if expected := _bounds(schema):
             yield _wrong("body", name, expected, provenance(schema))
-    yield _wrong("body", "", "a request as documented", operation.provenance)
+    wrong = Violation("invalid", "what the contract documents", "something else", source=operation.provenance)
+    yield RequestViolation("body", "", wrong)
 
 
 def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -656,11 +509,11 @@ def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _bounds(schema: Mapping[str, Any]) -> str:
     """Return what a parameter or field is bound to, in words; '' where any text will do."""
     if "enum" in schema:
-        return f"one of {', '.join(_bare(option) for option in schema['enum'])}"
+        return f"one of {', '.join(bare(option) for option in schema['enum'])}"
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
     if types and "string" not in types:
         return type_words(types)
-    return _FORMAT_WORDS.get(schema.get("format", ""), "")
+    return FORMAT_WORDS.get(schema.get("format", ""), "")
 
 
 def _wrong(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
@@ -676,8 +529,8 @@ def response_violations(
 ) -> list[Violation]:
     """Return what is wrong with an answer: status, media type, required headers, body.
 
-    ``body`` is the raw bytes, or an already parsed JSON value. Streamed bodies (``x-stream``) are judged elsewhere, event by
-    event; here only their status and headers are.
+    ``body`` is the raw bytes, or an already parsed JSON value. Streamed bodies (``x-stream``) are judged elsewhere,
+    event by event; here only their status and headers are.
     """
     if status not in operation.responses:
         documented = ", ".join(map(str, sorted(operation.responses)))
@@ -722,7 +575,7 @@ def _content_violations(validators: Validators, media: MediaType, content_type: 
 
 
 def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
-    """Return the name under which a media type stands in a `content` mapping (exact, then `audio/*`, then `*/*`), or None."""
+    """Return the key of a media type in a `content` mapping: exact, else `audio/*`, else `*/*`, else None."""
     sent = content_type.partition(";")[0].strip().lower()
     if not sent:
         return None

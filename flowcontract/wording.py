@@ -1,0 +1,159 @@
+"""The validator's errors and JSON values in words for people who mend a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import jsonschema_rs
+
+_Kind = jsonschema_rs.ValidationErrorKind
+_Error = jsonschema_rs.ValidationError
+_ALTERNATIVES_TOLD = 6
+
+
+def leaf(error: _Error) -> _Error:
+    """Return the error to tell: where no alternative fits, the one inside that which the value was meant for."""
+    if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
+        return error
+    level = len(error.instance_path)
+    meant = [branch for branch in error.kind.context if branch and not _of_another_sort(branch, level)]
+    ranked = sorted(meant, key=_distance)
+    if not ranked or (len(ranked) > 1 and _distance(ranked[0]) == _distance(ranked[1])):
+        return error
+    return leaf(ranked[0][0])
+
+
+def _of_another_sort(branch: list[_Error], level: int) -> bool:
+    """Tell whether an alternative is out of the question: the value itself is of another type, or not the constant."""
+    return any(
+        len(error.instance_path) == level and isinstance(error.kind, _Kind.Type | _Kind.Constant | _Kind.Enum)
+        for error in branch
+    )
+
+
+def _distance(branch: list[_Error]) -> tuple[int, int]:
+    """Rank an alternative: one whose telling fields (constants) fit is closest, then one with few errors."""
+    return sum(isinstance(error.kind, _Kind.Constant) for error in branch), len(branch)
+
+
+def _expected_of_any(branches: list[list[_Error]]) -> str:
+    words = []
+    for branch in branches:
+        if branch:
+            constants = (error for error in branch if isinstance(error.kind, _Kind.Enum | _Kind.Constant))
+            words.append(expected(next(constants, branch[0])))
+    unique = list(dict.fromkeys(words))
+    more = " or something else" if len(unique) > _ALTERNATIVES_TOLD else ""
+    return " or ".join(unique[:_ALTERNATIVES_TOLD]) + more
+
+
+def expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
+    """Return what was demanded, so that both "expected ..." and "must be ..." read well before it."""
+    match error.kind:
+        case _Kind.Type(types=types):
+            return type_words(types)
+        case _Kind.Required(property=name):
+            return f"an object with the field `{name}`"
+        case _Kind.Enum(options=options):
+            return f"one of {', '.join(bare(option) for option in options)}"
+        case _Kind.Constant(expected_value=value):
+            return describe(value)
+        case _Kind.Format(format=name):
+            return FORMAT_WORDS.get(name, f"text of the format {name}")
+        case _Kind.AnyOf(context=context) | _Kind.OneOfNotValid(context=context):
+            return _expected_of_any(context)
+        case _Kind.OneOfMultipleValid():
+            return "what exactly one of the alternatives allows"
+        case _Kind.PropertyNames(error=inner):
+            return f"an object whose field names are {expected(inner)}"
+        case _Kind.AdditionalProperties(unexpected=names) | _Kind.UnevaluatedProperties(unexpected=names):
+            return f"an object without the fields {', '.join(names)}"
+        case _Kind.Not(schema=schema):
+            return f"anything but {bare(schema)}"
+        case kind:
+            words = _KEYWORD_WORDS.get(kind.name)
+            return words.format(*kind.as_dict().values()) if words else f"what `{kind.name}` allows"
+
+
+FORMAT_WORDS = {
+    "uuid": "a UUID",
+    "uri": "a URI",
+    "date-time": "a date and time with zone (RFC 3339)",
+    "date": "a date (RFC 3339)",
+    "email": "an email address",
+}
+_KEYWORD_WORDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "text at least {} long",
+    "maxLength": "text at most {} long",
+    "minItems": "a list at least {} long",
+    "maxItems": "a list at most {} long",
+    "minProperties": "an object with at least {} field(s)",
+    "maxProperties": "an object with at most {} field(s)",
+    "pattern": "text that matches {}",
+    "uniqueItems": "a list without repetitions",
+    "contains": "a list that contains a certain item",
+    "falseSchema": "nothing",
+}
+_TYPE_WORDS = {  # in the order in which they are told
+    "object": "an object",
+    "array": "a list",
+    "string": "text",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def type_words(types: Iterable[str]) -> str:
+    """Return JSON types in plain words: `an integer or null`."""
+    wanted = set(types)
+    return " or ".join(words for name, words in _TYPE_WORDS.items() if name in wanted)
+
+
+_TEXT_TOLD = 60
+_FIELDS_TOLD = 8
+
+
+def describe(value: object) -> str:
+    """Return a JSON value, or what it is like where it is large, in a few words."""
+    match value:
+        case str():
+            return f"the text {_quoted(value)}"
+        case list() | tuple():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case Mapping():
+            return _described_object(value)
+        case _:
+            return bare(value)
+
+
+def _described_object(value: Mapping[str, Any]) -> str:
+    if set(value) == {"filename", "content_type", "size"}:
+        return f"the file {_quoted(str(value['filename']))}"
+    if not value:
+        return "an empty object"
+    more = f" and {len(value) - _FIELDS_TOLD} more" if len(value) > _FIELDS_TOLD else ""
+    return f"an object with the fields {', '.join(_cut(name) for name in islice(value, _FIELDS_TOLD))}{more}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_TOLD else f"{text[:_TEXT_TOLD]}..."
+
+
+def _quoted(text: str) -> str:
+    size = f" ({len(text)} characters)" if len(text) > _TEXT_TOLD else ""
+    return f'"{_cut(text)}"{size}'
+
+
+def bare(value: object) -> str:
+    """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
+    return _cut(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))
