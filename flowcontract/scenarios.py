@@ -1,22 +1,68 @@
-"""Scenario files -> frozen Scenario, Reply and Event; which scenarios an operation has, and which one fits a request."""
+"""Scenario files -> frozen Scenario, Reply, Event; which scenarios an operation has, and which one fits a request."""
 
 from __future__ import annotations
 
+import json
+import mimetypes
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from flowcontract.errors import ScenarioError
-from flowcontract.expressions import Context, RequestView, Template
+from flowcontract import data, sse, yamlio
+from flowcontract.errors import ScenarioError, SpecError, UnknownNameError
+from flowcontract.expressions import Context, RequestView, Template, compile_value, dump_json
+from flowcontract.sources import as_list
+from flowcontract.validation import Validators
+from flowcontract.wording import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flowcontract.specs import Operation
 
+SHARED = "every-operation"  # the folder of an API's scenarios that count for each operation that documents them
+MAX_FILE_BYTES = 16 << 20
+MAX_VALUES = 1_000_000  # values in one file after its YAML aliases are written out
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING_SAID = Template(_NOTHING, None, None)
+_FILE_NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)")
+_ERRORS = 400  # the first status that refuses
+
+
+def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
+    """Return how a value fails to contain what is expected, one sentence each; empty where it matches.
+
+    Objects are subsets; lists and scalars are equal, `true` is not 1.
+    """
+    if isinstance(expected, Mapping):
+        if not isinstance(actual, Mapping):
+            return [f"{where} must be {describe(expected)}, is {describe(actual)}"]
+        return [
+            sentence
+            for name, inner in expected.items()
+            for sentence in (
+                difference(inner, actual[name], f"{where}.{name}") if name in actual else [f"{where}.{name} is missing"]
+            )
+        ]
+    if _same(expected, actual):
+        return []
+    return [f"{where} must be {describe(expected)}, is {describe(actual)}"]
+
+
+def _same(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, list):
+        return isinstance(actual, list) and len(expected) == len(actual) and all(map(_same, expected, actual))
+    if isinstance(expected, dict):
+        return (
+            isinstance(actual, dict)
+            and expected.keys() == actual.keys()
+            and all(_same(value, actual[name]) for name, value in expected.items())
+        )
+    return bool(expected == actual) and isinstance(expected, bool) == isinstance(actual, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,49 +70,93 @@ class Match:
     """The request that a scenario belongs to: every part is a subset of what must come; absent parts demand nothing."""
 
     body: Any = None
-    query: Mapping[str, Any] = _NOTHING
-    headers: Mapping[str, Any] = _NOTHING
-    files: Mapping[str, Any] = _NOTHING  # form field -> filename
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)  # form field -> filename
 
     def difference(self, request: RequestView) -> list[str]:
         """Return what a request lacks, one sentence each; empty where it matches."""
-        raise NotImplementedError
+        files = request.body if isinstance(request.body, Mapping) else {}
+        names = {
+            name: part["filename"] for name, part in files.items() if isinstance(part, Mapping) and "filename" in part
+        }
+        return [
+            *(difference(self.body, request.body) if self.body is not None else []),
+            *difference(*_as_sent(self.query, request.query), "query"),
+            *difference({name.lower(): value for name, value in self.headers.items()}, request.headers, "headers"),
+            *difference(self.files, names, "files"),
+        ]
+
+
+def _as_sent(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both as text, since a query carries nothing else."""
+    return {name: _text(value) for name, value in expected.items()}, {name: _text(actual[name]) for name in actual}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One server-sent event, or one JSON object of `lines`. `data` is as in the file, `template` gives it its values."""
+    """One server-sent event, or one JSON value of `lines`. `data` is as in the file, `template` gives it values."""
 
     data: Any = None
-    has_data: bool = False
     event: str | None = None
     id: str | None = None
     retry: int | None = None
     comment: str | None = None
     delay_ms: int = 0
-    template: Template | None = None
+    template: Template | None = None  # None where there is no data
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered. `kind` tells which of `body`, `events` and `file` counts (`lines` stand in `events`)."""
+    """What is answered. `kind` tells which of `body`, `events` and `file` counts (`lines` stand in `events`).
+
+    ``stopped`` comes instead of what remains when the stream is stopped; None where the file does not say.
+    """
 
     kind: Literal["body", "events", "lines", "file"]
-    headers: Mapping[str, Any] = _NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
     delay_ms: int = 0
     body: Any = None
     events: tuple[Event, ...] = ()
+    stopped: tuple[Event, ...] | None = None
     file: Path | None = None
+    template: Template = _NOTHING_SAID  # of the body
+    header_template: Template = _NOTHING_SAID
 
     @property
     def streamed(self) -> bool:
         """Whether the reply comes in pieces: `events` or `lines`."""
-        raise NotImplementedError
+        return self.kind in ("events", "lines")
 
     @property
     def media_type(self) -> str:
-        """Return the Content-Type: from `headers`, else by kind (JSON, text, event stream, the file's ending); '' if empty."""
-        raise NotImplementedError
+        """The Content-Type: from `headers`, else by kind (JSON, text, stream, the file's ending); '' for an empty body."""
+        for name, value in self.headers.items():
+            if name.lower() == "content-type":
+                return value
+        if self.streamed:
+            return "text/event-stream; charset=utf-8"
+        if self.file is not None:
+            return _media_type_of(self.file.suffix.lower())
+        if isinstance(self.body, str):
+            return "text/plain; charset=utf-8" if self.body else ""
+        return "application/json"
+
+
+_MEDIA_TYPES = {".wav": "audio/wav", ".webp": "image/webp", ".md": "text/markdown"}  # as IANA has them, or near
+
+
+@cache
+def _media_type_of(suffix: str) -> str:
+    # An instance of its own knows Python's table only, not the machine's: the same reply everywhere.
+    known = _MEDIA_TYPES.get(suffix) or mimetypes.MimeTypes(filenames=()).guess_type(f"file{suffix}")[0]
+    return known or "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +171,7 @@ class Scenario:
     description: str
     provenance: tuple[str, ...]
     rulings: tuple[str, ...]
+    sample: Mapping[str, Any]  # `$world.NAME` and `$app.NAME` where the context does not know them
     request: Match | None
     reply: Reply
 
@@ -91,23 +182,89 @@ class Scenario:
 
 
 class Piece(NamedTuple):
-    """What is sent at once: `data` bytes, `delay_ms` after the piece before it; `payload` is the JSON value in it, or None."""
+    """What is sent at once: `data`, `delay_ms` after the piece before it; `payload` is the JSON value in it, if any."""
 
     delay_ms: int
     data: bytes
     payload: Any
 
 
+def documents(operation: Operation, key: str) -> bool:
+    """Tell whether an operation documents the status and the example that a shared scenario is named after."""
+    match = _FILE_NAME.fullmatch(key)
+    response = operation.responses.get(int(match["status"])) if match else None
+    if match is None or response is None:
+        return False
+    examples = {name.replace("_", "-").lower() for media in response.media.values() for name in media.examples}
+    return not examples or match["name"] in examples
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A scenario file that is read when it is first needed."""
+
+    path: Path
+    api_folder: Path
+    ours: bool
+
+    def read(self) -> Scenario:
+        """Return the scenario; raise ScenarioError."""
+        return _read_once(self.path, self.api_folder)
+
+    @property
+    def api(self) -> str:
+        return self.api_folder.name
+
+    @property
+    def folder(self) -> str:
+        return self.path.parent.name
+
+
+class _Lazy(Mapping[str, Scenario]):
+    """Scenarios by `<status>-<name>`, each read when it is looked at."""
+
+    def __init__(self, files: Mapping[str, _File]) -> None:
+        self.files = files
+
+    def __getitem__(self, key: str) -> Scenario:
+        return self.files[key].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
 class ScenarioSet:
     """All scenarios of some APIs; files are read when they are first needed."""
 
+    def __init__(self, files: Iterable[_File]) -> None:
+        """Keep files in the order in which they count: a user's replace ours."""
+        self._folders: dict[tuple[str, str], dict[str, _File]] = {}
+        self._indexes: dict[int, tuple[Operation, dict[str, _File]]] = {}
+        self._files = list(files)
+        for file in self._files:
+            self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
+
     def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
-        """Return an operation's scenarios by `<status>-<name>`: its own first, then those of every operation, by name."""
-        raise NotImplementedError
+        """Return an operation's scenarios by `<status>-<name>`: its own, then those of every operation, by name."""
+        return _Lazy(self._index(operation))
 
     def keys(self, operation: Operation) -> tuple[str, ...]:
         """Return the names (`<status>-<name>`) of an operation's scenarios without reading the files, sorted."""
-        raise NotImplementedError
+        return tuple(sorted(self._index(operation)))
+
+    def _index(self, operation: Operation) -> dict[str, _File]:
+        known = self._indexes.get(id(operation))  # operations are not hashable; keeping this one keeps its id
+        if known is not None:
+            return known[1]
+        own = self._folders.get((operation.api, operation.id), {})
+        shared = self._folders.get((operation.api, SHARED), {})
+        index = {key: own[key] for key in sorted(own)}
+        index |= {key: shared[key] for key in sorted(shared) if key not in own and documents(operation, key)}
+        self._indexes[id(operation)] = (operation, index)
+        return index
 
     def find(
         self, operation: Operation, status: int | None = None, name: str | None = None, *, streaming: bool = False
@@ -117,49 +274,309 @@ class ScenarioSet:
         Without a name the default of that status, else its first by name; without a status the first with that name.
         Underscores and hyphens are the same in a name.
         """
-        raise NotImplementedError
+        index = self._index(operation)
+        asked = "-".join(str(part) for part in (status, _hyphened(name)) if part is not None)
+        keys = [key for key in index if key == asked or (name is None and key.startswith(f"{asked}-"))]
+        if status is None:
+            keys = [key for key in index if key.partition("-")[2] == asked]
+        if not keys:
+            raise self._unknown(operation, asked)
+        if name is None:
+            default = f"{status}-default-streaming" if streaming else f"{status}-default"
+            keys = [key for key in (default, f"{status}-default") if key in index] or keys
+        return index[keys[0]].read()
+
+    def _unknown(self, operation: Operation, asked: str) -> UnknownNameError:
+        hint = f"New scenarios go in fixtures/{operation.name}/."
+        return UnknownNameError(f"{operation.name} scenario", asked, self._index(operation), hint=hint)
 
     def default(self, operation: Operation, *, streaming: bool = False) -> Scenario:
         """Return what answers when nothing is chosen; without a streaming default the plain one."""
-        raise NotImplementedError
+        index = self._index(operation)
+        plain = f"{operation.success.status}-default"
+        file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
+        if file is None:
+            raise self._unknown(operation, plain)
+        return file.read()
 
     def matching(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> Scenario | None:
         """Return the first scenario (a user's before ours, then by name) whose `request` a request contains."""
-        raise NotImplementedError
+        candidates = self._candidates(operation, streaming=streaming)
+        return next((one for one, match in candidates if not match.difference(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
         """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""
-        raise NotImplementedError
+        return {one.key: match.difference(request) for one, match in self._candidates(operation, streaming=streaming)}
+
+    def _candidates(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
+        """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream."""
+        files = [file for file in self._index(operation).values() if not (file.ours and file.folder == SHARED)]
+        for file in sorted(files, key=lambda one: one.ours):
+            scenario = file.read()
+            fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
+            if scenario.request is not None and fits:
+                yield scenario, scenario.request
 
     def problems(self, operations: Mapping[str, Mapping[str, Operation]]) -> list[ScenarioError]:
         """Read every file and return all that is wrong, in the order of the files; operations by API and id."""
-        raise NotImplementedError
+        found: list[ScenarioError] = []
+        for file in sorted(self._files, key=lambda one: one.path):
+            known = operations.get(file.api, {})
+            if file.folder not in known and file.folder != SHARED:
+                error = UnknownNameError(f"operation of {file.api}", file.folder, known, hint="Rename the folder.")
+                found.append(ScenarioError(f"{file.path}: {error}"))
+            elif file.folder == SHARED and not any(documents(one, file.path.stem) for one in known.values()):
+                what = f"no operation of {file.api} documents this status with an example of this name"
+                found.append(
+                    ScenarioError(f"{file.path}: {what}. Put the file into an operation's folder, or rename it.")
+                )
+            try:
+                file.read()
+            except ScenarioError as error:
+                found.append(error)
+        return found
+
+
+def _hyphened(name: str | None) -> str | None:
+    return None if name is None else name.replace("_", "-").lower()
 
 
 def load_scenarios(api_names: Sequence[str], extra: Path | None = None, *, root: Path | None = None) -> ScenarioSet:
-    """Find the scenarios of some APIs in `root` (default: the packaged ones), and a user's in `extra` (the same layout).
+    """Find the scenarios of some APIs in `root` (default: the packaged ones) and a user's in `extra` (the same layout).
 
     A user's scenario adds to ours or replaces the one of the same name. Raise ScenarioError for a wrong file in `extra`
     at once, for one of ours when it is first needed.
     """
-    raise NotImplementedError
+    ours = [file for name in api_names for file in _files(root or data.fixtures_root(), name, ours=True)]
+    if extra is None:
+        return ScenarioSet(ours)
+    theirs = [file for name in _apis_of(extra) if name in api_names for file in _files(extra, name, ours=False)]
+    for file in theirs:
+        file.read()
+    return ScenarioSet([*ours, *theirs])
+
+
+def _apis_of(extra: Path) -> list[str]:
+    """Return the APIs that a user's folder has scenarios for; raise ScenarioError where it is none."""
+    if not extra.is_dir():
+        raise ScenarioError(
+            f"{extra}: there is no such folder. Name one with <api>/<operationId>/<status>-<name>.yaml."
+        )
+    known = {path.parent.name for path in data.specs_root().glob("*/openapi.yaml")}
+    names = sorted(path.name for path in extra.iterdir() if not path.name.startswith("."))
+    for name in names:
+        if name not in known and (extra / name).is_dir():
+            raise ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
+    return [name for name in names if name in known]
+
+
+def _files(root: Path, api: str, *, ours: bool) -> Iterator[_File]:
+    """Yield the scenario files of an API by path; raise ScenarioError for a name that is none, in a user's folder."""
+    folder = root / api
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix not in (".yaml", ".yml") or path.parent.name == "files" or not path.is_file():
+            continue
+        if path.suffix == ".yaml" and _FILE_NAME.fullmatch(path.stem):
+            yield _File(path, folder, ours)
+        elif not ours:
+            raise ScenarioError(f"{path}: {_NAME_WANTED}")
+
+
+_NAME_WANTED = "this is no scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
+
+
+@cache
+def _read_once(path: Path, api_folder: Path) -> Scenario:
+    return read_scenario(path, api_folder=api_folder)
 
 
 def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
-    """Read one scenario file below an API's folder; raise ScenarioError naming file, line, what is wrong, what to do."""
-    raise NotImplementedError
+    """Read a scenario file below an API's folder; raise ScenarioError naming file, line, what is wrong, what to do."""
+    name = _FILE_NAME.fullmatch(path.stem)
+    if name is None:
+        raise ScenarioError(f"{path}: {_NAME_WANTED}")
+    text = _text_of(path)
+    try:
+        raw = yamlio.loads(text, name=str(path))
+    except SpecError as error:
+        raise ScenarioError(str(error)) from None
+    _guard_aliases(path, text, raw)
+    _guard_format(path, text, raw)
+    folder = path.parent.name
+    return Scenario(
+        api=api_folder.name,
+        operation=None if folder == SHARED else folder,
+        status=int(name["status"]),
+        name=name["name"],
+        path=path,
+        description=raw["description"],
+        provenance=(*as_list(raw.get("source")), *(f"observed: {where}" for where in as_list(raw.get("observed")))),
+        rulings=tuple(raw.get("rulings", ())),
+        sample=raw.get("sample", {}),
+        request=Match(**raw["request"]) if "request" in raw else None,
+        reply=_Builder(path, text, raw, api_folder).reply(),
+    )
+
+
+def _text_of(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            what = f"{size} bytes are more than the {MAX_FILE_BYTES} that a scenario may have"
+            todo = "Put large content into a file of its own, and name it in `reply: file:`."
+            raise ScenarioError(f"{path}: {what}. {todo}")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
+
+
+def _guard_aliases(path: Path, text: str, raw: Any) -> None:
+    """Refuse YAML aliases that contain themselves, or that write out a few lines to millions of values."""
+    if "*" not in text:
+        return
+    sizes: dict[int, int] = {}
+
+    def size(value: Any) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = MAX_VALUES + 1  # what counts while its inside is counted: one that contains itself
+            sizes[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
+        return sizes[id(value)]
+
+    if size(raw) > MAX_VALUES:
+        raise ScenarioError(f"{path}: its YAML aliases write out to more than {MAX_VALUES} values. Write fewer.")
+
+
+@cache
+def _format() -> Validators:
+    schema = json.loads((data.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
+    return Validators(schema)
+
+
+def _guard_format(path: Path, text: str, raw: Any) -> None:
+    for violation in _format().violations("", raw, limit=1):
+        place = violation.where.removeprefix("/").replace("/", ".") or "the scenario"
+        what = f"{place} must be {violation.expected}, is {violation.got}"
+        raise ScenarioError(
+            f"{_place(path, text, violation.where)}: {what}. Mend it; fixtures/scenario.schema.json is the format."
+        )
+
+
+def _place(path: Path, text: str, pointer: str) -> str:
+    """Return file and line of a value, or of the nearest that is there."""
+    lines = yamlio.lines_of(text)
+    while pointer not in lines and pointer:
+        pointer = pointer.rpartition("/")[0]
+    return f"{path}, line {lines.get(pointer, 1)}"
+
+
+class _Builder:
+    """Makes the reply of one file, its expressions parsed."""
+
+    def __init__(self, path: Path, text: str, raw: Mapping[str, Any], api_folder: Path) -> None:
+        self.path = path
+        self.text = text
+        self.raw: Mapping[str, Any] = raw["reply"]
+        self.api_folder = api_folder
+        self.compile = partial(compile_value, sample=raw.get("sample", {}))
+
+    def reply(self) -> Reply:
+        raw = self.raw
+        kinds: tuple[Literal["body", "events", "lines", "file"], ...] = ("body", "events", "lines", "file")
+        kind = next(kind for kind in kinds if kind in raw)
+        return Reply(
+            kind=kind,
+            headers=raw.get("headers", {}),
+            delay_ms=raw.get("delay_ms", 0),
+            body=raw.get("body"),
+            events=self._events(kind),
+            stopped=self._events("stopped") if "stopped" in raw else None,
+            file=self._file() if kind == "file" else None,
+            template=self._compiled("/body", raw.get("body")),
+            header_template=self._compiled("/headers", raw.get("headers", {})),
+        )
+
+    def _events(self, key: str) -> tuple[Event, ...]:
+        listed = self.raw[key] if key in ("events", "lines", "stopped") else []
+        return tuple(self._event(f"/{key}/{index}", raw) for index, raw in enumerate(listed))
+
+    def _event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
+        template = self._compiled(f"{pointer}/data", raw["data"]) if "data" in raw else None
+        return Event(**raw, template=template)
+
+    def _compiled(self, pointer: str, value: Any) -> Template:
+        try:
+            return self.compile(value)
+        except ScenarioError:
+            for inner, text in _texts(pointer, value):
+                self.compile(text, name=_place(self.path, self.text, f"/reply{inner}"))
+            raise
+
+    def _file(self) -> Path:
+        """Return the file that is sent; raise ScenarioError where it is not inside the API's folder."""
+        name = self.raw["file"]
+        path: Path = self.path.parent / name
+        allowed = not PurePosixPath(name).is_absolute() and "\\" not in name and "\0" not in name
+        if not allowed or not path.resolve().is_relative_to(self.api_folder.resolve()):  # symbolic links are followed
+            what = f'the file "{name}" is not inside {self.api_folder.name}/'
+            raise ScenarioError(f"{self._file_place()}: {what}. Copy it there, into files/.")
+        if not path.is_file():
+            raise ScenarioError(f'{self._file_place()}: there is no file "{name}" beside the scenario. Mend the path.')
+        return path
+
+    def _file_place(self) -> str:
+        return _place(self.path, self.text, "/reply/file")
+
+
+def _texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield every text in a value, with its JSON pointer."""
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(f"{pointer}/{yamlio.escape(name)}", inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _texts(f"{pointer}/{index}", inner)
 
 
 def render_headers(reply: Reply, context: Context) -> dict[str, str]:
     """Return the reply's own headers with their values; Content-Type is not added."""
-    raise NotImplementedError
+    rendered = reply.header_template.render(context)
+    return {
+        name: value if isinstance(value, str) else "" if value is None else str(value)
+        for name, value in rendered.items()
+    }
 
 
 def render_body(reply: Reply, context: Context) -> bytes:
     """Return the bytes of a reply of kind `body` (JSON with ASCII escapes, or text as it stands) or `file`."""
-    raise NotImplementedError
+    if reply.file is not None:
+        return reply.file.read_bytes()
+    if isinstance(reply.body, str):
+        rendered = reply.template.render(context)
+        return rendered.encode("utf-8", "replace") if isinstance(rendered, str) else dump_json(rendered)
+    return reply.template.render_json(context)
 
 
-def render_events(reply: Reply, context: Context) -> Iterator[Piece]:
-    """Yield the pieces of a streamed reply, each rendered when it is asked for."""
-    raise NotImplementedError
+def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> Iterator[Piece]:
+    """Yield the pieces of a streamed reply, or those of its `stopped`, each rendered when it is asked for."""
+    encode = _line if reply.kind == "lines" else _block
+    for event in (reply.stopped or ()) if stopped else reply.events:
+        value = event.template.render(context) if event.template else None
+        yield Piece(event.delay_ms, encode(event, value), None if isinstance(value, str) else value)
+
+
+def _block(event: Event, value: Any) -> bytes:
+    text = None if event.template is None else _sendable(value) if isinstance(value, str) else json.dumps(value)
+    return sse.encode(text, event=event.event, id=event.id, retry=event.retry, comment=event.comment)
+
+
+def _line(_event: Event, value: Any) -> bytes:
+    return sse.encode_json(_sendable(value) if isinstance(value, str) else json.dumps(value))
+
+
+def _sendable(text: str) -> str:
+    """Return a text without lone surrogates, which JSON may bring and UTF-8 cannot carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
