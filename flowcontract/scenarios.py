@@ -136,7 +136,7 @@ class Reply:
 
     @property
     def media_type(self) -> str:
-        """The Content-Type: from `headers`, else by kind (JSON, text, stream, the file's ending); '' for an empty body."""
+        """The Content-Type: from `headers`, else by kind (JSON, text, stream, a file's ending); '' for an empty body."""
         for name, value in self.headers.items():
             if name.lower() == "content-type":
                 return value
