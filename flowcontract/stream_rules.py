@@ -213,7 +213,6 @@ class _PairFollower:
     def _all_closed(self, when: str) -> Iterator[Problem]:
         if self._open:
             yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
-            self._open.clear()
 
     def _names(self) -> str:
         return ", ".join(self._open) or "none"

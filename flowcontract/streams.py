@@ -514,9 +514,7 @@ class StreamJudge:
     def _place(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
-            allowed = [str(atom) for atom in self.contract.orders.allowed(self._progress)]
-            expected = f"{' or '.join([*allowed, 'nothing'] if self.complete else allowed)} after the end of the answer"
-            return [self._violation("end", Problem(expected, kind), self._sources(), offset)]
+            return [self._violation("end", Problem(self._allowed(), kind), self._sources(), offset)]
         if not known:
             return []
         found = []
@@ -530,8 +528,10 @@ class StreamJudge:
         return found
 
     def _allowed(self) -> str:
-        names = " or ".join(str(atom) for atom in self.contract.orders.allowed(self._progress)) or "nothing"
-        return f"{names}{' or the end of the stream' if self.complete else ''} after {self._before or 'the beginning'}"
+        """Say in words what could have come here."""
+        names = [str(atom) for atom in self.contract.orders.allowed(self._progress)]
+        names += ["the end of the stream"] if self.complete else []
+        return f"{' or '.join(names)} after {self._before or 'the beginning'}"
 
     def _sources(self) -> tuple[str, ...]:
         """Return the sources of the orders that were possible until now."""
