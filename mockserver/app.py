@@ -1,0 +1,251 @@
+"""A request's whole journey: a request goes in, a reply comes out. Nothing here waits, sends or listens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.datastructures import Headers
+
+from flowcontract.expressions import Context, RequestView
+from flowcontract.validation import ABSENT, CheckedRequest, check_request, sample_violation
+from mockserver import choosing, parameters
+from mockserver.bodies import Body, parse_query, read_body
+from mockserver.behaviours import BEHAVIOURS
+from mockserver.behaviours.acts import Act
+from mockserver.messages import Reply, Request
+from mockserver.problems import Refusal, scenario_key
+from mockserver.replay import replay
+from mockserver.routing import Route, Router
+from mockserver.worlds import Worlds
+
+if TYPE_CHECKING:
+    from flowcontract.scenarios import Scenario, ScenarioSet
+    from flowcontract.specs import Api, Operation
+    from mockserver.settings import Settings
+    from mockserver.worlds import World
+
+_EMPTY_VIEW = CheckedRequest({}, {}, {}, None, ())
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request on its way: what has been found out about it so far."""
+
+    request: Request
+    route: Route
+    operation: Operation
+    world: World
+    query: Mapping[str, list[str]]
+    now: int
+    wish: choosing.Wish | None
+    body: Body = field(default_factory=lambda: Body("", ABSENT, {}))
+    checked: CheckedRequest = _EMPTY_VIEW
+
+    @property
+    def view(self) -> RequestView:
+        """What scenarios see of the request."""
+        raw = {name: values[0] if len(values) == 1 else values for name, values in self.query.items()}
+        return RequestView(
+            method=self.request.method,
+            path={**self.route.path, **self.checked.path},
+            query={**raw, **self.checked.query},
+            headers={name.lower(): value for name, value in self.request.headers.items()},
+            body=self.checked.body,
+        )
+
+
+class App:
+    """The mock without sockets. `handle` may be called from several threads."""
+
+    def __init__(self, apis: Mapping[str, Api], scenarios: ScenarioSet, settings: Settings) -> None:
+        """Serve some APIs with some scenarios."""
+        self.apis = apis
+        self.scenarios = scenarios
+        self.settings = settings
+        self._router = Router(apis)
+        self._worlds = Worlds(settings.seed, settings.seeds)
+
+    def handle(self, request: Request, now: float) -> Reply:
+        """Answer a request at `now`, in epoch seconds."""
+        asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        reply = self._permit(request) if asks_first else self._answer(request, int(now))
+        reply.headers["Access-Control-Allow-Origin"] = "*"
+        reply.headers["Access-Control-Expose-Headers"] = "*"
+        return reply
+
+    def _permit(self, request: Request) -> Reply:
+        """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
+        methods = ", ".join(self._router.methods(request.path)) or request.headers["Access-Control-Request-Method"]
+        headers = Headers([("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", "600")])
+        headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "*")
+        return Reply(204, headers)
+
+    def _answer(self, request: Request, now: int) -> Reply:
+        try:
+            query, broken = parse_query(request.query), None
+        except Refusal as refusal:
+            query, broken = {}, refusal
+        route = self._router.route(request.method, request.path, request.headers, query)
+        if route.api is None:
+            return self._nowhere(request)
+        operation = route.operation or self._carrier(route)
+        world = self._worlds.open(route.api.name, route.keyring.suffix if route.operation and not route.refused else "?")
+        call = _Call(request, route, operation, world, query, now, choosing.read_wish(request.headers))
+        if route.operation is None:
+            return self._refuse(call, Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused))
+        if call.wish is not None:
+            return self._serve_wish(call, call.wish, broken)
+        try:
+            self._check(call, broken)
+            streaming = choosing.wants_stream(operation, call.view)
+            scenario = choosing.chosen(self.scenarios, operation, call.view, self._app(call), streaming=streaming)
+            return self._act(call, scenario)
+        except Refusal as refusal:
+            return self._refuse(call, refusal)
+
+    def _check(self, call: _Call, broken: Refusal | None) -> None:
+        """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""
+        if call.route.refused:
+            raise Refusal(call.route.refused[-1], "the key does not open this", location="header", finer=call.route.refused)
+        if broken:
+            raise broken
+        call.body = read_body(call.request, call.operation)
+        _refuse_odd_uploads(call.operation, call.body)
+        call.checked = self._validate(call)
+        for violation in call.checked.violations:
+            raise Refusal.by(violation)
+
+    def _validate(self, call: _Call) -> CheckedRequest:
+        api = self.apis[call.operation.api]
+        checked = check_request(
+            api.validators,
+            call.operation,
+            path=call.route.path,
+            query=call.query,
+            headers=dict(call.request.headers.items()),
+            body=call.body.value,
+            media_type=call.body.media_type,
+        )
+        return _complete(api, call.operation, checked)
+
+    def _serve_wish(self, call: _Call, wish: choosing.Wish, broken: Refusal | None) -> Reply:
+        """Serve the scenario that was asked for, whatever is wrong with the request; act on the world only if nothing is."""
+        refusal: Refusal | None = None
+        try:
+            self._check(call, broken)
+        except Refusal as found:
+            refusal = found
+        streaming = choosing.wants_stream(call.operation, call.view)
+        scenario = choosing.forced(self.scenarios, call.operation, wish, streaming=streaming)
+        if isinstance(scenario, Reply):
+            return scenario
+        try:
+            if refusal or scenario.status != call.operation.success.status:
+                reply = self._replay(call, scenario, self._context(call, refusal))
+            else:
+                reply = self._act(call, scenario)
+        except Refusal as found:
+            reply = self._replay(call, scenario, self._context(call, found))
+        reply.headers["Preference-Applied"] = wish.applied(scenario)
+        return reply
+
+    def _act(self, call: _Call, scenario: Scenario) -> Reply:
+        """Let the operation's behaviour act on the world, and render the scenario with what it knows."""
+        context = self._context(call)
+        behaviour = BEHAVIOURS.get(call.operation.api, {}).get(call.operation.id)
+        if behaviour is None:
+            return self._replay(call, scenario, context)
+        act = Act(
+            operation=call.operation,
+            request=call.checked,
+            uploads=call.body.uploads,
+            world=call.world,
+            answers=lambda operation_id: self._default_body(call, operation_id),
+            context=context,
+            now=call.now,
+            render=lambda: self._replay(call, scenario, context),
+        )
+        with call.world.lock:
+            return behaviour(act)
+
+    def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
+        """Answer with the scenario that the contract has for what is wrong."""
+        key = scenario_key(call.operation.problems, refusal.words, api=call.operation.api)
+        status, _, name = key.partition("-")
+        scenario = self.scenarios.find(call.operation, int(status), name)
+        reply = self._replay(call, scenario, self._context(call, refusal))
+        if reply.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            reply.headers["Allow"] = ", ".join(call.route.allowed)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            reply.headers.setdefault("WWW-Authenticate", "Bearer")  # RFC 9110, 15.5.2: a 401 names a scheme
+        return reply
+
+    def _context(self, call: _Call, refusal: Refusal | None = None) -> Context:
+        violation = refusal.violation if refusal else sample_violation(call.operation).as_mapping()
+        with call.world.lock:
+            seed = call.world.reply_seed()
+        return Context(request=call.view, seed=seed, now=call.now, violation=violation)
+
+    def _app(self, call: _Call) -> Mapping[str, str]:
+        return self.settings.app(call.operation.api, call.route.keyring.suffix)
+
+    def _default_body(self, call: _Call, operation_id: str) -> Any:
+        """Return the JSON that the app of a call's key answers to another operation by default."""
+        operation = self.apis[call.operation.api].operations[operation_id]
+        return choosing.default(self.scenarios, operation, self._app(call)).reply.body
+
+    def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
+        streams = call.operation.stream is not None and scenario.reply.streamed
+        return replay(
+            scenario,
+            call.operation,
+            context,
+            pace=self.settings.pace,
+            ending=self.scenarios.default(call.operation, streaming=True) if streams else None,
+            lock=call.world.lock,
+        )
+
+    def _carrier(self, route: Route) -> Operation:
+        """Return an operation whose scenarios include the one that refuses a path or a method of its API."""
+        assert route.api is not None
+        key = scenario_key(route.api.problems, route.refused, api=route.api.name)
+        operations = route.api.operations.values()
+        return next((one for one in operations if key in self.scenarios.keys(one)), next(iter(operations)))
+
+    def _nowhere(self, request: Request) -> Reply:
+        served = {name: api.base_path for name, api in self.apis.items()}
+        listed = ", ".join(f"{path} ({name})" for name, path in served.items())
+        return choosing.problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
+
+
+def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
+    """Refuse what schemas of forms cannot see: two files where one is meant, a file without a name or of a wrong type."""
+    media = operation.request.get(body.media_type)
+    for name, uploads in body.uploads.items():
+        if len(uploads) > 1 and "too-many-files" in operation.problems:
+            raise Refusal("too-many-files", f"{len(uploads)} files came as {name}; one is accepted", field=name)
+        if not uploads[0].filename and "missing-file-name" in operation.problems:
+            raise Refusal("missing-file-name", f"the file in {name} has no name", field=name)
+        wanted = str((media.encoding if media else {}).get(name, {}).get("contentType", "*/*"))
+        if not uploads[0].is_of(wanted):
+            message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
+            raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
+
+
+def _complete(api: Api, operation: Operation, checked: CheckedRequest) -> CheckedRequest:
+    """Fill in the contract's defaults, and lower what is above a documented limit to it instead of refusing it."""
+    query = dict(checked.query)
+    lowered = {name for name, limit in parameters.clamps(api, operation).items() if _is_above(query.get(name), limit)}
+    query |= {name: parameters.clamps(api, operation)[name] for name in lowered}
+    for parameter in (one for one in operation.parameters if one.location == "query"):
+        if query.get(parameter.name) in (None, ""):
+            query[parameter.name] = parameter.schema.get("default", "")
+    stands = [found for found in checked.violations if found.field not in lowered or found.violation.rule != "maximum"]
+    return replace(checked, query=query, violations=tuple(stands))
+
+
+def _is_above(value: Any, limit: float) -> bool:
+    return isinstance(value, int | float) and value > limit

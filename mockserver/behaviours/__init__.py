@@ -1,0 +1,20 @@
+"""What a plain scenario cannot do: upload then run, rename then list, stop what runs. One module per API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mockserver.behaviours import agentbuilder, cybertron, dify_chat, dify_workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockserver.behaviours.acts import Behaviour
+
+BEHAVIOURS: Mapping[str, Mapping[str, Behaviour]] = {
+    "agentbuilder": agentbuilder.BEHAVIOURS,
+    "cybertron": cybertron.BEHAVIOURS,
+    "dify-chat": dify_chat.BEHAVIOURS,
+    "dify-workflow": dify_workflow.BEHAVIOURS,
+}
+"""By API and operationId. An operation that is not here answers with its scenario alone."""

@@ -1,0 +1,78 @@
+"""What a behaviour works with: one valid request in one world, and the scenario that answers it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mockserver.problems import Refusal
+from mockserver.replay import End, Stream
+
+if TYPE_CHECKING:
+    from flowcontract.expressions import Context
+    from flowcontract.specs import Operation
+    from flowcontract.validation import CheckedRequest
+    from mockserver.bodies import Upload
+    from mockserver.messages import Reply
+    from mockserver.worlds import Record, World
+
+
+@dataclass(slots=True)
+class Act:
+    """One request to act upon. The world's lock is held while a behaviour runs.
+
+    ``request``   its values with the contract's types; absent ones are filled in from the contract's defaults
+    ``uploads``   the files of a form by field
+    ``answers``   what the app answers to one of its other operations by default, for instance to the one that has its form
+    ``context``   what the scenario's expressions see; `context.ids` fixes `$id.NAME`
+    ``now``       the mock's clock, epoch seconds
+    """
+
+    operation: Operation
+    request: CheckedRequest
+    uploads: Mapping[str, Sequence[Upload]]
+    world: World
+    answers: Callable[[str], Any]
+    context: Context
+    now: int
+    render: Callable[[], Reply]
+
+    def reply(self, **values: Any) -> Reply:
+        """Render the scenario with `$world.NAME` for each value; values of another name keep the scenario's samples."""
+        self.context.world = {**self.context.world, **values}
+        return self.render()
+
+    def record(self, table: str, key: str, *, user: str | None = None) -> Record:
+        """Return a record, if it is that user's; refuse by `unknown-id` otherwise."""
+        record = self.world.store.get(table, key)
+        if record is None or (user is not None and record.get("user") not in (None, user)):
+            raise Refusal("unknown-id", f"there is no {key}", field=key, location="path")
+        return record
+
+    def upload(self, field: str = "file") -> Upload:
+        """Return the one file of a form."""
+        return self.uploads[field][0]
+
+
+Behaviour = Callable[[Act], "Reply"]
+
+
+def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None] = lambda _how: None) -> None:
+    """Call `hear` with the JSON of a reply, piece by piece as a stream says it, then `end`; so records agree with replies."""
+    if isinstance(reply.body, Stream):
+        reply.body.on_piece, reply.body.on_end = hear, end
+    elif isinstance(reply.body, bytes):
+        hear(json.loads(reply.body))
+        end("complete")
+
+
+def page_after(rows: Sequence[Record], last_id: str | None, limit: int) -> tuple[list[Record], bool]:
+    """Return at most `limit` rows behind the one with an id, and whether more follow; refuse an id that is not there."""
+    start = 0
+    if last_id:
+        start = next((index + 1 for index, row in enumerate(rows) if row["id"] == last_id), 0)
+        if not start:
+            raise Refusal("unknown-id", f"there is no {last_id}", field="last_id", location="query")
+    return list(rows[start : start + limit]), len(rows) > start + limit

@@ -1,0 +1,20 @@
+"""Cybertron: an upload starts a flow and gets a number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockserver.behaviours.acts import Act, Behaviour
+    from mockserver.messages import Reply
+
+
+def upload_into_flow(act: Act) -> Reply:
+    """Number the file of a flow that there is; flow and file need nothing else from the world."""
+    act.record("flows", act.request.body["flow_uuid"])
+    return act.reply(file_id=act.world.store.count("files"))
+
+
+BEHAVIOURS: Mapping[str, Behaviour] = {"offlineUploadFile": upload_into_flow}

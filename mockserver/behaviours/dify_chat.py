@@ -1,0 +1,201 @@
+"""The chat app: a conversation goes on where it stopped, and everything that was said in it can be read again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mockserver.behaviours import dify
+from mockserver.behaviours.acts import listen, page_after
+from mockserver.problems import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockserver.behaviours.acts import Act, Behaviour
+    from mockserver.messages import Reply
+    from mockserver.replay import End
+    from mockserver.worlds import Record, World
+
+_NAME_LENGTH = 40
+
+
+def send_message(act: Act) -> Reply:
+    """Answer, and keep question and answer as the reply tells them."""
+    dify.check_inputs(act)
+    conversation = act.request.body.get("conversation_id")
+    if conversation:
+        act.record("conversations", conversation, user=dify.user_of(act))
+    act.context.ids["conversation"] = conversation or act.world.new_id()
+    for name in ("message", "task", "run"):
+        act.context.ids[name] = act.world.new_id()
+    reply = act.reply()
+    exchange = _Exchange(act, reply)
+    listen(reply, exchange.hear, exchange.end)
+    return reply
+
+
+class _Exchange:
+    """One question and its answer, as far as the reply has told it."""
+
+    def __init__(self, act: Act, reply: Reply) -> None:
+        self._act, self._reply = act, reply
+        self._user = dify.user_of(act)
+        self._message: Record | None = None
+        self._task: str | None = None
+
+    def hear(self, said: Any) -> None:
+        """Take over what one event, or the whole body, says of the message."""
+        if not isinstance(said, dict):
+            return
+        if self._task is None and said.get("task_id"):
+            self._task = said["task_id"]
+            dify.remember_task(self._act, self._reply, said["task_id"], self._user)
+        if self._message is None and said.get("message_id") and said.get("conversation_id"):
+            self._message = self._begin(said["conversation_id"], said["message_id"])
+        if self._message is not None:
+            self._take(said, self._message)
+
+    def end(self, how: End) -> None:  # noqa: ARG002 - what was said stands, however it ended
+        """Take note that no more is said."""
+        dify.forget_task(self._act, self._task)
+
+    def _take(self, said: Record, message: Record) -> None:
+        kind = said.get("event")
+        if "answer" in said:
+            message["answer"] = said["answer"] if kind == "message_replace" or "mode" in said else message["answer"] + said["answer"]
+        if kind == "message_file":
+            message["message_files"].append({name: said[name] for name in ("id", "type", "url", "belongs_to") if name in said})
+        if kind == "error":
+            message |= {"status": "error", "error": said.get("message")}
+        if "retriever_resources" in (said.get("metadata") or {}):
+            message["retriever_resources"] = said["metadata"]["retriever_resources"]
+        self._act.context.world = {**self._act.context.world, "answer": message["answer"]}
+        self._act.world.store.put(_messages(message["conversation_id"]), message["id"], message)
+
+    def _begin(self, conversation_id: str, message_id: str) -> Record:
+        world, body, now = self._act.world, self._act.request.body, self._act.now
+        conversation = world.store.get("conversations", conversation_id) or self._converse(conversation_id)
+        world.store.put("conversations", conversation_id, {**conversation, "updated_at": now})
+        world.store.put("messages", message_id, {"id": message_id, "conversation_id": conversation_id, "user": self._user})
+        return {
+            **{"id": message_id, "conversation_id": conversation_id, "inputs": body.get("inputs") or {}, "query": body["query"]},
+            **{"answer": "", "message_files": [_message_file(world, file) for file in body.get("files") or []]},
+            **{"feedback": None, "retriever_resources": [], "created_at": now, "status": "normal", "error": None},
+        }
+
+    def _converse(self, conversation_id: str) -> Record:
+        body, now = self._act.request.body, self._act.now
+        name = _name_from(body["query"]) if body.get("auto_generate_name", True) else "New conversation"
+        opening = self._act.answers("getParameters").get("opening_statement", "")
+        return {
+            **{"id": conversation_id, "name": name, "inputs": body.get("inputs") or {}, "status": "normal"},
+            **{"introduction": opening, "created_at": now, "updated_at": now, "user": self._user},
+        }
+
+
+def _messages(conversation_id: str) -> str:
+    """Return the name of the table that holds one conversation's messages."""
+    return f"messages of {conversation_id}"
+
+
+def _name_from(query: str) -> str:
+    line = " ".join(query.split())
+    return line if len(line) <= _NAME_LENGTH else f"{line[:_NAME_LENGTH]}..."
+
+
+def _message_file(world: World, file: Record) -> Record:
+    url = file.get("url") or f"/files/{file.get('upload_file_id')}/file-preview"
+    return {"id": world.new_id(), "type": file["type"], "url": url, "belongs_to": "user"}
+
+
+def _shown(record: Record) -> Record:
+    """Return a record as the API shows it."""
+    return {name: value for name, value in record.items() if name != "user"}
+
+
+def list_messages(act: Act) -> Reply:
+    """Show one page of a conversation; pages go backwards in time, and within a page time goes forward."""
+    query = act.request.query
+    rows: list[Record] = []
+    if query["conversation_id"]:
+        act.record("conversations", query["conversation_id"], user=dify.user_of(act))
+        rows = list(act.world.store.rows(_messages(query["conversation_id"])))
+    newest_first, has_more = page_after(rows[::-1], query.get("first_id"), query["limit"])
+    return act.reply(limit=query["limit"], has_more=has_more, data=newest_first[::-1])
+
+
+def list_conversations(act: Act) -> Reply:
+    """Show one page of a user's conversations."""
+    query, user = act.request.query, dify.user_of(act)
+    rows = [row for row in act.world.store.rows("conversations") if row.get("user") in (None, user)]
+    field = query["sort_by"].removeprefix("-")
+    rows = sorted(rows, key=lambda row: row[field])
+    shown, has_more = page_after(rows[::-1] if query["sort_by"].startswith("-") else rows, query.get("last_id"), query["limit"])
+    return act.reply(limit=query["limit"], has_more=has_more, data=[_shown(row) for row in shown])
+
+
+def rename_conversation(act: Act) -> Reply:
+    """Give a conversation the name that was sent, or one made from its first question."""
+    body = act.request.body
+    conversation = act.record("conversations", act.request.path["conversation_id"], user=dify.user_of(act))
+    name = body.get("name")
+    if body.get("auto_generate"):
+        first = next(act.world.store.rows(_messages(conversation["id"])), None)
+        name = _name_from(first["query"]) if first else conversation["name"]
+    if not name:
+        raise Refusal("invalid-request", "name is required when auto_generate is false", field="name")
+    renamed = {**conversation, "name": name, "updated_at": act.now}
+    act.world.store.put("conversations", conversation["id"], renamed)
+    return act.reply(conversation=_shown(renamed))
+
+
+def delete_conversation(act: Act) -> Reply:
+    """Delete a conversation with everything that was said in it."""
+    conversation = act.record("conversations", act.request.path["conversation_id"], user=dify.user_of(act))
+    for message in act.world.store.rows(_messages(conversation["id"])):
+        act.world.store.delete(_messages(conversation["id"]), message["id"])
+        act.world.store.delete("messages", message["id"])
+    act.world.store.delete("conversations", conversation["id"])
+    return act.reply()
+
+
+def _message(act: Act, message_id: str) -> Record:
+    """Return a message of the user's; refuse by `unknown-id` otherwise."""
+    entry = act.record("messages", message_id, user=dify.user_of(act))
+    return act.record(_messages(entry["conversation_id"]), message_id)
+
+
+def give_feedback(act: Act) -> Reply:
+    """Note what a user thinks of an answer; null takes it back."""
+    message = _message(act, act.request.path["message_id"])
+    rating = act.request.body.get("rating")
+    message["feedback"] = {"rating": rating} if rating else None
+    act.world.store.put(_messages(message["conversation_id"]), message["id"], message)
+    return act.reply()
+
+
+def suggest(act: Act) -> Reply:
+    """Suggest what to ask next, for a message that there is."""
+    message = _message(act, act.request.path["message_id"])
+    return act.reply(query=message["query"])
+
+
+def speak(act: Act) -> Reply:
+    """Read out a message or a text; where both are sent the message counts."""
+    if message_id := act.request.body.get("message_id"):
+        _message(act, message_id)
+    return act.reply()
+
+
+BEHAVIOURS: Mapping[str, Behaviour] = {
+    **dify.BEHAVIOURS,
+    "sendChatMessage": send_message,
+    "stopChatMessage": dify.stop,
+    "sendMessageFeedback": give_feedback,
+    "listSuggestedQuestions": suggest,
+    "listMessages": list_messages,
+    "listConversations": list_conversations,
+    "renameConversation": rename_conversation,
+    "deleteConversation": delete_conversation,
+    "convertTextToAudio": speak,
+}

@@ -1,0 +1,127 @@
+"""The workflow app: a run can be stopped while it goes on, and looked up and found in the log afterwards."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mockserver.behaviours import dify
+from mockserver.behaviours.acts import listen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockserver.behaviours.acts import Act, Behaviour
+    from mockserver.messages import Reply
+    from mockserver.replay import End
+    from mockserver.worlds import Record
+
+_OUTCOME = ("status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
+_LOGGED = ("id", "version", "status", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
+
+
+def run_workflow(act: Act) -> Reply:
+    """Run, and keep what the reply says of the run."""
+    dify.check_inputs(act)
+    act.context.ids["run"] = act.world.new_id()
+    act.context.ids["task"] = act.world.new_id()
+    reply = act.reply(sequence_number=act.world.store.count("runs"))
+    run = _Run(act, reply)
+    listen(reply, run.hear, run.end)
+    return reply
+
+
+class _Run:
+    """One run, as far as its reply has told it."""
+
+    def __init__(self, act: Act, reply: Reply) -> None:
+        self._act, self._reply = act, reply
+        self._user = dify.user_of(act)
+        self._id = self._task = None
+
+    def hear(self, said: Any) -> None:
+        """Take over what one event, or the whole body, says of the run."""
+        if not isinstance(said, dict) or not said.get("workflow_run_id"):
+            return
+        if self._id is None:
+            self._begin(said)
+        if said.get("event") in (None, "workflow_started", "workflow_finished"):
+            outcome = {name: said["data"][name] for name in ("workflow_id", *_OUTCOME) if name in said["data"]}
+            record = self._act.world.store.get("runs", self._id or "")
+            if record is not None:
+                self._act.world.store.put("runs", record["id"], {**record, **outcome})
+
+    def end(self, how: End) -> None:
+        """A run whose stream was left or cut short did not succeed."""
+        dify.forget_task(self._act, self._task)
+        record = self._act.world.store.get("runs", self._id or "")
+        if record is not None and record["status"] == "running":
+            ended = {"status": "stopped" if how != "complete" else "failed", "finished_at": self._act.now}
+            self._act.world.store.put("runs", record["id"], {**record, **ended})
+
+    def _begin(self, said: Record) -> None:
+        world, now = self._act.world, self._act.now
+        self._id, self._task = said["workflow_run_id"], said.get("task_id")
+        inputs = {**(self._act.request.body.get("inputs") or {}), "sys.files": self._act.request.body.get("files") or [], "sys.user_id": self._user}
+        world.store.put(
+            "runs",
+            said["workflow_run_id"],
+            {
+                **{"id": said["workflow_run_id"], "workflow_id": "", "status": "running", "error": None, "outputs": None},
+                **{"total_steps": 0, "total_tokens": 0, "created_at": now, "finished_at": None, "elapsed_time": 0.0},
+                **{"inputs": inputs, "log_id": world.new_id(), "user": self._user},
+                "version": "2024-08-01 12:17:09.771832",
+            },
+        )
+        if self._task:
+            dify.remember_task(self._act, self._reply, self._task, self._user)
+
+
+def get_run(act: Act) -> Reply:
+    """Show a run as far as it has gone."""
+    run = act.record("runs", act.request.path["workflow_run_id"])
+    names = ("id", "workflow_id", "error", "total_steps", "total_tokens", "created_at", "finished_at", "elapsed_time")
+    texts = {name: None if run[name] is None else _as_text(run[name]) for name in ("inputs", "outputs")}
+    return act.reply(run={"status": run["status"], **texts, **{name: run[name] for name in names}})
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def list_logs(act: Act) -> Reply:
+    """Show one page of the runs, the latest first."""
+    query = act.request.query
+    found = [run for run in act.world.store.rows("runs") if _is_wanted(run, query)][::-1]
+    page, limit = query["page"], query["limit"]
+    shown = found[(page - 1) * limit : page * limit]
+    has_more = len(found) > page * limit
+    data = [_log_entry(act, run) for run in shown]
+    return act.reply(page=page, limit=limit, total=len(found), has_more=has_more, data=data)
+
+
+def _is_wanted(run: Record, query: Mapping[str, Any]) -> bool:
+    keyword = query.get("keyword")
+    searched = f"{_as_text(run['inputs'])} {_as_text(run['outputs'])} {run['user']} {run['id']}"
+    return query.get("status") in (None, run["status"]) and (not keyword or keyword.lower() in searched.lower())
+
+
+def _log_entry(act: Act, run: Record) -> Record:
+    return {
+        "id": run["log_id"],
+        "workflow_run": {name: run[name] for name in _LOGGED},
+        "created_from": "service-api",
+        "created_by_role": "end_user",
+        "created_by_account": None,
+        "created_by_end_user": dify.end_user(act, run["user"]),
+        "created_at": run["created_at"],
+    }
+
+
+BEHAVIOURS: Mapping[str, Behaviour] = {
+    **dify.BEHAVIOURS,
+    "runWorkflow": run_workflow,
+    "getWorkflowRun": get_run,
+    "stopWorkflow": dify.stop,
+    "listWorkflowLogs": list_logs,
+}

@@ -1,0 +1,187 @@
+"""A request's body -> JSON or form fields; whatever cannot be read is refused by its word in `x-problems`."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl
+
+from flowcontract import validation
+from flowcontract.validation import ABSENT, find_media
+from mockserver.blobs import Blob, BlobWriter
+from mockserver.problems import Refusal
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+if TYPE_CHECKING:
+    from flowcontract.specs import Operation
+    from mockserver.messages import Request
+
+JSON_LIMIT = 16 << 20
+"""Bytes of a JSON or urlencoded body; files come as multipart, whose limit is the server's option."""
+_FIELD_LIMIT = 4 << 20
+_PART_LIMIT = 1000
+_UNKNOWN = "application/octet-stream"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A part of a form that is a file: its name as the client gave it, and its bytes."""
+
+    filename: str
+    content_type: str
+    blob: Blob
+
+    def described(self) -> dict[str, Any]:
+        """Return what validation and scenarios see of it."""
+        return {"filename": self.filename, "content_type": self.content_type, "size": self.blob.size}
+
+    def is_of(self, wanted: str) -> bool:
+        """Tell whether its type, or what its name says where the client did not know, is in a list like `image/*, audio/wav`."""
+        guess = mimetypes.guess_type(self.filename)[0] or _UNKNOWN
+        kind = parse_options_header(self.content_type)[0]
+        patterns = [pattern.strip() for pattern in wanted.split(",")]
+        return any(fnmatchcase(one, pattern) for one in ({kind, guess} if kind == _UNKNOWN else {kind}) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that was read. `value` is parsed JSON or a mapping of form fields, ABSENT without a body."""
+
+    media_type: str
+    value: Any
+    uploads: dict[str, list[Upload]]
+
+
+def read_body(request: Request, operation: Operation) -> Body:
+    """Read what an operation wants to have; raise Refusal by `wrong-media-type`, `malformed-body` or `too-large`."""
+    content_type = request.headers.get("Content-Type", "")
+    if not operation.request:
+        return Body("", ABSENT, {})
+    if request.damage == "too large":
+        raise Refusal("too-large", "the request is larger than this server accepts")
+    if not content_type and not request.body.size:
+        return Body("", ABSENT, {})
+    media_type, options = parse_options_header(content_type)
+    if find_media(operation.request, media_type) is None:
+        raise Refusal("wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}")
+    if request.damage:
+        _malformed("the body ended before its announced length")
+    if media_type == "multipart/form-data":
+        return _read_multipart(request.body, options.get("boundary", ""), media_type)
+    if request.body.size > JSON_LIMIT:
+        raise Refusal("too-large", f"the body has {request.body.size} bytes, more than {JSON_LIMIT}")
+    if media_type == "application/x-www-form-urlencoded":
+        return Body(media_type, _fields(parse_query(request.body.read().decode("latin-1"))), {})
+    return Body(media_type, parse_json(request.body.read()) if request.body.size else ABSENT, {})
+
+
+def parse_query(text: str) -> dict[str, list[str]]:
+    """Return every value of every name of a query string; raise Refusal by `invalid-request` where it is no UTF-8."""
+    values: dict[str, list[str]] = {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_PART_LIMIT)
+    except (UnicodeDecodeError, ValueError):
+        raise Refusal("invalid-request", "the query is no percent-encoded UTF-8 of at most 1000 fields", location="query") from None
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parse JSON that contains nothing but characters; raise Refusal by `malformed-body` otherwise."""
+    try:
+        value = validation.parse_json(raw)
+    except ValueError as error:
+        _malformed(f"the body is no JSON: {error}")
+    if _SURROGATE.search(raw):
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        _malformed("a string has half a surrogate pair, which is no character")
+
+
+def _malformed(why: str) -> NoReturn:
+    raise Refusal("malformed-body", why)
+
+
+def _fields(values: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return form fields with the single ones unpacked."""
+    return {name: items[0] if len(items) == 1 else items for name, items in values.items()}
+
+
+def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
+    if not boundary:
+        _malformed("multipart/form-data without a boundary")
+    form = _Form(boundary)
+    try:
+        for chunk in body.chunks():
+            form.feed(chunk)
+        form.feed(None)
+    except RequestEntityTooLarge:
+        form.discard()
+        raise Refusal("too-large", "the form has too many parts, or a field of text is too long") from None
+    except (ValueError, AttributeError, TypeError) as error:  # the decoder's own assertions on broken input
+        form.discard()
+        _malformed(f"the multipart body cannot be read: {error}")
+    uploads = form.uploads
+    values: dict[str, list[Any]] = {**form.texts}
+    for name, files in uploads.items():
+        values.setdefault(name, []).extend(upload.described() for upload in files)
+    return Body(media_type, _fields(values), uploads)
+
+
+class _Form:
+    """Collects the parts of a multipart body while its bytes arrive."""
+
+    def __init__(self, boundary: str) -> None:
+        self._decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=_PART_LIMIT)
+        self._part: Field | File | None = None
+        self._writer = BlobWriter()
+        self.texts: dict[str, list[str]] = {}
+        self.uploads: dict[str, list[Upload]] = {}
+
+    def feed(self, chunk: bytes | None) -> None:
+        """Take the next bytes, None after the last; raise ValueError where the form is broken."""
+        self._decoder.receive_data(chunk)
+        while not isinstance(event := self._decoder.next_event(), NeedData | Epilogue):
+            if isinstance(event, Field | File):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._writer.write(event.data)
+                self._guard_field()
+                if not event.more_data:
+                    self._end()
+
+    def discard(self) -> None:
+        """Forget the part that is being read."""
+        self._writer.discard()
+
+    def _begin(self, part: Field | File) -> None:
+        if not part.name:
+            raise ValueError("a part has no name")
+        self._part = part
+        self._writer = BlobWriter()
+
+    def _guard_field(self) -> None:
+        if isinstance(self._part, Field) and self._writer.size > _FIELD_LIMIT:
+            raise RequestEntityTooLarge
+
+    def _end(self) -> None:
+        part, blob = self._part, self._writer.finish()
+        if isinstance(part, File):
+            content_type = part.headers.get("Content-Type", _UNKNOWN)
+            self.uploads.setdefault(part.name, []).append(Upload(part.filename, content_type, blob))
+        elif isinstance(part, Field):
+            self.texts.setdefault(part.name, []).append(blob.read().decode("utf-8"))

@@ -1,0 +1,205 @@
+"""`mockserver`: serve the mock, list its scenarios, check one's own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import FlowContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mockserver.server import MockServer
+
+_EXAMPLES = """
+examples:
+  mockserver serve                                  all APIs on http://127.0.0.1:8080
+  mockserver serve --api dify-chat --pace 0         one API, streams without delays
+  mockserver serve --fixtures my-scenarios          with scenarios of your own
+  mockserver list --api dify-chat                   every scenario of an API
+  mockserver check --fixtures my-scenarios          what is wrong with yours, and where
+  curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
+
+Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
+"""
+OK, PROBLEMS, MISUSE = 0, 1, 2
+
+
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'"{text}" is no number') from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low:g} and {high:g}")
+        return value
+
+    return parse
+
+
+def _profile(text: str) -> tuple[str, str]:
+    api, equals, name = text.partition("=")
+    if not equals or not api or not name:
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form API=NAME')
+    return api, name
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--port": {"type": _number(int, 0, 65535), "default": 8080, "help": "port to listen on, 0 for any free one (default: 8080)"},
+    "--host": {"default": "127.0.0.1", "help": "address to listen on (default: 127.0.0.1, this machine only)"},
+    "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
+    "--pace": {"type": _number(float, 0, 1000), "default": 1.0, "help": "what delays are multiplied by; 0 sends at once (default: 1)"},
+    "--seed": {"type": _number(int, 0, 2**63), "default": 0, "help": "what ids and invented values depend on (default: 0)"},
+    "--profile": {
+        "type": _profile,
+        "action": "append",
+        "default": [],
+        "metavar": "API=NAME",
+        "help": "read an API as a certain version of it has it; may be repeated",
+    },
+    "--fixtures": {"type": Path, "metavar": "DIR", "help": "a folder of scenarios that add to ours or replace those of the same name"},
+    "--flow": {"action": "append", "default": [], "metavar": "ID", "help": "a flow that exists beside the printed ones; may be repeated"},
+    "--max-upload-mb": {"type": _number(int, 1, 1 << 20), "default": 1024, "help": "largest body of a request (default: 1024)"},
+}
+"""Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
+
+_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "serve": ("serve the APIs over HTTP", tuple(_OPTIONS)),
+    "list": ("print every scenario, by operation", ("--api", "--fixtures")),
+    "check": ("check a folder of scenarios", ("--api", "--fixtures")),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="mockserver",
+        description="A mock of LLM-app platform APIs that answers as their contract says.",
+        epilog=_EXAMPLES,
+        formatter_class=shape,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (summary, options) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary, epilog=_EXAMPLES, formatter_class=shape)
+        for option in options:
+            _add(command, option)
+    return parser
+
+
+def _add(command: argparse.ArgumentParser, option: str) -> None:
+    """Add an option whose default is what the environment says; argparse checks a text there as it checks an argument."""
+    variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
+    settings = dict(_OPTIONS[option])
+    given = os.environ.get(variable)
+    if given is not None and settings.get("action") == "append":
+        parse = settings.get("type", str)
+        try:
+            settings["default"] = [parse(item) for item in given.split(",") if item]
+        except argparse.ArgumentTypeError as error:
+            command.error(f"{variable}: {error}")
+    elif given is not None:
+        settings["default"] = given
+    command.add_argument(option, **settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 well, 1 problems found, 2 misuse."""
+    options = _parser().parse_args(arguments)
+    run = {"serve": _serve, "list": _list, "check": _check}[options.command]
+    try:
+        return run(options)
+    except FlowContractError as error:
+        return _misuse(str(error))
+    except BrokenPipeError:  # `mockserver list | head`
+        sys.stderr.close()
+        return OK
+    except KeyboardInterrupt:
+        return OK
+
+
+def _misuse(message: str) -> int:
+    print(f"mockserver: {message}", file=sys.stderr)
+    return MISUSE
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from mockserver.server import MockServer  # noqa: PLC0415 - the other commands start faster without a server
+    from mockserver.settings import Settings  # noqa: PLC0415
+
+    if options.fixtures is not None and not options.fixtures.is_dir():
+        return _misuse(f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml.")
+    settings = Settings(
+        pace=options.pace, seed=options.seed, max_upload=options.max_upload_mb << 20, flows=tuple(options.flow)
+    )
+    try:
+        server = MockServer(
+            options.api,
+            host=options.host,
+            port=options.port,
+            profiles=dict(options.profile),
+            fixtures=options.fixtures,
+            settings=settings,
+        )
+    except OSError as error:
+        return _misuse(f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host.")
+    for line in _greeting(server):
+        print(line)
+    sys.stdout.flush()
+    try:
+        server.serve()
+    finally:
+        server.close()
+    return OK
+
+
+def _greeting(server: MockServer) -> list[str]:
+    """Return what is printed on start: per API its base URL, its key, and a command that works when pasted."""
+    lines = []
+    if server.host not in ("127.0.0.1", "::1", "localhost"):
+        lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the mock.")
+    for api in server.app.apis:
+        keys = ", ".join(f"{name}: {value}" for name, value in server.headers(api).items())
+        lines += [f"{api}", f"  base URL  {server.url(api)}", f"  key       {keys}", f"  try       {_curl(server, api)}"]
+    return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
+
+
+def _curl(server: MockServer, api: str) -> str:
+    """Return a curl command for the first documented request that needs nothing but this line."""
+    from mockserver.examples import typical  # noqa: PLC0415
+
+    return typical(server.app.apis[api]).curl(server.url(api), server.headers(api))
+
+
+def _list(options: argparse.Namespace) -> int:
+    from flowcontract.scenarios import load_scenarios  # noqa: PLC0415
+    from flowcontract.specs import load_apis  # noqa: PLC0415
+
+    apis = load_apis(tuple(options.api))
+    scenarios = load_scenarios(tuple(apis), options.fixtures)
+    for api in apis.values():
+        for operation in api.operations.values():
+            print(f"{operation.name}  {operation.method} {api.base_path}{operation.path}")
+            for key, scenario in sorted(scenarios.for_operation(operation).items()):
+                print(f"  {key:<36} {scenario.description}")
+    return OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from flowcontract.lint.scenarios import check_folder  # noqa: PLC0415
+
+    if options.fixtures is None or not options.fixtures.is_dir():
+        return _misuse(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
+    findings = check_folder(options.fixtures, tuple(options.api))
+    for finding in findings:
+        print(finding)
+    print(f"{len(findings)} problem{'' if len(findings) == 1 else 's'} in {options.fixtures}", file=sys.stderr)
+    return PROBLEMS if findings else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
