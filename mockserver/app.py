@@ -195,7 +195,7 @@ class App:
     def _default_body(self, call: _Call, operation_id: str) -> Any:
         """Return the JSON that the app of a call's key answers to another operation by default."""
         operation = self.apis[call.operation.api].operations[operation_id]
-        return choosing.default(self.scenarios, operation, self._app(call)).reply.body
+        return choosing.default(self.scenarios, operation, self._app(call)).reply.template.render(Context())
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         streams = call.operation.stream is not None and scenario.reply.streamed

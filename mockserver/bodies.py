@@ -181,7 +181,8 @@ class _Form:
     def _end(self) -> None:
         part, blob = self._part, self._writer.finish()
         if isinstance(part, File):
-            content_type = part.headers.get("Content-Type", _UNKNOWN)
+            guess = mimetypes.guess_type(part.filename)[0] or _UNKNOWN
+            content_type = parse_options_header(part.headers.get("Content-Type", guess))[0]
             self.uploads.setdefault(part.name, []).append(Upload(part.filename, content_type, blob))
         elif isinstance(part, Field):
             self.texts.setdefault(part.name, []).append(blob.read().decode("utf-8"))

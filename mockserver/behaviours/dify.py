@@ -42,7 +42,7 @@ def upload_file(act: Act) -> Reply:
         "created_by": act.world.id_of("end-user", user),
         "created_at": act.now,
     }
-    reply = act.reply(file=file)
+    reply = act.reply(file=file, **file)
 
     def hear(said: Record) -> None:
         act.world.store.put("files", said["id"], {**said, "user": user})

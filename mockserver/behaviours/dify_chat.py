@@ -121,7 +121,7 @@ def list_messages(act: Act) -> Reply:
         act.record("conversations", query["conversation_id"], user=dify.user_of(act))
         rows = list(act.world.store.rows(_messages(query["conversation_id"])))
     newest_first, has_more = page_after(rows[::-1], query.get("first_id"), query["limit"])
-    return act.reply(limit=query["limit"], has_more=has_more, data=newest_first[::-1])
+    return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": newest_first[::-1]})
 
 
 def list_conversations(act: Act) -> Reply:
@@ -131,7 +131,7 @@ def list_conversations(act: Act) -> Reply:
     field = query["sort_by"].removeprefix("-")
     rows = sorted(rows, key=lambda row: row[field])
     shown, has_more = page_after(rows[::-1] if query["sort_by"].startswith("-") else rows, query.get("last_id"), query["limit"])
-    return act.reply(limit=query["limit"], has_more=has_more, data=[_shown(row) for row in shown])
+    return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": [_shown(row) for row in shown]})
 
 
 def rename_conversation(act: Act) -> Reply:
