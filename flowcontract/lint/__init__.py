@@ -9,6 +9,6 @@
 from __future__ import annotations
 
 from flowcontract.lint.findings import Finding
-from flowcontract.lint.run import check_fixtures, run
+from flowcontract.lint.run import run
 
-__all__ = ["Finding", "check_fixtures", "run"]
+__all__ = ["Finding", "run"]

@@ -24,7 +24,7 @@ def check(project: Project) -> Iterator[Finding]:
     for file in project.spec_files():
         yield from _references(project, file)
         yield from _number_keys(file)
-    if (project.specs / "sources.yaml").is_file() is False:
+    if not (project.specs / "sources.yaml").is_file():
         yield Finding(project.specs / "sources.yaml", 1, "the file is missing", "Write whose each line of a document is.")
     for name in project.names:
         yield from _stems(project, name)
@@ -82,9 +82,11 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
     waiting = [project.specs / name / "openapi.yaml"]
     while waiting:
         path = waiting.pop()
-        if path in found or path not in project.files:
+        if path in found or not path.is_file():
             continue
         found[path] = None
+        if path not in project.files:
+            continue  # it cannot be read
         names = [reference.partition("#")[0] for _, reference in references(project.files[path])]
         waiting += [(path.parent / each).resolve() for each in names if each]
     return found
@@ -111,7 +113,8 @@ def _unreferenced(project: Project) -> Iterator[Finding]:
         own = place == ("sources.yaml",) or place[0] in project.names and (
             place[1:] in (("openapi.yaml",), ("rulings.yaml",)) or (place[1] == "profiles" and path.suffix == ".yaml")
         )  # fmt: skip
-        if path not in used and not own:
+        hidden = own or project.unreadable & used  # who knows what an unreadable file refers to
+        if path not in used and not hidden:
             yield Finding(path, 1, "nothing refers to this file", "Refer to it from a contract, or delete it.")
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import FlowContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,6 +29,18 @@ class Finding:
     def __str__(self) -> str:
         """Return the line that is printed: `specs/dify-chat/openapi.yaml:123: what is wrong. What to do.`."""
         return " ".join(f"{shown(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}".split())
+
+
+def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield a check's findings. What stops it is a finding, too, and mostly follows from a mistake that has one already."""
+    try:
+        yield from findings
+    except FlowContractError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a malformed file may do anything to a check
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        what = f"the check of {what} stopped: {text[:300]}"
+        yield Finding(place, 1, what, "Mend the other findings first; if there are none, report this.", vague=True)
 
 
 def shown(path: Path) -> str:

@@ -30,6 +30,17 @@ class Names:
     operations: frozenset[str]
     events: frozenset[str]
     rulings: frozenset[str]
+    unread: frozenset[tuple[str, str]] = frozenset()  # API and file that cannot be read: its names are unknown
+
+    def lack(self, kind: str, name: str) -> bool:
+        """Tell whether there certainly is no operation, event or ruling of this qualified name."""
+        there = {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind]
+        file = "rulings.yaml" if kind == "ruling" else "openapi.yaml"
+        return name not in there and (kind == "event" or (name.partition("/")[0], file) not in self.unread)
+
+    def nearest(self, kind: str, name: str) -> str:
+        """Return the advice for a name that does not exist."""
+        return nearest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
 
 
 def names(project: Project) -> Names:
@@ -40,11 +51,12 @@ def names(project: Project) -> Names:
         if rest == ["openapi.yaml"]:
             for item in mapping(mapping(file.data).get("paths")).values():
                 operations |= {f"{api}/{each['operationId']}" for each in mapping(item).values() if "operationId" in mapping(each)}
-        elif rest and rest[0] == "events":
-            events.add(f"{api}/{file.path.stem}")
         elif rest == ["rulings.yaml"]:
             rulings |= {f"{api}/{mapping(each).get('name')}" for each in sequence(file.data)}
-    return Names(frozenset(operations), frozenset(events), frozenset(rulings))
+    for path in project.specs.glob("*/events/*.yaml"):
+        events.add(f"{path.parent.parent.name}/{path.stem}")
+    unread = frozenset((path.parent.name, path.name) for path in project.unreadable)
+    return Names(frozenset(operations), frozenset(events), frozenset(rulings), unread)
 
 
 def lengths(project: Project) -> dict[str, int]:
@@ -138,13 +150,12 @@ def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], 
             yield file.finding(f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines.")
     elif kind == "field":
         yield from _field(project, file, f"{where}/field", str(name))
-    else:
-        there = {"operation": known.operations, "event": known.events, "ruling": known.rulings}[kind]
-        if name not in there:
-            yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', nearest(str(name), there))
+    elif known.lack(kind, str(name)):
+        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.nearest(kind, str(name)))
 
 
 def nearest(name: str, there: frozenset[str]) -> str:
+    """Return the advice for a name that is not there."""
     close = difflib.get_close_matches(name, there, n=1)
     return f'Did you mean "{close[0]}"?' if close else "Name one that exists, as API/NAME."
 
@@ -152,6 +163,8 @@ def nearest(name: str, there: frozenset[str]) -> str:
 def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
     path, _, pointer = name.partition("#")
     target = project.spec(path)
+    if project.specs / path in project.unreadable:
+        return
     if target is None:
         yield file.finding(where, f'the field\'s file "{path}" does not exist under {project.specs.name}/', "Mend the path.")
         return

@@ -57,7 +57,7 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "missing-parameter": _takes_any,
     "invalid-json-text": _takes_form,
     "missing-file": _takes_form,
-    "missing-file-name": _takes_form,
+    "unnamed-file": _takes_form,
     "too-many-files": _takes_form,
     "unsupported-file-type": _takes_form,
     "too-large": _takes_form,

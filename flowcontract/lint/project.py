@@ -149,6 +149,11 @@ class Project:
         """Whether all APIs are checked, so that what nothing uses can be told."""
         return set(self.names) == set(specs.available_apis(self.specs))
 
+    @cached_property
+    def unreadable(self) -> frozenset[Path]:
+        """The files that cannot be read: what they say is unknown, so nothing is missing because of them."""
+        return frozenset(finding.path for finding in self.broken) - frozenset(self.files)
+
     def spec_files(self) -> list[YamlFile]:
         """Return the readable files under the specs, sorted by path."""
         return [file for path, file in sorted(self.files.items()) if path.is_relative_to(self.specs)]

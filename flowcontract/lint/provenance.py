@@ -45,7 +45,7 @@ def _origin(view: View, pointer: str, value: dict[str, Any], what: str) -> Itera
 
 def check(project: Project) -> Iterator[Finding]:
     """Yield every source beyond its document, every ruling that does not exist, and every ruled place without an origin."""
-    lines, known = ledger.lengths(project), ledger.names(project).rulings
+    lines, known = ledger.lengths(project), ledger.names(project)
     for file in project.spec_files():
         api = file.path.relative_to(project.specs).parts[0]
         if file.path.name == "sources.yaml":
@@ -81,12 +81,12 @@ def _sources(file: YamlFile, pointer: str, node: dict[str, Any], known: dict[str
 
 
 def _rulings(
-    file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: frozenset[str]
+    file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: ledger.Names
 ) -> Iterator[Finding]:
     for name, where in named_rulings(pointer, node):
         qualified = name if "/" in name else f"{api}/{name}"
-        if qualified not in known:
-            yield file.finding(where, f'there is no ruling "{qualified}"', ledger.nearest(qualified, known))
+        if known.lack("ruling", qualified):
+            yield file.finding(where, f'there is no ruling "{qualified}"', known.nearest("ruling", qualified))
     if "x-ruling" in node and not {"x-source", "x-observed"} & set(node):
         yield file.finding(
             f"{pointer}/x-ruling", "what is ruled here has neither `x-source` nor `x-observed`", "Add what the ruling is about."
@@ -119,7 +119,7 @@ def check_rulings(project: Project) -> Iterator[Finding]:
             yield from _ruling_fields(file, where, ruling, lines)
             yield from _ruling_names(file, where, ruling, seen, numbers, api)
             name = f"{api}/{ruling.get('name')}"
-            if project.whole and isinstance(ruling.get("name"), str) and name not in used:
+            if project.whole and not project.unreadable and isinstance(ruling.get("name"), str) and name not in used:
                 yield file.finding(
                     f"{where}/name", f'nothing follows the ruling "{name}"', "Name it where the contract follows it (`x-ruling`)."
                 )

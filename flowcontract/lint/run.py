@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import FlowContractError
 from flowcontract.lint import (
     coverage,
     document,
@@ -22,7 +21,7 @@ from flowcontract.lint import (
     streams,
     validator,
 )
-from flowcontract.lint.findings import Finding
+from flowcontract.lint.findings import Finding, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,61 +70,40 @@ def run(
     found = list(loaded.broken)
     for name, check in _PROJECT.items():
         progress(name)
-        found += _guarded(name, loaded.specs / "sources.yaml", check, loaded)
-    documented: dict[str, set[Finding]] = {}
+        found += guarded(name, loaded.specs, check(loaded))
     for view in loaded.views:
         label = view.name if view.profile is None else f"{view.name}, profile {view.profile.path.stem}"
         own: list[Finding] = []
         for name, check_view in _VIEWS.items():
             progress(f"{label}: {name}")
-            own += _guarded(name, view.bundle.root, check_view, view)
+            own += guarded(name, view.bundle.root, check_view(view))
         for name, check_both in (_CONTRACT if view.profile is None else _PROFILES).items():
             progress(f"{label}: {name}")
-            own += _guarded(name, view.bundle.root, check_both, loaded, view)
-        if view.profile is None:
-            documented[view.name] = set(own)
-            found += own
-        else:
-            found += [_under(view, finding) for finding in own if finding not in documented[view.name]]
-    return tuple(sorted(_without_echoes(found, loaded.specs)))
+            own += guarded(name, view.bundle.root, check_both(loaded, view))
+        found += own if view.profile is None else _under(view, own, found)
+    return tuple(sorted(_without_echoes(found, loaded)))
 
 
-def check_fixtures(specs: Path, fixtures: Path, names: Iterable[str] = ()) -> tuple[Finding, ...]:
-    """Check only a folder of scenarios, for instance a user's own, against the specs; nothing has to be covered."""
-    loaded = project.load(specs, fixtures, names)
-    broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
-    return tuple(sorted({*broken, *_guarded("scenarios", loaded.fixtures, scenarios.check, loaded)}))
-
-
-def _guarded(name: str, place: Path, check: Callable[..., Iterator[Finding]], *arguments: object) -> list[Finding]:
-    """Return a check's findings. What stops it is a finding, too: mostly of a mistake that another check has named."""
-    found: list[Finding] = []
-    try:
-        for finding in check(*arguments):
-            found.append(finding)  # noqa: PERF402 - what came before an exception counts
-    except FlowContractError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a malformed file may do anything to a check
-        what = f"the check of {name} stopped: {type(error).__name__}: {error}"
-        found.append(Finding(place, 1, what, "Mend the other findings first; if there are none, report this.", vague=True))
-    return found
-
-
-def _under(view: View, finding: Finding) -> Finding:
+def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
+    """Return what is wrong only with a profile: what has been found at the same place without it is no fault of the profile."""
     name = view.profile.path.stem if view.profile else ""
-    return replace(finding, what=f"with the profile {name}: {finding.what}")
+    places = {(finding.path, finding.line) for finding in before}
+    return [
+        replace(finding, what=f"with the profile {name}: {finding.what}")
+        for finding in found
+        if (finding.path, finding.line) not in places
+    ]
 
 
-def _without_echoes(found: Iterable[Finding], specs: Path) -> set[Finding]:
-    """Drop the vague findings of an API where something definite was found in its files, or in those that APIs share."""
-    clear = {replace(finding) for finding in found if not finding.vague}
-    touched = {_area(finding.path, specs) for finding in clear}
-    shared = any(area is not None and not (specs / area / "openapi.yaml").is_file() for area in touched)
-    return clear | {
-        finding for finding in found if finding.vague and not shared and _area(finding.path, specs) not in touched
-    }
+def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
+    """Drop the vague findings of an API where something definite was found: in its files, or in those that APIs share."""
+    clear = {finding for finding in found if not finding.vague}
+    touched = {_area(finding.path, loaded) for finding in clear}
+    shared = any(area not in loaded.names for area in touched)
+    return clear | {finding for finding in found if finding.vague and not shared and _area(finding.path, loaded) not in touched}
 
 
-def _area(path: Path, specs: Path) -> str | None:
-    """Return the first folder below the specs, None outside of them."""
-    return path.relative_to(specs).parts[0] if path.is_relative_to(specs) else None
+def _area(path: Path, loaded: Project) -> str:
+    """Return the first folder below the specs or the fixtures: an API, or a folder of shared parts; '' for their roots."""
+    root = loaded.specs if path.is_relative_to(loaded.specs) else loaded.fixtures
+    return next(iter(path.relative_to(root).parts), "") if path.is_relative_to(root) else ""

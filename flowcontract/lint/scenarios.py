@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import data, yamlio
 from flowcontract.errors import FlowContractError, ScenarioError
 from flowcontract.expressions import Context, RequestView
-from flowcontract.lint import ledger, media
-from flowcontract.lint.findings import Finding
+from flowcontract.lint import ledger, media, project as reading
+from flowcontract.lint.findings import Finding, guarded
 from flowcontract.lint.references import mapping
 from flowcontract.scenarios import read_scenario, render_body, render_events, render_headers
 from flowcontract.sources import as_list
@@ -18,17 +17,20 @@ from flowcontract.streams import StreamJudge
 from flowcontract.validation import check_request, find_media, response_violations, sample_violation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from flowcontract.lint.project import Project, View, YamlFile
     from flowcontract.scenarios import Scenario
     from flowcontract.specs import MediaType, Operation
+    from flowcontract.streams import StreamContract
     from flowcontract.violations import Violation
 
 SHARED = "every-operation"
 _FORMAT = "scenario.schema.json"
 _NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(-[a-z0-9]+)*)")
-_AT_RUN_TIME = ("$world.", "$app.", "$request.")
+_AT_RUN_TIME = re.compile(r"\$(?:request\.|(?:world|app)\.(?P<name>[^.{}]+))")
+_ERRORS = 400  # the lowest status that refuses
 _NOW = 1_732_147_200  # the moment of the sample context
 
 
@@ -67,11 +69,17 @@ def example_names(operation: Operation, status: int) -> set[str]:
 def check(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with the scenarios of the APIs that are checked, as the contract is without a profile."""
     views = {view.name: view for view in project.views if view.profile is None}
-    used: set[Path] = set()
     for path in sorted(project.fixtures.rglob("*.yaml")):
         if path in project.files and (own := _own_folder(project, path)):
-            yield from _file(project, project.files[path], views.get(own), used)
-    yield from _other_files(project, used)
+            yield from guarded("this scenario", path, _file(project, project.files[path], views.get(own)))
+    yield from _other_files(project)
+
+
+def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | None = None) -> tuple[Finding, ...]:
+    """Check a folder of scenarios, for instance a user's own, against the contract; it need not cover anything."""
+    loaded = reading.load(specs or data.specs_root(), fixtures, names)
+    broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
+    return tuple(sorted({*broken, *guarded("the scenarios", loaded.fixtures, check(loaded))}))
 
 
 def check_profile(project: Project, view: View) -> Iterator[Finding]:
@@ -86,11 +94,15 @@ def check_profile(project: Project, view: View) -> Iterator[Finding]:
         for key, path in paths(project, view.name, operation).items():
             status, _, name = key.partition("-")
             if name.startswith("default") and int(status) in operation.responses and path in project.files:
-                try:
-                    scenario = read_scenario(path, api_folder=project.fixtures / view.name)
-                except ScenarioError:
-                    continue  # said without the profile already
-                yield from _reply(project.files[path], view, operation, scenario)
+                yield from guarded("this scenario", path, _default(project, view, operation, path))
+
+
+def _default(project: Project, view: View, operation: Operation, path: Path) -> Iterator[Finding]:
+    try:
+        scenario = read_scenario(path, api_folder=project.fixtures / view.name)
+    except ScenarioError:
+        return  # said without the profile already
+    yield from _reply(project.files[path], view, operation, scenario)
 
 
 def _own_folder(project: Project, path: Path) -> str | None:
@@ -99,7 +111,7 @@ def _own_folder(project: Project, path: Path) -> str | None:
     return first if first in project.names or project.whole else None
 
 
-def _file(project: Project, file: YamlFile, view: View | None, used: set[Path]) -> Iterator[Finding]:
+def _file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
     place = file.path.relative_to(project.fixtures).parts
     match = _NAME.fullmatch(file.path.stem)
     if len(place) != 3 or match is None:  # noqa: PLR2004 - <api>/<operationId>/<file>
@@ -128,11 +140,9 @@ def _file(project: Project, file: YamlFile, view: View | None, used: set[Path]) 
     except ScenarioError as error:
         yield from_error(file.path, error)
         return
-    if scenario.reply.file is not None:
-        used.add(scenario.reply.file.resolve())
-        if not scenario.reply.file.is_file():
-            yield file.finding("/reply/file", f"there is no file {mapping(mapping(file.data).get('reply')).get('file')}", "Mend the path.")
-            return
+    if scenario.reply.file is not None and not scenario.reply.file.is_file():
+        yield file.finding("/reply/file", f"there is no file {_sent(file.data)}", "Mend the path.")
+        return
     told: set[tuple[int, str]] = set()
     for operation in concerned:
         if int(match["status"]) in operation.responses:
@@ -153,7 +163,7 @@ def from_error(path: Path, error: FlowContractError) -> Finding:
 
 def _names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
     """Check the sources and rulings that a scenario names."""
-    lines, rulings = ledger.lengths(project), ledger.names(project).rulings
+    lines, known = ledger.lengths(project), ledger.names(project)
     for key, fault in (("source", lambda text: ledger.source_fault(text, lines)), ("rulings", None)):
         value = mapping(file.data).get(key)
         for index, text in enumerate(as_list(value)):
@@ -163,8 +173,8 @@ def _names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
                     yield file.finding(where, *found)
                 continue
             qualified = str(text) if "/" in str(text) else f"{api}/{text}"
-            if qualified not in rulings:
-                yield file.finding(where, f'there is no ruling "{qualified}"', ledger.nearest(qualified, rulings))
+            if known.lack("ruling", qualified):
+                yield file.finding(where, f'there is no ruling "{qualified}"', known.nearest("ruling", qualified))
 
 
 def _documented(
@@ -180,7 +190,7 @@ def _documented(
             yield file.finding("", f"{operation.id} documents no {status}; there is: {there}", "Mend the name or the contract.")
             continue
         names = example_names(operation, status)
-        if status >= 400 and names and not any(name == each or name.startswith(f"{each}-") for each in names):  # noqa: PLR2004
+        if status >= _ERRORS and names and not any(name == each or name.startswith(f"{each}-") for each in names):
             what = f'"{name}" is no example of {operation.id}\'s {status}; there is: {", ".join(sorted(names))}'
             yield file.finding("", what, "Name it after one of them, or document the code.")
 
@@ -188,7 +198,7 @@ def _documented(
 def _request(file: YamlFile, view: View, operation: Operation, scenario: Scenario) -> Iterator[Finding]:
     """Check the request that a successful reply belongs to. It is a part of one, so that what it lacks is no fault."""
     match = scenario.request
-    if match is None or scenario.status >= 400 or view.api is None:  # noqa: PLR2004
+    if match is None or scenario.status >= _ERRORS or view.api is None:
         return
     media_type = next(iter(operation.request), "")
     checked = check_request(
@@ -211,39 +221,23 @@ def _request(file: YamlFile, view: View, operation: Operation, scenario: Scenari
         )
 
 
-class _AnyName(Mapping[str, Any]):
-    """Stands for a world and an app of which nothing is known: every name has a UUID, the form of most of their ids."""
-
-    def __getitem__(self, name: str) -> str:
-        return Context(seed="lint").id(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
-def sample_context(operation: Operation) -> Context:
-    """Return a context in which every expression has a value, the same at every run."""
-    body = next(
-        (example.value for media_type in operation.request.values() for example in media_type.examples.values()), {}
-    )
+def sample_context(operation: Operation, scenario: Scenario) -> Context:
+    """Return the context in which a reply is judged: an example request; what the world knows is the scenario's sample."""
+    body = next((each.value for media_type in operation.request.values() for each in media_type.examples.values()), {})
     path = {each.name: Context(seed="lint").id(each.name) for each in operation.parameters if each.location == "path"}
+    wrong = scenario.status >= _ERRORS and (operation.request or operation.parameters)
     return Context(
         request=RequestView(operation.method, path=path, body=body),
         seed="lint",
         now=_NOW,
-        violation=sample_violation(operation).as_mapping() if operation.request or operation.parameters else {},
-        world=_AnyName(),
-        app=_AnyName(),
+        violation=sample_violation(operation).as_mapping() if wrong else {},
     )
 
 
 def _reply(file: YamlFile, view: View, operation: Operation, scenario: Scenario) -> Iterator[Finding]:
     if view.api is None:
         return
-    context = sample_context(operation)
+    context = sample_context(operation, scenario)
     reply = scenario.reply
     try:
         headers = {"Content-Type": reply.media_type, **render_headers(reply, context)}
@@ -267,11 +261,7 @@ _NOT_BODY = ("status", "media-type", "content-type", "header")
 
 def _violation(file: YamlFile, where: str, violation: Violation, what: str) -> Iterator[Finding]:
     """Yield a violation, unless it is about a value that only a running mock can know."""
-    try:
-        raw = yamlio.resolve(file.data, where)
-    except KeyError:
-        raw = None
-    if isinstance(raw, str) and any(root in raw for root in _AT_RUN_TIME):
+    if _known_at_run_time(file.data, where):
         return
     yield file.finding(
         where,
@@ -280,33 +270,74 @@ def _violation(file: YamlFile, where: str, violation: Violation, what: str) -> I
     )
 
 
+def _known_at_run_time(scenario: Any, where: str) -> bool:
+    """Tell whether a value comes from the request, or from the world without a sample of it."""
+    try:
+        raw = yamlio.resolve(scenario, where)
+    except KeyError:
+        return False
+    sample = mapping(scenario.get("sample"))
+    matches = _AT_RUN_TIME.finditer(raw) if isinstance(raw, str) else ()
+    return any(match["name"] is None or match["name"] not in sample for match in matches)
+
+
 def _stream(
     file: YamlFile, view: View, operation: Operation, scenario: Scenario, headers: Mapping[str, str], context: Context
 ) -> Iterator[Finding]:
     """Judge a streamed reply by the stream contract of its media type: each event by its kind, and the whole."""
     offered: Mapping[str, MediaType] = operation.responses[scenario.status].media
     name = find_media(offered, headers["Content-Type"])
-    if name is None or offered[name].stream is None:
+    contract = offered[name].stream if name is not None else None
+    if contract is None:
         there = ", ".join(offered) or "no body"
         yield file.finding(
             "/reply", f"{operation.id}'s {scenario.status} is no stream of {headers['Content-Type']}; there is: {there}", "Mend it."
         )
         return
     listed = "lines" if scenario.reply.kind == "lines" else "events"
-    judge = StreamJudge(offered[name].stream)
-    for index, piece in enumerate(render_events(scenario.reply, context)):
-        for violation in judge.feed(piece.data):
-            where = f"/reply/{listed}/{index}"
-            inner = f"{where}/data{violation.where}" if violation.where else where
-            yield from _violation(file, inner, violation, f"the stream of {operation.id}")
+    pieces = [(f"/reply/{listed}/{index}", piece.data) for index, piece in enumerate(render_events(scenario.reply, context))]
+    what = f"the stream of {operation.id}"
+    for where, violation in _judged(contract, pieces):
+        yield from _violation(file, where or f"/reply/{listed}", violation, what)
+    stops = render_events(scenario.reply, context, stopped=True)
+    rest = [(f"/reply/stopped/{index}", piece.data) for index, piece in enumerate(stops)]
+    for number in range(1, len(pieces) if scenario.reply.stopped is not None else 1):
+        wrong = list(_judged(contract, [*pieces[:number], *rest]))
+        if wrong and not _ended(contract, pieces[:number]):
+            where, violation = wrong[0]
+            where = where if where.startswith("/reply/stopped") else "/reply/stopped"
+            yield from _violation(file, where, violation, f"{what}, stopped after {number} events,")
+            return
+
+
+def _judged(contract: StreamContract, pieces: list[tuple[str, bytes]]) -> Iterator[tuple[str, Violation]]:
+    """Yield what is wrong with a stream, with the pointer of the event in the scenario, '' for what its end lacks."""
+    judge = StreamJudge(contract)
+    for where, data in pieces:
+        for violation in judge.feed(data):
+            yield f"{where}/data{violation.where}" if violation.where else where, violation
     for violation in judge.close():
-        yield from _violation(file, f"/reply/{listed}", violation, f"the stream of {operation.id}")
+        yield "", violation
 
 
-def _other_files(project: Project, used: set[Path]) -> Iterator[Finding]:
-    """Find files that are no scenario and that no scenario sends, and media files that are not what they say."""
+def _ended(contract: StreamContract, pieces: list[tuple[str, bytes]]) -> bool:
+    judge = StreamJudge(contract)
+    judge.feed(b"".join(data for _, data in pieces))
+    return judge.ended
+
+
+def _sent(scenario: Any) -> str:
+    """Return the file that a scenario sends, as its text names it; '' for none."""
+    name = mapping(mapping(scenario).get("reply")).get("file")
+    return name if isinstance(name, str) else ""
+
+
+def _other_files(project: Project) -> Iterator[Finding]:
+    """Find files that are no scenario and that no scenario sends."""
+    folders = {path: file.data for path, file in project.files.items() if path.is_relative_to(project.fixtures)}
+    used = {(path.parent / name).resolve() for path, scenario in folders.items() if (name := _sent(scenario))}
     for path in sorted(project.fixtures.rglob("*")):
         if not path.is_file() or path.suffix == ".yaml" or path == project.fixtures / _FORMAT:
             continue
-        if _own_folder(project, path) and path.resolve() not in used:
+        if _own_folder(project, path) and path.resolve() not in used and not project.unreadable:
             yield Finding(path, 1, "no scenario sends this file", "Name it in a `reply: {file: ...}`, or delete it.")

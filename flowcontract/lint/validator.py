@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from flowcontract.lint.project import View
 
+_LONGEST = 300  # characters of a message that are worth printing
+
 
 def check(view: View) -> Iterator[Finding]:
     """Yield what openapi-spec-validator says. It names places in the bundle at best, so our own findings go before its."""
@@ -30,17 +32,23 @@ def check(view: View) -> Iterator[Finding]:
         yield view.finding("/openapi", f"the document says `openapi: {got}`", "Write `openapi: 3.2.0`.")
         return
     try:
-        for error in OpenAPIV32SpecValidator(dict(view.document)).iter_errors():
-            yield _finding(view, error)
+        errors = dict(map(_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
     except Exception as error:  # noqa: BLE001 - it raises anything on a malformed document, and that is a finding
         path, line = view.place("")
         yield Finding(path, line, f"openapi-spec-validator fails: {type(error).__name__}: {error}", "Mend it.", vague=True)
+        return
 
 
-def _finding(view: View, error: ValidationError) -> Finding:
-    """Place an error at its deepest cause. Errors about names have no path, or one relative to a schema of theirs."""
+    for pointer, message in errors.items():
+        if not any(other.startswith(f"{pointer}/") for other in errors):  # else what is inside says it better
+            path, line = view.place(pointer if view.has(pointer) else "")
+            what = f"openapi-spec-validator: {pointer or '/'}: {message}"
+            yield Finding(path, line, what, "Mend it.", vague=True)
+
+
+def _cause(error: ValidationError) -> tuple[str, str]:
+    """Return pointer and message of an error's deepest cause. Errors about names have no path, or one within a schema."""
     while error.context:
         error = max(error.context, key=lambda each: len(each.absolute_path))
     pointer = "".join(f"/{escape(str(token))}" for token in error.absolute_path)
-    path, line = view.place(pointer if view.has(pointer) else "")
-    return Finding(path, line, f"openapi-spec-validator: {pointer or '/'}: {error.message[:300]}", "Mend it.", vague=True)
+    return pointer, error.message.partition("\n")[0][:_LONGEST]
