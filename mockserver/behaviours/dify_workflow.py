@@ -25,7 +25,7 @@ def run_workflow(act: Act) -> Reply:
     dify.check_inputs(act)
     act.context.ids["run"] = act.world.new_id()
     act.context.ids["task"] = act.world.new_id()
-    reply = act.reply(sequence_number=act.world.store.count("runs"))
+    reply = act.reply(sequence_number=act.world.store.count("runs"), steps=0)
     run = _Run(act, reply)
     listen(reply, run.hear, run.end)
     return reply
@@ -45,6 +45,8 @@ class _Run:
             return
         if self._id is None:
             self._begin(said)
+        if said.get("event") == "node_started":  # a stopped run has taken as many steps as it has begun
+            self._act.context.world = {**self._act.context.world, "steps": self._act.context.world["steps"] + 1}
         if said.get("event") in (None, "workflow_started", "workflow_finished"):
             outcome = {name: said["data"][name] for name in ("workflow_id", *_OUTCOME) if name in said["data"]}
             record = self._act.world.store.get("runs", self._id or "")
@@ -103,7 +105,7 @@ def list_logs(act: Act) -> Reply:
 def _is_wanted(run: Record, query: Mapping[str, Any]) -> bool:
     keyword = query.get("keyword")
     searched = f"{_as_text(run['inputs'])} {_as_text(run['outputs'])} {run['user']} {run['id']}"
-    return query.get("status") in (None, run["status"]) and (not keyword or keyword.lower() in searched.lower())
+    return query.get("status") in (None, "", run["status"]) and (not keyword or keyword.lower() in searched.lower())
 
 
 def _log_entry(act: Act, run: Record) -> Record:
