@@ -28,7 +28,7 @@ def send_message(act: Act) -> Reply:
     act.context.ids["conversation"] = conversation or act.world.new_id()
     for name in ("message", "task", "run"):
         act.context.ids[name] = act.world.new_id()
-    reply = act.reply()
+    reply = act.reply(steps=0)
     exchange = _Exchange(act, reply)
     listen(reply, exchange.hear, exchange.end)
     return reply
@@ -47,6 +47,8 @@ class _Exchange:
         """Take over what one event, or the whole body, says of the message."""
         if not isinstance(said, dict):
             return
+        if said.get("event") == "node_started":  # a stopped run has taken as many steps as it has begun
+            self._act.context.world = {**self._act.context.world, "steps": self._act.context.world["steps"] + 1}
         if self._task is None and said.get("task_id"):
             self._task = said["task_id"]
             dify.remember_task(self._act, self._reply, said["task_id"], self._user)
