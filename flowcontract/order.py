@@ -36,12 +36,15 @@ _ABSENT: Final = object()
 
 
 def lookup(payload: object, path: str) -> Any:
-    """Return what stands at a dotted path (`data.outputs.answer`) of a payload; raise KeyError where nothing does."""
+    """Return what stands at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where nothing does."""
     here: Any = payload
     for name in path.split("."):
-        if not isinstance(here, dict) or name not in here:
+        if isinstance(here, dict) and name in here:
+            here = here[name]
+        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
+            here = here[int(name)]
+        else:
             raise KeyError(path)
-        here = here[name]
     return here
 
 

@@ -230,8 +230,8 @@ def encode(
 ) -> bytes:
     r"""Return one block as UTF-8, the blank line included; data and comment of several lines become several lines.
 
-    >>> encode("a", event="ping")
-    b'event: ping\ndata: a\n\n'
+    >>> encode("a", event="tick")
+    b'event: tick\ndata: a\n\n'
     """
     lines = [f": {line}" for line in _lines(comment)] if comment is not None else []
     lines += [f"event: {_one_line('event', event)}"] if event is not None else []

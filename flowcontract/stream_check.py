@@ -93,6 +93,7 @@ def _subschemas(schema: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]
     for name in path.split("."):
         nested = [part for one in here for part in _with_branches(one)]
         found = [part["properties"][name] for part in nested if name in part.get("properties", {})]
+        found += [part["items"] for part in nested if name.isdecimal() and "items" in part]
         open_ended = any("properties" in part for part in nested)
         here = found if found or open_ended else [{}]
     return [part for one in here for part in _with_branches(one)]

@@ -327,12 +327,11 @@ class _CountFollower(_Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Increasing(Rule):
-    """A number that grows from one event to the next, by `step` where it is given."""
+    """A number that grows from one event to the next."""
 
     word: ClassVar[str] = "increasing"
     events: tuple[str, ...]
     path: str
-    step: int | None = None
 
     def follow(self) -> Follower:
         """Begin to follow one stream."""
@@ -354,12 +353,44 @@ class _IncreasingFollower(_Silent):
         if not isinstance(value, int):
             return
         last, self._last = self._last, value
-        if last is None:
-            return
-        if rule.step is not None and value != last + rule.step:
-            yield Problem(f"{rule.path} {last + rule.step}", show(value), pointer(rule.path))
-        elif value <= last:
+        if last is not None and value <= last:
             yield Problem(f"{rule.path} above {last}", show(value), pointer(rule.path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(Rule):
+    """A field that names something which an event before has named."""
+
+    word: ClassVar[str] = "refers"
+    events: tuple[str, ...]
+    path: str
+    to: str
+    its: str
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _ReferenceFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with the name, and the kind that gave it."""
+        yield from ((kind, self.path) for kind in self.events)
+        yield self.to, self.its
+
+
+class _ReferenceFollower(_Silent):
+    def __init__(self, rule: Reference) -> None:
+        self._rule = rule
+        self._named: set[str] = set()
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        name = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        if name is not None and json.dumps(name) not in self._named:
+            there_is = ", ".join(sorted(self._named)) or "none yet"
+            expected = f"the {rule.its} of a {rule.to} before: {there_is}"
+            yield Problem(expected, f"{rule.path} {show(name)}", pointer(rule.path))
+        if moment.kind == rule.to:
+            self._named.add(json.dumps(value_at(moment.payload, rule.its)))
 
 
 def value_at(payload: object, path: str) -> Any:

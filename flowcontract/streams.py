@@ -33,8 +33,10 @@ is the language of `flowcontract.order`; every rule and every alternative names 
         where?: {PATH: N}            and only for an `of` whose field is item N of it
     counts?:                         how many `events` came before `of` is its field `equals`
       - {events: [KIND, ...], equals: PATH, of: KIND}
-    increasing?:                     a number that grows from each of the events to the next, by `step` where given
-      - {events: [KIND, ...], field: PATH, step?: N}
+    increasing?:                     a number that grows from each of the events to the next
+      - {events: [KIND, ...], field: PATH}
+    refers?:                         `field` is what an event `to` before has as its field `its`
+      - {events: [KIND, ...], field: PATH, to: KIND, its: PATH}
 
 Every rule may carry `ruling`, `unless: KIND {guard} | KIND ...` (it does not hold once such an event has come) and
 `unless_order: [NAME, ...]` (nor where only these alternatives are left). Where a field is absent or null, no rule but
@@ -62,6 +64,7 @@ from flowcontract.stream_rules import (
     Moment,
     Pair,
     Problem,
+    Reference,
     Rule,
     show,
     value_at,
@@ -290,9 +293,12 @@ def _count(spec: _Reader) -> Rule:
 
 
 def _increasing(spec: _Reader) -> Rule:
-    step = spec.number("step")
-    path, events = spec.text("field"), spec.names("events")
-    return Increasing(events=events, path=path, step=None if step is None else int(step), **spec.common())
+    return Increasing(events=spec.names("events"), path=spec.text("field"), **spec.common())
+
+
+def _reference(spec: _Reader) -> Rule:
+    events, path = spec.names("events"), spec.text("field")
+    return Reference(events=events, path=path, to=spec.text("to"), its=spec.text("its"), **spec.common())
 
 
 _RULES: Mapping[str, Callable[[_Reader], Rule]] = {
@@ -302,6 +308,7 @@ _RULES: Mapping[str, Callable[[_Reader], Rule]] = {
     "concatenates": _concatenation,
     "counts": _count,
     "increasing": _increasing,
+    "refers": _reference,
 }
 
 

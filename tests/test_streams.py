@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from flowcontract import data, yamlio
 from flowcontract.errors import FlowContractError
 from flowcontract.streams import StreamBudget, StreamContract, StreamJudge, check
-from stream_cases import FILES, Case, block, cases_of, contract_of, good_streams, put, verdict
+from stream_cases import FILES, Case, Piece, block, cases_of, contract_of, good_streams, put, verdict
 
 ALL_CASES = [pytest.param(case, id=f"{file}: {case.name}") for file in FILES for case in cases_of(file)]
 OPERATIONS = tuple(cases_of(file)[0].operation for file in FILES)
@@ -195,24 +196,61 @@ def test_an_unknown_kind_is_a_violation_where_the_contract_rejects_it():
 
 # --- mutations -----------------------------------------------------------------------------------------------------
 
-# What the contract really allows: (stream, change, event) -> why.
+PIECES = "nothing says how many pieces there are"
+FIRST = "nothing came before the first node that it could name"
+OPEN = "a stopped run leaves the node open, so there is no finish to agree with"
+STOPPED = "a stopped run puts no answer out to compare the pieces with"
+SPEECH = "Dify's source code sends speech between any two events, also none at all"
+ANYWHERE = "a message may come inside any node and between nodes"
+LATEST = "Dify 1.14.2 sends the message's end before the run's"
+BREAK = "004:189: an error ends the stream wherever it comes"
+PRINTED = "the printed run puts no answer out to compare the pieces with"
+ONE_FLOW = "one message alone has nothing to agree with"
+
+# The mutations whose result the contract really allows: (file, stream, mutation, event) -> why.
 ALLOWED = {
-    ("answered", "swap", 3): "messages may come inside any node or between nodes",
-    ("answered", "swap", 5): "messages may come inside any node or between nodes",
-    ("answered", "swap", 8): "Dify 1.14.2 sends message_end before workflow_finished",
-    ("failed", "drop", 4): "004:189: an error ends the stream wherever it comes",
-    ("stopped", "drop", 2): "what counts is only the number of steps, see below",
-    ("stopped", "drop", 3): "a stopped run has no answer to compare the pieces with",
-    ("stopped", "repeat", 3): "a stopped run has no answer to compare the pieces with",
-    ("stopped", "swap", 2): "messages may come inside any node or between nodes",
-    ("stopped", "swap", 4): "Dify 1.14.2 sends message_end before workflow_finished",
-    ("moderated", "repeat", 1): "nothing says how many pieces a moderated answer has",
-    ("spoken", "drop", 5): "speech of nothing is its end alone",
-    ("spoken", "repeat", 5): "nothing says how many pieces speech has",
-    ("spoken", "swap", 3): "Dify's source sends speech while the answer is written, see below",
-    ("spoken", "swap", 4): "Dify's source sends speech between any two events",
-    ("printed", "repeat", 5): "the printed run has no answer to compare the pieces with",
-    ("printed", "repeat", 7): "nothing says how many pieces speech has",
+    ("agentbuilder", "answered", "drop", 2): PIECES,
+    ("agentbuilder", "answered", "repeat", 1): PIECES,
+    ("agentbuilder", "answered", "repeat", 2): PIECES,
+    ("agentbuilder", "answered", "rename", 2): PIECES,
+    ("agentbuilder", "answered", "data.flow_id", 1): ONE_FLOW,
+    ("dify-chat", "answered", "swap", 3): ANYWHERE,
+    ("dify-chat", "answered", "swap", 5): ANYWHERE,
+    ("dify-chat", "answered", "swap", 8): LATEST,
+    ("dify-chat", "answered", "data.predecessor_node_id", 2): FIRST,
+    ("dify-chat", "answered", "data.predecessor_node_id", 3): FIRST,
+    ("dify-chat", "failed", "drop", 4): BREAK,
+    ("dify-chat", "failed", "rename", 4): BREAK,
+    ("dify-chat", "failed", "data.predecessor_node_id", 2): FIRST,
+    ("dify-chat", "failed", "data.predecessor_node_id", 3): FIRST,
+    ("dify-chat", "stopped", "drop", 3): STOPPED,
+    ("dify-chat", "stopped", "repeat", 3): STOPPED,
+    ("dify-chat", "stopped", "rename", 3): STOPPED,
+    ("dify-chat", "stopped", "swap", 2): ANYWHERE,
+    ("dify-chat", "stopped", "swap", 4): LATEST,
+    ("dify-chat", "stopped", "data.id", 2): OPEN,
+    ("dify-chat", "stopped", "data.node_id", 2): OPEN,
+    ("dify-chat", "stopped", "data.predecessor_node_id", 2): FIRST,
+    ("dify-chat", "moderated", "repeat", 1): PIECES,
+    ("dify-chat", "spoken", "drop", 5): SPEECH,
+    ("dify-chat", "spoken", "repeat", 5): PIECES,
+    ("dify-chat", "spoken", "swap", 2): "a run may be printed before its answer (004:278-279)",
+    ("dify-chat", "spoken", "swap", 4): SPEECH,
+    ("dify-chat", "printed", "drop", 5): PRINTED,
+    ("dify-chat", "printed", "repeat", 5): PRINTED,
+    ("dify-chat", "printed", "rename", 5): PRINTED,
+    ("dify-chat", "printed", "swap", 4): "real servers send the answer before the run's end",
+    ("dify-chat", "printed", "repeat", 7): PIECES,
+    ("dify-chat", "printed", "data.predecessor_node_id", 2): FIRST,
+    ("dify-chat", "printed", "data.predecessor_node_id", 3): FIRST,
+    ("dify-workflow", "run", "data.predecessor_node_id", 2): FIRST,
+    ("dify-workflow", "run", "data.predecessor_node_id", 3): FIRST,
+    ("dify-workflow", "spoken", "drop", 3): SPEECH,
+    ("dify-workflow", "spoken", "repeat", 3): PIECES,
+    ("dify-workflow", "spoken", "swap", 2): SPEECH,
+    ("dify-workflow", "stopped", "data.id", 2): OPEN,
+    ("dify-workflow", "stopped", "data.node_id", 2): OPEN,
+    ("dify-workflow", "stopped", "data.predecessor_node_id", 2): FIRST,
 }
 _MUTATIONS = {
     "drop": lambda events, n: events[:n] + events[n + 1 :],
@@ -221,3 +259,107 @@ _MUTATIONS = {
     "rename": lambda events, n: [*events[:n], {**events[n], "event": "tomorrow"}, *events[n + 1 :]],
     "trail": lambda events, n: [*events, events[n]],
 }
+
+
+def _mutations(events: list[dict]):
+    """Yield (mutation, event, mutated stream): each event dropped, repeated, swapped, renamed, said again at the end, and each id changed."""
+    for number in range(len(events)):
+        for name, mutate in _MUTATIONS.items():
+            mutated = mutate(events, number)
+            if mutated != events:
+                yield name, number + 1, mutated
+        for path in _id_paths(events[number]):
+            mutated = copy.deepcopy(events)
+            put(mutated[number], path, "other")
+            yield path, number + 1, mutated
+
+
+def _id_paths(payload: dict, before: str = ""):
+    for key, value in payload.items():
+        if key in ("data", "result") and isinstance(value, dict):
+            yield from _id_paths(value, f"{before}{key}.")
+        elif key == "id" or key.endswith("_id"):
+            yield before + key
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_single_mutation_of_a_good_stream_is_rejected_unless_it_is_listed(file: str):
+    """What is accepted after one change is exactly what the list says, with a reason for each."""
+    contract = contract_of(cases_of(file)[0].operation)
+    sse = contract.framing == "sse"
+    accepted = {
+        (file, name, mutation, number)
+        for name, events in good_streams(file).items()
+        for mutation, number, mutated in _mutations(events)
+        if not verdict(contract, tuple(Piece(block(event, sse=sse)) for event in mutated))[1]
+    }
+    assert accepted == {key for key in ALLOWED if key[0] == file}
+
+
+# --- a contract that does not hold together ------------------------------------------------------------------------
+
+_BROKEN = [
+    ("  end: [workflow_finished, error]", "  end: [workflow_finished, failure]", "no event is of the kind failure"),
+    ("  anywhere: [ping]", "  anywhere: [ping, pong]", "no event is of the kind pong"),
+    ("  anywhere: [ping]", "  anywhere: [ping, text_chunk]", "text_chunk stands in an order too"),
+    ("  anywhere: [ping]", "  undocumented_: [ping]", "which nothing reads"),
+    ("  undocumented: [node_retry,", "  undocumented: [ping, node_retry,", "ping has a schema"),
+    ("  after_end: [tts_message,", "  after_end: [node_started, tts_message,", "no order lets node_started come after the end"),
+    ("  end: [workflow_finished, error]", "  end: [error]", "no stream can follow run and end with error"),
+    ("by: data.id", "by: data.ident", "node_started has no field data.ident"),
+    ("{data.predecessor_node_id: data.node_id}", "{data.predecessor: data.node_id}", "node_started has no field data.predecessor"),
+    ("data.status=stopped", "data.status=halted", "is never halted"),
+    ("data.status=stopped", "data.state=stopped", "has no field data.state"),
+    ("data.status=stopped", "data.status=stopped, data.status!=stopped", "contradicts itself"),
+    ("{field: task_id,", "{field: tusk_id,", "stands in fewer than two kinds"),
+    ("name: broken-off", "name: run", "two alternatives are called run"),
+    ("framing: sse", "framing: ndjson", 'x-stream/framing is "ndjson". There is: sse, json-blank-line'),
+    ("tier: documented", "tier: guessed", 'x-stream/order/0/tier is "guessed"'),
+    ("is: workflow_started (", "is: workflow_started ((", "this parenthesis is never closed, at character 18"),
+    ("end: [workflow_finished, error]", "end: [error, error]", "a list of names, each once"),
+    ("silence_s: 10", "silence_s: long", "is to be a number"),
+    ("of: workflow_finished", "of: [workflow_finished]", "is to be text"),
+    ("unless: node_retry", "unless: node_retry text_chunk", 'separated by "|"'),
+    ("open: node_started", "opens: node_started", "x-stream/pairs/0 has no open"),
+    ("kind: event", "kind: event\n  kinds: event", "x-stream has kinds, which nothing reads"),
+]
+
+
+@pytest.mark.parametrize(("good", "bad", "told"), _BROKEN, ids=[told for *_, told in _BROKEN])
+def test_a_mistake_in_a_stream_contract_is_told_with_its_place(good: str, bad: str, told: str):
+    """A contract with one mistake cannot be read or does not hold together, and the message names the mistake."""
+    text = "\n".join(line[14:] for line in _block_of("dify-workflow"))
+    assert good in text
+    schemas = contract_of("dify-workflow/runWorkflow").events
+    try:
+        problems = check(StreamContract.from_spec(yamlio.loads(text.replace(good, bad))["x-stream"], schemas))
+    except FlowContractError as error:
+        problems = [str(error)]
+    assert any(told in problem for problem in problems), problems
+
+
+def test_a_kind_with_a_schema_that_no_order_lets_come_is_told():
+    """An event that the contract describes but never allows is a mistake of the contract."""
+    text = "\n".join(line[14:] for line in _block_of("dify-workflow")).replace("tts_message+ tts_message_end", "tts_message_end")
+    text = text.replace(" | tts_message)*", ")*").replace("workflow_finished tts_message* ", "workflow_finished ")
+    schemas = contract_of("dify-workflow/runWorkflow").events
+    problems = check(StreamContract.from_spec(yamlio.loads(text)["x-stream"], schemas))
+    assert "x-stream/order: tts_message has a schema, but no order lets it come." in problems
+
+
+# --- the rooms -----------------------------------------------------------------------------------------------------
+
+
+def test_no_event_name_of_an_api_stands_in_the_toolkit():
+    """What an API calls its events is data: no module of flowcontract knows a name."""
+    kinds = {kind for file in FILES for kind in contract_of(cases_of(file)[0].operation).events}
+    kinds |= {kind for file in FILES for kind in contract_of(cases_of(file)[0].operation).undocumented}
+    words = {"error", "message", "end", "log", "token", "ping"}  # ordinary words, unless the judge has them in quotes
+    standard = {"message", "end"}  # the type of an event without one (WHATWG), and a key of `x-stream`
+    found = []
+    for path in sorted(Path(data.__file__).parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        found += [f"{path.name}: {kind}" for kind in kinds - words if re.search(rf"\b{kind}\b", text)]
+        if path.stem in ("sse", "order", "streams", "stream_rules", "stream_check"):
+            found += [f'{path.name}: "{word}"' for word in words - standard if f'"{word}"' in text]
+    assert found == []
