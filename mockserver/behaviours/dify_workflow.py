@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from mockserver.behaviours import dify
@@ -84,7 +85,14 @@ def get_run(act: Act) -> Reply:
     run = act.record("runs", act.request.path["workflow_run_id"])
     names = ("id", "workflow_id", "error", "total_steps", "total_tokens", "created_at", "finished_at", "elapsed_time")
     texts = {name: None if run[name] is None else _as_text(run[name]) for name in ("inputs", "outputs")}
-    return act.reply(run={"status": run["status"], **texts, **{name: run[name] for name in names}})
+    times = {name: _as_time(act, name, run[name]) for name in ("created_at", "finished_at")}
+    return act.reply(run={"status": run["status"], **{name: run[name] for name in names}, **texts, **times})
+
+
+def _as_time(act: Act, name: str, seconds: int | None) -> int | str | None:
+    """Write a time as the contract wants it: epoch seconds, or the RFC 2822 text of the profile `older`."""
+    schema = act.operation.success.media["application/json"].schema["properties"][name]
+    return seconds if seconds is None or "integer" in schema["type"] else formatdate(seconds)
 
 
 def _as_text(value: Any) -> str:
