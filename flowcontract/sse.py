@@ -107,7 +107,7 @@ class Decoder:
                 data = bytes(self._held)
                 self._held.clear()
             else:
-                self._guard_size(len(self._held))
+                self._guard_held()
                 return []
         return self._split(data)
 
@@ -144,7 +144,7 @@ class Decoder:
                 rest = self._split_mixed(data, blocks)
             self._offset += len(rest) - len(rest := rest.lstrip(b"\r\n"))
             self._held += rest
-            self._guard_size(len(rest))
+            self._guard_held()
         except BlockTooLargeError as error:
             error.before = blocks
             raise
@@ -191,6 +191,11 @@ class Decoder:
     def _guard_size(self, size: int) -> None:
         if size > self._max:
             raise BlockTooLargeError(self._max)
+
+    def _guard_held(self) -> None:
+        """Refuse what is held once it is too large; the end of its last line does not count, as in a whole block."""
+        if len(self._held) > self._max:
+            self._guard_size(len(self._held.rstrip(b"\r\n")))
 
     def _dispatch_fields(self, raw: bytes) -> Event | None:
         """Interpret a block's fields; an id counts even if nothing is dispatched."""
