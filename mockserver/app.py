@@ -173,7 +173,8 @@ class App:
 
     def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
         """Answer with the scenario that the contract has for what is wrong."""
-        key = scenario_key(call.operation.problems, refusal.words, api=call.operation.api)
+        operation = call.operation
+        key = scenario_key(operation.problems, refusal.words, self.scenarios.keys(operation), api=operation.api)
         status, _, name = key.partition("-")
         scenario = self.scenarios.find(call.operation, int(status), name)
         reply = self._replay(call, scenario, self._context(call, refusal))
@@ -211,7 +212,7 @@ class App:
     def _carrier(self, route: Route) -> Operation:
         """Return an operation whose scenarios include the one that refuses a path or a method of its API."""
         assert route.api is not None
-        key = scenario_key(route.api.problems, route.refused, api=route.api.name)
+        key = route.api.problems.get(route.refused[0])
         operations = route.api.operations.values()
         return next((one for one in operations if key in self.scenarios.keys(one)), next(iter(operations)))
 
@@ -227,8 +228,8 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     for name, uploads in body.uploads.items():
         if len(uploads) > 1 and "too-many-files" in operation.problems:
             raise Refusal("too-many-files", f"{len(uploads)} files came as {name}; one is accepted", field=name)
-        if not uploads[0].filename and "missing-file-name" in operation.problems:
-            raise Refusal("missing-file-name", f"the file in {name} has no name", field=name)
+        if not uploads[0].filename and "unnamed-file" in operation.problems:
+            raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
         wanted = str((media.encoding if media else {}).get(name, {}).get("contentType", "*/*"))
         if not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from flowcontract.validation import RequestViolation
 
@@ -23,6 +23,8 @@ NEEDED = (
     "too-large",
 )
 """The words that every API has a scenario for. A contract may know finer ones, which are then preferred."""
+_INSTEAD = ("malformed-body", "invalid-request")
+"""What an operation says that documents nothing for a word, for instance a JSON body that is too large."""
 
 
 class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wrong in it
@@ -47,19 +49,19 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
 
 
 def _finer(found: RequestViolation) -> Iterator[str]:
-    """Yield the particular words for a violation: `missing-file` and the like, `missing-parameter`, `invalid-json-text`."""
-    if found.violation.rule == "required" and found.field:
-        yield f"missing-{found.field.replace('_', '-')}"
+    """Yield the particular words for a violation: `missing-FIELD`, `missing-parameter`, `invalid-json-text`, `invalid-FIELD`."""
+    field = found.field.replace("_", "-")
+    if found.violation.rule == "required":
+        yield f"missing-{field}" if field else "malformed-body"
         yield "missing-parameter"
-    if found.violation.rule == "required" and not found.field:
-        yield "malformed-body"
     if found.violation.rule.startswith("content"):
         yield "invalid-json-text"
+    yield f"invalid-{field}"
 
 
-def scenario_key(problems: Mapping[str, str], words: Sequence[str], *, api: str) -> str:
-    """Return `<status>-<name>` of the first word that `x-problems` knows; raise SpecError if it knows none of them."""
-    for word in words:
-        if word in problems:
+def scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:
+    """Return `<status>-<name>` of the first word that `x-problems` maps to a scenario that is known; raise SpecError if none."""
+    for word in (*words, *_INSTEAD):
+        if problems.get(word) in known:
             return problems[word]
-    raise SpecError(f"specs/{api}/openapi.yaml: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
+    raise SpecError(f"specs/{api}/openapi.yaml: x-problems maps none of {', '.join(words)} to a scenario. Map one of them.")

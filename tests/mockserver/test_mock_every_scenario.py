@@ -22,6 +22,7 @@ CASES = [
     for operation in api.operations.values()
     for key in SCENARIOS.keys(operation)
 ]
+CLIENT = httpx.Client(trust_env=False, timeout=20)  # one for all: making one costs more than a request
 EXAMPLES = [(api.name, example) for api in APIS.values() for example in example_requests(api)]
 
 
@@ -34,8 +35,7 @@ def send(server: MockServer, api: str, example: ExampleRequest, suffix: str = ""
         parts = {name: (None, value) for name, value in example.body.items() if name not in example.files}
         content["files"] = {**parts, **{name: ("sample.mp3", b"ID3 bytes") for name in example.files}}
     sent = {**server.headers(api, suffix), **example.headers, **headers}
-    with httpx.Client(trust_env=False, timeout=20) as client:
-        return client.request(example.operation.method, server.url(api) + example.path, headers=sent, **content)
+    return CLIENT.request(example.operation.method, server.url(api) + example.path, headers=sent, **content)
 
 
 def judge(server: MockServer, api: str, operation_id: str, response: httpx.Response, body: bytes) -> list[str]:
