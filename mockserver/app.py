@@ -223,7 +223,7 @@ class App:
 
 
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
-    """Refuse what schemas of forms cannot see: two files where one is meant, a file without a name or of a wrong type."""
+    """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
     for name, uploads in body.uploads.items():
         if len(uploads) > 1 and "too-many-files" in operation.problems:
@@ -234,6 +234,9 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
         if not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
+        longest = (media.schema if media else {}).get("properties", {}).get(name, {}).get("maxLength")  # in bytes
+        if longest is not None and uploads[0].blob.size > longest:
+            raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)
 
 
 def _complete(api: Api, operation: Operation, checked: CheckedRequest) -> CheckedRequest:
