@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract import sse
 from flowcontract.scenarios import Piece, render_body, render_events, render_headers
+from flowcontract.stream_rules import value_at
 from flowcontract.validation import find_media
 from mockserver.blobs import Blob
 from mockserver.messages import Reply
@@ -44,9 +45,13 @@ class Stream:
         ending: Callable[[], Iterator[Piece]] = lambda: iter(()),
         ping: bytes = b"",
         silence_s: float = 0.0,
+        is_ending: Callable[[Any], bool] = lambda _payload: False,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        """Send `pieces` at `pace` times their delays; say `ping` after `silence_s` seconds without a piece."""
+        """Send `pieces` at `pace` times their delays; say `ping` after `silence_s` seconds without a piece.
+
+        After a piece whose payload `is_ending` says yes to, it is too late to stop: the ending would come twice.
+        """
         self.on_change: Callable[[], None] = _nothing
         self.on_piece: Callable[[Any], None] = lambda _payload: None
         self.on_end: Callable[[End], None] = lambda _how: None
@@ -59,7 +64,8 @@ class Stream:
         self._next: Piece | None = None
         self._due: float | None = None  # when `_next` is to be sent; None: not yet looked at
         self._last = 0.0  # when something was sent last
-        self._begun = self._stopped = False
+        self._is_ending = is_ending
+        self._begun = self._stopped = self._finishing = False
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream."""
@@ -81,7 +87,7 @@ class Stream:
     def stop(self) -> None:
         """Replace what remains by the ending, which is due at once."""
         with self._lock:
-            if self.ended or self._stopped:
+            if self.ended or self._stopped or self._finishing:
                 return
             self._stopped = True
             self._pieces, self._next, self._due = self._ending(), None, None
@@ -103,6 +109,7 @@ class Stream:
             if self._next is None or self._due is None or self._due > now:
                 return
             piece, scheduled, self._next = self._next, self._due, None
+            self._finishing = self._finishing or self._is_ending(piece.payload)
             self.on_piece(piece.payload)
             yield piece.data
 
@@ -149,12 +156,15 @@ def _stream(
 ) -> Stream:
     ping, silence_s = _ping(operation.stream) if scenario.reply.kind == "events" else (b"", 0.0)
     last = scenario if scenario.reply.stopped is not None or ending is None else ending
+    field = operation.stream.kind if operation.stream else ""
+    final = [kind for event in last.reply.stopped or () if (kind := value_at(event.data, field)) is not None]
     return Stream(
         render_events(scenario.reply, context),
         pace=pace,
         ending=lambda: render_events(last.reply, context, stopped=True),
         ping=ping,
         silence_s=silence_s,
+        is_ending=lambda payload: value_at(payload, field) in final,
         lock=lock,
     )
 
