@@ -136,7 +136,7 @@ class Reply:
 
     @property
     def media_type(self) -> str:
-        """The Content-Type: from `headers`, else by kind (JSON, text, stream, a file's ending); '' for an empty body."""
+        """The Content-Type: from `headers`, else by kind (JSON, text, stream, a file's ending); '' for no body."""
         for name, value in self.headers.items():
             if name.lower() == "content-type":
                 return value
@@ -243,8 +243,7 @@ class ScenarioSet:
         """Keep files in the order in which they count: a user's replace ours."""
         self._folders: dict[tuple[str, str], dict[str, _File]] = {}
         self._indexes: dict[int, tuple[Operation, dict[str, _File]]] = {}
-        self._files = list(files)
-        for file in self._files:
+        for file in files:
             self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
 
     def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
@@ -309,32 +308,17 @@ class ScenarioSet:
         return {one.key: match.difference(request) for one, match in self._candidates(operation, streaming=streaming)}
 
     def _candidates(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
-        """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream."""
-        files = [file for file in self._index(operation).values() if not (file.ours and file.folder == SHARED)]
+        """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream.
+
+        Of ours only the defaults may have a request, so that the others need not be read here.
+        """
+        index = self._index(operation)
+        files = [file for key, file in index.items() if not file.ours or "-default" in key]
         for file in sorted(files, key=lambda one: one.ours):
             scenario = file.read()
             fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
             if scenario.request is not None and fits:
                 yield scenario, scenario.request
-
-    def problems(self, operations: Mapping[str, Mapping[str, Operation]]) -> list[ScenarioError]:
-        """Read every file and return all that is wrong, in the order of the files; operations by API and id."""
-        found: list[ScenarioError] = []
-        for file in sorted(self._files, key=lambda one: one.path):
-            known = operations.get(file.api, {})
-            if file.folder not in known and file.folder != SHARED:
-                error = UnknownNameError(f"operation of {file.api}", file.folder, known, hint="Rename the folder.")
-                found.append(ScenarioError(f"{file.path}: {error}"))
-            elif file.folder == SHARED and not any(documents(one, file.path.stem) for one in known.values()):
-                what = f"no operation of {file.api} documents this status with an example of this name"
-                found.append(
-                    ScenarioError(f"{file.path}: {what}. Put the file into an operation's folder, or rename it.")
-                )
-            try:
-                file.read()
-            except ScenarioError as error:
-                found.append(error)
-        return found
 
 
 def _hyphened(name: str | None) -> str | None:
