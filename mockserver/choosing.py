@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from flowcontract.expressions import RequestView
     from flowcontract.scenarios import Scenario, ScenarioSet
     from flowcontract.specs import Operation
+
+
+_KEY = re.compile(r"[1-5][0-9]{2}-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,10 @@ def read_wish(headers: Headers) -> Wish | None:
         name, _, value = preference.partition("=")
         for key, text in ((name, value), *parameters.items()):
             wishes.setdefault(key.strip().lower(), unquote_header_value(text.strip()))  # RFC 7240, 2: the first one counts
-    wish = Wish(wishes.get("code"), wishes.get("example"))
-    return wish if wish.code or wish.example else None
+    code, example = wishes.get("code"), wishes.get("example")
+    if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
+        code, example = code or example[:3], example[4:]
+    return Wish(code, example) if code or example else None
 
 
 def wants_stream(operation: Operation, view: RequestView) -> bool:
@@ -56,10 +62,7 @@ def wants_stream(operation: Operation, view: RequestView) -> bool:
 
 def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool) -> Scenario | Reply:
     """Return the scenario that is preferred, or the 501 that lists what there is."""
-    example = wish.example
-    code = wish.code
-    if example and example[:3].isdecimal() and example[3:4] == "-":  # the file's name as `mockserver list` prints it
-        code, example = code or example[:3], example[4:]
+    code, example = wish.code, wish.example
     try:
         if code and not code.isdecimal():
             raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})  # noqa: TRY301 - one way out
