@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, not a package
 """How fast the decoder reads: megabytes per second on one core, for streams as real servers send them.
 
 Run `python benchmarks/bench_sse.py [MEGABYTES]`; every line is one shape of stream, read in pieces of 64 KiB.

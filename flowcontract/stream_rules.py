@@ -63,7 +63,6 @@ class Rule:
     def fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with a dotted path that it must have; kind `*` means at least two kinds must."""
 
-
     def kinds(self) -> tuple[str, ...]:
         """Return every kind that the rule names, its exceptions apart."""
         return tuple(kind for kind, _ in self.fields() if kind != "*")

@@ -79,7 +79,9 @@ def test_the_example_is_accepted_and_nothing_shorter_is(text: str):
         assert not order.accepting(order.start)
 
 
-GUARDED = "start (done{data.status!=failed} | done{data.status=failed} error | done{data.status=late|lost, code=7} gone)"
+GUARDED = (
+    "start (done{data.status!=failed} | done{data.status=failed} error | done{data.status=late|lost, code=7} gone)"
+)
 
 
 @pytest.mark.parametrize(

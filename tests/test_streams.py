@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stream_cases import FILES, Case, Piece, block, cases_of, contract_of, good_streams, put, verdict
 
 from flowcontract import data, yamlio
 from flowcontract.errors import FlowContractError
 from flowcontract.streams import StreamBudget, StreamContract, StreamJudge, check
-from stream_cases import FILES, Case, Piece, block, cases_of, contract_of, good_streams, put, verdict
 
 ALL_CASES = [pytest.param(case, id=f"{file}: {case.name}") for file in FILES for case in cases_of(file)]
 OPERATIONS = tuple(cases_of(file)[0].operation for file in FILES)
@@ -41,7 +41,9 @@ def _block_of(api: str) -> list[str]:
     return lines[begin:end]
 
 
-LINES = [pytest.param(file, n, id=f"{file}: {line.strip()[:60]}") for file in FILES for n, line in enumerate(_block_of(file))]
+LINES = [
+    pytest.param(file, n, id=f"{file}: {line.strip()[:60]}") for file in FILES for n, line in enumerate(_block_of(file))
+]
 
 
 @pytest.mark.parametrize(("file", "number"), LINES)
@@ -137,7 +139,11 @@ def test_the_judge_knows_what_it_has_seen():
 
 @pytest.mark.parametrize(
     ("budget", "got"),
-    [(StreamBudget(events=10), "11 events"), (StreamBudget(bytes=2000), "bytes"), (StreamBudget(seconds=5), "6 seconds")],
+    [
+        (StreamBudget(events=10), "11 events"),
+        (StreamBudget(bytes=2000), "bytes"),
+        (StreamBudget(seconds=5), "6 seconds"),
+    ],
 )
 def test_an_endless_stream_is_judged_within_its_budget(budget: StreamBudget, got: str):
     """Each budget ends the judgement with one violation, after which the judge no longer listens."""
@@ -262,7 +268,7 @@ _MUTATIONS = {
 
 
 def _mutations(events: list[dict]):
-    """Yield (mutation, event, mutated stream): each event dropped, repeated, swapped, renamed, said again at the end, and each id changed."""
+    """Yield (mutation, event, mutated stream): every change of one event's place or kind, and of one id."""
     for number in range(len(events)):
         for name, mutate in _MUTATIONS.items():
             mutated = mutate(events, number)
@@ -304,10 +310,18 @@ _BROKEN = [
     ("  anywhere: [ping]", "  anywhere: [ping, text_chunk]", "text_chunk stands in an order too"),
     ("  anywhere: [ping]", "  undocumented_: [ping]", "which nothing reads"),
     ("  undocumented: [node_retry,", "  undocumented: [ping, node_retry,", "ping has a schema"),
-    ("  after_end: [tts_message,", "  after_end: [node_started, tts_message,", "no order lets node_started come after the end"),
+    (
+        "  after_end: [tts_message,",
+        "  after_end: [node_started, tts_message,",
+        "no order lets node_started come after the end",
+    ),
     ("  end: [workflow_finished, error]", "  end: [error]", "no stream can follow run and end with error"),
     ("by: data.id", "by: data.ident", "node_started has no field data.ident"),
-    ("{data.predecessor_node_id: data.node_id}", "{data.predecessor: data.node_id}", "node_started has no field data.predecessor"),
+    (
+        "{data.predecessor_node_id: data.node_id}",
+        "{data.predecessor: data.node_id}",
+        "node_started has no field data.predecessor",
+    ),
     ("data.status=stopped", "data.status=halted", "is never halted"),
     ("data.status=stopped", "data.state=stopped", "has no field data.state"),
     ("data.status=stopped", "data.status=stopped, data.status!=stopped", "contradicts itself"),
@@ -340,7 +354,9 @@ def test_a_mistake_in_a_stream_contract_is_told_with_its_place(good: str, bad: s
 
 def test_a_kind_with_a_schema_that_no_order_lets_come_is_told():
     """An event that the contract describes but never allows is a mistake of the contract."""
-    text = "\n".join(line[14:] for line in _block_of("dify-workflow")).replace("tts_message+ tts_message_end", "tts_message_end")
+    text = "\n".join(line[14:] for line in _block_of("dify-workflow")).replace(
+        "tts_message+ tts_message_end", "tts_message_end"
+    )
     text = text.replace(" | tts_message)*", ")*").replace("workflow_finished tts_message* ", "workflow_finished ")
     schemas = contract_of("dify-workflow/runWorkflow").events
     problems = check(StreamContract.from_spec(yamlio.loads(text)["x-stream"], schemas))
