@@ -213,10 +213,12 @@ class _File:
 
     @property
     def api(self) -> str:
+        """The API that it belongs to."""
         return self.api_folder.name
 
     @property
     def folder(self) -> str:
+        """The operation that it belongs to, or `every-operation`."""
         return self.path.parent.name
 
 
@@ -335,7 +337,11 @@ def load_scenarios(api_names: Sequence[str], extra: Path | None = None, *, root:
     if extra is None:
         return ScenarioSet(ours)
     theirs = [file for name in _apis_of(extra) if name in api_names for file in _files(extra, name, ours=False)]
+    folders = {name: {file.folder for file in ours if file.api == name} for name in api_names}
     for file in theirs:
+        if file.folder not in folders[file.api]:  # every operation has scenarios of ours
+            error = UnknownNameError("operation", file.folder, folders[file.api], hint="Rename the folder.")
+            raise ScenarioError(f"{file.path.parent}: {error}")
         file.read()
     return ScenarioSet([*ours, *theirs])
 

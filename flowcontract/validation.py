@@ -65,7 +65,10 @@ class Validators:
 
     def is_valid(self, pointer: str, instance: object) -> bool:
         """Tell whether a JSON value satisfies the schema at a JSON pointer into the bundle."""
-        return not _too_deep(instance) and self._validator(pointer).is_valid(instance)
+        try:
+            return not _too_deep(instance) and self._validator(pointer).is_valid(instance)
+        except UnicodeEncodeError:
+            return False
 
     def violations(self, pointer: str, instance: object, *, limit: int = 20) -> list[Violation]:
         """Return what is wrong with a JSON value by the schema at a JSON pointer into the bundle, `limit` at most.
@@ -74,8 +77,12 @@ class Validators:
         """
         if _too_deep(instance):
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
-        errors = self._validator(pointer).iter_errors(instance)
-        return [self._violation(pointer, wording.leaf(error)) for error in islice(errors, limit)]
+        validator = self._validator(pointer)
+        try:
+            errors = list(islice(validator.iter_errors(instance), limit))
+        except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
+            return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
+        return [self._violation(pointer, wording.leaf(error)) for error in errors]
 
     def _violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
         steps = self._steps(pointer, error.evaluation_path)
@@ -422,7 +429,7 @@ def _checked_form(
     values: dict[str, Any] = dict(body)
     judged: dict[str, Any] = {}
     found: list[RequestViolation] = []
-    for name in (name for name in body if name in fields):
+    for name in (name for name, given in body.items() if name in fields and given != []):
         values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
         found += violations
     settled = {violation.field for violation in found}

@@ -507,6 +507,7 @@ def test_a_users_scenario_adds_or_replaces_by_name(mine: Path) -> None:
         ("cybertron/offlineUploadFile/200-default.yml", "", "Name it <status>-<name>.yaml"),
         ("cybertron/offlineUploadFile/default.yaml", "", "Name it <status>-<name>.yaml"),
         ("cybertrn/offlineUploadFile/200-default.yaml", "", 'Did you mean "cybertron"?'),
+        ("cybertron/offlineUpload/200-default.yaml", "", 'Did you mean "offlineUploadFile"?'),
     ],
 )
 def test_a_mistake_in_a_users_folder_is_told_at_once(mine: Path, name: str, text: str, said: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flowcontract.specs import load_api, load_apis
 from flowcontract.validation import (
@@ -256,6 +258,13 @@ def test_nesting_without_end_is_a_violation_and_no_crash() -> None:
     validators = Validators(BUNDLE)
     assert not validators.is_valid("/components/schemas/Tree", deep)
     assert [violation.rule for violation in validators.violations("/components/schemas/Tree", deep)] == ["depth"]
+
+
+def test_half_a_surrogate_pair_is_a_violation_and_no_crash() -> None:
+    """JSON can write it as an escape, UTF-8 cannot carry it."""
+    validators = Validators({"schema": {"properties": {"id": {"format": "uuid"}}}})
+    assert not validators.is_valid("/schema", {"id": "\ud800"})
+    assert [violation.rule for violation in validators.violations("/schema", {"id": "\ud800"})] == ["unicode"]
 
 
 def test_nesting_up_to_the_limit_is_judged() -> None:
@@ -681,3 +690,42 @@ def test_a_request_that_the_contract_prints_is_told_apart_from_one_that_lacks_it
     (violation,) = check_request(api.validators, run, **given, body=body).violations
     assert violation.message == "required field `user` is missing"
     assert any(source.startswith("001:") for source in violation.violation.source)
+
+
+TEXT = st.text(st.characters(), max_size=20)  # surrogates and NUL included
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+PART = TEXT | st.fixed_dictionaries({"filename": TEXT, "content_type": TEXT, "size": st.integers(0)})
+APIS = load_apis()
+OPERATIONS = [(api.name, operation) for api in APIS.values() for operation in api.operations]
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
+    """Draw an operation and a request whose parameters and fields have the right names and any values."""
+    name, operation_id = draw(st.sampled_from(OPERATIONS))
+    operation = APIS[name].operations[operation_id]
+    given: dict[str, Any] = {"path": {}, "query": {}, "headers": {}}
+    for parameter in operation.parameters:
+        where = {"header": "headers"}.get(parameter.location, parameter.location)
+        given[where][parameter.name] = draw(st.lists(TEXT, max_size=2) if where == "query" else TEXT)
+    for media_type, media in operation.request.items():
+        json_body = media_type.endswith("json")
+        values = JSON if json_body else PART | st.lists(PART, max_size=2)
+        fields = dict.fromkeys(APIS[name].validators.form(media.pointer), values)
+        body = st.fixed_dictionaries({}, optional=fields)
+        given |= {"body": draw(body | JSON if json_body else body), "media_type": media_type}
+    return name, operation_id, given
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=requests())
+def test_no_request_is_so_wrong_that_it_cannot_be_told(drawn: tuple[str, str, dict[str, Any]]) -> None:
+    """Whatever a client sends, the outcome is a list of violations with readable sentences."""
+    name, operation_id, parts = drawn
+    for violation in check(APIS[name], operation_id, **parts).violations:
+        assert set(violation.as_mapping()) == {"field", "message", "rule", "location"}
+        assert 0 < len(violation.message) < 3000
