@@ -1,4 +1,4 @@
-"""The contract's own checks: each of many planted mistakes is found, alone and at its line, and a clean contract is clean."""
+"""The contract's own checks: each planted mistake is found, alone and at its line, and a clean contract is clean."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def told(findings):
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_planted_mistake_is_found_at_its_line(sample, name):
-    """One mistake in a clean contract gives its finding, in the file and on the line that must be mended, and no other."""
+    """One mistake in a clean contract gives its finding, in the file and on the line to be mended, and no other."""
     mistake = MISTAKES[name]
     plant(sample, mistake)
     if "and" in mistake:
@@ -97,7 +97,9 @@ def test_every_mistake_has_a_name_of_its_own():
     assert len(MISTAKES) > 40
 
 
-@pytest.mark.parametrize("path", [path.relative_to(LINT / "sample") for path in (LINT / "sample").rglob("*.yaml")], ids=str)
+@pytest.mark.parametrize(
+    "path", [path.relative_to(LINT / "sample") for path in (LINT / "sample").rglob("*.yaml")], ids=str
+)
 @pytest.mark.parametrize("content", ["", "[]", "text", "{a: 1}", "3", "a: [", "paths: {/a: {get: [1]}}", "x: &a [*a]"])
 def test_malformed_file_gives_findings_and_no_exception(sample, path, content):
     """Whatever stands in a file of the contract, the checks go on, and a file that is wrong is told."""

@@ -1,4 +1,4 @@
-"""Checks the contract and its scenarios: `python -m flowcontract.lint`. One module per kind of check, each yields findings.
+"""Checks the contract and its scenarios: `python -m flowcontract.lint`. One module per kind of check yields findings.
 
 >>> from flowcontract import data
 >>> from flowcontract.lint import run

@@ -20,8 +20,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
     )
     parser.add_argument("--specs", type=Path, default=data.specs_root(), metavar="DIR", help="the contract's folder")
-    parser.add_argument("--fixtures", type=Path, default=data.fixtures_root(), metavar="DIR", help="the scenarios' folder")
-    parser.add_argument("--api", action="append", default=[], metavar="NAME", help="check this API only; may be repeated")
+    parser.add_argument(
+        "--fixtures", type=Path, default=data.fixtures_root(), metavar="DIR", help="the scenarios' folder"
+    )
+    parser.add_argument(
+        "--api", action="append", default=[], metavar="NAME", help="check this API only; may be repeated"
+    )
     return parser
 
 

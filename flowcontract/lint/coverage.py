@@ -55,9 +55,14 @@ def _is_error(status: int, value: Any) -> bool:
 
 def _events(project: Project, view: View, operation: Operation, there: dict[str, Path]) -> Iterator[Finding]:
     for status, response in operation.responses.items():
-        for media in (media for media in response.media.values() if media.stream):
-            shown = {kind for key, path in there.items() if key.startswith(f"{status}-") for kind in _kinds(project, view, path)}
-            for kind, event in media.stream.events.items():
+        for stream in (media.stream for media in response.media.values() if media.stream):
+            shown = {
+                kind
+                for key, path in there.items()
+                if key.startswith(f"{status}-")
+                for kind in _kinds(project, view, path)
+            }
+            for kind, event in stream.events.items():
                 if kind not in shown:
                     yield view.finding(
                         event.pointer,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from flowcontract import yamlio
 from flowcontract.lint.positions import METHODS, Position, walk
 from flowcontract.lint.references import follow, mapping, properties, sequence
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from flowcontract.lint.findings import Finding
     from flowcontract.lint.project import View
@@ -39,7 +40,9 @@ def _responses(view: View, operation: Position) -> Iterator[Finding]:
     for status in responses:
         if not _STATUS.fullmatch(status):
             yield view.finding(
-                f"{pointer}/{escape(status)}", f'"{status}" is no HTTP status', "Write three digits in quotes, 100 to 599."
+                f"{pointer}/{escape(status)}",
+                f'"{status}" is no HTTP status',
+                "Write three digits in quotes, 100 to 599.",
             )
     if not any(status.startswith("2") for status in responses):
         yield view.finding(pointer, "the operation has no successful response", "Document its 2xx status.")
@@ -84,10 +87,7 @@ def _parameters(view: View, item: Position) -> Iterator[Finding]:
     shared = f"{item.pointer}/parameters", value.get("parameters")
     for method in (method for method in METHODS if isinstance(value.get(method), dict)):
         own = f"{item.pointer}/{method}/parameters", value[method].get("parameters")
-        declared: dict[str, str] = {}
-        for pointer, parameters in (shared, own):
-            for name, where in _path_parameters(view, pointer, parameters):
-                declared[name] = where
+        declared = dict(each for holder in (shared, own) for each in _path_parameters(view, *holder))
         for name in sorted(template - set(declared)):
             yield view.finding(
                 f"{item.pointer}/{method}",
@@ -123,7 +123,9 @@ def _duplicates(view: View, holder: Position) -> Iterator[Finding]:
         key = (str(node.get("name")), str(node.get("in")))
         if node and key in seen:
             yield view.finding(
-                f"{holder.pointer}/parameters/{index}", f'the {key[1]} parameter "{key[0]}" stands here twice', "Drop one."
+                f"{holder.pointer}/parameters/{index}",
+                f'the {key[1]} parameter "{key[0]}" stands here twice',
+                "Drop one.",
             )
         seen.add(key)
 
@@ -154,28 +156,39 @@ def _operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
 
 
 def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
-    known = {mapping(position.value).get("operationId") for position in positions if position.kind == "operation"}
-    pointers = {position.pointer for position in positions if position.kind == "operation"}
+    """Look up where each link leads, and the parameters that it fills in there."""
+    operations = {position.pointer: position for position in positions if position.kind == "operation"}
+    named = {mapping(each.value).get("operationId"): each for each in operations.values()}
     for link in (position for position in positions if position.kind == "link"):
         value = mapping(link.value)
         name, reference = value.get("operationId"), value.get("operationRef")
+        target = named.get(name) if name is not None else operations.get(str(reference).removeprefix("#"))
         if "$ref" in value:
             continue
         if name is None and reference is None:
             yield view.finding(link.pointer, "the link leads to no operation", "Name one in `operationId`.")
-        elif name is not None and name not in known:
-            yield view.finding(
-                f"{link.pointer}/operationId",
-                f'the link leads to "{name}"; there is: {_names({str(each) for each in known})}',
-                "Name one of them.",
-            )
-        elif name is None and str(reference).removeprefix("#") not in pointers:
-            yield view.finding(
-                f"{link.pointer}/operationRef", f'the link leads to "{reference}", where no operation is', "Mend the pointer."
-            )
+        elif target is None:
+            key = "operationRef" if name is None else "operationId"
+            what = f'the link leads to "{value[key]}"; there is: {_names(str(each) for each in named)}'
+            yield view.finding(f"{link.pointer}/{key}", what, "Name one of them.")
+        else:
+            known = set(_parameter_names(view, target))
+            for parameter in set(mapping(value.get("parameters"))) - known:
+                what = f'the link fills in "{parameter}"; the operation has: {_names(known)}'
+                where = f"{link.pointer}/parameters/{escape(parameter)}"
+                yield view.finding(where, what, "Name one of its parameters.")
 
 
-def _names(names: Any) -> str:
+def _parameter_names(view: View, operation: Position) -> Iterator[str]:
+    """Yield the names of an operation's parameters and of its path's, plain and with their place (`path.item_id`)."""
+    holder = operation.pointer.rpartition("/")[0]
+    item = mapping(yamlio.resolve(view.document, holder)).get("parameters")
+    for parameter in (*sequence(item), *sequence(mapping(operation.value).get("parameters"))):
+        node = mapping(follow(view.document, "", parameter)[1])
+        yield from (str(node.get("name")), f"{node.get('in')}.{node.get('name')}")
+
+
+def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 

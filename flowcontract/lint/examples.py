@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import sse
@@ -30,10 +31,7 @@ def check(view: View) -> Iterator[Finding]:
             continue
         if position.kind == "schema":
             yield from _in_schema(view, position)
-        elif position.kind == "media":
-            yield from _named(view, position)
-            yield from _single(view, position)
-        elif position.kind in ("parameter", "header") and "$ref" not in position.value:
+        elif position.kind == "media" or (position.kind in ("parameter", "header") and "$ref" not in position.value):
             yield from _named(view, position)
             yield from _single(view, position)
 
@@ -82,66 +80,61 @@ def _schema(holder: Position) -> str | None:
 
 
 def _named(view: View, holder: Position) -> Iterator[Finding]:
+    schema = _schema(holder)
     for name, node in mapping(holder.value.get("examples")).items():
         pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
         if not isinstance(example, dict):
             continue  # a dangling reference or no object: the checks of files and of the document say so
         given = [key for key in _VALUES if key in example]
         if not given or ("value" in given and len(given) > 1):
-            yield view.finding(
-                pointer,
-                f'the example "{name}" has {" and ".join(given) or "no value"}',
-                "Give it one: `value`, or `dataValue` and its `serializedValue`.",
-            )
-            continue
-        for key in given:
-            yield from _value(view, holder, f"{pointer}/{key}", key, example[key], f'the example "{name}"')
+            what = f'the example "{name}" has {" and ".join(given) or "no value"}'
+            yield view.finding(pointer, what, "Give it one: `value`, or `dataValue` and its `serializedValue`.")
+        elif schema is not None:
+            for key in given:
+                one = _Example(f"{pointer}/{key}", example[key], f'the example "{name}"', key == "serializedValue")
+                yield from _value(view, holder, schema, one) if key != "externalValue" else ()
 
 
-def _value(view: View, holder: Position, where: str, key: str, value: Any, what: str) -> Iterator[Finding]:
-    schema = _schema(holder)
-    if schema is None or key == "externalValue":
-        return
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """One value of a named example: its pointer, what it is called in a finding, whether it is text as sent."""
+
+    where: str
+    value: Any
+    what: str
+    serialized: bool
+
+
+def _value(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
     if "itemSchema" in holder.value:
-        yield from _items(view, holder, schema, where, value, what)
-    elif key == "serializedValue":
-        if "json" in holder.pointer:
-            yield from _json(view, schema, where, value, what)
-    else:
-        yield from against(view, schema, value, where, what)
+        yield from _items(view, holder, schema, example)
+    elif not example.serialized:
+        yield from against(view, schema, example.value, example.where, example.what)
+    elif "json" in holder.pointer:
+        for violation in view.violations(schema, _parsed(str(example.value))):
+            what = f"{example.what} does not fit its schema: {violation}"
+            yield view.finding(example.where, what, "Mend the text or the schema.")
 
 
-def _json(view: View, schema: str, where: str, text: Any, what: str) -> Iterator[Finding]:
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError) as error:
-        yield view.finding(where, f"{what} is no JSON: {error}", "Mend the text.")
-        return
-    for violation in view.violations(schema, value):
-        yield view.finding(where, f"{what} does not fit its schema: {violation}", "Mend the value or the schema.")
-
-
-def _items(view: View, holder: Position, schema: str, where: str, value: Any, what: str) -> Iterator[Finding]:
+def _items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
     """Judge a stream's example, a list of items or the text of the stream: each item, and the payload in its data."""
+    where, value = example.where, example.value
     if isinstance(value, str):
         placed = [(where, item) for item in _decoded(value, mapping(holder.value.get("x-stream")).get("framing"))]
     elif isinstance(value, list):
         placed = [(f"{where}/{index}", item) for index, item in enumerate(value)]
     else:
-        yield view.finding(where, f"{what} is neither a list of items nor text", "Write the stream as it is sent.")
+        what = f"{example.what} is neither a list of items nor text"
+        yield view.finding(where, what, "Write the stream as it is sent.")
         return
     content = f"{schema}/properties/data/contentSchema"
     for number, (place, item) in enumerate(placed, start=1):
         told = list(view.violations(schema, item))
         if view.has(content) and isinstance(data := mapping(item).get("data"), str):
-            payload = _parsed(data)
-            told += view.violations(content, payload)
+            told += view.violations(content, _parsed(data))
         for violation in told:
-            yield view.finding(
-                place,
-                f"event {number} of {what} does not fit its schema: {violation}",
-                "Mend the example or the schema.",
-            )
+            what = f"event {number} of {example.what} does not fit its schema: {violation}"
+            yield view.finding(place, what, "Mend the example or the schema.")
 
 
 def _decoded(text: str, framing: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Checks of the files themselves: references that lead nowhere, files that nothing uses, names that collide, keys that are numbers."""
+"""Checks of the files themselves: references that lead nowhere, files that nothing uses, names that collide."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def check(project: Project) -> Iterator[Finding]:
         yield from _references(project, file)
         yield from _number_keys(file)
     if not (project.specs / "sources.yaml").is_file():
-        yield Finding(project.specs / "sources.yaml", 1, "the file is missing", "Write whose each line of a document is.")
+        yield Finding(
+            project.specs / "sources.yaml", 1, "the file is missing", "Write whose each line of a document is."
+        )
     for name in project.names:
         yield from _stems(project, name)
     if project.whole:
@@ -55,7 +57,9 @@ def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
             todo = f'Did you mean "{close[0]}"?' if close else "Mend the path, or write the file."
             yield file.finding(where, f'"$ref: {reference}" leads to no file', todo)
         elif not target.is_relative_to(project.specs):
-            yield file.finding(where, f'"$ref: {reference}" leads out of {project.specs.name}/', "Move the file into it.")
+            yield file.finding(
+                where, f'"$ref: {reference}" leads out of {project.specs.name}/', "Move the file into it."
+            )
         elif name and target.parent.name not in SECTIONS:
             folders = ", ".join(sorted(SECTIONS))
             yield file.finding(where, f'"$ref: {reference}" leads into no folder of parts', f"Use one of: {folders}.")
@@ -95,7 +99,9 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
 def _stems(project: Project, name: str) -> Iterator[Finding]:
     """Two files of one folder name and one stem would become one component of the bundle."""
     seen: dict[tuple[str, str], Path] = {}
-    for path in sorted(reachable(project, name), key=lambda each: (not each.is_relative_to(project.specs / name), each)):
+    for path in sorted(
+        reachable(project, name), key=lambda each: (not each.is_relative_to(project.specs / name), each)
+    ):
         key = path.parent.name, path.stem
         if key in seen:
             yield Finding(
@@ -110,9 +116,9 @@ def _unreferenced(project: Project) -> Iterator[Finding]:
     used = {path for name in project.names for path in reachable(project, name)}
     for path in sorted(path for path in project.specs.rglob("*") if path.is_file()):
         place = path.relative_to(project.specs).parts
-        own = place == ("sources.yaml",) or place[0] in project.names and (
+        own = place == ("sources.yaml",) or (place[0] in project.names and (
             place[1:] in (("openapi.yaml",), ("rulings.yaml",)) or (place[1] == "profiles" and path.suffix == ".yaml")
-        )  # fmt: skip
+        ))  # fmt: skip
         hidden = own or project.unreadable & used  # who knows what an unreadable file refers to
         if path not in used and not hidden:
             yield Finding(path, 1, "nothing refers to this file", "Refer to it from a contract, or delete it.")
@@ -131,4 +137,6 @@ def _number_keys(file: YamlFile) -> Iterator[Finding]:
                 waiting.append((key.value, value))
                 if parent == "responses" and key.tag == "tag:yaml.org,2002:int":
                     line = key.start_mark.line + 1
-                    yield Finding(file.path, line, f"the status {key.value} is a number", f"Write '{key.value}' in quotes.")
+                    yield Finding(
+                        file.path, line, f"the status {key.value} is a number", f"Write '{key.value}' in quotes."
+                    )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Finding:
     """One mistake: `path` and `line` (from 1) to open, `what` is wrong there, `todo` what to do.
 
-    `vague` marks the word of a tool that knows no line of ours, or what follows from another mistake. It is dropped where a
-    check of ours has found something to mend in the same API (see `flowcontract.lint.run`).
+    `vague` marks the word of a tool that knows no line of ours, or what follows from another mistake. It is dropped
+    where a check of ours has found something to mend in the same API (see `flowcontract.lint.run`).
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Finding:
 
 
 def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield a check's findings. What stops it is a finding, too, and mostly follows from a mistake that has one already."""
+    """Yield a check's findings. What stops it is one, too, and mostly follows from a mistake that has its own."""
     try:
         yield from findings
     except FlowContractError:

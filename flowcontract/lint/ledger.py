@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowcontract.lint.project import Project, YamlFile
 
 _LINES = re.compile(r"([1-9]\d*)(?:-([1-9]\d*))?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _DOCUMENT_FIELDS = {"file": str, "title": str, "lines": int, "sha256": str, "owners": list}
 OWNERS = ("operation", "field", "event", "ruling", "prose")
 
@@ -50,7 +51,9 @@ def names(project: Project) -> Names:
         api, *rest = file.path.relative_to(project.specs).parts
         if rest == ["openapi.yaml"]:
             for item in mapping(mapping(file.data).get("paths")).values():
-                operations |= {f"{api}/{each['operationId']}" for each in mapping(item).values() if "operationId" in mapping(each)}
+                operations |= {
+                    f"{api}/{each['operationId']}" for each in mapping(item).values() if "operationId" in mapping(each)
+                }
         elif rest == ["rulings.yaml"]:
             rulings |= {f"{api}/{mapping(each).get('name')}" for each in sequence(file.data)}
     for path in project.specs.glob("*/events/*.yaml"):
@@ -78,7 +81,10 @@ def source_fault(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
         what, _, todo = str(error).partition(". ")
         return what, todo
     if known and source.document not in known:
-        return f'"{text}" names no document; there is: {", ".join(sorted(known)) or "none"}', "Mend the document's number."
+        return (
+            f'"{text}" names no document; there is: {", ".join(sorted(known)) or "none"}',
+            "Mend the document's number.",
+        )
     if source.last > known.get(source.document, source.last):
         return f'"{text}" goes beyond the document, which has {known[source.document]} lines', "Mend the lines."
     return None
@@ -91,7 +97,9 @@ def check(project: Project) -> Iterator[Finding]:
         return
     documents = mapping(file.data).get("documents")
     if not isinstance(documents, dict) or not documents:
-        yield file.finding("", "the file has no `documents`", "Describe each document: file, title, lines, sha256, owners.")
+        yield file.finding(
+            "", "the file has no `documents`", "Describe each document: file, title, lines, sha256, owners."
+        )
         return
     known = names(project)
     for name, document in documents.items():
@@ -107,6 +115,8 @@ def _fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[
     for key, wanted in _DOCUMENT_FIELDS.items():
         if not isinstance(document.get(key), wanted) or isinstance(document.get(key), bool):
             yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or no {wanted.__name__}", "Write it.")
+    if isinstance(digest := document.get("sha256"), str) and not _DIGEST.fullmatch(digest):
+        yield file.finding(f"{pointer}/sha256", f'"{digest}" is no SHA-256 digest', "Write 64 hexadecimal digits.")
     for key in document:
         if key not in _DOCUMENT_FIELDS:
             yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
@@ -125,7 +135,9 @@ def _owners(
         if end < first:
             yield file.finding(where, f"lines {first}-{end} end before they begin", "Write the smaller line first.")
         elif first <= last:
-            yield file.finding(where, f"line {first} already has an owner: lines up to {last} do", "Let it begin later.")
+            yield file.finding(
+                where, f"line {first} already has an owner: lines up to {last} do", "Let it begin later."
+            )
         elif first > last + 1:
             gap = f"{last + 1}-{first - 1}" if first > last + 2 else str(first - 1)
             yield file.finding(where, f"lines {gap} before this have no owner", "Give them one.")
@@ -141,13 +153,17 @@ def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], 
     kinds = [key for key in owner if key != "lines"]
     if len(kinds) != 1 or kinds[0] not in OWNERS:
         yield file.finding(
-            where, f"the lines belong to {' and '.join(kinds) or 'nobody'}", f"Name exactly one of: {', '.join(OWNERS)}."
+            where,
+            f"the lines belong to {' and '.join(kinds) or 'nobody'}",
+            f"Name exactly one of: {', '.join(OWNERS)}.",
         )
         return
     kind, name = kinds[0], owner[kinds[0]]
     if kind == "prose":
         if not isinstance(name, str) or not name.strip():
-            yield file.finding(f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines.")
+            yield file.finding(
+                f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines."
+            )
     elif kind == "field":
         yield from _field(project, file, f"{where}/field", str(name))
     elif known.lack(kind, str(name)):
@@ -166,7 +182,9 @@ def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[
     if project.specs / path in project.unreadable:
         return
     if target is None:
-        yield file.finding(where, f'the field\'s file "{path}" does not exist under {project.specs.name}/', "Mend the path.")
+        yield file.finding(
+            where, f'the field\'s file "{path}" does not exist under {project.specs.name}/', "Mend the path."
+        )
         return
     try:
         yamlio.resolve(target.data, pointer)

@@ -31,17 +31,15 @@ class Position:
 _Form = tuple[str, str]
 _ONE, _LIST, _MAP = "one", "list", "map"
 _CONTENT: Mapping[str, _Form] = {"content": (_MAP, "media"), "examples": (_MAP, "example"), "schema": (_ONE, "schema")}
+_ITSELF = (
+    "not", "if", "then", "else", "items", "contains", "propertyNames", "unevaluatedItems", "unevaluatedProperties",
+    "additionalProperties", "contentSchema",
+)  # fmt: skip
 _SCHEMA: Mapping[str, _Form] = {
-    **{
-        key: (_ONE, "schema")
-        for key in (
-            "not", "if", "then", "else", "items", "contains", "propertyNames", "unevaluatedItems",
-            "unevaluatedProperties", "additionalProperties", "contentSchema",
-        )
-    },
-    **{key: (_LIST, "schema") for key in ("allOf", "anyOf", "oneOf", "prefixItems")},
-    **{key: (_MAP, "schema") for key in ("properties", "patternProperties", "dependentSchemas", "$defs")},
-}  # fmt: skip
+    **dict.fromkeys(_ITSELF, (_ONE, "schema")),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), (_LIST, "schema")),
+    **dict.fromkeys(("properties", "patternProperties", "dependentSchemas", "$defs"), (_MAP, "schema")),
+}
 _GRAMMAR: Mapping[str, Mapping[str, _Form]] = {
     "document": {"paths": (_MAP, "path"), "components": (_ONE, "components"), "servers": (_LIST, "server")},
     "components": {
@@ -70,11 +68,6 @@ def walk(document: Any) -> Iterator[Position]:
     yield from _walk(Position("document", "", document))
 
 
-def subschemas(pointer: str, schema: Any) -> Iterator[Position]:
-    """Yield a schema and every schema within it."""
-    yield from _walk(Position("schema", pointer, schema))
-
-
 def _walk(position: Position) -> Iterator[Position]:
     yield position
     value = position.value
@@ -89,7 +82,7 @@ def _walk(position: Position) -> Iterator[Position]:
 
 
 def _children(pointer: str, value: Any, form: str) -> Iterator[tuple[str, Any]]:
-    """Yield pointer and value of what a key holds; nothing where the value is of another form (the validator says so)."""
+    """Yield pointer and value of what a key holds; nothing where it is of another form (the validator says so)."""
     if form == _ONE:
         yield pointer, value
     elif form == _LIST and isinstance(value, list):

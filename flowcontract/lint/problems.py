@@ -42,8 +42,8 @@ def _names_something(operation: Operation) -> bool:
     return any(parameter.location == "path" for parameter in operation.parameters)
 
 
-# What can be wrong with a request -> where it can occur. Beside these: `missing-FIELD` and `invalid-FIELD`, a field's or
-# parameter's name with hyphens.
+# What can be wrong with a request -> where it can occur. Beside these: `missing-FIELD` and `invalid-FIELD`, with the
+# name of a field or parameter, hyphenated.
 WORDS: dict[str, Callable[[Operation], bool]] = {
     "no-key": _has_key,
     "wrong-key": _has_key,
@@ -87,13 +87,13 @@ def check(project: Project, view: View) -> Iterator[Finding]:
     for position in walk(view.document):
         if position.kind in ("document", "operation"):
             for word, target in mapping(mapping(position.value).get("x-problems")).items():
-                where = f"{position.pointer}/x-problems/{escape(word)}"
                 if view.api is not None:
-                    yield from _entry(project, view, position.pointer, where, word, target)
+                    yield from _entry(project, view, position.pointer, word, target)
 
 
-def _entry(project: Project, view: View, holder: str, where: str, word: str, target: Any) -> Iterator[Finding]:
+def _entry(project: Project, view: View, holder: str, word: str, target: Any) -> Iterator[Finding]:
     """Look the scenario up for each operation that the entry speaks for: one, or all that do not say it otherwise."""
+    where = f"{holder}/x-problems/{escape(word)}"
     operations = view.api.operations.values() if view.api else ()
     possible = [operation for operation in operations if _occurs(word, operation, view)]
     if word not in WORDS and not possible:

@@ -1,4 +1,4 @@
-"""Checks of profiles: the format of OpenAPI Overlay 1.0, and targets that are there; the document after it is checked as any."""
+"""Checks of profiles: the format of OpenAPI Overlay 1.0, and targets that are there."""
 
 from __future__ import annotations
 
@@ -40,8 +40,13 @@ def _head(file: YamlFile) -> Iterator[Finding]:
         if not isinstance(info.get(key), str) or not info[key]:
             yield file.finding(f"/info/{key}", f"the overlay's info has no {key}", "Write it, as text.")
     extends = data.get("extends")
-    if not isinstance(extends, str) or (file.path.parent / extends).resolve() != file.path.parent.parent / "openapi.yaml":
-        yield file.finding("/extends", f"`extends: {extends}` does not name the API", "Write `extends: ../openapi.yaml`.")
+    if (
+        not isinstance(extends, str)
+        or (file.path.parent / extends).resolve() != file.path.parent.parent / "openapi.yaml"
+    ):
+        yield file.finding(
+            "/extends", f"`extends: {extends}` does not name the API", "Write `extends: ../openapi.yaml`."
+        )
     for key in data:
         if key not in _FIELDS and not key.startswith("x-"):
             yield file.finding(f"/{key}", f'an overlay has no field "{key}"', "Drop it.")
@@ -63,5 +68,7 @@ def _action(file: YamlFile, view: View, where: str, action: Any) -> Iterator[Fin
         return
     if not found:
         yield file.finding(
-            f"{where}/target", f"`{action['target']}` matches nothing in the contract", "Mend the target, or drop the action."
+            f"{where}/target",
+            f"`{action['target']}` matches nothing in the contract",
+            "Mend the target, or drop the action.",
         )

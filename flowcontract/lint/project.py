@@ -1,4 +1,4 @@
-"""What the checks look at: every YAML file with its lines, every API as a bundle, once as it is and once per profile."""
+"""What the checks look at: every YAML file with its lines, every API as a bundle, as it is and under each profile."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class View:
         return True
 
     def violations(self, pointer: str, value: Any) -> list[Violation]:
-        """Return what the schema at a pointer says against a value; nothing where it does not compile (`schemas` tells)."""
+        """Return what a schema says against a value; nothing where it does not compile (`schemas` tells)."""
         try:
             return self.validators.violations(pointer, value)
         except (FlowContractError, ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):

@@ -44,7 +44,7 @@ def _origin(view: View, pointer: str, value: dict[str, Any], what: str) -> Itera
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield every source beyond its document, every ruling that does not exist, and every ruled place without an origin."""
+    """Yield sources beyond their documents, rulings that do not exist, and ruled places without an origin."""
     lines, known = ledger.lengths(project), ledger.names(project)
     for file in project.spec_files():
         api = file.path.relative_to(project.specs).parts[0]
@@ -77,19 +77,21 @@ def _sources(file: YamlFile, pointer: str, node: dict[str, Any], known: dict[str
                 yield file.finding(where, *fault)
     observed = node.get("x-observed")
     if "x-observed" in node and not all(isinstance(text, str) and text.strip() for text in as_list(observed) or [None]):
-        yield file.finding(f"{pointer}/x-observed", "`x-observed` says nothing", "Say where it was seen: server and version.")
+        yield file.finding(
+            f"{pointer}/x-observed", "`x-observed` says nothing", "Say where it was seen: server and version."
+        )
 
 
-def _rulings(
-    file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: ledger.Names
-) -> Iterator[Finding]:
+def _rulings(file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: ledger.Names) -> Iterator[Finding]:
     for name, where in named_rulings(pointer, node):
         qualified = name if "/" in name else f"{api}/{name}"
         if known.lack("ruling", qualified):
             yield file.finding(where, f'there is no ruling "{qualified}"', known.nearest("ruling", qualified))
     if "x-ruling" in node and not {"x-source", "x-observed"} & set(node):
         yield file.finding(
-            f"{pointer}/x-ruling", "what is ruled here has neither `x-source` nor `x-observed`", "Add what the ruling is about."
+            f"{pointer}/x-ruling",
+            "what is ruled here has neither `x-source` nor `x-observed`",
+            "Add what the ruling is about.",
         )
 
 
@@ -103,33 +105,39 @@ def named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str
 
 def check_rulings(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with the rulings themselves, and each one that nothing follows."""
+    lines, used = ledger.lengths(project), _used(project)
     numbers: dict[int, str] = {}
-    used = _used(project)
-    lines = ledger.lengths(project)
     for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
-        api = file.path.relative_to(project.specs).parts[0]
         if not isinstance(file.data, list):
             yield file.finding("", "the file is no list of rulings", "Begin each ruling with `- number:`.")
         seen: set[str] = set()
         for index, ruling in enumerate(sequence(file.data)):
-            where = f"/{index}"
             if not isinstance(ruling, dict):
-                yield file.finding(where, "the ruling is no mapping", f"Write {', '.join(_RULING_FIELDS)}.")
+                todo = f"Write {', '.join(_RULING_FIELDS)}."
+                yield file.finding(f"/{index}", "the ruling is no mapping", todo)
                 continue
-            yield from _ruling_fields(file, where, ruling, lines)
-            yield from _ruling_names(file, where, ruling, seen, numbers, api)
-            name = f"{api}/{ruling.get('name')}"
-            if project.whole and not project.unreadable and isinstance(ruling.get("name"), str) and name not in used:
-                yield file.finding(
-                    f"{where}/name", f'nothing follows the ruling "{name}"', "Name it where the contract follows it (`x-ruling`)."
-                )
+            yield from _ruling_fields(file, f"/{index}", ruling, lines)
+            if isinstance(number := ruling.get("number"), int):
+                yield from _ruling_number(file, f"/{index}/number", number, numbers)
+            if isinstance(name := ruling.get("name"), str):
+                yield from _ruling_name(file, f"/{index}/name", name, seen)
+                if project.whole and not project.unreadable and f"{_api(file)}/{name}" not in used:
+                    what = f'nothing follows the ruling "{_api(file)}/{name}"'
+                    yield file.finding(f"/{index}/name", what, "Name it where the contract follows it (`x-ruling`).")
+
+
+def _api(file: YamlFile) -> str:
+    """Return the name of the folder in which the rulings of an API lie."""
+    return file.path.parent.name
 
 
 def _ruling_fields(file: YamlFile, where: str, ruling: dict[str, Any], lines: dict[str, int]) -> Iterator[Finding]:
     for key, wanted in _RULING_FIELDS.items():
         value = ruling.get(key)
         if not isinstance(value, wanted) or isinstance(value, bool) or not value:
-            yield file.finding(f"{where}/{key}", f"the ruling's `{key}` is missing, empty or no {wanted.__name__}", "Write it.")
+            yield file.finding(
+                f"{where}/{key}", f"the ruling's `{key}` is missing, empty or no {wanted.__name__}", "Write it."
+            )
     for key in ruling:
         if key not in _RULING_FIELDS:
             yield file.finding(f"{where}/{escape(key)}", f'a ruling has no field "{key}"', "Drop it.")
@@ -138,22 +146,19 @@ def _ruling_fields(file: YamlFile, where: str, ruling: dict[str, Any], lines: di
             yield file.finding(f"{where}/lines/{index}", *fault)
 
 
-def _ruling_names(
-    file: YamlFile, where: str, ruling: dict[str, Any], seen: set[str], numbers: dict[int, str], api: str
-) -> Iterator[Finding]:
-    name, number = ruling.get("name"), ruling.get("number")
-    if isinstance(name, str) and not _RULING_NAME.fullmatch(name):
-        yield file.finding(f"{where}/name", f'"{name}" is no name of a ruling', "Write small words joined by hyphens.")
-    if isinstance(name, str) and name in seen:
-        yield file.finding(f"{where}/name", f'the name "{name}" is taken by another ruling above', "Choose another.")
-    if isinstance(number, int) and number in numbers:
-        yield file.finding(
-            f"{where}/number", f"the number {number} is taken by {numbers[number]}", "Take the next free one over all APIs."
-        )
-    if isinstance(name, str):
-        seen.add(name)
-    if isinstance(number, int):
-        numbers.setdefault(number, f"{api}/{name}")
+def _ruling_number(file: YamlFile, where: str, number: int, taken: dict[int, str]) -> Iterator[Finding]:
+    if number in taken:
+        what = f"the number {number} is taken by {taken[number]}"
+        yield file.finding(where, what, "Take the next free one over all APIs.")
+    taken.setdefault(number, f"a ruling of {_api(file)}, line {file.line(where)}")
+
+
+def _ruling_name(file: YamlFile, where: str, name: str, taken: set[str]) -> Iterator[Finding]:
+    if not _RULING_NAME.fullmatch(name):
+        yield file.finding(where, f'"{name}" is no name of a ruling', "Write small words joined by hyphens.")
+    if name in taken:
+        yield file.finding(where, f'the name "{name}" is taken by another ruling above', "Choose another.")
+    taken.add(name)
 
 
 def _used(project: Project) -> set[str]:

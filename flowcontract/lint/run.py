@@ -41,6 +41,7 @@ _PROJECT: dict[str, _OfProject] = {
     "rulings": provenance.check_rulings,
     "provenance": provenance.check,
     "scenarios": scenarios.check,
+    "files of scenarios": scenarios.check_other_files,
 }
 _VIEWS: dict[str, _OfView] = {
     "document": document.check,
@@ -85,7 +86,7 @@ def run(
 
 
 def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
-    """Return what is wrong only with a profile: what has been found at the same place without it is no fault of the profile."""
+    """Return what is wrong only with a profile: what was found at the same place before is no fault of the profile."""
     name = view.profile.path.stem if view.profile else ""
     places = {(finding.path, finding.line) for finding in before}
     return [
@@ -96,14 +97,18 @@ def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> l
 
 
 def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
-    """Drop the vague findings of an API where something definite was found: in its files, or in those that APIs share."""
+    """Drop the vague findings of an API where something definite was found in its files, or in those that APIs share."""
     clear = {finding for finding in found if not finding.vague}
     touched = {_area(finding.path, loaded) for finding in clear}
-    shared = any(area not in loaded.names for area in touched)
-    return clear | {finding for finding in found if finding.vague and not shared and _area(finding.path, loaded) not in touched}
+    shared = any(
+        (loaded.specs / area).is_dir() and not (loaded.specs / area / "openapi.yaml").is_file() for area in touched
+    )
+    return clear | {
+        finding for finding in found if finding.vague and not shared and _area(finding.path, loaded) not in touched
+    }
 
 
 def _area(path: Path, loaded: Project) -> str:
-    """Return the first folder below the specs or the fixtures: an API, or a folder of shared parts; '' for their roots."""
+    """Return the first folder below the specs or the fixtures: an API, or shared parts; '-' for their roots."""
     root = loaded.specs if path.is_relative_to(loaded.specs) else loaded.fixtures
-    return next(iter(path.relative_to(root).parts), "") if path.is_relative_to(root) else ""
+    return next(iter(path.relative_to(root).parts), "-") if path.is_relative_to(root) else "-"

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 _METASCHEMA = "https://json-schema.org/draft/2020-12/schema"
 # JSON Schema 2020-12 (core, applicator, validation, format, content, meta-data) and OpenAPI 3.2's base vocabulary.
 KEYWORDS = frozenset(
-    """
-    $schema $id $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment $defs
-    allOf anyOf oneOf not if then else dependentSchemas prefixItems items contains properties patternProperties
-    additionalProperties propertyNames unevaluatedItems unevaluatedProperties
-    type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern maxItems
-    minItems uniqueItems maxContains minContains maxProperties minProperties required dependentRequired
-    format contentEncoding contentMediaType contentSchema
-    title description default deprecated readOnly writeOnly examples
-    discriminator xml externalDocs example
-    """.split()
+    (
+        "$schema $id $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment $defs "
+        "allOf anyOf oneOf not if then else dependentSchemas prefixItems items contains properties patternProperties "
+        "additionalProperties propertyNames unevaluatedItems unevaluatedProperties "
+        "type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern "
+        "maxItems minItems uniqueItems maxContains minContains maxProperties minProperties required dependentRequired "
+        "format contentEncoding contentMediaType contentSchema "
+        "title description default deprecated readOnly writeOnly examples "
+        "discriminator xml externalDocs example"
+    ).split()  # noqa: SIM905 - sixty names are read more easily as text
 )
 # Keywords whose schemas judge the same value as the schema around them.
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
@@ -98,7 +98,9 @@ def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> 
     for name in dict.fromkeys(names):
         if name not in known and not patterned:
             close = difflib.get_close_matches(name, known, n=1)
-            todo = f'Did you mean "{close[0]}"?' if close else "Describe it under `properties`, or require it no longer."
+            todo = (
+                f'Did you mean "{close[0]}"?' if close else "Describe it under `properties`, or require it no longer."
+            )
             index = schema.value["required"].index(name)
             what = f'"{name}" is required, but no property of this schema'
             yield view.finding(f"{schema.pointer}/required/{index}", what, todo)

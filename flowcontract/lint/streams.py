@@ -1,4 +1,4 @@
-"""Checks of stream contracts: each stream has one, it can be fulfilled, and its kinds are those of the payload's schema."""
+"""Checks of stream contracts: each stream has one, it can be fulfilled, and its kinds are those of its payload."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import SpecError
-from flowcontract.lint.ledger import nearest
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import follow, mapping, sequence
 from flowcontract.specs import event_schemas
@@ -49,7 +48,7 @@ def _payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
 
 
 def _kinds(view: View, media: Position) -> Iterator[Finding]:
-    """Compare the kinds that the payload's schema lists with its `if`/`then` pairs, and these with the files of events."""
+    """Compare the kinds that the payload's schema lists with its `if`/`then` pairs, and these with their files."""
     kind = str(mapping(media.value["x-stream"]).get("kind", ""))
     pointer, schema = _payload(view, media)
     listed, where = _listed(pointer, schema, kind)
@@ -58,7 +57,9 @@ def _kinds(view: View, media: Position) -> Iterator[Finding]:
         branch = f"{pointer}/allOf/{index}"
         name = mapping(mapping(mapping(mapping(pair).get("if")).get("properties")).get(kind)).get("const")
         if not isinstance(name, str) or "then" not in pair:
-            yield view.finding(branch, f"this is no pair of `if` {kind} and `then`", "Write both; kinds are read from them.")
+            yield view.finding(
+                branch, f"this is no pair of `if` {kind} and `then`", "Write both; kinds are read from them."
+            )
             continue
         if name in paired:
             yield view.finding(branch, f'the event "{name}" has two pairs', "Drop one.")
@@ -68,17 +69,24 @@ def _kinds(view: View, media: Position) -> Iterator[Finding]:
         paired.add(name)
         target = str(mapping(pair["then"]).get("$ref", ""))
         if target.startswith("#/components/schemas/event.") and target.rpartition("event.")[2] != name:
-            yield view.finding(f"{branch}/then", f'the event "{name}" refers to another event\'s file', f"Refer to {name}.yaml.")
+            yield view.finding(
+                f"{branch}/then", f'the event "{name}" refers to another event\'s file', f"Refer to {name}.yaml."
+            )
     for index, name in enumerate(listed):
         if name not in paired:
-            yield view.finding(f"{where}/{index}", f'the event "{name}" is listed, but has no pair', "Add `if` and `then`.")
+            yield view.finding(
+                f"{where}/{index}", f'the event "{name}" is listed, but has no pair', "Add `if` and `then`."
+            )
 
 
 def _listed(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
     """Return the kinds that a payload's schema lists in an enum, and the pointer of the enum."""
     own = mapping(mapping(schema.get("properties")).get(kind))
     here = f"{pointer}/properties/{escape(kind)}"
-    for part, where in ((own, here), *((each, f"{here}/anyOf/{at}") for at, each in enumerate(sequence(own.get("anyOf"))))):
+    for part, where in (
+        (own, here),
+        *((each, f"{here}/anyOf/{at}") for at, each in enumerate(sequence(own.get("anyOf")))),
+    ):
         if isinstance(mapping(part).get("enum"), list):
             return part["enum"], f"{where}/enum"
     return [], here

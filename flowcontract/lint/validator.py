@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import FlowContractError
 from flowcontract.lint.findings import Finding
@@ -11,17 +11,15 @@ from flowcontract.yamlio import escape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jsonschema.exceptions import ValidationError
-
     from flowcontract.lint.project import View
 
 _LONGEST = 300  # characters of a message that are worth printing
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield what openapi-spec-validator says. It names places in the bundle at best, so our own findings go before its."""
+    """Yield what openapi-spec-validator says. It names places in the bundle at best: our own findings go before it."""
     try:
-        from openapi_spec_validator import OpenAPIV32SpecValidator  # noqa: PLC0415 - an extra that only this check needs
+        from openapi_spec_validator import OpenAPIV32SpecValidator  # noqa: PLC0415 - an extra of this check
     except ImportError:
         raise FlowContractError(
             "openapi-spec-validator is not installed, and every bundle is checked with it. "
@@ -35,9 +33,10 @@ def check(view: View) -> Iterator[Finding]:
         errors = dict(map(_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
     except Exception as error:  # noqa: BLE001 - it raises anything on a malformed document, and that is a finding
         path, line = view.place("")
-        yield Finding(path, line, f"openapi-spec-validator fails: {type(error).__name__}: {error}", "Mend it.", vague=True)
+        yield Finding(
+            path, line, f"openapi-spec-validator fails: {type(error).__name__}: {error}", "Mend it.", vague=True
+        )
         return
-
 
     for pointer, message in errors.items():
         if not any(other.startswith(f"{pointer}/") for other in errors):  # else what is inside says it better
@@ -46,8 +45,8 @@ def check(view: View) -> Iterator[Finding]:
             yield Finding(path, line, what, "Mend it.", vague=True)
 
 
-def _cause(error: ValidationError) -> tuple[str, str]:
-    """Return pointer and message of an error's deepest cause. Errors about names have no path, or one within a schema."""
+def _cause(error: Any) -> tuple[str, str]:
+    """Return pointer and message of a jsonschema error's deepest cause; errors about names have no path, or part of one."""
     while error.context:
         error = max(error.context, key=lambda each: len(each.absolute_path))
     pointer = "".join(f"/{escape(str(token))}" for token in error.absolute_path)

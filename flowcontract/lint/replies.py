@@ -1,0 +1,204 @@
+"""Judges a scenario against the contract: its request, its reply, a stream event by event and as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+from flowcontract.errors import FlowContractError
+from flowcontract.expressions import Context, RequestView
+from flowcontract.lint import media
+from flowcontract.lint.findings import Finding
+from flowcontract.lint.references import mapping
+from flowcontract.scenarios import render_body, render_events, render_headers
+from flowcontract.streams import StreamJudge
+from flowcontract.validation import ABSENT, check_request, find_media, response_violations, sample_violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flowcontract.lint.project import YamlFile
+    from flowcontract.scenarios import Scenario
+    from flowcontract.specs import MediaType, Operation
+    from flowcontract.streams import StreamContract
+    from flowcontract.validation import Validators
+    from flowcontract.violations import Violation
+
+ERRORS = 400  # the lowest status that refuses
+_NOW = 1_732_147_200  # the moment of the sample context
+_AT_RUN_TIME = re.compile(r"\$(?:request\.|(?:world|app)\.(?P<name>[^.{}]+))")
+_COUNTED = ("counts", "concatenates")  # rules about numbers that a running world counts
+_NOT_BODY = ("status", "media-type", "json")  # rules that are about an answer, not about a value in its body
+
+_Pieces = list[tuple[str, bytes]]  # pointer of an event in the scenario, and what is sent for it
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A scenario as the reply of one operation."""
+
+    file: YamlFile
+    scenario: Scenario
+    operation: Operation
+    validators: Validators
+
+    def violation(self, where: str, violation: Violation, what: str) -> Iterator[Finding]:
+        """Yield a violation, unless it is about a value that only a running mock can know."""
+        if not _known_at_run_time(self.file.data, where, violation.rule):
+            yield self.file.finding(
+                where,
+                f"the reply breaks {what} ({violation.rule}): expected {violation.expected}, got {violation.got}",
+                "Mend the scenario or the contract.",
+            )
+
+
+def check(case: Case) -> Iterator[Finding]:
+    """Yield what is wrong with a scenario's request and reply."""
+    yield from _request(case)
+    yield from check_reply(case)
+
+
+def from_error(path: Path, error: Exception) -> Finding:
+    """Return an error whose text begins `PATH, line N:` or `PATH:` as a finding."""
+    text = str(error).removeprefix(str(path))
+    match = re.match(r"[,:] ?(?:line )?(?P<line>\d+):\s*", text)
+    what, _, todo = (text[match.end() :] if match else text.lstrip(":, ")).partition(". ")
+    return Finding(path, int(match["line"]) if match else 1, what, todo or "Mend the scenario.")
+
+
+def _request(case: Case) -> Iterator[Finding]:
+    """Check the request that a successful reply belongs to. It is a part of one, so that what it lacks is no fault."""
+    match, operation = case.scenario.request, case.operation
+    if match is None or case.scenario.status >= ERRORS:
+        return
+    checked = check_request(
+        case.validators,
+        operation,
+        path={},
+        query={name: [str(value)] for name, value in match.query.items()},
+        headers={name: str(value) for name, value in match.headers.items()},
+        body=ABSENT if match.body is None else match.body,
+        media_type=next(iter(operation.request), "") if match.body is not None else "",
+    )
+    for found in checked.violations:
+        if found.violation.rule == "required" or (found.location == "body" and match.body is None):
+            continue
+        part = {"body": "body", "query": "query", "header": "headers"}.get(found.location, "")
+        inner = found.violation.where if part == "body" else f"/{yamlio.escape(found.field)}"
+        what = f"{operation.id} allows no such request: {found.message}"
+        yield case.file.finding(f"/request/{part}{inner}", what, "Mend the request, or drop it.")
+
+
+def sample_context(operation: Operation) -> Context:
+    """Return the context in which a reply is judged: an example request; the world knows only the scenario's sample."""
+    bodies = [example.value for media_type in operation.request.values() for example in media_type.examples.values()]
+    ids = Context(seed="lint")
+    can_be_wrong = operation.request or operation.parameters
+    return Context(
+        request=RequestView(
+            operation.method,
+            path={each.name: ids.id(each.name) for each in operation.parameters if each.location == "path"},
+            body=bodies[0] if bodies else {},
+        ),
+        seed="lint",
+        now=_NOW,
+        violation=sample_violation(operation).as_mapping() if can_be_wrong else {},
+    )
+
+
+def check_reply(case: Case) -> Iterator[Finding]:
+    """Render a reply and yield what the contract says against it."""
+    context, reply = sample_context(case.operation), case.scenario.reply
+    try:
+        headers = {"Content-Type": reply.media_type, **render_headers(reply, context)}
+        if reply.streamed:
+            yield from _stream(case, headers["Content-Type"], context)
+            return
+        body = render_body(reply, context)
+    except (FlowContractError, OSError) as error:
+        yield from_error(case.file.path, error)
+        return
+    if reply.file is not None and (fault := media.fault(reply.file)):
+        what = f"{reply.file.name} is not what its ending says: {fault}"
+        yield case.file.finding("/reply/file", what, "Make the file anew.")
+    headers = {name: value for name, value in headers.items() if value}
+    for found in response_violations(case.validators, case.operation, case.scenario.status, headers, body):
+        inside = reply.kind == "body" and found.rule not in _NOT_BODY
+        where = f"/reply/body{found.where}" if inside else "/reply"
+        yield from case.violation(where, found, f"{case.operation.id}'s {case.scenario.status}")
+
+
+def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
+    """Tell whether a value comes from the request, or from the world without a sample of it.
+
+    What pieces add up to or how many there were is counted by the world, and a sample is right for one number only.
+    """
+    try:
+        raw = yamlio.resolve(scenario, where)
+    except KeyError:
+        return False
+    if rule in _COUNTED and "/stopped/" in where:
+        return "$world." in json.dumps(raw)
+    sample = mapping(scenario.get("sample"))
+    matches = _AT_RUN_TIME.finditer(raw) if isinstance(raw, str) else ()
+    return any(match["name"] is None or match["name"] not in sample for match in matches)
+
+
+def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding]:
+    """Judge a streamed reply by the stream contract of its media type: each event by its kind, and the whole."""
+    reply, operation = case.scenario.reply, case.operation
+    offered: dict[str, MediaType] = dict(operation.responses[case.scenario.status].media)
+    name = find_media(offered, content_type)
+    contract = offered[name].stream if name is not None else None
+    if contract is None:
+        there = ", ".join(offered) or "no body"
+        what = f"{operation.id}'s {case.scenario.status} is no stream of {content_type}; there is: {there}"
+        yield case.file.finding("/reply", what, "Answer with what the contract offers, or give it an `x-stream`.")
+        return
+    listed = "lines" if reply.kind == "lines" else "events"
+    pieces = [(f"/reply/{listed}/{index}", each.data) for index, each in enumerate(render_events(reply, context))]
+    for where, violation in _judged(contract, pieces):
+        yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
+    if reply.stopped is not None:
+        stops = enumerate(render_events(reply, context, stopped=True))
+        yield from _stops(case, contract, pieces, [(f"/reply/stopped/{index}", each.data) for index, each in stops])
+
+
+def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces) -> Iterator[Finding]:
+    """Judge what a stream sends when it is stopped, after each of its events; the first that goes wrong is told.
+
+    Once an event of the ending has come, or the answer has ended, it is too late to stop.
+    """
+    final = _kinds(contract, stops)
+    for number in range(1, len(pieces)):
+        if (final | contract.end) & _kinds(contract, pieces[:number]):
+            return
+        what = f"the stream of {case.operation.id}, stopped after {number} events,"
+        wrong = [
+            finding
+            for where, violation in _judged(contract, [*pieces[:number], *stops])
+            for finding in case.violation(where if "/stopped/" in where else "/reply/stopped", violation, what)
+        ]
+        if wrong:
+            yield from wrong
+            return
+
+
+def _judged(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Violation]]:
+    """Yield what is wrong with a stream, with the pointer of the event in the scenario, '' for what its end lacks."""
+    judge = StreamJudge(contract)
+    for where, sent in pieces:
+        for violation in judge.feed(sent):
+            yield f"{where}/data{violation.where}" if violation.where else where, violation
+    for violation in judge.close():
+        yield "", violation
+
+
+def _kinds(contract: StreamContract, pieces: _Pieces) -> set[str]:
+    judge = StreamJudge(contract)
+    judge.feed(b"".join(sent for _, sent in pieces))
+    return set(judge.kinds)
