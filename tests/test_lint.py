@@ -100,7 +100,7 @@ def test_every_mistake_has_a_name_of_its_own():
 @pytest.mark.parametrize(
     "path", [path.relative_to(LINT / "sample") for path in (LINT / "sample").rglob("*.yaml")], ids=str
 )
-@pytest.mark.parametrize("content", ["", "[]", "text", "{a: 1}", "3", "a: [", "paths: {/a: {get: [1]}}", "x: &a [*a]"])
+@pytest.mark.parametrize("content", ["", "[text, 3]", "paths: {/a: {get: [1]}}", "x: &a [*a]"])
 def test_malformed_file_gives_findings_and_no_exception(sample, path, content):
     """Whatever stands in a file of the contract, the checks go on, and a file that is wrong is told."""
     (sample / path).write_text(content, encoding="utf-8")

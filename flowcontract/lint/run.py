@@ -22,6 +22,7 @@ from flowcontract.lint import (
     validator,
 )
 from flowcontract.lint.findings import Finding, guarded
+from flowcontract.specs import available_apis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

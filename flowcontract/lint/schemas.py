@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _METASCHEMA = "https://json-schema.org/draft/2020-12/schema"
 # JSON Schema 2020-12 (core, applicator, validation, format, content, meta-data) and OpenAPI 3.2's base vocabulary.
 KEYWORDS = frozenset(
-    (
+    (  # noqa: SIM905 - sixty names are read more easily as text
         "$schema $id $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment $defs "
         "allOf anyOf oneOf not if then else dependentSchemas prefixItems items contains properties patternProperties "
         "additionalProperties propertyNames unevaluatedItems unevaluatedProperties "
@@ -29,7 +29,7 @@ KEYWORDS = frozenset(
         "format contentEncoding contentMediaType contentSchema "
         "title description default deprecated readOnly writeOnly examples "
         "discriminator xml externalDocs example"
-    ).split()  # noqa: SIM905 - sixty names are read more easily as text
+    ).split()
 )
 # Keywords whose schemas judge the same value as the schema around them.
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")

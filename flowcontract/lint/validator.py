@@ -46,7 +46,7 @@ def check(view: View) -> Iterator[Finding]:
 
 
 def _cause(error: Any) -> tuple[str, str]:
-    """Return pointer and message of a jsonschema error's deepest cause; errors about names have no path, or part of one."""
+    """Return pointer and message of an error's deepest cause; errors about names have no path, or part of one."""
     while error.context:
         error = max(error.context, key=lambda each: len(each.absolute_path))
     pointer = "".join(f"/{escape(str(token))}" for token in error.absolute_path)
