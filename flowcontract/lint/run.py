@@ -101,9 +101,8 @@ def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
     """Drop the vague findings of an API where something definite was found in its files, or in those that APIs share."""
     clear = {finding for finding in found if not finding.vague}
     touched = {_area(finding.path, loaded) for finding in clear}
-    shared = any(
-        (loaded.specs / area).is_dir() and not (loaded.specs / area / "openapi.yaml").is_file() for area in touched
-    )
+    apis = available_apis(loaded.specs)
+    shared = any((loaded.specs / area).is_dir() and area not in apis for area in touched)
     return clear | {
         finding for finding in found if finding.vague and not shared and _area(finding.path, loaded) not in touched
     }
