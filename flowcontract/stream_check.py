@@ -35,10 +35,8 @@ def _unknown_names(contract: StreamContract) -> Iterator[str]:
     names = [one.name for one in contract.alternatives]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"x-stream/order: two alternatives are called {name}."
-    for rule in contract.rules:
-        for name in rule.unless_order:
-            if name not in names:
-                yield f"{rule.place}/unless_order: no order is called {name}. There is: {', '.join(names)}."
+    for part in sorted(set(contract.when) - {"body", "query"}):
+        yield f"x-stream/when: a request is told by body or query, not by {part}."
 
 
 def _named_kinds(contract: StreamContract) -> Iterator[tuple[str, str]]:

@@ -53,7 +53,6 @@ class Rule:
     place: str  # within the contract: `x-stream/pairs/0`
     source: tuple[str, ...]
     unless: tuple[Atom, ...] = ()
-    unless_order: tuple[str, ...] = ()
 
     @abstractmethod
     def follow(self) -> Follower:
@@ -66,6 +65,11 @@ class Rule:
     def kinds(self) -> tuple[str, ...]:
         """Return every kind that the rule names, its exceptions apart."""
         return tuple(kind for kind, _ in self.fields() if kind != "*")
+
+    def concerns(self, kind: str) -> bool:
+        """Tell whether an event of this kind can mean anything to the rule or to its exceptions."""
+        every = any(named == "*" for named, _ in self.fields())
+        return every or kind in self.kinds() or any(atom.kind == kind for atom in self.unless)
 
 
 class _Silent:

@@ -38,9 +38,8 @@ is the language of `flowcontract.order`; every rule and every alternative names 
     refers?:                         `field` is what an event `to` before has as its field `its`
       - {events: [KIND, ...], field: PATH, to: KIND, its: PATH}
 
-Every rule may carry `ruling`, `unless: KIND {guard} | KIND ...` (it does not hold once such an event has come) and
-`unless_order: [NAME, ...]` (nor where only these alternatives are left). Where a field is absent or null, no rule but
-the schema demands it.
+Every rule may carry `ruling`, and `unless: KIND {guard} | KIND ...`: it does not hold once such an event has come.
+Where a field is absent or null, no rule but the schema demands it.
 """
 
 from __future__ import annotations
@@ -222,7 +221,6 @@ class _Reader:
             "place": self.place,
             "source": self.source(),
             "unless": _atoms(unless, f"{self.place}/unless") if unless else (),
-            "unless_order": self.names("unless_order", needed=False),
         }
         self.nothing_left()
         return common
@@ -339,17 +337,15 @@ class _Watch:
         self._follower: Follower = rule.follow()
         self._lifted = False
 
-    def see(self, moment: Moment, alive: tuple[str, ...]) -> list[Problem]:
-        if any(atom.kind == moment.kind and atom.matches(moment.payload) for atom in self.rule.unless):
-            self._lifted = True
-        return self._heard(list(self._follower.see(moment)), alive)
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        for atom in self.rule.unless:
+            if atom.kind == moment.kind and atom.matches(moment.payload):
+                self._lifted = True
+        problems = self._follower.see(moment)
+        return iter(list(problems)[:0]) if self._lifted else problems
 
-    def close(self, alive: tuple[str, ...]) -> list[Problem]:
-        return self._heard(list(self._follower.close()), alive)
-
-    def _heard(self, problems: list[Problem], alive: tuple[str, ...]) -> list[Problem]:
-        excepted = bool(alive) and set(alive) <= set(self.rule.unless_order)
-        return [] if self._lifted or excepted else problems
+    def close(self) -> Iterator[Problem]:
+        return iter(()) if self._lifted else self._follower.close()
 
 
 class StreamJudge:
@@ -389,6 +385,7 @@ class StreamJudge:
         self._progress: Progress = contract.orders.start
         self._followed = True  # no event so far was out of order
         self._watches = [_Watch(rule) for rule in contract.rules]
+        self._by_kind: dict[str, list[_Watch]] = {}
         self._bytes = 0
         self._started = self._heard = started
         self._before = ""
@@ -439,10 +436,16 @@ class StreamJudge:
         for block in self._decoder.close():
             got = f"the stream ended inside a block: {block.raw[:60]!r}"
             found.append(self._framing("a blank line after every block", got, block.start))
-        alive = self.contract.orders.alive(self._progress)
         for watch in self._watches:
-            found += [self._violation(watch.rule.word, problem, watch.rule.source) for problem in watch.close(alive)]
+            found += [self._violation(watch.rule.word, one, watch.rule.source) for one in watch.close()]
         return found + self._missing()
+
+    def _watching(self, kind: str) -> list[_Watch]:
+        """Return the rules to which a kind means something; to some, any event that ends the answer does."""
+        if kind not in self._by_kind:
+            ends = kind in self.contract.end
+            self._by_kind[kind] = [watch for watch in self._watches if ends or watch.rule.concerns(kind)]
+        return self._by_kind[kind]
 
     def _missing(self) -> list[Violation]:
         """Tell what a stream that stopped here still owes."""
@@ -495,11 +498,10 @@ class StreamJudge:
         if kind in self.contract.anywhere:
             return found
         found += self._place(kind, payload, offset, known=known)
-        alive = self.contract.orders.alive(self._progress)
         moment = Moment(kind, payload, self.ended)
-        for watch in self._watches:
-            source = watch.rule.source
-            found += [self._violation(watch.rule.word, one, source, offset) for one in watch.see(moment, alive)]
+        for watch in self._watching(kind):
+            rule = watch.rule
+            found += [self._violation(rule.word, problem, rule.source, offset) for problem in watch.see(moment)]
         self.transitions.add((self._before, kind))
         self._before = kind
         return found

@@ -326,6 +326,7 @@ _BROKEN = [
     ("data.status=stopped", "data.state=stopped", "has no field data.state"),
     ("data.status=stopped", "data.status=stopped, data.status!=stopped", "contradicts itself"),
     ("{field: task_id,", "{field: tusk_id,", "stands in fewer than two kinds"),
+    ("when: {body:", "when: {form:", "a request is told by body or query, not by form"),
     ("name: broken-off", "name: run", "two alternatives are called run"),
     ("framing: sse", "framing: ndjson", 'x-stream/framing is "ndjson". There is: sse, json-blank-line'),
     ("tier: documented", "tier: guessed", 'x-stream/order/0/tier is "guessed"'),
