@@ -402,7 +402,7 @@ def test_the_default_is_that_of_the_kind_asked_for(write: Write, send: Operation
 
 
 VIEW = RequestView(
-    query={"limit": 20, "tag": "a"},
+    query={"limit": 20, "tag": ["a", "b"]},
     headers={"x-a": "b"},
     body={"query": "hello", "inputs": {"n": 1, "on": True}, "files": [{"id": "1"}], "file": {"filename": "a.txt"}},
 )
@@ -417,6 +417,8 @@ VIEW = RequestView(
         ({"body": {"files": [{"id": "1"}]}}, []),
         ({"query": {"limit": 20}}, []),
         ({"query": {"limit": "20"}}, []),
+        ({"query": {"tag": ["a", "b"]}}, []),
+        ({"query": {"tag": ["a"]}}, ["query.tag must be a list of 1, is a list of 2"]),
         ({"headers": {"X-A": "b"}}, []),
         ({"files": {"file": "a.txt"}}, []),
         ({"body": {"query": "bye"}}, ['body.query must be the text "bye", is the text "hello"']),

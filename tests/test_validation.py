@@ -291,6 +291,7 @@ paths:
         - {name: open, in: query, schema: {type: boolean}}
         - {name: sort, in: query, schema: {enum: [up, down]}}
         - {name: tag, in: query, schema: {type: array, items: {type: integer}}}
+        - {name: any, in: query, schema: {type: array}}
         - {name: either, in: query, schema: {anyOf: [{type: integer}, {type: 'null'}]}}
         - {name: user, in: query, required: true, schema: {type: string}, x-source: 001:4}
         - {name: X-Count, in: header, schema: {type: integer}}
@@ -410,6 +411,7 @@ def upload(api: Api, **fields: Any) -> CheckedRequest:
         ("sort", ["up"], "up"),
         ("tag", ["1", "2"], [1, 2]),
         ("tag", ["1"], [1]),
+        ("any", ["1", "x"], ["1", "x"]),
         ("either", ["7"], 7),
         ("user", ["7"], "7"),
         ("unknown", ["7"], "7"),
