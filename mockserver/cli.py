@@ -190,12 +190,14 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from flowcontract.lint.scenarios import check_folder  # noqa: PLC0415
+    from flowcontract import data  # noqa: PLC0415
+    from flowcontract.lint import project, scenarios  # noqa: PLC0415
 
     if options.fixtures is None or not options.fixtures.is_dir():
         return _misuse(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
-    findings = check_folder(options.fixtures, tuple(options.api))
-    for finding in findings:
+    loaded = project.load(data.specs_root(), options.fixtures, options.api)
+    findings = {*loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
+    for finding in sorted(findings):
         print(finding)
     print(f"{len(findings)} problem{'' if len(findings) == 1 else 's'} in {options.fixtures}", file=sys.stderr)
     return PROBLEMS if findings else OK

@@ -45,7 +45,8 @@ class Router:
         self._apis = tuple(_Paths(api) for api in apis.values())
 
     def route(self, method: str, path: str, headers: Headers, query: Mapping[str, Sequence[str]]) -> Route:
-        """Find what answers; never fails."""
+        """Find what answers; never fails. HEAD goes where GET goes."""
+        method = "GET" if method == "HEAD" else method
         here = [paths for paths in self._apis if paths.covers(path)]
         if not here:
             return Route(None)
