@@ -182,4 +182,7 @@ def _print_all(told: list[tuple[bool, str]], *, quiet: bool) -> None:
 
 
 def _print(text: str) -> None:
+    """Print a line; a server may send what no terminal can show, a lone surrogate for instance."""
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     print(text, flush=True)  # noqa: T201 - a command's own output

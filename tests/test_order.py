@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowcontract.errors import OrderSyntaxError
@@ -58,12 +58,14 @@ ORDERS = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(text=ORDERS, series=st.text("abc", max_size=8))
 def test_an_order_accepts_what_the_same_regular_expression_accepts(text: str, series: str):
     """Over one-letter kinds an order is a regular expression, and Python's own engine agrees."""
     assert follow(Order(text), series) == bool(re.fullmatch(text.replace(" ", ""), series))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(text=ORDERS)
 def test_the_example_is_accepted_and_nothing_shorter_is(text: str):
     """The generated example follows the order, and every state on its way allows the next kind."""

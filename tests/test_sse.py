@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowcontract.errors import BlockTooLargeError, StreamError
@@ -150,6 +150,7 @@ ALPHABET = st.sampled_from([*(piece.encode() for piece in _PIECES), b"\xff", b"\
 STREAMS = st.lists(ALPHABET, max_size=25).map(b"".join)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     stream=STREAMS, cuts=st.lists(st.integers(0, 120), max_size=8), framing=st.sampled_from(["sse", "json-blank-line"])
 )
@@ -160,6 +161,7 @@ def test_the_result_is_the_same_for_every_cut(stream: bytes, cuts: list[int], fr
     assert read(*pieces, framing=framing) == read(stream, framing=framing)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(stream=STREAMS)
 def test_blocks_lie_in_the_stream_where_they_say(stream: bytes):
     """Offsets point to the very bytes, ascending; between blocks there are only line ends."""
@@ -194,6 +196,7 @@ def _naive(stream: bytes) -> list[tuple[str, str, str]]:
     return events
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(stream=STREAMS)
 def test_the_events_are_those_of_a_line_by_line_reading(stream: bytes):
     """The fast decoder dispatches what a literal transcription of the standard dispatches."""
@@ -301,6 +304,7 @@ def test_what_cannot_be_one_block_is_refused(fields: dict):
         encode(**fields)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(data=st.text(), event=st.text("abc", min_size=1), event_id=st.text("12é", min_size=1))
 def test_what_is_encoded_is_dispatched(data: str, event: str, event_id: str):
     """Encoded fields come back, line ends in data as LF."""

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stream_cases import FILES, Case, Piece, block, cases_of, contract_of, good_streams, put, verdict
 
 from flowcontract import data, yamlio
 from flowcontract.errors import FlowContractError
 from flowcontract.streams import StreamBudget, StreamContract, StreamJudge, check
+from flowcontract.streams import judge as judge_whole
 
 ALL_CASES = [pytest.param(case, id=f"{file}: {case.name}") for file in FILES for case in cases_of(file)]
 OPERATIONS = tuple(cases_of(file)[0].operation for file in FILES)
@@ -198,6 +201,52 @@ def test_an_unknown_kind_is_a_violation_where_the_contract_rejects_it():
     judge = StreamJudge(contract)
     assert [one.rule for one in judge.feed(block({"event": "tomorrow", "x": 1}, sse=True))] == ["unknown"]
     assert judge.feed(block({"event": "node_retry", "x": 1}, sse=True)) == []
+
+
+_HOSTILE = [
+    ("a bare number", b"1", "kind"),
+    ("null", b"null", "kind"),
+    ("a list", b"[]", "kind"),
+    ("a kind that is no text", b'{"event": {}}', "kind"),
+    ("a kind that no encoding can write", b'{"event": "\\ud800"}', "end"),
+    ("nothing", b"", "framing"),
+    ("nested too deep", b"[" * 100_000, "framing"),
+    ("a number too long to read", b'{"event": "message", "created_at": ' + b"1" * 5000 + b"}", "framing"),
+    ("a number beyond any float", b'{"event": "message", "created_at": 1e999}', "schema"),
+    ("a list where an object belongs", b'{"event": "node_started", "data": []}', "schema"),
+    ("an object where an id belongs", b'{"event": "node_started", "data": {"id": {"a": [1]}}}', "schema"),
+    (
+        "a list where a status belongs",
+        b'{"event": "workflow_finished", "data": {"status": [1], "outputs": 7}}',
+        "schema",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "rule"), [row[1:] for row in _HOSTILE], ids=[row[0] for row in _HOSTILE])
+def test_whatever_a_server_sends_gets_a_verdict(data: bytes, rule: str):
+    """Data of the wrong shape is a violation, never a crash of the judge."""
+    found = judge_whole(contract_of(CHAT), b"data: " + data + b"\n\n")
+    assert found[0].rule == rule
+    assert found[0].event == 1
+    assert str(found[0]).count("\n") == 0
+
+
+_WORDS = st.sampled_from(
+    [b"data: ", b"event: ", b"\n", b"\r\n", b"\n\n", b"{", b"}", b'"event"', b":", b'"message"', b"1", b"\xff"]
+)
+_GOOD = [block(event, sse=True) for event in good_streams("dify-chat")["answered"]]
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(pieces=st.lists(st.one_of(_WORDS, st.sampled_from(_GOOD)), max_size=20), cut=st.integers(0, 400))
+def test_no_bytes_at_all_break_the_judge(pieces: list[bytes], cut: int):
+    """Any bytes get the same verdict, however they are cut; what is not complete is rejected."""
+    stream = b"".join(pieces)
+    judge = StreamJudge(contract_of(CHAT))
+    found = judge.feed(stream[:cut]) + judge.feed(stream[cut:]) + judge.close()
+    assert found == judge_whole(contract_of(CHAT), stream)
+    assert bool(found) or judge.complete
 
 
 # --- mutations -----------------------------------------------------------------------------------------------------
