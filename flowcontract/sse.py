@@ -85,8 +85,8 @@ class Decoder:
             raise StreamError(f'No framing "{framing}". There is: {", ".join(FRAMINGS)}.')
         self.last_event_id = ""
         self.retry_ms: int | None = None
-        self._plain = framing == "sse"
-        self._dispatch = self._dispatch_fields if self._plain else _dispatch_json
+        self._prefix = "data: " if framing == "sse" else ""  # of a block of one line that is all data
+        self._dispatch = self._dispatch_fields if framing == "sse" else _dispatch_json
         self._max = max_block_bytes
         self._held = bytearray()  # the beginning of a block that has not ended yet; never begins with a line end
         self._offset = 0  # of its first byte in the stream
@@ -157,15 +157,15 @@ class Decoder:
         texts = data.decode("utf-8", "replace").split(blank)  # a blank line is never inside a code point
         rest = parts.pop()
         start, add, new = self._offset, blocks.append, tuple.__new__
-        plain_limit, last_event_id = self._max if self._plain else -1, self.last_event_id
+        limit, prefix, skip, last_event_id = self._max, self._prefix, len(self._prefix), self.last_event_id
         for raw, text in zip(parts, texts, strict=False):
             size = len(raw)
-            if text[:6] == "data: " and end not in text and size <= plain_limit:
+            if text and text[:skip] == prefix and end not in text and size <= limit:
                 # What real servers send; the classes' own constructors would take a third of the time.
-                event = new(Event, ("message", text[6:], last_event_id))
+                event = new(Event, ("message", text[skip:], last_event_id))
                 add(new(Block, (raw, start, start + size, True, event)))
             else:
-                self._add(raw, start, blocks)
+                self._add(raw, text, start, blocks)
                 last_event_id = self.last_event_id
             start += size + step
         self._offset = start
@@ -175,18 +175,20 @@ class Decoder:
         """Split bytes whose line ends differ."""
         base, position = self._offset, 0
         for blank in _BLANK_LINE.finditer(data):
-            self._add(data[position : blank.start()], base + position, blocks)
+            raw = data[position : blank.start()]
+            self._add(raw, raw.decode("utf-8", "replace"), base + position, blocks)
             position = blank.end()
         self._offset = base + position
         return data[position:]
 
-    def _add(self, raw: bytes, start: int, blocks: list[Block]) -> None:
+    def _add(self, raw: bytes, text: str, start: int, blocks: list[Block]) -> None:
         """Add a block, unless it is blank lines only; more of them before it are not part of it."""
         lines = raw.lstrip(b"\r\n")
         self._guard_size(len(lines))
         if lines:
             stop = start + len(raw)
-            blocks.append(Block(lines, stop - len(lines), stop, complete=True, event=self._dispatch(lines)))
+            event = self._dispatch(text.lstrip("\r\n"))
+            blocks.append(Block(lines, stop - len(lines), stop, complete=True, event=event))
 
     def _guard_size(self, size: int) -> None:
         if size > self._max:
@@ -197,12 +199,13 @@ class Decoder:
         if len(self._held) > self._max:
             self._guard_size(len(self._held.rstrip(b"\r\n")))
 
-    def _dispatch_fields(self, raw: bytes) -> Event | None:
+    def _dispatch_fields(self, text: str) -> Event | None:
         """Interpret a block's fields; an id counts even if nothing is dispatched."""
         kind, data = "", []
-        for line in _lines(raw.decode("utf-8", "replace")):
+        for line in _lines(text):
             name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
+            if value[:1] == " ":
+                value = value[1:]
             if name == "data":
                 data.append(value)
             elif name == "event":
@@ -214,8 +217,8 @@ class Decoder:
         return Event(kind or "message", "\n".join(data), self.last_event_id) if data else None
 
 
-def _dispatch_json(raw: bytes) -> Event:
-    return Event("message", raw.decode("utf-8", "replace").strip("\r\n"), "")
+def _dispatch_json(text: str) -> Event:
+    return Event("message", text, "")
 
 
 def _fields(text: str) -> Iterator[Field]:
