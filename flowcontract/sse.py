@@ -142,8 +142,9 @@ class Decoder:
                 rest = self._split_uniform(data, "\r\n", blocks)
             else:
                 rest = self._split_mixed(data, blocks)
-            self._offset += len(rest) - len(rest := rest.lstrip(b"\r\n"))
-            self._held += rest
+            held = rest.lstrip(b"\r\n")
+            self._offset += len(rest) - len(held)
+            self._held += held
             self._guard_held()
         except BlockTooLargeError as error:
             error.before = blocks

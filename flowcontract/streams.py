@@ -523,22 +523,24 @@ class StreamJudge:
     def _place(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
-            return [self._violation("end", Problem(self._allowed(), kind), self._sources(), offset)]
+            return [self._violation("end", Problem(self._allowed(kind), kind), self._sources(), offset)]
         if not known:
             return []
         found = []
         progress = self.contract.orders.step(self._progress, kind, payload)
         if not self.contract.orders.alive(progress):
-            found = [self._violation("order", Problem(self._allowed(), kind), self._sources(), offset)]
+            found = [self._violation("order", Problem(self._allowed(kind), kind), self._sources(), offset)]
             self._followed = False
             progress = self.contract.orders.resume(self._progress, kind, payload)
         self._progress = progress
         self.ended = self.ended or kind in self.contract.end
         return found
 
-    def _allowed(self) -> str:
-        """Say in words what could have come here."""
-        names = [str(atom) for atom in self.contract.orders.allowed(self._progress)]
+    def _allowed(self, came: str = "") -> str:
+        """Say in words what could have come here; guards only where they tell something about the kind that came."""
+        atoms = self.contract.orders.allowed(self._progress)
+        often = {atom.kind for atom in atoms if sum(other.kind == atom.kind for other in atoms) > 1} - {came}
+        names = list(dict.fromkeys(atom.kind if atom.kind in often else str(atom) for atom in atoms))
         names += ["the end of the stream"] if self.complete else []
         return f"{' or '.join(names)} after {self._before or 'the beginning'}"
 

@@ -110,6 +110,9 @@ def test_misuse_is_told_in_a_line_and_ends_with_2(arguments: list[str], told: st
 
 def test_a_profile_changes_what_a_stream_is_judged_by(capsys):
     """The contract of an older server is chosen by name; an unknown one is refused."""
+    chunks = str(RECORDED / "dify-0.14.0" / "323_llm_run_streaming.sse")
+    assert main(["judge", "--quiet", "--operation", "dify-workflow/runWorkflow", "--profile", "older", chunks]) == 0
+    assert "no document names text_chunk" in capsys.readouterr().out
     assert main(["judge", "--operation", "dify-workflow/runWorkflow", "--profile", "none-such", str(CHAT)]) == 2
     assert "none-such" in capsys.readouterr().err
 

@@ -100,6 +100,22 @@ def test_an_event_out_of_order_is_told_what_would_have_been_allowed():
     assert order.source == ("Dify 0.14.0, 1.4.1 (407_x_input_moderation_streaming)",)
 
 
+def test_a_guard_is_told_where_it_is_the_reason():
+    """A run that ends with the wrong status is told which status would have been right; others need no guard."""
+    judge, raws = _judge_chat("failed")
+    judge.feed(b"".join(raws[:4]))
+    found = judge.feed(block(good_streams("dify-chat")["answered"][8], sse=True))
+    assert found[0].expected == "error or tts_message after workflow_finished"
+    judge, raws = _judge_chat("answered")
+    judge.feed(b"".join(raws[:7]))
+    missing = judge.close()
+    assert "workflow_finished or message_replace or message_end" in missing[0].expected
+    judge, raws = _judge_chat("answered", {8: {"data.status": "failed"}})
+    judge.feed(b"".join(raws[:7]) + raws[8])
+    found = judge.feed(raws[7])
+    assert found[0].expected == "workflow_finished{data.status!=failed} after message_end"
+
+
 def test_a_violation_comes_with_the_event_that_causes_it():
     """The judge speaks while the stream runs, at the very feed that completes the wrong event."""
     judge, raws = _judge_chat("answered", {5: {"task_id": "other"}})
