@@ -32,6 +32,8 @@ def plant(root, edit):
     path = root / edit["file"]
     if "latin" in edit:
         path.write_text(edit["latin"], encoding="latin-1")
+    elif "moved to" in edit:
+        path.rename(root / edit["moved to"])
     elif "cut" in edit:
         path.write_bytes(path.read_bytes()[: -edit["cut"]])
     elif "old" in edit:

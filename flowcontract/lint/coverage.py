@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import ScenarioError
 from flowcontract.lint import scenarios
 from flowcontract.scenarios import read_scenario
+from flowcontract.stream_rules import value_at
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
@@ -22,8 +23,23 @@ def check(project: Project, view: View) -> Iterator[Finding]:
     """Yield every status, named error example and kind of event that no scenario shows."""
     for operation in view.api.operations.values() if view.api else ():
         there = scenarios.paths(project, view.name, operation)
+        yield from _defaults(project, view, operation, set(there))
         yield from _statuses(project, view, operation, set(there))
         yield from _events(project, view, operation, there)
+
+
+def _defaults(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
+    """Find operations that answer nothing when nothing is asked for."""
+    status = operation.success.status
+    names = ["default"] if len(operation.success.media) != 1 or operation.stream is None else []
+    for name in (*names, *(["default-streaming"] if operation.stream else [])):
+        shown = any(key.startswith(f"{status}-") for key in there)  # else `_statuses` says more
+        if shown and f"{status}-{name}" not in there:
+            yield view.finding(
+                operation.pointer,
+                f'{operation.id} has no scenario "{status}-{name}", which answers when nothing else is chosen',
+                f"Write {scenarios.folder(project, view.name, operation.id)}/{status}-{name}.yaml.",
+            )
 
 
 def _statuses(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
@@ -60,7 +76,7 @@ def _events(project: Project, view: View, operation: Operation, there: dict[str,
                 kind
                 for key, path in there.items()
                 if key.startswith(f"{status}-")
-                for kind in _kinds(project, view, path)
+                for kind in _kinds(project, view, path, stream.kind)
             }
             for kind, event in stream.events.items():
                 if kind not in shown:
@@ -71,15 +87,15 @@ def _events(project: Project, view: View, operation: Operation, there: dict[str,
                     )
 
 
-def _kinds(project: Project, view: View, path: Path) -> set[str]:
-    """Return the kinds of event that a scenario sends: of its payloads, and of bare blocks."""
+def _kinds(project: Project, view: View, path: Path, field: str) -> set[str]:
+    """Return the kinds of event that a scenario sends: what `field` of its payloads says, and bare blocks."""
     try:
         reply = read_scenario(path, api_folder=project.fixtures / view.name).reply
     except ScenarioError:
         return set()
-    kinds = set()
-    for event in reply.events:
-        kinds |= {event.event} if event.event else set()
-        if isinstance(event.data, dict):
-            kinds |= {value for value in event.data.values() if isinstance(value, str)}
-    return kinds
+    return {
+        kind
+        for event in (*reply.events, *(reply.stopped or ()))
+        for kind in (value_at(event.data, field), event.event if event.template is None else None)
+        if isinstance(kind, str)
+    }

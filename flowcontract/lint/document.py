@@ -44,7 +44,7 @@ def _responses(view: View, operation: Position) -> Iterator[Finding]:
                 f'"{status}" is no HTTP status',
                 "Write three digits in quotes, 100 to 599.",
             )
-    if not any(status.startswith("2") for status in responses):
+    if not any(_STATUS.fullmatch(status) and status.startswith("2") for status in responses):
         yield view.finding(pointer, "the operation has no successful response", "Document its 2xx status.")
 
 

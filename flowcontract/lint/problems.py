@@ -67,6 +67,19 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
 }
 
 
+# What can happen to any server; the other words are finer ones, used where a contract has them.
+NEEDED = (
+    "no-key",
+    "wrong-key",
+    "unknown-path",
+    "wrong-method",
+    "wrong-media-type",
+    "malformed-body",
+    "invalid-request",
+    "unknown-id",
+)
+
+
 def _occurs(word: str, operation: Operation, view: View) -> bool:
     """Tell whether a request to an operation can have this problem."""
     if word in WORDS:
@@ -89,6 +102,19 @@ def check(project: Project, view: View) -> Iterator[Finding]:
             for word, target in mapping(mapping(position.value).get("x-problems")).items():
                 if view.api is not None:
                     yield from _entry(project, view, position.pointer, word, target)
+    for operation in view.api.operations.values() if view.api else ():
+        yield from _unanswered(view, operation)
+
+
+def _unanswered(view: View, operation: Operation) -> Iterator[Finding]:
+    """Find problems that every server has and that nothing answers."""
+    missing = [word for word in NEEDED if WORDS[word](operation) and word not in operation.problems]
+    if missing:
+        yield view.finding(
+            "/x-problems",
+            f"nothing answers a request to {operation.id} with the problem {' or '.join(missing)}",
+            "Map it to a scenario.",
+        )
 
 
 def _entry(project: Project, view: View, holder: str, word: str, target: Any) -> Iterator[Finding]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jsonpath
-
+from flowcontract import overlay
+from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FIELDS = {"overlay", "info", "extends", "actions"}
 _ACTION_FIELDS = {"target", "description", "update", "remove"}
+_NAME = "overlay"  # how the errors of an action begin
 
 
 def check(project: Project, view: View) -> Iterator[Finding]:
@@ -24,11 +25,23 @@ def check(project: Project, view: View) -> Iterator[Finding]:
         file = project.files.get(path)
         if file is not None:
             yield from _head(file)
-            actions = mapping(file.data).get("actions")
-            if not isinstance(actions, list) or not actions:
-                yield file.finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")
-            for index, action in enumerate(sequence(actions)):
-                yield from _action(file, view, f"/actions/{index}", action)
+            yield from _actions(file, dict(view.document))
+
+
+def _actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:
+    """Check each action on the document as the actions before it have left it."""
+    actions = mapping(file.data).get("actions")
+    if not isinstance(actions, list) or not actions:
+        yield file.finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")
+    for index, action in enumerate(sequence(actions)):
+        found = list(_form(file, f"/actions/{index}", action))
+        if not found:
+            try:
+                document = overlay.apply(document, {"overlay": "1.0.0", "actions": [action]}, name=_NAME)
+            except SpecError as error:
+                what, _, todo = str(error).removeprefix(f"{_NAME}, action 1").lstrip(": ").partition(". ")
+                found.append(file.finding(f"/actions/{index}/target", what, todo or "Mend the action."))
+        yield from found
 
 
 def _head(file: YamlFile) -> Iterator[Finding]:
@@ -52,7 +65,7 @@ def _head(file: YamlFile) -> Iterator[Finding]:
             yield file.finding(f"/{key}", f'an overlay has no field "{key}"', "Drop it.")
 
 
-def _action(file: YamlFile, view: View, where: str, action: Any) -> Iterator[Finding]:
+def _form(file: YamlFile, where: str, action: Any) -> Iterator[Finding]:
     if not isinstance(action, dict) or not isinstance(action.get("target"), str):
         yield file.finding(where, "the action has no `target`", "Write a JSONPath into the contract.")
         return
@@ -61,14 +74,3 @@ def _action(file: YamlFile, view: View, where: str, action: Any) -> Iterator[Fin
             yield file.finding(f"{where}/{key}", f'an action has no field "{key}"', "Drop it.")
     if ("update" in action) == (action.get("remove") is True):
         yield file.finding(where, "the action must have one of `update` and `remove: true`", "Write one of them.")
-    try:
-        found = any(True for _ in jsonpath.finditer(action["target"], dict(view.base)))
-    except jsonpath.JSONPathError as error:
-        yield file.finding(f"{where}/target", f"`{action['target']}` is no JSONPath: {error}", "Mend it.")
-        return
-    if not found:
-        yield file.finding(
-            f"{where}/target",
-            f"`{action['target']}` matches nothing in the contract",
-            "Mend the target, or drop the action.",
-        )
