@@ -1,7 +1,7 @@
 """An API's files under `specs/` -> one OpenAPI document without external references.
 
-Each referenced file moves to `components/<section>/<stem>`, the section being the folder it lies in; an event's stem gets
-the prefix `event.` and lies among the schemas. Validators, openapi-spec-validator and Schemathesis all read the bundle:
+Each referenced file moves to `components/<section>/<stem>`, the section being its folder; an event's stem
+gets the prefix `event.` and lies among the schemas. Validators, openapi-spec-validator and Schemathesis all read the bundle:
 none of them follows references into other files reliably.
 """
 
@@ -46,7 +46,7 @@ class Bundle:
 
 
 def bundle(openapi: Path, *, specs: Path) -> Bundle:
-    """Bundle an `openapi.yaml` and every file it refers to, all of them under `specs`; raise SpecError naming the file."""
+    """Bundle an `openapi.yaml` and all files it refers to, which lie under `specs`; raise SpecError naming the file."""
     bundler = _Bundler(specs.resolve())
     document = bundler.rewrite(yamlio.load(openapi), openapi, "")
     if not isinstance(document, dict):
@@ -66,7 +66,7 @@ class _Bundler:
     waiting: dict[str, Path] = field(default_factory=dict)
 
     def rewrite(self, node: Any, path: Path, component: str) -> Any:
-        """Return a node with every reference pointing into the bundle. `component` is where the node's file will lie."""
+        """Return a node whose references point into the bundle; `component` is where the node's file will lie."""
         if isinstance(node, list):
             return [self.rewrite(item, path, component) for item in node]
         if not isinstance(node, dict):

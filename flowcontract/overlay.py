@@ -1,7 +1,8 @@
 """OpenAPI Overlay 1.0 applied to a bundle: how a profile changes the contract.
 
-https://spec.openapis.org/overlay/v1.0.0.html. A targeted object is merged recursively (lists and scalars in it
-are replaced), a targeted array gets the update appended; an action whose target is nowhere in the document is an error here, since it means that contract and profile have drifted apart.
+https://spec.openapis.org/overlay/v1.0.0.html. A targeted object is merged recursively (lists and scalars in it are
+replaced), a targeted array gets the update appended. An action whose target is nowhere in the document is an error
+here, since it means that contract and profile have drifted apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the contract comes from: `001:25-58` names lines of a document, a ruling says what was decided between two of them."""
+"""Where the contract comes from: `001:25-58` names lines of a document, a ruling decides between contradicting ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def provenance(node: Any) -> tuple[str, ...]:
-    """Return what a part of the contract rests on, in words: its `x-source`, `x-ruling` and `x-observed`, in that order."""
+    """Return what a part of the contract rests on: its `x-source`, `x-ruling` and `x-observed`, in that order."""
     if not isinstance(node, dict):
         return ()
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from flowcontract.streams import EventSchema, StreamContract
 from flowcontract.validation import Validators
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
@@ -47,7 +46,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """What a body may be. `pointer` points to its schema in the bundle (of one item, where `stream` is set); '' without one."""
+    """What a body may be. `pointer` leads to its schema in the bundle (to one item's, for a stream), or is ''."""
 
     name: str  # as in the contract: application/json, multipart/form-data, text/event-stream, audio/*
     pointer: str
@@ -134,7 +133,7 @@ class Api:
 
 
 def available_apis(root: Path | None = None) -> tuple[str, ...]:
-    """Return the names of all APIs: the folders of `root` (default: the packaged specs) with an `openapi.yaml`, sorted."""
+    """Return the names of all APIs: the folders of `root` (default: the packaged specs) with an `openapi.yaml`."""
     root = root or data.specs_root()
     return tuple(sorted(path.parent.name for path in root.glob("*/openapi.yaml")))
 
@@ -237,9 +236,7 @@ class _Reader:
     def _operation(self, path: str, method: str, item_pointer: str) -> Operation:
         pointer = f"{item_pointer}/{method}"
         node = yamlio.resolve(self.document, pointer)
-        request_pointer, request = (
-            self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
-        )
+        request_pointer, request = self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
         security = node.get("security", self.document.get("security", []))
         return Operation(
             api=self.name,
@@ -351,4 +348,4 @@ def _base_path(server: Mapping[str, Any]) -> str:
     url = server["url"]
     for name, variable in server.get("variables", {}).items():
         url = url.replace(f"{{{name}}}", str(variable["default"]))
-    return urlsplit(url).path.rstrip("/")
+    return str(urlsplit(url).path).rstrip("/")

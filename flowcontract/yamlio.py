@@ -21,7 +21,7 @@ except ImportError:  # pragma: no cover - PyYAML built without libyaml
 class _JsonLoader(_Base):
     """A loader whose plain scalars become null, booleans and numbers exactly where JSON would have them."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         mapping: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -41,9 +41,7 @@ for _tag, _pattern, _first in (
     ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", list("-0123456789")),
 ):
     _JsonLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
-_JsonLoader.add_constructor(
-    "tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node, deep=True)
-)
+_JsonLoader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node, deep=True))
 
 
 def loads(text: str, *, name: str = "YAML text") -> Any:
@@ -52,7 +50,7 @@ def loads(text: str, *, name: str = "YAML text") -> Any:
     try:
         return yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - _JsonLoader derives from the safe loader
     except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        line = f", line {mark.line + 1}" if (mark := error.problem_mark) else ""
         raise SpecError(f"{name}{line}: {error.problem}. Mend the YAML.") from None
     except yaml.YAMLError as error:
         raise SpecError(f"{name}: {error}. Mend the YAML.") from None
@@ -71,7 +69,7 @@ def _refuse_deep_nesting(text: str, name: str) -> None:
         for event in yaml.parse(text, Loader=_JsonLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEEPEST:
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1  # type: ignore[union-attr]
                 raise SpecError(f"{name}, line {line}: nested more than {_DEEPEST} deep. Flatten the YAML.")
     except yaml.YAMLError:
         return  # told with its line by the reader itself

@@ -51,7 +51,7 @@ def test_a_status_key_is_text() -> None:
 )
 def test_a_mistake_is_told_with_its_line(text: str, complaint: str) -> None:
     """The message names the text, the line and the fault."""
-    with pytest.raises(SpecError, match="demo.yaml, ") as caught:
+    with pytest.raises(SpecError, match=r"demo\.yaml, ") as caught:
         yamlio.loads(text, name="demo.yaml")
     assert complaint in str(caught.value)
 
