@@ -1,8 +1,8 @@
 """An API's files under `specs/` -> one OpenAPI document without external references.
 
 Each referenced file moves to `components/<section>/<stem>`, the section being its folder; an event's stem gets the
-prefix `event.` and lies among the schemas. Validators, openapi-spec-validator and Schemathesis all read the bundle: none
-of them follows references into other files reliably.
+prefix `event.` and lies among the schemas. Validators, openapi-spec-validator and Schemathesis all read the bundle;
+none of them follows references into other files reliably.
 """
 
 from __future__ import annotations
