@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -12,16 +11,18 @@ from werkzeug.datastructures import Headers
 from flowcontract.expressions import Context, RequestView
 from flowcontract.validation import ABSENT, CheckedRequest, check_request, sample_violation
 from mockserver import choosing, parameters
-from mockserver.bodies import Body, parse_query, read_body
 from mockserver.behaviours import BEHAVIOURS
 from mockserver.behaviours.acts import Act
+from mockserver.bodies import Body, parse_query, read_body
 from mockserver.messages import Reply, Request
 from mockserver.problems import Refusal, scenario_key
-from mockserver.replay import replay
+from mockserver.replay import Playback, replay
 from mockserver.routing import Route, Router
 from mockserver.worlds import Worlds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowcontract.scenarios import Scenario, ScenarioSet
     from flowcontract.specs import Api, Operation
     from mockserver.settings import Settings
@@ -92,10 +93,14 @@ class App:
         if route.api is None:
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
-        world = self._worlds.open(route.api.name, route.keyring.suffix if route.operation and not route.refused else "?")
+        world = self._worlds.open(
+            route.api.name, route.keyring.suffix if route.operation and not route.refused else "?"
+        )
         call = _Call(request, route, operation, world, query, now, choosing.read_wish(request.headers))
         if route.operation is None:
-            return self._refuse(call, Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused))
+            return self._refuse(
+                call, Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
+            )
         if call.wish is not None:
             return self._serve_wish(call, call.wish, broken)
         try:
@@ -109,7 +114,9 @@ class App:
     def _check(self, call: _Call, broken: Refusal | None) -> None:
         """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""
         if call.route.refused:
-            raise Refusal(call.route.refused[-1], "the key does not open this", location="header", finer=call.route.refused)
+            raise Refusal(
+                call.route.refused[-1], "the key does not open this", location="header", finer=call.route.refused
+            )
         if broken:
             raise broken
         call.body = read_body(call.request, call.operation)
@@ -132,7 +139,7 @@ class App:
         return _complete(api, call.operation, checked)
 
     def _serve_wish(self, call: _Call, wish: choosing.Wish, broken: Refusal | None) -> Reply:
-        """Serve the scenario that was asked for, whatever is wrong with the request; act on the world only if nothing is."""
+        """Serve the scenario that was asked for; act on the world only if nothing is wrong with the request."""
         refusal: Refusal | None = None
         try:
             self._check(call, broken)
@@ -200,14 +207,8 @@ class App:
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         streams = call.operation.stream is not None and scenario.reply.streamed
-        return replay(
-            scenario,
-            call.operation,
-            context,
-            pace=self.settings.pace,
-            ending=self.scenarios.default(call.operation, streaming=True) if streams else None,
-            lock=call.world.lock,
-        )
+        ending = self.scenarios.default(call.operation, streaming=True) if streams else None
+        return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.lock, ending))
 
     def _carrier(self, route: Route) -> Operation:
         """Return an operation whose scenarios include the one that refuses a path or a method of its API."""
@@ -219,7 +220,9 @@ class App:
     def _nowhere(self, request: Request) -> Reply:
         served = {name: api.base_path for name, api in self.apis.items()}
         listed = ", ".join(f"{path} ({name})" for name, path in served.items())
-        return choosing.problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
+        return choosing.problem(
+            404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
+        )
 
 
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:

@@ -1,4 +1,4 @@
-"""Bytes that may be large: in memory while small, in a temporary file beyond that, gone when nobody holds them any more."""
+"""Bytes that may be large: in memory while small, then in a temporary file, gone when nobody holds them any more."""
 
 from __future__ import annotations
 

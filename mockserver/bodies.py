@@ -10,13 +10,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
 from flowcontract import validation
 from flowcontract.validation import ABSENT, find_media
 from mockserver.blobs import Blob, BlobWriter
 from mockserver.problems import Refusal
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 if TYPE_CHECKING:
     from flowcontract.specs import Operation
@@ -43,11 +44,13 @@ class Upload:
         return {"filename": self.filename, "content_type": self.content_type, "size": self.blob.size}
 
     def is_of(self, wanted: str) -> bool:
-        """Tell whether its type, or what its name says where the client did not know, is in a list like `image/*, audio/wav`."""
+        """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
         guess = mimetypes.guess_type(self.filename)[0] or _UNKNOWN
         kind = parse_options_header(self.content_type)[0]
         patterns = [pattern.strip() for pattern in wanted.split(",")]
-        return any(fnmatchcase(one, pattern) for one in ({kind, guess} if kind == _UNKNOWN else {kind}) for pattern in patterns)
+        return any(
+            fnmatchcase(one, pattern) for one in ({kind, guess} if kind == _UNKNOWN else {kind}) for pattern in patterns
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ def read_body(request: Request, operation: Operation) -> Body:
         return Body("", ABSENT, {})
     media_type, options = parse_options_header(content_type)
     if find_media(operation.request, media_type) is None:
-        raise Refusal("wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}")
+        raise Refusal(
+            "wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}"
+        )
     if request.damage:
         _malformed("the body ended before its announced length")
     if media_type == "multipart/form-data":
@@ -88,7 +93,9 @@ def parse_query(text: str) -> dict[str, list[str]]:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_PART_LIMIT)
     except (UnicodeDecodeError, ValueError):
-        raise Refusal("invalid-request", "the query is no percent-encoded UTF-8 of at most 1000 fields", location="query") from None
+        raise Refusal(
+            "invalid-request", "the query is no percent-encoded UTF-8 of at most 1000 fields", location="query"
+        ) from None
     for name, value in pairs:
         values.setdefault(name, []).append(value)
     return values

@@ -1,4 +1,4 @@
-"""Prefer header, matching scenario, default -> the scenario that answers, or the problem that says why there is none."""
+"""Prefer header, matching scenario, default -> the scenario that answers, or the problem that says why none does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def read_wish(headers: Headers) -> Wish | None:
         preference, parameters = parse_options_header(item)
         name, _, value = preference.partition("=")
         for key, text in ((name, value), *parameters.items()):
-            wishes.setdefault(key.strip().lower(), unquote_header_value(text.strip()))  # RFC 7240, 2: the first one counts
+            wishes.setdefault(
+                key.strip().lower(), unquote_header_value(text.strip())
+            )  # RFC 7240, 2: the first one counts
     code, example = wishes.get("code"), wishes.get("example")
     if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
         code, example = code or example[:3], example[4:]
@@ -80,12 +82,14 @@ def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streamin
 def chosen(
     scenarios: ScenarioSet, operation: Operation, view: RequestView, app: Mapping[str, str], *, streaming: bool
 ) -> Scenario:
-    """Return the scenario whose request this one contains, else the app's own, else the default of the kind asked for."""
+    """Return the scenario whose request this one contains, else the app's own, else the default of the kind wanted."""
     matching = scenarios.matching(operation, view, streaming=streaming)
     return matching or default(scenarios, operation, app, streaming=streaming)
 
 
-def default(scenarios: ScenarioSet, operation: Operation, app: Mapping[str, str], *, streaming: bool = False) -> Scenario:
+def default(
+    scenarios: ScenarioSet, operation: Operation, app: Mapping[str, str], *, streaming: bool = False
+) -> Scenario:
     """Return what answers where nothing is chosen: what the app has for the operation, else the operation's default."""
     if operation.id in app:
         status, _, name = app[operation.id].partition("-")

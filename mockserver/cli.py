@@ -29,7 +29,7 @@ Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver
 OK, PROBLEMS, MISUSE = 0, 1, 2
 
 
-def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = kind(text)
@@ -50,11 +50,23 @@ def _profile(text: str) -> tuple[str, str]:
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--port": {"type": _number(int, 0, 65535), "default": 8080, "help": "port to listen on, 0 for any free one (default: 8080)"},
+    "--port": {
+        "type": _number(int, 0, 65535),
+        "default": 8080,
+        "help": "port to listen on, 0 for any free one (default: 8080)",
+    },
     "--host": {"default": "127.0.0.1", "help": "address to listen on (default: 127.0.0.1, this machine only)"},
     "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
-    "--pace": {"type": _number(float, 0, 1000), "default": 1.0, "help": "what delays are multiplied by; 0 sends at once (default: 1)"},
-    "--seed": {"type": _number(int, 0, 2**63), "default": 0, "help": "what ids and invented values depend on (default: 0)"},
+    "--pace": {
+        "type": _number(float, 0, 1000),
+        "default": 1.0,
+        "help": "what delays are multiplied by; 0 sends at once (default: 1)",
+    },
+    "--seed": {
+        "type": _number(int, 0, 2**63),
+        "default": 0,
+        "help": "what ids and invented values depend on (default: 0)",
+    },
     "--profile": {
         "type": _profile,
         "action": "append",
@@ -62,9 +74,22 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "API=NAME",
         "help": "read an API as a certain version of it has it; may be repeated",
     },
-    "--fixtures": {"type": Path, "metavar": "DIR", "help": "a folder of scenarios that add to ours or replace those of the same name"},
-    "--flow": {"action": "append", "default": [], "metavar": "ID", "help": "a flow that exists beside the printed ones; may be repeated"},
-    "--max-upload-mb": {"type": _number(int, 1, 1 << 20), "default": 1024, "help": "largest body of a request (default: 1024)"},
+    "--fixtures": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "a folder of scenarios that add to ours or replace those of the same name",
+    },
+    "--flow": {
+        "action": "append",
+        "default": [],
+        "metavar": "ID",
+        "help": "a flow that exists beside the printed ones; may be repeated",
+    },
+    "--max-upload-mb": {
+        "type": _number(int, 1, 1 << 20),
+        "default": 1024,
+        "help": "largest body of a request (default: 1024)",
+    },
 }
 """Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
 
@@ -92,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(command: argparse.ArgumentParser, option: str) -> None:
-    """Add an option whose default is what the environment says; argparse checks a text there as it checks an argument."""
+    """Add an option whose default is what the environment says; argparse checks that like an argument."""
     variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
     settings = dict(_OPTIONS[option])
     given = os.environ.get(variable)
@@ -132,7 +157,9 @@ def _serve(options: argparse.Namespace) -> int:
     from mockserver.settings import Settings  # noqa: PLC0415
 
     if options.fixtures is not None and not options.fixtures.is_dir():
-        return _misuse(f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml.")
+        return _misuse(
+            f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml."
+        )
     settings = Settings(
         pace=options.pace, seed=options.seed, max_upload=options.max_upload_mb << 20, flows=tuple(options.flow)
     )
@@ -146,7 +173,9 @@ def _serve(options: argparse.Namespace) -> int:
             settings=settings,
         )
     except OSError as error:
-        return _misuse(f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host.")
+        return _misuse(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
+        )
     for line in _greeting(server):
         print(line)
     sys.stdout.flush()
@@ -164,7 +193,12 @@ def _greeting(server: MockServer) -> list[str]:
         lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the mock.")
     for api in server.app.apis:
         keys = ", ".join(f"{name}: {value}" for name, value in server.headers(api).items())
-        lines += [f"{api}", f"  base URL  {server.url(api)}", f"  key       {keys}", f"  try       {_curl(server, api)}"]
+        lines += [
+            f"{api}",
+            f"  base URL  {server.url(api)}",
+            f"  key       {keys}",
+            f"  try       {_curl(server, api)}",
+        ]
     return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
 
 

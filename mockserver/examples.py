@@ -1,10 +1,9 @@
-"""The requests that the documents print, ready to be sent: for the greeting's `curl`, and to prove that each of them works."""
+"""The requests that the documents print, ready to be sent: for the greeting's `curl`, and to prove that each works."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -12,12 +11,14 @@ from urllib.parse import quote, urlencode
 from mockserver import parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from flowcontract.specs import Api, Operation
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleRequest:
-    """One request: `path` is below the API's base URL and has its query; `files` names the fields of `body` that are files."""
+    """One request: `path` is below the API's base URL and has its query; `files` are those fields of `body`."""
 
     operation: Operation
     name: str
@@ -29,7 +30,7 @@ class ExampleRequest:
 
     @property
     def rank(self) -> int:
-        """How well it shows an API at first sight, the smallest best: streams, then plain JSON, then what needs no file."""
+        """How well it shows an API, the smallest best: a stream, then plain JSON, then what needs no file."""
         if self.files or self.operation.deprecated or self.operation.method in ("PUT", "DELETE"):
             return 9
         if self.operation.stream and self.media_type:
@@ -59,7 +60,11 @@ def example_requests(api: Api) -> Iterator[ExampleRequest]:
         if not bodies:
             yield ExampleRequest(operation, "default", path, headers, "", None, ())
         for media, example in bodies:
-            files = tuple(name for name in example.value if _is_file(media.schema, name)) if "multipart" in media.name else ()
+            files = (
+                tuple(name for name in example.value if _is_file(media.schema, name))
+                if "multipart" in media.name
+                else ()
+            )
             yield ExampleRequest(operation, example.name, path, headers, media.name, example.value, files)
 
 
@@ -70,7 +75,10 @@ def typical(api: Api) -> ExampleRequest:
 
 def _is_file(schema: Mapping[str, Any], name: str) -> bool:
     field = schema.get("properties", {}).get(name, {})
-    return bool(field.get("format") == "binary" or "contentMediaType" in field and field.get("contentMediaType") != "application/json")
+    return bool(
+        field.get("format") == "binary"
+        or ("contentMediaType" in field and field.get("contentMediaType") != "application/json")
+    )
 
 
 def _place(api: Api, operation: Operation) -> tuple[str, dict[str, str]]:

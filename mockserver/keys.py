@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from flowcontract.specs import Api, SecurityScheme
     from werkzeug.datastructures import Headers
+
+    from flowcontract.specs import Api, SecurityScheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,7 @@ class Keyring:
 VALID_WITHOUT_KEY = Keyring("valid")
 
 
-def check(
-    api: Api, security: Sequence[Sequence[str]], headers: Headers, query: Mapping[str, Sequence[str]]
-) -> Keyring:
+def check(api: Api, security: Sequence[Sequence[str]], headers: Headers, query: Mapping[str, Sequence[str]]) -> Keyring:
     """Judge a request's credentials by the alternatives of `security`; the first that is satisfied counts."""
     if not security or () in [tuple(alternative) for alternative in security]:
         return VALID_WITHOUT_KEY

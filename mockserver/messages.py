@@ -1,4 +1,4 @@
-"""What goes into the application and what comes out of it: a request as an adapter read it, and the reply it has to send."""
+"""What goes into the application and what comes out: a request as an adapter read it, and the reply it has to send."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Streamed(Protocol):
     """Called from any thread when `advance` has to be asked at once; the sender sets it."""
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
-        """Return what is due at `now` (seconds on any clock that only goes forward), and when to ask again; None ends it."""
+        """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again."""
 
     def stop(self) -> None:
         """End it as a stopped one ends: what remains is replaced by the ending."""
@@ -53,7 +53,7 @@ class Streamed(Protocol):
 
 @dataclass(slots=True)
 class Reply:
-    """What to send. `delay_s` is to be waited before the first byte; a Blob's length is known, that of a stream is not."""
+    """What to send, `delay_s` after it was asked for; a Blob's length is known, that of a stream is not."""
 
     status: int
     headers: Headers

@@ -1,4 +1,4 @@
-"""What the contract says of parameters beyond their schemas: examples, and limits that are lowered to instead of refused."""
+"""What the contract says of parameters beyond their schemas: examples, and limits that lower instead of refusing."""
 
 from __future__ import annotations
 

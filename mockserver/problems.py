@@ -34,7 +34,9 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
     ``violation``  what `$violation.NAME` offers to the scenario: field, message, rule, location
     """
 
-    def __init__(self, word: str, message: str, *, field: str = "", location: str = "body", finer: Sequence[str] = ()) -> None:
+    def __init__(
+        self, word: str, message: str, *, field: str = "", location: str = "body", finer: Sequence[str] = ()
+    ) -> None:
         """Refuse by `word`, or by one of the `finer` words if the contract knows it."""
         super().__init__(message)
         self.words = (*finer, word)
@@ -49,7 +51,7 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
 
 
 def _finer(found: RequestViolation) -> Iterator[str]:
-    """Yield the particular words for a violation: `missing-FIELD`, `missing-parameter`, `invalid-json-text`, `invalid-FIELD`."""
+    """Yield the particular words: `missing-FIELD`, `missing-parameter`, `invalid-json-text`, `invalid-FIELD`."""
     field = found.field.replace("_", "-")
     if found.violation.rule == "required":
         yield f"missing-{field}" if field else "malformed-body"
@@ -60,8 +62,10 @@ def _finer(found: RequestViolation) -> Iterator[str]:
 
 
 def scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:
-    """Return `<status>-<name>` of the first word that `x-problems` maps to a scenario that is known; raise SpecError if none."""
+    """Return the scenario of the first word that `x-problems` has, `<status>-<name>`; raise SpecError without one."""
     for word in (*words, *_INSTEAD):
         if problems.get(word) in known:
             return problems[word]
-    raise SpecError(f"specs/{api}/openapi.yaml: x-problems maps none of {', '.join(words)} to a scenario. Map one of them.")
+    raise SpecError(
+        f"specs/{api}/openapi.yaml: x-problems maps none of {', '.join(words)} to a scenario. Map one of them."
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from werkzeug.datastructures import Headers
 
@@ -16,6 +16,7 @@ from mockserver.blobs import Blob
 from mockserver.messages import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from flowcontract.expressions import Context
@@ -26,8 +27,25 @@ if TYPE_CHECKING:
 End = Literal["complete", "stopped", "gone"]
 
 
+class KeepAlive(NamedTuple):
+    """The block that is sent after so many seconds in which nothing else was."""
+
+    block: bytes
+    after_s: float
+
+
+class Ending(NamedTuple):
+    """How a stream ends when it is stopped; once `has_begun` says yes to a payload, it is too late for that."""
+
+    pieces: Callable[[], Iterator[Piece]]
+    has_begun: Callable[[Any], bool]
+
+
 def _nothing() -> None:
     """Stand in where nobody listens."""
+
+
+_AT_ONCE = Ending(lambda: iter(()), lambda _payload: False)
 
 
 class Stream:
@@ -42,16 +60,11 @@ class Stream:
         pieces: Iterator[Piece],
         *,
         pace: float = 1.0,
-        ending: Callable[[], Iterator[Piece]] = lambda: iter(()),
-        ping: bytes = b"",
-        silence_s: float = 0.0,
-        is_ending: Callable[[Any], bool] = lambda _payload: False,
+        ending: Ending = _AT_ONCE,
+        keep_alive: KeepAlive | None = None,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        """Send `pieces` at `pace` times their delays; say `ping` after `silence_s` seconds without a piece.
-
-        After a piece whose payload `is_ending` says yes to, it is too late to stop: the ending would come twice.
-        """
+        """Send `pieces` at `pace` times their delays; `lock` is held while they are handed out and heard."""
         self.on_change: Callable[[], None] = _nothing
         self.on_piece: Callable[[Any], None] = lambda _payload: None
         self.on_end: Callable[[End], None] = lambda _how: None
@@ -59,12 +72,11 @@ class Stream:
         self._pieces = pieces
         self._pace = pace
         self._ending = ending
-        self._ping, self._silence_s = ping, silence_s
+        self._keep_alive = keep_alive
         self._lock = lock or threading.RLock()
         self._next: Piece | None = None
         self._due: float | None = None  # when `_next` is to be sent; None: not yet looked at
         self._last = 0.0  # when something was sent last
-        self._is_ending = is_ending
         self._begun = self._stopped = self._finishing = False
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
@@ -78,11 +90,13 @@ class Stream:
             if self._due is None:
                 self._end("stopped" if self._stopped else "complete")
                 return due, None
-            if not due and self._ping and now >= self._last + self._silence_s:
-                due.append(self._ping)
+            if self._keep_alive is None:
+                return due, self._due
+            if not due and now >= self._last + self._keep_alive.after_s:
+                due.append(self._keep_alive.block)
             if due:
                 self._last = now
-            return due, min(self._due, self._last + self._silence_s) if self._ping else self._due
+            return due, min(self._due, self._last + self._keep_alive.after_s)
 
     def stop(self) -> None:
         """Replace what remains by the ending, which is due at once."""
@@ -90,7 +104,7 @@ class Stream:
             if self.ended or self._stopped or self._finishing:
                 return
             self._stopped = True
-            self._pieces, self._next, self._due = self._ending(), None, None
+            self._pieces, self._next, self._due = self._ending.pieces(), None, None
             self.on_change()
 
     def gone(self) -> None:
@@ -109,7 +123,7 @@ class Stream:
             if self._next is None or self._due is None or self._due > now:
                 return
             piece, scheduled, self._next = self._next, self._due, None
-            self._finishing = self._finishing or self._is_ending(piece.payload)
+            self._finishing = self._finishing or self._ending.has_begun(piece.payload)
             self.on_piece(piece.payload)
             yield piece.data
 
@@ -118,26 +132,27 @@ class Stream:
         self.on_end(how)
 
 
-def replay(
-    scenario: Scenario,
-    operation: Operation,
-    context: Context,
-    *,
-    pace: float,
-    ending: Scenario | None = None,
-    lock: AbstractContextManager[Any] | None = None,
-) -> Reply:
-    """Render a scenario for one request; `ending` is the scenario whose `stopped` events end it when it is stopped."""
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """How to play: `pace` multiplies delays, `lock` is the world's, the `stopped` of `ending` ends a stopped stream."""
+
+    pace: float
+    lock: AbstractContextManager[Any]
+    ending: Scenario | None = None
+
+
+def replay(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Reply:
+    """Render a scenario for one request."""
     content = scenario.reply
     headers = Headers(list(render_headers(content, context).items()))
     media_type = _media_type(scenario, operation)
     if media_type and "Content-Type" not in headers:
         headers["Content-Type"] = media_type
-    reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * pace)
+    reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
         headers.setdefault("Cache-Control", "no-cache")
         headers.setdefault("X-Accel-Buffering", "no")  # proxies would hold the events back
-        reply.body = _stream(scenario, operation, context, pace=pace, ending=ending, lock=lock)
+        reply.body = _stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
         reply.body = Blob(content.file)
     else:
@@ -145,37 +160,24 @@ def replay(
     return reply
 
 
-def _stream(
-    scenario: Scenario,
-    operation: Operation,
-    context: Context,
-    *,
-    pace: float,
-    ending: Scenario | None,
-    lock: AbstractContextManager[Any] | None,
-) -> Stream:
-    ping, silence_s = _ping(operation.stream) if scenario.reply.kind == "events" else (b"", 0.0)
-    last = scenario if scenario.reply.stopped is not None or ending is None else ending
+def _stream(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Stream:
+    own = scenario.reply.stopped is not None or playback.ending is None
+    last = scenario.reply if own or playback.ending is None else playback.ending.reply
     field = operation.stream.kind if operation.stream else ""
-    final = [kind for event in last.reply.stopped or () if (kind := value_at(event.data, field)) is not None]
-    return Stream(
-        render_events(scenario.reply, context),
-        pace=pace,
-        ending=lambda: render_events(last.reply, context, stopped=True),
-        ping=ping,
-        silence_s=silence_s,
-        is_ending=lambda payload: value_at(payload, field) in final,
-        lock=lock,
-    )
+    final = {kind for event in last.stopped or () if (kind := value_at(event.data, field)) is not None}
+    ending = Ending(lambda: render_events(last, context, stopped=True), lambda said: value_at(said, field) in final)
+    keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
+    pieces = render_events(scenario.reply, context)
+    return Stream(pieces, pace=playback.pace, ending=ending, keep_alive=keep_alive, lock=playback.lock)
 
 
-def _ping(contract: StreamContract | None) -> tuple[bytes, float]:
+def _keep_alive(contract: StreamContract | None) -> KeepAlive | None:
     """Return the block that keeps a connection alive and the silence before it, where the contract has them."""
     spec = contract.spec if contract else {}
     kinds = spec.get("anywhere", [])
     if spec.get("framing") != "sse" or not kinds or not spec.get("silence_s"):
-        return b"", 0.0
-    return sse.encode(event=kinds[0]), float(spec["silence_s"])
+        return None
+    return KeepAlive(sse.encode(event=kinds[0]), float(spec["silence_s"]))
 
 
 def _media_type(scenario: Scenario, operation: Operation) -> str:

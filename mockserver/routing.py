@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,14 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 
 from mockserver import keys
-from mockserver.keys import Keyring
 
 if TYPE_CHECKING:
-    from flowcontract.specs import Api, Operation
+    from collections.abc import Mapping, Sequence
+
     from werkzeug.datastructures import Headers
+
+    from flowcontract.specs import Api, Operation
+    from mockserver.keys import Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Route:
     ``operation``  what answers; None where the path or the method is unknown
     ``path``       values of the path's parameters
     ``keyring``    its credentials as that API judges them
-    ``refused``    the word of `x-problems` if it gets no further: unknown-path, wrong-method, no-key, wrong-key, other-app
+    ``refused``    the words of `x-problems` if it gets no further: unknown-path, wrong-method, no-key, wrong-key ...
     ``allowed``    the methods of the path, upper case
     """
 
@@ -65,7 +67,9 @@ class Router:
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return every method that some API has on a path, for a browser that asks before it sends."""
-        return tuple(sorted({method for paths in self._apis if paths.covers(path) for method in paths.find("", path).allowed}))
+        return tuple(
+            sorted({method for paths in self._apis if paths.covers(path) for method in paths.find("", path).allowed})
+        )
 
 
 class _Paths:
@@ -74,7 +78,11 @@ class _Paths:
     def __init__(self, api: Api) -> None:
         self.api = api
         rules = [
-            Rule(api.base_path + operation.path.replace("{", "<").replace("}", ">"), endpoint=operation.id, methods=[operation.method])
+            Rule(
+                api.base_path + operation.path.replace("{", "<").replace("}", ">"),
+                endpoint=operation.id,
+                methods=[operation.method],
+            )
             for operation in api.operations.values()
         ]
         for rule in rules:

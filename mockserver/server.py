@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
@@ -17,6 +16,7 @@ from mockserver.settings import Settings
 from mockserver.wsgi import WsgiAdapter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -36,7 +36,9 @@ class _Handler(WSGIRequestHandler):
 
     def run_wsgi(self) -> None:
         """Answer, unless the request's target cannot even be taken apart."""
-        if "[" in self.path.partition("?")[0] or "]" in self.path.partition("?")[0]:  # urlsplit takes them for an IPv6 address
+        if (
+            "[" in self.path.partition("?")[0] or "]" in self.path.partition("?")[0]
+        ):  # urlsplit takes them for an IPv6 address
             self.path = self.path.replace("[", "%5B").replace("]", "%5D")
         super().run_wsgi()
 
@@ -56,7 +58,11 @@ class _Server(ThreadedWSGIServer):
 
 
 def load_app(
-    names: Sequence[str] = (), *, profiles: Mapping[str, str] = _NONE, fixtures: Path | None = None, settings: Settings | None = None
+    names: Sequence[str] = (),
+    *,
+    profiles: Mapping[str, str] = _NONE,
+    fixtures: Path | None = None,
+    settings: Settings | None = None,
 ) -> App:
     """Read contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
     apis = load_apis(tuple(names), profiles=profiles)
@@ -70,7 +76,7 @@ class MockServer:
     ...     requests.post(mock.url("dify-chat") + "/chat-messages", headers=..., json=...)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of `mockserver serve`
         self,
         names: Sequence[str] = (),
         *,
@@ -80,7 +86,7 @@ class MockServer:
         fixtures: Path | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Prepare a mock of some APIs (all by default) on a port, 0 for a free one; raise OSError where it cannot listen."""
+        """Prepare a mock of some APIs (all by default); port 0 is a free one. Raise OSError where it cannot listen."""
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
         self._socket = _listen(host, port)
         self.host, self.port = host, self._socket.getsockname()[1]
@@ -114,13 +120,15 @@ class MockServer:
         self._server.server_close()
         self._socket.close()
 
-    def __enter__(self) -> MockServer:
+    def __enter__(self) -> Self:
         """Answer in a thread."""
         self._thread = threading.Thread(target=self.serve, name="mockserver", daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop."""
         self.close()
 

@@ -74,7 +74,7 @@ class World:
     """
 
     def __init__(self, name: str, seed: int, store: Store, seeds: Seeds) -> None:
-        """Begin with a copy of `seeds`; ids depend on `seed` and `name` alone. A seed's `bytes` is the path of its bytes."""
+        """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone."""
         self.name = name
         self.lock = threading.RLock()
         self.store = store
@@ -122,7 +122,7 @@ class Worlds:
     """The worlds of all keys; each comes into being when its key is first used."""
 
     def __init__(self, seed: int, seeds: Callable[[str], Seeds]) -> None:
-        """Number ids from `seed`; `seeds` tells by API what its worlds begin with."""
+        """Derive ids from `seed`; `seeds` tells by API what its worlds begin with."""
         self._seed = seed
         self._seeds = seeds
         self._worlds: dict[str, World] = {}

@@ -13,7 +13,6 @@ from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
 from flowcontract.errors import FlowContractError
-
 from mockserver import choosing
 from mockserver.blobs import EMPTY, Blob, BlobWriter
 from mockserver.messages import Damage, Reply, Request, Streamed
@@ -42,7 +41,9 @@ class WsgiAdapter:
             reply = choosing.problem(500, "The mock cannot answer", str(error))
         except Exception:  # noqa: BLE001 - whatever is wrong in here, the client gets JSON and the terminal the rest
             traceback.print_exc(file=sys.stderr)
-            reply = choosing.problem(500, "The mock failed", "This is a mistake in the mock itself; its terminal shows where.")
+            reply = choosing.problem(
+                500, "The mock failed", "This is a mistake in the mock itself; its terminal shows where."
+            )
         if reply.delay_s:
             threading.Event().wait(reply.delay_s)
         return _send(reply, start_response, head=environ["REQUEST_METHOD"] == "HEAD")
@@ -103,7 +104,7 @@ def _send(reply: Reply, start_response: Callable[..., Any], *, head: bool) -> It
 
 
 def _pump(stream: Streamed) -> Iterator[bytes]:
-    """Yield what is due when it is due, everything that is due together at once; sleep until then or until it changes."""
+    """Yield what is due when it is due, in one piece what is due together; sleep until then or until it changes."""
     changed = threading.Event()
     stream.on_change = changed.set
     try:

@@ -25,7 +25,7 @@ class Act:
 
     ``request``   its values with the contract's types; absent ones are filled in from the contract's defaults
     ``uploads``   the files of a form by field
-    ``answers``   what the app answers to one of its other operations by default, for instance to the one that has its form
+    ``answers``   what the app answers to another operation by default, for instance to the one that shows its form
     ``context``   what the scenario's expressions see; `context.ids` fixes `$id.NAME`
     ``now``       the mock's clock, epoch seconds
     """
@@ -60,7 +60,7 @@ Behaviour = Callable[[Act], "Reply"]
 
 
 def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None] = lambda _how: None) -> None:
-    """Call `hear` with the JSON of a reply, piece by piece as a stream says it, then `end`; so records agree with replies."""
+    """Call `hear` with a reply's JSON, piece by piece as a stream says it, then `end`: records are what was said."""
     if isinstance(reply.body, Stream):
         reply.body.on_piece, reply.body.on_end = hear, end
     elif isinstance(reply.body, bytes):
@@ -69,7 +69,7 @@ def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None]
 
 
 def page_after(rows: Sequence[Record], last_id: str | None, limit: int) -> tuple[list[Record], bool]:
-    """Return at most `limit` rows behind the one with an id, and whether more follow; refuse an id that is not there."""
+    """Return at most `limit` rows behind the one with an id, and whether more follow; refuse an unknown id."""
     start = 0
     if last_id:
         start = next((index + 1 for index, row in enumerate(rows) if row["id"] == last_id), 0)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,6 +12,8 @@ from mockserver.behaviours.acts import listen
 from mockserver.problems import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.blobs import Blob
     from mockserver.messages import Reply
@@ -31,7 +32,7 @@ def _flow(act: Act) -> Record:
 
 
 def _base_name(filename: str) -> str:
-    """Return a client's file name without the folders that some clients send; it never names anything on this machine."""
+    """Return a client's file name without the folders that some send; it never names anything on this machine."""
     return filename.replace("\\", "/").rpartition("/")[2] or "file"
 
 
@@ -42,9 +43,9 @@ def _table(flow: Record) -> str:
 def upload_flow_file(act: Act) -> Reply:
     """Keep a file with its flow, under its name and the time; the next free second where the name is taken."""
     flow, upload = _flow(act), act.upload()
-    moment = datetime.datetime.fromtimestamp(act.now, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(act.now, dt.UTC)
     while act.world.store.get(_table(flow), name := f"{moment:%Y-%m-%d_%H-%M-%S}_{_base_name(upload.filename)}"):
-        moment += datetime.timedelta(seconds=1)
+        moment += dt.timedelta(seconds=1)
     act.world.store.put(_table(flow), name, {"id": name})
     act.world.keep(_table(flow), name, upload.blob)
     return act.reply(file={"flow_id": flow["id"], "path": f"{flow['id']}/{name}"})
@@ -69,7 +70,13 @@ def download_flow_file(act: Act) -> Reply:
     """Give a flow's file back as it came."""
     flow, name = _flow(act), act.request.path["file_name"]
     if act.world.store.get(_table(flow), name) is None:
-        raise Refusal("unknown-id", f"File {name} not found in flow {flow['id']}", field="file_name", location="path", finer=["unknown-file"])
+        raise Refusal(
+            "unknown-id",
+            f"File {name} not found in flow {flow['id']}",
+            field="file_name",
+            location="path",
+            finer=["unknown-file"],
+        )
     return _download(act, act.world.blob(_table(flow), name), name)
 
 
@@ -102,12 +109,18 @@ def upload_user_file(act: Act) -> Reply:
     """Keep a file with the account; a name that is taken gets a number."""
     upload, account = act.upload(), _account(act)
     name = PurePosixPath(_base_name(upload.filename))
-    moment = datetime.datetime.fromtimestamp(act.now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = dt.datetime.fromtimestamp(act.now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
     new_id = act.world.new_id()
     file = {
-        **{"id": new_id, "name": _free_name(act, name.stem or name.name), "path": f"{account['id']}/{new_id}{name.suffix}"},
-        **{"size": upload.blob.size, "provider": None, "suffix": name.suffix},
-        **{"user_id": account["id"], "created_at": moment, "updated_at": moment},
+        "id": new_id,
+        "name": _free_name(act, name.stem or name.name),
+        "path": f"{account['id']}/{new_id}{name.suffix}",
+        "size": upload.blob.size,
+        "provider": None,
+        "suffix": name.suffix,
+        "user_id": account["id"],
+        "created_at": moment,
+        "updated_at": moment,
     }
     reply = act.reply(file=file)
 
@@ -172,10 +185,14 @@ def run_flow(act: Act) -> Reply:
             continue
         if body.get("input_value") and tweak.get("input_value") and component.startswith("ChatInput"):
             message = "If you pass an input_value to the chat input, you cannot pass a tweak with the same name."
-            raise Refusal("invalid-request", message, field=f"tweaks.{component}.input_value", finer=["input-value-twice"])
+            raise Refusal(
+                "invalid-request", message, field=f"tweaks.{component}.input_value", finer=["input-value-twice"]
+            )
         for path in _paths(tweak):
             if not _file_exists(act, path):
-                raise Refusal("unknown-id", f"File {path} not found", field=f"tweaks.{component}", finer=["unknown-file"])
+                raise Refusal(
+                    "unknown-id", f"File {path} not found", field=f"tweaks.{component}", finer=["unknown-file"]
+                )
     spoken = [tweak["input_value"] for tweak in tweaks.values() if isinstance(tweak, dict) and tweak.get("input_value")]
     said = body.get("input_value") or next(iter(spoken), "")
     return act.reply(flow_id=flow["id"], session_id=body.get("session_id") or flow["id"], input_value=said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from mockserver.problems import Refusal
 from mockserver.replay import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.messages import Reply
     from mockserver.worlds import Record
@@ -78,15 +79,23 @@ def _check_input(kind: str, settings: Mapping[str, Any], value: Any) -> None:
         raise Refusal("invalid-request", f"{settings['variable']} in input form must be one of: {options}", field=field)
     longest = settings.get("max_length")
     if longest and isinstance(value, str) and len(value) > longest:
-        raise Refusal("invalid-request", f"{settings['variable']} in input form must be at most {longest} characters", field=field)
+        raise Refusal(
+            "invalid-request", f"{settings['variable']} in input form must be at most {longest} characters", field=field
+        )
 
 
 def _files(body: Mapping[str, Any]) -> Iterator[tuple[str, Record]]:
-    """Yield every uploaded file that a body names, and where: in `files`, or as an input that is a file or a list of files."""
-    named = {"files": body.get("files")} | {f"inputs.{name}": value for name, value in (body.get("inputs") or {}).items()}
+    """Yield every uploaded file that a body names, and where: in `files`, or as an input, alone or in a list."""
+    named = {"files": body.get("files")} | {
+        f"inputs.{name}": value for name, value in (body.get("inputs") or {}).items()
+    }
     for where, value in named.items():
         for file in value if isinstance(value, list) else [value]:
-            if isinstance(file, dict) and file.get("transfer_method") == "local_file" and isinstance(file.get("upload_file_id"), str):
+            if (
+                isinstance(file, dict)
+                and file.get("transfer_method") == "local_file"
+                and isinstance(file.get("upload_file_id"), str)
+            ):
                 yield where, file
 
 

@@ -64,9 +64,13 @@ class _Exchange:
     def _take(self, said: Record, message: Record) -> None:
         kind = said.get("event")
         if "answer" in said:
-            message["answer"] = said["answer"] if kind == "message_replace" or "mode" in said else message["answer"] + said["answer"]
+            message["answer"] = (
+                said["answer"] if kind == "message_replace" or "mode" in said else message["answer"] + said["answer"]
+            )
         if kind == "message_file":
-            message["message_files"].append({name: said[name] for name in ("id", "type", "url", "belongs_to") if name in said})
+            message["message_files"].append(
+                {name: said[name] for name in ("id", "type", "url", "belongs_to") if name in said}
+            )
         if kind == "error":
             message |= {"status": "error", "error": said.get("message")}
         if "retriever_resources" in (said.get("metadata") or {}):
@@ -78,11 +82,21 @@ class _Exchange:
         world, body, now = self._act.world, self._act.request.body, self._act.now
         conversation = world.store.get("conversations", conversation_id) or self._converse(conversation_id)
         world.store.put("conversations", conversation_id, {**conversation, "updated_at": now})
-        world.store.put("messages", message_id, {"id": message_id, "conversation_id": conversation_id, "user": self._user})
+        world.store.put(
+            "messages", message_id, {"id": message_id, "conversation_id": conversation_id, "user": self._user}
+        )
         return {
-            **{"id": message_id, "conversation_id": conversation_id, "inputs": body.get("inputs") or {}, "query": body["query"]},
-            **{"answer": "", "message_files": [_message_file(world, file) for file in body.get("files") or []]},
-            **{"feedback": None, "retriever_resources": [], "created_at": now, "status": "normal", "error": None},
+            "id": message_id,
+            "conversation_id": conversation_id,
+            "inputs": body.get("inputs") or {},
+            "query": body["query"],
+            "answer": "",
+            "message_files": [_message_file(world, file) for file in body.get("files") or []],
+            "feedback": None,
+            "retriever_resources": [],
+            "created_at": now,
+            "status": "normal",
+            "error": None,
         }
 
     def _converse(self, conversation_id: str) -> Record:
@@ -90,8 +104,14 @@ class _Exchange:
         name = _name_from(body["query"]) if body.get("auto_generate_name", True) else "New conversation"
         opening = self._act.answers("getParameters").get("opening_statement", "")
         return {
-            **{"id": conversation_id, "name": name, "inputs": body.get("inputs") or {}, "status": "normal"},
-            **{"introduction": opening, "created_at": now, "updated_at": now, "user": self._user},
+            "id": conversation_id,
+            "name": name,
+            "inputs": body.get("inputs") or {},
+            "status": "normal",
+            "introduction": opening,
+            "created_at": now,
+            "updated_at": now,
+            "user": self._user,
         }
 
 
@@ -132,7 +152,9 @@ def list_conversations(act: Act) -> Reply:
     rows = [row for row in act.world.store.rows("conversations") if row.get("user") in (None, user)]
     field = query["sort_by"].removeprefix("-")
     rows = sorted(rows, key=lambda row: row[field])
-    shown, has_more = page_after(rows[::-1] if query["sort_by"].startswith("-") else rows, query.get("last_id"), query["limit"])
+    shown, has_more = page_after(
+        rows[::-1] if query["sort_by"].startswith("-") else rows, query.get("last_id"), query["limit"]
+    )
     return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": [_shown(row) for row in shown]})
 
 

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from mockserver.worlds import Record
 
 _OUTCOME = ("status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
-_LOGGED = ("id", "version", "status", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
+_LOGGED = (
+    "id",
+    "version",
+    "status",
+    "error",
+    "elapsed_time",
+    "total_tokens",
+    "total_steps",
+    "created_at",
+    "finished_at",
+)
 
 
 def run_workflow(act: Act) -> Reply:
@@ -55,7 +65,7 @@ class _Run:
                 self._act.world.store.put("runs", record["id"], {**record, **outcome})
 
     def end(self, how: End) -> None:
-        """A run whose stream was left or cut short did not succeed."""
+        """Take note that no more is said: a run whose stream was left or cut short did not succeed."""
         dify.forget_task(self._act, self._task)
         record = self._act.world.store.get("runs", self._id or "")
         if record is not None and record["status"] == "running":
@@ -65,14 +75,28 @@ class _Run:
     def _begin(self, said: Record) -> None:
         world, now = self._act.world, self._act.now
         self._id, self._task = said["workflow_run_id"], said.get("task_id")
-        inputs = {**(self._act.request.body.get("inputs") or {}), "sys.files": self._act.request.body.get("files") or [], "sys.user_id": self._user}
+        inputs = {
+            **(self._act.request.body.get("inputs") or {}),
+            "sys.files": self._act.request.body.get("files") or [],
+            "sys.user_id": self._user,
+        }
         world.store.put(
             "runs",
             said["workflow_run_id"],
             {
-                **{"id": said["workflow_run_id"], "workflow_id": "", "status": "running", "error": None, "outputs": None},
-                **{"total_steps": 0, "total_tokens": 0, "created_at": now, "finished_at": None, "elapsed_time": 0.0},
-                **{"inputs": inputs, "log_id": world.new_id(), "user": self._user},
+                "id": said["workflow_run_id"],
+                "workflow_id": "",
+                "status": "running",
+                "error": None,
+                "outputs": None,
+                "total_steps": 0,
+                "total_tokens": 0,
+                "created_at": now,
+                "finished_at": None,
+                "elapsed_time": 0.0,
+                "inputs": inputs,
+                "log_id": world.new_id(),
+                "user": self._user,
                 "version": "2024-08-01 12:17:09.771832",
             },
         )

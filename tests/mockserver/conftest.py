@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mock_calls import Caller
 
-from mockserver.app import App
 from mockserver.server import MockServer, load_app
 from mockserver.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mockserver.app import App
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
-from mockserver.app import App
 from mockserver.blobs import Blob
 from mockserver.messages import Reply, Request
+
+if TYPE_CHECKING:
+    from mockserver.app import App
 
 NOW = 1_732_147_200.0
 
@@ -26,6 +28,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
+        """The body, parsed."""
         return json.loads(self.body)
 
     @property
@@ -41,7 +44,9 @@ class Caller:
 
     app: App
 
-    def open(self, method: str, path: str, *, key: str = "", json_body: Any = None, body: bytes = b"", **headers: str) -> Reply:
+    def open(
+        self, method: str, path: str, *, key: str = "", json_body: Any = None, body: bytes = b"", **headers: str
+    ) -> Reply:
         """Send a request; `key` is a Dify key, header names have underscores for hyphens."""
         path, _, query = path.partition("?")
         sent = Headers([(name.replace("_", "-"), value) for name, value in headers.items()])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mock_calls import Caller
 from werkzeug.datastructures import Headers
 
 from mockserver.choosing import Wish, read_wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mock_calls import Caller
 
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 
@@ -92,7 +96,9 @@ def test_unknown_wish_lists_what_there_is(mock: Caller, prefer: str, told: str) 
     assert "200-default" in answer.json["scenarios"]
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("streaming", "text/event-stream"), ("blocking", "application/json"), (None, "application/json")])
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("streaming", "text/event-stream"), ("blocking", "application/json"), (None, "application/json")]
+)
 def test_response_mode_chooses_stream_or_body(mock: Caller, mode: str | None, kind: str) -> None:
     """Nothing chosen, the request's own wish for a stream decides; missing means blocking."""
     body = CHAT | ({"response_mode": mode} if mode else {})
@@ -100,7 +106,10 @@ def test_response_mode_chooses_stream_or_body(mock: Caller, mode: str | None, ki
     assert answer.headers["Content-Type"].startswith(kind)
 
 
-@pytest.mark.parametrize(("query", "kind"), [("?stream=true", "text/event-stream"), ("?stream=false", "application/json"), ("", "application/json")])
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [("?stream=true", "text/event-stream"), ("?stream=false", "application/json"), ("", "application/json")],
+)
 def test_query_chooses_stream_or_body(mock: Caller, query: str, kind: str) -> None:
     """A flow streams where the query says so."""
     path = f"/api/v1/run/a430cc57-06bb-4c11-be39-d3d4de68d2c4{query}"

@@ -9,12 +9,15 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mockserver import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +34,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def greeting() -> Iterator[str]:
-    """What `mockserver serve` prints on a free port; it runs until the tests of this file are over."""
+    """Start `mockserver serve` on a free port, and return what it prints; it runs until this file's tests are over."""
     command = [sys.executable, "-m", "mockserver.cli", "serve", "--port", "0", "--pace", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -59,7 +62,16 @@ def test_printed_command_works_when_pasted(greeting: str, api: str) -> None:
 
 def test_greeting_names_urls_and_keys(greeting: str) -> None:
     """The natural base paths and the documented keys are told."""
-    for word in ("/v1\n", "/api\n", "/openapi/v1\n", "app-chat", "app-workflow", "sk-agentbuilder", "robot-key", "robot-token"):
+    for word in (
+        "/v1\n",
+        "/api\n",
+        "/openapi/v1\n",
+        "app-chat",
+        "app-workflow",
+        "sk-agentbuilder",
+        "robot-key",
+        "robot-token",
+    ):
         assert word in greeting
     assert "Warning" not in greeting
 

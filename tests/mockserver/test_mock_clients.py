@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mockserver.server import MockServer
+if TYPE_CHECKING:
+    from mockserver.server import MockServer
 
 # Two distributions share the package `dify_client`: PyPI dify-client has `client`, dify-client-python has `_clientx`.
 dify = pytest.importorskip("dify_client.client", reason="dify-client is not installed")
@@ -21,7 +22,7 @@ FLOW = "a430cc57-06bb-4c11-be39-d3d4de68d2c4"
 
 @pytest.fixture
 def chat(server: MockServer) -> Any:
-    """The ChatClient of dify-client."""
+    """Return the ChatClient of dify-client."""
     client = dify.ChatClient(server.key("dify-chat", "-dify-client"))
     client.base_url = server.url("dify-chat")
     return client
@@ -29,7 +30,7 @@ def chat(server: MockServer) -> Any:
 
 @pytest.fixture
 def typed(server: MockServer) -> Any:
-    """The Client of dify-client-python, whose pydantic models refuse what does not fit."""
+    """Return the Client of dify-client-python, whose pydantic models refuse what does not fit."""
     return typed_dify.Client(api_key=server.key("dify-chat", "-typed"), api_base=server.url("dify-chat"))
 
 
@@ -116,7 +117,7 @@ def test_typed_client_runs_a_workflow(server: MockServer, mode: str) -> None:
 
 @pytest.fixture
 def builder(server: MockServer) -> Any:
-    """The LangflowClient of langflow-client."""
+    """Return the LangflowClient of langflow-client."""
     base = server.url("agentbuilder").removesuffix("/api")
     return langflow.LangflowClient({"base_url": base, "api_key": server.key("agentbuilder", "-langflow")})
 

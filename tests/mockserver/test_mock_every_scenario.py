@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -12,7 +12,9 @@ from flowcontract.specs import load_apis
 from flowcontract.streams import StreamJudge
 from flowcontract.validation import response_violations
 from mockserver.examples import ExampleRequest, example_requests
-from mockserver.server import MockServer
+
+if TYPE_CHECKING:
+    from mockserver.server import MockServer
 
 APIS = load_apis()
 SCENARIOS = load_scenarios(tuple(APIS))
@@ -33,7 +35,7 @@ def send(server: MockServer, api: str, example: ExampleRequest, suffix: str = ""
         content["json"] = example.body
     elif example.media_type:
         parts = {name: (None, value) for name, value in example.body.items() if name not in example.files}
-        content["files"] = {**parts, **{name: ("sample.mp3", b"ID3 bytes") for name in example.files}}
+        content["files"] = {**parts, **dict.fromkeys(example.files, ("sample.mp3", b"ID3 bytes"))}
     sent = {**server.headers(api, suffix), **example.headers, **headers}
     return CLIENT.request(example.operation.method, server.url(api) + example.path, headers=sent, **content)
 
@@ -43,7 +45,11 @@ def judge(server: MockServer, api: str, operation_id: str, response: httpx.Respo
     contract = server.app.apis[api]
     operation = contract.operations[operation_id]
     found = response_violations(contract.validators, operation, response.status_code, dict(response.headers), body)
-    if operation.stream and response.status_code == operation.success.status and "event-stream" in response.headers["content-type"]:
+    if (
+        operation.stream
+        and response.status_code == operation.success.status
+        and "event-stream" in response.headers["content-type"]
+    ):
         judge = StreamJudge(operation.stream)
         found = [*found, *judge.feed(body), *judge.close()]
     return [str(one) for one in found]

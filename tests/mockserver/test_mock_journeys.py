@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mock_calls import Answer, Caller
+
+if TYPE_CHECKING:
+    from mock_calls import Answer, Caller
 
 USER = {"user": "abc-123"}
 
@@ -18,24 +20,28 @@ class Chat:
         self.mock, self.key = mock, key
 
     def say(self, query: str, mode: str = "blocking", **more: Any) -> Answer:
+        """Send a chat message."""
         body = {"query": query, "inputs": {}, "response_mode": mode, **USER, **more}
         return self.mock.ask("POST", "/v1/chat-messages", key=self.key, json_body=body)
 
     def get(self, path: str) -> Any:
+        """Return the JSON of a read that succeeds."""
         answer = self.mock.ask("GET", path, key=self.key)
         assert answer.status == 200, answer.body
         return answer.json
 
     def messages(self, conversation: str, query: str = "") -> Any:
+        """Return a page of a conversation."""
         return self.get(f"/v1/messages?user=abc-123&conversation_id={conversation}{query}")
 
     def send(self, method: str, path: str, body: Any) -> Answer:
+        """Send JSON."""
         return self.mock.ask(method, path, key=self.key, json_body=body)
 
 
 @pytest.fixture
 def chat(mock: Caller, request: pytest.FixtureRequest) -> Chat:
-    """A world that no other test sees."""
+    """Return a chat app in a world that no other test sees."""
     return Chat(mock, f"app-chat-{abs(hash(request.node.nodeid))}")
 
 
@@ -63,7 +69,9 @@ def test_streamed_answer_is_what_can_be_read_later(chat: Chat) -> None:
 def test_blocking_and_streaming_say_the_same(chat: Chat) -> None:
     """One question has one answer, whichever way it comes."""
     events = chat.say("same?", "streaming").events
-    assert "".join(event["answer"] for event in events if event["event"] == "message") == chat.say("same?").json["answer"]
+    assert (
+        "".join(event["answer"] for event in events if event["event"] == "message") == chat.say("same?").json["answer"]
+    )
 
 
 def test_messages_page_backwards(chat: Chat) -> None:
@@ -113,7 +121,12 @@ def test_nothing_of_a_deleted_conversation_is_served(chat: Chat) -> None:
     assert chat.send("DELETE", path, USER).status == 404
     assert chat.send("POST", f"{path}/name", {"name": "n", **USER}).status == 404
     assert chat.send("POST", f"/v1/messages/{said['message_id']}/feedbacks", {"rating": "like", **USER}).status == 404
-    assert chat.mock.ask("GET", f"/v1/messages?user=abc-123&conversation_id={said['conversation_id']}", key=chat.key).status == 404
+    assert (
+        chat.mock.ask(
+            "GET", f"/v1/messages?user=abc-123&conversation_id={said['conversation_id']}", key=chat.key
+        ).status
+        == 404
+    )
     assert chat.say("still there?", conversation_id=said["conversation_id"]).status == 404
 
 
@@ -131,7 +144,10 @@ def test_feedback_is_seen_in_the_message(chat: Chat, rating: str | None) -> None
 def test_other_users_see_nothing(chat: Chat) -> None:
     """Conversations and messages belong to the user who began them."""
     said = chat.say("secret").json
-    assert chat.mock.ask("GET", f"/v1/messages?user=eve&conversation_id={said['conversation_id']}", key=chat.key).status == 404
+    assert (
+        chat.mock.ask("GET", f"/v1/messages?user=eve&conversation_id={said['conversation_id']}", key=chat.key).status
+        == 404
+    )
     assert chat.say("let me in", conversation_id=said["conversation_id"], user="eve").status == 404
     assert chat.get("/v1/conversations?user=eve")["data"] == []
 
@@ -140,7 +156,12 @@ def test_keys_have_worlds_of_their_own(mock: Caller) -> None:
     """What happens under one key is unknown to another."""
     one, other = Chat(mock, "app-chat-one"), Chat(mock, "app-chat-other")
     said = one.say("hello").json
-    assert other.mock.ask("GET", f"/v1/messages?user=abc-123&conversation_id={said['conversation_id']}", key=other.key).status == 404
+    assert (
+        other.mock.ask(
+            "GET", f"/v1/messages?user=abc-123&conversation_id={said['conversation_id']}", key=other.key
+        ).status
+        == 404
+    )
 
 
 def upload(mock: Caller, path: str, name: str, data: bytes, user: str = "", **headers: str) -> Answer:
@@ -157,7 +178,12 @@ def test_uploaded_file_goes_into_a_run_and_the_run_into_the_log(mock: Caller) ->
     file = upload(mock, "/v1/files/upload", "mail.txt", b"Dear all", "abc-123", key=key).json
     assert (file["name"], file["size"], file["extension"], file["mime_type"]) == ("mail.txt", 8, "txt", "text/plain")
     mail = [{"transfer_method": "local_file", "upload_file_id": file["id"], "type": "document"}]
-    run = mock.ask("POST", "/v1/workflows/run", key=key, json_body={"inputs": {"orig_mail": mail}, "response_mode": "blocking", **USER}).json
+    run = mock.ask(
+        "POST",
+        "/v1/workflows/run",
+        key=key,
+        json_body={"inputs": {"orig_mail": mail}, "response_mode": "blocking", **USER},
+    ).json
     detail = mock.ask("GET", f"/v1/workflows/run/{run['workflow_run_id']}", key=key).json
     for name in ("status", "error", "total_tokens", "total_steps", "elapsed_time"):
         assert detail[name] == run["data"][name]
@@ -175,17 +201,23 @@ def test_only_its_own_user_runs_with_a_file(mock: Caller, user: str) -> None:
     file = upload(mock, "/v1/files/upload", "mail.txt", b"x", "abc-123", key=key).json
     identifier = file["id"] if user == "eve" else "00000000-0000-4000-8000-000000000000"
     inputs = {"orig_mail": [{"transfer_method": "local_file", "upload_file_id": identifier, "type": "document"}]}
-    answer = mock.ask("POST", "/v1/workflows/run", key=key, json_body={"inputs": inputs, "user": user, "response_mode": "blocking"})
+    answer = mock.ask(
+        "POST", "/v1/workflows/run", key=key, json_body={"inputs": inputs, "user": user, "response_mode": "blocking"}
+    )
     assert (answer.status, answer.json["code"]) == (400, "invalid_param")
 
 
-@pytest.mark.parametrize(("inputs", "status"), [({}, 400), ({"query": ""}, 400), ({"query": 5}, 400), ({"query": "text"}, 200)])
+@pytest.mark.parametrize(
+    ("inputs", "status"), [({}, 400), ({"query": ""}, 400), ({"query": 5}, 400), ({"query": "text"}, 200)]
+)
 def test_form_app_requires_its_input(mock: Caller, inputs: dict[str, Any], status: int) -> None:
-    """Keys that begin with `app-workflow-form` belong to the app whose form requires `query`, and `/parameters` shows it."""
+    """Keys that begin with `app-workflow-form` belong to the app whose form, in `/parameters`, requires `query`."""
     key = "app-workflow-form-a"
     form = mock.ask("GET", "/v1/parameters", key=key).json["user_input_form"]
     assert form[0]["paragraph"]["required"] is True
-    answer = mock.ask("POST", "/v1/workflows/run", key=key, json_body={"inputs": inputs, "response_mode": "blocking", **USER})
+    answer = mock.ask(
+        "POST", "/v1/workflows/run", key=key, json_body={"inputs": inputs, "response_mode": "blocking", **USER}
+    )
     assert answer.status == status
     if status == 400:
         assert "query" in answer.json["message"]
@@ -194,7 +226,9 @@ def test_form_app_requires_its_input(mock: Caller, inputs: dict[str, Any], statu
 def test_streamed_run_is_running_until_it_is_over(mock: Caller) -> None:
     """While the stream goes on the run is `running`; afterwards it is what the stream said."""
     key = "app-workflow-live"
-    stream: Any = mock.open("POST", "/v1/workflows/run", key=key, json_body={"inputs": {}, "response_mode": "streaming", **USER}).body
+    stream: Any = mock.open(
+        "POST", "/v1/workflows/run", key=key, json_body={"inputs": {}, "response_mode": "streaming", **USER}
+    ).body
     first, wake = stream.advance(0.0)
     started = json.loads(first[0].decode().removeprefix("data: "))
     path = f"/v1/workflows/run/{started['workflow_run_id']}"
@@ -212,7 +246,9 @@ def test_streamed_run_is_running_until_it_is_over(mock: Caller) -> None:
 def test_run_whose_client_left_is_not_running_for_ever(mock: Caller) -> None:
     """A stream that nobody reads any more has stopped."""
     key = "app-workflow-left"
-    stream: Any = mock.open("POST", "/v1/workflows/run", key=key, json_body={"inputs": {}, "response_mode": "streaming", **USER}).body
+    stream: Any = mock.open(
+        "POST", "/v1/workflows/run", key=key, json_body={"inputs": {}, "response_mode": "streaming", **USER}
+    ).body
     first, _ = stream.advance(0.0)
     stream.gone()
     run = json.loads(first[0].decode().removeprefix("data: "))["workflow_run_id"]
@@ -253,7 +289,9 @@ def test_folders_in_a_file_name_are_dropped(mock: Caller, name: str) -> None:
 def test_two_uploads_in_one_second_are_two_files(mock: Caller) -> None:
     """The second one is not lost."""
     key = {"x_api_key": "sk-agentbuilder-twice"}
-    paths = [upload(mock, f"/api/v1/files/upload/{FLOW}", "a.txt", data, **key).json["file_path"] for data in (b"1", b"2")]
+    paths = [
+        upload(mock, f"/api/v1/files/upload/{FLOW}", "a.txt", data, **key).json["file_path"] for data in (b"1", b"2")
+    ]
     contents = [mock.ask("GET", f"/api/v1/files/download/{path}", **key).body for path in paths]
     assert contents == [b"1", b"2"]
 
@@ -295,7 +333,12 @@ def test_flow_runs_on_a_file_that_is_there(mock: Caller) -> None:
     key = {"x_api_key": "sk-agentbuilder-run"}
     image = upload(mock, f"/api/v1/files/upload/{FLOW}", "a.png", b"x", **key).json["file_path"]
     document = upload(mock, "/api/v2/files", "a.pdf", b"x", **key).json["path"]
-    for tweak, status in (({"files": image}, 200), ({"files": [image]}, 200), ({"path": [document]}, 200), ({"path": "nowhere/x.pdf"}, 404)):
+    for tweak, status in (
+        ({"files": image}, 200),
+        ({"files": [image]}, 200),
+        ({"path": [document]}, 200),
+        ({"path": "nowhere/x.pdf"}, 404),
+    ):
         body = {"input_value": "what do you see?", "tweaks": {"File-1olS3": tweak}}
         assert mock.ask("POST", f"/api/v1/run/{FLOW}?stream=false", json_body=body, **key).status == status
 
@@ -305,7 +348,9 @@ def test_flow_that_was_added_exists(make_app: Any) -> None:
     added = "11111111-1111-4111-8111-111111111111"
     key = {"x_api_key": "sk-agentbuilder"}
     assert make_app("agentbuilder").ask("GET", f"/api/v1/files/list/{added}", **key).status == 404
-    assert make_app("agentbuilder", flows=(added,)).ask("GET", f"/api/v1/files/list/{added}", **key).json == {"files": []}
+    assert make_app("agentbuilder", flows=(added,)).ask("GET", f"/api/v1/files/list/{added}", **key).json == {
+        "files": []
+    }
 
 
 def test_same_seed_gives_the_same_bytes(make_app: Any) -> None:

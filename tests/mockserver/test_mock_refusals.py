@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mock_calls import Answer, Caller
 
 from flowcontract.validation import response_violations
+
+if TYPE_CHECKING:
+    from mock_calls import Answer, Caller
 
 KEYS = {
     "cybertron": {"cybertron_robot_key": "robot-key", "cybertron_robot_token": "robot-token"},
@@ -226,7 +228,9 @@ def test_charset_beside_the_media_type_is_fine(mock: Caller) -> None:
     assert raw_chat(mock, json.dumps(CHAT).encode(), Content_Type="application/json; charset=utf-8").status == 200
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=1&limit=2", "sort_by=name", "user=%ff", "limit=" + "9" * 5000])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "limit=1&limit=2", "sort_by=name", "user=%ff", "limit=" + "9" * 5000]
+)
 def test_wrong_query_is_an_invalid_request(mock: Caller, query: str) -> None:
     """A parameter out of bounds, of a wrong type, repeated or undecodable is `invalid_param`."""
     answer = mock.ask("GET", f"/v1/conversations?user=u&{query}", key="app-chat-refusals")
@@ -243,15 +247,30 @@ def test_limit_over_the_maximum_is_lowered(mock: Caller) -> None:
 
 BAD_FORMS = {
     "no boundary": (b"--b--\r\n", "multipart/form-data"),
-    "never closed": (b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc', "multipart/form-data; boundary=b"),
+    "never closed": (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc',
+        "multipart/form-data; boundary=b",
+    ),
     "nothing at all": (b"", "multipart/form-data; boundary=b"),
     "no disposition": (b"--b\r\n\r\nabc\r\n--b--\r\n", "multipart/form-data; boundary=b"),
-    "a part without name": (b"--b\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--b--\r\n", "multipart/form-data; boundary=b"),
-    "headers that are no UTF-8": (b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nabc\r\n--b--\r\n', "multipart/form-data; boundary=b"),
-    "text that is no UTF-8": (b'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\n\xff\r\n--b--\r\n', "multipart/form-data; boundary=b"),
+    "a part without name": (
+        b"--b\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--b--\r\n",
+        "multipart/form-data; boundary=b",
+    ),
+    "headers that are no UTF-8": (
+        b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nabc\r\n--b--\r\n',
+        "multipart/form-data; boundary=b",
+    ),
+    "text that is no UTF-8": (
+        b'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\n\xff\r\n--b--\r\n',
+        "multipart/form-data; boundary=b",
+    ),
     "junk": (bytes(range(256)) * 8, "multipart/form-data; boundary=b"),
     "a boundary that is a pattern": (b"--(.*--\r\n", "multipart/form-data; boundary=(.*"),
-    "no line break behind the headers": (b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n--b--', "multipart/form-data; boundary=b"),
+    "no line break behind the headers": (
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n--b--',
+        "multipart/form-data; boundary=b",
+    ),
 }
 
 
@@ -287,7 +306,11 @@ def test_upload_without_exactly_one_file_has_its_own_codes(
 ) -> None:
     """The upload's own codes say what was wrong with the form."""
     answer = mock.ask(
-        "POST", "/v1/files/upload", key="app-chat-refusals", body=form(*parts), Content_Type="multipart/form-data; boundary=b"
+        "POST",
+        "/v1/files/upload",
+        key="app-chat-refusals",
+        body=form(*parts),
+        Content_Type="multipart/form-data; boundary=b",
     )
     assert (answer.status, answer.json["code"]) == (400, code)
 
@@ -322,7 +345,9 @@ def test_unknown_id_is_not_found(mock: Caller, method: str, path: str, key: str,
 
 def test_wrong_field_is_refused_before_the_id_is_looked_up(mock: Caller) -> None:
     """Validation comes first, so that a 404 never hides it."""
-    answer = mock.ask("POST", "/v1/messages/nowhere/feedbacks", key="app-chat-refusals", json_body={"rating": 5, "user": "u"})
+    answer = mock.ask(
+        "POST", "/v1/messages/nowhere/feedbacks", key="app-chat-refusals", json_body={"rating": 5, "user": "u"}
+    )
     assert answer.status == 400
 
 

@@ -6,14 +6,16 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from mockserver.server import MockServer
 from mockserver.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY = {"Authorization": "Bearer app-chat-server"}
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
@@ -136,9 +138,14 @@ def test_broken_http_never_gets_html_or_a_server_error(server: MockServer, raw: 
 
 def test_stream_comes_in_chunks_as_it_goes_on() -> None:
     """The first event is there long before the last, and a stop from another connection ends the stream at once."""
-    with MockServer(["dify-chat"], settings=Settings(pace=100)) as slow, httpx.Client(trust_env=False, timeout=20) as client:
+    with (
+        MockServer(["dify-chat"], settings=Settings(pace=100)) as slow,
+        httpx.Client(trust_env=False, timeout=20) as client,
+    ):
         base = slow.url("dify-chat")
-        with client.stream("POST", f"{base}/chat-messages", headers=KEY, json=CHAT | {"response_mode": "streaming"}) as answer:
+        with client.stream(
+            "POST", f"{base}/chat-messages", headers=KEY, json=CHAT | {"response_mode": "streaming"}
+        ) as answer:
             assert answer.headers["transfer-encoding"] == "chunked"
             lines = answer.iter_lines()
             first = json.loads(next(line for line in lines if line.startswith("data: "))[6:])
@@ -152,7 +159,10 @@ def test_stream_comes_in_chunks_as_it_goes_on() -> None:
 def test_client_that_leaves_ends_its_stream() -> None:
     """The server notices at the next event, and nothing of the stream runs on."""
     with MockServer(["dify-chat"], settings=Settings(pace=1)) as slow:
-        raw = post(json.dumps(CHAT | {"response_mode": "streaming"}).encode(), f"Content-Length: {len(json.dumps(CHAT | {'response_mode': 'streaming'}))}")
+        raw = post(
+            json.dumps(CHAT | {"response_mode": "streaming"}).encode(),
+            f"Content-Length: {len(json.dumps(CHAT | {'response_mode': 'streaming'}))}",
+        )
         ended = threading.Event()
         original = slow.app.handle
 
@@ -175,17 +185,24 @@ def test_body_over_the_limit_is_refused_with_the_documented_status(client: httpx
     with MockServer(["agentbuilder"], settings=Settings(max_upload=1 << 20)) as small:
         url = f"{small.url('agentbuilder')}/v2/files"
         for headers in ({}, {"Transfer-Encoding": "chunked"}):
-            answer = client.post(url, headers=small.headers("agentbuilder") | headers, files={"file": ("big.bin", b"x" * (3 << 20))})
+            answer = client.post(
+                url, headers=small.headers("agentbuilder") | headers, files={"file": ("big.bin", b"x" * (3 << 20))}
+            )
             assert answer.status_code == 413
             assert "detail" in answer.json()
-        assert client.post(url, headers=small.headers("agentbuilder"), files={"file": ("small.bin", b"x")}).status_code == 201
+        assert (
+            client.post(url, headers=small.headers("agentbuilder"), files={"file": ("small.bin", b"x")}).status_code
+            == 201
+        )
 
 
 def test_large_file_comes_back_byte_by_byte(server: MockServer, client: httpx.Client) -> None:
     """A file that does not stay in memory is the same afterwards."""
     data = bytes(range(251)) * 40_000
     headers = server.headers("agentbuilder", "-large")
-    file = client.post(f"{server.url('agentbuilder')}/v2/files", headers=headers, files={"file": ("large.bin", data)}).json()
+    file = client.post(
+        f"{server.url('agentbuilder')}/v2/files", headers=headers, files={"file": ("large.bin", data)}
+    ).json()
     assert file["size"] == len(data)
     assert client.get(f"{server.url('agentbuilder')}/v2/files/{file['id']}", headers=headers).content == data
 
@@ -197,9 +214,12 @@ def test_many_clients_at_once_get_whole_answers(server: MockServer) -> None:
     def work(number: int) -> None:
         with httpx.Client(trust_env=False, timeout=30) as own:
             headers = {"Authorization": f"Bearer app-chat-crowd-{number % 4}"}
-            answer = own.post(f"{server.url('dify-chat')}/chat-messages", headers=headers, json=CHAT | {"query": f"q{number}"})
+            answer = own.post(
+                f"{server.url('dify-chat')}/chat-messages", headers=headers, json=CHAT | {"query": f"q{number}"}
+            )
             page = own.get(
-                f"{server.url('dify-chat')}/messages?user=abc-123&conversation_id={answer.json()['conversation_id']}", headers=headers
+                f"{server.url('dify-chat')}/messages?user=abc-123&conversation_id={answer.json()['conversation_id']}",
+                headers=headers,
             ).json()
             if [one["query"] for one in page["data"]] != [f"q{number}"]:
                 failures.append(f"{number}: {page}")
