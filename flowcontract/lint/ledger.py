@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
@@ -44,6 +45,7 @@ class Names:
         return nearest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
 
 
+@lru_cache(maxsize=1)
 def names(project: Project) -> Names:
     """Collect all names from the files themselves, so that one broken API does not hide those of the others."""
     operations, events, rulings = set(), set(), set()
@@ -62,6 +64,7 @@ def names(project: Project) -> Names:
     return Names(frozenset(operations), frozenset(events), frozenset(rulings), unread)
 
 
+@lru_cache(maxsize=1)
 def lengths(project: Project) -> dict[str, int]:
     """Return the number of lines of each document that `sources.yaml` describes."""
     file = project.spec("sources.yaml")

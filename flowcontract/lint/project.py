@@ -133,7 +133,7 @@ class View:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Project:
     """Everything that is checked. `broken` are the findings of reading it."""
 
@@ -178,23 +178,28 @@ def load(specs_root: Path, fixtures_root: Path, names: Iterable[str] = ()) -> Pr
     views: list[View] = []
     failures: list[Finding] = []
     for name in wanted:
-        for profile in (None, *sorted((roots[0] / name / "profiles").glob("*.yaml"))):
-            seen, failure = _view(roots[0] / name, profile, files)
+        folder = roots[0] / name
+        try:
+            base = specs.load_bundle(folder)
+        except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
+            failures.append(_failure(folder / "openapi.yaml", error))
+            continue  # what cannot be bundled has no profiles
+        for profile in (None, *sorted((folder / "profiles").glob("*.yaml"))):
+            seen, failure = _view(folder, profile, base, files)
             views += [seen] if seen else []
             failures += [failure] if failure else []
-            if seen is None and profile is None:
-                break  # what cannot be bundled has no profiles
     return Project(*roots, wanted, files, (*broken, *failures), tuple(views))
 
 
-def _view(folder: Path, profile: Path | None, files: Mapping[Path, YamlFile]) -> tuple[View | None, Finding | None]:
-    """Return an API as a view, and what keeps it from being bundled or from being read."""
+def _view(
+    folder: Path, profile: Path | None, base: Bundle, files: Mapping[Path, YamlFile]
+) -> tuple[View | None, Finding | None]:
+    """Return an API as a view, and what keeps a profile from being applied or the API from being read."""
     where = profile or folder / "openapi.yaml"
     stem = profile.stem if profile else None
     api, failure = None, None
     try:
-        base = specs.load_bundle(folder)
-        bundled = specs.load_bundle(folder, profile=stem)
+        bundled = specs.load_bundle(folder, profile=stem) if profile else base
     except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
         return None, _failure(where, error)
     try:

@@ -98,7 +98,7 @@ def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> l
 
 
 def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
-    """Drop the vague findings of an API where something definite was found in its files, or in those that APIs share."""
+    """Drop the vague findings of an API where something definite was found in its files, or in those of all APIs."""
     clear = {finding for finding in found if not finding.vague}
     touched = {_area(finding.path, loaded) for finding in clear}
     apis = available_apis(loaded.specs)
