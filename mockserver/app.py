@@ -211,11 +211,15 @@ class App:
         return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.lock, ending))
 
     def _carrier(self, route: Route) -> Operation:
-        """Return an operation whose scenarios include the one that refuses a path or a method of its API."""
+        """Return an operation that refuses a path or a method as its whole API does, not in words of its own."""
         assert route.api is not None
-        key = route.api.problems.get(route.refused[0])
+        key = route.api.problems.get(route.refused[0], "")
         operations = route.api.operations.values()
-        return next((one for one in operations if key in self.scenarios.keys(one)), next(iter(operations)))
+        return next((one for one in operations if self._is_shared(one, key)), next(iter(operations)))
+
+    def _is_shared(self, operation: Operation, key: str) -> bool:
+        scenario = self.scenarios.for_operation(operation).get(key)
+        return scenario is not None and scenario.operation is None
 
     def _nowhere(self, request: Request) -> Reply:
         served = {name: api.base_path for name, api in self.apis.items()}

@@ -363,3 +363,12 @@ def test_json_beyond_the_limit_is_too_large(mock: Caller, size: int) -> None:
     answer = raw_chat(mock, b" " * size)
     assert answer.status in (400, 413)
     assert answer.json["code"]
+
+
+@pytest.mark.parametrize("api", ["dify-chat", "dify-workflow", "agentbuilder"])
+def test_an_unknown_path_is_told_as_the_whole_api_tells_it(mock: Caller, api: str) -> None:
+    """Nobody who mistypes a path is told about a conversation or a file that does not exist."""
+    path = "/api/v1/nothing" if api == "agentbuilder" else "/v1/nothing"
+    said = mock.ask("GET", path, **KEYS[api]).body.decode().lower()
+    assert "not found" in said
+    assert not any(thing in said for thing in ("conversation", "file", "flow", "run"))
