@@ -1,0 +1,205 @@
+"""Sends requests and reads answers, streams piece by piece while they run; nothing outlasts what the target allows."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from contract_tests.exchange import Answer, Exchange, Request, Sent, Upload, masked
+from flowcontract.validation import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from contract_tests.target import ApiTarget, Target
+    from flowcontract.specs import SecurityScheme
+
+MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer; more is not read
+CAUSES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError)
+
+
+class Rate:
+    """Lets at most so many requests per second pass, over all that share it."""
+
+    def __init__(self, per_second: float) -> None:
+        self._gap_s = 1 / per_second if per_second else 0.0
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Wait for one's turn."""
+        if not self._gap_s:
+            return
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._gap_s
+        time.sleep(max(0.0, turn - now))
+
+
+class Client:
+    """Talks to one API of the target. A stream may run while it asks something else."""
+
+    def __init__(self, target: Target, api: ApiTarget, rate: Rate | None = None) -> None:
+        """Prepare connections; nothing is sent yet."""
+        self.target = target
+        self.api = api
+        self.secrets = tuple(sorted(set(api.keys.values()), key=len, reverse=True)) if api.secret else ()
+        self._rate = rate or Rate(target.rate)
+        timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
+        # The environment's proxies and .netrc would add to requests what the suite did not write.
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def reach(self) -> str:
+        """Ask for the base URL; return why nothing answers, '' if something does, whatever it says."""
+        exchange = self.send(Request("GET", "", keys={}))
+        return exchange.trouble
+
+    def send(self, request: Request) -> Exchange:
+        """Send a request and read its answer whole."""
+        sent = self.prepare(request)
+        try:
+            with self.open(sent) as live:
+                body = b"".join(piece for _, piece in live.pieces(self.target.stream_s))
+                return Exchange(sent, live.answer(body))
+        except CAUSES as error:
+            return self.failed(sent, error)
+
+    def failed(self, sent: Sent, error: Exception) -> Exchange:
+        """Return the exchange of a request that was not answered."""
+        said = masked(f"{type(error).__name__}: {error}".rstrip(": "), self.secrets)
+        return Exchange(sent, None, trouble=said)
+
+    @contextmanager
+    def open(self, sent: Sent, *, read_s: float | None = None) -> Iterator[LiveAnswer]:
+        """Send a request; the answer's head has come when the block is entered, its body is read inside.
+
+        No silence is longer than `read_s` seconds, by default the target's `answer_s`. Raises one of `CAUSES`.
+        """
+        self._rate.wait()
+        started = time.monotonic()
+        content = sent.body if sent.body or sent.method in ("POST", "PUT", "PATCH") else None
+        request = self._http.build_request(sent.method, sent.url, headers=list(sent.headers), content=content)
+        for name in ("accept-encoding", "user-agent"):  # httpx's own; `curl` must send the same as we did
+            request.headers.pop(name, None)
+        if read_s:
+            request.extensions["timeout"]["read"] = min(read_s, self.target.answer_s)
+        response = self._http.send(request, stream=True)
+        try:
+            yield LiveAnswer(response, started)
+        finally:
+            response.close()
+
+    def prepare(self, request: Request) -> Sent:
+        """Return a request as bytes, credentials included."""
+        headers = dict(request.headers)
+        query: list[tuple[str, str]] = []
+        for name, value in request.query.items():
+            query += [(name, one) for one in ((value,) if isinstance(value, str) else value)]
+        for scheme, key in (request.keys if request.keys is not None else self.keys_for(())).items():
+            _add_key(self.api.api.schemes[scheme], key, headers, query)
+        content_type, body = encode(request.body, request.media_type)
+        if content_type:
+            headers.setdefault("Content-Type", content_type)
+        path = request.path
+        for name, value in request.path_values.items():
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        url = self.api.base_url + path + (f"?{urlencode(query)}" if query else "")
+        return Sent(request.method, url, tuple(headers.items()), body, self.secrets)
+
+    def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
+        """Return the keys of the first alternative that the target has all keys of; by default of all operations."""
+        alternatives = security or tuple((name,) for name in self.api.api.schemes)
+        for names in alternatives:
+            if all(name in self.api.keys for name in names):
+                return {name: self.api.keys[name] for name in names}
+        return {}
+
+
+class LiveAnswer:
+    """An answer whose head has come and whose body is still coming."""
+
+    def __init__(self, response: httpx.Response, started: float) -> None:
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.started = started
+        self.trouble = ""
+        self.now = time.monotonic()  # when the last piece came, or the silence was broken off
+        self._response = response
+
+    def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
+        """Yield each piece with its time (monotonic), no longer than `limit_s`; `trouble` says why it broke off."""
+        read = 0
+        try:
+            for piece in self._response.iter_raw():
+                now = self.now = time.monotonic()
+                yield now, piece
+                read += len(piece)
+                if now - self.started > limit_s:
+                    self.trouble = f"no end of the answer within {limit_s:g} s"
+                    return
+                if read > MAX_BODY_BYTES:
+                    self.trouble = f"more than {MAX_BODY_BYTES} bytes"
+                    return
+        except CAUSES as error:
+            self.trouble = f"{type(error).__name__}: {error}".rstrip(": ")
+        self.now = time.monotonic()
+
+    def answer(self, body: bytes = b"") -> Answer:
+        """Return what has come."""
+        return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)
+
+
+def _add_key(scheme: SecurityScheme, key: str, headers: dict[str, str], query: list[tuple[str, str]]) -> None:
+    if scheme.location == "query":
+        query.append((scheme.parameter, key))
+    else:
+        headers[scheme.parameter] = f"{scheme.prefix}{key}"
+
+
+def encode(body: Any, media_type: str) -> tuple[str, bytes]:
+    """Return the Content-Type and the bytes of a body: raw bytes as they stand, a form's fields, or JSON."""
+    if body is ABSENT:
+        return media_type, b""
+    if isinstance(body, bytes):
+        return media_type, body
+    if media_type == "multipart/form-data":
+        return _multipart(body)
+    return media_type or "application/json", json.dumps(body, ensure_ascii=True).encode()
+
+
+def _multipart(fields: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return a form by RFC 7578. A field may be text, an Upload, or a list of them; other JSON is sent as its text."""
+    boundary = uuid.uuid4().hex
+    lines: list[bytes] = []
+    for name, value in fields.items():
+        for part in value if isinstance(value, list) else [value]:
+            lines += [f"--{boundary}".encode(), *_part(name, part)]
+    closing = f"--{boundary}--".encode()
+    return f"multipart/form-data; boundary={boundary}", b"\r\n".join([*lines, closing, b""])
+
+
+def _part(name: str, part: Any) -> list[bytes]:
+    disposition = f'Content-Disposition: form-data; name="{_escaped(name)}"'
+    if isinstance(part, Upload):
+        head = [f'{disposition}; filename="{_escaped(part.filename)}"', f"Content-Type: {part.content_type}"]
+        return [*(line.encode() for line in head), b"", part.content]
+    text = part if isinstance(part, str) else json.dumps(part)
+    return [disposition.encode(), b"", text.encode("utf-8", "surrogatepass")]
+
+
+def _escaped(name: str) -> str:
+    """Escape a name as browsers do (WHATWG, multipart/form-data encoding algorithm)."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

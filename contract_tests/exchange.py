@@ -1,0 +1,152 @@
+"""One question and its answer: what was asked, what came back and when, and a `curl` that asks again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.validation import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowcontract.streams import JudgedEvent
+
+_LONGEST_CURL = 6000  # bytes of a body that a terminal still pastes
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file in a form."""
+
+    filename: str
+    content_type: str
+    content: bytes = field(repr=False)
+
+    def as_part(self) -> dict[str, Any]:
+        """Return what the contract's validation sees of an uploaded part."""
+        return {"filename": self.filename, "content_type": self.content_type, "size": len(self.content)}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask. `path` is a template below the API's base path; `body` is JSON, a form's fields, or raw bytes.
+
+    ``keys``  credentials by security scheme; None stands for those that the target has for the operation
+    """
+
+    method: str
+    path: str
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = ABSENT
+    media_type: str = ""
+    keys: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it went out."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = field(default=b"", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def curl(self) -> str:
+        """Return a command that sends it again, keys that are secret replaced by `$KEY`."""
+        parts = ["curl -sS -i -N"]
+        if self.method != "GET":
+            parts.append(f"-X {self.method}")
+        parts += [f"-H {_quoted(f'{name}: {value}', self.secrets)}" for name, value in self.headers]
+        parts.append(_quoted(self.url, self.secrets))
+        if not self.body:
+            return " ".join(parts)
+        try:
+            text = self.body.decode("utf-8")
+        except UnicodeDecodeError:
+            text = ""
+        if text.isprintable() and text and len(text) <= _LONGEST_CURL:
+            return " ".join([*parts, f"--data-raw {_quoted(text, self.secrets)}"])
+        parts.append("--data-binary @-")
+        if len(self.body) > _LONGEST_CURL:
+            return f"{' '.join(parts)}  # with a body of {len(self.body)} bytes"
+        return f"echo {base64.b64encode(self.body).decode()} | base64 -d | {' '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `body` is empty where a stream was read event by event; `trouble` says why it broke off."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = field(default=b"", repr=False)
+    elapsed_s: float = 0
+    trouble: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class TimedEvent:
+    """An event of a stream and when it came, in seconds after the request."""
+
+    at_s: float
+    event: JudgedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and its answer, with `events` where it was a stream; without one `trouble` says why."""
+
+    sent: Sent
+    answer: Answer | None
+    events: tuple[TimedEvent, ...] = ()
+    trouble: str = ""
+
+    @property
+    def status(self) -> int:
+        """The answer's status; 0 without an answer."""
+        return self.answer.status if self.answer else 0
+
+    @property
+    def json(self) -> Any:
+        """The answer's JSON; None where there is none."""
+        return self.answer.json if self.answer else None
+
+    @property
+    def payloads(self) -> list[Any]:
+        """The JSON values of the answer: of each event of a stream, else of the body."""
+        return [timed.event.payload for timed in self.events] or [self.json]
+
+
+def masked(text: str, secrets: tuple[str, ...]) -> str:
+    """Return a text with every secret replaced."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _quoted(text: str, secrets: tuple[str, ...]) -> str:
+    """Quote a text for a shell; secrets become `$KEY`, which the shell fills in."""
+    hidden = next((secret for secret in secrets if secret in text), None)
+    if hidden is None:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+    return '"' + escaped.replace(hidden, "$KEY") + '"'

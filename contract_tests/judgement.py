@@ -1,0 +1,265 @@
+"""What is wrong with one answer: by the contract of its operation, and by what was to be expected of this request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
+from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamContract, StreamJudge
+from flowcontract.validation import find_media, response_violations
+from flowcontract.violations import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contract_tests.client import Client, LiveAnswer
+    from flowcontract.specs import Api, Operation, Response
+
+MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
+MAX_STREAM_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What an answer may be, beyond what its operation documents.
+
+    ``because``   the reason in words, for the reader of a failure
+    ``statuses``  empty: any that is documented
+    ``codes``     error codes that may stand in a refusal; empty: any that is documented
+    ``refused``   whether the request is to be refused; None: either way
+    ``streamed``  whether the stream is to come rather than the whole body; None: either way
+    ``allow``     the methods that a refusal of a method is to list; empty: none need be listed
+    ``source``    what the expectation rests on
+    """
+
+    because: str
+    statuses: frozenset[int] = frozenset()
+    codes: frozenset[str] = frozenset()
+    refused: bool | None = None
+    streamed: bool | None = None
+    allow: frozenset[str] = frozenset()
+    source: tuple[str, ...] = ()
+
+
+ANYTHING = Expected("an answer as documented")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An exchange and what is wrong with it; what it exercised of its operation."""
+
+    exchange: Exchange
+    violations: tuple[Violation, ...]
+    code: str = ""
+    kinds: tuple[str, ...] = ()
+    transitions: tuple[tuple[str, str], ...] = ()
+
+
+class Judge:
+    """Follows one answer while it comes, then tells the verdict."""
+
+    def __init__(self, api: Api, operation: Operation, expected: Expected) -> None:
+        """Judge an answer of `operation`."""
+        self.api = api
+        self.operation = operation
+        self.expected = expected
+        self.stream: StreamJudge | None = None
+        self.events: list[TimedEvent] = []
+        self._violations: list[Violation] = []
+        self._started = 0.0
+
+    def begin(self, live: LiveAnswer, limit_s: float) -> bool:
+        """Look at the head of an answer; tell whether a stream follows that is judged piece by piece."""
+        contract = _stream_contract(self.operation, live.status, live.headers.get("content-type", ""))
+        if contract is None:
+            return False
+        budget = StreamBudget(events=MAX_EVENTS, bytes=MAX_STREAM_BYTES, seconds=limit_s)
+        self._started = live.started
+        self.stream = StreamJudge(contract, budget=budget, started=live.started)
+        return True
+
+    def feed(self, now: float, piece: bytes) -> Iterator[TimedEvent]:
+        """Take a piece of the stream; yield the events that it completed."""
+        assert self.stream is not None
+        self._violations += self.stream.feed(piece, now)
+        fresh = [TimedEvent(now - self._started, event) for event in self.stream.fresh]
+        self.events += fresh
+        yield from fresh
+
+    def end(self, now: float, *, broken: bool) -> None:
+        """Take the end of the stream. A stream that broke off is not judged for what it still owed."""
+        assert self.stream is not None
+        if broken:
+            self._violations += self.stream.feed(b"", now)
+        else:
+            self._violations += self.stream.close(now)
+
+    def verdict(self, sent: Sent, answer: Answer) -> Verdict:
+        """Tell what is wrong with the answer as a whole."""
+        exchange = Exchange(sent, answer, tuple(self.events))
+        body = b"" if self.stream else answer.body
+        found = [
+            *_broken(answer),
+            *response_violations(self.api.validators, self.operation, answer.status, answer.headers, body),
+        ]
+        found += self._violations
+        found += expectation_violations(self.operation, self.expected, exchange)
+        code = error_code(self.operation, exchange)
+        if self.stream is None:
+            return Verdict(exchange, tuple(found), code)
+        return Verdict(exchange, tuple(found), code, tuple(self.stream.kinds), tuple(sorted(self.stream.transitions)))
+
+
+def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
+    """Return the verdict on a request that got no answer."""
+    return Verdict(exchange, (Violation("answer", expected.because, exchange.trouble, source=expected.source),))
+
+
+def ask(client: Client, sent: Sent, judge: Judge) -> Verdict:
+    """Send a request, judge the answer while it comes."""
+    with client.open(sent, read_s=patience_s(judge.operation) if judge.expected.streamed else None) as live:
+        if not judge.begin(live, client.target.stream_s):
+            body = b"".join(piece for _, piece in live.pieces(client.target.stream_s))
+            return judge.verdict(sent, live.answer(body))
+        for now, piece in live.pieces(client.target.stream_s):
+            for _ in judge.feed(now, piece):
+                pass
+            if judge.stream is None or judge.stream.finished:
+                break
+        judge.end(live.now, broken=bool(live.trouble))
+        return judge.verdict(sent, live.answer())
+
+
+def patience_s(operation: Operation) -> float | None:
+    """Return how long a silent stream of an operation is waited for, in seconds; None where nothing is promised."""
+    if operation.stream is None or operation.stream.silence_s is None:
+        return None
+    return operation.stream.silence_s + SILENCE_SLACK_S + 1
+
+
+def _stream_contract(operation: Operation, status: int, content_type: str) -> StreamContract | None:
+    response = operation.responses.get(status)
+    name = find_media(response.media, content_type) if response else None
+    return response.media[name].stream if response and name else None
+
+
+def _broken(answer: Answer) -> Iterator[Violation]:
+    if answer.trouble:
+        yield Violation("answer", "an answer that comes to its end", answer.trouble)
+
+
+def expectation_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    """Yield where an answer is not what was to be expected of the request."""
+    status, source = exchange.status, expected.source or operation.provenance
+    if status not in operation.responses:
+        return  # told already, by the operation's contract
+    if expected.statuses and status not in expected.statuses:
+        wanted = " or ".join(map(str, sorted(expected.statuses)))
+        yield Violation("status", f"{wanted}: {expected.because}", f"{status}{_said(exchange)}", source=source)
+        return
+    if expected.refused is not None and is_refusal(operation, exchange) != expected.refused:
+        wanted = "a refusal" if expected.refused else "no refusal"
+        yield Violation("outcome", f"{wanted}: {expected.because}", f"{status}{_said(exchange)}", source=source)
+        return
+    yield from _code_violations(operation, expected, exchange)
+    if expected.streamed is not None and status == operation.success.status:
+        yield from _mode_violations(operation, expected, exchange)
+    if expected.allow:
+        yield from _allow_violations(expected, exchange)
+
+
+def _said(exchange: Exchange) -> str:
+    """Return what an answer said, in short."""
+    text = exchange.answer.body[:120].decode("utf-8", "replace") if exchange.answer else ""
+    return f" {text}" if text else ""
+
+
+def _code_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    """Judge the error code: it is documented for the status, fits the request, and its `status` field is the status."""
+    code = error_code(operation, exchange)
+    documented = error_codes(operation, exchange.status)
+    if not code or not documented:
+        return
+    source = operation.responses[exchange.status].provenance
+    if code not in documented and not _own_codes(operation, exchange.status):
+        yield Violation("code", f"one of {', '.join(documented)}", code, "/code", source=source)
+    elif expected.codes and code not in expected.codes:
+        wanted = " or ".join(sorted(expected.codes))
+        yield Violation("code", f"{wanted}: {expected.because}", code, "/code", source=expected.source or source)
+    told = exchange.json.get("status")
+    if code in documented and isinstance(documented[code].get("status"), int) and told not in (None, exchange.status):
+        yield Violation("equal", f"the status of the answer, {exchange.status}", str(told), "/status", source=source)
+
+
+def _own_codes(operation: Operation, status: int) -> bool:
+    """Tell whether the contract's error codes are its own, since no document lists any: then others do as well."""
+    return status < 400 and bool(error_codes(operation, status))  # noqa: PLR2004 - HTTP's own range
+
+
+def _mode_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    answer = exchange.answer
+    assert answer is not None
+    media = operation.success.media
+    streamed = any(one.stream for name, one in media.items() if find_media({name: one}, answer.media_type))
+    if streamed != expected.streamed:
+        wanted = " or ".join(name for name, one in media.items() if bool(one.stream) == expected.streamed)
+        source = operation.success.provenance
+        yield Violation("media-type", f"{wanted}: {expected.because}", answer.media_type or "none", source=source)
+
+
+def _allow_violations(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    assert exchange.answer is not None
+    allow = exchange.answer.headers.get("allow", "")
+    told = {method.strip().upper() for method in allow.split(",") if method.strip()}
+    if told - {"HEAD", "OPTIONS"} != expected.allow - {"HEAD", "OPTIONS"}:
+        wanted = ", ".join(sorted(expected.allow))
+        yield Violation("allow", f"the header `Allow` with {wanted}", allow or "none", source=expected.source)
+
+
+def is_refusal(operation: Operation, exchange: Exchange) -> bool:
+    """Tell whether a request was refused: by its status, or, where all is status 200, by the code in the body."""
+    return exchange.status >= 400 or bool(error_code(operation, exchange))  # noqa: PLR2004 - HTTP's own range
+
+
+def error_code(operation: Operation, exchange: Exchange) -> str:
+    """Return the error code of an answer as on the wire; '' where it has none or is no refusal."""
+    code = exchange.json.get("code") if isinstance(exchange.json, dict) else None
+    response = operation.responses.get(exchange.status)
+    if not isinstance(code, str) or (response and code == _success_code(response)):
+        return ""
+    return code
+
+
+def error_codes(operation: Operation, status: int) -> dict[str, dict[str, Any]]:
+    """Return the documented error codes of a status, as on the wire, each with the body of its example."""
+    response = operation.responses.get(status)
+    if response is None:
+        return {}
+    examples = [example.value for media in response.media.values() for example in media.examples.values()]
+    bodies = [value for value in examples if isinstance(value, dict) and isinstance(value.get("code"), str)]
+    return {body["code"]: body for body in bodies if body["code"] != _success_code(response)}
+
+
+def _success_code(response: Response) -> str | None:
+    """Return what stands as `code` in the body of an answer that went well: in the first example of a 2xx."""
+    if response.status >= 300:  # noqa: PLR2004 - HTTP's own range
+        return None
+    first = next((example.value for media in response.media.values() for example in media.examples.values()), None)
+    return first.get("code") if isinstance(first, dict) else None
+
+
+def cause(violation: Violation) -> str:
+    """Return what violations of one cause have in common: the rule, and the place without its numbers."""
+    where = re.sub(r"/\d+", "/*", violation.where)
+    return f"{violation.rule} {where}".strip()
+
+
+def shortened(violation: Violation, limit: int = 300) -> Violation:
+    """Return a violation whose texts fit a report."""
+    return replace(violation, expected=_cut(violation.expected, limit), got=_cut(violation.got, limit))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,0 +1,36 @@
+"""The options of the suite, each once: `contract-tests` and pytest take the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--base-url": {
+        "metavar": "URL",
+        "help": "where the server is; each API's base path is added, unless it stands there",
+    },
+    "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
+    "--key": {
+        "action": "append",
+        "default": [],
+        "metavar": "API=KEY",
+        "help": "a key, or API.SCHEME=KEY; may be repeated (default: the mock's)",
+    },
+    "--target": {"type": Path, "metavar": "FILE", "help": "a TOML file that says what is different on this server"},
+    "--profile": {
+        "action": "append",
+        "default": [],
+        "metavar": "API=NAME",
+        "help": "judge an API by a profile of its contract",
+    },
+    "--report": {"type": Path, "metavar": "DIR", "help": "write report.html, report.json and junit.xml there"},
+    "--deviations": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "known differences (TOML): reported, but no failures unless they are gone",
+    },
+    "--accept": {"action": "store_true", "help": "write all differences of this run into the file of --deviations"},
+    "--require": {"metavar": "LEVEL", "help": "fail below a coverage in percent: 80, or codes=100,events=50"},
+    "--thorough": {"action": "store_true", "help": "take up to ten minutes: more fuzzing, waiting for pings"},
+}

@@ -1,0 +1,60 @@
+"""Small files that are what they say: a picture, sounds, a text. Made here, so that every byte is known."""
+
+from __future__ import annotations
+
+import io
+import struct
+import wave
+import zlib
+from functools import cache
+
+from contract_tests.exchange import Upload
+
+
+def upload(hint: str, run: str) -> Upload:
+    """Return a file of the sort that an example's value or file name hints at (`PNG`, `RIFF`, `820033.wav`, `ID3`)."""
+    low = hint.lower()
+    if "png" in low:
+        return Upload(f"picture-{run}.png", "image/png", png())
+    if "riff" in low or "wav" in low:
+        return Upload(f"sound-{run}.wav", "audio/wav", wav())
+    if "id3" in low or "mp3" in low:
+        return Upload(f"sound-{run}.mp3", "audio/mpeg", mp3())
+    return Upload(f"note-{run}.txt", "text/plain", text(run))
+
+
+@cache
+def png() -> bytes:
+    """Return a picture of 8 by 8 orange points."""
+    rows = b"".join(b"\x00" + b"\xff\x8c\x00" * 8 for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@cache
+def wav() -> bytes:
+    """Return a tenth of a second of silence, 8 kHz, 16 bit."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(b"\x00\x00" * 800)
+    return buffer.getvalue()
+
+
+@cache
+def mp3() -> bytes:
+    """Return four frames of silence: MPEG-1 layer III, 128 kbit/s, 44.1 kHz, mono."""
+    frame = b"\xff\xfb\x90\xc4" + bytes(413)  # 144 * 128000 / 44100 = 417 bytes a frame
+    return frame * 4
+
+
+def text(run: str) -> bytes:
+    """Return a text that tells runs apart, with characters outside ASCII."""
+    return f"A note of the contract tests, run {run}: Grüße, 你好, \U0001f600\n".encode()

@@ -1,0 +1,444 @@
+"""What a run of the suite has at hand: clients, values that only this server has, what to clean up, what it saw."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from contract_tests import cases, judgement
+from contract_tests.client import CAUSES, Client, Rate
+from contract_tests.deviations import deviation_id
+from contract_tests.exchange import Request, Upload
+from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
+from flowcontract import yamlio
+
+if TYPE_CHECKING:
+    from contract_tests.cases import Case
+    from contract_tests.deviations import Deviations
+    from contract_tests.exchange import Exchange, TimedEvent
+    from contract_tests.target import Provocation, Target
+    from flowcontract.specs import Api, Operation
+    from flowcontract.violations import Violation
+
+
+class NotExercised(Exception):  # noqa: N818 - nothing has gone wrong
+    """Something cannot be asked of this target; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A violation, with what it was seen in."""
+
+    operation: str
+    violation: Violation
+    curl: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        violation = judgement.shortened(self.violation)
+        names = ("rule", "expected", "got", "where", "event", "offset")
+        fields = {name: getattr(violation, name) for name in names}
+        more = {"source": list(violation.source), "cause": judgement.cause(violation), "curl": self.curl}
+        return {"operation": self.operation, **fields, **more}
+
+
+@dataclass(slots=True)
+class Record:
+    """What one test saw."""
+
+    failures: list[Failure] = field(default_factory=list)
+    seen: list[tuple[str, str, str, bool]] = field(default_factory=list)  # operation, sort, name, whether all was well
+    streams: list[dict[str, Any]] = field(default_factory=list)
+    exchanges: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)  # operation, or `operation sort name` -> why not exercised
+
+    def note(self, operation: Operation, verdict: Verdict) -> None:
+        """Take an exchange and its verdict."""
+        self.exchanges += 1
+        well = not verdict.violations
+        curl = verdict.exchange.sent.curl() if verdict.violations else ""
+        self.failures += [Failure(operation.name, violation, curl) for violation in verdict.violations]
+        marks = [("status", str(verdict.exchange.status))] if verdict.exchange.status else []
+        marks += [("code", f"{verdict.exchange.status} {verdict.code}")] if verdict.code else []
+        marks += [("event", kind) for kind in verdict.kinds]
+        marks += [("transition", f"{before or 'start'} > {kind}") for before, kind in verdict.transitions]
+        self.seen += [(operation.name, sort, name, well) for sort, name in marks]
+        if verdict.exchange.events:
+            self.streams.append(_stream(operation, verdict))
+
+    def as_json(self, test: str, deviations: Deviations) -> dict[str, Any]:
+        """Return it as plain JSON; each failure with the id by which it may be known."""
+        failures = []
+        for failure in self.failures:
+            name = deviation_id(test, failure.violation)
+            known = deviations.known(name)
+            reason = known.reason if known else ""
+            failures.append({**failure.as_json(), "id": name, "known": known.id if known else "", "reason": reason})
+        names = ("seen", "streams", "exchanges", "skipped")
+        return {"test": test, "failures": failures, **{name: getattr(self, name) for name in names}}
+
+
+def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
+    """Return a stream as a report shows it: when which event came, and which are wrong."""
+    wrong = {violation.event for violation in verdict.violations}
+    events = [
+        [round(timed.at_s, 4), timed.event.kind, timed.event.offset, timed.event.number in wrong, timed.event.known]
+        for timed in verdict.exchange.events[:500]
+    ]
+    return {
+        "operation": operation.name,
+        "events": events,
+        "total": len(verdict.exchange.events),
+        "violations": [str(judgement.shortened(violation)) for violation in verdict.violations],
+    }
+
+
+class Suite:
+    """One run against one target. Tests ask through it, and it remembers what is to be cleaned up."""
+
+    def __init__(self, target: Target) -> None:
+        """Prepare clients; nothing is sent yet."""
+        self.target = target
+        rate = Rate(target.rate)
+        self.clients = {name: Client(target, api, rate) for name, api in target.apis.items()}
+        self.record = Record()
+        self.leftovers: list[str] = []
+        self._made: dict[str, dict[str, Any]] = {}
+        self._created: dict[tuple[str, str, str], dict[str, str]] = {}
+        self._parameters: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Clean up and close all connections."""
+        self.clean_up()
+        for client in self.clients.values():
+            client.close()
+
+    def api(self, name: str) -> Api:
+        """Return one of the APIs under test."""
+        return self.target.apis[name].api
+
+    # Asking.
+
+    def run(self, case: Case) -> Verdict:
+        """Ask what a case asks; raise NotExercised where this target cannot be asked it."""
+        operation = case.operation
+        self.may_call(operation, refused=case.expected.refused is True)
+        request = case.request
+        if case.provoke:
+            request = self.provoked(operation, request, case.provoke, min(case.expected.statuses, default=0))
+        request = self.filled(operation, request, case.keep)
+        return self.ask(operation, self.with_keys(operation, request, case.auth), case.expected)
+
+    def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
+        """Send a request, whose values are final, and judge the answer."""
+        client = self.clients[operation.api]
+        sent = client.prepare(request if request.keys is not None else self.with_keys(operation, request))
+        judge = Judge(client.api.api, operation, expected)
+        try:
+            verdict = judgement.ask(client, sent, judge)
+        except CAUSES as error:
+            verdict = judgement.unanswered(client.failed(sent, error), expected)
+        self.record.note(operation, verdict)
+        self._remember(operation, request, verdict.exchange)
+        return verdict
+
+    @contextmanager
+    def streaming(self, operation: Operation, request: Request, expected: Expected) -> Iterator[Iterator[TimedEvent]]:
+        """Send a request and hand out the events of its stream while they come; the verdict is noted at the end."""
+        client = self.clients[operation.api]
+        sent = client.prepare(self.with_keys(operation, request))
+        judge = Judge(client.api.api, operation, expected)
+        with client.open(sent, read_s=judgement.patience_s(operation)) as live:
+            streamed = judge.begin(live, self.target.stream_s)
+
+            def events() -> Iterator[TimedEvent]:
+                for now, piece in live.pieces(self.target.stream_s):
+                    yield from judge.feed(now, piece)
+
+            coming = events()
+            yield coming if streamed else iter(())
+            for _ in coming if streamed else ():
+                pass
+            body = b"" if streamed else b"".join(piece for _, piece in live.pieces(self.target.stream_s))
+            if streamed:
+                judge.end(live.now, broken=bool(live.trouble))
+            verdict = judge.verdict(sent, live.answer(body))
+        self.record.note(operation, verdict)
+        self._remember(operation, request, verdict.exchange)
+
+    def with_keys(self, operation: Operation, request: Request, auth: str = "own") -> Request:
+        """Return a request with credentials: own, none, `wrong:SCHEME`, `only:SCHEME`, `other:API`."""
+        client = self.clients[operation.api]
+        own = client.keys_for(operation.security)
+        how, _, name = auth.partition(":")
+        if how == "none":
+            return replace(request, keys={})
+        if how == "wrong":
+            needed = next((one for one in operation.security if name in one), ())
+            others = {scheme: key for scheme, key in own.items() if scheme in needed}
+            return replace(request, keys={**others, name: f"wrong-{self.target.run}"})
+        if how == "only":
+            if name not in client.api.keys:
+                raise NotExercised(f"there is no key for {name}: give --key {operation.api}.{name}=KEY")
+            return replace(request, keys={name: client.api.keys[name]})
+        if how == "other":
+            if name not in self.clients:
+                raise NotExercised(f"there is no key of {name}: run it together with {name}")
+            other = next(iter(self.clients[name].api.keys.values()))
+            return replace(request, keys={next(iter(own)): other})
+        return replace(request, keys=own)
+
+    def may_call(self, operation: Operation, *, refused: bool = False) -> None:
+        """Raise NotExercised for an operation that the target must not be asked, or that its app has switched off."""
+        if self.target.read_only and operation.method not in ("GET", "HEAD"):
+            raise NotExercised("the target is read_only")
+        about = cases.resources().get(operation.api, {})
+        if operation.id in about.get("deletes_all", ()) and self.target.no_delete_all and not refused:
+            raise NotExercised("it would delete what the suite did not make: the target says no_delete_all")
+        for feature, where in about.get("features", {}).items():
+            if operation.id in where["operations"] and not refused and not self.has(operation.api, feature):
+                raise NotExercised(f"this app has no {feature.replace('_', ' ')}")
+
+    def has(self, api: str, feature: str) -> bool:
+        """Tell whether the app has a feature: as the target file says, else as the app says itself."""
+        said = self.clients[api].api.features
+        if feature in said:
+            return said[feature]
+        where = cases.resources()[api]["features"][feature]["at"]
+        try:
+            return yamlio.resolve(self.parameters(api), where) is not False
+        except KeyError:
+            return True  # it does not say: to be tried
+
+    def parameters(self, api: str) -> Any:
+        """Return what `getParameters` answers, asked once; {} for an API without it."""
+        if api not in self._parameters:
+            operation = self.api(api).operations.get("getParameters")
+            found = (
+                self.clients[api]
+                .send(self.with_keys(operation, next(cases.examples(self.api(api), operation))[1]))
+                .json
+                if operation
+                else {}
+            )
+            self._parameters[api] = found if isinstance(found, dict) else {}
+        return self._parameters[api]
+
+    def provoked(self, operation: Operation, request: Request, code: str, status: int) -> Request:
+        """Return a request that makes this target answer with an error code; raise NotExercised where nothing does."""
+        way = self.target.provocation(operation, code, status)
+        if way is None:
+            raise NotExercised(f"{code} cannot be provoked from outside; a target file may say how, under [provoke]")
+        return _provoked(request, way)
+
+    # Values that only this server has.
+
+    def filled(self, operation: Operation, request: Request, keep: frozenset[str] = frozenset()) -> Request:
+        """Return a request with this server's values in the places of the documents', except in `keep`."""
+        fill = _Filler(self, operation, keep)
+        body = request.body
+        if isinstance(body, Mapping):
+            body = fill.body(body, "")
+            if "inputs" in body and operation.request and not any(place.startswith("/inputs") for place in keep):
+                body = {**body, "inputs": fill.inputs(body["inputs"])}
+        filled = replace(
+            request,
+            path_values={name: fill.text(f"path/{name}", name, value) for name, value in request.path_values.items()},
+            query={name: fill.text(f"query/{name}", name, value) for name, value in request.query.items()},
+            headers={name: fill.text(f"header/{name}", name, value) for name, value in request.headers.items()},
+            body=body,
+        )
+        return fill.owner(filled)
+
+    def example(self, operation: Operation, name: str = "", **changed: Any) -> Request:
+        """Return a documented request, filled; the first by default. `changed` replaces fields of its body."""
+        found = {label: request for label, request, _ in cases.examples(self.api(operation.api), operation)}
+        request = found[name] if name else next(iter(found.values()))
+        if changed:
+            request = replace(request, body={**request.body, **changed})
+        return self.filled(operation, request)
+
+    def made(self, api: str, name: str) -> Any:
+        """Return the value of a field that only this server can give, made when it is first needed.
+
+        Raises NotExercised where it cannot be made.
+        """
+        if name not in self._made.setdefault(api, {}):
+            self._made[api][name] = self._make(api, name)
+        return self._made[api][name]
+
+    def fresh(self, api: str, name: str) -> Any:
+        """Return such a value that no other test uses."""
+        return self._make(api, name)
+
+    def _make(self, api: str, name: str) -> Any:
+        how = cases.resources()[api]["fields"][name]
+        operation = self.api(api).operations[how["made_by"]]
+        self.may_call(operation)
+        request = self.example(operation, how["example"], **how.get("with", {}))
+        exchange = self.clients[api].send(self.with_keys(operation, request))
+        self._remember(operation, request, exchange)
+        try:
+            value = yamlio.resolve(exchange.json, how["at"])
+        except KeyError:
+            raise NotExercised(
+                f"{operation.name} gave no {name}: status {exchange.status} {exchange.trouble}".strip()
+            ) from None
+        found = re.search(how["take"], value) if "take" in how else None
+        return found[0] if found else value
+
+    # Cleaning up.
+
+    def _remember(self, operation: Operation, request: Request, exchange: Exchange) -> None:
+        """Note what an exchange created, and forget what it removed."""
+        for name, how in cases.resources().get(operation.api, {}).get("fields", {}).items():
+            if how.get("made_by") == operation.id and "removed_by" in how and exchange.status < 300:  # noqa: PLR2004
+                self._note_created(operation, request, exchange, name, how)
+            if how.get("removed_by") == operation.id and 200 <= exchange.status < 300:  # noqa: PLR2004
+                self._created.pop((operation.api, name, request.path_values.get(name, "")), None)
+                self._made.pop(operation.api, None)  # what else was made may have gone with it
+        if operation.id in cases.resources().get(operation.api, {}).get("deletes_all", ()) and exchange.status < 300:  # noqa: PLR2004
+            self._made.pop(operation.api, None)
+
+    def _note_created(
+        self, operation: Operation, request: Request, exchange: Exchange, name: str, how: Mapping[str, str]
+    ) -> None:
+        value = next((found for payload in exchange.payloads if (found := _at(payload, how["at"]))), None)
+        if not isinstance(value, str):
+            return
+        part = re.search(how["take"], value) if "take" in how else None
+        value = part[0] if part else value
+        user = request.body.get("user") if isinstance(request.body, Mapping) else None
+        others = {"user": user} if isinstance(user, str) else {}
+        self._created[operation.api, name, value] = {**request.path_values, **others, name: value}
+
+    def clean_up(self) -> None:
+        """Remove what the suite created; `leftovers` names what could not be removed."""
+        for (api, name, value), fields in list(self._created.items()):
+            operation = self.api(api).operations[cases.resources()[api]["fields"][name]["removed_by"]]
+            _, base, _ = next(cases.examples(self.api(api), operation))
+            path = {key: fields.get(key, old) for key, old in base.path_values.items()}
+            body = (
+                {**base.body, **{key: fields[key] for key in base.body if key in fields}}
+                if isinstance(base.body, dict)
+                else base.body
+            )
+            exchange = self.clients[api].send(self.with_keys(operation, replace(base, path_values=path, body=body)))
+            if not 200 <= exchange.status < 300 and exchange.status != 404:  # noqa: PLR2004 - HTTP's own ranges
+                self.leftovers.append(f"{api} {name} {value}: status {exchange.status} {exchange.trouble}".strip())
+        self._created.clear()
+
+
+@dataclass(slots=True)
+class _Filler:
+    """Puts this server's values into a request."""
+
+    suite: Suite
+    operation: Operation
+    keep: frozenset[str]
+    used_made: bool = False  # whether the request names something that the suite made
+
+    def owner(self, request: Request) -> Request:
+        """Return a request that says whose it is: what the suite made is its user's; some APIs always want to know."""
+        body = request.body if isinstance(request.body, Mapping) else {}
+        for name, how in cases.resources().get(self.operation.api, {}).get("fields", {}).items():
+            always = how.get("owner") == "always"
+            if not always and not (how.get("owner") == "of what is made" and self.used_made):
+                continue
+            if name in body or {f"/{name}", f"query/{name}", f"header/{name}"} & self.keep:
+                continue
+            value = self.value(name, "")
+            location = next((one.location for one in self.operation.parameters if one.name == name), "")
+            if location == "query":
+                return replace(request, query={**request.query, name: value})
+            if location == "header":
+                return replace(request, headers={**request.headers, name: value})
+            if isinstance(request.body, Mapping):
+                return replace(request, body={**request.body, name: value})
+        return request
+
+    def text(self, place: str, name: str, value: Any) -> Any:
+        """Return the value for a parameter."""
+        return value if place in self.keep or not value else self.value(name, value)
+
+    def value(self, name: str, value: Any) -> Any:
+        """Return this server's value for a field, else the given one."""
+        given = self.suite.clients[self.operation.api].api.values
+        if name in given:
+            return given[name]
+        how = cases.resources().get(self.operation.api, {}).get("fields", {}).get(name)
+        if how is None:
+            return value
+        if "value" in how:
+            return how["value"].format(run=self.suite.target.run)
+        self.used_made = True
+        return self.suite.made(self.operation.api, name)
+
+    def body(self, value: Any, pointer: str) -> Any:
+        """Return a body, or a part of it, with this server's values."""
+        if isinstance(value, Mapping):
+            return {key: self.field(key, item, f"{pointer}/{yamlio.escape(key)}") for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.body(item, f"{pointer}/{index}") for index, item in enumerate(value)]
+        return value
+
+    def field(self, name: str, value: Any, pointer: str) -> Any:
+        """Return the value of a field; texts and lists of texts are replaced, unless they are empty."""
+        if any(place == pointer or place.startswith(f"{pointer}/") for place in self.keep):
+            return self.body(value, pointer) if pointer not in self.keep else value
+        if isinstance(value, str) and value:
+            return self.value(name, value)
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            return [self.value(name, item) for item in value]
+        if isinstance(value, Upload):
+            return value
+        return self.body(value, pointer)
+
+    def inputs(self, given: Any) -> Any:
+        """Return the inputs of an app: those of the example, and whatever else its form requires."""
+        values = self.suite.clients[self.operation.api].api.values
+        if "inputs" in values:
+            return values["inputs"]
+        if not isinstance(given, dict):
+            return given
+        form = self.suite.parameters(self.operation.api).get("user_input_form", [])
+        needed = {one["variable"]: self.input(kind, one) for kind, one in _controls(form) if one.get("required")}
+        return {**needed, **given}
+
+    def input(self, kind: str, control: Mapping[str, Any]) -> Any:
+        """Return a valid value for a control of the app's form."""
+        if kind == "select":
+            return next(iter(control.get("options", [])), "")
+        if kind == "number":
+            return 1
+        if kind in ("file", "file-list"):
+            one = {
+                "type": "document",
+                "transfer_method": "local_file",
+                "upload_file_id": self.suite.made(self.operation.api, "upload_file_id"),
+            }
+            return one if kind == "file" else [one]
+        return "contract test"[: control.get("max_length") or None]
+
+
+def _controls(form: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each control of an input form with its kind."""
+    for item in form if isinstance(form, list) else ():
+        yield from (pair for pair in item.items() if isinstance(pair[1], Mapping) and "variable" in pair[1])
+
+
+def _provoked(request: Request, way: Provocation) -> Request:
+    body = request.body
+    if way.body:
+        body = {**body, **way.body} if isinstance(body, Mapping) else dict(way.body)
+    return replace(request, headers={**request.headers, **way.headers}, query={**request.query, **way.query}, body=body)
+
+
+def _at(payload: Any, pointer: str) -> Any:
+    try:
+        return yamlio.resolve(payload, pointer)
+    except KeyError:
+        return None

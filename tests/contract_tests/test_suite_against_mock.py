@@ -1,0 +1,95 @@
+"""The suite against our mock over real HTTP: it passes, and what it says can be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mockserver.server import MockServer
+from mockserver.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def mock():
+    """Run the mock without delays."""
+    with MockServer(settings=Settings(pace=0)) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+# A test run may have been told not to keep compiled files; each command would then compile pytest anew.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def run(*arguments, folder=None):
+    """Run the command; return what it printed and its exit status."""
+    command = [sys.executable, "-m", "contract_tests.run", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, cwd=folder, env=_ENVIRONMENT
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_mock_passes_and_every_status_and_code_is_exercised(mock, tmp_path):
+    """Our own mock conforms; every documented code is seen; the reports are there."""
+    status, said = run("--base-url", mock, "--report", tmp_path, "--require", "codes=100,statuses=99", folder=tmp_path)
+    assert status == 0, said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["failures"] == []
+    assert report["left_over"] == []
+    assert report["exchanges"] > 1000
+    assert (tmp_path / "junit.xml").stat().st_size > 10_000
+
+
+def test_nobody_there_is_one_line_and_misuse(tmp_path):
+    """A server that does not answer is not a violation."""
+    status, said = run("--base-url", "http://127.0.0.1:9", folder=tmp_path)
+    assert status == 2, said
+    assert "Nothing answers for agentbuilder at http://127.0.0.1:9/api" in said.strip().splitlines()[-1]
+
+
+def test_level_that_is_not_reached_fails(mock, tmp_path):
+    """A run of one API's one operation is not the whole contract."""
+    status, said = run("--base-url", mock, "--api", "dify-chat", "-k", "getMeta", "--require", "80", folder=tmp_path)
+    assert status == 1, said
+    assert "80 % required" in said
+
+
+def test_run_that_exercised_nothing_fails(mock, tmp_path):
+    """A selection of nothing is no success."""
+    status, said = run("--base-url", mock, "-k", "no_such_test", folder=tmp_path)
+    assert status == 1, said
+    assert "nothing was exercised" in said
+
+
+def test_accepted_differences_pass_and_fail_when_they_are_gone(mock, tmp_path):
+    """A wrong key makes differences; accepted they are known, with the right key they are gone."""
+    known = tmp_path / "known.toml"
+    options = ("--base-url", mock, "--api", "dify-chat", "-k", "getMeta and documented", "--deviations", known)
+    wrong = ("--key", "dify-chat=app-wrong")
+    assert run(*options, *wrong, "--accept", folder=tmp_path)[0] == 0
+    assert "dify-chat/getMeta/documented/request#status" in known.read_text()
+    assert run(*options, *wrong, folder=tmp_path)[0] == 0
+    status, said = run(*options, folder=tmp_path)
+    assert status == 1, said
+    assert "deviation no longer occurs: dify-chat/getMeta/documented/request#status" in said
+
+
+def test_failure_says_everything_a_stranger_needs(mock, tmp_path):
+    """Operation, expected, got, lines, and a command without the key."""
+    options = ("--base-url", mock, "--api", "dify-chat", "-k", "getMeta and documented", "--key", "dify-chat=app-wrong")
+    status, said = run(*options, folder=tmp_path)
+    assert status == 1, said
+    for text in (
+        "dify-chat/getMeta: status",
+        "expected 200",
+        "got      401",
+        "004:1016-1024",
+        "curl -sS -i -N",
+        "$KEY",
+    ):
+        assert text in said
+    assert "app-wrong" not in said

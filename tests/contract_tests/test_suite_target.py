@@ -1,0 +1,161 @@
+"""Targets: defaults from the contracts, options, target files, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from contract_tests import target
+from contract_tests.target import TargetError, load_target
+from flowcontract.errors import UnknownNameError
+from flowcontract.specs import load_apis
+
+URL = "http://127.0.0.1:8080"
+
+
+@pytest.fixture(scope="module")
+def apis():
+    """Return all contracts."""
+    return load_apis()
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a target file."""
+    path = folder / "target.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_base_url_gets_the_base_path_of_each_api_once(apis):
+    """A base URL may end with the base path or not."""
+    plain = load_target(apis, base_url=URL)
+    assert plain.apis["dify-chat"].base_url == f"{URL}/v1"
+    assert plain.apis["agentbuilder"].base_url == f"{URL}/api"
+    assert (
+        load_target({"dify-chat": apis["dify-chat"]}, base_url=f"{URL}/v1/").apis["dify-chat"].base_url == f"{URL}/v1"
+    )
+
+
+def test_default_keys_are_the_mocks_in_a_world_of_the_runs_own(apis):
+    """Without any option about keys the target is the mock, and two runs do not share a world."""
+    one, two = load_target(apis, base_url=URL), load_target(apis, base_url=URL)
+    key = one.apis["dify-chat"].keys["apiKey"]
+    assert key.startswith("app-chat-")
+    assert key != two.apis["dify-chat"].keys["apiKey"]
+    assert not one.apis["dify-chat"].secret
+    robot = one.apis["cybertron"].keys
+    assert robot["robotKey"].removeprefix("robot-key") == robot["robotToken"].removeprefix("robot-token")
+
+
+def test_mock_says_how_every_error_is_provoked(apis):
+    """The shipped target file of the mock fills code and status into the Prefer header."""
+    operation = apis["dify-chat"].operations["sendChatMessage"]
+    way = load_target(apis, base_url=URL).provocation(operation, "app_unavailable", 400)
+    assert way is not None
+    assert way.headers == {"Prefer": "code=400, example=app_unavailable"}
+
+
+def test_another_key_is_another_server(apis):
+    """A key that is not the mock's is secret, kept as it is, and nothing can be provoked."""
+    found = load_target(apis, base_url=URL, keys=["dify-chat=app-xyz"])
+    assert found.apis["dify-chat"].keys == {"apiKey": "app-xyz"}
+    assert found.apis["dify-chat"].secret
+    assert found.provocation(apis["dify-chat"].operations["sendChatMessage"], "app_unavailable", 400) is None
+    assert found.no_delete_all
+
+
+def test_one_key_serves_the_schemes_that_are_sent_alike(apis):
+    """A key of AgentBuilder goes into header and query, a token has to be given by its scheme."""
+    found = load_target(apis, base_url=URL, keys=["agentbuilder=sk-1", "agentbuilder.bearer=jwt"])
+    assert found.apis["agentbuilder"].keys == {"apiKey": "sk-1", "apiKeyInQuery": "sk-1", "bearer": "jwt"}
+
+
+def test_target_file_wins_over_defaults_and_options_over_the_file(apis, tmp_path, monkeypatch):
+    """Values come from the file, keys from the environment it names, the base URL from the option."""
+    monkeypatch.setenv("CHAT_KEY", "app-from-environment")
+    path = write(
+        tmp_path,
+        'base_url = "http://one"\nread_only = true\nrate = 2.5\ntimeouts = { stream_s = 7 }\n'
+        '[api.dify-chat]\nkey = "${CHAT_KEY}"\nvalues = { inputs = { a = 1 } }\n',
+    )
+    found = load_target(apis, base_url="http://two", file=path)
+    chat = found.apis["dify-chat"]
+    assert (chat.base_url, chat.keys, chat.values) == (
+        "http://two/v1",
+        {"apiKey": "app-from-environment"},
+        {"inputs": {"a": 1}},
+    )
+    assert (found.read_only, found.rate, found.stream_s, found.answer_s) == (True, 2.5, 7, 30)
+    assert load_target(apis, file=path).apis["cybertron"].base_url == "http://one/openapi/v1"
+
+
+def test_provocation_of_an_operation_wins_over_that_of_all(apis, tmp_path):
+    """`operation` and `code` are looked for by name first, then as `*`."""
+    path = write(
+        tmp_path,
+        '[provoke."*"."*"]\nheaders = { X = "{status} {code}" }\n'
+        '[provoke."dify-chat/getInfo".unauthorized]\nbody = { a = "{code}" }\n',
+    )
+    found = load_target(apis, base_url=URL, file=path)
+    info, meta = (apis["dify-chat"].operations[name] for name in ("getInfo", "getMeta"))
+    assert found.provocation(info, "unauthorized", 401).body == {"a": "unauthorized"}
+    assert found.provocation(info, "forbidden", 403).headers == {"X": "403 forbidden"}
+    assert found.provocation(meta, "unauthorized", 401).headers == {"X": "401 unauthorized"}
+    assert found.provocation(meta, "event:ping", 200) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("base_url = 5", "base_url: expected text, got 5"),
+        ("baseurl = 'http://x'", "baseurl"),
+        ("rate = -1", "rate: expected"),
+        ("[api.dify-chat]\nkey = ''", "api.dify-chat.key"),
+        ("[provoke.a]\nb = {}", "provoke.a.b"),
+        ("base_url = ", "Mend the TOML"),
+        ("[api.dify-chat]\nkey = '${NO_SUCH_VARIABLE}'", "Set the environment variable NO_SUCH_VARIABLE"),
+    ],
+)
+def test_wrong_target_file_is_told_with_the_place(apis, tmp_path, text, said):
+    """What is wrong in a target file is named, with the file."""
+    path = write(tmp_path, text)
+    with pytest.raises(TargetError) as error:
+        load_target(apis, base_url=URL, file=path)
+    assert said in str(error.value)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "No base URL"),
+        ({"base_url": "localhost:8080"}, "is no base URL"),
+        ({"base_url": URL, "keys": ["dify-chat"]}, "expected API=KEY"),
+        ({"base_url": URL, "keys": ["dify-chat="]}, "expected API=KEY"),
+    ],
+)
+def test_wrong_options_are_told(apis, options, said):
+    """What is wrong with an option is told with what to write."""
+    with pytest.raises(TargetError, match=said):
+        load_target(apis, **options)
+
+
+@pytest.mark.parametrize("key", ["dify-chatt=x", "dify-chat.bearer=x"])
+def test_unknown_api_or_scheme_is_told_with_what_there_is(apis, key):
+    """A key for what does not exist is a misuse."""
+    with pytest.raises(UnknownNameError, match="There is: "):
+        load_target(apis, base_url=URL, keys=[key])
+
+
+def test_file_may_not_speak_of_an_api_that_is_not_there(apis, tmp_path):
+    """A target file names APIs that are under test."""
+    with pytest.raises(UnknownNameError, match="dify-chatt"):
+        load_target(apis, base_url=URL, file=write(tmp_path, "[api.dify-chatt]\nkey = 'x'"))
+
+
+def test_shipped_target_files_are_valid():
+    """Every target file in the package follows its own schema."""
+    shipped = sorted((Path(target.__file__).parent / "targets").glob("*.toml"))
+    assert shipped
+    assert all(target.read_target(path) for path in shipped)
