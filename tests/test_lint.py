@@ -10,7 +10,7 @@ import pytest
 
 from flowcontract import data, yamlio
 from flowcontract.lint import Finding, run
-from flowcontract.lint.__main__ import main
+from flowcontract.lint.cli import main
 from flowcontract.lint.scenarios import check_folder
 
 LINT = Path(__file__).parent / "data" / "lint"

@@ -1,73 +1,7 @@
-"""The command `python -m flowcontract.lint`: prints one line per finding, and how many there are."""
+"""Makes `python -m flowcontract.lint` a command."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-from flowcontract import data, specs
-from flowcontract.errors import FlowContractError, UnknownNameError
-from flowcontract.lint.run import run
+from flowcontract.lint.cli import main
 
-_WIDTH = 72
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flowcontract.lint",
-        description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
-        epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
-    )
-    parser.add_argument("--specs", type=Path, default=data.specs_root(), metavar="DIR", help="the contract's folder")
-    parser.add_argument(
-        "--fixtures", type=Path, default=data.fixtures_root(), metavar="DIR", help="the scenarios' folder"
-    )
-    parser.add_argument(
-        "--api", action="append", default=[], metavar="NAME", help="check this API only; may be repeated"
-    )
-    return parser
-
-
-def _progress(what: str) -> None:
-    """Show what is checked, on one line that is overwritten; a log gets a line each."""
-    if sys.stderr.isatty():
-        print(f"\r{what[:_WIDTH]:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
-    else:
-        print(f"checking {what}", file=sys.stderr, flush=True)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 clean, 1 findings, 2 misuse."""
-    options = _parser().parse_args(arguments)
-    try:
-        _demand(options.specs, options.fixtures, options.api)
-        findings = run(options.specs, options.fixtures, options.api, progress=_progress)
-    except FlowContractError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if sys.stderr.isatty():
-        print(f"\r{'':<{_WIDTH}}\r", end="", file=sys.stderr, flush=True)
-    for finding in findings:
-        print(finding)
-    apis = options.api or specs.available_apis(options.specs)
-    files = len({finding.path for finding in findings})
-    print(f"{len(apis)} APIs checked: {len(findings)} findings" + (f" in {files} files." if findings else "."))
-    return 1 if findings else 0
-
-
-def _demand(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:
-    """Raise FlowContractError where a folder or an API that was asked for does not exist."""
-    for folder in (specs_root, fixtures_root):
-        if not folder.is_dir():
-            raise FlowContractError(f'No folder "{folder}". Name one that exists with --specs or --fixtures.')
-    known = specs.available_apis(specs_root)
-    if not known:
-        raise FlowContractError(f'"{specs_root}" has no folder with an openapi.yaml. Name the folder of the contract.')
-    for name in names:
-        if name not in known:
-            raise UnknownNameError("API", name, known)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

@@ -100,15 +100,21 @@ def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> l
 def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
     """Drop the vague findings of an API where something definite was found in its files, or in those of all APIs."""
     clear = {finding for finding in found if not finding.vague}
-    touched = {_area(finding.path, loaded) for finding in clear}
+    contract = {_area(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
+    anywhere = {_area(finding.path, loaded) for finding in clear}
     apis = available_apis(loaded.specs)
-    shared = any((loaded.specs / area).is_dir() and area not in apis for area in touched)
-    return clear | {
-        finding for finding in found if finding.vague and not shared and _area(finding.path, loaded) not in touched
-    }
+    shared = any(area and area not in apis for area in contract)
+
+    def echoes(finding: Finding) -> bool:
+        area = _area(finding.path, loaded)
+        known = contract if finding.path.is_relative_to(loaded.specs) else anywhere
+        return shared or area in known or (not area and bool(clear))
+
+    return clear | {finding for finding in found if finding.vague and not echoes(finding)}
 
 
 def _area(path: Path, loaded: Project) -> str:
-    """Return the first folder below the specs or the fixtures: an API, or shared parts; '-' for their roots."""
+    """Return the first folder below the specs or the fixtures: an API, or shared parts; '' for their roots."""
     root = loaded.specs if path.is_relative_to(loaded.specs) else loaded.fixtures
-    return next(iter(path.relative_to(root).parts), "-") if path.is_relative_to(root) else "-"
+    first = next(iter(path.relative_to(root).parts), "") if path.is_relative_to(root) else ""
+    return first if (root / first).is_dir() and first else ""
