@@ -7,7 +7,7 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.sessions = ["specs", "lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
-nox.options.report = ".nox/.cache/report.json"
+nox.options.report = ".nox/report.json"
 
 PACKAGES = ("flowcontract", "mockserver", "contract_tests")
 
@@ -38,7 +38,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests of the toolkit."""
     session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
-    session.run("pytest", "-n", "2", "--junitxml=.nox/.cache/tests.xml", *session.posargs)
+    session.run("pytest", "-n", "2", "--junitxml=.nox/tests.xml", *session.posargs)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
