@@ -9,8 +9,6 @@ nox.options.sessions = ["specs", "lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.report = ".nox/report.json"
 
-PACKAGES = ("flowcontract", "mockserver", "contract_tests")
-
 
 @nox.session
 def specs(session: nox.Session) -> None:
