@@ -73,7 +73,7 @@ def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streamin
         return problem(
             501,
             "No such scenario",
-            f"{error} New scenarios go in {operation.name}/ of the folder that --fixtures names.",
+            str(error),
             operation=operation.name,
             scenarios=list(scenarios.keys(operation)),
         )

@@ -88,7 +88,8 @@ class _Paths:
         for rule in rules:
             if rule.methods:  # Werkzeug adds HEAD to every GET; the application decides about HEAD itself
                 rule.methods.discard("HEAD")
-        self._map = Map(rules, strict_slashes=False, redirect_defaults=False, merge_slashes=False).bind("mock")
+        strict = api.bundle.get("x-trailing-slash") != "optional"
+        self._map = Map(rules, strict_slashes=strict, redirect_defaults=False, merge_slashes=False).bind("mock")
 
     def covers(self, path: str) -> bool:
         """Tell whether a path is under this API's base path."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def make_app() -> Callable[..., Caller]:
     """Return what makes an application of some APIs, with settings by name."""
 
-    def make(*names: str, fixtures: Any = None, **settings: Any) -> Caller:
-        return Caller(load_app(names, fixtures=fixtures, settings=Settings(**settings)))
+    def make(*names: str, fixtures: Any = None, profiles: Any = None, **settings: Any) -> Caller:
+        return Caller(load_app(names, profiles=profiles or {}, fixtures=fixtures, settings=Settings(**settings)))
 
     return make
 

@@ -191,7 +191,7 @@ def test_uploaded_file_goes_into_a_run_and_the_run_into_the_log(mock: Caller) ->
     assert json.loads(detail["inputs"])["orig_mail"] == mail
     log = mock.ask("GET", "/v1/workflows/logs?limit=1", key=key).json
     assert log["data"][0]["workflow_run"]["id"] == run["workflow_run_id"]
-    assert (log["total"], log["has_more"]) == (2, True), "the printed run and this one"
+    assert (log["total"], log["has_more"]) == (3, True), "the two printed runs and this one"
 
 
 @pytest.mark.parametrize("user", ["eve", "abc-123"])

@@ -33,6 +33,7 @@ def raw_chat(mock: Caller, body: bytes, **headers: str) -> Answer:
     ("api", "path", "status"),
     [
         ("cybertron", "/openapi/v1/nothing", 404),
+        ("cybertron", "/openapi/v1/chatflow/offline_upload_file", 404),
         ("dify-chat", "/v1/nothing/here", 404),
         ("dify-workflow", "/v1", 404),
         ("agentbuilder", "/api/v3/files", 404),
@@ -57,6 +58,21 @@ def test_path_outside_every_base_path_lists_the_base_paths(mock: Caller) -> None
         "dify-chat": "/v1",
         "dify-workflow": "/v1",
     }
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "status"),
+    [
+        ("agentbuilder", "/api/v2/files/", 200),
+        ("agentbuilder", "/api/v2/files", 200),
+        ("dify-chat", "/v1/info/", 404),
+        ("dify-chat", "/v1/info", 200),
+        ("dify-chat", "/v1//info", 404),
+    ],
+)
+def test_slash_at_the_end_matters_where_the_contract_says_so(mock: Caller, api: str, path: str, status: int) -> None:
+    """AgentBuilder takes both forms, as real servers do; elsewhere a path is what it is."""
+    assert mock.ask("GET", path, **KEYS[api]).status == status
 
 
 def test_base_path_ends_at_a_segment(mock: Caller) -> None:
