@@ -7,9 +7,11 @@ uuid, regex, json-pointer and their relatives; others (binary, int32, float) onl
 from __future__ import annotations
 
 import json
+import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -302,7 +304,7 @@ def check_request(  # noqa: PLR0913 - the parts of a request, each by name
             values[parameter.location][name] = value
         elif texts:
             del values[parameter.location][name]
-    checked_body, violations = _checked_body(validators, operation, body, media_type)
+    checked_body, violations = _checked_body(validators, operation, body, media_type, values["header"])
     return CheckedRequest(values["path"], values["query"], values["header"], checked_body, (*found, *violations))
 
 
@@ -388,7 +390,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked_body(
-    validators: Validators, operation: Operation, body: Any, media_type: str
+    validators: Validators, operation: Operation, body: Any, media_type: str, headers: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
     if body is ABSENT:
         return None, [_missing("body", "", operation.provenance)] if operation.request_required else []
@@ -403,12 +405,22 @@ def _checked_body(
     if not media.pointer:
         return body, []
     if name.startswith(_FORMS):
-        return _checked_form(validators, media, body)
+        values, violations = _checked_form(validators, media, body)
+        return values, [*violations, *_in_neither(validators.form(media.pointer), body, headers)]
     found = validators.violations(media.pointer, body)
     return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
 
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
+
+
+def _in_neither(
+    fields: Mapping[str, Step], body: Mapping[str, Any], headers: Mapping[str, Any]
+) -> Iterator[RequestViolation]:
+    """Yield the fields that are needed unless a header has their name (`x-or-header`), and came in neither place."""
+    for name, step in fields.items():
+        if step.schema.get("x-or-header") and name not in body and name.lower() not in headers:
+            yield _missing("body", name, provenance(step.schema))
 
 
 def _in_body(violation: Violation) -> RequestViolation:
@@ -432,6 +444,8 @@ def _checked_form(
     for name in (name for name, given in body.items() if name in fields and given != []):
         values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
         found += violations
+        if not violations and is_file(fields[name].schema):
+            found += _upload_violations(name, fields[name], body[name], media.encoding.get(name, {}))
     settled = {violation.field for violation in found}
     judged_ones = [_in_body(one) for one in validators.violations(media.pointer, judged)]
     found += [one for one in judged_ones if one.field.partition(".")[0] not in settled]
@@ -458,6 +472,30 @@ def _checked_field(
     placed = [replace(one, where=f"/{yamlio.escape(name)}{one.where}") for one in violations]
     sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
     return given if undecodable else value, value, [_in_body(one) for one in sourced]
+
+
+def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str, Any]) -> Iterator[RequestViolation]:
+    """Yield what is wrong with uploaded files as such: bytes over `maxLength`, a type that `encoding` does not list."""
+    longest, wanted = step.schema.get("maxLength"), encoding.get("contentType", "*/*")
+    where, source = f"/{yamlio.escape(name)}", provenance(step.schema)
+    for part in given if isinstance(given, list) else [given]:
+        size, sent = part.get("size", 0), part.get("content_type") or _UNKNOWN_FILE
+        if longest is not None and size > longest:
+            wrong = Violation("maxLength", f"a file of at most {longest} bytes", f"{size} bytes", where, source=source)
+            yield RequestViolation("body", name, wrong)
+        if not _is_of(sent, str(part.get("filename", "")), wanted):
+            wrong = Violation("media-type", f"a file of the type {wanted}", sent, where, source=source)
+            yield RequestViolation("body", name, wrong)
+
+
+_UNKNOWN_FILE = "application/octet-stream"
+
+
+def _is_of(sent: str, filename: str, wanted: str) -> bool:
+    """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
+    kind = sent.partition(";")[0].strip().lower()
+    kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == _UNKNOWN_FILE else {kind}
+    return any(fnmatchcase(one, pattern.strip()) for one in kinds for pattern in wanted.split(","))
 
 
 def is_file(schema: Any) -> bool:
