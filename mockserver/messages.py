@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Damage = Literal["", "too large", "cut short"]
+Ability = Literal["pieces", "close", "reset"]
+"""What faults need of an adapter: each piece of a stream is an HTTP chunk of its own, or leaves alone where there are no
+chunks; an answer can end in the middle, by closing the connection or by resetting it."""
 
 
 @dataclass(slots=True)
@@ -24,6 +27,8 @@ class Request:
     ``query``    as on the wire, without the question mark
     ``headers``  any number per name, names in any case
     ``body``     everything behind the headers, transfer encoding removed
+    ``can``      what the adapter is able to do beyond answering
+    ``peer``     the address that it came from, as IP; '' where the adapter does not know it
     ``damage``   why `body` is not what the client meant to send: beyond the limit of bytes, or broken off
     """
 
@@ -33,6 +38,22 @@ class Request:
     headers: Headers = field(default_factory=Headers)
     body: Blob = EMPTY
     damage: Damage = ""
+    peer: str = ""
+    can: frozenset[Ability] = frozenset()
+
+
+class Cut(Exception):  # noqa: N818 - what is to be done, not what went wrong
+    """Raised by `advance` where the answer ends in its middle: by closing the connection without the body's end, or by a reset.
+
+    Only an adapter whose `CAN` names it does exactly that; the others break off as well as their server lets them.
+    ``headless`` ones, which `advance` raises when it is first asked, end it before a byte of status line and headers.
+    """
+
+    def __init__(self, how: Literal["close", "reset"], *, headless: bool = False) -> None:
+        """Break off in this way."""
+        super().__init__(f"the answer is broken off: {how}")
+        self.how = how
+        self.headless = headless
 
 
 class Streamed(Protocol):
@@ -42,7 +63,10 @@ class Streamed(Protocol):
     """Called from any thread when `advance` has to be asked at once; the sender sets it."""
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
-        """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again."""
+        """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again; may raise Cut.
+
+        What was due before a Cut has been returned before it is raised.
+        """
 
     def stop(self) -> None:
         """End it as a stopped one ends: what remains is replaced by the ending."""
@@ -53,9 +77,13 @@ class Streamed(Protocol):
 
 @dataclass(slots=True)
 class Reply:
-    """What to send, `delay_s` after it was asked for; a Blob's length is known, that of a stream is not."""
+    """What to send, `delay_s` after it was asked for; a Blob's length is known, that of a stream is not.
+
+    ``separate``  each piece of a stream leaves in a chunk of its own, even if several are due at once
+    """
 
     status: int
     headers: Headers
     body: bytes | Blob | Streamed = b""
     delay_s: float = 0.0
+    separate: bool = False
