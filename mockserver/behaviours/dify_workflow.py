@@ -126,7 +126,8 @@ def _as_text(value: Any) -> str:
 def list_logs(act: Act) -> Reply:
     """Show one page of the runs, the latest first."""
     query = act.request.query
-    found = [run for run in act.world.store.rows("runs") if _is_wanted(run, query)][::-1]
+    wanted = [run for run in act.world.store.rows("runs") if _is_wanted(run, query)]
+    found = sorted(wanted, key=lambda run: run["created_at"])[::-1]
     page, limit = query["page"], query["limit"]
     shown = found[(page - 1) * limit : page * limit]
     has_more = len(found) > page * limit
