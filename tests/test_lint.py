@@ -130,10 +130,12 @@ def test_every_finding_says_what_to_do(sample):
 
 
 def test_users_own_folder_is_checked_without_coverage(sample):
-    """A user's folder of scenarios is judged by the contract, but need not show everything."""
+    """A user's folder of scenarios is judged by the contract, but need not show everything or be named after codes."""
     own = sample / "own" / "mini" / "getItem"
     own.mkdir(parents=True)
     (own / "200-mine.yaml").write_text("description: Mine.\nreply:\n  body: {id: a, size: big}\n", encoding="utf-8")
+    reply = "body: {code: not_found, message: not mine}"
+    (own / "404-not-mine.yaml").write_text(f"description: Not mine.\nreply:\n  {reply}\n", encoding="utf-8")
     findings = check_folder(sample / "own", specs=sample / "specs")
     assert [(finding.path.name, finding.line) for finding in findings] == [("200-mine.yaml", 3)]
 

@@ -143,6 +143,7 @@ class Project:
     files: Mapping[Path, YamlFile] = field(repr=False)  # every readable YAML file under both folders
     broken: tuple[Finding, ...] = ()
     views: tuple[View, ...] = field(default=(), repr=False)  # every API, then each of its profiles
+    ours: bool = True  # whether the scenarios are the contract's own, and not a user's, who may name them at will
 
     @property
     def whole(self) -> bool:

@@ -61,7 +61,7 @@ def check(project: Project) -> Iterator[Finding]:
 
 def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | None = None) -> tuple[Finding, ...]:
     """Check a folder of scenarios, for instance a user's own, against the contract; it need not cover anything."""
-    loaded = reading.load(specs or data.specs_root(), fixtures, names)
+    loaded = replace(reading.load(specs or data.specs_root(), fixtures, names), ours=False)
     broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
     return tuple(sorted({*broken, *guarded("the scenarios", loaded.fixtures, check(loaded))}))
 
@@ -125,7 +125,7 @@ def _of_api(project: Project, file: YamlFile, view: View, name: str, status: int
             yield file.finding("", what, "Mend the name.")
     else:
         concerned = [operations[name]]
-        yield from _documented(file, operations[name], status)
+        yield from _documented(file, operations[name], status, named=project.ours)
     told: set[tuple[int, str]] = set()
     for finding in _judged(project, file, view, [each for each in concerned if status in each.responses]):
         if (finding.line, finding.what) not in told:
@@ -163,15 +163,15 @@ def _listed(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
         yield f"/{key}/{index}" if isinstance(value, list) else f"/{key}", str(text)
 
 
-def _documented(file: YamlFile, operation: Operation, status: int) -> Iterator[Finding]:
-    """Hold a scenario to its name: an error's begins with its code, so that several may show one code."""
+def _documented(file: YamlFile, operation: Operation, status: int, *, named: bool) -> Iterator[Finding]:
+    """Hold a scenario to its status, and to its name: an error's begins with its code; several may show one code."""
     if status not in operation.responses:
         there = ", ".join(map(str, sorted(operation.responses)))
         what = f"{operation.id} documents no {status}; there is: {there}"
         yield file.finding("", what, "Mend the name or the contract.")
         return
     names, name = example_names(operation, status), file.path.stem.partition("-")[2]
-    if status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{each}-") for each in names):
+    if named and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{each}-") for each in names):
         what = f'"{name}" is no example of {operation.id}\'s {status}; there is: {", ".join(sorted(names))}'
         yield file.finding("", what, "Name it after one of them, or document the code.")
 
