@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowcontract.specs import Operation
 
 
+_STATUS = re.compile(r"[1-5][0-9]{2}")
 _KEY = re.compile(r"[1-5][0-9]{2}-")
 
 
@@ -66,7 +67,7 @@ def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streamin
     """Return the scenario that is preferred, or the 501 that lists what there is."""
     code, example = wish.code, wish.example
     try:
-        if code and not code.isdecimal():
+        if code and not _STATUS.fullmatch(code):
             raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})  # noqa: TRY301 - one way out
         return scenarios.find(operation, int(code) if code else None, example, streaming=streaming)
     except UnknownNameError as error:

@@ -7,6 +7,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mockserver.blobs import EMPTY, Blob
@@ -124,7 +125,7 @@ class Worlds:
     def __init__(self, seed: int, seeds: Callable[[str], Seeds]) -> None:
         """Derive ids from `seed`; `seeds` tells by API what its worlds begin with."""
         self._seed = seed
-        self._seeds = seeds
+        self._seeds = cache(seeds)
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 

@@ -68,11 +68,12 @@ def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None]
         end("complete")
 
 
-def page_after(rows: Sequence[Record], last_id: str | None, limit: int) -> tuple[list[Record], bool]:
-    """Return at most `limit` rows behind the one with an id, and whether more follow; refuse an unknown id."""
-    start = 0
-    if last_id:
-        start = next((index + 1 for index, row in enumerate(rows) if row["id"] == last_id), 0)
+def page_after(rows: Sequence[Record], query: Mapping[str, Any], field: str) -> tuple[list[Record], bool]:
+    """Return `limit` rows behind the one that `field` of a query names, and whether more follow; refuse another id."""
+    start, limit, after = 0, query["limit"], query.get(field)
+    if after:
+        start = next((index + 1 for index, row in enumerate(rows) if row["id"] == after), 0)
         if not start:
-            raise Refusal("unknown-id", f"there is no {last_id}", field="last_id", location="query")
+            finer = [f"invalid-{field.replace('_', '-')}"]
+            raise Refusal("unknown-id", f"there is no {after}", field=field, location="query", finer=finer)
     return list(rows[start : start + limit]), len(rows) > start + limit

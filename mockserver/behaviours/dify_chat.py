@@ -142,7 +142,7 @@ def list_messages(act: Act) -> Reply:
     if query["conversation_id"]:
         act.record("conversations", query["conversation_id"], user=dify.user_of(act))
         rows = list(act.world.store.rows(_messages(query["conversation_id"])))
-    newest_first, has_more = page_after(rows[::-1], query.get("first_id"), query["limit"])
+    newest_first, has_more = page_after(rows[::-1], query, "first_id")
     return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": newest_first[::-1]})
 
 
@@ -152,9 +152,8 @@ def list_conversations(act: Act) -> Reply:
     rows = [row for row in act.world.store.rows("conversations") if row.get("user") in (None, user)]
     field = query["sort_by"].removeprefix("-")
     rows = sorted(rows, key=lambda row: row[field])
-    shown, has_more = page_after(
-        rows[::-1] if query["sort_by"].startswith("-") else rows, query.get("last_id"), query["limit"]
-    )
+    ordered = rows[::-1] if query["sort_by"].startswith("-") else rows
+    shown, has_more = page_after(ordered, query, "last_id")
     return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": [_shown(row) for row in shown]})
 
 

@@ -85,6 +85,8 @@ def test_wish_does_not_make_a_path(mock: Caller) -> None:
         ("example=provider-quota-exceded", "provider-quota-exceeded"),
         ("code=418", "There is"),
         ("code=teapot", "There is"),
+        ("code=" + "9" * 5000, "There is"),
+        ("code=-1", "There is"),
     ],
 )
 def test_unknown_wish_lists_what_there_is(mock: Caller, prefer: str, told: str) -> None:

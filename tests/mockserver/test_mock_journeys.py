@@ -87,6 +87,20 @@ def test_messages_page_backwards(chat: Chat) -> None:
     assert ([one["query"] for one in oldest["data"]], oldest["has_more"]) == (["q0"], False)
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/messages?user=abc-123&conversation_id=cd78daf6-f9e4-4463-9ff2-54257230a0ce&first_id=x", "First Message"),
+        ("/v1/conversations?user=abc-123&last_id=x", "Last Conversation"),
+    ],
+)
+def test_page_behind_nothing_is_not_found(chat: Chat, path: str, told: str) -> None:
+    """An id to go on from that is not there has its own words."""
+    answer = chat.mock.ask("GET", path, key=chat.key)
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert told in answer.json["message"]
+
+
 def test_conversations_page_and_sort(chat: Chat) -> None:
     """Each conversation comes once over all pages, in the order that was asked for."""
     made = [chat.say(f"question {number}", user="pager").json["conversation_id"] for number in range(5)]
