@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mockserver import cli
+from mockserver.server import MockServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,15 @@ def test_greeting_names_urls_and_keys(greeting: str) -> None:
     ):
         assert word in greeting
     assert "Warning" not in greeting
+
+
+def test_address_that_others_reach_is_warned_of() -> None:
+    """Only who asks for it listens beyond this machine, and is told so."""
+    server = MockServer(["cybertron"], host="0.0.0.0")
+    try:
+        assert cli._greeting(server)[0].startswith("Warning: listening on 0.0.0.0")
+    finally:
+        server.close()
 
 
 def test_taken_port_is_one_line_and_misuse() -> None:
