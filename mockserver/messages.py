@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 Damage = Literal["", "too large", "cut short"]
 Ability = Literal["pieces", "close", "reset"]
-"""What faults need of an adapter: each piece of a stream is an HTTP chunk of its own, or leaves alone where there are no
-chunks; an answer can end in the middle, by closing the connection or by resetting it."""
+"""What faults need of an adapter: each piece of a stream leaves alone, in a chunk of its own where there are chunks; an
+answer can end in the middle, by closing the connection or by resetting it."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Request:
 
 
 class Cut(Exception):  # noqa: N818 - what is to be done, not what went wrong
-    """Raised by `advance` where the answer ends in its middle: by closing the connection without the body's end, or by a reset.
+    """Raised by `advance` where the answer ends in its middle: the connection is closed without its end, or reset.
 
     Only an adapter whose `CAN` names it does exactly that; the others break off as well as their server lets them.
     ``headless`` ones, which `advance` raises when it is first asked, end it before a byte of status line and headers.
@@ -63,9 +63,9 @@ class Streamed(Protocol):
     """Called from any thread when `advance` has to be asked at once; the sender sets it."""
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
-        """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again; may raise Cut.
+        """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again.
 
-        What was due before a Cut has been returned before it is raised.
+        May raise Cut; what was due before has then been returned.
         """
 
     def stop(self) -> None:

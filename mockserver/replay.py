@@ -13,7 +13,7 @@ from flowcontract.scenarios import Piece, render_body, render_events, render_hea
 from flowcontract.stream_rules import value_at
 from flowcontract.validation import find_media
 from mockserver.blobs import Blob
-from mockserver.messages import Reply
+from mockserver.messages import Cut, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowcontract.specs import Operation
     from flowcontract.streams import StreamContract
 
-End = Literal["complete", "stopped", "gone"]
+End = Literal["complete", "stopped", "gone", "cut"]
 
 
 class KeepAlive(NamedTuple):
@@ -52,7 +52,8 @@ class Stream:
     """Pieces with the time between them. All methods may be called from any thread.
 
     ``on_piece``  is called with the payload of every piece when it is handed out
-    ``on_end``    is called once with how it ended: everything was sent, it was stopped, or the client has gone
+    ``on_end``    is called once with how it ended: all was sent, it was stopped, the client left, a fault cut it off
+    ``cut``       what ends the connection after the last piece, where a fault wants that
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Stream:
         self.on_piece: Callable[[Any], None] = lambda _payload: None
         self.on_end: Callable[[End], None] = lambda _how: None
         self.ended: End | None = None
+        self.cut: Cut | None = None
         self._pieces = pieces
         self._pace = pace
         self._ending = ending
@@ -88,8 +90,7 @@ class Stream:
                 self._begun, self._last = True, now
             due = list(self._take_due(now))
             if self._due is None:
-                self._end("stopped" if self._stopped else "complete")
-                return due, None
+                return due, self._finish(now, due)
             if self._keep_alive is None:
                 return due, self._due
             if not due and now >= self._last + self._keep_alive.after_s:
@@ -97,6 +98,17 @@ class Stream:
             if due:
                 self._last = now
             return due, min(self._due, self._last + self._keep_alive.after_s)
+
+    def through(self, change: Callable[[Iterator[Piece]], Iterator[Piece]], *, mute: bool = False) -> None:
+        """Send what a fault makes of the pieces, whose delays it sees as they will be; without pings if `mute`.
+
+        A piece without bytes is heard and not sent. To be called before the first `advance`.
+        """
+        pace, stopped = self._pace, self._ending.pieces
+        self._pieces = change(_paced(self._pieces, pace))
+        self._ending = self._ending._replace(pieces=lambda: _paced(stopped(), pace))
+        self._pace = 1.0
+        self._keep_alive = None if mute else self._keep_alive
 
     def stop(self) -> None:
         """Replace what remains by the ending, which is due at once."""
@@ -125,11 +137,26 @@ class Stream:
             piece, scheduled, self._next = self._next, self._due, None
             self._finishing = self._finishing or self._ending.has_begun(piece.payload)
             self.on_piece(piece.payload)
-            yield piece.data
+            if piece.data:
+                yield piece.data
+
+    def _finish(self, now: float, due: list[bytes]) -> float | None:
+        """End; a stream that is cut off is asked once more, so that what is due leaves before."""
+        if self.cut is None or self._stopped:
+            self._end("stopped" if self._stopped else "complete")
+            return None
+        if due:
+            return now
+        self._end("cut")
+        raise self.cut
 
     def _end(self, how: End) -> None:
         self.ended = how
         self.on_end(how)
+
+
+def _paced(pieces: Iterator[Piece], pace: float) -> Iterator[Piece]:
+    return (piece._replace(delay_ms=piece.delay_ms * pace) for piece in pieces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,7 @@
+"""Ways in which the mock misbehaves on purpose: small changes of a reply that can be combined."""
+
+from mockserver.faults.applying import apply, wait_s
+from mockserver.faults.notation import Chosen, FaultError, parse
+from mockserver.faults.table import FAULTS, Fault
+
+__all__ = ["FAULTS", "Chosen", "Fault", "FaultError", "apply", "parse", "wait_s"]

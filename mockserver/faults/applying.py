@@ -1,0 +1,82 @@
+"""Faults -> the reply that they leave."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from mockserver.faults.notation import FaultError
+from mockserver.faults.replies import as_stream
+from mockserver.replay import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from mockserver.faults.ground import Ground
+    from mockserver.faults.notation import Chosen
+    from mockserver.messages import Ability, Reply
+    from mockserver.worlds import World
+
+
+def apply(reply: Reply, faults: Sequence[Chosen], ground: Ground, abilities: Collection[Ability]) -> None:
+    """Change a reply; faults of streams leave a refusal alone.
+
+    Raises FaultError where a fault was meant for a stream and there is none, or where no adapter could send it.
+    """
+    fitting = [one for one in faults if _fits(one, reply, ground)]
+    for one in fitting:
+        _guard(one, abilities)
+    for one in fitting:
+        _put(one, reply, ground)
+
+
+def _put(one: Chosen, reply: Reply, ground: Ground) -> None:
+    """Put one fault in its place."""
+    change, alter = one.fault.change, one.fault.alter
+    if change:
+        stream = as_stream(reply)
+        stream.through(lambda pieces: change(pieces, ground, one.value), mute=one.fault.mute)
+    if alter:
+        alter(reply, ground, one.value)
+    reply.separate = reply.separate or one.fault.able == "pieces"
+
+
+def _fits(one: Chosen, reply: Reply, ground: Ground) -> bool:
+    """Tell whether a fault concerns a reply; raise FaultError where it was meant for a stream and there is none."""
+    name, needs = one.fault.name, one.fault.needs
+    if needs == "any":
+        return True
+    if not isinstance(reply.body, Stream):
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            return False
+        raise FaultError(
+            f"The fault {name} needs a stream, but this reply is none. Ask for the stream, or for another fault."
+        )
+    if needs == "sse" and ground.framing != "sse":
+        raise FaultError(
+            f"The fault {name} needs server-sent events, but these are {ground.framing}. Ask for another fault."
+        )
+    return True
+
+
+def _guard(one: Chosen, abilities: Collection[Ability]) -> None:
+    if one.fault.able and one.fault.able not in abilities:
+        there_is = ", ".join(sorted(abilities)) or "nothing of the kind"
+        raise FaultError(
+            f'The fault {one.fault.name} needs a server that can do "{one.fault.able}"; this one can do {there_is}. '
+            "Serve with `mockserver serve`, or ask for another fault."
+        )
+
+
+def wait_s(faults: Sequence[Chosen], world: World, name: str, now: int) -> int | None:
+    """Count a request to operation `name` at `now`; return the seconds to wait if it is one too many, else None."""
+    for one in faults:
+        if one.fault.name == "rate-limit":
+            limit, window = one.value
+            record = world.store.get("rate limits", name)
+            if record is None or now >= record["since"] + window:
+                record = {"id": name, "since": now, "count": 0}
+            world.store.put("rate limits", name, {**record, "count": record["count"] + 1})
+            if record["count"] >= limit:
+                return max(1, int(record["since"] + window - now))
+    return None

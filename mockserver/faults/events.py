@@ -1,0 +1,224 @@
+"""Faults of what is said, and when: events dropped, repeated, exchanged, added, delayed; the stream broken off."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.stream_rules import value_at
+from mockserver.faults.ground import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flowcontract.scenarios import Piece
+    from mockserver.faults.ground import Ground, Pieces
+
+MIDDLE = 3
+"""After how many events "in the middle" is where nothing else is said."""
+BARE_PING = b"event: ping\n\n"
+"""As real servers send it (Dify 0.14.0, 1.4.1, 1.14.2): a block without data, which no client is told of."""
+
+
+def drop(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+    """Leave event `number` out."""
+    for count, piece in enumerate(pieces, 1):
+        yield silent(piece) if count == number else piece
+
+
+def duplicate(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+    """Send event `number` twice."""
+    for count, piece in enumerate(pieces, 1):
+        yield piece
+        if count == number:
+            yield piece._replace(delay_ms=0, payload=None)
+
+
+def swap(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+    """Send event `number` after the one that follows it."""
+    held: Piece | None = None
+    for count, piece in enumerate(pieces, 1):
+        if count == number:
+            held = piece._replace(delay_ms=0, payload=None)
+            yield silent(piece)
+        else:
+            yield piece
+            if held:
+                yield held
+                held = None
+    if held:
+        yield held
+
+
+def reorder(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+    """Send all events at the end, in an order that the seed decides and that is not theirs."""
+    held: list[Piece] = []
+    for piece in pieces:
+        yield silent(piece)
+        held.append(piece._replace(delay_ms=0, payload=None))
+    mixed = held[:]
+    ground.random.shuffle(mixed)
+    yield from mixed if mixed != held else held[::-1]
+
+
+def no_end(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+    """Leave out the event that ends the answer, and what follows it."""
+    over = False
+    for piece in pieces:
+        over = over or ground.ends(piece.payload)
+        yield silent(piece) if over else piece
+
+
+def close_events(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+    """Send `number` events and no more."""
+    return itertools.islice(pieces, number)
+
+
+def ping(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+    """Put a bare ping behind event `number`."""
+    return _after(pieces, number, lambda _last: _bare_ping(ground))
+
+
+def _bare_ping(ground: Ground) -> Piece:
+    return ground.event({})._replace(data=BARE_PING)
+
+
+def pings(pieces: Pieces, ground: Ground, count: int) -> Pieces:
+    """Put `count` bare pings behind every event."""
+    for piece in pieces:
+        yield piece
+        yield from [_bare_ping(ground)] * count
+
+
+def unknown_event(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+    """Put an event of a kind that no document names behind event `number`."""
+    return _after(pieces, number, lambda _last: ground.stranger(data={"note": "no document names this kind"}))
+
+
+def tiny(pieces: Pieces, ground: Ground, count: int) -> Pieces:
+    """Put `count` empty pieces of text behind the first one; where no text comes, unknown events before the end."""
+    done = False
+    for piece in pieces:
+        small = _without_text(piece.payload, ground)
+        if not done and small is None and ground.ends(piece.payload):
+            done = True
+            yield from itertools.repeat(ground.stranger(), count)
+        yield piece
+        if not done and small is not None:
+            done = True
+            yield from itertools.repeat(ground.event(small), count)
+
+
+def _without_text(payload: Any, ground: Ground) -> Mapping[str, Any] | None:
+    """Return a piece of text with its text taken out; None for any other event."""
+    for rule in ground.contract.spec.get("concatenates", []) if ground.contract else []:
+        if ground.kind(payload) in rule["events"] and isinstance(value_at(payload, rule["field"]), str):
+            small: dict[str, Any] = copy.deepcopy(payload)
+            *parents, name = rule["field"].split(".")
+            inner = small
+            for parent in parents:
+                inner = inner[parent]
+            inner[name] = ""
+            return small
+    return None
+
+
+def error_middle(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+    """Report an error behind event `number`, and end."""
+    return _after(itertools.islice(pieces, number), number, lambda last: _error(ground, last))
+
+
+def error_429(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+    """Report behind event `number` that there were too many requests, and end."""
+    words = ground.contents(HTTPStatus.TOO_MANY_REQUESTS)
+    return _after(itertools.islice(pieces, number), number, lambda last: _error(ground, last, words))
+
+
+def error_end(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+    """Report an error where the answer would have ended."""
+    last: Any = None
+    for piece in pieces:
+        if ground.ends(piece.payload):
+            yield _error(ground, last)
+            return
+        yield piece
+        last = piece.payload or last
+
+
+def error_silence(pieces: Pieces, ground: Ground, seconds: float) -> Pieces:
+    """Report an error in the middle, and say nothing for `seconds` before the end."""
+    yield from error_middle(pieces, ground, MIDDLE)
+    yield _nothing_for(ground, seconds)
+
+
+def silence(pieces: Pieces, _ground: Ground, seconds: float) -> Pieces:
+    """Say nothing for `seconds` in the middle, then go on."""
+    for count, piece in enumerate(pieces, 1):
+        yield _later(piece, seconds) if count == MIDDLE + 1 else piece
+
+
+def hang(pieces: Pieces, ground: Ground, seconds: float) -> Pieces:
+    """Say nothing more after the middle, and end after `seconds`."""
+    yield from itertools.islice(pieces, MIDDLE)
+    yield _nothing_for(ground, seconds)
+
+
+def slow_first(pieces: Pieces, _ground: Ground, seconds: float) -> Pieces:
+    """Wait `seconds` with the first event, the headers being sent."""
+    for count, piece in enumerate(pieces):
+        yield piece if count else _later(piece, seconds)
+
+
+def jitter(pieces: Pieces, ground: Ground, milliseconds: float) -> Pieces:
+    """Delay each event by as much again as chance says: lognormal, half of the delays below `milliseconds`."""
+    for piece in pieces:
+        yield _later(piece, lognormal(ground, milliseconds) / 1000)
+
+
+def lognormal(ground: Ground, median: float) -> float:
+    """Return a delay such as networks have: never negative, sometimes many times its median."""
+    return median * ground.random.lognormvariate(0.0, 0.75)
+
+
+def endless(pieces: Pieces, ground: Ground, milliseconds: float) -> Pieces:
+    """Repeat the last event before the end for ever."""
+    last = ground.stranger()
+    for piece in pieces:
+        if ground.ends(piece.payload):
+            break
+        yield piece
+        last = piece if piece.data else last
+    yield from itertools.repeat(last._replace(delay_ms=milliseconds, payload=None))
+
+
+def _after(pieces: Pieces, number: int, added: Callable[[Any], Piece]) -> Pieces:
+    """Add behind event `number`, or at the end where there are fewer, what `added` makes of the payload before it."""
+    last: Any = None
+    done = False
+    for count, piece in enumerate(pieces, 1):
+        yield piece
+        last = piece.payload or last
+        if count == number:
+            done = True
+            yield added(last)
+    if not done:
+        yield added(last)
+
+
+def _error(ground: Ground, last: Any, words: Mapping[str, Any] | None = None) -> Piece:
+    """Return the event that reports an error, with the ids of this stream."""
+    error = dict(ground.error())
+    known = {name: words[name] for name in words if name in error} or words if words else {}
+    rules = ground.contract.spec.get("constant", []) if ground.contract else []
+    names = [rule["field"] for rule in rules if "field" in rule and isinstance(last, dict)]
+    return ground.event({**error, **known, **{name: last[name] for name in names if name in error and name in last}})
+
+
+def _later(piece: Piece, seconds: float) -> Piece:
+    return piece._replace(delay_ms=piece.delay_ms + seconds * 1000)
+
+
+def _nothing_for(ground: Ground, seconds: float) -> Piece:
+    return silent(_later(ground.event({}), seconds))

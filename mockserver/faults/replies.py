@@ -1,0 +1,117 @@
+"""Faults of a reply as a whole: late, refused, mislabelled, or no reply at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.scenarios import Piece
+from mockserver.blobs import Blob
+from mockserver.faults.events import lognormal
+from mockserver.messages import Cut
+from mockserver.replay import Stream
+
+if TYPE_CHECKING:
+    from mockserver.faults.ground import Ground
+    from mockserver.messages import Reply
+
+Alter = Callable[["Reply", "Ground", Any], None]
+"""Reply, ground and the fault's value: changes the reply."""
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
+
+
+def read_limit(text: str) -> tuple[int, int]:
+    """Read `N/SECONDS`, or `N` for a minute; raise ValueError."""
+    count, _, seconds = text.partition("/")
+    limit = int(count), int(seconds or 60)
+    if limit[0] < 0 or limit[1] < 1:
+        raise ValueError(text)
+    return limit
+
+
+def read_media_type(text: str) -> str:
+    """Read a media type; raise ValueError."""
+    if not _MEDIA_TYPE.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+def none(_reply: Reply, _ground: Ground, _value: Any) -> None:
+    """Leave the reply as it is: the fault is decided before there is one."""
+
+
+def latency(reply: Reply, _ground: Ground, milliseconds: float) -> None:
+    """Come later by `milliseconds`."""
+    reply.delay_s += milliseconds / 1000
+
+
+def latency_lognormal(reply: Reply, ground: Ground, milliseconds: float) -> None:
+    """Come later as networks do; half of the delays are below `milliseconds`."""
+    reply.delay_s += lognormal(ground, milliseconds) / 1000
+
+
+def empty_reply(reply: Reply, _ground: Ground, _value: None) -> None:
+    """Close the connection before a byte of the answer."""
+    _end_with(reply, Cut("close", headless=True))
+
+
+def cut(reply: Reply, _ground: Ground, _value: int) -> None:
+    """Close the connection after the last byte, without the end that HTTP demands."""
+    as_stream(reply).cut = Cut("close")
+
+
+def reset(reply: Reply, _ground: Ground, size: int | None) -> None:
+    """Reset the connection: before a byte of the answer, or after the last byte where their number is given."""
+    if size is None:
+        _end_with(reply, Cut("reset", headless=True))
+    else:
+        as_stream(reply).cut = Cut("reset")
+
+
+def shorten(reply: Reply, _ground: Ground, size: int) -> None:
+    """Announce no more than will come."""
+    as_stream(reply)
+    if "Content-Length" in reply.headers:
+        reply.headers["Content-Length"] = str(min(size, int(reply.headers["Content-Length"])))
+
+
+def json_error(reply: Reply, ground: Ground, _value: None) -> None:
+    """Send the API's own error, with the status of success."""
+    _leave(reply)
+    reply.headers["Content-Type"] = "application/json"
+    reply.body = ground.refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def wrong_type(reply: Reply, _ground: Ground, media_type: str) -> None:
+    """Label the stream as something else."""
+    reply.headers["Content-Type"] = media_type
+
+
+def no_charset(reply: Reply, _ground: Ground, _value: None) -> None:
+    """Leave the charset out."""
+    reply.headers["Content-Type"] = reply.headers.get("Content-Type", "").partition(";")[0]
+
+
+def _end_with(reply: Reply, order: Cut) -> None:
+    _leave(reply)
+    reply.body = Stream(iter(()))
+    reply.body.cut = order
+
+
+def as_stream(reply: Reply) -> Stream:
+    """Return the stream of a reply; a whole body becomes one of a single piece, its length announced."""
+    if isinstance(reply.body, Stream):
+        return reply.body
+    body = reply.body if isinstance(reply.body, bytes) else reply.body.read() if isinstance(reply.body, Blob) else b""
+    reply.headers["Content-Length"] = str(len(body))
+    reply.body = Stream(iter([Piece(0, body, None)]))
+    return reply.body
+
+
+def _leave(reply: Reply) -> None:
+    """Take the body away; a stream is told that nobody reads it."""
+    if not isinstance(reply.body, bytes | Blob):
+        reply.body.gone()
+    reply.body = b""
