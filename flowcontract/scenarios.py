@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -67,12 +67,19 @@ def _same(expected: Any, actual: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The request that a scenario belongs to: every part is a subset of what must come; absent parts demand nothing."""
+    """The request that a scenario belongs to: every part is a subset of what must come; absent parts demand nothing.
+
+    ``files``  form field -> name of the uploaded file
+    ``times``  how often the scenario answers, None always
+    ``after``  an operation of the same API that must have succeeded before; who serves scenarios knows about both
+    """
 
     body: Any = None
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, Any] = field(default_factory=dict)  # form field -> filename
+    files: Mapping[str, Any] = field(default_factory=dict)
+    times: int | None = None
+    after: str | None = None
 
     def difference(self, request: RequestView) -> list[str]:
         """Return what a request lacks, one sentence each; empty where it matches."""
@@ -184,7 +191,7 @@ class Scenario:
 class Piece(NamedTuple):
     """What is sent at once: `data`, `delay_ms` after the piece before it; `payload` is the JSON value in it, if any."""
 
-    delay_ms: int
+    delay_ms: float
     data: bytes
     payload: Any
 
@@ -300,10 +307,17 @@ class ScenarioSet:
             raise self._unknown(operation, plain)
         return file.read()
 
-    def matching(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> Scenario | None:
-        """Return the first scenario (a user's before ours, then by name) whose `request` a request contains."""
+    def matching(
+        self,
+        operation: Operation,
+        request: RequestView,
+        *,
+        streaming: bool = False,
+        may: Callable[[Scenario], bool] = lambda _scenario: True,
+    ) -> Scenario | None:
+        """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
         candidates = self._candidates(operation, streaming=streaming)
-        return next((one for one, match in candidates if not match.difference(request)), None)
+        return next((one for one, match in candidates if may(one) and not match.difference(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
         """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""

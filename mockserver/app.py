@@ -10,11 +10,15 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.expressions import Context, RequestView
 from flowcontract.validation import ABSENT, CheckedRequest, check_request, sample_violation
-from mockserver import choosing, parameters
+from mockserver import choosing, parameters, wishes
+from mockserver.admin import Admin
 from mockserver.behaviours import BEHAVIOURS
 from mockserver.behaviours.acts import Act
 from mockserver.bodies import Body, parse_query, read_body
+from mockserver.journal import Entry, Journal
+from mockserver.masking import Masking
 from mockserver.messages import Reply, Request
+from mockserver.overrides import Overrides
 from mockserver.problems import Refusal, scenario_key
 from mockserver.replay import Playback, replay
 from mockserver.routing import Route, Router
@@ -41,7 +45,8 @@ class _Call:
     world: World
     query: Mapping[str, list[str]]
     now: int
-    wish: choosing.Wish | None
+    entry: Entry
+    wish: wishes.Wish | None
     body: Body = field(default_factory=lambda: Body("", ABSENT, {}))
     checked: CheckedRequest = _EMPTY_VIEW
 
@@ -67,12 +72,18 @@ class App:
         self.scenarios = scenarios
         self.settings = settings
         self._router = Router(apis)
-        self._worlds = Worlds(settings.seed, settings.seeds)
+        self.worlds = Worlds(settings.seed, settings.seeds)
+        self.overrides = Overrides()
+        keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
+        self.journal = Journal(settings.journal, Masking(keys))
+        self._admin = Admin(self)
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds."""
+        if self._admin.concerns(request):
+            return self._admin.handle(request)
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        reply = self._permit(request) if asks_first else self._answer(request, int(now))
+        reply = self._permit(request) if asks_first else self._write_down(request, now)
         reply.headers["Access-Control-Allow-Origin"] = "*"
         reply.headers["Access-Control-Expose-Headers"] = "*"
         return reply
@@ -84,7 +95,21 @@ class App:
         headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "*")
         return Reply(204, headers)
 
-    def _answer(self, request: Request, now: int) -> Reply:
+    def reload(self) -> list[str]:
+        """Read scenario files that have changed; return what is wrong with those that cannot be read."""
+        return []
+
+    def _write_down(self, request: Request, now: float) -> Reply:
+        """Answer, and keep both sides in the journal."""
+        entry = self.journal.open(request, now)
+        try:
+            reply = self._answer(request, int(now), entry)
+        except Exception as error:
+            entry.failure = f"{type(error).__name__}: {error}"
+            raise
+        return self.journal.close(entry, reply)
+
+    def _answer(self, request: Request, now: int, entry: Entry) -> Reply:
         try:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
@@ -93,23 +118,35 @@ class App:
         if route.api is None:
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
-        world = self._worlds.open(
-            route.api.name, route.keyring.suffix if route.operation and not route.refused else "?"
-        )
-        call = _Call(request, route, operation, world, query, now, choosing.read_wish(request.headers))
+        known = route.operation is not None and not route.refused
+        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?")
+        entry.world = world.name if known else None
+        call = _Call(request, route, operation, world, query, now, entry, wishes.read_wish(request.headers))
         if route.operation is None:
-            return self._refuse(
-                call, Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
-            )
-        if call.wish is not None:
-            return self._serve_wish(call, call.wish, broken)
+            nowhere = Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
+            entry.forbid((), nowhere)
+            return self._refuse(call, nowhere)
+        entry.operation = operation.name
+        wrong = self._find_fault(call, broken)
+        wish = call.wish or (self.overrides.take(world.name, operation.name) if known else None)
+        if wish is not None:
+            reply = self._serve_wish(call, wish, wrong)
+        else:
+            reply = self._refuse(call, wrong) if wrong else self._choose(call)
+        world.past.note(operation.id, reply.status)
+        return reply
+
+    def _find_fault(self, call: _Call, broken: Refusal | None) -> Refusal | None:
+        """Return the first thing that is wrong with a request, and write down everything that is."""
         try:
             self._check(call, broken)
-            streaming = choosing.wants_stream(operation, call.view)
-            scenario = choosing.chosen(self.scenarios, operation, call.view, self._app(call), streaming=streaming)
-            return self._act(call, scenario)
         except Refusal as refusal:
-            return self._refuse(call, refusal)
+            call.entry.forbid(call.checked.violations, refusal)
+            return refusal
+        finally:
+            if call.body.media_type.startswith("multipart/"):
+                self.journal.read(call.entry, call.body.value)
+        return None
 
     def _check(self, call: _Call, broken: Refusal | None) -> None:
         """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""
@@ -119,11 +156,27 @@ class App:
             )
         if broken:
             raise broken
+        asked = wishes.take_off(call.query)
+        call.wish = call.wish or asked
         call.body = read_body(call.request, call.operation)
+        asked = wishes.take_off(call.body.value)
+        call.wish = call.wish or asked
         _refuse_odd_uploads(call.operation, call.body)
         call.checked = self._validate(call)
         for violation in call.checked.violations:
             raise Refusal.by(violation)
+
+    def _choose(self, call: _Call) -> Reply:
+        """Answer a request that nothing is wrong with, and that nobody wished anything for."""
+        streaming = choosing.wants_stream(call.operation, call.view)
+        scenario, by = choosing.chosen(
+            self.scenarios, call.operation, call.view, self._app(call), call.world.past, streaming=streaming
+        )
+        call.entry.choose(by)
+        try:
+            return self._act(call, scenario)
+        except Refusal as refusal:
+            return self._refuse(call, refusal)
 
     def _validate(self, call: _Call) -> CheckedRequest:
         api = self.apis[call.operation.api]
@@ -138,15 +191,13 @@ class App:
         )
         return _complete(api, call.operation, checked)
 
-    def _serve_wish(self, call: _Call, wish: choosing.Wish, broken: Refusal | None) -> Reply:
+    def _serve_wish(self, call: _Call, wish: wishes.Wish, refusal: Refusal | None) -> Reply:
         """Serve the scenario that was asked for; act on the world only if nothing is wrong with the request."""
-        refusal: Refusal | None = None
-        try:
-            self._check(call, broken)
-        except Refusal as found:
-            refusal = found
+        call.entry.choose(wish.by, str(wish))
         streaming = choosing.wants_stream(call.operation, call.view)
-        scenario = choosing.forced(self.scenarios, call.operation, wish, streaming=streaming)
+        scenario = choosing.forced(
+            self.scenarios, call.operation, wish, streaming=None if refusal and wish.by != "prefer" else streaming
+        )
         if isinstance(scenario, Reply):
             return scenario
         try:
@@ -156,7 +207,8 @@ class App:
                 reply = self._act(call, scenario)
         except Refusal as found:
             reply = self._replay(call, scenario, self._context(call, found))
-        reply.headers["Preference-Applied"] = wish.applied(scenario)
+        if wish.by == "prefer":
+            reply.headers["Preference-Applied"] = wish.applied(scenario)
         return reply
 
     def _act(self, call: _Call, scenario: Scenario) -> Reply:
@@ -176,11 +228,16 @@ class App:
             render=lambda: self._replay(call, scenario, context),
         )
         with call.world.lock:
-            return behaviour(act)
+            try:
+                return behaviour(act)
+            except Refusal as refusal:
+                call.entry.forbid((), refusal)
+                raise
 
     def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
         """Answer with the scenario that the contract has for what is wrong."""
         operation = call.operation
+        call.entry.choose("problem", refusal.words[0])
         key = scenario_key(operation.problems, refusal.words, self.scenarios.keys(operation), api=operation.api)
         status, _, name = key.partition("-")
         scenario = self.scenarios.find(call.operation, int(status), name)
@@ -206,6 +263,7 @@ class App:
         return choosing.default(self.scenarios, operation, self._app(call)).reply.template.render(Context())
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
+        call.entry.scenario = scenario.key
         streams = call.operation.stream is not None and scenario.reply.streamed
         ending = self.scenarios.default(call.operation, streaming=True) if streams else None
         return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.lock, ending))

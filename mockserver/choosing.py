@@ -1,58 +1,28 @@
-"""Prefer header, matching scenario, default -> the scenario that answers, or the problem that says why none does."""
+"""Wish, matching scenario, default -> the scenario that answers, or the problem that says why none does."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from werkzeug.datastructures import Headers
-from werkzeug.http import parse_list_header, parse_options_header, unquote_header_value
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.scenarios import Match
 from mockserver.messages import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from flowcontract.expressions import RequestView
     from flowcontract.scenarios import Scenario, ScenarioSet
     from flowcontract.specs import Operation
+    from mockserver.past import Past
+    from mockserver.wishes import Wish
 
 
 _STATUS = re.compile(r"[1-5][0-9]{2}")
-_KEY = re.compile(r"[1-5][0-9]{2}-")
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What `Prefer: code=400, example=NAME` (RFC 7240) asks for; one of the two may be absent."""
-
-    code: str | None = None
-    example: str | None = None
-
-    def applied(self, scenario: Scenario) -> str:
-        """Return the value of `Preference-Applied` for a wish that was granted."""
-        asked = {"code": self.code and str(scenario.status), "example": self.example and scenario.name}
-        return ", ".join(f"{name}={value}" for name, value in asked.items() if value)
-
-
-def read_wish(headers: Headers) -> Wish | None:
-    """Read all Prefer headers; None where neither a code nor an example is preferred. Other preferences are ignored."""
-    wishes: dict[str, str] = {}
-    for item in (item for value in headers.getlist("Prefer") for item in parse_list_header(value)):
-        preference, parameters = parse_options_header(item)
-        name, _, value = preference.partition("=")
-        for key, text in ((name, value), *parameters.items()):
-            wishes.setdefault(
-                key.strip().lower(), unquote_header_value(text.strip())
-            )  # RFC 7240, 2: the first one counts
-    code, example = wishes.get("code"), wishes.get("example")
-    if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
-        code, example = code or example[:3], example[4:]
-    return Wish(code, example) if code or example else None
 
 
 def wants_stream(operation: Operation, view: RequestView) -> bool:
@@ -63,29 +33,65 @@ def wants_stream(operation: Operation, view: RequestView) -> bool:
     return when is None or not Match(**when).difference(view)
 
 
-def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool) -> Scenario | Reply:
-    """Return the scenario that is preferred, or the 501 that lists what there is."""
-    code, example = wish.code, wish.example
+def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario | Reply:
+    """Return the scenario that is wished for, or the 501 that lists what there is.
+
+    Who sends `Prefer` knows the request that it comes with, and gets what it names. The other wishes have to fit: the
+    stream where the request asks for it, else the body (`streaming` is None where a wrong request does not tell).
+    """
     try:
-        if code and not _STATUS.fullmatch(code):
-            raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})  # noqa: TRY301 - one way out
-        return scenarios.find(operation, int(code) if code else None, example, streaming=streaming)
+        scenario = find(scenarios, operation, wish, streaming=streaming)
     except UnknownNameError as error:
-        return problem(
-            501,
-            "No such scenario",
-            str(error),
-            operation=operation.name,
-            scenarios=list(scenarios.keys(operation)),
-        )
+        return _no_scenario(str(error), operation, scenarios.keys(operation))
+    if wish.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
+        return scenario
+    asked = "the stream" if streaming else "the whole body"
+    what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
+    known = scenarios.for_operation(operation).items()
+    return _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
 
 
-def chosen(
-    scenarios: ScenarioSet, operation: Operation, view: RequestView, app: Mapping[str, str], *, streaming: bool
-) -> Scenario:
-    """Return the scenario whose request this one contains, else the app's own, else the default of the kind wanted."""
-    matching = scenarios.matching(operation, view, streaming=streaming)
-    return matching or default(scenarios, operation, app, streaming=streaming)
+def find(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
+    """Return the scenario that is wished for, if possible of the kind that is asked for; raise UnknownNameError."""
+    code, example = wish.code, wish.example
+    if code and not _STATUS.fullmatch(code):
+        raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})
+    if wish.by != "prefer" and example and streaming is not None:
+        example = _of_kind(scenarios, operation, wish, streaming=streaming)
+    return scenarios.find(operation, int(code) if code else None, example, streaming=bool(streaming))
+
+
+def _of_kind(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool) -> str | None:
+    """Return the name of the scenario of the kind asked for: `node-failed-blocking` for a body of `node-failed`."""
+    kin = f"{wish.example}-{'streaming' if streaming else 'blocking'}"
+    known = (key.partition("-") for key in scenarios.keys(operation))
+    return kin if any(name == kin and wish.code in (None, code) for code, _, name in known) else wish.example
+
+
+def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
+    can_stream = operation.stream is not None and scenario.status == operation.success.status
+    return scenario.reply.streamed == (streaming and can_stream)
+
+
+def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> Reply:
+    return problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known))
+
+
+def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
+    scenarios: ScenarioSet,
+    operation: Operation,
+    view: RequestView,
+    app: Mapping[str, str],
+    past: Past,
+    *,
+    streaming: bool,
+) -> tuple[Scenario, str]:
+    """Return the scenario whose request this one contains, else the app's, else the default; and which it is."""
+    matching = past.choose(lambda may: scenarios.matching(operation, view, streaming=streaming, may=may))
+    if matching is not None:
+        return matching, "request"
+    scenario = default(scenarios, operation, app, streaming=streaming)
+    return scenario, "app" if operation.id in app else "default"
 
 
 def default(

@@ -26,6 +26,8 @@ class Settings:
     ``pace``        what every delay is multiplied by; 0 sends everything at once
     ``seed``        ids and invented values depend on it
     ``max_upload``  bytes of a request's body
+    ``journal``     how many exchanges are remembered
+    ``admin_token`` what opens `/__mock__` from everywhere; without one it answers this machine only
     ``flows``       ids of flows that exist beside the printed ones
     ``fixtures``    where `<api>/world.yaml` is
     """
@@ -34,6 +36,8 @@ class Settings:
     seed: int = 0
     max_upload: int = 1024 * _MB
     flows: tuple[str, ...] = ()
+    journal: int = 1000
+    admin_token: str = field(default="", repr=False)
     fixtures: Path = field(default_factory=data.fixtures_root)
     apps: Apps = field(default_factory=lambda: load_apps(_APPS))
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mockserver.blobs import EMPTY, Blob
+from mockserver.past import Past
 
 if TYPE_CHECKING:
     from mockserver.replay import Stream
@@ -72,6 +73,7 @@ class World:
     """What one key sees. Whoever reads or changes it holds `lock`.
 
     ``streams``  the running streams by task id
+    ``past``     what was answered, as far as scenarios depend on it
     """
 
     def __init__(self, name: str, seed: int, store: Store, seeds: Seeds) -> None:
@@ -80,6 +82,7 @@ class World:
         self.lock = threading.RLock()
         self.store = store
         self.streams: dict[str, Stream] = {}
+        self.past = Past()
         self._blobs: dict[tuple[str, str], Blob] = {}
         self._seed = seed
         for table, records in seeds.items():
@@ -136,3 +139,16 @@ class Worlds:
             if name not in self._worlds:
                 self._worlds[name] = World(name, self._seed, MemoryStore(), self._seeds(api))
             return self._worlds[name]
+
+    def names(self) -> list[str]:
+        """Return the names of all worlds that have come into being."""
+        with self._lock:
+            return sorted(self._worlds)
+
+    def reset(self, name: str | None = None) -> int:
+        """Let a world, or all, begin anew when next used; return how many had begun. Running streams go on."""
+        with self._lock:
+            gone = [one for one in self._worlds if name in (None, one)]
+            for one in gone:
+                del self._worlds[one]
+            return len(gone)

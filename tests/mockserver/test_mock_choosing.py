@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from werkzeug.datastructures import Headers
 
-from mockserver.choosing import Wish, read_wish
+from mockserver.wishes import Wish, read_wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable

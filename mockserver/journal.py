@@ -1,0 +1,323 @@
+"""What was asked and what was answered: a bounded memory of exchanges, each with its violations and the reason why."""
+
+from __future__ import annotations
+
+import json
+import threading
+from array import array
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.http import parse_options_header
+
+from mockserver.blobs import Blob
+from mockserver.messages import Cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from flowcontract.validation import RequestViolation
+    from mockserver.masking import Masking
+    from mockserver.messages import Reply, Request, Streamed
+    from mockserver.problems import Refusal
+
+KEPT_OF_REQUEST = 64 << 10
+KEPT_OF_ANSWER = 16 << 10
+"""Bytes that are kept of a body; its whole size is told beside them."""
+_KEPT_PIECES = 1000
+_KEPT_HEADERS = 100
+_KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
+
+Problem = dict[str, Any]
+"""A violation as it is shown: location, field, message, rule; where the contract tells them, expected, got, source."""
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class StreamLog:
+    """What was sent of a stream, when, and how it ended.
+
+    ``ended``   `complete`, `stopped`, `gone` (the client left) or `cut` (by a fault); None while it runs
+    ``pieces``  how many were sent; of the first ones, `sent` has the time and the text
+    ``size``    bytes sent
+    """
+
+    ended: str | None = None
+    pieces: int = 0
+    size: int = 0
+    _times: array[float] = field(default_factory=lambda: array("d"))
+    _ends: array[int] = field(default_factory=lambda: array("L"))
+    _bytes: bytearray = field(default_factory=bytearray)
+
+    def add(self, after_s: float, data: bytes) -> None:
+        """Note a piece that is sent `after_s` seconds after the sender first asked for one."""
+        self.pieces += 1
+        self.size += len(data)
+        if self.pieces <= _KEPT_PIECES and self.size <= KEPT_OF_ANSWER:
+            self._bytes += data
+            self._times.append(after_s)
+            self._ends.append(len(self._bytes))
+
+    @property
+    def sent(self) -> list[tuple[float, str]]:
+        """The pieces that are kept: seconds since the beginning, and text."""
+        ends = list(self._ends)
+        spans = zip(list(self._times), [0, *ends], ends, strict=False)
+        return [(after_s, self._bytes[start:end].decode("utf-8", "replace")) for after_s, start, end in spans]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `/__mock__/requests` shows it."""
+        sent = [{"after_s": round(after_s, 4), "text": text} for after_s, text in self.sent]
+        return {"ended": self.ended, "pieces": self.pieces, "bytes": self.size, "sent": sent}
+
+
+class _Logged:
+    """A stream whose pieces and whose end are written down as they pass."""
+
+    def __init__(self, stream: Streamed, log: StreamLog) -> None:
+        self._stream, self._log = stream, log
+        self._began: float | None = None
+
+    @property
+    def on_change(self) -> Callable[[], None]:
+        """What is called when `advance` has to be asked at once."""
+        return self._stream.on_change
+
+    @on_change.setter
+    def on_change(self, call: Callable[[], None]) -> None:
+        self._stream.on_change = call
+
+    def advance(self, now: float) -> tuple[list[bytes], float | None]:
+        """Return what is due and when to ask again; None ends it."""
+        self._began = now if self._began is None else self._began
+        try:
+            pieces, wake = self._stream.advance(now)
+        except Cut:
+            self._end("cut")
+            raise
+        for piece in pieces:
+            self._log.add(now - self._began, piece)
+        if wake is None:
+            self._end("complete")
+        return pieces, wake
+
+    def stop(self) -> None:
+        """End it as a stopped one ends."""
+        self._stream.stop()
+
+    def gone(self) -> None:
+        """Say that nothing more is sent."""
+        self._stream.gone()
+        self._end("gone")
+
+    def _end(self, otherwise: str) -> None:
+        if self._log.ended is None:
+            self._log.ended = str(getattr(self._stream, "ended", None) or otherwise)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One exchange. Secrets are masked before it is written down.
+
+    ``number``      counts from 1, also over those that are forgotten
+    ``at``          when it came, epoch seconds of the mock's clock
+    ``path``        percent-decoded; ``query`` is as on the wire, ``headers`` are in the order of the request
+    ``content``     the request's body, of ``size`` bytes, only its beginning if ``cut``
+    ``form``        the fields of a form instead of its bytes, a file as filename, content_type and size
+    ``world``       API and suffix of the key, `dify-chat-alice`; None without a valid key
+    ``operation``   qualified; None where the path leads nowhere
+    ``violations``  what of the request the contract forbids, also where a scenario was forced
+    ``scenario``    `<status>-<name>`; None where the mock itself answered
+    ``by``          who chose it: prefer, user, override, request, app, default or problem
+    ``because``     more of that: what was wished for, or what is wrong
+    ``status``      of the answer; None as long as there is none
+    ``answer``      the first bytes of its body, of ``answer_size``; what streams is in ``stream`` instead
+    ``failure``     what went wrong in the mock itself
+    """
+
+    number: int
+    at: float
+    method: str
+    path: str
+    query: str
+    headers: Pairs
+    content: bytes
+    size: int
+    cut: bool = False
+    form: Any = None
+    world: str | None = None
+    operation: str | None = None
+    violations: list[Problem] = field(default_factory=list)
+    scenario: str | None = None
+    by: str | None = None
+    because: str | None = None
+    status: int | None = None
+    answer_headers: Pairs = field(default_factory=list)
+    answer: bytes = b""
+    answer_size: int = 0
+    stream: StreamLog | None = None
+    failure: str | None = None
+
+    @property
+    def json(self) -> Any:
+        """The request's body as JSON; raise ValueError where it is none, or longer than what is kept."""
+        if self.cut:
+            raise ValueError(f"request {self.number} has {self.size} bytes; the journal keeps {KEPT_OF_REQUEST}")
+        return json.loads(self.content)
+
+    def choose(self, by: str, because: str | None = None) -> None:
+        """Note who chooses the scenario, and why."""
+        self.by, self.because = by, because
+
+    def forbid(self, found: Sequence[RequestViolation], refusal: Refusal) -> None:
+        """Note what the contract forbids: all that validation found, else why the request was refused.
+
+        An id that the world does not know is no violation: no contract says which ids there are.
+        """
+        if found:
+            self.violations = [_told(one) for one in found]
+        elif refusal.words[-1] != "unknown-id":
+            self.violations = [dict(refusal.violation)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `/__mock__/requests` shows it."""
+        return {
+            "number": self.number,
+            "at": self.at,
+            "world": self.world,
+            "operation": self.operation,
+            "request": {
+                "method": self.method,
+                "path": self.path,
+                "query": self.query,
+                "headers": self.headers,
+                "bytes": self.size,
+                "body": _text(self.content) if self.form is None else self.form,
+                "cut": self.cut,
+            },
+            "violations": self.violations,
+            "scenario": self.scenario,
+            "by": self.by,
+            "because": self.because,
+            "status": self.status,
+            "answer": self._answer_as_json(),
+            "failure": self.failure,
+        }
+
+    def _answer_as_json(self) -> dict[str, Any]:
+        if self.stream is not None:
+            return {"headers": self.answer_headers, "stream": self.stream.as_json()}
+        cut = self.answer_size > len(self.answer)
+        return {"headers": self.answer_headers, "bytes": self.answer_size, "body": _text(self.answer), "cut": cut}
+
+
+class Journal:
+    """The last exchanges. May be used from several threads."""
+
+    def __init__(self, limit: int, masking: Masking) -> None:
+        """Remember `limit` exchanges; 0 remembers none."""
+        self.limit = limit
+        self.count = 0
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._masking = masking
+        self._lock = threading.Lock()
+
+    def open(self, request: Request, now: float) -> Entry:
+        """Begin to write down an exchange."""
+        entry = Entry(
+            number=0,
+            at=now,
+            method=request.method,
+            path=request.path[:_KEPT_TEXT],
+            query=self._masking.query(request.query)[:_KEPT_TEXT],
+            headers=list(self._headers(request.headers.items())),
+            content=b"" if _is_form(request) or not self.limit else self._masked(_first(request.body, KEPT_OF_REQUEST)),
+            size=request.body.size,
+            cut=request.body.size > KEPT_OF_REQUEST and not _is_form(request),
+        )
+        with self._lock:
+            self.count += 1
+            entry.number = self.count
+            self._entries.append(entry)
+        return entry
+
+    def read(self, entry: Entry, form: Any) -> None:
+        """Note the fields of a form, which `open` leaves out: a file's bytes are not kept."""
+        if self.limit and isinstance(form, dict):
+            entry.form = {name: self._field(name, value) for name, value in list(form.items())[:_KEPT_HEADERS]}
+
+    def close(self, entry: Entry, reply: Reply) -> Reply:
+        """Note what is answered, and return what to send: what streams is noted while it is sent."""
+        entry.status = reply.status
+        entry.answer_headers = list(self._headers(reply.headers.items()))
+        if isinstance(reply.body, bytes):
+            entry.answer, entry.answer_size = reply.body[:KEPT_OF_ANSWER], len(reply.body)
+        elif isinstance(reply.body, Blob):
+            entry.answer_size = reply.body.size
+        else:
+            entry.stream = StreamLog()
+            return replace(
+                reply, body=_Logged(reply.body, entry.stream)
+            )  # behaviours know the reply with its own stream
+        return reply
+
+    def entries(
+        self, *, world: str | None = None, operation: str | None = None, status: int | None = None
+    ) -> list[Entry]:
+        """Return what is remembered, the newest last; `operation` is qualified or not."""
+        with self._lock:
+            entries = list(self._entries)
+        return [
+            entry
+            for entry in entries
+            if world in (None, entry.world)
+            and status in (None, entry.status)
+            and (operation is None or operation in (entry.operation, (entry.operation or "").partition("/")[2]))
+        ]
+
+    def entry(self, number: int) -> Entry | None:
+        """Return an exchange by its number, None where it is forgotten or never was."""
+        return next((entry for entry in self.entries() if entry.number == number), None)
+
+    def clear(self, world: str | None = None) -> int:
+        """Forget the exchanges of a world, or all; return how many."""
+        with self._lock:
+            kept = [entry for entry in self._entries if world not in (None, entry.world)]
+            forgotten = len(self._entries) - len(kept)
+            self._entries = deque(kept, maxlen=self.limit)
+            return forgotten
+
+    def _headers(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for (name, value), _ in zip(pairs, range(_KEPT_HEADERS), strict=False):
+            yield name, self._masking.header(name, value)[:_KEPT_TEXT]
+
+    def _masked(self, content: bytes) -> bytes:
+        return self._masking.text(content.decode("latin-1")).encode("latin-1")
+
+    def _field(self, name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._field(name, item) for item in value[:_KEPT_HEADERS]]
+        if not isinstance(value, str):
+            return value
+        return "***" if self._masking.hides(name) else self._masking.text(value[:_KEPT_TEXT])
+
+
+def _is_form(request: Request) -> bool:
+    return parse_options_header(request.headers.get("Content-Type", ""))[0].startswith("multipart/")
+
+
+def _first(body: Blob, count: int) -> bytes:
+    with body.open() as reader:
+        return reader.read(count)
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "backslashreplace")
+
+
+def _told(found: RequestViolation) -> Problem:
+    """Return a violation with what the contract expects, what came, and the lines that say so."""
+    difference = found.violation
+    source = list(difference.source)
+    return {**found.as_mapping(), "expected": difference.expected, "got": difference.got, "source": source}

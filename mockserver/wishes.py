@@ -1,0 +1,72 @@
+"""Who asks for which scenario: the `Prefer` header, the suffix on `user` inside the request, or an override."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from werkzeug.http import parse_list_header, parse_options_header, unquote_header_value
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+
+    from flowcontract.scenarios import Scenario
+
+MARK = "#mock:"
+"""What stands between a `user` and the scenario that it asks for: `abc-123#mock:400-provider-quota-exceeded`."""
+_KEY = re.compile(r"[1-5][0-9]{2}-")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which scenario is asked for, by status, by name or both, and who asks: this is the order in which they count."""
+
+    code: str | None = None
+    example: str | None = None
+    by: Literal["prefer", "user", "override"] = "prefer"
+
+    @classmethod
+    def named(cls, text: str, by: Literal["user", "override"]) -> Wish:
+        """Wish for `400-not-found`, as `mockserver list` prints it, or for `not-found`, or for `400`."""
+        if _KEY.match(text):
+            return cls(text[:3], text[4:], by)
+        return cls(text, None, by) if text.isdecimal() else cls(None, text, by)
+
+    def __str__(self) -> str:
+        """Return what was asked for: `400-not-found`."""
+        return "-".join(part for part in (self.code, self.example) if part)
+
+    def applied(self, scenario: Scenario) -> str:
+        """Return the value of `Preference-Applied` for a wish that was granted."""
+        asked = {"code": self.code and str(scenario.status), "example": self.example and scenario.name}
+        return ", ".join(f"{name}={value}" for name, value in asked.items() if value)
+
+
+def read_wish(headers: Headers) -> Wish | None:
+    """Read all Prefer headers; None where neither a code nor an example is preferred. Other preferences are ignored.
+
+    `Prefer: code=400, example=NAME` is RFC 7240's form.
+    """
+    wishes: dict[str, str] = {}
+    for item in (item for value in headers.getlist("Prefer") for item in parse_list_header(value)):
+        preference, parameters = parse_options_header(item)
+        name, _, value = preference.partition("=")
+        for key, text in ((name, value), *parameters.items()):
+            wishes.setdefault(key.strip().lower(), unquote_header_value(text.strip()))  # section 2: the first counts
+    code, example = wishes.get("code"), wishes.get("example")
+    if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
+        code, example = code or example[:3], example[4:]
+    return Wish(code, example) if code or example else None
+
+
+def take_off(holder: Any) -> Wish | None:
+    """Take what is asked for off the `user` of a query or a body, so that nothing behind here sees it."""
+    user = holder.get("user") if isinstance(holder, dict) else None
+    texts = user if isinstance(user, list) else [user]
+    asked = [text.partition(MARK)[2] for text in texts if isinstance(text, str) and MARK in text]
+    if not asked:
+        return None
+    bare = [text.partition(MARK)[0] if isinstance(text, str) else text for text in texts]
+    holder["user"] = bare if isinstance(user, list) else bare[0]
+    return Wish.named(asked[0], "user")
