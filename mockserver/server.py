@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
-
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from typing import TYPE_CHECKING, Self
 
 from flowcontract.scenarios import load_scenarios
 from flowcontract.specs import load_apis
 from mockserver.app import App
+from mockserver.connection import Connection, Shared
 from mockserver.settings import Settings
-from mockserver.wsgi import WsgiAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-_PATIENCE_S = 60.0
+_QUEUE = 4096  # connections that wait to be accepted
+_START_S = 10.0
 
 
-class _Handler(WSGIRequestHandler):
-    """Speaks HTTP/1.1 with chunks, sends small pieces at once, and never answers with HTML."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # what is written together leaves together; the server flushes after each piece
-    timeout = _PATIENCE_S  # of a client that neither sends nor reads
-    error_content_type = "application/problem+json"
-    error_message_format = '{"type": "about:blank", "title": "%(message)s", "status": %(code)d}\n'
-
-    def run_wsgi(self) -> None:
-        """Answer, unless the request's target cannot even be taken apart."""
-        if (
-            "[" in self.path.partition("?")[0] or "]" in self.path.partition("?")[0]
-        ):  # urlsplit takes them for an IPv6 address
-            self.path = self.path.replace("[", "%5B").replace("]", "%5D")
-        super().run_wsgi()
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - Werkzeug's name
-        """Say nothing: `mockserver serve` prints what matters."""
-
-
-class _Server(ThreadedWSGIServer):
-    """Accepts many streams at once and forgets them when it closes."""
-
-    request_queue_size = 1024
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client leaves in the middle."""
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop, the faster one, or Python's own where there is no uvloop (Windows)."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every system
+    except ImportError:  # pragma: no cover
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def load_app(
@@ -90,8 +67,9 @@ class MockServer:
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
         self._socket = _listen(host, port)
         self.host, self.port = host, self._socket.getsockname()[1]
-        self._server = _Server(host, self.port, WsgiAdapter(self.app), handler=_Handler, fd=self._socket.fileno())
         self._thread: threading.Thread | None = None
+        self._running = threading.Event()
+        self._stop: Callable[[], object] = lambda: None
 
     def url(self, api: str) -> str:
         """Return the base URL of an API, without a slash at its end."""
@@ -110,20 +88,36 @@ class MockServer:
 
     def serve(self) -> None:
         """Answer requests until `close` is called from another thread, or until Ctrl-C."""
-        self._server.serve_forever(poll_interval=0.1)
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(self.app)
+        self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
+        server = await loop.create_server(lambda: Connection(shared), sock=self._socket, backlog=_QUEUE)
+        self._running.set()
+        try:
+            while not stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), 1)
+                shared.tick()
+        finally:
+            server.close()
+            shared.close()
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Stop answering and free the port."""
         if self._thread is not None:
-            self._server.shutdown()
+            self._stop()
             self._thread.join()
-        self._server.server_close()
         self._socket.close()
 
     def __enter__(self) -> Self:
         """Answer in a thread."""
         self._thread = threading.Thread(target=self.serve, name="mockserver", daemon=True)
         self._thread.start()
+        self._running.wait(_START_S)
         return self
 
     def __exit__(
@@ -134,13 +128,13 @@ class MockServer:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; Werkzeug would end the whole process where the port is taken."""
+    """Return a socket that listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(_Server.request_queue_size)
+        listening.listen(_QUEUE)
     except OSError:
         listening.close()
         raise

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-import traceback
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
-from flowcontract.errors import FlowContractError
-from mockserver import choosing
-from mockserver.blobs import EMPTY, Blob, BlobWriter
-from mockserver.messages import Damage, Reply, Request, Streamed
+from mockserver.blobs import Blob
+from mockserver.framing import BodyReader, announced_length, answer, frame
+from mockserver.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from mockserver.app import App
+    from mockserver.messages import Damage, Reply, Streamed
 
 _CHUNK = 1 << 16
 
@@ -35,15 +32,7 @@ class WsgiAdapter:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
-        try:
-            reply = self._app.handle(self._read(environ), self._clock())
-        except FlowContractError as error:  # a file of the contract, or a scenario, is broken
-            reply = choosing.problem(500, "The mock cannot answer", str(error))
-        except Exception:  # noqa: BLE001 - whatever is wrong in here, the client gets JSON and the terminal the rest
-            traceback.print_exc(file=sys.stderr)
-            reply = choosing.problem(
-                500, "The mock failed", "This is a mistake in the mock itself; its terminal shows where."
-            )
+        reply = answer(self._app, self._read(environ), self._clock())
         if reply.delay_s:
             threading.Event().wait(reply.delay_s)
         return _send(reply, start_response, head=environ["REQUEST_METHOD"] == "HEAD")
@@ -57,62 +46,47 @@ class WsgiAdapter:
             headers=Headers(EnvironHeaders(environ)),
             body=body,
             damage=damage,
+            peer=environ.get("REMOTE_ADDR", ""),
         )
 
 
 def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, Damage]:
     """Read as many bytes as were announced, or all of a chunked body, but never more than `limit`."""
-    announced = _announced(environ)
+    reader = BodyReader(limit)
+    announced = announced_length(environ.get("CONTENT_LENGTH", ""))
     if announced is None:
-        return EMPTY, "cut short"
+        return reader.finish(whole=False)
     if announced > limit:
-        return EMPTY, "too large"
+        reader.refuse()
+        return reader.finish(whole=True)
     chunked = bool(environ.get("wsgi.input_terminated")) and "HTTP_TRANSFER_ENCODING" in environ
-    writer, left = BlobWriter(), limit + 1 if chunked else announced
+    left = limit + 1 if chunked else announced
     try:
-        while left and (data := environ["wsgi.input"].read(min(left, _CHUNK))):
-            writer.write(data)
+        while left and (data := environ["wsgi.input"].read(min(left, _CHUNK))) and reader.feed(data):
             left -= len(data)
     except OSError:  # the client has gone, is too slow, or its chunks are broken
-        return writer.finish(), "cut short"
-    if writer.size > limit:
-        writer.discard()
-        return EMPTY, "too large"
-    return writer.finish(), "" if chunked or not left else "cut short"
-
-
-def _announced(environ: dict[str, Any]) -> int | None:
-    """Return Content-Length, 0 without one, None if it is no length."""
-    length = environ.get("CONTENT_LENGTH") or "0"
-    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None  # noqa: PLR2004 - digits of 2**63
+        return reader.finish(whole=False)
+    return reader.finish(whole=chunked or not left)
 
 
 def _send(reply: Reply, start_response: Callable[..., Any], *, head: bool) -> Iterable[bytes]:
-    headers = reply.headers
-    if isinstance(reply.body, bytes | Blob) and reply.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-        headers["Content-Length"] = str(len(reply.body) if isinstance(reply.body, bytes) else reply.body.size)
+    body = frame(reply, head=head)
     phrase = HTTP_STATUS_CODES.get(reply.status, "Unknown")
-    start_response(f"{reply.status} {phrase}", headers.to_wsgi_list())
-    if isinstance(reply.body, bytes):
-        return [] if head else [reply.body]
-    if isinstance(reply.body, Blob):
-        return [] if head else reply.body.chunks()
-    if head:
-        reply.body.gone()
-        return []
-    return _pump(reply.body)
+    start_response(f"{reply.status} {phrase}", reply.headers.to_wsgi_list())
+    if isinstance(body, bytes):
+        return [body] if body else []
+    return body.chunks() if isinstance(body, Blob) else _pump(body, separate=reply.separate)
 
 
-def _pump(stream: Streamed) -> Iterator[bytes]:
-    """Yield what is due when it is due, in one piece what is due together; sleep until then or until it changes."""
+def _pump(stream: Streamed, *, separate: bool) -> Iterator[bytes]:
+    """Yield what is due when it is due, all of it at once unless `separate`; sleep until then or until it changes."""
     changed = threading.Event()
     stream.on_change = changed.set
     try:
         yield b""  # the headers go out before the first event is due
         while True:
             pieces, wake = stream.advance(time.monotonic())
-            if pieces:
-                yield b"".join(pieces)
+            yield from (piece for piece in (pieces if separate else [b"".join(pieces)]) if piece)
             if wake is None:
                 return
             changed.wait(max(0.0, wake - time.monotonic()))

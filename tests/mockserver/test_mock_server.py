@@ -105,9 +105,9 @@ def test_wrong_content_length_is_a_bad_request(server: MockServer, length: int) 
 
 @pytest.mark.parametrize("length", ["many", "-1", "1e3", "9" * 30])
 def test_length_that_is_none_is_refused(server: MockServer, length: str) -> None:
-    """A Content-Length that is no length is a documented 4xx."""
+    """A Content-Length that is no length is a 4xx with JSON."""
     status, kind, _ = parts(exchange(server, post(b"{}", f"Content-Length: {length}")))
-    assert (status // 100, kind) == (4, "application/json")
+    assert (status // 100, "json" in kind) == (4, True)
 
 
 @pytest.mark.parametrize(
