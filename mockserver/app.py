@@ -105,7 +105,7 @@ class App:
         try:
             reply = self._answer(request, int(now), entry)
         except Exception as error:
-            entry.failure = f"{type(error).__name__}: {error}"
+            entry.status, entry.failure = 500, f"{type(error).__name__}: {error}"  # as the adapter answers it
             raise
         return self.journal.close(entry, reply)
 

@@ -9,13 +9,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.http import parse_options_header
+from werkzeug.datastructures import Headers
 
 from mockserver.blobs import Blob
+from mockserver.masking import MASK
 from mockserver.messages import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from flowcontract.validation import RequestViolation
     from mockserver.masking import Masking
@@ -117,12 +118,23 @@ class _Logged:
 
 
 @dataclass(slots=True)
+class _Raw:
+    """What is kept as it came; it is masked when somebody looks, since most exchanges are never looked at."""
+
+    query: str
+    headers: Headers
+    content: bytes
+    masking: Masking
+    answer_headers: Headers = field(default_factory=Headers)
+
+
+@dataclass(slots=True)
 class Entry:
-    """One exchange. Secrets are masked before it is written down.
+    """One exchange. Secrets are masked in everything that it tells.
 
     ``number``      counts from 1, also over those that are forgotten
     ``at``          when it came, epoch seconds of the mock's clock
-    ``path``        percent-decoded; ``query`` is as on the wire, ``headers`` are in the order of the request
+    ``path``        percent-decoded; ``query`` is as on the wire, ``headers`` in the order of the request
     ``content``     the request's body, of ``size`` bytes, only its beginning if ``cut``
     ``form``        the fields of a form instead of its bytes, a file as filename, content_type and size
     ``world``       API and suffix of the key, `dify-chat-alice`; None without a valid key
@@ -140,10 +152,8 @@ class Entry:
     at: float
     method: str
     path: str
-    query: str
-    headers: Pairs
-    content: bytes
     size: int
+    _raw: _Raw = field(repr=False)
     cut: bool = False
     form: Any = None
     world: str | None = None
@@ -153,11 +163,30 @@ class Entry:
     by: str | None = None
     because: str | None = None
     status: int | None = None
-    answer_headers: Pairs = field(default_factory=list)
     answer: bytes = b""
     answer_size: int = 0
     stream: StreamLog | None = None
     failure: str | None = None
+
+    @property
+    def query(self) -> str:
+        """The query string as on the wire."""
+        return self._raw.masking.query(self._raw.query)[:_KEPT_TEXT]
+
+    @property
+    def headers(self) -> Pairs:
+        """The request's headers in their order."""
+        return _shown(self._raw.headers, self._raw.masking)
+
+    @property
+    def answer_headers(self) -> Pairs:
+        """The headers of the answer."""
+        return _shown(self._raw.answer_headers, self._raw.masking)
+
+    @property
+    def content(self) -> bytes:
+        """The request's body, or its beginning."""
+        return self._raw.masking.text(self._raw.content.decode("latin-1")).encode("latin-1")
 
     @property
     def json(self) -> Any:
@@ -165,6 +194,14 @@ class Entry:
         if self.cut:
             raise ValueError(f"request {self.number} has {self.size} bytes; the journal keeps {KEPT_OF_REQUEST}")
         return json.loads(self.content)
+
+    def take(self, reply: Reply) -> None:
+        """Note status, headers and the beginning of a body that does not stream."""
+        self.status, self._raw.answer_headers = reply.status, reply.headers
+        if isinstance(reply.body, bytes):
+            self.answer, self.answer_size = reply.body[:KEPT_OF_ANSWER], len(reply.body)
+        elif isinstance(reply.body, Blob):
+            self.answer_size = reply.body.size
 
     def choose(self, by: str, because: str | None = None) -> None:
         """Note who chooses the scenario, and why."""
@@ -225,17 +262,11 @@ class Journal:
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
-        entry = Entry(
-            number=0,
-            at=now,
-            method=request.method,
-            path=request.path[:_KEPT_TEXT],
-            query=self._masking.query(request.query)[:_KEPT_TEXT],
-            headers=list(self._headers(request.headers.items())),
-            content=b"" if _is_form(request) or not self.limit else self._masked(_first(request.body, KEPT_OF_REQUEST)),
-            size=request.body.size,
-            cut=request.body.size > KEPT_OF_REQUEST and not _is_form(request),
-        )
+        size, is_form = request.body.size, _is_form(request)
+        content = _first(request.body, KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
+        raw = _Raw(request.query, request.headers, content, self._masking)
+        cut = size > KEPT_OF_REQUEST and not is_form
+        entry = Entry(0, now, request.method, request.path[:_KEPT_TEXT], size, raw, cut)
         with self._lock:
             self.count += 1
             entry.number = self.count
@@ -249,18 +280,11 @@ class Journal:
 
     def close(self, entry: Entry, reply: Reply) -> Reply:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
-        entry.status = reply.status
-        entry.answer_headers = list(self._headers(reply.headers.items()))
-        if isinstance(reply.body, bytes):
-            entry.answer, entry.answer_size = reply.body[:KEPT_OF_ANSWER], len(reply.body)
-        elif isinstance(reply.body, Blob):
-            entry.answer_size = reply.body.size
-        else:
-            entry.stream = StreamLog()
-            return replace(
-                reply, body=_Logged(reply.body, entry.stream)
-            )  # behaviours know the reply with its own stream
-        return reply
+        entry.take(reply)
+        if isinstance(reply.body, bytes | Blob) or not self.limit:
+            return reply
+        entry.stream = StreamLog()
+        return replace(reply, body=_Logged(reply.body, entry.stream))  # behaviours know the reply with its own stream
 
     def entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None
@@ -288,23 +312,21 @@ class Journal:
             self._entries = deque(kept, maxlen=self.limit)
             return forgotten
 
-    def _headers(self, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        for (name, value), _ in zip(pairs, range(_KEPT_HEADERS), strict=False):
-            yield name, self._masking.header(name, value)[:_KEPT_TEXT]
-
-    def _masked(self, content: bytes) -> bytes:
-        return self._masking.text(content.decode("latin-1")).encode("latin-1")
-
     def _field(self, name: str, value: Any) -> Any:
         if isinstance(value, list):
             return [self._field(name, item) for item in value[:_KEPT_HEADERS]]
         if not isinstance(value, str):
             return value
-        return "***" if self._masking.hides(name) else self._masking.text(value[:_KEPT_TEXT])
+        return MASK if self._masking.hides(name) else self._masking.text(value[:_KEPT_TEXT])
+
+
+def _shown(headers: Headers, masking: Masking) -> Pairs:
+    items = list(headers.items())[:_KEPT_HEADERS]
+    return [(name, masking.header(name, value)[:_KEPT_TEXT]) for name, value in items]
 
 
 def _is_form(request: Request) -> bool:
-    return parse_options_header(request.headers.get("Content-Type", ""))[0].startswith("multipart/")
+    return request.headers.get("Content-Type", "").lstrip().lower().startswith("multipart/")
 
 
 def _first(body: Blob, count: int) -> bytes:
