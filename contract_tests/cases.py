@@ -95,9 +95,19 @@ def examples(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tup
     named = [(media, example) for media in operation.request.values() for example in media.examples.values()]
     for media, example in named:
         body = _form(api, media, example.value) if media.name == FORM else example.value
-        yield example.name, replace(base, body=body, media_type=media.name), example.provenance or operation.provenance
+        headers = {**base.headers, **dict(_instead(api, operation, media, body))}
+        request = replace(base, headers=headers, body=body, media_type=media.name)
+        yield example.name, request, example.provenance or operation.provenance
     if not named:
         yield "request", base, operation.provenance
+
+
+def _instead(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
+    """Yield the headers that stand in for fields of a form which the example leaves to them (`x-or-header`)."""
+    fields = api.validators.form(media.pointer) if media.name == FORM else {}
+    for one in operation.parameters:
+        if one.name in fields and fields[one.name].schema.get("x-or-header") and one.name not in body:
+            yield one.name, parameter_values(api, one)[0]
 
 
 def _without_body(api: Api, operation: Operation) -> Request:
@@ -261,6 +271,11 @@ def _mutations(api: Api, operation: Operation) -> Iterator[tuple[str, Request]]:
                 replace(base, query={name: value for name, value in base.query.items() if name != parameter.name}),
             )
             yield place, _with(base, "query", parameter.name, ("1", "2"))
+        if parameter.location == "header":
+            yield (
+                place,
+                replace(base, headers={name: value for name, value in base.headers.items() if name != parameter.name}),
+            )
         for text in _WRONG_TEXTS:
             if text or parameter.location == "query":  # an empty path segment is another path
                 yield place, _with(base, parameter.location, parameter.name, text)
@@ -497,3 +512,39 @@ def provoked(api: Api, operation: Operation) -> Iterator[Case]:
                 source = example.provenance or response.provenance
                 expected = Expected(why, frozenset({response.status}), codes, refused=True, source=source)
                 yield Case("provoked", f"{response.status} {name}", operation, base, expected, provoke=name)
+
+
+def successes(api: Api, operation: Operation, provocations: Iterable[str]) -> Iterator[Case]:
+    """Yield a case for every further way to succeed that a target can be provoked into: `status:NUMBER`."""
+    for code in (one for one in provocations if one.startswith("status:")):
+        _, request, source = next(examples(api, operation))
+        status = int(code.removeprefix("status:"))
+        expected = replace(_success(operation, request, source), statuses=frozenset({status}))
+        yield Case("provoked", code, operation, request, expected, provoke=code)
+
+
+def streams(api: Api, operation: Operation, provocations: Iterable[str]) -> Iterator[Case]:
+    """Yield a case for every stream that a target can be provoked into: `stream:NAME`, or `event:KIND`."""
+    if operation.stream is None:
+        return
+    for code in (one for one in provocations if one.startswith(("stream:", "event:"))):
+        name, request, _ = next(one for one in asking_for_streams(api, operation))
+        kind = code.removeprefix("event:") if code.startswith("event:") else ""
+        source = operation.stream.events[kind].source if kind in operation.stream.events else operation.provenance
+        expected = replace(
+            _success(operation, request, source, f"{name} asks for a stream"), events=frozenset({kind} - {""})
+        )
+        yield Case("streams", code, operation, request, expected, provoke=code)
+
+
+def asking_for_streams(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
+    """Yield documented requests that ask for the stream; the first one, made to, where none does."""
+    found = list(examples(api, operation))
+    yield from (one for one in found if wants_stream(operation, one[1]))
+    name, base, source = found[0]
+    when = operation.stream.when if operation.stream else {}
+    query = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
+    }
+    body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
+    yield name, replace(base, body=body, query={**base.query, **query}), source

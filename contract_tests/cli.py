@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _misuse(problem: str) -> int:
-    print(f"contract-tests: {problem}", file=sys.stderr)  # noqa: T201 - a command's own output
+    print(f"contract-tests: {problem}", file=sys.stderr)
     return MISUSE
 
 

@@ -20,7 +20,7 @@ from flowcontract.errors import FlowContractError
 from flowcontract.specs import available_apis, load_apis
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from contract_tests.cases import Case
     from contract_tests.target import Target
@@ -48,7 +48,16 @@ class Run:
         self.coverage = Coverage(self.apis, config.getoption("--require"))
         self.results = Results(target=self.target, coverage=self.coverage, deviations=self.deviations)
         self.suite = Suite(self.target)
-        self.cases = [case for api in self.apis.values() for case in cases.cases(api, self.apis.values())]
+        self.cases = list(self._cases())
+
+    def _cases(self) -> Iterator[Case]:
+        for api in self.apis.values():
+            yield from cases.cases(api, self.apis.values())
+            for operation in api.operations.values():
+                ways = self.target.provoke.get(operation.name, {})
+                wanted = [code for code, way in ways.items() if self.thorough or not way.get("thorough")]
+                yield from cases.streams(api, operation, wanted)
+                yield from cases.successes(api, operation, wanted)
 
 
 _RUN = pytest.StashKey[Run]()

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from contract_tests.deviations import Deviations
     from contract_tests.target import Target
 
-MAX_STREAMS = 60  # that the page draws
-
 
 class Group(NamedTuple):
     """Failures with one cause: the first of them, and where it was seen."""

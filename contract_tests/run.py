@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         names = ", ".join(missing)
-        print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)
+        print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)  # noqa: T201 - a command's own output
         return MISUSE
     import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
 

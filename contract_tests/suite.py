@@ -53,14 +53,15 @@ class Record:
     seen: list[tuple[str, str, str, bool]] = field(default_factory=list)  # operation, sort, name, whether all was well
     streams: list[dict[str, Any]] = field(default_factory=list)
     exchanges: int = 0
+    last_curl: str = ""
     skipped: dict[str, str] = field(default_factory=dict)  # operation, or `operation sort name` -> why not exercised
 
     def note(self, operation: Operation, verdict: Verdict) -> None:
         """Take an exchange and its verdict."""
         self.exchanges += 1
         well = not verdict.violations
-        curl = verdict.exchange.sent.curl() if verdict.violations else ""
-        self.failures += [Failure(operation.name, violation, curl) for violation in verdict.violations]
+        self.last_curl = verdict.exchange.sent.curl()
+        self.failures += [Failure(operation.name, violation, self.last_curl) for violation in verdict.violations]
         marks = [("status", str(verdict.exchange.status))] if verdict.exchange.status else []
         marks += [("code", f"{verdict.exchange.status} {verdict.code}")] if verdict.code else []
         marks += [("event", kind) for kind in verdict.kinds]
@@ -106,6 +107,7 @@ class Suite:
         self.clients = {name: Client(target, api, rate) for name, api in target.apis.items()}
         self.record = Record()
         self.leftovers: list[str] = []
+        self.users = 0  # how many have been invented
         self._made: dict[str, dict[str, Any]] = {}
         self._created: dict[tuple[str, str, str], dict[str, str]] = {}
         self._parameters: dict[str, Any] = {}

@@ -74,13 +74,13 @@ class Target:
     provoke: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def provocation(self, operation: Operation, code: str, status: int) -> Provocation | None:
-        """Return how an error code (or `event:KIND`) of an operation can be provoked here; None if it cannot."""
-        sort = "event:*" if code.startswith("event:") else "*"
+        """Return how an error code, `event:KIND` or `stream:NAME` can be provoked here; None if it cannot."""
         for name in (operation.name, "*"):
             found = self.provoke.get(name, {})
-            if way := found.get(code) or found.get(sort):
-                values = {"{code}": code, "{status}": str(status), "{event}": code.removeprefix("event:")}
-                return Provocation(**_filled(way, values))
+            if way := found.get(code) or (None if ":" in code else found.get("*")):
+                values = {"{code}": code, "{status}": str(status)}
+                parts = {part: value for part, value in way.items() if part != "thorough"}
+                return Provocation(**_filled(parts, values))
         return None
 
 

@@ -47,3 +47,8 @@ def test_undocumented(suite: Suite, case: Case) -> None:
 def test_provoked(suite: Suite, case: Case) -> None:
     """Every documented error comes as documented, where the target says how it can be provoked."""
     suite.run(case)
+
+
+def test_streams(suite: Suite, case: Case) -> None:
+    """Every stream that this target can be made to send follows its contract."""
+    suite.run(case)

@@ -1,0 +1,123 @@
+"""What a journey does: asks one operation after another, and demands that their answers agree."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from contract_tests import cases, samples
+from contract_tests.exchange import Request
+from contract_tests.judgement import Expected, is_refusal
+from contract_tests.suite import Failure, NotExercised, Suite
+from flowcontract.stream_rules import show
+from flowcontract.validation import ABSENT
+from flowcontract.violations import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from contract_tests.exchange import Exchange, TimedEvent
+    from flowcontract.specs import Operation
+
+
+class Journey:
+    """Asks one API. Values are sent as they are given; everything that comes back is judged by the contract."""
+
+    def __init__(self, suite: Suite, api: str) -> None:
+        """Begin at an API; raise NotExercised if it is not under test."""
+        if api not in suite.target.apis:
+            raise NotExercised(f"{api} is not under test")
+        self.suite = suite
+        self.api = suite.api(api)
+        self.run = suite.target.run
+        self.deterministic = suite.target.deterministic
+
+    def request(
+        self,
+        operation: Operation,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = ABSENT,
+    ) -> Request:
+        """Return a request with the values given, and with the target file's own for what a path still lacks."""
+        _, base, _ = next(cases.examples(self.api, operation))
+        values = self.suite.clients[self.api.name].api.values
+        known = {name: str(values.get(name, value)) for name, value in base.path_values.items()}
+        media_type = "" if body is ABSENT else base.media_type
+        return Request(
+            operation.method, operation.path, {**known, **(path or {})}, query or {}, headers or {}, body, media_type
+        )
+
+    def call(self, name: str, *, refused: str = "", why: str = "", **values: Any) -> Exchange:
+        """Ask an operation; demand that it is answered, or refused by the word of `x-problems`.
+
+        The journey ends where the answer is another one: what follows could not be told from its consequences.
+        """
+        operation = self.api.operations[name]
+        self.suite.may_call(operation, refused=bool(refused))
+        request = self.request(operation, **values)
+        expected = (
+            cases.refusal(operation, (refused,), why or refused) if refused else self.success(operation, request, why)
+        )
+        exchange = self.suite.ask(operation, request, expected).exchange
+        if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
+            raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
+        return exchange
+
+    def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
+        """Return that a request is answered."""
+        statuses = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
+        streamed = cases.wants_stream(operation, request)
+        return Expected(why or "the request is documented", statuses, refused=False, streamed=streamed)
+
+    @contextmanager
+    def stream(self, name: str, **values: Any) -> Iterator[Iterator[TimedEvent]]:
+        """Ask for a stream and hand out its events while they come."""
+        operation = self.api.operations[name]
+        self.suite.may_call(operation)
+        request = self.request(operation, **values)
+        with self.suite.streaming(operation, request, self.success(operation, request)) as events:
+            yield events
+
+    def payloads(self, name: str, **values: Any) -> list[Any]:
+        """Return the payloads of a whole stream."""
+        with self.stream(name, **values) as events:
+            return [timed.event.payload for timed in events]
+
+    def same(self, name: str, what: str, expected: Any, got: Any, source: str) -> None:
+        """Demand that two answers agree; `name` is the operation whose answer is `got`."""
+        if expected != got:
+            self.fault(name, "agree", f"{what} {show(expected)}", show(got), source)
+
+    def holds(self, name: str, what: str, got: Any, source: str, *, so: bool) -> None:
+        """Demand something of an answer, in words."""
+        if not so:
+            self.fault(name, "agree", what, show(got), source)
+
+    def fault(self, name: str, rule: str, expected: str, got: str, source: str) -> None:
+        """Note that an answer does not fit those before it."""
+        violation = Violation(rule, expected, got, source=tuple(source.split(", ")))
+        self.suite.record.failures.append(
+            Failure(self.api.operations[name].name, violation, self.suite.record.last_curl)
+        )
+
+    def user(self, name: str) -> str:
+        """Return a user that nobody else uses."""
+        self.suite.users += 1
+        return f"contract-tests-{self.run}-{self.suite.users}-{name}"
+
+    def upload(self, operation: str, hint: str, **fields: str) -> tuple[Any, bytes]:
+        """Upload a small file of the sort that `hint` names; return the answer's JSON and the bytes."""
+        file = samples.upload(hint, self.user("file").removeprefix("contract-tests-"))
+        exchange = self.call(operation, body={"file": file, **fields})
+        return exchange.json, file.content
+
+
+def last(payloads: list[Any], kind: str) -> Any:
+    """Return the last payload of a kind; raise NotExercised if none came, which the stream's judge has told."""
+    found = [payload for payload in payloads if isinstance(payload, dict) and payload.get("event") == kind]
+    if not found:
+        raise NotExercised(f"the stream had no {kind}")
+    return found[-1]

@@ -1,0 +1,1 @@
+"""Journeys: what several operations say of the same thing must agree."""

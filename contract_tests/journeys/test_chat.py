@@ -1,0 +1,268 @@
+"""The chat app: a conversation from its first word to its deletion, and who may see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.journey import Journey, last
+from contract_tests.suite import NotExercised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Begin = Callable[[str], Journey]
+
+
+def body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
+    """Return a message's request body for this app's form."""
+    filled = chat.suite.example(chat.api.operations["sendChatMessage"], "blocking").body
+    return {**filled, "user": user, "query": query, "response_mode": mode, "conversation_id": conversation}
+
+
+def say(chat: Journey, user: str, query: str, conversation: str = "") -> Any:
+    """Send a message; return the whole answer."""
+    return chat.call("sendChatMessage", body=body(chat, user, query, conversation=conversation)).json
+
+
+def messages(chat: Journey, user: str, conversation: str, **query: str) -> Any:
+    """Return a page of a conversation's messages."""
+    return chat.call("listMessages", query={"conversation_id": conversation, "user": user, **query}).json
+
+
+def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
+    """What was asked and answered, whole and streamed, is what the message list shows, page by page."""
+    chat = begin("dify-chat")
+    user = chat.user("talk")
+    first = say(chat, user, "first question")
+    conversation = first["conversation_id"]
+    second = say(chat, user, "second question", conversation)
+    chat.same("sendChatMessage", "the conversation that goes on,", conversation, second["conversation_id"], "004:52-54")
+    streamed = chat.payloads("sendChatMessage", body=body(chat, user, "third question", "streaming", conversation))
+    end = last(streamed, "message_end")
+    chat.same(
+        "sendChatMessage", "the conversation that goes on,", conversation, end["conversation_id"], "004:52-54, 004:110"
+    )
+    answers = {
+        first["message_id"]: ("first question", first["answer"]),
+        second["message_id"]: ("second question", second["answer"]),
+        end.get("message_id") or end["id"]: ("third question", spoken(streamed)),
+    }
+    listed = paged(chat, user, conversation)
+    chat.same(
+        "listMessages", "every message once,", sorted(answers), sorted(one["id"] for one in listed), "004:515-532"
+    )
+    for one in listed:
+        if one["id"] in answers:
+            chat.same(
+                "listMessages",
+                "question and answer as they were,",
+                list(answers[one["id"]]),
+                [one["query"], one["answer"]],
+                "004:95-100, 004:520-522",
+            )
+
+
+def spoken(payloads: list[Any]) -> str:
+    """Return the answer that a stream's pieces add up to; what replaces it replaces it."""
+    text = ""
+    for payload in payloads:
+        if payload.get("event") == "message":
+            text += payload["answer"]
+        elif payload.get("event") == "message_replace":
+            text = payload["answer"]
+    return text
+
+
+def paged(chat: Journey, user: str, conversation: str) -> list[Any]:
+    """Return all three messages, two at a time; demand that pages go back in time."""
+    newest = messages(chat, user, conversation, limit="2")
+    chat.same("listMessages", "two messages on a page of two,", 2, len(newest["data"]), "004:511-513")
+    chat.same("listMessages", "`has_more` before the last page,", True, newest["has_more"], "004:530-531")
+    oldest_shown = min(newest["data"], key=lambda one: one["created_at"])
+    first = newest["data"][0] if newest["data"][0]["created_at"] <= newest["data"][-1]["created_at"] else oldest_shown
+    rest = messages(chat, user, conversation, limit="2", first_id=first["id"])
+    chat.same("listMessages", "`has_more` on the last page,", False, rest["has_more"], "004:530-531")
+    times = [one["created_at"] for one in rest["data"]], [one["created_at"] for one in newest["data"]]
+    so = max(times[0], default=0) <= min(times[1], default=0)
+    chat.holds(
+        "listMessages",
+        "nothing on an earlier page that is newer than a later page",
+        times,
+        "004:499, 004:508-510",
+        so=so,
+    )
+    return [*rest["data"], *newest["data"]]
+
+
+def test_feedback_stays_with_the_message(begin: Begin) -> None:
+    """Like, dislike and null are what the message list then shows."""
+    chat = begin("dify-chat")
+    user = chat.user("feedback")
+    message = say(chat, user, "do you like this?")
+    for rating in ("like", "dislike", None):
+        chat.call(
+            "sendMessageFeedback", path={"message_id": message["message_id"]}, body={"rating": rating, "user": user}
+        )
+        shown = messages(chat, user, message["conversation_id"])["data"][0]["feedback"]
+        expected = {"rating": rating} if rating else None
+        chat.same("listMessages", "the feedback that was given,", expected, shown, "004:411-419, 004:526")
+
+
+def test_suggestions_follow_an_answer(begin: Begin) -> None:
+    """Questions are suggested for a message that there is."""
+    chat = begin("dify-chat")
+    user = chat.user("suggest")
+    message = say(chat, user, "what next?")
+    found = chat.call("listSuggestedQuestions", path={"message_id": message["message_id"]}, query={"user": user}).json
+    chat.same("listSuggestedQuestions", "success,", "success", found["result"], "004:475-485")
+
+
+def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
+    """A new name is shown everywhere; each order sorts; pages show every conversation once."""
+    chat = begin("dify-chat")
+    user = chat.user("list")
+    ids = [say(chat, user, f"question {number}")["conversation_id"] for number in range(3)]
+    renamed = chat.call(
+        "renameConversation", path={"conversation_id": ids[0]}, body={"name": "renamed", "user": user}
+    ).json
+    chat.same("renameConversation", "the new name,", "renamed", renamed["name"], "004:737-739, 004:749")
+    generated = chat.call(
+        "renameConversation", path={"conversation_id": ids[1]}, body={"auto_generate": True, "user": user}
+    ).json
+    chat.holds(
+        "renameConversation", "a title that was generated", generated["name"], "004:740-742", so=bool(generated["name"])
+    )
+    for sort_by in ("created_at", "-created_at", "updated_at", "-updated_at"):
+        found = chat.call("listConversations", query={"user": user, "sort_by": sort_by}).json["data"]
+        chat.same(
+            "listConversations",
+            "every conversation of the user once,",
+            sorted(ids),
+            sorted(one["id"] for one in found),
+            "004:609-617",
+        )
+        times = [one[sort_by.removeprefix("-")] for one in found]
+        ordered = sorted(times, reverse=sort_by.startswith("-"))
+        chat.same("listConversations", f"times in the order of {sort_by},", ordered, times, "004:629-633")
+        names = {one["id"]: one["name"] for one in found}
+        chat.same("listConversations", "the new name,", "renamed", names.get(ids[0]), "004:636-641")
+    one_by_one(chat, user, ids)
+
+
+def one_by_one(chat: Journey, user: str, ids: list[str]) -> None:
+    """Demand that pages of one conversation each show them all."""
+    seen: list[str] = []
+    for number in range(len(ids)):
+        after = {"last_id": seen[-1]} if seen else {}
+        page = chat.call("listConversations", query={"user": user, "limit": "1", **after}).json
+        chat.same(
+            "listConversations",
+            "`has_more` until the last page,",
+            number < len(ids) - 1,
+            page["has_more"],
+            "004:643-644",
+        )
+        seen += [one["id"] for one in page["data"]]
+    chat.same("listConversations", "every conversation once, over all pages,", sorted(ids), sorted(seen), "004:623-628")
+
+
+def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
+    """After deletion nothing lists, reads, renames, continues or deletes the conversation."""
+    chat = begin("dify-chat")
+    user = chat.user("delete")
+    answer = say(chat, user, "forget this")
+    conversation, message = answer["conversation_id"], answer["message_id"]
+    chat.call("deleteConversation", path={"conversation_id": conversation}, body={"user": user})
+    listed = [one["id"] for one in chat.call("listConversations", query={"user": user}).json["data"]]
+    chat.holds("listConversations", "no deleted conversation", listed, "004:682-690", so=conversation not in listed)
+    gone(chat, user, conversation, message, "the conversation was deleted")
+
+
+def gone(chat: Journey, user: str, conversation: str, message: str, why: str) -> None:
+    """Demand that a user is refused everything about a conversation."""
+    path = {"conversation_id": conversation}
+    refused: dict[str, Any] = {"refused": "unknown-id", "why": why}
+    chat.call("listMessages", query={"conversation_id": conversation, "user": user}, **refused)
+    chat.call("renameConversation", path=path, body={"name": "x", "user": user}, **refused)
+    chat.call("sendChatMessage", body=body(chat, user, "still there?", conversation=conversation), **refused)
+    chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **refused)
+    chat.call("deleteConversation", path=path, body={"user": user}, **refused)
+
+
+def test_another_user_sees_nothing(begin: Begin) -> None:
+    """A conversation is its user's own: another user neither finds nor changes it."""
+    chat = begin("dify-chat")
+    alice, bob = chat.user("alice"), chat.user("bob")
+    answer = say(chat, alice, "between us")
+    conversation = answer["conversation_id"]
+    listed = [one["id"] for one in chat.call("listConversations", query={"user": bob}).json["data"]]
+    chat.holds(
+        "listConversations", "no conversation of another user", listed, "004:620-622", so=conversation not in listed
+    )
+    gone(chat, bob, conversation, answer["message_id"], "the conversation is another user's")
+    still = messages(chat, alice, conversation)["data"]
+    chat.same(
+        "listMessages",
+        "the conversation as it was,",
+        [answer["message_id"]],
+        [one["id"] for one in still],
+        "004:505-507",
+    )
+
+
+def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
+    """After stop the stream ends in good order, and the message list has what was said until then."""
+    chat = begin("dify-chat")
+    user = chat.user("stop")
+    payloads: list[Any] = []
+    with chat.stream("sendChatMessage", body=body(chat, user, "a long story", "streaming")) as events:
+        for timed in events:
+            payloads.append(timed.event.payload)
+            if len(payloads) == 1:
+                chat.call("stopChatMessage", path={"task_id": payloads[0]["task_id"]}, body={"user": user})
+    end = last(payloads, "message_end")
+    finished = [one for one in payloads if one.get("event") == "workflow_finished"]
+    if finished and finished[-1]["data"]["status"] == "succeeded":
+        raise NotExercised("the answer was over before the stop arrived: a slower app would show it")
+    shown = messages(chat, user, end["conversation_id"])["data"]
+    chat.same(
+        "listMessages",
+        "the answer as far as it came,",
+        [spoken(payloads)],
+        [one["answer"] for one in shown],
+        "004:358-366, 004:522",
+    )
+
+
+def test_both_modes_answer_the_same(begin: Begin) -> None:
+    """Where the target is deterministic the pieces of the stream add up to the blocking answer."""
+    chat = begin("dify-chat")
+    if not chat.deterministic:
+        raise NotExercised("the target is not deterministic")
+    user = chat.user("modes")
+    whole = say(chat, user, "the same question")
+    streamed = chat.payloads("sendChatMessage", body=body(chat, user, "the same question", "streaming"))
+    chat.same("sendChatMessage", "the blocking answer,", whole["answer"], spoken(streamed), "004:72-83, 004:95-100")
+
+
+def test_speech_goes_both_ways(begin: Begin) -> None:
+    """What is spoken has a header that fits its bytes; sound is turned into text."""
+    chat = begin("dify-chat")
+    user = chat.user("audio")
+    heard = chat.call(
+        "convertAudioToText",
+        body={
+            "file": chat.suite.example(chat.api.operations["convertAudioToText"], "with-user").body["file"],
+            "user": user,
+        },
+    )
+    chat.holds("convertAudioToText", "a text", heard.json, "004:805-806", so=isinstance(heard.json.get("text"), str))
+    message = say(chat, user, "say this aloud")
+    for request in ({"text": "hello"}, {"message_id": message["message_id"]}):
+        answer = chat.call("convertTextToAudio", body={**request, "user": user}).answer
+        assert answer is not None  # `call` ends the journey without one
+        sound = answer.body[:12]
+        fits = {"audio/wav": sound.startswith(b"RIFF"), "audio/x-wav": sound.startswith(b"RIFF")}
+        mp3 = sound.startswith(b"ID3") or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0")
+        so = fits.get(answer.media_type, mp3 if answer.media_type in ("audio/mpeg", "audio/mp3") else bool(sound))
+        chat.holds("convertTextToAudio", f"sound that is {answer.media_type}", sound.hex(), "004:862-868", so=so)

@@ -1,0 +1,174 @@
+"""The workflow app: what a run's stream says, its detail and the log say too; a run can be stopped."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.journey import Journey, last
+from contract_tests.suite import NotExercised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Begin = Callable[[str], Journey]
+
+OUTCOME = ("status", "error", "total_tokens", "total_steps")
+
+
+def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
+    """Return a run's request body for this app's form."""
+    operation = journey.api.operations["runWorkflow"]
+    filled = journey.suite.example(operation, "curl", response_mode=mode)
+    return {**filled.body, "user": user, "inputs": {**filled.body["inputs"], **inputs}}
+
+
+def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
+    """What `workflow_finished` says stands in the run's detail and in the log."""
+    workflow = begin("dify-workflow")
+    payloads = workflow.payloads("runWorkflow", body=body(workflow, workflow.user("run"), "streaming"))
+    finished = last(payloads, "workflow_finished")
+    run = finished["workflow_run_id"]
+    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run}).json
+    workflow.same("getWorkflowRun", "the id of the stream,", run, detail["id"], "001:86, 001:310")
+    same_outcome(workflow, "getWorkflowRun", finished["data"], detail, "001:134-143, 001:309-320")
+    outputs = detail["outputs"]
+    told = json.loads(outputs) if isinstance(outputs, str) else outputs
+    workflow.same(
+        "getWorkflowRun",
+        "the outputs of the stream,",
+        finished["data"]["outputs"] or None,
+        told or None,
+        "001:136, 001:314",
+    )
+    entry = next((one["workflow_run"] for one in logged(workflow) if one["workflow_run"]["id"] == run), None)
+    workflow.holds(
+        "listWorkflowLogs", f"an entry of the run {run} among the latest", entry, "001:480-505", so=entry is not None
+    )
+    if entry:
+        same_outcome(workflow, "listWorkflowLogs", finished["data"], entry, "001:134-143, 001:487-496")
+
+
+def same_outcome(workflow: Journey, name: str, expected: dict[str, Any], got: dict[str, Any], source: str) -> None:
+    """Demand that two accounts of a run agree."""
+    for field in OUTCOME:
+        if field in expected and field in got:
+            workflow.same(name, f"`{field}` as in the stream,", expected[field], got[field], source)
+
+
+def logged(workflow: Journey, **query: str) -> list[Any]:
+    """Return one page of the log."""
+    found = workflow.call("listWorkflowLogs", query={"limit": "20", **query}).json
+    return list(found["data"])
+
+
+def test_both_modes_answer_the_same(begin: Begin) -> None:
+    """Where the target is deterministic the stream ends with what the blocking answer says."""
+    workflow = begin("dify-workflow")
+    if not workflow.deterministic:
+        raise NotExercised("the target is not deterministic")
+    user = workflow.user("modes")
+    whole = workflow.call("runWorkflow", body=body(workflow, user, "blocking")).json["data"]
+    finished = last(workflow.payloads("runWorkflow", body=body(workflow, user, "streaming")), "workflow_finished")[
+        "data"
+    ]
+    for field in ("status", "outputs", "error"):
+        workflow.same(
+            "runWorkflow",
+            f"`{field}` as in the blocking answer,",
+            whole[field],
+            finished[field],
+            "001:58-76, 001:134-143",
+        )
+
+
+def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
+    """A file that was uploaded can be handed to a run, whose detail knows it."""
+    workflow = begin("dify-workflow")
+    user = workflow.user("upload")
+    file, content = workflow.upload("uploadFile", "a note", user=user)
+    workflow.same("uploadFile", "the size of the file,", len(content), file["size"], "001:411-413")
+    workflow.same("uploadFile", "the extension of the file,", "txt", file["extension"], "001:414")
+    one = {"type": "document", "transfer_method": "local_file", "upload_file_id": file["id"]}
+    name, value = file_variable(workflow, one)
+    run = workflow.call("runWorkflow", body=body(workflow, user, "blocking", **{name: value})).json
+    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run["workflow_run_id"]}).json
+    said = json.dumps(detail["inputs"])
+    workflow.holds(
+        "getWorkflowRun", f"the file {file['id']} among the inputs", detail["inputs"], "001:313", so=file["id"] in said
+    )
+
+
+def file_variable(workflow: Journey, one: dict[str, str]) -> tuple[str, Any]:
+    """Return a variable of the app's form that takes a file, with the file as it wants it; else the document's."""
+    for control in workflow.suite.parameters("dify-workflow").get("user_input_form", []):
+        for kind, settings in control.items():
+            if kind in ("file", "file-list"):
+                return settings["variable"], one if kind == "file" else [one]
+    return "orig_mail", [one]
+
+
+def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
+    """Each filter keeps what it says, two pages have nothing in common, times never grow."""
+    workflow = begin("dify-workflow")
+    for _ in range(3):
+        workflow.call("runWorkflow", body=body(workflow, workflow.user("log"), "blocking"))
+    times = [entry["created_at"] for entry in logged(workflow)]
+    workflow.holds(
+        "listWorkflowLogs",
+        "entries from the latest to the earliest",
+        times,
+        "001:456-466, 001:485",
+        so=times == sorted(times, reverse=True),
+    )
+    for status in ("succeeded", "failed", "stopped"):
+        found = {entry["workflow_run"]["status"] for entry in logged(workflow, status=status)}
+        workflow.holds(
+            "listWorkflowLogs",
+            f"entries with the status {status} only",
+            sorted(found),
+            "001:470-472",
+            so=found <= {status},
+        )
+    nothing = workflow.call("listWorkflowLogs", query={"keyword": f"nobody-said-{workflow.run}"}).json
+    workflow.same("listWorkflowLogs", "nothing for a keyword that nobody said,", 0, nothing["total"], "001:467-469")
+    pages(workflow)
+
+
+def pages(workflow: Journey) -> None:
+    """Demand of the log's first two pages what holds even if others run something meanwhile."""
+    first, second = (workflow.call("listWorkflowLogs", query={"limit": "1", "page": page}).json for page in ("1", "2"))
+    for number, page in ((1, first), (2, second)):
+        workflow.same("listWorkflowLogs", "the page that was asked for,", number, page["page"], "001:473-475, 001:481")
+        workflow.same("listWorkflowLogs", "the limit that was asked for,", 1, page["limit"], "001:476-478, 001:482")
+        workflow.same(
+            "listWorkflowLogs", "`has_more` where more follow,", page["total"] > number, page["has_more"], "001:484"
+        )
+        workflow.same("listWorkflowLogs", "as many entries as the limit,", 1, len(page["data"]), "001:476-478")
+    ids = [page["data"][0]["id"] for page in (first, second) if page["data"]]
+    workflow.holds(
+        "listWorkflowLogs", "different entries on different pages", ids, "001:473-475", so=len(set(ids)) == len(ids)
+    )
+
+
+def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
+    """After stop the stream ends as stopped, and the detail and the log say so."""
+    workflow = begin("dify-workflow")
+    user = workflow.user("stop")
+    payloads: list[Any] = []
+    with workflow.stream("runWorkflow", body=body(workflow, user, "streaming")) as events:
+        for timed in events:
+            payloads.append(timed.event.payload)
+            if len(payloads) == 1:
+                workflow.call("stopWorkflow", path={"task_id": payloads[0]["task_id"]}, body={"user": user})
+    finished = last(payloads, "workflow_finished")
+    if finished["data"]["status"] == "succeeded":
+        raise NotExercised("the run was over before the stop arrived: a slower flow would show it")
+    workflow.same(
+        "runWorkflow", "a run that was stopped,", "stopped", finished["data"]["status"], "001:68, 001:352-391"
+    )
+    run = finished["workflow_run_id"]
+    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run}).json
+    workflow.same("getWorkflowRun", "a run that was stopped,", "stopped", detail["status"], "001:312")
+    ids = [entry["workflow_run"]["id"] for entry in logged(workflow, status="stopped")]
+    workflow.holds("listWorkflowLogs", f"the run {run} among the stopped", ids, "001:470-472", so=run in ids)
