@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_IN_MEMORY = 1 << 20
+_IN_MEMORY = 1 << 16  # many of these are kept at a time
 _CHUNK = 1 << 16
 
 
@@ -23,6 +23,11 @@ class Blob:
         """Hold bytes, or point to a file that stays as it is."""
         self._source = source
         self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
+
+    @property
+    def in_memory(self) -> int:
+        """How many of its bytes are in memory: all or none."""
+        return self.size if isinstance(self._source, bytes) else 0
 
     def open(self) -> IO[bytes]:
         """Return a reader of its own that stands at the first byte."""
@@ -43,7 +48,7 @@ EMPTY = Blob(b"")
 
 
 class BlobWriter:
-    """Collects bytes, in memory up to 1 MiB and in a temporary file beyond that, into a Blob."""
+    """Collects bytes, in memory up to 64 KiB and in a temporary file beyond that, into a Blob."""
 
     def __init__(self) -> None:
         self.size = 0

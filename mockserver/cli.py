@@ -90,6 +90,26 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": 1024,
         "help": "largest body of a request (default: 1024)",
     },
+    "--max-stored-mb": {
+        "type": _number(int, 1, 1 << 24),
+        "default": 4096,
+        "help": "all files that are kept; beyond it uploads are refused as too large (default: 4096)",
+    },
+    "--max-worlds": {
+        "type": _number(int, 1, 1 << 24),
+        "default": 1000,
+        "help": "keys that have a world; beyond it the one used longest ago begins anew (default: 1000)",
+    },
+    "--max-records": {
+        "type": _number(int, 1, 1 << 24),
+        "default": 10_000,
+        "help": "runs, messages, files ... of one world; beyond it the oldest are forgotten (default: 10000)",
+    },
+    "--max-state-mb": {
+        "type": _number(int, 1, 1 << 20),
+        "default": 128,
+        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten (default: 128)",
+    },
 }
 """Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
 
@@ -153,6 +173,7 @@ def _misuse(message: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from mockserver.limits import Limits  # noqa: PLC0415 - as the others
     from mockserver.server import MockServer  # noqa: PLC0415 - the other commands start faster without a server
     from mockserver.settings import Settings  # noqa: PLC0415
 
@@ -161,7 +182,16 @@ def _serve(options: argparse.Namespace) -> int:
             f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml."
         )
     settings = Settings(
-        pace=options.pace, seed=options.seed, max_upload=options.max_upload_mb << 20, flows=tuple(options.flow)
+        pace=options.pace,
+        seed=options.seed,
+        max_upload=options.max_upload_mb << 20,
+        flows=tuple(options.flow),
+        limits=Limits(
+            worlds=options.max_worlds,
+            records=options.max_records,
+            state=options.max_state_mb << 20,
+            uploads=options.max_stored_mb << 20,
+        ),
     )
     try:
         server = MockServer(

@@ -36,6 +36,7 @@ class Keyring:
         return (*(("wrong-token",) if is_token or bearer else ()), "wrong-key")
 
 
+_LONGEST = 200  # characters of a key, which names a world
 VALID_WITHOUT_KEY = Keyring("valid")
 
 
@@ -63,8 +64,8 @@ def _check_together(schemes: Iterable[SecurityScheme], headers: Headers, query: 
 
 
 def opens(mock_key: str, sent: str) -> bool:
-    """Tell whether a key is the mock's own, or begins with it and a hyphen."""
-    return bool(mock_key) and (sent == mock_key or sent.startswith(f"{mock_key}-"))
+    """Tell whether a key is the mock's own, or begins with it and a hyphen; one that is too long opens nothing."""
+    return bool(mock_key) and (sent == mock_key or (sent.startswith(f"{mock_key}-") and len(sent) <= _LONGEST))
 
 
 def _sent(scheme: SecurityScheme, headers: Headers, query: Mapping[str, Sequence[str]]) -> str | None:

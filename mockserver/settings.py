@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract import data, yamlio
 from flowcontract.errors import SpecError
+from mockserver.limits import Limits
 
 if TYPE_CHECKING:
     from mockserver.worlds import Seeds
@@ -29,6 +30,7 @@ class Settings:
     ``journal``     how many exchanges are remembered
     ``admin_token`` what opens `/__mock__` from everywhere; without one it answers this machine only
     ``flows``       ids of flows that exist beside the printed ones
+    ``limits``      how many worlds, records and bytes are kept
     ``fixtures``    where `<api>/world.yaml` is
     """
 
@@ -38,6 +40,7 @@ class Settings:
     flows: tuple[str, ...] = ()
     journal: int = 1000
     admin_token: str = field(default="", repr=False)
+    limits: Limits = field(default_factory=Limits)
     fixtures: Path = field(default_factory=data.fixtures_root)
     apps: Apps = field(default_factory=lambda: load_apps(_APPS))
 

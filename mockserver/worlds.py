@@ -6,67 +6,21 @@ import copy
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from mockserver.blobs import EMPTY, Blob
+from mockserver.limits import BoundedStore, Limits, Room
 from mockserver.past import Past
+from mockserver.stores import MemoryStore, Record, Store
 
 if TYPE_CHECKING:
     from mockserver.replay import Stream
 
-Record = dict[str, Any]
 Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""
-
-
-class Store(Protocol):
-    """Where a world keeps its records: JSON objects by table and id, in the order in which they were first put."""
-
-    def get(self, table: str, key: str) -> Record | None:
-        """Return a record, or None."""
-
-    def put(self, table: str, key: str, record: Record) -> None:
-        """Add a record, or replace the one of the same key where it stands."""
-
-    def delete(self, table: str, key: str) -> Record | None:
-        """Take a record out and return it; None if there was none."""
-
-    def rows(self, table: str) -> Iterator[Record]:
-        """Yield all records of a table, the first put first."""
-
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
-
-
-class MemoryStore:
-    """A Store that is gone when the program ends."""
-
-    def __init__(self) -> None:
-        self._tables: dict[str, dict[str, Record]] = {}
-        self._counters: dict[str, int] = {}
-
-    def get(self, table: str, key: str) -> Record | None:
-        """Return a record, or None."""
-        return self._tables.get(table, {}).get(key)
-
-    def put(self, table: str, key: str, record: Record) -> None:
-        """Add a record, or replace the one of the same key where it stands."""
-        self._tables.setdefault(table, {})[key] = record
-
-    def delete(self, table: str, key: str) -> Record | None:
-        """Take a record out and return it; None if there was none."""
-        return self._tables.get(table, {}).pop(key, None)
-
-    def rows(self, table: str) -> Iterator[Record]:
-        """Yield all records of a table, the first put first."""
-        yield from list(self._tables.get(table, {}).values())
-
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
-        self._counters[name] = self._counters.get(name, 0) + 1
-        return self._counters[name]
 
 
 class World:
@@ -76,11 +30,13 @@ class World:
     ``past``     what was answered, as far as scenarios depend on it
     """
 
-    def __init__(self, name: str, seed: int, store: Store, seeds: Seeds) -> None:
-        """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone."""
+    def __init__(self, name: str, seed: int, store: Store, seeds: Seeds, room: Room | None = None) -> None:
+        """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone.
+
+        What is kept later needs `room`.
+        """
         self.name = name
         self.lock = threading.RLock()
-        self.store = store
         self.streams: dict[str, Stream] = {}
         self.past = Past()
         self._blobs: dict[tuple[str, str], Blob] = {}
@@ -92,10 +48,16 @@ class World:
                     self._blobs[table, record["id"]] = blob
                     record["size"] = blob.size
                 store.put(table, record["id"], record)
+        blobs, room = self._blobs, room or Room()
+        self.store = BoundedStore(store, room, lambda place: blobs.pop(place, None))
+        self._uploads = room.uploads
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
-        """Keep the bytes that belong to a record."""
+        """Keep the bytes that belong to a record, which has been put before; they go with it."""
+        self._uploads.add(blob.size)
+        weakref.finalize(blob, self._uploads.add, -blob.size)  # downloads may still read what has been deleted
         self._blobs[table, key] = blob
+        self.store.carry(table, key, blob.in_memory)
 
     def blob(self, table: str, key: str) -> Blob:
         """Return the bytes that belong to a record; none where it never had any."""
@@ -125,10 +87,11 @@ class World:
 class Worlds:
     """The worlds of all keys; each comes into being when its key is first used."""
 
-    def __init__(self, seed: int, seeds: Callable[[str], Seeds]) -> None:
+    def __init__(self, seed: int, seeds: Callable[[str], Seeds], limits: Limits | None = None) -> None:
         """Derive ids from `seed`; `seeds` tells by API what its worlds begin with."""
         self._seed = seed
         self._seeds = cache(seeds)
+        self.room = Room(limits)
         self._worlds: dict[str, World] = {}
         self._lock = threading.Lock()
 
@@ -136,9 +99,10 @@ class Worlds:
         """Return the world of an API's key with this suffix."""
         name = f"{api}{suffix}"
         with self._lock:
-            if name not in self._worlds:
-                self._worlds[name] = World(name, self._seed, MemoryStore(), self._seeds(api))
-            return self._worlds[name]
+            world = self._worlds.pop(name, None) or self._begin(name, api)
+            self._worlds[name] = world  # the one used last stands last
+            self._make_room(world)
+            return world
 
     def names(self) -> list[str]:
         """Return the names of all worlds that have come into being."""
@@ -150,5 +114,21 @@ class Worlds:
         with self._lock:
             gone = [one for one in self._worlds if name in (None, one)]
             for one in gone:
-                del self._worlds[one]
+                self._end(one)
             return len(gone)
+
+    def _begin(self, name: str, api: str) -> World:
+        return World(name, self._seed, MemoryStore(), self._seeds(api), self.room)
+
+    def _end(self, name: str) -> None:
+        self._worlds.pop(name).store.leave()
+
+    def _make_room(self, used: World) -> None:
+        """Forget the worlds that were used longest ago, but none in which a stream runs, nor the one just used."""
+        limits = self.room.limits
+        while len(self._worlds) > limits.worlds or self.room.state.total > limits.state:
+            idle = (one.name for one in self._worlds.values() if one is not used and not one.streams)
+            oldest = next(idle, None)
+            if oldest is None:
+                return
+            self._end(oldest)

@@ -1,0 +1,150 @@
+"""How much the mock keeps: worlds, records, bytes. What was used or written longest ago goes first."""
+
+from __future__ import annotations
+
+import marshal
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mockserver.problems import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mockserver.stores import Page, Store
+
+_MB = 1 << 20
+_ODD = 1 << 20  # bytes that a record counts for whose size cannot be told
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is kept at most.
+
+    ``worlds``   how many; beyond it the one that was used longest ago is forgotten, unless a stream runs in it
+    ``records``  in one world, beside those it began with; beyond it the one that was written longest ago is forgotten
+    ``state``    bytes of records and of the files that are in memory; in one world records go, in all of them worlds
+    ``uploads``  bytes of all files; beyond it an upload is refused as too large
+    """
+
+    worlds: int = 1000
+    records: int = 10_000
+    state: int = 128 * _MB
+    uploads: int = 4096 * _MB
+
+
+class Scale:
+    """A sum that several threads add to."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def add(self, weight: int) -> None:
+        """Add a weight; a negative one takes it off again."""
+        with self._lock:
+            self.total += weight
+
+
+class Room:
+    """What all worlds of a mock share: how much may be kept, and how much is."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        """Begin empty."""
+        self.limits = limits or Limits()
+        self.state = Scale()
+        self.uploads = Scale()
+
+    def admit(self, size: int) -> None:
+        """Refuse files of so many bytes, by `too-large`, where there is no room for them."""
+        kept, limit = self.uploads.total, self.limits.uploads
+        if kept + size > limit:
+            why = f"{kept} bytes of files are kept already, and {limit} are the limit (--max-stored-mb)"
+            raise Refusal("too-large", f"there is no room for {size} bytes: {why}. Delete some, or reset a world.")
+
+
+class BoundedStore:
+    """A Store that forgets what was written longest ago. What was in it when it was made counts once it is rewritten.
+
+    ``weight``  bytes of what counts
+    """
+
+    def __init__(self, store: Store, room: Room, forget: Callable[[tuple[str, str]], Any]) -> None:
+        """Bound `store`; `forget` hears which record has gone."""
+        self.weight = 0
+        self._store = store
+        self._limits = room.limits
+        self._scale = room.state
+        self._forget = forget
+        self._weights: OrderedDict[tuple[str, str], int] = OrderedDict()  # written longest ago first
+        self._files: dict[tuple[str, str], int] = {}
+
+    def get(self, table: str, key: str) -> dict[str, Any] | None:
+        """Return a record, or None."""
+        return self._store.get(table, key)
+
+    def put(self, table: str, key: str, record: dict[str, Any]) -> None:
+        """Add a record, or replace the one of the same key; forget others if there are too many."""
+        self._store.put(table, key, record)
+        self._weigh((table, key), _size(record) + self._files.get((table, key), 0))
+        self._make_room()
+
+    def carry(self, table: str, key: str, size: int) -> None:
+        """Count the bytes of a file in memory that belong to a record."""
+        place = (table, key)
+        if place in self._weights:
+            self._weigh(place, self._weights[place] - self._files.get(place, 0) + size)
+            self._files[place] = size
+            self._make_room()
+
+    def delete(self, table: str, key: str) -> dict[str, Any] | None:
+        """Take a record out and return it; None if there was none."""
+        self._unweigh((table, key))
+        return self._store.delete(table, key)
+
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        """Yield all records of a table, the first put first."""
+        return self._store.rows(table)
+
+    def page(self, table: str, **asked: Any) -> Page:
+        """Return some of a table's records, as Store says."""
+        return self._store.page(table, **asked)
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+        return self._store.count(name)
+
+    def leave(self) -> None:
+        """Count for nothing any more; streams that still run may go on writing."""
+        self._scale.add(-self.weight)
+        self._scale = Scale()
+
+    def _weigh(self, place: tuple[str, str], weight: int) -> None:
+        self._add(weight - self._weights.pop(place, 0))
+        self._weights[place] = weight
+
+    def _unweigh(self, place: tuple[str, str]) -> None:
+        self._add(-self._weights.pop(place, 0))
+        self._files.pop(place, None)
+
+    def _add(self, weight: int) -> None:
+        self.weight += weight
+        self._scale.add(weight)
+
+    def _make_room(self) -> None:
+        while len(self._weights) > self._limits.records or (
+            self.weight > self._limits.state and len(self._weights) > 1
+        ):
+            oldest = next(iter(self._weights))
+            self.delete(*oldest)
+            self._forget(oldest)
+
+
+def _size(record: dict[str, Any]) -> int:
+    """Return about how many bytes a record has; marshal tells it ten times faster than JSON would."""
+    try:
+        return len(marshal.dumps(record))
+    except ValueError:
+        return _ODD
