@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -108,7 +109,10 @@ def _text(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One server-sent event, or one JSON value of `lines`. `data` is as in the file, `template` gives it values."""
+    """One server-sent event, or one JSON value of `lines`. `data` is as in the file, `template` gives it values.
+
+    With `each`, which gives a list, it is sent once for every item; `$each` in its data is the item.
+    """
 
     data: Any = None
     event: str | None = None
@@ -117,6 +121,7 @@ class Event:
     comment: str | None = None
     delay_ms: int = 0
     template: Template | None = None  # None where there is no data
+    each: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,7 @@ class Scenario:
     sample: Mapping[str, Any]  # `$world.NAME` and `$app.NAME` where the context does not know them
     request: Match | None
     reply: Reply
+    faults: str = ""  # what the mock does wrong on purpose; only who serves the scenario understands it
 
     @property
     def key(self) -> str:
@@ -189,11 +195,15 @@ class Scenario:
 
 
 class Piece(NamedTuple):
-    """What is sent at once: `data`, `delay_ms` after the piece before it; `payload` is the JSON value in it, if any."""
+    """What is sent at once: `data`, `delay_ms` after the piece before it; `payload` is the JSON value in it, if any.
+
+    ``index``  of the event in the scenario, from 0
+    """
 
     delay_ms: float
     data: bytes
     payload: Any
+    index: int = 0
 
 
 def documents(operation: Operation, key: str) -> bool:
@@ -213,10 +223,11 @@ class _File:
     path: Path
     api_folder: Path
     ours: bool
+    stamp: tuple[int, int] = (0, 0)  # when it was written, in ns, and how long it is: another stamp is another content
 
     def read(self) -> Scenario:
         """Return the scenario; raise ScenarioError."""
-        return _read_once(self.path, self.api_folder)
+        return _read_once(self.path, self.api_folder, self.stamp)
 
     @property
     def api(self) -> str:
@@ -252,7 +263,8 @@ class ScenarioSet:
         """Keep files in the order in which they count: a user's replace ours."""
         self._folders: dict[tuple[str, str], dict[str, _File]] = {}
         self._indexes: dict[int, tuple[Operation, dict[str, _File]]] = {}
-        for file in files:
+        self.files = {file.path: file for file in files}
+        for file in self.files.values():
             self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
 
     def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
@@ -347,50 +359,109 @@ def load_scenarios(api_names: Sequence[str], extra: Path | None = None, *, root:
     A user's scenario adds to ours or replaces the one of the same name. Raise ScenarioError for a wrong file in `extra`
     at once, for one of ours when it is first needed.
     """
-    ours = [file for name in api_names for file in _files(root or data.fixtures_root(), name, ours=True)]
-    if extra is None:
-        return ScenarioSet(ours)
-    theirs = [file for name in _apis_of(extra) if name in api_names for file in _files(extra, name, ours=False)]
-    folders = {name: {file.folder for file in ours if file.api == name} for name in api_names}
-    for file in theirs:
-        if file.folder not in folders[file.api]:  # every operation has scenarios of ours
-            error = UnknownNameError("operation", file.folder, folders[file.api], hint="Rename the folder.")
-            raise ScenarioError(f"{file.path.parent}: {error}")
-        file.read()
-    return ScenarioSet([*ours, *theirs])
+    files: list[_File] = []
+    for file in _found(api_names, extra, root or data.fixtures_root()):
+        if isinstance(file, ScenarioError):
+            raise file
+        files.append(file)
+    for file in files:
+        if not file.ours:
+            _guard_after(file.read(), files)
+    return ScenarioSet(files)
 
 
-def _apis_of(extra: Path) -> list[str]:
-    """Return the APIs that a user's folder has scenarios for; raise ScenarioError where it is none."""
+def reload_scenarios(
+    last: ScenarioSet, api_names: Sequence[str], extra: Path | None = None, *, root: Path | None = None
+) -> tuple[ScenarioSet, list[ScenarioError]]:
+    """Find the scenarios again and read those that have changed since `last`; return them, and what is wrong with some.
+
+    A scenario that cannot be read stays as it was, or is left out if it is new.
+    """
+    files: list[_File] = []
+    broken: list[ScenarioError] = []
+    for file in _found(api_names, extra, root or data.fixtures_root()):
+        if isinstance(file, ScenarioError):
+            broken.append(file)
+            continue
+        before = last.files.get(file.path)
+        try:
+            if before is None or before.stamp != file.stamp:
+                _guard_after(file.read(), files)
+            files.append(file)
+        except ScenarioError as error:
+            broken.append(error)
+            files += [before] if before else []
+    return ScenarioSet(files), broken
+
+
+def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
+    """Refuse a scenario that waits for an operation that there is not: it would never answer."""
+    after = scenario.request.after if scenario.request else None
+    known = {file.folder for file in files if file.ours and file.api == scenario.api} - {SHARED}
+    if after is not None and after not in known:
+        hint = "Name one in `request: after:`."
+        raise ScenarioError(f"{scenario.path}: {UnknownNameError('operation', after, known, hint=hint)}")
+
+
+def _found(api_names: Sequence[str], extra: Path | None, root: Path) -> Iterator[_File | ScenarioError]:
+    """Yield our scenario files and then the user's; for a wrong name in the user's folder what is wrong with it."""
+    folders: dict[str, set[str]] = {name: set() for name in api_names}
+    for file in (file for name in api_names for file in _files(root, name, ours=True)):
+        if isinstance(file, _File):
+            folders[file.api].add(file.folder)  # every operation has scenarios of ours
+        yield file
+    for name in _apis_of(extra) if extra is not None else ():
+        if isinstance(name, ScenarioError):
+            yield name
+        elif extra is not None and name in api_names:
+            yield from (_checked(file, folders[name]) for file in _files(extra, name, ours=False))
+
+
+def _checked(file: _File | ScenarioError, folders: set[str]) -> _File | ScenarioError:
+    if isinstance(file, ScenarioError) or file.folder in folders:
+        return file
+    error = UnknownNameError("operation", file.folder, folders, hint="Rename the folder.")
+    return ScenarioError(f"{file.path.parent}: {error}")
+
+
+def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
+    """Yield the APIs that a user's folder has scenarios for, and what is wrong with its other folders."""
     if not extra.is_dir():
-        raise ScenarioError(
+        yield ScenarioError(
             f"{extra}: there is no such folder. Name one with <api>/<operationId>/<status>-<name>.yaml."
         )
+        return
     known = {path.parent.name for path in data.specs_root().glob("*/openapi.yaml")}
-    names = sorted(path.name for path in extra.iterdir() if not path.name.startswith("."))
-    for name in names:
-        if name not in known and (extra / name).is_dir():
-            raise ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
-    return [name for name in names if name in known]
+    for name in sorted(path.name for path in extra.iterdir() if not path.name.startswith(".")):
+        if name in known:
+            yield name
+        elif (extra / name).is_dir():
+            yield ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
 
 
-def _files(root: Path, api: str, *, ours: bool) -> Iterator[_File]:
-    """Yield the scenario files of an API by path; raise ScenarioError for a name that is none, in a user's folder."""
+def _files(root: Path, api: str, *, ours: bool) -> Iterator[_File | ScenarioError]:
+    """Yield the scenario files of an API by path; in a user's folder also what is wrong with a name."""
     folder = root / api
     for path in sorted(folder.glob("*/*")):
-        if path.suffix not in (".yaml", ".yml") or path.parent.name == "files" or not path.is_file():
+        if path.suffix not in (".yaml", ".yml") or path.parent.name == "files":
+            continue
+        try:
+            about = path.stat()
+        except OSError:  # it has just been deleted
+            continue
+        if not stat.S_ISREG(about.st_mode):
             continue
         if path.suffix == ".yaml" and _FILE_NAME.fullmatch(path.stem):
-            yield _File(path, folder, ours)
+            yield _File(path, folder, ours, (about.st_mtime_ns, about.st_size))
         elif not ours:
-            raise ScenarioError(f"{path}: {_NAME_WANTED}")
+            yield ScenarioError(f"{path}: {_NAME_WANTED}")
 
 
 _NAME_WANTED = "this is no scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
 
 
-@cache
-def _read_once(path: Path, api_folder: Path) -> Scenario:
+@lru_cache(maxsize=1 << 14)
+def _read_once(path: Path, api_folder: Path, _stamp: tuple[int, int]) -> Scenario:
     return read_scenario(path, api_folder=api_folder)
 
 
@@ -419,6 +490,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
         sample=raw.get("sample", {}),
         request=Match(**raw["request"]) if "request" in raw else None,
         reply=_Builder(path, text, raw, api_folder).reply(),
+        faults=raw.get("faults", ""),
     )
 
 
@@ -507,7 +579,8 @@ class _Builder:
 
     def _event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
         template = self._compiled(f"{pointer}/data", raw["data"]) if "data" in raw else None
-        return Event(**raw, template=template)
+        each = self._compiled(f"{pointer}/each", raw["each"]) if "each" in raw else None
+        return Event(**{**raw, "each": each}, template=template)
 
     def _compiled(self, pointer: str, value: Any) -> Template:
         try:
@@ -567,9 +640,19 @@ def render_body(reply: Reply, context: Context) -> bytes:
 def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> Iterator[Piece]:
     """Yield the pieces of a streamed reply, or those of its `stopped`, each rendered when it is asked for."""
     encode = _line if reply.kind == "lines" else _block
-    for event in (reply.stopped or ()) if stopped else reply.events:
-        value = event.template.render(context) if event.template else None
-        yield Piece(event.delay_ms, encode(event, value), None if isinstance(value, str) else value)
+    for index, event in enumerate((reply.stopped or ()) if stopped else reply.events):
+        for item in _items(event, context):
+            context.each = item
+            value = event.template.render(context) if event.template else None
+            yield Piece(event.delay_ms, encode(event, value), None if isinstance(value, str) else value, index)
+
+
+def _items(event: Event, context: Context) -> list[Any]:
+    """Return what an event is sent for: once, or once for each item of a list that may be empty."""
+    if event.each is None:
+        return [None]
+    items = event.each.render(context)
+    return items if isinstance(items, list) else [items]
 
 
 def _block(event: Event, value: Any) -> bytes:

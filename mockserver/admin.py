@@ -14,9 +14,10 @@ from werkzeug.datastructures import Headers
 from flowcontract.errors import UnknownNameError
 from flowcontract.validation import parse_json
 from mockserver import guard
-from mockserver.choosing import problem
+from mockserver.choosing import no_fault, problem
 from mockserver.controls import Controls
 from mockserver.curl import curl
+from mockserver.faults import FaultError
 from mockserver.messages import Reply
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class Admin:
 
     def _health(self) -> Reply:
         app = self._app
-        broken = app.reload()
+        app.fixtures.current(at_once=True)
+        broken = app.fixtures.broken
         content = {
             "status": "broken scenarios" if broken else "ok",
             "version": metadata.version("flowcontract"),
@@ -167,7 +169,7 @@ class Admin:
         operations = (
             self._controls.operations(name) if name else [one for api in apis for one in api.operations.values()]
         )
-        scenarios = self._app.scenarios
+        scenarios = self._app.fixtures.current(at_once=True)
         return _json(
             {
                 each.name: {key: one.description for key, one in sorted(scenarios.for_operation(each).items())}
@@ -191,6 +193,8 @@ class Admin:
         except UnknownNameError as error:
             listed = {one.name: list(self._app.scenarios.keys(one)) for one in operations}
             return problem(501, "No such scenario", str(error), scenarios=listed)
+        except FaultError as error:
+            return no_fault(error, operations[0])
         return _json([one.as_json() for one in done])
 
     def _remove_overrides(self, query: Query) -> Reply:

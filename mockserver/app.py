@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.expressions import Context, RequestView
 from flowcontract.validation import ABSENT, CheckedRequest, check_request, sample_violation
-from mockserver import choosing, parameters, wishes
+from mockserver import choosing, faults, parameters, wishes
 from mockserver.admin import Admin
 from mockserver.behaviours import BEHAVIOURS
 from mockserver.behaviours.acts import Act
 from mockserver.bodies import Body, parse_query, read_body
+from mockserver.faults import FaultError
 from mockserver.journal import Entry, Journal
 from mockserver.masking import Masking
 from mockserver.messages import Reply, Request
@@ -22,16 +24,19 @@ from mockserver.overrides import Overrides
 from mockserver.problems import Refusal, scenario_key
 from mockserver.replay import Playback, replay
 from mockserver.routing import Route, Router
+from mockserver.torture import Torture
 from mockserver.worlds import Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowcontract.scenarios import Scenario, ScenarioSet
+    from flowcontract.scenarios import Scenario
     from flowcontract.specs import Api, Operation
+    from mockserver.fixtures import Fixtures
     from mockserver.settings import Settings
     from mockserver.worlds import World
 
+_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
 _EMPTY_VIEW = CheckedRequest({}, {}, {}, None, ())
 
 
@@ -47,6 +52,8 @@ class _Call:
     now: int
     entry: Entry
     wish: wishes.Wish | None
+    scenario: Scenario | None = None
+    faults: tuple[faults.Chosen, ...] = ()
     body: Body = field(default_factory=lambda: Body("", ABSENT, {}))
     checked: CheckedRequest = _EMPTY_VIEW
 
@@ -66,14 +73,16 @@ class _Call:
 class App:
     """The mock without sockets. `handle` may be called from several threads."""
 
-    def __init__(self, apis: Mapping[str, Api], scenarios: ScenarioSet, settings: Settings) -> None:
+    def __init__(self, apis: Mapping[str, Api], fixtures: Fixtures, settings: Settings) -> None:
         """Serve some APIs with some scenarios."""
         self.apis = apis
-        self.scenarios = scenarios
+        self.fixtures = fixtures
+        self.scenarios = fixtures.current()
         self.settings = settings
         self._router = Router(apis)
-        self.worlds = Worlds(settings.seed, settings.seeds)
+        self.worlds = Worlds(settings.seed, settings.seeds, settings.limits)
         self.overrides = Overrides()
+        self.torture = Torture(apis)
         keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
         self.journal = Journal(settings.journal, Masking(keys))
         self._admin = Admin(self)
@@ -90,17 +99,15 @@ class App:
 
     def _permit(self, request: Request) -> Reply:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
-        methods = ", ".join(self._router.methods(request.path)) or request.headers["Access-Control-Request-Method"]
+        methods = ", ".join(self._router.methods(request.path)) or "*"
         headers = Headers([("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", "600")])
-        headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "*")
+        wanted = request.headers.get("Access-Control-Request-Headers", "")
+        headers["Access-Control-Allow-Headers"] = wanted if _NAMES.fullmatch(wanted) else "*"
         return Reply(204, headers)
-
-    def reload(self) -> list[str]:
-        """Read scenario files that have changed; return what is wrong with those that cannot be read."""
-        return []
 
     def _write_down(self, request: Request, now: float) -> Reply:
         """Answer, and keep both sides in the journal."""
+        self.scenarios = self.fixtures.current()
         entry = self.journal.open(request, now)
         try:
             reply = self._answer(request, int(now), entry)
@@ -128,12 +135,43 @@ class App:
             return self._refuse(call, nowhere)
         entry.operation = operation.name
         wrong = self._find_fault(call, broken)
-        wish = call.wish or (self.overrides.take(world.name, operation.name) if known else None)
-        if wish is not None:
-            reply = self._serve_wish(call, wish, wrong)
+        call.wish = call.wish or (self.overrides.take(world.name, operation.name) if known else None)
+        try:
+            reply = self._serve(call, wrong)
+        except FaultError as error:
+            return choosing.no_fault(error, operation)
+        world.past.note(operation.id, reply.status)
+        return reply
+
+    def _serve(self, call: _Call, wrong: Refusal | None) -> Reply:
+        """Answer, and let the faults that were asked for change the answer."""
+        case = self.torture.case_of(call.world.name, call.operation)
+        text = case.faults if case else call.wish and call.wish.fault
+        call.faults = faults.parse(text) if text else ()
+        if call.wish is not None and call.wish.chooses:
+            reply = self._serve_wish(call, call.wish, wrong)
         else:
             reply = self._refuse(call, wrong) if wrong else self._choose(call)
-        world.past.note(operation.id, reply.status)
+        if case:
+            case.watch(reply)
+        if call.faults:
+            seed = f"{self.settings.seed}/{call.world.name}/faults"
+            faults.apply(reply, call.faults, faults.ground_of(self.scenarios, call.operation, seed), call.request.can)
+        if call.wish is not None and call.wish.by == "prefer":
+            reply.headers["Preference-Applied"] = call.wish.applied(call.scenario)
+        return reply
+
+    def _limit(self, call: _Call, scenario: Scenario) -> Reply | None:
+        """Take over the faults of the scenario; return the refusal where one of all lets nobody in any more."""
+        if scenario.faults:
+            call.faults += faults.parse(scenario.faults)
+        wait = faults.wait_s(call.faults, call.world, call.operation.name, call.now)
+        if wait is None:
+            return None
+        limited = faults.limited(self.scenarios, call.operation)
+        call.entry.choose("fault", "rate-limit")
+        reply = self._replay(call, limited, self._context(call))
+        reply.headers["Retry-After"] = str(wait)
         return reply
 
     def _find_fault(self, call: _Call, broken: Refusal | None) -> Refusal | None:
@@ -162,6 +200,7 @@ class App:
         asked = wishes.take_off(call.body.value)
         call.wish = call.wish or asked
         _refuse_odd_uploads(call.operation, call.body)
+        self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
         call.checked = self._validate(call)
         for violation in call.checked.violations:
             raise Refusal.by(violation)
@@ -173,6 +212,8 @@ class App:
             self.scenarios, call.operation, call.view, self._app(call), call.world.past, streaming=streaming
         )
         call.entry.choose(by)
+        if limited := self._limit(call, scenario):
+            return limited
         try:
             return self._act(call, scenario)
         except Refusal as refusal:
@@ -199,7 +240,10 @@ class App:
             self.scenarios, call.operation, wish, streaming=None if refusal and wish.by != "prefer" else streaming
         )
         if isinstance(scenario, Reply):
+            call.faults = ()
             return scenario
+        if limited := self._limit(call, scenario):
+            return limited
         try:
             if refusal or scenario.status != call.operation.success.status:
                 reply = self._replay(call, scenario, self._context(call, refusal))
@@ -207,8 +251,6 @@ class App:
                 reply = self._act(call, scenario)
         except Refusal as found:
             reply = self._replay(call, scenario, self._context(call, found))
-        if wish.by == "prefer":
-            reply.headers["Preference-Applied"] = wish.applied(scenario)
         return reply
 
     def _act(self, call: _Call, scenario: Scenario) -> Reply:
@@ -263,7 +305,7 @@ class App:
         return choosing.default(self.scenarios, operation, self._app(call)).reply.template.render(Context())
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
-        call.entry.scenario = scenario.key
+        call.scenario, call.entry.scenario = scenario, scenario.key
         streams = call.operation.stream is not None and scenario.reply.streamed
         ending = self.scenarios.default(call.operation, streaming=True) if streams else None
         return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.lock, ending))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import UnknownNameError
-from mockserver import choosing
+from mockserver import choosing, faults
 from mockserver.overrides import Override
 from mockserver.wishes import Wish
 
@@ -51,16 +51,19 @@ class Controls:
     ) -> list[Override]:
         """Let an operation answer with a scenario, always or so many times, in one world or in all.
 
-        An operation's name that two APIs share counts for each that has the scenario. Raise UnknownNameError, which
-        lists what there is.
+        An operation's name that two APIs share counts for each that has the scenario. Raise UnknownNameError or
+        FaultError, which list what there is.
         """
-        wish = Wish.named(scenario, "override")
+        wish, scenarios = Wish.named(scenario, "override"), self._app.fixtures.current(at_once=True)
+        if wish.fault:
+            faults.parse(wish.fault)
         concerned = self.operations(operation, api=None if world is None else self.api_of(world))
         having: list[Operation] = []
         missing: UnknownNameError | None = None
         for one in concerned:
             try:
-                choosing.find(self._app.scenarios, one, wish, streaming=None)
+                if wish.chooses:
+                    choosing.find(scenarios, one, wish, streaming=None)
                 having.append(one)
             except UnknownNameError as error:
                 missing = missing or error

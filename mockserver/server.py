@@ -9,10 +9,10 @@ import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-from flowcontract.scenarios import load_scenarios
 from flowcontract.specs import load_apis
 from mockserver.app import App
 from mockserver.connection import Connection, Shared
+from mockserver.fixtures import Fixtures
 from mockserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load_app(
 ) -> App:
     """Read contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
     apis = load_apis(tuple(names), profiles=profiles)
-    return App(apis, load_scenarios(tuple(apis), fixtures), settings or Settings())
+    return App(apis, Fixtures(tuple(apis), fixtures), settings or Settings())
 
 
 class MockServer:

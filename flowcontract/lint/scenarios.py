@@ -140,6 +140,11 @@ def _judged(project: Project, file: YamlFile, view: View, operations: list[Opera
     except ScenarioError as error:
         yield replies.from_error(file.path, error)
         return
+    after, known = scenario.request.after if scenario.request else None, view.api.operations if view.api else {}
+    if after is not None and after not in known:
+        yield file.finding(
+            "/request/after", f'{view.name} has no operation "{after}"', ledger.nearest(after, frozenset(known))
+        )
     for operation in operations:
         yield from replies.check(replies.Case(file, scenario, operation, view.validators))
 

@@ -168,8 +168,8 @@ def test_client_that_leaves_ends_its_stream() -> None:
 
         def watched(*request: Any) -> Any:
             reply = original(*request)
-            end = reply.body.on_end
-            reply.body.on_end = lambda how: (end(how), ended.set())
+            gone = reply.body.gone
+            reply.body.gone = lambda: (gone(), ended.set())
             return reply
 
         slow.app.handle = watched  # type: ignore[method-assign]
@@ -177,7 +177,8 @@ def test_client_that_leaves_ends_its_stream() -> None:
             connection.sendall(raw)
             connection.recv(100)
         assert ended.wait(20)
-        assert slow.app._worlds.open("dify-chat", "-server").streams == {}
+        assert slow.app.worlds.open("dify-chat", "-server").streams == {}
+        assert [one.stream.ended for one in slow.app.journal.entries() if one.stream] == ["gone"]
 
 
 def test_body_over_the_limit_is_refused_with_the_documented_status(client: httpx.Client) -> None:

@@ -1,0 +1,84 @@
+"""The scenarios that are served: read again when a file changes; a broken file leaves the last good one in place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from flowcontract import data
+from flowcontract.scenarios import load_scenarios, reload_scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from flowcontract.scenarios import ScenarioSet
+
+_PAUSE_S = 1.0  # between two looks at the files, however many requests come
+_Stamp = tuple[str, int, int]
+
+
+class Fixtures:
+    """The scenarios of some APIs, ours and a user's. May be used from several threads."""
+
+    def __init__(
+        self,
+        api_names: Sequence[str],
+        extra: Path | None = None,
+        *,
+        root: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read the scenarios; `clock` gives seconds. Raise ScenarioError for a wrong file in `extra`."""
+        self.broken: list[str] = []
+        self._names, self._extra, self._root = tuple(api_names), extra, root or data.fixtures_root()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stamps = self._look()
+        self._looked = clock()
+        self._scenarios = load_scenarios(self._names, extra, root=self._root)
+
+    def current(self, *, at_once: bool = False) -> ScenarioSet:
+        """Return the scenarios as the files have them now, or had them up to a second ago unless `at_once`."""
+        if (at_once or self._clock() - self._looked >= _PAUSE_S) and self._lock.acquire(blocking=at_once):
+            try:
+                self._reload_if_changed()
+            finally:
+                self._lock.release()
+        return self._scenarios
+
+    def _reload_if_changed(self) -> None:
+        self._looked = self._clock()
+        stamps = self._look()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        self._scenarios, errors = reload_scenarios(self._scenarios, self._names, self._extra, root=self._root)
+        self.broken = [str(error) for error in errors]
+        for error in self.broken:
+            sys.stderr.write(f"mockserver: {error} What was read of it last still answers.\n")
+
+    def _look(self) -> frozenset[_Stamp]:
+        """Return what tells the files from any earlier state of theirs."""
+        folders = [self._root / name for name in self._names]
+        folders += [self._extra] if self._extra is not None else []
+        return frozenset(stamp for folder in folders for stamp in _stamps(str(folder)))
+
+
+def _stamps(folder: str) -> Iterator[_Stamp]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:  # deleted meanwhile, or not to be read
+        return
+    for entry in entries:
+        try:
+            if entry.is_dir():
+                yield from _stamps(entry.path)
+            else:
+                about = entry.stat()
+                yield entry.path, about.st_mtime_ns, about.st_size
+        except OSError:
+            continue
