@@ -28,19 +28,19 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the three packages, strictly."""
-    session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "types"))
+    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "types"))
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests of the toolkit."""
-    session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", "--junitxml=.nox/tests.xml", *session.posargs)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def compat(session: nox.Session) -> None:
     """Run all tests under every supported Python that is installed."""
-    session.install("-e", ".[lint]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", *session.posargs)

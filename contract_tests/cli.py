@@ -1,4 +1,4 @@
-"""The command `contract-tests`: judges what real servers send by the contract."""
+"""The command `contract-tests`: asks a server, or (`contract-tests judge`) judges what was recorded of one."""
 
 from __future__ import annotations
 
@@ -6,53 +6,40 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from contract_tests import judge
-from flowcontract.errors import FlowContractError
+from contract_tests import judge, run
+from flowcontract.errors import FlowContractError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WELL, PROBLEMS, MISUSE = 0, 1, 2
-
-_EPILOG = """\
-example:
-  curl -N https://api.example.com/v1/chat-messages -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\
-    -d '{"inputs": {}, "query": "hello", "response_mode": "streaming", "user": "abc"}' \\
-    | contract-tests judge --operation dify-chat/sendChatMessage -
-
-exit status: 0 well, 1 problems found, 2 misuse.
-`judge` is the only command so far: a run of all checks against a server is not part of this version.
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    command = argparse.ArgumentParser(
-        prog="contract-tests",
-        description="Judge what an implementation of the APIs sends by the contract.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = command.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    judge.add_to(commands)
-    return command
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    arguments = parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["judge"]:
+        return _judge(arguments)
+    if arguments and not arguments[0].startswith("-"):
+        hint = "Without a command it asks a server: contract-tests --base-url URL"
+        return _misuse(str(UnknownNameError("command", arguments[0], ["judge"], hint=hint)))
+    return run.main(arguments)
+
+
+def _judge(arguments: list[str]) -> int:
+    command = argparse.ArgumentParser(prog="contract-tests")
+    judge.add_to(command.add_subparsers())
+    chosen = command.parse_args(arguments)
     try:
-        broken = arguments.run(arguments)
+        broken = chosen.run(chosen)
     except FlowContractError as error:
         return _misuse(str(error))
     except OSError as error:
         return _misuse(f"{error.filename or 'standard input'} cannot be read: {error.strerror}.")
-    return PROBLEMS if broken else WELL
+    return run.PROBLEMS if broken else run.WELL
 
 
 def _misuse(problem: str) -> int:
     print(f"contract-tests: {problem}", file=sys.stderr)
-    return MISUSE
+    return run.MISUSE
 
 
 if __name__ == "__main__":

@@ -70,7 +70,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     if status in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
         return PROBLEMS
     return WELL if status == pytest.ExitCode.OK else MISUSE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

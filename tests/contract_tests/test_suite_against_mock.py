@@ -26,7 +26,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PY
 
 def run(*arguments, folder=None):
     """Run the command; return what it printed and its exit status."""
-    command = [sys.executable, "-m", "contract_tests.run", *map(str, arguments)]
+    command = [sys.executable, "-m", "contract_tests.cli", *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=240, check=False, cwd=folder, env=_ENVIRONMENT
     )
