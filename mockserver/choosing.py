@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.scenarios import Match
+from mockserver.faults import FAULTS
 from mockserver.messages import Reply
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flowcontract.expressions import RequestView
     from flowcontract.scenarios import Scenario, ScenarioSet
     from flowcontract.specs import Operation
+    from mockserver.faults import FaultError
     from mockserver.past import Past
     from mockserver.wishes import Wish
 
@@ -102,6 +104,12 @@ def default(
         status, _, name = app[operation.id].partition("-")
         return scenarios.find(operation, int(status), name)
     return scenarios.default(operation, streaming=streaming)
+
+
+def no_fault(error: FaultError, operation: Operation) -> Reply:
+    """Return the 501 for faults that do not exist, do not fit, or cannot be done here."""
+    known = [fault.usage for fault in FAULTS.values()]
+    return problem(501, "No such fault", str(error), operation=operation.name, faults=known)
 
 
 def problem(status: int, title: str, detail: str, **more: object) -> Reply:

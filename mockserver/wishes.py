@@ -1,4 +1,4 @@
-"""Who asks for which scenario: the `Prefer` header, the suffix on `user` inside the request, or an override."""
+"""Who asks for which scenario and which faults: the `Prefer` header, the suffix on `user`, or an override."""
 
 from __future__ import annotations
 
@@ -16,37 +16,52 @@ if TYPE_CHECKING:
 MARK = "#mock:"
 """What stands between a `user` and the scenario that it asks for: `abc-123#mock:400-provider-quota-exceeded`."""
 _KEY = re.compile(r"[1-5][0-9]{2}-")
+_NAMED = re.compile(r"(?P<scenario>[^;=]*?)\s*(?:(?:^|;)\s*fault=(?P<fault>.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which scenario is asked for, by status, by name or both, and who asks: this is the order in which they count."""
+    """Which scenario is asked for, by status, by name or both, which faults, and who asks: in this order they count."""
 
     code: str | None = None
     example: str | None = None
+    fault: str | None = None
     by: Literal["prefer", "user", "override"] = "prefer"
 
     @classmethod
     def named(cls, text: str, by: Literal["user", "override"]) -> Wish:
-        """Wish for `400-not-found`, as `mockserver list` prints it, or for `not-found`, or for `400`."""
-        if _KEY.match(text):
-            return cls(text[:3], text[4:], by)
-        return cls(text, None, by) if text.isdecimal() else cls(None, text, by)
+        """Wish for `400-not-found`, as `mockserver list` prints it, for `not-found`, or for `400`.
+
+        Faults stand behind it, `200-tts; fault=split=1, bom`, or alone, `fault=split=1, bom`.
+        """
+        match = _NAMED.fullmatch(text.strip())
+        name, fault = (match["scenario"], match["fault"]) if match else (text, None)
+        if _KEY.match(name):
+            return cls(name[:3], name[4:], fault, by)
+        return cls(name, None, fault, by) if name.isdecimal() else cls(None, name or None, fault, by)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a scenario is asked for, not only faults."""
+        return bool(self.code or self.example)
 
     def __str__(self) -> str:
-        """Return what was asked for: `400-not-found`."""
-        return "-".join(part for part in (self.code, self.example) if part)
+        """Return what was asked for: `400-not-found`, `400-not-found; fault=split=1`."""
+        scenario = "-".join(part for part in (self.code, self.example) if part)
+        return "; ".join(part for part in (scenario, self.fault and f"fault={self.fault}") if part)
 
-    def applied(self, scenario: Scenario) -> str:
+    def applied(self, scenario: Scenario | None) -> str:
         """Return the value of `Preference-Applied` for a wish that was granted."""
-        asked = {"code": self.code and str(scenario.status), "example": self.example and scenario.name}
+        asked = {"fault": self.fault and f'"{self.fault}"'}
+        if scenario is not None:
+            asked = {"code": self.code and str(scenario.status), "example": self.example and scenario.name} | asked
         return ", ".join(f"{name}={value}" for name, value in asked.items() if value)
 
 
 def read_wish(headers: Headers) -> Wish | None:
-    """Read all Prefer headers; None where neither a code nor an example is preferred. Other preferences are ignored.
+    """Read all Prefer headers; None where nothing of ours is preferred. Other preferences are ignored.
 
-    `Prefer: code=400, example=NAME` is RFC 7240's form.
+    `Prefer: code=400, example=NAME, fault="split=1, bom"` is RFC 7240's form.
     """
     wishes: dict[str, str] = {}
     for item in (item for value in headers.getlist("Prefer") for item in parse_list_header(value)):
@@ -57,7 +72,8 @@ def read_wish(headers: Headers) -> Wish | None:
     code, example = wishes.get("code"), wishes.get("example")
     if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
         code, example = code or example[:3], example[4:]
-    return Wish(code, example) if code or example else None
+    fault = wishes.get("fault")
+    return Wish(code, example, fault) if code or example or fault else None
 
 
 def take_off(holder: Any) -> Wish | None:

@@ -2,6 +2,18 @@
 
 from mockserver.faults.applying import apply, wait_s
 from mockserver.faults.notation import Chosen, FaultError, parse
-from mockserver.faults.table import FAULTS, Fault
+from mockserver.faults.samples import ground_of, limited
+from mockserver.faults.table import FAULTS, Fault, Harm
 
-__all__ = ["FAULTS", "Chosen", "Fault", "FaultError", "apply", "parse", "wait_s"]
+__all__ = [
+    "FAULTS",
+    "Chosen",
+    "Fault",
+    "FaultError",
+    "Harm",
+    "apply",
+    "ground_of",
+    "limited",
+    "parse",
+    "wait_s",
+]
