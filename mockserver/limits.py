@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import marshal
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mockserver.problems import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mockserver.stores import Page, Store
+    from mockserver.blobs import Blob
+    from mockserver.stores import Record, Store
 
 _MB = 1 << 20
 _ODD = 1 << 20  # bytes that a record counts for whose size cannot be told
@@ -71,78 +71,60 @@ class BoundedStore:
     ``weight``  bytes of what counts
     """
 
-    def __init__(self, store: Store, room: Room, forget: Callable[[tuple[str, str]], Any]) -> None:
-        """Bound `store`; `forget` hears which record has gone."""
+    def __init__(self, store: Store, room: Room) -> None:
+        """Bound `store`, which needs a part of `room`."""
         self.weight = 0
         self._store = store
         self._limits = room.limits
-        self._scale = room.state
-        self._forget = forget
+        self._state, self._uploads = room.state, room.uploads
         self._weights: OrderedDict[tuple[str, str], int] = OrderedDict()  # written longest ago first
         self._files: dict[tuple[str, str], int] = {}
+        self.get, self.rows, self.page = store.get, store.rows, store.page  # what only reads is not our concern
+        self.count, self.counted, self.blob, self.commit = store.count, store.counted, store.blob, store.commit
 
-    def get(self, table: str, key: str) -> dict[str, Any] | None:
-        """Return a record, or None."""
-        return self._store.get(table, key)
-
-    def put(self, table: str, key: str, record: dict[str, Any]) -> None:
+    def put(self, table: str, key: str, record: Record) -> None:
         """Add a record, or replace the one of the same key; forget others if there are too many."""
         self._store.put(table, key, record)
         self._weigh((table, key), _size(record) + self._files.get((table, key), 0))
         self._make_room()
 
-    def carry(self, table: str, key: str, size: int) -> None:
-        """Count the bytes of a file in memory that belong to a record."""
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record; they go with it."""
         place = (table, key)
-        if place in self._weights:
-            self._weigh(place, self._weights[place] - self._files.get(place, 0) + size)
-            self._files[place] = size
-            self._make_room()
+        self._store.keep(table, key, blob)
+        self._uploads.add(blob.size)
+        weakref.finalize(blob, self._uploads.add, -blob.size)  # a download may still read what has been deleted
+        self._weigh(place, self._weights.get(place, 0) - self._files.get(place, 0) + blob.in_memory)
+        self._files[place] = blob.in_memory
+        self._make_room()
 
-    def delete(self, table: str, key: str) -> dict[str, Any] | None:
-        """Take a record out and return it; None if there was none."""
-        self._unweigh((table, key))
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+        self._add(-self._weights.pop((table, key), 0))
+        self._files.pop((table, key), None)
         return self._store.delete(table, key)
-
-    def rows(self, table: str) -> Iterator[dict[str, Any]]:
-        """Yield all records of a table, the first put first."""
-        return self._store.rows(table)
-
-    def page(self, table: str, **asked: Any) -> Page:
-        """Return some of a table's records, as Store says."""
-        return self._store.page(table, **asked)
-
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
-        return self._store.count(name)
 
     def leave(self) -> None:
         """Count for nothing any more; streams that still run may go on writing."""
-        self._scale.add(-self.weight)
-        self._scale = Scale()
+        self._state.add(-self.weight)
+        self._state = Scale()
 
     def _weigh(self, place: tuple[str, str], weight: int) -> None:
         self._add(weight - self._weights.pop(place, 0))
         self._weights[place] = weight
 
-    def _unweigh(self, place: tuple[str, str]) -> None:
-        self._add(-self._weights.pop(place, 0))
-        self._files.pop(place, None)
-
     def _add(self, weight: int) -> None:
         self.weight += weight
-        self._scale.add(weight)
+        self._state.add(weight)
 
     def _make_room(self) -> None:
         while len(self._weights) > self._limits.records or (
             self.weight > self._limits.state and len(self._weights) > 1
         ):
-            oldest = next(iter(self._weights))
-            self.delete(*oldest)
-            self._forget(oldest)
+            self.delete(*next(iter(self._weights)))
 
 
-def _size(record: dict[str, Any]) -> int:
+def _size(record: Record) -> int:
     """Return about how many bytes a record has; marshal tells it ten times faster than JSON would."""
     try:
         return len(marshal.dumps(record))

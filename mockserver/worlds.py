@@ -6,12 +6,11 @@ import copy
 import random
 import threading
 import uuid
-import weakref
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mockserver.blobs import EMPTY, Blob
+from mockserver.blobs import Blob
 from mockserver.limits import BoundedStore, Limits, Room
 from mockserver.past import Past
 from mockserver.stores import MemoryStore, Record, Store
@@ -39,33 +38,26 @@ class World:
         self.lock = threading.RLock()
         self.streams: dict[str, Stream] = {}
         self.past = Past()
-        self._blobs: dict[tuple[str, str], Blob] = {}
         self._seed = seed
         for table, records in seeds.items():
             for record in map(copy.deepcopy, records):
                 if "bytes" in record:
                     blob = Blob(record.pop("bytes"))
-                    self._blobs[table, record["id"]] = blob
+                    store.keep(table, record["id"], blob)
                     record["size"] = blob.size
                 store.put(table, record["id"], record)
-        blobs, room = self._blobs, room or Room()
-        self.store = BoundedStore(store, room, lambda place: blobs.pop(place, None))
-        self._uploads = room.uploads
+        self.store = BoundedStore(store, room or Room())
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
-        """Keep the bytes that belong to a record, which has been put before; they go with it."""
-        self._uploads.add(blob.size)
-        weakref.finalize(blob, self._uploads.add, -blob.size)  # downloads may still read what has been deleted
-        self._blobs[table, key] = blob
-        self.store.carry(table, key, blob.in_memory)
+        """Keep the bytes that belong to a record."""
+        self.store.keep(table, key, blob)
 
     def blob(self, table: str, key: str) -> Blob:
         """Return the bytes that belong to a record; none where it never had any."""
-        return self._blobs.get((table, key), EMPTY)
+        return self.store.blob(table, key)
 
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
-        self._blobs.pop((table, key), None)
         return self.store.delete(table, key)
 
     def new_id(self) -> str:

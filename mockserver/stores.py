@@ -1,0 +1,248 @@
+"""Where a world keeps its records: by table and id, in the order in which they came, and in any other order by page."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from mockserver.blobs import EMPTY, Blob
+
+Record = dict[str, Any]
+Equal = Mapping[str, Any]
+"""Field -> the value that a record must have there to be meant; values are texts, numbers or null."""
+ANY: Equal = MappingProxyType({})
+
+
+class Page(NamedTuple):
+    """Some of a table's records: those shown, how many there are altogether, and whether more follow these."""
+
+    rows: list[Record]
+    total: int
+    more: bool
+
+
+class Store(Protocol):
+    """JSON objects by table and id, and the bytes that belong to them.
+
+    Who changes a record that it got puts it again: until then nobody else needs to see the change, or keep it.
+    """
+
+    def get(self, table: str, key: str) -> Record | None:
+        """Return a record, or None."""
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Add a record, or replace the one of the same key where it stands."""
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+
+    def rows(self, table: str) -> Iterator[Record]:
+        """Yield all records of a table, the first put first."""
+
+    def page(  # noqa: PLR0913 - what a list can be asked for, each by name
+        self,
+        table: str,
+        *,
+        where: Equal = ANY,
+        order: str = "",
+        after: str | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Page:
+        """Return up to `limit` (None: all) of the records that `where` means, without looking at the others.
+
+        They are ordered by the field `order` (null is before every value), and where that is equal, or '', as they
+        came; a hyphen before it is that order from its end. They begin behind the record `after` if one is named
+        (raise KeyError where it is not among them), and `skip` records further.
+        """
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+
+    def counted(self, name: str) -> int:
+        """Return what `count` has returned last for a name, 0 before."""
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+
+    def blob(self, table: str, key: str) -> Blob:
+        """Return the bytes that belong to a record; none where it never had any."""
+
+    def commit(self) -> None:
+        """Make everything that was written so far outlive this program, if the store can."""
+
+
+class MemoryStore:
+    """A Store that is gone when the program ends."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, _Table] = {}
+        self._counters: dict[str, int] = {}
+        self._blobs: dict[tuple[str, str], Blob] = {}
+
+    def get(self, table: str, key: str) -> Record | None:
+        """Return a record, or None."""
+        found = self._tables.get(table)
+        return None if found is None else found.records.get(key)
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Add a record, or replace the one of the same key where it stands."""
+        if table not in self._tables:
+            self._tables[table] = _Table()
+        self._tables[table].put(key, record)
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+        self._blobs.pop((table, key), None)
+        found = self._tables.get(table)
+        if found is None:
+            return None
+        record = found.delete(key)
+        if not found.records:
+            del self._tables[table]
+        return record
+
+    def rows(self, table: str) -> Iterator[Record]:
+        """Yield all records of a table, the first put first."""
+        found = self._tables.get(table)
+        yield from [] if found is None else list(found.records.values())
+
+    def page(  # noqa: PLR0913 - as Store says
+        self,
+        table: str,
+        *,
+        where: Equal = ANY,
+        order: str = "",
+        after: str | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Page:
+        """Return up to `limit` of the records that `where` means, as Store says."""
+        found = self._tables.get(table) or _Table()
+        values = tuple(where[name] for name in sorted(where))
+        backwards = order.startswith("-")
+        index = found.index(tuple(sorted(where)), order.removeprefix("-"))
+        places = index.part(values)
+        behind = 0
+        if after is not None:
+            position = index.position(values, after)
+            behind = len(places) - position if backwards else position + 1
+        begin = min(behind + skip, len(places))
+        end = len(places) if limit is None else min(begin + limit, len(places))
+        shown = places[len(places) - end : len(places) - begin][::-1] if backwards else places[begin:end]
+        return Page([found.records[place[3]] for place in shown], len(places), end < len(places))
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+        self._counters[name] = self._counters.get(name, 0) + 1
+        return self._counters[name]
+
+    def counted(self, name: str) -> int:
+        """Return what `count` has returned last for a name, 0 before."""
+        return self._counters.get(name, 0)
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+        self._blobs[table, key] = blob
+
+    def blob(self, table: str, key: str) -> Blob:
+        """Return the bytes that belong to a record; none where it never had any."""
+        return self._blobs.get((table, key), EMPTY)
+
+    def commit(self) -> None:
+        """Do nothing: there is nowhere to write to."""
+
+
+_Part = tuple[Any, ...]
+_Place = tuple[bool, Any, int, str]
+"""Whether the field has a value, the value, the number of the record in its table, its key: compared in this order."""
+
+
+class _Table:
+    """Records in the order in which they came, with their numbers, and the orders in which they were asked for."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.numbers: dict[str, int] = {}
+        self._next = 0
+        self._indexes: dict[tuple[tuple[str, ...], str], _Index] = {}
+
+    def put(self, key: str, record: Record, number: int | None = None) -> None:
+        """Add or replace a record; `number` is where it stood in another table like this."""
+        if key not in self.numbers:
+            self.numbers[key] = self._next if number is None else number
+            self._next = self.numbers[key] + 1
+        self.records[key] = record
+        for index in self._indexes.values():
+            index.put(key, self.numbers[key], record)
+
+    def delete(self, key: str) -> Record | None:
+        self.numbers.pop(key, None)
+        for index in self._indexes.values():
+            index.delete(key)
+        return self.records.pop(key, None)
+
+    def index(self, fields: tuple[str, ...], order: str) -> _Index:
+        """Return the records in one order; sorting happens once, and every later change finds its place."""
+        if (fields, order) not in self._indexes:
+            index = self._indexes[fields, order] = _Index(fields, order)
+            index.fill((key, self.numbers[key], record) for key, record in self.records.items())
+        return self._indexes[fields, order]
+
+
+class _Index:
+    """A table's records apart by some fields, and each part in the order of another.
+
+    A part is a sorted list: to move 100,000 entries by one takes about as long as to parse one small JSON object.
+    """
+
+    def __init__(self, fields: tuple[str, ...], order: str) -> None:
+        self._fields, self._order = fields, order
+        self._parts: dict[_Part, list[_Place]] = {}
+        self._known: dict[str, tuple[_Part, _Place]] = {}
+
+    def part(self, values: _Part) -> list[_Place]:
+        """Return the places of the records whose fields have these values."""
+        return self._parts.get(values, [])
+
+    def position(self, values: _Part, key: str) -> int:
+        """Return where a record stands in its part; raise KeyError where it is in none or in another."""
+        part, place = self._known[key]
+        if part != values:
+            raise KeyError(key)
+        return bisect_left(self._parts[part], place)
+
+    def fill(self, rows: Iterator[tuple[str, int, Record]]) -> None:
+        """Sort all records of a table at once."""
+        for place, part in sorted((self._place(*row), self._part_of(row[2])) for row in rows):
+            self._add(part, place)
+
+    def put(self, key: str, number: int, record: Record) -> None:
+        """Give a record its place, which may no longer be the one it had."""
+        entry = (self._part_of(record), self._place(key, number, record))
+        if self._known.get(key) != entry:
+            self.delete(key)
+            self._add(*entry)
+
+    def delete(self, key: str) -> None:
+        """Take a record out."""
+        if key not in self._known:
+            return
+        part, place = self._known.pop(key)
+        places = self._parts[part]
+        del places[bisect_left(places, place)]
+        if not places:
+            del self._parts[part]
+
+    def _add(self, part: _Part, place: _Place) -> None:
+        self._known[place[3]] = (part, place)
+        insort(self._parts.setdefault(part, []), place)
+
+    def _place(self, key: str, number: int, record: Record) -> _Place:
+        value = record.get(self._order) if self._order else None
+        return (value is not None, value or 0, number, key)
+
+    def _part_of(self, record: Record) -> _Part:
+        return tuple(record.get(name) for name in self._fields)
