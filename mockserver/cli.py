@@ -90,6 +90,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": 1024,
         "help": "largest body of a request (default: 1024)",
     },
+    "--journal": {
+        "type": _number(int, 0, 1 << 20),
+        "default": 1000,
+        "help": "exchanges that /__mock__/requests remembers (default: 1000)",
+    },
+    "--admin-token": {
+        "metavar": "TOKEN",
+        "default": "",
+        "help": "what opens /__mock__ to other machines; without one it answers this machine only",
+    },
     "--max-stored-mb": {
         "type": _number(int, 1, 1 << 24),
         "default": 4096,
@@ -186,6 +196,8 @@ def _serve(options: argparse.Namespace) -> int:
         seed=options.seed,
         max_upload=options.max_upload_mb << 20,
         flows=tuple(options.flow),
+        journal=options.journal,
+        admin_token=options.admin_token,
         limits=Limits(
             worlds=options.max_worlds,
             records=options.max_records,

@@ -14,6 +14,7 @@ from mockserver.app import App
 from mockserver.connection import Connection, Shared
 from mockserver.fixtures import Fixtures
 from mockserver.settings import Settings
+from mockserver.testing import ForTests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ def load_app(
     return App(apis, Fixtures(tuple(apis), fixtures), settings or Settings())
 
 
-class MockServer:
+class MockServer(ForTests):
     """A running mock.
 
     >>> with MockServer(["dify-chat"], settings=Settings(pace=0)) as mock:  # doctest: +SKIP
@@ -75,16 +76,6 @@ class MockServer:
         """Return the base URL of an API, without a slash at its end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}{self.app.apis[api].base_path}"
-
-    def key(self, api: str, suffix: str = "") -> str:
-        """Return a key that opens an API; each `suffix` (`-a`) has a world of its own."""
-        return next(iter(self.app.apis[api].schemes.values())).mock_key + suffix
-
-    def headers(self, api: str, suffix: str = "") -> dict[str, str]:
-        """Return the headers that authenticate a request to an API."""
-        operation = next(iter(self.app.apis[api].operations.values()))
-        schemes = [self.app.apis[api].schemes[name] for name in operation.security[0]]
-        return {scheme.parameter: f"{scheme.prefix}{scheme.mock_key}{suffix}" for scheme in schemes}
 
     def serve(self) -> None:
         """Answer requests until `close` is called from another thread, or until Ctrl-C."""
