@@ -54,6 +54,7 @@ class Context:
     ``violation``  `field`, `message`, `rule`, `location`
     ``world``      what the behaviour knows
     ``app``        what the app's configuration says
+    ``each``       what stands for `$each`: one item of an event that is repeated
     ``ids``        name -> UUID; put one in to fix it, read it afterwards to learn which ids the reply carries
     """
 
@@ -63,6 +64,7 @@ class Context:
     violation: Mapping[str, Any] = field(default_factory=dict)
     world: Mapping[str, Any] = field(default_factory=dict)
     app: Mapping[str, Any] = field(default_factory=dict)
+    each: Any = None
     ids: dict[str, str] = field(default_factory=dict)
     _faked: int = field(default=0, init=False)
 
@@ -212,6 +214,7 @@ _FORMS = {
     "violation": ["$violation.field", "$violation.message", "$violation.rule", "$violation.location"],
     "world": ["$world.NAME"],
     "app": ["$app.NAME"],
+    "each": ["$each"],
 }
 
 
@@ -259,6 +262,12 @@ def _violation(text: str, rest: str) -> _Render:
     return lambda context: context.violation.get(rest)
 
 
+def _each(text: str, rest: str) -> _Render:
+    if rest:
+        raise _unknown(text, _FORMS["each"])
+    return lambda context: context.each
+
+
 def _named(root: str, rest: str, sample: Mapping[str, Any]) -> _Render:
     """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
     if not rest:
@@ -282,6 +291,7 @@ _ROOTS: Mapping[str, Callable[[str, str], _Render]] = {
     "now": _now,
     "faker": _faker,
     "violation": _violation,
+    "each": _each,
 }
 
 # Their values depend on today's date, so that the same seed would give other bytes tomorrow; `$now` is there for times.

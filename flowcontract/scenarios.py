@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from flowcontract.specs import Operation
 
+APP = "app.yaml"  # in an API's folder: what `$app.NAME` is where nobody configures the app
 SHARED = "every-operation"  # the folder of an API's scenarios that count for each operation that documents them
 MAX_FILE_BYTES = 16 << 20
 MAX_VALUES = 1_000_000  # values in one file after its YAML aliases are written out
@@ -547,6 +548,18 @@ def _place(path: Path, text: str, pointer: str) -> str:
     return f"{path}, line {lines.get(pointer, 1)}"
 
 
+def default_app(api_folder: Path) -> Mapping[str, Any]:
+    """Return what the app of an API is unless it is configured: `app.yaml` of the folder, else of ours."""
+    own = api_folder / APP
+    return _read_app(own if own.is_file() else data.fixtures_root() / api_folder.name / APP)
+
+
+@cache
+def _read_app(path: Path) -> Mapping[str, Any]:
+    app = yamlio.load(path) if path.is_file() else {}
+    return app if isinstance(app, dict) else {}
+
+
 class _Builder:
     """Makes the reply of one file, its expressions parsed."""
 
@@ -555,7 +568,7 @@ class _Builder:
         self.text = text
         self.raw: Mapping[str, Any] = raw["reply"]
         self.api_folder = api_folder
-        self.compile = partial(compile_value, sample=raw.get("sample", {}))
+        self.compile = partial(compile_value, sample={**default_app(api_folder), **raw.get("sample", {})})
 
     def reply(self) -> Reply:
         raw = self.raw

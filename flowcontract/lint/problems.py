@@ -64,6 +64,7 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "unknown-id": _names_something,
     "unknown-file": _names_something,
     "input-value-twice": _takes_body,
+    "switched-off": _always,
 }
 
 

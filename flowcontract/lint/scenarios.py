@@ -12,7 +12,7 @@ from flowcontract.lint import ledger, replies
 from flowcontract.lint import project as reading
 from flowcontract.lint.findings import Finding, guarded
 from flowcontract.lint.references import mapping
-from flowcontract.scenarios import documents, read_scenario
+from flowcontract.scenarios import APP, documents, read_scenario
 from flowcontract.sources import as_list
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def _own_folder(project: Project, path: Path) -> str | None:
 def _file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
     place = file.path.relative_to(project.fixtures).parts
     match = NAME.fullmatch(file.path.stem)
-    if place[1:] == (WORLD,):
-        return  # what every world begins with: the mock reads it
+    if place[1:] in ((WORLD,), (APP,)):
+        return  # what every world begins with, and what the app is: the mock reads them
     if len(place) != 3 or match is None:  # noqa: PLR2004 - <api>/<operationId>/<file>
         yield file.finding("", "this is no place of a scenario", "Name it <api>/<operationId>/<status>-<name>.yaml.")
     elif place[0] not in project.names:
