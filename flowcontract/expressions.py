@@ -8,7 +8,6 @@ import inspect
 import json
 import re
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,7 +70,7 @@ class Context:
     def id(self, name: str) -> str:
         """Return the UUID that this reply has for a name."""
         if name not in self.ids:
-            self.ids[name] = str(uuid.UUID(bytes=_digest(f"{self.seed}/id/{name}")[:16], version=4))
+            self.ids[name] = uuid_of(f"{self.seed}/id/{name}")
         return self.ids[name]
 
     def faker(self, method: str) -> Any:
@@ -82,6 +81,13 @@ class Context:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def uuid_of(text: str) -> str:
+    """Return the UUID (of version 4, RFC 9562) that always belongs to a text."""
+    digits = _digest(text).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 _Render = Callable[[Context], Any]

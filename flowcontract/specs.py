@@ -32,6 +32,7 @@ class Parameter:
     schema: Mapping[str, Any]
     pointer: str  # of the schema, in the bundle
     provenance: tuple[str, ...]
+    clamp: float | None = None  # a larger value is answered as this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,14 @@ class Response:
     pointer: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One method on one path."""
+    """One method on one path. Each is itself alone, so that what is derived from it can be kept by it.
+
+    ``name``     qualified: `dify-chat/sendChatMessage`
+    ``success``  the answer of a request that went well: the lowest documented 2xx status
+    ``stream``   the stream contract of the successful answer, where it can be a stream
+    """
 
     api: str
     id: str
@@ -87,23 +93,17 @@ class Operation:
     problems: Mapping[str, str]  # what is wrong with a request -> "<status>-<scenario>"
     provenance: tuple[str, ...]
     pointer: str
+    name: str = field(init=False)
+    success: Response = field(init=False)
+    stream: StreamContract | None = field(init=False)
 
-    @property
-    def name(self) -> str:
-        """The qualified name, `dify-chat/sendChatMessage`."""
-        return f"{self.api}/{self.id}"
-
-    @property
-    def success(self) -> Response:
-        """The answer of a request that went well: the lowest documented 2xx status."""
+    def __post_init__(self) -> None:
         statuses = [status for status in self.responses if 200 <= status < 300]  # noqa: PLR2004 - HTTP's own ranges
         documented = [status for status in statuses if not self.responses[status].observed]
-        return self.responses[min(documented or statuses)]
-
-    @property
-    def stream(self) -> StreamContract | None:
-        """The stream contract of the successful answer, where it can be a stream."""
-        return next((media.stream for media in self.success.media.values() if media.stream), None)
+        success = self.responses[min(documented or statuses)]
+        stream = next((media.stream for media in success.media.values() if media.stream), None)
+        for name, value in (("name", f"{self.api}/{self.id}"), ("success", success), ("stream", stream)):
+            object.__setattr__(self, name, value)  # frozen for everybody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +268,7 @@ class _Reader:
                     schema=schema,
                     pointer=schema_pointer,
                     provenance=provenance(node),
+                    clamp=node.get("x-clamp"),
                 )
 
     def _responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -50,6 +50,7 @@ class Validators:
         self.bundle = bundle
         self._compiled: dict[str, jsonschema_rs.Validator] = {}
         self._forms: dict[str, Mapping[str, Step]] = {}
+        self._types: dict[str, frozenset[str]] = {}
 
     @cached_property
     def _registry(self) -> jsonschema_rs.Registry:
@@ -79,8 +80,10 @@ class Validators:
         """
         if _too_deep(instance):
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
-        validator = self._validator(pointer)
+        validator = self._compiled.get(pointer) or self._validator(pointer)
         try:
+            if validator.is_valid(instance):  # most are, and telling that is much cheaper than telling what is wrong
+                return []
             errors = list(islice(validator.iter_errors(instance), limit))
         except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
@@ -167,6 +170,11 @@ class Validators:
 
     def types(self, pointer: str) -> frozenset[str]:
         """Return the JSON types that a schema allows, as far as it says so; empty where it does not."""
+        if pointer not in self._types:
+            self._types[pointer] = self._types_at(pointer)
+        return self._types[pointer]
+
+    def _types_at(self, pointer: str) -> frozenset[str]:
         pointer, schema = self.follow(pointer)
         if not isinstance(schema, dict):
             return frozenset()
@@ -180,13 +188,18 @@ class Validators:
 
 
 def _too_deep(instance: object) -> bool:
-    level = [instance] if isinstance(instance, dict | list) else []
+    level = [instance]
     for _ in range(MAX_DEPTH):
-        if not level:
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below += one.values()
+            elif isinstance(one, list):
+                below += one
+        if not below:
             return False
-        inner = (item for one in level for item in (one.values() if isinstance(one, dict) else one))
-        level = [item for item in inner if isinstance(item, dict | list)]
-    return bool(level)
+        level = below
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
@@ -285,19 +298,16 @@ def check_request(  # noqa: PLR0913 - the parts of a request, each by name
     JSON, or for forms a mapping of fields: text, ``{filename, content_type, size}`` for an uploaded part, or a list of
     these where a field is repeated. ``media_type`` is the body's (parameters such as charset are ignored).
     """
-    raw: dict[str, dict[str, list[str]]] = {
-        "path": {name: [value] for name, value in path.items()},
-        "query": {name: list(values) for name, values in query.items()},
-        "header": {name.lower(): [value] for name, value in headers.items()},
-    }
     values: dict[str, dict[str, Any]] = {
-        location: {name: texts[0] if len(texts) == 1 else texts for name, texts in given.items()}
-        for location, given in raw.items()
+        "path": dict(path),
+        "query": {name: texts[0] if len(texts) == 1 else list(texts) for name, texts in query.items()},
+        "header": {name.lower(): value for name, value in headers.items()},
     }
     found: list[RequestViolation] = []
     for parameter in operation.parameters:
         name = parameter.name.lower() if parameter.location == "header" else parameter.name
-        texts = raw[parameter.location].get(name)
+        given = values[parameter.location].get(name)
+        texts = given if given is None or isinstance(given, list) else [given]
         value, violations = _checked_parameter(validators, parameter, texts)
         found += violations
         if value is not ABSENT:
@@ -372,7 +382,7 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting") from None
-    if _too_deep(value):
+    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
     return value
 
@@ -521,6 +531,7 @@ def _json_text(validators: Validators, step: Step, value: Any) -> list[Violation
     return validators.violations(f"{step.pointer}/contentSchema", parsed) if "contentSchema" in step.schema else []
 
 
+@lru_cache(maxsize=1024)
 def sample_violation(operation: Operation) -> RequestViolation:
     """Return the first thing that could be wrong with a request to an operation; always the same one.
 
