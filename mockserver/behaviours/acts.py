@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockserver.problems import Refusal
 from mockserver.replay import End, Stream
+from mockserver.stores import ANY
 
 if TYPE_CHECKING:
     from flowcontract.expressions import Context
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from flowcontract.validation import CheckedRequest
     from mockserver.bodies import Upload
     from mockserver.messages import Reply
-    from mockserver.worlds import Record, World
+    from mockserver.stores import Equal, Page, Record
+    from mockserver.worlds import World
 
 
 @dataclass(slots=True)
@@ -68,12 +70,13 @@ def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None]
         end("complete")
 
 
-def page_after(rows: Sequence[Record], query: Mapping[str, Any], field: str) -> tuple[list[Record], bool]:
-    """Return `limit` rows behind the one that `field` of a query names, and whether more follow; refuse another id."""
-    start, limit, after = 0, query["limit"], query.get(field)
-    if after:
-        start = next((index + 1 for index, row in enumerate(rows) if row["id"] == after), 0)
-        if not start:
-            finer = [f"invalid-{field.replace('_', '-')}"]
-            raise Refusal("unknown-id", f"there is no {after}", field=field, location="query", finer=finer)
-    return list(rows[start : start + limit]), len(rows) > start + limit
+def page_after(act: Act, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:
+    """Return `limit` records behind the one that `field` of the query names; refuse one that is not among them."""
+    after = act.request.query.get(field)
+    try:
+        return act.world.store.page(
+            table, where=where, order=order, after=after or None, limit=act.request.query["limit"]
+        )
+    except KeyError:
+        finer = [f"invalid-{field.replace('_', '-')}"]
+        raise Refusal("unknown-id", f"there is no {after}", field=field, location="query", finer=finer) from None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.blobs import Blob
     from mockserver.messages import Reply
-    from mockserver.worlds import Record
+    from mockserver.stores import Record
 
 _LISTED = ("id", "name", "path", "size", "provider", "user_id", "created_at", "updated_at")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.messages import Reply
-    from mockserver.worlds import Record
+    from mockserver.stores import Record
 
 NOBODY = "DEFAULT-USER"
 """Whom Dify 0.14.0 and 1.4.1 take a request for that names no user."""

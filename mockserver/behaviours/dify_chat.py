@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mockserver.behaviours import dify
 from mockserver.behaviours.acts import listen, page_after
 from mockserver.problems import Refusal
+from mockserver.stores import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.messages import Reply
     from mockserver.replay import End
-    from mockserver.worlds import Record, World
+    from mockserver.stores import Record
+    from mockserver.worlds import World
 
 _NAME_LENGTH = 40
 
@@ -137,24 +139,19 @@ def _shown(record: Record) -> Record:
 
 def list_messages(act: Act) -> Reply:
     """Show one page of a conversation; pages go backwards in time, and within a page time goes forward."""
-    query = act.request.query
-    rows: list[Record] = []
+    query, page = act.request.query, Page([], 0, more=False)
     if query["conversation_id"]:
         act.record("conversations", query["conversation_id"], user=dify.user_of(act))
-        rows = list(act.world.store.rows(_messages(query["conversation_id"])))
-    newest_first, has_more = page_after(rows[::-1], query, "first_id")
-    return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": newest_first[::-1]})
+        page = page_after(act, "first_id", _messages(query["conversation_id"]), order="-")
+    return act.reply(page={"limit": query["limit"], "has_more": page.more, "data": page.rows[::-1]})
 
 
 def list_conversations(act: Act) -> Reply:
     """Show one page of a user's conversations."""
-    query, user = act.request.query, dify.user_of(act)
-    rows = [row for row in act.world.store.rows("conversations") if row.get("user") in (None, user)]
-    field = query["sort_by"].removeprefix("-")
-    rows = sorted(rows, key=lambda row: row[field])
-    ordered = rows[::-1] if query["sort_by"].startswith("-") else rows
-    shown, has_more = page_after(ordered, query, "last_id")
-    return act.reply(page={"limit": query["limit"], "has_more": has_more, "data": [_shown(row) for row in shown]})
+    query = act.request.query
+    page = page_after(act, "last_id", "conversations", order=query["sort_by"], where={"user": dify.user_of(act)})
+    data = [_shown(row) for row in page.rows]
+    return act.reply(page={"limit": query["limit"], "has_more": page.more, "data": data})
 
 
 def rename_conversation(act: Act) -> Reply:
@@ -163,8 +160,8 @@ def rename_conversation(act: Act) -> Reply:
     conversation = act.record("conversations", act.request.path["conversation_id"], user=dify.user_of(act))
     name = body.get("name")
     if body.get("auto_generate"):
-        first = next(act.world.store.rows(_messages(conversation["id"])), None)
-        name = _name_from(first["query"]) if first else conversation["name"]
+        first = act.world.store.page(_messages(conversation["id"]), limit=1).rows
+        name = _name_from(first[0]["query"]) if first else conversation["name"]
     if not name:
         raise Refusal("invalid-request", "name is required when auto_generate is false", field="name")
     renamed = {**conversation, "name": name, "updated_at": act.now}

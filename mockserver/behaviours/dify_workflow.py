@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockserver.behaviours import dify
 from mockserver.behaviours.acts import listen
+from mockserver.stores import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.messages import Reply
     from mockserver.replay import End
-    from mockserver.worlds import Record
+    from mockserver.stores import Record
 
 _OUTCOME = ("status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
 _LOGGED = (
@@ -125,20 +126,21 @@ def _as_text(value: Any) -> str:
 
 def list_logs(act: Act) -> Reply:
     """Show one page of the runs, the latest first."""
-    query = act.request.query
-    wanted = [run for run in act.world.store.rows("runs") if _is_wanted(run, query)]
-    found = sorted(wanted, key=lambda run: run["created_at"])[::-1]
-    page, limit = query["page"], query["limit"]
-    shown = found[(page - 1) * limit : page * limit]
-    has_more = len(found) > page * limit
-    data = [_log_entry(act, run) for run in shown]
-    return act.reply(page=page, limit=limit, total=len(found), has_more=has_more, data=data)
+    query, store = act.request.query, act.world.store
+    number, limit = query["page"], query["limit"]
+    where, skip = {"status": query["status"]} if query.get("status") else {}, (number - 1) * limit
+    if query.get("keyword"):
+        every = store.page("runs", where=where, order="-created_at", limit=None).rows
+        found = [run for run in every if _mentions(run, query["keyword"])]
+        page = Page(found[skip : skip + limit], len(found), more=len(found) > skip + limit)
+    else:
+        page = store.page("runs", where=where, order="-created_at", skip=skip, limit=limit)
+    data = [_log_entry(act, run) for run in page.rows]
+    return act.reply(page=number, limit=limit, total=page.total, has_more=page.more, data=data)
 
 
-def _is_wanted(run: Record, query: Mapping[str, Any]) -> bool:
-    keyword = query.get("keyword")
-    searched = f"{_as_text(run['inputs'])} {_as_text(run['outputs'])} {run['user']} {run['id']}"
-    return query.get("status") in (None, "", run["status"]) and (not keyword or keyword.lower() in searched.lower())
+def _mentions(run: Record, keyword: str) -> bool:
+    return keyword.lower() in f"{_as_text(run['inputs'])} {_as_text(run['outputs'])} {run['user']} {run['id']}".lower()
 
 
 def _log_entry(act: Act, run: Record) -> Record:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mockserver.blobs import Blob, BlobWriter
-from mockserver.worlds import MemoryStore, Worlds
+from mockserver.stores import MemoryStore
+from mockserver.worlds import Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
