@@ -54,6 +54,7 @@ class BlobWriter:
         self.size = 0
         self._file: IO[bytes] = io.BytesIO()
         self._path: Path | None = None
+        self._abandoned: weakref.finalize[..., BlobWriter] | None = None
 
     def write(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -70,13 +71,15 @@ class BlobWriter:
         self._file.close()
         blob = Blob(self._path)
         weakref.finalize(blob, self._path.unlink, missing_ok=True)
+        if self._abandoned is not None:
+            self._abandoned.detach()
         return blob
 
     def discard(self) -> None:
         """Forget what was written."""
         self._file.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._abandoned is not None:
+            self._abandoned()
 
     def _move_to_disk(self) -> None:
         assert isinstance(self._file, io.BytesIO)
@@ -84,4 +87,10 @@ class BlobWriter:
         written = self._file.getvalue()
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb")
+        self._abandoned = weakref.finalize(self, _remove, self._file, self._path)  # of a client that left in between
         self._file.write(written)
+
+
+def _remove(file: IO[bytes], path: Path) -> None:
+    file.close()
+    path.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flowcontract.specs import Operation
     from flowcontract.streams import StreamContract
 
+_UNSENDABLE = re.compile(r"[^\t -~\xa0-\xff]")  # a client's line break in a header would begin a header of its own
 End = Literal["complete", "stopped", "gone", "cut"]
 
 
