@@ -21,7 +21,7 @@ import yaml
 from flowcontract import data, yamlio
 from flowcontract.sources import Source, provenance
 from flowcontract.specs import Api, Operation, available_apis, load_api
-from flowcontract.validation import ABSENT, check_request, response_violations
+from flowcontract.validation import ABSENT, check_request, find_media, response_violations
 
 FOLDER = Path(__file__).parent / "data" / "inventory"
 FILES = tuple(sorted(FOLDER.glob("*.yaml")))
@@ -381,6 +381,24 @@ def test_an_operation_has_its_address_and_media_type(address: tuple[str, str, st
     operation = api(api_name).operations[name]
     assert f"{operation.method} {api(api_name).base_path}{operation.path}" == request
     assert list(operation.request) == ([media] if media else [])
+
+
+KINDS_OF_BODIES = [
+    (inventory["document"], inventory["api"], operation, *kind)
+    for inventory in map(yamlio.load, FILES)
+    for operation, parts in inventory["operations"].items()
+    for kind in parts.get("media types", ())
+]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_BODIES, ids=["-".join(map(str, kind)) for kind in KINDS_OF_BODIES])
+def test_an_answer_has_its_media_type(kind: tuple[str, str, str, int, int, str]):
+    """An answer of the printed media type is taken, one of another is not."""
+    _, api_name, name, _, status, media = kind
+    operation, validators = api(api_name).operations[name], api(api_name).validators
+    assert find_media(operation.responses[status].media, media) is not None
+    page = response_violations(validators, operation, status, {"Content-Type": "text/html"}, b"<p>")
+    assert [violation.rule for violation in page] == ["media-type"]
 
 
 def test_every_operation_is_in_the_inventory():
