@@ -1,0 +1,287 @@
+"""What an attacker can no longer do to the mock: each test was an attack that worked, or one that must never work."""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from mock_calls import Caller
+from werkzeug.http import parse_options_header
+
+from flowcontract.errors import ScenarioError
+from mockserver.blobs import Blob, BlobWriter
+from mockserver.limits import BoundedStore, Limits, Room
+from mockserver.replay import Stream
+from mockserver.server import MockServer
+from mockserver.stores import MemoryStore
+from mockserver.worlds import Worlds
+
+CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
+EVIL_NAMES = (
+    "../../../../etc/passwd",
+    "..\\..\\boot.ini",
+    "/etc/passwd",
+    "C:\\boot.ini",
+    "..",
+    ".",
+    "~root/.ssh/id_rsa",
+    "a\x00b.txt",
+    "a%2f..%2fb",
+    'quo"te.txt',
+    "semi;filename=x.txt",
+    "\u202egnp.exe",
+    "\uff0e\uff0e\uff0fetc",
+    "n" * 300 + ".txt",
+    "\U0001f600.txt",
+    "CON",
+    "-rf",
+    "$(id).txt",
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write one more scenario of `sendChatMessage`, named `evil`; return its folder."""
+    own = folder / "dify-chat" / "sendChatMessage"
+    own.mkdir(parents=True)
+    (own / "200-evil.yaml").write_text(text)
+    return own
+
+
+@pytest.mark.parametrize("text", ["a\r\nSet-Cookie: stolen=1", "a\nb", "\x00\x7f\x85", "\u2028", "\U0001f600"])
+def test_echoed_value_never_begins_a_header_of_its_own(
+    make_app: Callable[..., Caller], tmp_path: Path, text: str
+) -> None:
+    """A scenario may echo in a header what the client sent; line breaks and odd characters become question marks."""
+    write(tmp_path, "description: e\nreply:\n  headers: {X-Echo: 'said {$request.body#/query}'}\n  body: {answer: x}\n")
+    mock = make_app("dify-chat", fixtures=tmp_path)
+    answer = mock.ask(
+        "POST", "/v1/chat-messages", key="app-chat-echo", json_body=CHAT | {"query": text}, Prefer="example=evil"
+    )
+    assert answer.status == 200
+    assert answer.headers["X-Echo"].startswith("said ")
+    assert answer.headers["X-Echo"].isprintable()
+    assert "Set-Cookie" not in answer.headers
+    answer.headers["X-Echo"].encode("latin-1")
+
+
+@pytest.mark.parametrize("wanted", ["\xff", "a\tb", "a, ", "x y", "", "a,\xe9", "a;b"])
+def test_preflight_echoes_nothing_but_names_of_headers(mock: Caller, wanted: str) -> None:
+    """What a browser would never ask for is not repeated in the answer."""
+    asked = {"Origin": "https://evil.example", "Access_Control_Request_Method": "POST"}
+    answer = mock.ask("OPTIONS", "/v1/info", **asked, Access_Control_Request_Headers=wanted)
+    assert (answer.status, answer.headers["Access-Control-Allow-Headers"]) == (204, "*")
+
+
+def test_browser_credentials_are_never_allowed(mock: Caller) -> None:
+    """No origin is reflected and no credentials are allowed, so that no page can use what a browser remembers."""
+    asked = {"Origin": "https://evil.example", "Cookie": "session=1"}
+    for answer in (
+        mock.ask("GET", "/v1/info", key="app-chat", **asked),
+        mock.ask("OPTIONS", "/v1/info", **asked, Access_Control_Request_Method="GET"),
+        mock.ask("GET", "/nowhere", **asked),
+    ):
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def upload(mock: Caller, path: str, name: str, data: bytes, **headers: str) -> Any:
+    """Upload a file under a name, quoted as browsers quote it (https://html.spec.whatwg.org/#multipart-form-data)."""
+    quoted = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n\r\n'.encode()
+    body = head + data + b"\r\n--b--\r\n"
+    return mock.ask("POST", path, body=body, Content_Type="multipart/form-data; boundary=b", **headers)
+
+
+@pytest.mark.parametrize("name", EVIL_NAMES)
+def test_file_name_reaches_no_path_and_no_header(mock: Caller, name: str) -> None:
+    """Whatever a file is called, its bytes come back, under one well-formed name without folders (RFC 6266)."""
+    before = set(Path.cwd().iterdir())
+    file = upload(mock, "/api/v2/files", name, b"secret bytes", x_api_key="sk-agentbuilder-names").json
+    answer = mock.ask("GET", f"/api/v2/files/{file['id']}", x_api_key="sk-agentbuilder-names")
+    assert answer.body == b"secret bytes"
+    disposition = answer.headers["Content-Disposition"]
+    assert disposition.isascii()
+    assert disposition.isprintable()
+    kind, options = parse_options_header(disposition)
+    assert kind == "attachment"
+    assert set(options) == {"filename"}
+    assert "/" not in options["filename"]
+    assert ".." not in file["path"].split("/")
+    assert set(Path.cwd().iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["../../../../etc/passwd", "/etc/passwd", "..", "%2e%2e", "a\x00"])
+def test_path_parameter_is_never_a_path_of_the_host(mock: Caller, name: str) -> None:
+    """Files are looked up by name in a world; no name leads out of it."""
+    flow = mock.app.settings.seeds("agentbuilder")["flows"][0]["id"]
+    answer = mock.ask("GET", f"/api/v1/files/download/{flow}/{name}", x_api_key="sk-agentbuilder-names")
+    assert answer.status >= 400
+    assert b"root:" not in answer.body
+
+
+def test_remote_url_is_never_fetched() -> None:
+    """A file that is named by URL is taken note of; nobody connects to where it points."""
+    apis = ("dify-chat", "dify-workflow", "agentbuilder")
+    with socket.create_server(("127.0.0.1", 0)) as bait, MockServer(apis) as mock:
+        url = f"http://127.0.0.1:{bait.getsockname()[1]}/latest/meta-data"
+        file = {"type": "image", "transfer_method": "remote_url", "url": url}
+        asked = {
+            "user": "u",
+            "response_mode": "blocking",
+            "files": [file],
+            "inputs": {"picture": file, "pictures": [file]},
+        }
+        flow = mock.app.settings.seeds("agentbuilder")["flows"][0]["id"]
+        requests: list[tuple[str, str, dict[str, Any]]] = [
+            ("dify-chat", "/chat-messages", asked | {"query": f"what is {url}?"}),
+            ("dify-workflow", "/workflows/run", asked),
+            ("agentbuilder", f"/v1/run/{flow}", {"tweaks": {"Image": {"url": url}, "Chat": {"input_value": url}}}),
+        ]
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            for api, path, body in requests:
+                answer = client.post(mock.url(api) + path, headers=mock.headers(api), json=body)
+                assert answer.status_code == 200, answer.text
+        bait.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            bait.accept()
+
+
+def test_nothing_listens_beyond_this_machine_unless_asked() -> None:
+    """By default the only address is loopback's."""
+    with MockServer(["cybertron"]) as mock:
+        assert mock._socket.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("file", ["../../../../../../etc/passwd", "/etc/passwd", "..\\x", "link.txt"])
+def test_scenario_sends_no_file_from_outside_its_folder(
+    make_app: Callable[..., Caller], tmp_path: Path, file: str
+) -> None:
+    """`file:` names a file inside the API's folder; a symbolic link that leads out of it counts as outside."""
+    own = write(tmp_path, f"description: reads\nreply:\n  file: {json.dumps(file)}\n")
+    (own / "link.txt").symlink_to("/etc/passwd")
+    with pytest.raises(ScenarioError, match="is not inside dify-chat/"):
+        make_app("dify-chat", fixtures=tmp_path)
+
+
+def worlds(**limits: int) -> Worlds:
+    """Return worlds that begin with one printed record each."""
+    return Worlds(0, lambda _api: {"printed": [{"id": "p"}]}, Limits(**limits))
+
+
+def test_number_of_worlds_is_bounded() -> None:
+    """The world used longest ago begins anew; the ones in use stay."""
+    some = worlds(worlds=3)
+    for suffix in ("-a", "-b", "-c"):
+        some.open("api", suffix).store.put("runs", "r", {"id": "r"})
+    some.open("api", "-a")
+    some.open("api", "-d")
+    assert some.names() == ["api-a", "api-c", "api-d"]
+    assert some.open("api", "-a").store.get("runs", "r") == {"id": "r"}
+    assert some.open("api", "-b").store.get("runs", "r") is None
+
+
+def test_world_with_a_running_stream_is_not_forgotten() -> None:
+    """A stream that runs can be stopped, however many other keys come."""
+    some = worlds(worlds=2)
+    running = some.open("api", "-a")
+    running.streams["task"] = Stream(iter(()))
+    for number in range(10):
+        some.open("api", f"-{number}")
+    assert some.open("api", "-a") is running
+    running.streams.clear()
+    some.open("api", "-x")
+    some.open("api", "-y")
+    assert "api-a" not in some.names()
+
+
+def test_number_of_records_is_bounded() -> None:
+    """What was written longest ago is forgotten with its bytes; what every world begins with stays."""
+    world = worlds(records=3).open("api", "")
+    for number in range(5):
+        world.store.put("files", str(number), {"id": str(number)})
+        world.keep("files", str(number), Blob(b"bytes"))
+        world.store.put("files", "0", {"id": "0", "written": number})
+    assert [row["id"] for row in world.store.rows("files")] == ["0", "3", "4"]
+    assert world.blob("files", "1").size == 0
+    assert world.blob("files", "4").size == 5
+    assert world.store.get("printed", "p") == {"id": "p"}
+
+
+def test_bytes_of_records_are_bounded() -> None:
+    """A few huge records push the older ones out, and the worlds that were used longest ago."""
+    some = worlds(state=100_000)
+    big = {"id": "x", "inputs": "a" * 40_000}
+    first = some.open("api", "-a")
+    for key in ("1", "2", "3"):
+        first.store.put("runs", key, big)
+    assert [key for key in ("1", "2", "3") if first.store.get("runs", key)] == ["2", "3"]
+    some.open("api", "-b").store.put("runs", "1", big)
+    some.open("api", "-b")
+    assert some.names() == ["api-b"]
+    assert some.room.state.total < 50_000
+
+
+def test_weight_is_taken_off_again() -> None:
+    """Whatever is put, replaced, deleted and forgotten, nothing is counted that is not there."""
+    room = Room()
+    store = BoundedStore(MemoryStore(), room)
+    for number in range(20):
+        store.put("t", str(number % 7), {"text": "a" * number})
+        store.keep("t", str(number % 5), Blob(b"b" * number))
+    for number in range(7):
+        store.delete("t", str(number))
+    gc.collect()
+    assert (room.state.total, room.uploads.total, store.weight) == (0, 0, 0)
+    store.put("t", "1", {})
+    store.leave()
+    store.put("t", "2", {})
+    assert room.state.total == 0
+
+
+def test_uploads_are_refused_when_there_is_no_room(make_app: Callable[..., Caller]) -> None:
+    """All files together have a limit; the refusal is the documented one, and deleting makes room."""
+    mock = make_app("agentbuilder", limits=Limits(uploads=1000))
+    key = {"x_api_key": "sk-agentbuilder-full"}
+    seeded = len(mock.ask("GET", "/api/v2/files", **key).json)
+    first = upload(mock, "/api/v2/files", "a.txt", b"a" * 900, **key)
+    assert first.status == 201
+    second = upload(mock, "/api/v2/files", "b.txt", b"b" * 200, **key)
+    assert second.status == 413
+    assert second.json["detail"]
+    assert len(mock.ask("GET", "/api/v2/files", **key).json) == seeded + 1
+    mock.ask("DELETE", f"/api/v2/files/{first.json['id']}", **key)
+    assert upload(mock, "/api/v2/files", "b.txt", b"b" * 200, **key).status == 201
+
+
+@pytest.mark.parametrize("length", [300, 60_000])
+def test_endless_key_opens_nothing(mock: Caller, length: int) -> None:
+    """A key names a world; one that is longer than any key is wrong."""
+    before = len(mock.app.worlds.names())
+    assert mock.ask("GET", "/v1/info", key="app-chat-" + "x" * length).status == 401
+    assert len(mock.app.worlds.names()) <= before + 1  # the one of those who have no valid key
+
+
+def test_temporary_files_go_with_what_they_belong_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large bodies lie on disk only as long as somebody holds them, also when reading is broken off."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    writer = BlobWriter()
+    writer.write(b"a" * (1 << 21))
+    assert len(list(tmp_path.iterdir())) == 1
+    blob = writer.finish()
+    assert sum(map(len, blob.chunks())) == 1 << 21
+    del blob, writer
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+    for end in (lambda writer: writer.discard(), lambda _: None):
+        abandoned = BlobWriter()
+        abandoned.write(b"a" * (1 << 21))
+        end(abandoned)
+        del abandoned
+        gc.collect()
+        assert list(tmp_path.iterdir()) == []
