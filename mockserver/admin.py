@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import Headers
 
-from flowcontract.errors import UnknownNameError
+from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.validation import parse_json
-from mockserver import guard
+from mockserver import exchange, guard
 from mockserver.choosing import no_fault, problem
 from mockserver.controls import Controls
 from mockserver.curl import curl
@@ -79,6 +79,11 @@ class Admin:
             ("PUT", "/overrides"): lambda asked: self._override(asked.body()),
             ("DELETE", "/overrides"): lambda asked: self._remove_overrides(asked.query),
             ("POST", "/reset"): self._reset,
+            ("POST", "/torture"): lambda asked: _json(exchange.begin(self._app, asked.body())),
+            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(exchange.show(self._app, asked.name)),
+            ("POST", r"/torture/(\d{1,15}/[a-z0-9-]+)"): lambda asked: _json(
+                exchange.report(self._app, asked.name, asked.body())
+            ),
         }
 
     def concerns(self, request: Request) -> bool:
@@ -123,6 +128,8 @@ class Admin:
             return problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
             return problem(404, "No such thing", str(error))
+        except FlowContractError as error:
+            return problem(400, "Not understood", str(error))
 
     def _paths(self) -> list[str]:
         return [f"{method} {_PREFIX}{_readable(pattern)}" for method, pattern in self._routes]
@@ -186,10 +193,10 @@ class Admin:
         return _json([one.as_json() for one in self._app.overrides.standing()])
 
     def _override(self, body: Any) -> Reply:
-        operation, scenario, times, world = _order(body)
-        operations = self._controls.operations(operation)
+        operation, scenario, times, named = _order(body)
+        world, operations = self._world(named), self._controls.operations(operation)
         try:
-            done = self._controls.order(operation, scenario, times=times, world=self._world(world))
+            done = self._controls.order(operation, scenario, times=times, world=world)
         except UnknownNameError as error:
             listed = {one.name: list(self._app.scenarios.keys(one)) for one in operations}
             return problem(501, "No such scenario", str(error), scenarios=listed)
@@ -255,4 +262,5 @@ def _permit(request: Request) -> Reply:
 
 
 def _readable(pattern: str) -> str:
+    pattern = pattern.replace(r"(\d{1,15}/[a-z0-9-]+)", "{number}/{case}")
     return pattern.replace(r"(\d{1,15})", "{number}").replace(r"([\w-]+)\.", "{api}.")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import FlowContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project
     from mockserver.server import MockServer
 
 _EXAMPLES = """
@@ -21,6 +23,8 @@ examples:
   mockserver serve --api dify-chat --pace 0         one API, streams without delays
   mockserver serve --fixtures my-scenarios          with scenarios of your own
   mockserver list --api dify-chat                   every scenario of an API
+  mockserver list --faults                          everything that can go wrong on purpose
+  mockserver torture --port 8080                    whether your client copes with each of them
   mockserver check --fixtures my-scenarios          what is wrong with yours, and where
   curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
 
@@ -121,12 +125,24 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "records of all worlds, as JSON; beyond it the oldest are forgotten (default: 128)",
     },
 }
+_OTHER_OPTIONS: dict[str, dict[str, Any]] = {
+    "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
+    "--operation": {
+        "default": "dify-chat/sendChatMessage",
+        "metavar": "NAME",
+        "help": "an operation that streams (default: dify-chat/sendChatMessage)",
+    },
+}
 """Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
 
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve the APIs over HTTP", tuple(_OPTIONS)),
-    "list": ("print every scenario, by operation", ("--api", "--fixtures")),
+    "list": ("print every scenario, by operation, or every fault", ("--api", "--fixtures", "--faults")),
     "check": ("check a folder of scenarios", ("--api", "--fixtures")),
+    "torture": (
+        "try a client with one fault after the other, and print the verdicts",
+        ("--operation", "--port", "--host", "--profile", "--fixtures", "--seed"),
+    ),
 }
 
 
@@ -149,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add(command: argparse.ArgumentParser, option: str) -> None:
     """Add an option whose default is what the environment says; argparse checks that like an argument."""
     variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
-    settings = dict(_OPTIONS[option])
+    settings = dict((_OPTIONS | _OTHER_OPTIONS)[option])
     given = os.environ.get(variable)
     if given is not None and settings.get("action") == "append":
         parse = settings.get("type", str)
@@ -165,7 +181,7 @@ def _add(command: argparse.ArgumentParser, option: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 well, 1 problems found, 2 misuse."""
     options = _parser().parse_args(arguments)
-    run = {"serve": _serve, "list": _list, "check": _check}[options.command]
+    run = {"serve": _serve, "list": _list, "check": _check, "torture": _torture}[options.command]
     try:
         return run(options)
     except FlowContractError as error:
@@ -251,7 +267,42 @@ def _curl(server: MockServer, api: str) -> str:
     return typical(server.app.apis[api]).curl(server.url(api), server.headers(api))
 
 
+def _torture(options: argparse.Namespace) -> int:
+    from mockserver.exchange import answer_until_whole, greeting  # noqa: PLC0415
+    from mockserver.server import MockServer  # noqa: PLC0415
+    from mockserver.settings import Settings  # noqa: PLC0415
+
+    settings = Settings(pace=0, seed=options.seed)
+    try:
+        mock = MockServer(
+            host=options.host,
+            port=options.port,
+            profiles=dict(options.profile),
+            fixtures=options.fixtures,
+            settings=settings,
+        )
+    except OSError as error:
+        return _misuse(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
+        )
+    session = mock.torture(options.operation)
+    print("\n".join(greeting(mock, session)), flush=True)
+    answer_until_whole(mock, session)
+    print(session.table())
+    return OK if all(outcome == "survived" for _, _, outcome, _ in session.rows()) else PROBLEMS
+
+
+def _list_faults() -> int:
+    from mockserver.faults import FAULTS  # noqa: PLC0415
+
+    for fault in FAULTS.values():
+        print(f"{fault.usage:<24} {fault.harm:<9} {fault.needs:<7} {fault.summary}")
+    return OK
+
+
 def _list(options: argparse.Namespace) -> int:
+    if options.faults:
+        return _list_faults()
     from flowcontract.scenarios import load_scenarios  # noqa: PLC0415
     from flowcontract.specs import load_apis  # noqa: PLC0415
 
@@ -272,11 +323,24 @@ def _check(options: argparse.Namespace) -> int:
     if options.fixtures is None or not options.fixtures.is_dir():
         return _misuse(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
     loaded = project.load(data.specs_root(), options.fixtures, options.api)
-    findings = {*loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
+    findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
     for finding in sorted(findings):
         print(finding)
     print(f"{len(findings)} problem{'' if len(findings) == 1 else 's'} in {options.fixtures}", file=sys.stderr)
     return PROBLEMS if findings else OK
+
+
+def _wrong_faults(loaded: Project) -> Iterator[Finding]:
+    """Yield what is wrong with the faults that scenarios name, which only the mock knows."""
+    from flowcontract.lint.findings import Finding  # noqa: PLC0415
+    from mockserver.faults import FaultError, parse  # noqa: PLC0415
+
+    for file in loaded.files.values():
+        faults = file.data.get("faults") if isinstance(file.data, dict) else None
+        try:
+            parse(faults) if isinstance(faults, str) else None
+        except FaultError as error:
+            yield Finding(file.path, file.lines["/faults"], str(error), "`mockserver list --faults` prints them")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from mockserver.controls import Controls
 from mockserver.curl import curl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mockserver.app import App
     from mockserver.journal import Entry, Problem
+    from mockserver.torture import Session
 
 _SHOWN = 600  # characters of a body in a failure
 
@@ -61,6 +62,14 @@ class ForTests:
         if wrong:
             head = f"The client sent what the contract forbids, in {len(wrong)} of {len(entries)} requests."
             raise AssertionError("\n\n".join([head, *("\n".join(_told(entry)) for entry in wrong)]))
+
+    def torture(self, operation: str, faults: Sequence[str] = ()) -> Session:
+        """Begin to torture a client with one fault after the other: all that fit a streaming operation, or some.
+
+        `for case in mock_server.torture("sendChatMessage"):` ask with `case.key`, then tell `case.verdict(...)` what
+        the client understood, and look at what it returns. Raise UnknownNameError, which lists what there is.
+        """
+        return self.app.torture.begin(operation, faults)
 
     def reset(self, world: str | None = None) -> None:
         """Forget what happened: a world's records, its overrides and its part of the journal, or all of it."""

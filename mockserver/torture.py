@@ -11,9 +11,11 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import urlencode
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.stream_rules import value_at
+from mockserver.examples import example_requests
 from mockserver.faults import FAULTS, FaultError, parse
 from mockserver.replay import Stream
 
@@ -101,13 +103,16 @@ class Told:
 class Case:
     """One fault, or several, and what happened.
 
-    ``suffix``  of the key that suffers it
-    ``asked``   how many requests have come; the last one counts
+    ``name``     of the case, as it stands in the key: `split-at-20`
+    ``key``      that suffers it; ``headers`` are those that authenticate with it
+    ``asked``    how many requests have come; the last one counts
     """
 
     operation: Operation
+    name: str
     faults: str
-    suffix: str
+    key: str
+    headers: Mapping[str, str]
     asked: int = 0
     told: Told | None = None
     result: Verdict | None = None
@@ -149,7 +154,7 @@ class Case:
 
     def _judge(self, understood: Understood) -> Verdict:
         if not self.asked:
-            return Verdict("not run", f"no request came with the key that ends in {self.suffix}")
+            return Verdict("not run", f"no request came with the key {self.key}")
         if understood.hung:
             return Verdict("hung")
         if self.harm == "breaking":
@@ -256,27 +261,41 @@ class Session:
     operation: Operation
     cases: dict[str, Case] = field(default_factory=dict)
 
-    def key(self, case: Case) -> str:
-        """Return the key that suffers a case."""
-        return self.headers(case)[next(iter(self._schemes))]
+    def __iter__(self) -> Iterator[Case]:
+        """Go through the cases."""
+        return iter(self.cases.values())
 
-    def headers(self, case: Case) -> dict[str, str]:
-        """Return the headers that authenticate a case's request."""
-        return {name: f"{scheme.prefix}{scheme.mock_key}{case.suffix}" for name, scheme in self._schemes.items()}
+    def add(self, faults: str) -> Case:
+        """Add a case; raise FaultError where the faults cannot be read."""
+        parse(faults)
+        name = re.sub(r"[^a-z0-9]+", "-", faults.lower()).strip("-")
+        schemes = [self.api.schemes[scheme] for scheme in self.operation.security[0]]
+        keys = {one.parameter: f"{one.mock_key}{self.suffix(name)}" for one in schemes}
+        headers = {one.parameter: f"{one.prefix}{keys[one.parameter]}" for one in schemes}
+        self.cases[name] = Case(self.operation, name, faults, keys[schemes[0].parameter], headers)
+        return self.cases[name]
 
-    @property
-    def _schemes(self) -> dict[str, Any]:
-        schemes = [self.api.schemes[name] for name in self.operation.security[0]]
-        return {scheme.parameter: scheme for scheme in schemes}
+    def suffix(self, name: str) -> str:
+        """Return what the key of a case ends with."""
+        return f"-torture-{self.number}-{name}"
+
+    def request(self) -> dict[str, Any]:
+        """Return a request that streams, below the API's base URL: method, path, JSON body (None for none)."""
+        found = [one for one in example_requests(self.api) if one.operation.id == self.operation.id and not one.files]
+        when = self.operation.stream.when if self.operation.stream else {}
+        query = urlencode(when.get("query", {}))
+        path = found[0].path.partition("?")[0] + (f"?{query}" if query else "")
+        body = {**found[0].body, **when.get("body", {})} if isinstance(found[0].body, dict) else None
+        return {"method": self.operation.method, "path": path, "body": body}
 
     @property
     def whole(self) -> bool:
         """Whether every case has been reported."""
-        return all(case.result for case in self.cases.values())
+        return all(case.result for case in self)
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Return the verdicts: fault, harm, outcome, detail."""
-        return [(case.faults, case.harm, *case.standing) for case in self.cases.values()]
+        return [(case.faults, case.harm, *case.standing) for case in self]
 
     def table(self) -> str:
         """Return the verdicts for people, and how many there are of each."""
@@ -306,10 +325,8 @@ class Torture:
             number = len(self._sessions) + 1
             session = self._sessions[number] = Session(number, api, found)
             for text in faults or fitting(found):
-                parse(text)
-                slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-                case = session.cases[slug] = Case(found, text, f"-torture-{number}-{slug}")
-                self._by_world[api.name + case.suffix] = case
+                case = session.add(text)
+                self._by_world[api.name + session.suffix(case.name)] = case
         return session
 
     def session(self, number: int) -> Session | None:
