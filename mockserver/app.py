@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.expressions import Context, RequestView
 from flowcontract.validation import ABSENT, CheckedRequest, check_request, sample_violation
-from mockserver import choosing, faults, parameters, wishes
+from mockserver import choosing, faults, wishes
 from mockserver.admin import Admin
+from mockserver.apps import Apps
 from mockserver.behaviours import BEHAVIOURS
 from mockserver.behaviours.acts import Act
 from mockserver.bodies import Body, parse_query, read_body
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 
     from flowcontract.scenarios import Scenario
     from flowcontract.specs import Api, Operation
+    from mockserver.apps import Table
     from mockserver.fixtures import Fixtures
     from mockserver.settings import Settings
-    from mockserver.worlds import World
+    from mockserver.worlds import Seeds, World
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
 _EMPTY_VIEW = CheckedRequest({}, {}, {}, None, ())
+_NO_BODY = Body("", ABSENT, {})
 
 
 @dataclass(slots=True)
@@ -54,20 +58,24 @@ class _Call:
     wish: wishes.Wish | None
     scenario: Scenario | None = None
     faults: tuple[faults.Chosen, ...] = ()
-    body: Body = field(default_factory=lambda: Body("", ABSENT, {}))
+    body: Body = _NO_BODY
     checked: CheckedRequest = _EMPTY_VIEW
+    _view: tuple[CheckedRequest, RequestView] | None = None
 
     @property
     def view(self) -> RequestView:
-        """What scenarios see of the request."""
-        raw = {name: values[0] if len(values) == 1 else values for name, values in self.query.items()}
-        return RequestView(
-            method=self.request.method,
-            path={**self.route.path, **self.checked.path},
-            query={**raw, **self.checked.query},
-            headers={name.lower(): value for name, value in self.request.headers.items()},
-            body=self.checked.body,
-        )
+        """What scenarios see of the request, as far as it has been read."""
+        if self._view is None or self._view[0] is not self.checked:
+            raw = {name: values[0] if len(values) == 1 else values for name, values in self.query.items()}
+            view = RequestView(
+                method=self.request.method,
+                path={**self.route.path, **self.checked.path},
+                query={**raw, **self.checked.query},
+                headers=self.request.fields,
+                body=self.checked.body,
+            )
+            self._view = self.checked, view
+        return self._view[1]
 
 
 class App:
@@ -80,7 +88,8 @@ class App:
         self.scenarios = fixtures.current()
         self.settings = settings
         self._router = Router(apis)
-        self.worlds = Worlds(settings.seed, settings.seeds, settings.limits)
+        self.apps = Apps(apis, self.scenarios, settings.app, settings.answers)
+        self.worlds = Worlds(settings.seed, self._seeds, settings.limits)
         self.overrides = Overrides()
         self.torture = Torture(apis)
         keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
@@ -91,7 +100,7 @@ class App:
         """Answer a request at `now`, in epoch seconds."""
         if self._admin.concerns(request):
             return self._admin.handle(request)
-        asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        asks_first = request.method == "OPTIONS" and "access-control-request-method" in request.fields
         reply = self._permit(request) if asks_first else self._write_down(request, now)
         reply.headers["Access-Control-Allow-Origin"] = "*"
         reply.headers["Access-Control-Expose-Headers"] = "*"
@@ -101,7 +110,7 @@ class App:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
         methods = ", ".join(self._router.methods(request.path)) or "*"
         headers = Headers([("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", "600")])
-        wanted = request.headers.get("Access-Control-Request-Headers", "")
+        wanted = request.fields.get("access-control-request-headers", "")
         headers["Access-Control-Allow-Headers"] = wanted if _NAMES.fullmatch(wanted) else "*"
         return Reply(204, headers)
 
@@ -121,14 +130,17 @@ class App:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
             query, broken = {}, refusal
-        route = self._router.route(request.method, request.path, request.headers, query)
+        route = self._router.route(request.method, request.path, request.fields, query)
         if route.api is None:
+            entry.forbid((), Refusal("unknown-path", f"{request.path} is under no API's base path", location="path"))
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
         world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?")
         entry.world = world.name if known else None
-        call = _Call(request, route, operation, world, query, now, entry, wishes.read_wish(request.headers))
+        call = _Call(
+            request, route, operation, world, query, now, entry, wishes.read_wish(request.fields.get("prefer", ""))
+        )
         if route.operation is None:
             nowhere = Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
             entry.forbid((), nowhere)
@@ -209,7 +221,12 @@ class App:
         """Answer a request that nothing is wrong with, and that nobody wished anything for."""
         streaming = choosing.wants_stream(call.operation, call.view)
         scenario, by = choosing.chosen(
-            self.scenarios, call.operation, call.view, self._app(call), call.world.past, streaming=streaming
+            self.scenarios,
+            call.operation,
+            call.view,
+            self._app(call)["scenarios"],
+            call.world.past,
+            streaming=streaming,
         )
         call.entry.choose(by)
         if limited := self._limit(call, scenario):
@@ -226,11 +243,11 @@ class App:
             call.operation,
             path=call.route.path,
             query=call.query,
-            headers=dict(call.request.headers.items()),
+            headers=call.request.fields,
             body=call.body.value,
             media_type=call.body.media_type,
         )
-        return _complete(api, call.operation, checked)
+        return _complete(call.operation, checked)
 
     def _serve_wish(self, call: _Call, wish: wishes.Wish, refusal: Refusal | None) -> Reply:
         """Serve the scenario that was asked for; act on the world only if nothing is wrong with the request."""
@@ -245,7 +262,7 @@ class App:
         if limited := self._limit(call, scenario):
             return limited
         try:
-            if refusal or scenario.status != call.operation.success.status:
+            if refusal:
                 reply = self._replay(call, scenario, self._context(call, refusal))
             else:
                 reply = self._act(call, scenario)
@@ -257,7 +274,7 @@ class App:
         """Let the operation's behaviour act on the world, and render the scenario with what it knows."""
         context = self._context(call)
         behaviour = BEHAVIOURS.get(call.operation.api, {}).get(call.operation.id)
-        if behaviour is None:
+        if behaviour is None or scenario.status != call.operation.success.status:  # a refusal changes nothing
             return self._replay(call, scenario, context)
         act = Act(
             operation=call.operation,
@@ -291,18 +308,24 @@ class App:
         return reply
 
     def _context(self, call: _Call, refusal: Refusal | None = None) -> Context:
-        violation = refusal.violation if refusal else sample_violation(call.operation).as_mapping()
+        violation = refusal.violation if refusal else _sample(call.operation)
         with call.world.lock:
             seed = call.world.reply_seed()
-        return Context(request=call.view, seed=seed, now=call.now, violation=violation)
+        return Context(request=call.view, seed=seed, now=call.now, violation=violation, app=self._app(call))
 
-    def _app(self, call: _Call) -> Mapping[str, str]:
-        return self.settings.app(call.operation.api, call.route.keyring.suffix)
+    def _app(self, call: _Call) -> Table:
+        return self.apps.of(call.operation.api, call.route.keyring.suffix)
+
+    def _seeds(self, api: str) -> Seeds:
+        seeds = self.settings.seeds(api)
+        added = [{"id": flow} for flow in self.apps.flows(api)]
+        return {**seeds, "flows": [*seeds["flows"], *added]} if added else seeds
 
     def _default_body(self, call: _Call, operation_id: str) -> Any:
         """Return the JSON that the app of a call's key answers to another operation by default."""
         operation = self.apis[call.operation.api].operations[operation_id]
-        return choosing.default(self.scenarios, operation, self._app(call)).reply.template.render(Context())
+        app = self._app(call)
+        return choosing.default(self.scenarios, operation, app["scenarios"]).reply.template.render(Context(app=app))
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         call.scenario, call.entry.scenario = scenario, scenario.key
@@ -346,17 +369,20 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
             raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)
 
 
-def _complete(api: Api, operation: Operation, checked: CheckedRequest) -> CheckedRequest:
+@lru_cache(maxsize=1024)
+def _sample(operation: Operation) -> Mapping[str, str]:
+    return sample_violation(operation).as_mapping()
+
+
+def _complete(operation: Operation, checked: CheckedRequest) -> CheckedRequest:
     """Fill in the contract's defaults, and lower what is above a documented limit to it instead of refusing it."""
-    query = dict(checked.query)
-    lowered = {name for name, limit in parameters.clamps(api, operation).items() if _is_above(query.get(name), limit)}
-    query |= {name: parameters.clamps(api, operation)[name] for name in lowered}
+    query, lowered = dict(checked.query), set()
     for parameter in (one for one in operation.parameters if one.location == "query"):
-        if query.get(parameter.name) in (None, ""):
+        value = query.get(parameter.name)
+        if value in (None, ""):
             query[parameter.name] = parameter.schema.get("default", "")
+        elif parameter.clamp is not None and isinstance(value, int | float) and value > parameter.clamp:
+            query[parameter.name] = parameter.clamp
+            lowered.add(parameter.name)
     stands = [found for found in checked.violations if found.field not in lowered or found.violation.rule != "maximum"]
     return replace(checked, query=query, violations=tuple(stands))
-
-
-def _is_above(value: Any, limit: float) -> bool:
-    return isinstance(value, int | float) and value > limit

@@ -43,6 +43,7 @@ class Caller:
     """Asks an application."""
 
     app: App
+    peer: str = "127.0.0.1"
 
     def open(
         self, method: str, path: str, *, key: str = "", json_body: Any = None, body: bytes = b"", **headers: str
@@ -55,7 +56,7 @@ class Caller:
         if json_body is not None:
             sent.setdefault("Content-Type", "application/json")
             body = json.dumps(json_body).encode()
-        return self.app.handle(Request(method, path, query, sent, Blob(body)), NOW)
+        return self.app.handle(Request(method, path, query, sent, Blob(body), peer=self.peer), NOW)
 
     def ask(self, method: str, path: str, **request: Any) -> Answer:
         """Send a request and read the answer to its end."""
