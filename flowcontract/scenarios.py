@@ -89,12 +89,25 @@ class Match:
         names = {
             name: part["filename"] for name, part in files.items() if isinstance(part, Mapping) and "filename" in part
         }
-        return [
-            *(difference(self.body, request.body) if self.body is not None else []),
-            *difference(*_as_sent(self.query, request.query), "query"),
-            *difference({name.lower(): value for name, value in self.headers.items()}, request.headers, "headers"),
-            *difference(self.files, names, "files"),
-        ]
+        found = difference(self.body, request.body) if self.body is not None else []
+        if self.query:
+            found += difference(*_as_sent(self.query, request.query), "query")
+        if self.headers:
+            expected = {name.lower(): value for name, value in self.headers.items()}
+            found += difference(expected, request.headers, "headers")
+        return found + difference(self.files, names, "files") if self.files else found
+
+    def telling_text(self) -> tuple[tuple[str, ...], str] | None:
+        """Return the first text in the body that is demanded, and where; None where no text is."""
+        return _first_text(self.body, ())
+
+
+def _first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:
+    if isinstance(value, str):
+        return where, value
+    if not isinstance(value, Mapping):
+        return None
+    return next((found for name, inner in value.items() if (found := _first_text(inner, (*where, name)))), None)
 
 
 def _as_sent(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,7 +185,7 @@ def _media_type_of(suffix: str) -> str:
     return known or "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
     """One scenario file. `operation` is None for those of `every-operation`."""
 
@@ -250,11 +263,42 @@ class _Lazy(Mapping[str, Scenario]):
     def __getitem__(self, key: str) -> Scenario:
         return self.files[key].read()
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.files
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
 
     def __len__(self) -> int:
         return len(self.files)
+
+
+class _Candidates:
+    """The scenarios of one operation that belong to a request, found by the first text that each demands of the body.
+
+    With ten thousand of them, one that asks for `query: hello` is looked at only for that query.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Scenario, Match]]) -> None:
+        self.pairs = tuple(pairs)
+        self._others: list[int] = []
+        self._by_text: dict[tuple[str, ...], dict[str, list[int]]] = {}
+        for number, (_, match) in enumerate(self.pairs):
+            telling = match.telling_text()
+            if telling is None:
+                self._others.append(number)
+            else:
+                self._by_text.setdefault(telling[0], {}).setdefault(telling[1], []).append(number)
+
+    def among(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
+        """Yield those that a request may contain, in their order."""
+        numbers = list(self._others)
+        for where, texts in self._by_text.items():
+            value = request.body
+            for name in where:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            numbers += texts.get(value, ()) if isinstance(value, str) else ()
+        return (self.pairs[number] for number in sorted(numbers))
 
 
 class ScenarioSet:
@@ -263,7 +307,10 @@ class ScenarioSet:
     def __init__(self, files: Iterable[_File]) -> None:
         """Keep files in the order in which they count: a user's replace ours."""
         self._folders: dict[tuple[str, str], dict[str, _File]] = {}
-        self._indexes: dict[int, tuple[Operation, dict[str, _File]]] = {}
+        self._indexes: dict[Operation, dict[str, _File]] = {}
+        self._keys: dict[Operation, tuple[str, ...]] = {}
+        self._found: dict[tuple[Operation, bool], _Candidates] = {}
+        self._defaults: dict[tuple[Operation, bool], Scenario] = {}
         self.files = {file.path: file for file in files}
         for file in self.files.values():
             self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
@@ -274,17 +321,19 @@ class ScenarioSet:
 
     def keys(self, operation: Operation) -> tuple[str, ...]:
         """Return the names (`<status>-<name>`) of an operation's scenarios without reading the files, sorted."""
-        return tuple(sorted(self._index(operation)))
+        if operation not in self._keys:
+            self._keys[operation] = tuple(sorted(self._index(operation)))
+        return self._keys[operation]
 
     def _index(self, operation: Operation) -> dict[str, _File]:
-        known = self._indexes.get(id(operation))  # operations are not hashable; keeping this one keeps its id
+        known = self._indexes.get(operation)
         if known is not None:
-            return known[1]
+            return known
         own = self._folders.get((operation.api, operation.id), {})
         shared = self._folders.get((operation.api, SHARED), {})
         index = {key: own[key] for key in sorted(own)}
         index |= {key: shared[key] for key in sorted(shared) if key not in own and documents(operation, key)}
-        self._indexes[id(operation)] = (operation, index)
+        self._indexes[operation] = index
         return index
 
     def find(
@@ -297,6 +346,8 @@ class ScenarioSet:
         """
         index = self._index(operation)
         asked = "-".join(str(part) for part in (status, _hyphened(name)) if part is not None)
+        if asked in index:
+            return index[asked].read()
         keys = [key for key in index if key == asked or (name is None and key.startswith(f"{asked}-"))]
         if status is None:
             keys = [key for key in index if key.partition("-")[2] == asked]
@@ -313,6 +364,12 @@ class ScenarioSet:
 
     def default(self, operation: Operation, *, streaming: bool = False) -> Scenario:
         """Return what answers when nothing is chosen; without a streaming default the plain one."""
+        known = self._defaults.get((operation, streaming))
+        if known is None:
+            known = self._defaults[operation, streaming] = self._default(operation, streaming=streaming)
+        return known
+
+    def _default(self, operation: Operation, *, streaming: bool) -> Scenario:
         index = self._index(operation)
         plain = f"{operation.success.status}-default"
         file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
@@ -329,14 +386,20 @@ class ScenarioSet:
         may: Callable[[Scenario], bool] = lambda _scenario: True,
     ) -> Scenario | None:
         """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
-        candidates = self._candidates(operation, streaming=streaming)
+        candidates = self._candidates(operation, streaming=streaming).among(request)
         return next((one for one, match in candidates if may(one) and not match.difference(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
         """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""
-        return {one.key: match.difference(request) for one, match in self._candidates(operation, streaming=streaming)}
+        pairs = self._candidates(operation, streaming=streaming).pairs
+        return {one.key: match.difference(request) for one, match in pairs}
 
-    def _candidates(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
+    def _candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
+        if (operation, streaming) not in self._found:
+            self._found[operation, streaming] = _Candidates(self._with_request(operation, streaming=streaming))
+        return self._found[operation, streaming]
+
+    def _with_request(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
         """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream.
 
         Of ours only the defaults may have a request, so that the others need not be read here.

@@ -21,7 +21,7 @@ from mockserver.bodies import Body, parse_query, read_body
 from mockserver.faults import FaultError
 from mockserver.journal import Entry, Journal
 from mockserver.masking import Masking
-from mockserver.messages import Reply, Request
+from mockserver.messages import Reply, Request, put
 from mockserver.overrides import Overrides
 from mockserver.problems import Refusal, scenario_key
 from mockserver.replay import Playback, replay
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
 _EMPTY_VIEW = CheckedRequest({}, {}, {}, None, ())
+_OPEN_TO_PAGES = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
 _NO_BODY = Body("", ABSENT, {})
 
 
@@ -102,8 +103,7 @@ class App:
             return self._admin.handle(request)
         asks_first = request.method == "OPTIONS" and "access-control-request-method" in request.fields
         reply = self._permit(request) if asks_first else self._write_down(request, now)
-        reply.headers["Access-Control-Allow-Origin"] = "*"
-        reply.headers["Access-Control-Expose-Headers"] = "*"
+        put(reply.headers, _OPEN_TO_PAGES)
         return reply
 
     def _permit(self, request: Request) -> Reply:
@@ -262,13 +262,11 @@ class App:
         if limited := self._limit(call, scenario):
             return limited
         try:
-            if refusal:
-                reply = self._replay(call, scenario, self._context(call, refusal))
-            else:
-                reply = self._act(call, scenario)
+            if refusal is None:
+                return self._act(call, scenario)
         except Refusal as found:
-            reply = self._replay(call, scenario, self._context(call, found))
-        return reply
+            refusal = found
+        return self._replay(call, scenario, self._context(call, refusal))
 
     def _act(self, call: _Call, scenario: Scenario) -> Reply:
         """Let the operation's behaviour act on the world, and render the scenario with what it knows."""
@@ -297,7 +295,8 @@ class App:
         """Answer with the scenario that the contract has for what is wrong."""
         operation = call.operation
         call.entry.choose("problem", refusal.words[0])
-        key = scenario_key(operation.problems, refusal.words, self.scenarios.keys(operation), api=operation.api)
+        known = self.scenarios.for_operation(operation)
+        key = scenario_key(operation.problems, refusal.words, known, api=operation.api)
         status, _, name = key.partition("-")
         scenario = self.scenarios.find(call.operation, int(status), name)
         reply = self._replay(call, scenario, self._context(call, refusal))

@@ -8,11 +8,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.datastructures import Headers
-
 from mockserver.blobs import Blob
 from mockserver.framing import BodyReader, announced_length, answer, frame
-from mockserver.messages import Request
+from mockserver.messages import PlainHeaders, Request
 
 if TYPE_CHECKING:
     from mockserver.app import App
@@ -61,7 +59,7 @@ class AsgiAdapter:
 
     async def _read(self, scope: Message, receive: Receive) -> Request | None:
         """Read a request to its end; None where the client leaves before that."""
-        headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+        headers = PlainHeaders((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         reader, more, whole = BodyReader(self._app.settings.max_upload), True, True
         announced = announced_length(headers.get("Content-Length", ""))
         if announced is None:

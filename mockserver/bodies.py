@@ -64,7 +64,7 @@ class Body:
 
 def read_body(request: Request, operation: Operation) -> Body:
     """Read what an operation wants to have; raise Refusal by `wrong-media-type`, `malformed-body` or `too-large`."""
-    content_type = request.headers.get("Content-Type", "")
+    content_type = request.fields.get("content-type", "")
     if not operation.request:
         return Body("", ABSENT, {})
     if request.damage == "too large":
@@ -90,6 +90,8 @@ def read_body(request: Request, operation: Operation) -> Body:
 def parse_query(text: str) -> dict[str, list[str]]:
     """Return every value of every name of a query string; raise Refusal by `invalid-request` where it is no UTF-8."""
     values: dict[str, list[str]] = {}
+    if not text:
+        return values
     try:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_PART_LIMIT)
     except (UnicodeDecodeError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from werkzeug.datastructures import Headers
@@ -29,10 +30,14 @@ _STATUS = re.compile(r"[1-5][0-9]{2}")
 
 def wants_stream(operation: Operation, view: RequestView) -> bool:
     """Tell whether a request asks for the stream rather than for the whole body, by `x-stream.when`."""
-    if operation.stream is None:
-        return False
-    when = operation.stream.spec.get("when")
-    return when is None or not Match(**when).difference(view)
+    when = _when(operation)
+    return operation.stream is not None and (when is None or not when.difference(view))
+
+
+@lru_cache(maxsize=1024)
+def _when(operation: Operation) -> Match | None:
+    when = operation.stream.spec.get("when") if operation.stream else None
+    return None if when is None else Match(**when)
 
 
 def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario | Reply:

@@ -23,7 +23,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mockserver.blobs import Blob
 from mockserver.framing import BodyReader, announced_length, answer, frame
-from mockserver.messages import Cut, Reply, Request
+from mockserver.messages import Cut, PlainHeaders, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode("ascii")
         path, query = _target(self._url)
         keep = whole and self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
-        headers = Headers(self._headers)
+        headers = PlainHeaders(self._headers)
         self._in_message, self._reader = not whole, None
         self._waiting.append((Request(method, path, query, headers, body, damage, self._peer, CAN), keep))
         if not self._answering:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flowcontract.errors import FlowContractError
 from mockserver import choosing
 from mockserver.blobs import EMPTY, Blob, BlobWriter
+from mockserver.messages import put
 
 if TYPE_CHECKING:
     from mockserver.app import App
@@ -74,7 +75,7 @@ def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:
     if isinstance(body, bytes | Blob):
         if reply.status in _BODILESS:
             return b""
-        reply.headers["Content-Length"] = str(len(body) if isinstance(body, bytes) else body.size)
+        put(reply.headers, {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)})
         return b"" if head else body
     if head:
         body.gone()

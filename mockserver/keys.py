@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from werkzeug.datastructures import Headers
-
     from flowcontract.specs import Api, SecurityScheme
 
 
@@ -40,7 +38,9 @@ _LONGEST = 200  # characters of a key, which names a world
 VALID_WITHOUT_KEY = Keyring("valid")
 
 
-def check(api: Api, security: Sequence[Sequence[str]], headers: Headers, query: Mapping[str, Sequence[str]]) -> Keyring:
+def check(
+    api: Api, security: Sequence[Sequence[str]], headers: Mapping[str, str], query: Mapping[str, Sequence[str]]
+) -> Keyring:
     """Judge a request's credentials by the alternatives of `security`; the first that is satisfied counts."""
     if not security or () in [tuple(alternative) for alternative in security]:
         return VALID_WITHOUT_KEY
@@ -48,7 +48,9 @@ def check(api: Api, security: Sequence[Sequence[str]], headers: Headers, query: 
     return min(judged, key=lambda ring: ("valid", "wrong", "missing").index(ring.verdict))
 
 
-def _check_together(schemes: Iterable[SecurityScheme], headers: Headers, query: Mapping[str, Sequence[str]]) -> Keyring:
+def _check_together(
+    schemes: Iterable[SecurityScheme], headers: Mapping[str, str], query: Mapping[str, Sequence[str]]
+) -> Keyring:
     """Judge schemes that are needed together: each value is a key of the mock, and all have the same suffix."""
     suffixes: set[str] = set()
     for scheme in schemes:
@@ -68,10 +70,10 @@ def opens(mock_key: str, sent: str) -> bool:
     return bool(mock_key) and (sent == mock_key or (sent.startswith(f"{mock_key}-") and len(sent) <= _LONGEST))
 
 
-def _sent(scheme: SecurityScheme, headers: Headers, query: Mapping[str, Sequence[str]]) -> str | None:
+def _sent(scheme: SecurityScheme, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> str | None:
     if scheme.location == "query":
         return next(iter(query.get(scheme.parameter, ())), None)
-    value = headers.get(scheme.parameter)
+    value = headers.get(scheme.parameter.lower())
     if value is None or not scheme.prefix:
         return value
     kind, _, key = value.partition(" ")

@@ -10,12 +10,26 @@ from werkzeug.datastructures import Headers
 from mockserver.blobs import EMPTY, Blob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
 Damage = Literal["", "too large", "cut short"]
 Ability = Literal["pieces", "close", "reset"]
 """What faults need of an adapter: each piece of a stream leaves alone, in a chunk of its own where there are chunks; an
 answer can end in the middle, by closing the connection or by resetting it."""
+
+
+class PlainHeaders(Headers):
+    """Headers taken as they are, from a parser or from our own files: what every request needs must not cost much."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Take names and values in their order."""
+        self._list = list(pairs)
+
+
+def put(headers: Headers, values: Mapping[str, str]) -> None:
+    """Set several headers at once, whose names are written as they always are and whose values need no check."""
+    kept = [pair for pair in headers._list if pair[0] not in values]  # noqa: SLF001 - setting each looks at all others
+    headers._list = [*kept, *values.items()]  # noqa: SLF001
 
 
 @dataclass(slots=True)
@@ -26,6 +40,7 @@ class Request:
     ``path``     percent-decoded; what is no UTF-8 is U+FFFD
     ``query``    as on the wire, without the question mark
     ``headers``  any number per name, names in any case
+    ``fields``   the same by lower-case name, those of one name joined by commas (RFC 9110, 5.3)
     ``body``     everything behind the headers, transfer encoding removed
     ``can``      what the adapter is able to do beyond answering
     ``peer``     the address that it came from, as IP; '' where the adapter does not know it
@@ -40,6 +55,14 @@ class Request:
     damage: Damage = ""
     peer: str = ""
     can: frozenset[Ability] = frozenset()
+    fields: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields: dict[str, str] = {}
+        for name, value in self.headers:
+            lower = name.lower()
+            fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
+        self.fields = fields
 
 
 class Cut(Exception):  # noqa: N818 - what is to be done, not what went wrong

@@ -1,4 +1,4 @@
-"""What the contract says of parameters beyond their schemas: examples, and limits that lower instead of refusing."""
+"""What the contract says of parameters beyond their schemas: their examples."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ def nodes(api: Api, operation: Operation) -> Iterator[Mapping[str, Any]]:
     for holder in (operation.pointer.rpartition("/")[0], operation.pointer):
         for node in yamlio.resolve(api.bundle, holder).get("parameters", []):
             yield yamlio.resolve(api.bundle, node["$ref"].removeprefix("#")) if "$ref" in node else node
-
-
-def clamps(api: Api, operation: Operation) -> dict[str, float]:
-    """Return by query parameter what a larger value is lowered to (`x-clamp`)."""
-    return {node["name"]: node["x-clamp"] for node in nodes(api, operation) if "x-clamp" in node}
 
 
 def example(node: Mapping[str, Any]) -> Any:

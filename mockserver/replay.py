@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-from werkzeug.datastructures import Headers
 
 from flowcontract import sse
 from flowcontract.scenarios import Piece, render_body, render_events, render_headers
 from flowcontract.stream_rules import value_at
 from flowcontract.validation import find_media
 from mockserver.blobs import Blob
-from mockserver.messages import Cut, Reply
+from mockserver.messages import Cut, PlainHeaders, Reply, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from flowcontract.expressions import Context
@@ -173,15 +172,12 @@ class Playback:
 def replay(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Reply:
     """Render a scenario for one request."""
     content = scenario.reply
-    values = render_headers(content, context).items()
-    headers = Headers([(name, _UNSENDABLE.sub("?", value)) for name, value in values])
-    media_type = _media_type(scenario, operation)
-    if media_type and "Content-Type" not in headers:
-        headers["Content-Type"] = media_type
+    values = render_headers(content, context).items() if content.headers else ()
+    headers = PlainHeaders((name, _UNSENDABLE.sub("?", value)) for name, value in values)
+    added = _added_headers(scenario, operation)
+    put(headers, {name: value for name, value in added.items() if name not in headers} if values else added)
     reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
-        headers.setdefault("Cache-Control", "no-cache")
-        headers.setdefault("X-Accel-Buffering", "no")  # proxies would hold the events back
         reply.body = _stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
         reply.body = Blob(content.file)
@@ -208,6 +204,16 @@ def _keep_alive(contract: StreamContract | None) -> KeepAlive | None:
     if spec.get("framing") != "sse" or not kinds or not spec.get("silence_s"):
         return None
     return KeepAlive(sse.encode(event=kinds[0]), float(spec["silence_s"]))
+
+
+@lru_cache(maxsize=4096)
+def _added_headers(scenario: Scenario, operation: Operation) -> Mapping[str, str]:
+    """Return the headers that a reply has unless its scenario says otherwise."""
+    media_type = _media_type(scenario, operation)
+    added = {"Content-Type": media_type} if media_type else {}
+    if scenario.reply.streamed:
+        added |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies would hold the events back
+    return added
 
 
 def _media_type(scenario: Scenario, operation: Operation) -> str:

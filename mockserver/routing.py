@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
@@ -13,10 +14,11 @@ from mockserver import keys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from werkzeug.datastructures import Headers
-
     from flowcontract.specs import Api, Operation
     from mockserver.keys import Keyring
+
+
+_LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,24 @@ class Router:
     def __init__(self, apis: Mapping[str, Api]) -> None:
         """Prepare the routes of some APIs."""
         self._apis = tuple(_Paths(api) for api in apis.values())
+        schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
+        self._headers = sorted({one.parameter.lower() for one in schemes if one.location == "header"})
+        self._query = sorted({one.parameter for one in schemes if one.location == "query"})
+        self._known = lru_cache(maxsize=4096)(self._find)  # most clients ask the same few things with the same key
 
-    def route(self, method: str, path: str, headers: Headers, query: Mapping[str, Sequence[str]]) -> Route:
-        """Find what answers; never fails. HEAD goes where GET goes."""
+    def route(self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Route:
+        """Find what answers, by headers in lower case; never fails. HEAD goes where GET goes."""
+        keys_sent = tuple((name, headers[name]) for name in self._headers if name in headers)
+        keys_asked = tuple((name, tuple(query[name])) for name in self._query if name in query)
         method = "GET" if method == "HEAD" else method
+        if len(path) > _LONGEST or any(len(value) > _LONGEST for _, value in keys_sent):
+            return self._find(method, path, keys_sent, keys_asked)  # large ones are not kept
+        return self._known(method, path, keys_sent, keys_asked)
+
+    def _find(
+        self, method: str, path: str, keys_sent: tuple[tuple[str, str], ...], keys_asked: tuple[tuple[str, Any], ...]
+    ) -> Route:
+        headers, query = dict(keys_sent), dict(keys_asked)
         here = [paths for paths in self._apis if paths.covers(path)]
         if not here:
             return Route(None)
@@ -95,7 +111,7 @@ class _Paths:
         """Tell whether a path is under this API's base path."""
         return path == self.api.base_path or path.startswith(f"{self.api.base_path}/")
 
-    def owns_key(self, headers: Headers, query: Mapping[str, Sequence[str]]) -> bool:
+    def owns_key(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> bool:
         """Tell whether a request carries a valid key of this API."""
         alternatives = [(name,) for name in self.api.schemes]
         return keys.check(self.api, alternatives, headers, query).verdict == "valid"

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from werkzeug.http import parse_list_header, parse_options_header, unquote_header_value
 
 if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
-
     from flowcontract.scenarios import Scenario
 
 MARK = "#mock:"
@@ -58,13 +56,13 @@ class Wish:
         return ", ".join(f"{name}={value}" for name, value in asked.items() if value)
 
 
-def read_wish(headers: Headers) -> Wish | None:
-    """Read all Prefer headers; None where nothing of ours is preferred. Other preferences are ignored.
+def read_wish(prefer: str) -> Wish | None:
+    """Read the Prefer header; None where nothing of ours is preferred. Other preferences are ignored.
 
     `Prefer: code=400, example=NAME, fault="split=1, bom"` is RFC 7240's form.
     """
     wishes: dict[str, str] = {}
-    for item in (item for value in headers.getlist("Prefer") for item in parse_list_header(value)):
+    for item in parse_list_header(prefer) if prefer else ():
         preference, parameters = parse_options_header(item)
         name, _, value = preference.partition("=")
         for key, text in ((name, value), *parameters.items()):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import random
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
+from flowcontract.expressions import uuid_of
 from mockserver.blobs import Blob
 from mockserver.limits import BoundedStore, Limits, Room
 from mockserver.past import Past
@@ -63,8 +62,7 @@ class World:
     def new_id(self) -> str:
         """Return a UUID that this world has not had yet."""
         number = self.store.count("ids")
-        source = random.Random(f"{self._seed}/{self.name}/id/{number}")  # noqa: S311 - reproducible on purpose, guards nothing
-        return str(uuid.UUID(int=source.getrandbits(128), version=4))
+        return uuid_of(f"{self._seed}/{self.name}/id/{number}")
 
     def reply_seed(self) -> str:
         """Return what tells the next reply of this world from all others."""
@@ -72,8 +70,7 @@ class World:
 
     def id_of(self, kind: str, name: str) -> str:
         """Return the UUID that always belongs to a name, for instance an end user's."""
-        source = random.Random(f"{self._seed}/{self.name}/{kind}/{name}")  # noqa: S311 - reproducible on purpose
-        return str(uuid.UUID(int=source.getrandbits(128), version=4))
+        return uuid_of(f"{self._seed}/{self.name}/{kind}/{name}")
 
 
 class Worlds:
