@@ -5,6 +5,8 @@ FlowContractError          what a user can mend; programs print it and exit 2, n
 │   ├── UnknownNameError   an API, operation, profile or scenario that does not exist; says what there is
 │   └── OrderSyntaxError   an order of events that cannot be read; says where
 ├── ScenarioError          a scenario file cannot be read or does not follow the format
+├── StateError             a file that keeps what the mock knows is broken, foreign or in use
+├── AppError               a file that says what an app is cannot be read or does not follow the format
 └── StreamError            a stream cannot be read, or bytes cannot be written as one
     └── BlockTooLargeError  a block is larger than the reader was told to hold
 """
@@ -46,6 +48,14 @@ class UnknownNameError(SpecError):
 
 class ScenarioError(FlowContractError):
     """A scenario file cannot be read or does not follow the format."""
+
+
+class AppError(FlowContractError):
+    """A file that says what an app is cannot be read or does not follow the format."""
+
+
+class StateError(FlowContractError):
+    """A file that keeps what the mock knows is broken, foreign or in use."""
 
 
 class OrderSyntaxError(SpecError):

@@ -1,22 +1,18 @@
-"""How the mock is set up: pace, seed, limits, and what its apps are."""
+"""How the mock is set up: pace, seed, limits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract import data, yamlio
-from flowcontract.errors import SpecError
 from mockserver.limits import Limits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mockserver.worlds import Seeds
 
-Apps = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""API -> what follows the API's key -> operation -> `<status>-<name>` of the scenario that answers by default."""
-_APPS = Path(__file__).with_name("apps.yaml")
 _MB = 1 << 20
 
 
@@ -32,6 +28,8 @@ class Settings:
     ``flows``       ids of flows that exist beside the printed ones
     ``limits``      how many worlds, records and bytes are kept
     ``fixtures``    where `<api>/world.yaml` is
+    ``app``         a file that says what the apps are, where they are not the default ones
+    ``answers``     what questions are answered with, where that is not what the app says
     """
 
     pace: float = 1.0
@@ -42,13 +40,8 @@ class Settings:
     admin_token: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)
     fixtures: Path = field(default_factory=data.fixtures_root)
-    apps: Apps = field(default_factory=lambda: load_apps(_APPS))
-
-    def app(self, api: str, suffix: str) -> Mapping[str, str]:
-        """Return which scenarios answer by default, by operation, in the app that a key's suffix belongs to."""
-        apps = self.apps.get(api, {})
-        fitting = [name for name in apps if suffix == name or suffix.startswith(f"{name}-")]
-        return apps[max(fitting, key=len)] if fitting else {}
+    app: Path | None = None
+    answers: str = ""
 
     def seeds(self, api: str) -> Seeds:
         """Return what a world of an API begins with."""
@@ -59,11 +52,3 @@ class Settings:
         if "flows" in seeds:
             seeds["flows"] = [*seeds["flows"], *({"id": flow} for flow in self.flows)]
         return seeds
-
-
-def load_apps(path: Path) -> Apps:
-    """Read a file of apps; raise SpecError."""
-    apps = yamlio.load(path)
-    if not isinstance(apps, dict) or not all(isinstance(one, dict) for one in apps.values()):
-        raise SpecError(f"{path}: a mapping of API, key's suffix, operation and scenario is wanted.")
-    return apps
