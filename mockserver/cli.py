@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.errors import FlowContractError
+from flowcontract.errors import FlowContractError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +22,8 @@ examples:
   mockserver serve                                  all APIs on http://127.0.0.1:8080
   mockserver serve --api dify-chat --pace 0         one API, streams without delays
   mockserver serve --fixtures my-scenarios          with scenarios of your own
+  mockserver init > my-app.yaml                     what the apps are, to change it
+  mockserver serve --app my-app.yaml                with apps of your own
   mockserver list --api dify-chat                   every scenario of an API
   mockserver list --faults                          everything that can go wrong on purpose
   mockserver torture --port 8080                    whether your client copes with each of them
@@ -83,6 +85,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "a folder of scenarios that add to ours or replace those of the same name",
     },
+    "--app": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "TOML or YAML that says what the apps are: form, limits, features, page (`mockserver init` prints ours)",
+    },
+    "--answers": {
+        "metavar": "NAME",
+        "default": "",
+        "help": "what chat questions are answered with: faker, echo, or a list of texts in --app (default: the app's)",
+    },
     "--flow": {
         "action": "append",
         "default": [],
@@ -137,6 +149,7 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
 
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve the APIs over HTTP", tuple(_OPTIONS)),
+    "init": ("print what the apps are by default, for a file of your own to give to --app", ("--api",)),
     "list": ("print every scenario, by operation, or every fault", ("--api", "--fixtures", "--faults")),
     "check": ("check a folder of scenarios", ("--api", "--fixtures")),
     "torture": (
@@ -181,7 +194,7 @@ def _add(command: argparse.ArgumentParser, option: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 well, 1 problems found, 2 misuse."""
     options = _parser().parse_args(arguments)
-    run = {"serve": _serve, "list": _list, "check": _check, "torture": _torture}[options.command]
+    run = {"serve": _serve, "init": _init, "list": _list, "check": _check, "torture": _torture}[options.command]
     try:
         return run(options)
     except FlowContractError as error:
@@ -214,6 +227,8 @@ def _serve(options: argparse.Namespace) -> int:
         flows=tuple(options.flow),
         journal=options.journal,
         admin_token=options.admin_token,
+        app=options.app,
+        answers=options.answers,
         limits=Limits(
             worlds=options.max_worlds,
             records=options.max_records,
@@ -297,6 +312,17 @@ def _list_faults() -> int:
 
     for fault in FAULTS.values():
         print(f"{fault.usage:<24} {fault.harm:<9} {fault.needs:<7} {fault.summary}")
+    return OK
+
+
+def _init(options: argparse.Namespace) -> int:
+    from flowcontract.specs import available_apis  # noqa: PLC0415
+    from mockserver import apps  # noqa: PLC0415
+
+    for name in options.api:
+        if name not in available_apis():
+            raise UnknownNameError("API", name, available_apis())
+    print(apps.defaults(options.api or available_apis()), end="")
     return OK
 
 
