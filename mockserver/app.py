@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from werkzeug.datastructures import Headers
 
@@ -15,7 +16,7 @@ from flowcontract.validation import ABSENT, CheckedRequest, check_request, sampl
 from mockserver import choosing, faults, wishes
 from mockserver.admin import Admin
 from mockserver.apps import Apps
-from mockserver.behaviours import BEHAVIOURS
+from mockserver.behaviours import BEHAVIOURS, revive
 from mockserver.behaviours.acts import Act
 from mockserver.bodies import Body, parse_query, read_body
 from mockserver.faults import FaultError
@@ -32,11 +33,14 @@ from mockserver.worlds import Worlds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pathlib import Path
+
     from flowcontract.scenarios import Scenario
     from flowcontract.specs import Api, Operation
     from mockserver.apps import Table
     from mockserver.fixtures import Fixtures
     from mockserver.settings import Settings
+    from mockserver.state import StateFile
     from mockserver.worlds import Seeds, World
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
@@ -90,12 +94,15 @@ class App:
         self.settings = settings
         self._router = Router(apis)
         self.apps = Apps(apis, self.scenarios, settings.app, settings.answers)
-        self.worlds = Worlds(settings.seed, self._seeds, settings.limits)
+        self.worlds = Worlds(
+            settings.seed, self._seeds, settings.limits, start=settings.clock, file=_open(settings.state), revive=revive
+        )
         self.overrides = Overrides()
         self.torture = Torture(apis)
         keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
         self.journal = Journal(settings.journal, Masking(keys))
         self._admin = Admin(self)
+        self._default_bodies: WeakKeyDictionary[Scenario, tuple[Table, Any]] = WeakKeyDictionary()
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds."""
@@ -105,6 +112,10 @@ class App:
         reply = self._permit(request) if asks_first else self._write_down(request, now)
         put(reply.headers, _OPEN_TO_PAGES)
         return reply
+
+    def close(self) -> None:
+        """Let go of what is kept on disk."""
+        self.worlds.close()
 
     def _permit(self, request: Request) -> Reply:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
@@ -119,13 +130,13 @@ class App:
         self.scenarios = self.fixtures.current()
         entry = self.journal.open(request, now)
         try:
-            reply = self._answer(request, int(now), entry)
+            reply = self._answer(request, now, entry)
         except Exception as error:
             entry.status, entry.failure = 500, f"{type(error).__name__}: {error}"  # as the adapter answers it
             raise
         return self.journal.close(entry, reply)
 
-    def _answer(self, request: Request, now: int, entry: Entry) -> Reply:
+    def _answer(self, request: Request, now: float, entry: Entry) -> Reply:
         try:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
@@ -136,17 +147,27 @@ class App:
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
-        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?")
+        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?", now)
         entry.world = world.name if known else None
         call = _Call(
-            request, route, operation, world, query, now, entry, wishes.read_wish(request.fields.get("prefer", ""))
+            request, route, operation, world, query, int(now), entry, wishes.read_wish(request.fields.get("prefer", ""))
         )
+        with world.lock:  # what is written meanwhile lasts when it is let go of, before anything is sent
+            call.now = world.tick(now)
+            if self.settings.clock is not None:
+                entry.at = call.now
+            return self._settle(call, broken)
+
+    def _settle(self, call: _Call, broken: Refusal | None) -> Reply:
+        """Answer a request that leads into a world."""
+        request, route, operation, world, entry = call.request, call.route, call.operation, call.world, call.entry
         if route.operation is None:
             nowhere = Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
             entry.forbid((), nowhere)
             return self._refuse(call, nowhere)
         entry.operation = operation.name
         wrong = self._find_fault(call, broken)
+        known = not route.refused
         call.wish = call.wish or (self.overrides.take(world.name, operation.name) if known else None)
         try:
             reply = self._serve(call, wrong)
@@ -284,12 +305,11 @@ class App:
             now=call.now,
             render=lambda: self._replay(call, scenario, context),
         )
-        with call.world.lock:
-            try:
-                return behaviour(act)
-            except Refusal as refusal:
-                call.entry.forbid((), refusal)
-                raise
+        try:
+            return behaviour(act)
+        except Refusal as refusal:
+            call.entry.forbid((), refusal)
+            raise
 
     def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
         """Answer with the scenario that the contract has for what is wrong."""
@@ -308,8 +328,7 @@ class App:
 
     def _context(self, call: _Call, refusal: Refusal | None = None) -> Context:
         violation = refusal.violation if refusal else _sample(call.operation)
-        with call.world.lock:
-            seed = call.world.reply_seed()
+        seed = call.world.reply_seed()
         return Context(request=call.view, seed=seed, now=call.now, violation=violation, app=self._app(call))
 
     def _app(self, call: _Call) -> Table:
@@ -324,7 +343,11 @@ class App:
         """Return the JSON that the app of a call's key answers to another operation by default."""
         operation = self.apis[call.operation.api].operations[operation_id]
         app = self._app(call)
-        return choosing.default(self.scenarios, operation, app["scenarios"]).reply.template.render(Context(app=app))
+        scenario = choosing.default(self.scenarios, operation, app["scenarios"])
+        known = self._default_bodies.get(scenario)
+        if known is None or known[0] is not app:
+            known = self._default_bodies[scenario] = (app, scenario.reply.template.render(Context(app=app)))
+        return known[1]
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         call.scenario, call.entry.scenario = scenario, scenario.key
@@ -349,6 +372,15 @@ class App:
         return choosing.problem(
             404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
         )
+
+
+def _open(path: Path | None) -> StateFile | None:
+    """Open the file that keeps the worlds; raise StateError."""
+    if path is None:
+        return None
+    from mockserver.state import StateFile  # noqa: PLC0415 - SQLite takes as long to load as a small mock to start
+
+    return StateFile(path)
 
 
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:

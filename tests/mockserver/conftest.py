@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mock_calls import Caller
 
+from flowcontract.specs import load_apis
+from mockserver.app import App
+from mockserver.fixtures import Fixtures
 from mockserver.server import MockServer, load_app
 from mockserver.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mockserver.app import App
+    from flowcontract.specs import Api
+
+
+@cache
+def apis(names: tuple[str, ...], profiles: tuple[tuple[str, str], ...]) -> dict[str, Api]:
+    """Read a contract once for all tests; nobody changes it, and reading is most of what an application costs."""
+    return load_apis(names, profiles=dict(profiles))
 
 
 @pytest.fixture
@@ -21,7 +31,8 @@ def make_app() -> Callable[..., Caller]:
     """Return what makes an application of some APIs, with settings by name."""
 
     def make(*names: str, fixtures: Any = None, profiles: Any = None, **settings: Any) -> Caller:
-        return Caller(load_app(names, profiles=profiles or {}, fixtures=fixtures, settings=Settings(**settings)))
+        contract = apis(names, tuple((profiles or {}).items()))
+        return Caller(App(contract, Fixtures(tuple(contract), fixtures), Settings(**settings)))
 
     return make
 
