@@ -28,7 +28,7 @@ class Controls:
         ]
         found = [one for one in known if name in (one.name, one.id)]
         if not found:
-            raise UnknownNameError("operation", name, [one.name for one in known])
+            raise UnknownNameError("operation", name, {one.name if "/" in name else one.id for one in known})
         return found
 
     def world(self, name: str) -> str:
