@@ -107,7 +107,11 @@ class Template:
 
     def render_json(self, context: Context) -> bytes:
         """Return the rendered value as JSON, other characters than ASCII escaped."""
-        return dump_json(self.render(context)) if self._json is None else self._json
+        return self.write(self.render(context))
+
+    def write(self, rendered: Any) -> bytes:
+        """Return what `render` gave as JSON, other characters than ASCII escaped."""
+        return dump_json(rendered) if self._json is None else self._json
 
 
 def dump_json(value: Any) -> bytes:

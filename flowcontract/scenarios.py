@@ -185,7 +185,7 @@ def _media_type_of(suffix: str) -> str:
     return known or "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Scenario:
     """One scenario file. `operation` is None for those of `every-operation`."""
 
@@ -707,10 +707,14 @@ def render_body(reply: Reply, context: Context) -> bytes:
     """Return the bytes of a reply of kind `body` (JSON with ASCII escapes, or text as it stands) or `file`."""
     if reply.file is not None:
         return reply.file.read_bytes()
+    return write_body(reply, reply.template.render(context))
+
+
+def write_body(reply: Reply, rendered: Any) -> bytes:
+    """Return the bytes of a body whose template has been rendered."""
     if isinstance(reply.body, str):
-        rendered = reply.template.render(context)
         return rendered.encode("utf-8", "replace") if isinstance(rendered, str) else dump_json(rendered)
-    return reply.template.render_json(context)
+    return reply.template.write(rendered)
 
 
 def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> Iterator[Piece]:

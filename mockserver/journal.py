@@ -326,7 +326,7 @@ def _shown(headers: Headers, masking: Masking) -> Pairs:
 
 
 def _is_form(request: Request) -> bool:
-    return request.headers.get("Content-Type", "").lstrip().lower().startswith("multipart/")
+    return request.fields.get("content-type", "").lstrip().lower().startswith("multipart/")
 
 
 def _first(body: Blob, count: int) -> bytes:

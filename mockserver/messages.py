@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from werkzeug.datastructures import Headers
 
@@ -103,6 +103,7 @@ class Reply:
     """What to send, `delay_s` after it was asked for; a Blob's length is known, that of a stream is not.
 
     ``separate``  each piece of a stream leaves in a chunk of its own, even if several are due at once
+    ``said``      the JSON value that `body` was written from, for who keeps what was said; not to be changed
     """
 
     status: int
@@ -110,3 +111,4 @@ class Reply:
     body: bytes | Blob | Streamed = b""
     delay_s: float = 0.0
     separate: bool = False
+    said: Any = None

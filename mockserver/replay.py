@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowcontract import sse
-from flowcontract.scenarios import Piece, render_body, render_events, render_headers
+from flowcontract.scenarios import Piece, render_events, render_headers, write_body
 from flowcontract.stream_rules import value_at
 from flowcontract.validation import find_media
 from mockserver.blobs import Blob
@@ -182,7 +182,8 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     elif content.kind == "file" and content.file is not None:
         reply.body = Blob(content.file)
     else:
-        reply.body = render_body(content, context)
+        reply.said = content.template.render(context)
+        reply.body = write_body(content, reply.said)
     return reply
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,7 @@ def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None]
     if isinstance(reply.body, Stream):
         reply.body.on_piece, reply.body.on_end = hear, end
     elif isinstance(reply.body, bytes):
-        hear(json.loads(reply.body))
+        hear(reply.said)
         end("complete")
 
 
