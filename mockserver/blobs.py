@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,13 +17,21 @@ _IN_MEMORY = 1 << 16  # many of these are kept at a time
 _CHUNK = 1 << 16
 
 
+Opener = Callable[[], IO[bytes]]
+"""Returns a reader that stands at the first byte; each has its own place."""
+
+
 class Blob:
     """Bytes that can be read from their start as often as wanted, by several readers at once."""
 
-    def __init__(self, source: bytes | Path) -> None:
-        """Hold bytes, or point to a file that stays as it is."""
+    _temporary: weakref.finalize[..., Blob] | None = None
+
+    def __init__(self, source: bytes | Path | Opener, size: int = 0) -> None:
+        """Hold bytes, or point to a file that stays as it is, or to what opens `size` bytes."""
         self._source = source
-        self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        self.size = size
+        if not callable(source):
+            self.size = len(source) if isinstance(source, bytes) else source.stat().st_size
 
     @property
     def in_memory(self) -> int:
@@ -31,17 +40,33 @@ class Blob:
 
     def open(self) -> IO[bytes]:
         """Return a reader of its own that stands at the first byte."""
-        return io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
+        source = self._source
+        if isinstance(source, bytes):
+            return io.BytesIO(source)
+        return source() if callable(source) else source.open("rb")
 
     def read(self) -> bytes:
         """Return all bytes at once."""
-        return self._source if isinstance(self._source, bytes) else self._source.read_bytes()
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in pieces of at most 64 KiB."""
+        if isinstance(self._source, bytes):
+            return self._source
         with self.open() as reader:
-            while chunk := reader.read(_CHUNK):
+            return reader.read()
+
+    def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
+        """Yield the bytes in pieces of at most `size`, each but the last of just that."""
+        with self.open() as reader:
+            while chunk := reader.read(size):
                 yield chunk
+
+    def own(self, path: Path) -> None:
+        """Delete the file that it points to when nobody holds the blob any more."""
+        self._temporary = weakref.finalize(self, path.unlink, missing_ok=True)
+
+    def move(self, opener: Opener) -> None:
+        """Point to where its bytes have been copied to; who reads them already reads on."""
+        self._source = opener
+        if self._temporary is not None:
+            self._temporary()
 
 
 EMPTY = Blob(b"")
@@ -70,7 +95,7 @@ class BlobWriter:
             return Blob(self._file.getvalue())
         self._file.close()
         blob = Blob(self._path)
-        weakref.finalize(blob, self._path.unlink, missing_ok=True)
+        blob.own(self._path)
         if self._abandoned is not None:
             self._abandoned.detach()
         return blob

@@ -60,7 +60,7 @@ class Shared:
     def tick(self) -> None:
         """Move the slow clock on by a second, and let connections go whose client has been silent for too long."""
         self.seconds += 1
-        self.date = f"Date: {formatdate(usegmt=True)}\r\n"
+        self.date = f"Date: {formatdate(self.app.settings.clock, usegmt=True)}\r\n"
         for connection in [one for one in self.connections if one.silent_since + PATIENCE_S < self.seconds]:
             connection.close()
 

@@ -66,7 +66,7 @@ class Room:
 
 
 class BoundedStore:
-    """A Store that forgets what was written longest ago. What was in it when it was made counts once it is rewritten.
+    """A Store that forgets what was written longest ago. What its world began with counts once it is rewritten.
 
     ``weight``  bytes of what counts
     """
@@ -76,11 +76,15 @@ class BoundedStore:
         self.weight = 0
         self._store = store
         self._limits = room.limits
-        self._state, self._uploads = room.state, room.uploads
+        self._state = self._shared = room.state
+        self._uploads = room.uploads
         self._weights: OrderedDict[tuple[str, str], int] = OrderedDict()  # written longest ago first
         self._files: dict[tuple[str, str], int] = {}
         self.get, self.rows, self.page = store.get, store.rows, store.page  # what only reads is not our concern
         self.count, self.counted, self.blob, self.commit = store.count, store.counted, store.blob, store.commit
+        self.detach = store.detach
+        if not store.fresh:
+            self._weigh_all()
 
     def put(self, table: str, key: str, record: Record) -> None:
         """Add a record, or replace the one of the same key; forget others if there are too many."""
@@ -92,10 +96,7 @@ class BoundedStore:
         """Keep the bytes that belong to a record; they go with it."""
         place = (table, key)
         self._store.keep(table, key, blob)
-        self._uploads.add(blob.size)
-        weakref.finalize(blob, self._uploads.add, -blob.size)  # a download may still read what has been deleted
-        self._weigh(place, self._weights.get(place, 0) - self._files.get(place, 0) + blob.in_memory)
-        self._files[place] = blob.in_memory
+        self._carry(place, blob)
         self._make_room()
 
     def delete(self, table: str, key: str) -> Record | None:
@@ -104,10 +105,29 @@ class BoundedStore:
         self._files.pop((table, key), None)
         return self._store.delete(table, key)
 
+    def enter(self) -> None:
+        """Count again."""
+        self._state = self._shared
+        self._state.add(self.weight)
+
     def leave(self) -> None:
         """Count for nothing any more; streams that still run may go on writing."""
         self._state.add(-self.weight)
         self._state = Scale()
+
+    def _weigh_all(self) -> None:
+        """Count what was in the store before."""
+        for table, key, record in self._store.everything():
+            self._weigh((table, key), _size(record))
+            blob = self._store.blob(table, key)
+            if blob.size:
+                self._carry((table, key), blob)
+
+    def _carry(self, place: tuple[str, str], blob: Blob) -> None:
+        self._uploads.add(blob.size)
+        weakref.finalize(blob, self._uploads.add, -blob.size)  # a download may still read what has been deleted
+        self._weigh(place, self._weights.get(place, 0) - self._files.get(place, 0) + blob.in_memory)
+        self._files[place] = blob.in_memory
 
     def _weigh(self, place: tuple[str, str], weight: int) -> None:
         self._add(weight - self._weights.pop(place, 0))

@@ -66,7 +66,11 @@ class MockServer(ForTests):
     ) -> None:
         """Prepare a mock of some APIs (all by default); port 0 is a free one. Raise OSError where it cannot listen."""
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
-        self._socket = _listen(host, port)
+        try:
+            self._socket = _listen(host, port)
+        except OSError:
+            self.app.close()
+            raise
         self.host, self.port = host, self._socket.getsockname()[1]
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
@@ -103,6 +107,7 @@ class MockServer(ForTests):
             self._stop()
             self._thread.join()
         self._socket.close()
+        self.app.close()
 
     def __enter__(self) -> Self:
         """Answer in a thread."""

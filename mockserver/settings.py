@@ -26,6 +26,9 @@ class Settings:
     ``journal``     how many exchanges are remembered
     ``admin_token`` what opens `/__mock__` from everywhere; without one it answers this machine only
     ``flows``       ids of flows that exist beside the printed ones
+    ``state``       the file that keeps the worlds; without one they are gone when the program ends
+    ``clock``       when the clock begins that goes on by a second with each request of a world, in epoch seconds;
+                    without it the clock is that of the machine
     ``limits``      how many worlds, records and bytes are kept
     ``fixtures``    where `<api>/world.yaml` is
     ``app``         a file that says what the apps are, where they are not the default ones
@@ -38,6 +41,8 @@ class Settings:
     flows: tuple[str, ...] = ()
     journal: int = 1000
     admin_token: str = field(default="", repr=False)
+    state: Path | None = None
+    clock: float | None = None
     limits: Limits = field(default_factory=Limits)
     fixtures: Path = field(default_factory=data.fixtures_root)
     app: Path | None = None

@@ -29,6 +29,10 @@ class Store(Protocol):
     Who changes a record that it got puts it again: until then nobody else needs to see the change, or keep it.
     """
 
+    @property
+    def fresh(self) -> bool:
+        """Whether it began with nothing."""
+
     def get(self, table: str, key: str) -> Record | None:
         """Return a record, or None."""
 
@@ -70,12 +74,20 @@ class Store(Protocol):
     def blob(self, table: str, key: str) -> Blob:
         """Return the bytes that belong to a record; none where it never had any."""
 
+    def everything(self) -> Iterator[tuple[str, str, Record]]:
+        """Yield every record with its table and its key."""
+
     def commit(self) -> None:
         """Make everything that was written so far outlive this program, if the store can."""
+
+    def detach(self) -> None:
+        """Let nothing that is written from now on outlive this program."""
 
 
 class MemoryStore:
     """A Store that is gone when the program ends."""
+
+    fresh = True
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
@@ -89,9 +101,7 @@ class MemoryStore:
 
     def put(self, table: str, key: str, record: Record) -> None:
         """Add a record, or replace the one of the same key where it stands."""
-        if table not in self._tables:
-            self._tables[table] = _Table()
-        self._tables[table].put(key, record)
+        self._table(table).put(key, record)
 
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
@@ -151,8 +161,22 @@ class MemoryStore:
         """Return the bytes that belong to a record; none where it never had any."""
         return self._blobs.get((table, key), EMPTY)
 
+    def everything(self) -> Iterator[tuple[str, str, Record]]:
+        """Yield every record with its table and its key."""
+        for name, table in self._tables.items():
+            for key, record in table.records.items():
+                yield name, key, record
+
     def commit(self) -> None:
         """Do nothing: there is nowhere to write to."""
+
+    def detach(self) -> None:
+        """Do nothing, as `commit` does."""
+
+    def _table(self, name: str) -> _Table:
+        if name not in self._tables:
+            self._tables[name] = _Table()
+        return self._tables[name]
 
 
 _Part = tuple[Any, ...]

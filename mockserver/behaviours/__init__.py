@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mockserver.behaviours import agentbuilder, cybertron, dify_chat, dify_workflow
+from mockserver.behaviours import agentbuilder, cybertron, dify, dify_chat, dify_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mockserver.behaviours.acts import Behaviour
+    from mockserver.worlds import World
 
 BEHAVIOURS: Mapping[str, Mapping[str, Behaviour]] = {
     "agentbuilder": agentbuilder.BEHAVIOURS,
@@ -18,3 +19,11 @@ BEHAVIOURS: Mapping[str, Mapping[str, Behaviour]] = {
     "dify-workflow": dify_workflow.BEHAVIOURS,
 }
 """By API and operationId. An operation that is not here answers with its scenario alone."""
+
+
+def revive(api: str, world: World, now: int) -> None:
+    """See to a world that was kept: what went on when the mock ended does not go on."""
+    if api.startswith("dify-"):
+        dify.forget_all_tasks(world)
+    if api == "dify-workflow":
+        dify_workflow.fail_interrupted(world, now)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mockserver.behaviours.acts import Act, Behaviour
     from mockserver.messages import Reply
     from mockserver.stores import Record
+    from mockserver.worlds import World
 
 NOBODY = "DEFAULT-USER"
 """Whom Dify 0.14.0 and 1.4.1 take a request for that names no user."""
@@ -74,6 +75,12 @@ def _check_input(kind: str, settings: Mapping[str, Any], value: Any) -> None:
         return
     if kind in ("text-input", "paragraph", "select") and not isinstance(value, str):
         raise Refusal("invalid-request", f"{settings['variable']} in input form must be a string", field=field)
+def forget_all_tasks(world: World) -> None:
+    """Take note that no task runs any more."""
+    for task in world.store.rows("tasks"):
+        world.store.delete("tasks", task["id"])
+
+
     if kind == "select" and value not in settings.get("options", []):
         options = ", ".join(settings.get("options", []))
         raise Refusal("invalid-request", f"{settings['variable']} in input form must be one of: {options}", field=field)

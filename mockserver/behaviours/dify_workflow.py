@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mockserver.messages import Reply
     from mockserver.replay import End
     from mockserver.stores import Record
+    from mockserver.worlds import World
 
 _OUTCOME = ("status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
 _LOGGED = (
@@ -103,6 +104,13 @@ class _Run:
         )
         if self._task:
             dify.remember_task(self._act, self._reply, self._task, self._user)
+
+
+def fail_interrupted(world: World, now: int) -> None:
+    """Take note that the runs that have not come to an end never will: the mock ended before them."""
+    ended = {"status": "failed", "error": "Run was interrupted: the server ended", "finished_at": now}
+    for run in world.store.page("runs", where={"status": "running"}).rows:
+        world.store.put("runs", run["id"], {**run, **ended})
 
 
 def get_run(act: Act) -> Reply:

@@ -301,7 +301,8 @@ def test_scenario_matches_the_name_of_an_uploaded_file(make_app: Callable[..., C
 
 def test_past_counts_only_what_was_chosen() -> None:
     """A look that finds nothing uses nothing up."""
-    past = Past(MemoryStore())
+    store = MemoryStore()
+    past = Past(store)
     assert past.choose(lambda _may: None) is None
     assert list(store.everything()) == [] and store.counted("served") == 0
 

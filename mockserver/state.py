@@ -1,0 +1,348 @@
+"""`--state FILE`: worlds in SQLite, so that what was answered is still there however the mock ended."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sqlite3
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from flowcontract.errors import StateError
+from mockserver.blobs import Blob
+from mockserver.stores import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mockserver.stores import Record
+
+APPLICATION = 0x666C6F77
+"""What tells our files from other people's: "flow" (https://sqlite.org/fileformat.html, 1.3)."""
+VERSION = 1
+_HEAD = 100  # bytes at the beginning of every SQLite file
+_MAGIC = b"SQLite format 3\0"
+_PART = 1 << 20  # bytes of a file in one row: SQLite reads and writes a row as a whole
+_PATIENCE_S = 1.0  # of a mock that starts while the one before it is still ending
+_TABLES = """
+CREATE TABLE records (world TEXT, kind TEXT, id TEXT, number INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+CREATE TABLE counters (world TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (world, name)) WITHOUT ROWID;
+CREATE TABLE files (world TEXT, kind TEXT, id TEXT, content INTEGER NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part));
+"""
+_FORGET = (
+    "DELETE FROM records WHERE world = ?",
+    "DELETE FROM counters WHERE world = ?",
+    "DELETE FROM files WHERE world = ?",
+)
+_Place = tuple[str, str]
+
+
+class Kept(NamedTuple):
+    """What a file has of one world: records in the order of their numbers, counters, files."""
+
+    records: list[tuple[str, str, int, Record]]
+    counters: dict[str, int]
+    files: dict[_Place, Blob]
+
+
+class Changes(NamedTuple):
+    """What has changed in one world. None is what was deleted; a record comes with its number in its table."""
+
+    records: Mapping[_Place, tuple[int, Record] | None]
+    counters: Mapping[str, int]
+    files: Mapping[_Place, Blob | None]
+
+
+class StateFile:
+    """A file that keeps worlds. One process has it at a time; several threads may use it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file, or begin one; raise StateError where it is in use, broken or not ours, and leave it as it is."""
+        self.path = path
+        self._lock = threading.RLock()
+        self._read_by: WeakValueDictionary[int, Blob] = WeakValueDictionary()
+        _refuse_foreign(path)
+        with self._errors("be opened"):
+            _refuse_broken(path)
+            self._database = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        try:
+            with self._errors("be used"):
+                self._begin()
+        except StateError:
+            self._database.close()
+            raise
+        self._next = (self._ask("SELECT max(content) FROM contents")[0][0] or 0) + 1
+        self._unused = {one for (one,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")}
+
+    def names(self) -> list[str]:
+        """Return the names of all worlds in the file."""
+        return [_unescaped(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
+
+    def store(self, world: str) -> KeptStore:
+        """Return the store of one world; there must not be two at a time."""
+        return KeptStore(self, world)
+
+    def load(self, world: str) -> Kept:
+        """Return what there is of a world; raise StateError where something else has written into it."""
+        name = _escaped(world)
+        rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ? ORDER BY number", name)
+        counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
+        files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
+        with self._errors("be read"):
+            return Kept(
+                [(_unescaped(kind), _unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
+                {_unescaped(name): value for name, value in counters},
+                {(_unescaped(kind), _unescaped(key)): self._blob(content, size) for kind, key, content, size in files},
+            )
+
+    def write(self, world: str, changes: Changes) -> None:
+        """Write all changes or none; what has been written survives the end of this process. Raise StateError."""
+        new: dict[int, Blob] = {}
+        unused: set[int] = set()
+        with self._transaction():
+            self._clear()
+            for place, entry in changes.records.items():
+                self._write_record(_placed(world, place), entry)
+            for name, value in changes.counters.items():
+                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", _escaped(world), _escaped(name), value)
+            for place, blob in changes.files.items():
+                unused |= self._delete_file(_placed(world, place))
+                if blob is not None:
+                    new[self._write_file(_placed(world, place), blob)] = blob
+        self._unused |= unused
+        for content, blob in new.items():
+            self._read_by[content] = blob
+            blob.move(partial(_open, self, content))
+
+    def forget(self, world: str) -> None:
+        """Delete a world."""
+        with self._transaction():
+            unused = self._ask("SELECT content FROM files WHERE world = ?", _escaped(world))
+            for statement in _FORGET:
+                self._run(statement, _escaped(world))
+        self._unused |= {content for (content,) in unused}
+
+    def part(self, content: int, part: int) -> bytes:
+        """Return some of the bytes of a file; nothing behind its end."""
+        found = self._ask("SELECT bytes FROM contents WHERE content = ? AND part = ?", content, part)
+        return bytes(found[0][0]) if found else b""
+
+    def close(self) -> None:
+        """Let go of the file; everything that was answered is in it already."""
+        with self._lock:
+            self._database.close()
+
+    def _begin(self) -> None:
+        """Take hold of the file, and make the tables of a new one, at once or not at all."""
+        self._run("PRAGMA locking_mode = EXCLUSIVE")
+        with self._transaction("EXCLUSIVE"):
+            if not self._ask("SELECT name FROM sqlite_master"):
+                for table in _TABLES.split(";"):
+                    self._run(table)
+                self._run(f"PRAGMA application_id = {APPLICATION}")
+                self._run(f"PRAGMA user_version = {VERSION}")
+        self._run("PRAGMA journal_mode = WAL")
+        self._run("PRAGMA synchronous = NORMAL")  # the end of the process loses nothing, that of the machine little
+
+    def _write_record(self, place: tuple[str, str, str], entry: tuple[int, Record] | None) -> None:
+        if entry is None:
+            self._run("DELETE FROM records WHERE world = ? AND kind = ? AND id = ?", *place)
+        else:
+            self._run("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", *place, entry[0], json.dumps(entry[1]))
+
+    def _write_file(self, place: tuple[str, str, str], blob: Blob) -> int:
+        content, self._next = self._next, self._next + 1
+        self._run("INSERT INTO files VALUES (?, ?, ?, ?, ?)", *place, content, blob.size)
+        for part, data in enumerate(blob.chunks(_PART)):
+            self._run("INSERT INTO contents VALUES (?, ?, ?)", content, part, data)
+        return content
+
+    def _delete_file(self, place: tuple[str, str, str]) -> set[int]:
+        """Forget whose bytes these are; return their number."""
+        found = self._ask("SELECT content FROM files WHERE world = ? AND kind = ? AND id = ?", *place)
+        self._run("DELETE FROM files WHERE world = ? AND kind = ? AND id = ?", *place)
+        return {content for (content,) in found}
+
+    def _clear(self) -> None:
+        """Delete the bytes of deleted files, except those that a download still reads: these go later."""
+        for content in [one for one in self._unused if one not in self._read_by]:
+            self._run("DELETE FROM contents WHERE content = ?", content)
+            self._unused.discard(content)
+
+    def _blob(self, content: int, size: int) -> Blob:
+        blob = Blob(partial(_open, self, content), size)
+        self._read_by[content] = blob
+        return blob
+
+    def _run(self, statement: str, *values: Any) -> None:
+        self._database.execute(statement, values)
+
+    def _ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock, self._errors("be read"):
+            return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        with self._lock, self._errors("be written"):
+            self._run(f"BEGIN {kind}")
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._run("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise StateError(
+                    f"{self.path} is in use by another mock. Stop that one, or give each its own --state."
+                ) from None
+            raise StateError(f"{self.path} cannot {what}: {error}.") from None
+        except (sqlite3.Error, ValueError) as error:
+            raise StateError(
+                f"{self.path} is broken: {error}. Nothing was changed in it; repair it, or name another file."
+            ) from None
+
+
+class KeptStore(MemoryStore):
+    """A Store that a file keeps. Everything but files is in memory too; `commit` writes what has changed."""
+
+    def __init__(self, file: StateFile, world: str) -> None:
+        """Begin with what the file has of this world; `fresh` says that this is nothing."""
+        super().__init__()
+        kept = file.load(world)
+        self.fresh = not kept.counters
+        self._counters, self._blobs = kept.counters, kept.files
+        for table, key, number, record in kept.records:
+            self._table(table).put(key, record, number)
+        self._file: StateFile | None = file
+        self._world = world
+        self._changed: dict[_Place, None] = {}
+        self._counted: dict[str, None] = {}
+        self._moved: dict[_Place, None] = {}
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Add a record, or replace the one of the same key where it stands."""
+        super().put(table, key, record)
+        self._changed[table, key] = None
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+        if (table, key) in self._blobs:
+            self._moved[table, key] = None
+        self._changed[table, key] = None
+        return super().delete(table, key)
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+        self._counted[name] = None
+        return super().count(name)
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+        super().keep(table, key, blob)
+        self._moved[table, key] = None
+
+    def commit(self) -> None:
+        """Write what has changed since the last time; raise StateError, and try again next time, where that fails."""
+        if self._file is None or not (self._changed or self._counted or self._moved):
+            return
+        changes = Changes(
+            {place: self._entry(*place) for place in self._changed},
+            {name: self._counters[name] for name in self._counted},
+            {place: self._blobs.get(place) for place in self._moved},
+        )
+        self._file.write(self._world, changes)
+        self._changed, self._counted, self._moved = {}, {}, {}
+
+    def detach(self) -> None:
+        """Write nothing any more: the world has begun anew, and this is the old one."""
+        self._file = None
+
+    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
+        found = self._tables.get(table)
+        return (found.numbers[key], found.records[key]) if found and key in found.records else None
+
+
+class _Parts(io.RawIOBase):
+    """Reads a file part by part."""
+
+    def __init__(self, file: StateFile, content: int) -> None:
+        super().__init__()
+        self._file, self._content = file, content
+        self._part, self._rest = 0, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = self._file.part(self._content, self._part)
+            self._part += 1
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def _open(file: StateFile, content: int) -> io.BufferedReader:
+    return io.BufferedReader(_Parts(file, content), 1 << 16)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise StateError for a file that is not ours, without opening it as a database."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return
+        raise StateError(f"There is no folder {path.parent} for the state. Make it, or name another file.") from None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read as state: {error.strerror}. Name another file.") from None
+    if not head:
+        return
+    if not head.startswith(_MAGIC) or head[68:72] != APPLICATION.to_bytes(4, "big"):
+        raise StateError(f"{path} is no state of the mock, and stays as it is. Name another file, or a new one.")
+    version = int.from_bytes(head[60:64], "big")
+    if version != VERSION:
+        raise StateError(f"{path} is state of version {version}, and this mock reads {VERSION}. Name another file.")
+
+
+def _refuse_broken(path: Path) -> None:
+    """Raise sqlite3.DatabaseError for a broken file, opened for reading only: writers move its log into it.
+
+    A file whose first transaction was interrupted is repaired by whoever opens it next.
+    """
+    if not path.exists() or not path.stat().st_size or Path(f"{path}-journal").exists():
+        return
+    with contextlib.closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_S)
+    ) as database:
+        found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _placed(world: str, place: _Place) -> tuple[str, str, str]:
+    return _escaped(world), _escaped(place[0]), _escaped(place[1])
+
+
+def _escaped(text: str) -> str:
+    """Return a text as SQLite's can be: without surrogates and null bytes, which clients may well send."""
+    return json.dumps(text)[1:-1]
+
+
+def _unescaped(text: str) -> str:
+    return str(json.loads(f'"{text}"'))
