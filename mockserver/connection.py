@@ -96,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._answered = False  # a request of the bytes that are being parsed
         self._closing = False  # nothing that comes counts any more
         self._ended = False  # the client sends no more; it may still read
+        self._due = False  # a request waits for nothing but its turn
         self._full = False  # the client reads more slowly than we write
         self._method = ""
         self._chunked = self._keep = self._separate = False
@@ -166,6 +167,8 @@ class Connection(asyncio.Protocol):
             self._send_file()
         elif self._stream is not None:
             self._pump()
+        elif self._due:
+            self._line_up()
 
     # The parser's callbacks
 
@@ -235,9 +238,11 @@ class Connection(asyncio.Protocol):
         headers = PlainHeaders(self._headers)
         self._in_message, self._reader = not whole, None
         self._waiting.append((Request(method, path, query, headers, body, damage, self._peer, CAN), keep))
-        if not self._answering:
+        if not self._answering and self._answered:
+            self._line_up()
+        elif not self._answering:
             self._next()
-        elif len(self._waiting) >= _WAITING_LIMIT:
+        if len(self._waiting) >= _WAITING_LIMIT:
             self._transport.pause_reading()
 
     def _refuse(self, error: Exception) -> None:
@@ -245,6 +250,8 @@ class Connection(asyncio.Protocol):
         refused = error if isinstance(error, _Refused) else error.__context__
         if self._reader is not None and not isinstance(refused, _Refused):
             self._end_request(whole=False)
+        elif self._waiting:  # what came before is answered
+            self._waiting[-1] = (self._waiting[-1][0], False)
         elif self._answering:
             self._reset()
         elif self._answered and not self._url:  # the rest of a body that is longer than announced
@@ -257,6 +264,17 @@ class Connection(asyncio.Protocol):
         self._closing = True
 
     # Answers
+
+    def _line_up(self) -> None:
+        """Let the next request have its turn after other clients', and after this client has read what it asked for."""
+        self._answering = self._due = True
+        if not self._full:
+            self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        if self._due and self._waiting and not self._full:
+            self._due = False
+            self._next()
 
     def _next(self) -> None:
         """Ask the application about the request whose turn it is."""
@@ -363,7 +381,7 @@ class Connection(asyncio.Protocol):
             self._closing = True
             self._say_goodbye()
         elif self._waiting:
-            self._next()
+            self._line_up()
         elif self._ended:
             self._transport.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import socket
@@ -15,7 +16,9 @@ from mock_calls import Caller
 from werkzeug.http import parse_options_header
 
 from flowcontract.errors import ScenarioError
+from mockserver.app import App
 from mockserver.blobs import Blob, BlobWriter
+from mockserver.connection import Connection, Shared
 from mockserver.limits import BoundedStore, Limits, Room
 from mockserver.replay import Stream
 from mockserver.server import MockServer
@@ -285,3 +288,113 @@ def test_temporary_files_go_with_what_they_belong_to(tmp_path: Path, monkeypatch
         del abandoned
         gc.collect()
         assert list(tmp_path.iterdir()) == []
+
+
+class Wire:
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.reading = True
+
+    def get_extra_info(self, _name: str) -> Any:
+        """Know nothing."""
+        return None
+
+    def is_closing(self) -> bool:
+        """Stay open."""
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.written.append(data)
+
+    def pause_reading(self) -> None:
+        """Note that no more is wanted."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Note that more is wanted."""
+        self.reading = True
+
+    @property
+    def answers(self) -> int:
+        """How many answers were written."""
+        return b"".join(self.written).count(b"HTTP/1.1 200")
+
+
+ASKED = b"GET /v1/info HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer app-chat-pipe\r\n\r\n"
+
+
+def connect(shared: Shared) -> tuple[Connection, Wire]:
+    """Return a connection, and what it writes to."""
+    connection, wire = Connection(shared), Wire()
+    connection.connection_made(wire)  # type: ignore[arg-type]
+    return connection, wire
+
+
+async def turns(count: int) -> None:
+    """Let the event loop go round."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_client_that_asks_and_never_reads_fills_no_memory(shared_app: App) -> None:
+    """Answers are made when there is room for them; when the client reads at last, all of them come."""
+
+    async def ask() -> None:
+        connection, wire = connect(Shared(shared_app))
+        connection.pause_writing()
+        connection.data_received(ASKED * 500)
+        await turns(600)
+        assert wire.answers <= 1
+        assert not wire.reading
+        connection.resume_writing()
+        await turns(600)
+        assert wire.answers == 500
+        assert wire.reading
+
+    asyncio.run(ask())
+
+
+def test_client_that_asks_hundreds_of_times_lets_others_through(shared_app: App) -> None:
+    """Who sends many requests at once gets one answer after everybody else has had one."""
+
+    async def ask() -> None:
+        shared = Shared(shared_app)
+        (greedy, much), (modest, little) = connect(shared), connect(shared)
+        greedy.data_received(ASKED * 300)
+        await turns(1)
+        modest.data_received(ASKED)
+        await turns(1)
+        assert little.answers == 1
+        assert much.answers < 5
+        await turns(300)
+        assert much.answers == 300
+
+    asyncio.run(ask())
+
+
+def test_what_is_no_request_costs_no_answer_that_was_due(shared_app: App) -> None:
+    """Requests that came before the rubbish are answered; the rubbish is not."""
+
+    async def ask() -> None:
+        connection, wire = connect(Shared(shared_app))
+        wire.close = lambda: None  # type: ignore[attr-defined]
+        wire.write_eof = lambda: None  # type: ignore[attr-defined]
+        connection.data_received(ASKED * 3 + b"\xff\xfe rubbish\r\n\r\n")
+        await turns(10)
+        assert wire.answers == 3
+        assert b"Connection: close" in wire.written[-1]
+
+    asyncio.run(ask())
+
+
+def test_endless_file_name_makes_no_endless_header(mock: Caller) -> None:
+    """A name of tens of thousands of characters is cut in the header, where clients stop reading at 64 KB."""
+    key = {"x_api_key": "sk-agentbuilder-endless"}
+    file = upload(mock, "/api/v2/files", "\u00e9" * 20_000 + ".txt", b"abc", **key).json
+    answer = mock.ask("GET", f"/api/v2/files/{file['id']}", **key)
+    assert answer.body == b"abc"
+    assert len(answer.headers["Content-Disposition"]) < 10_000
+    assert answer.headers["Content-Disposition"].endswith(".txt")
