@@ -8,6 +8,7 @@ field alone, and the judge has to notice. `data/inventory/README.md` says what e
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import yaml
 from flowcontract import data, yamlio
 from flowcontract.sources import Source, provenance
 from flowcontract.specs import Api, Operation, available_apis, load_api
+from flowcontract.sse import encode
+from flowcontract.streams import StreamJudge
 from flowcontract.validation import ABSENT, check_request, find_media, response_violations
 
 FOLDER = Path(__file__).parent / "data" / "inventory"
@@ -405,6 +408,41 @@ def test_every_operation_is_in_the_inventory():
     """An operation that no document names would be ours alone."""
     named = {(api_name, operation) for api_name, operation, _, _ in ADDRESSES}
     assert named == {(name, operation) for name in available_apis() for operation in api(name).operations}
+
+
+STREAMS = [
+    (inventory["document"], inventory["api"], operation, *stream)
+    for inventory in map(yamlio.load, FILES)
+    for operation, parts in inventory["operations"].items()
+    for stream in parts.get("streams", ())
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=["-".join(map(str, stream[:5])) for stream in STREAMS])
+def test_a_stream_of_the_samples_is_taken_or_refused(stream: tuple[str, str, str, int, str, str, bool]):
+    """The order in which the document lets events come is taken, any other is not."""
+    document, api_name, operation, _, _, kinds, accepted = stream
+    contract = api(api_name).operations[operation].stream
+    assert contract is not None
+    samples = {part.place: part.sample for part in PARTS if (part.document, part.operation) == (document, operation)}
+    judge = StreamJudge(contract)
+    raw = b"".join(_block(samples[kind]) for kind in kinds.split())
+    assert (judge.feed(raw) + judge.close() == []) == accepted
+
+
+ONE_OF_EACH = {"task_id": "t", "message_id": "m", "conversation_id": "c", "workflow_run_id": "r", "created_at": 1}
+
+
+def _block(sample: Mapping[str, Any]) -> bytes:
+    """Write an event with the ids of one stream, which the printed samples take from several."""
+    if len(sample) == 1:
+        return encode(event=sample["event"])
+    payload = copy.deepcopy({**sample, **{name: new for name, new in ONE_OF_EACH.items() if name in sample}})
+    if sample["event"].startswith("workflow_"):
+        payload["data"] |= {"id": "r", "workflow_id": "w"}
+    if sample["event"] == "message":
+        payload["id"] = "m"
+    return encode(json.dumps(payload))
 
 
 STATUSES = [
