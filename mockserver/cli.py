@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ examples:
 Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
 """
 OK, PROBLEMS, MISUSE = 0, 1, 2
+_LAST_MOMENT = 253402300799  # the end of the year 9999: what a date can say
 
 
 def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
@@ -46,6 +48,22 @@ def _number(kind: type[int | float], low: float, high: float) -> Callable[[str],
         return value
 
     return parse
+
+
+def _moment(text: str) -> float:
+    """Read epoch seconds or ISO 8601; a time without a zone is UTC."""
+    try:
+        return _number(float, 0, _LAST_MOMENT)(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is neither epoch seconds nor of the form 2024-07-18T09:30'
+        ) from None
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return _number(float, 0, _LAST_MOMENT)(str(zoned.timestamp()))
 
 
 def _profile(text: str) -> tuple[str, str]:
@@ -73,6 +91,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": 0,
         "help": "what ids and invented values depend on (default: 0)",
     },
+    "--clock": {
+        "type": _moment,
+        "metavar": "START",
+        "help": "when time begins that goes on by a second with each request, in epoch seconds or as ISO 8601;"
+        " with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
+    },
+    "--state": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "keep all worlds in this SQLite file, also when the mock is killed (default: in memory)",
+    },
     "--profile": {
         "type": _profile,
         "action": "append",
@@ -88,7 +117,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--app": {
         "type": Path,
         "metavar": "FILE",
-        "help": "TOML or YAML that says what the apps are: form, limits, features, page (`mockserver init` prints ours)",
+        "help": "TOML or YAML that says what the apps are: form, limits, features, page (ours: `mockserver init`)",
     },
     "--answers": {
         "metavar": "NAME",
@@ -223,6 +252,8 @@ def _serve(options: argparse.Namespace) -> int:
     settings = Settings(
         pace=options.pace,
         seed=options.seed,
+        clock=options.clock,
+        state=options.state,
         max_upload=options.max_upload_mb << 20,
         flows=tuple(options.flow),
         journal=options.journal,

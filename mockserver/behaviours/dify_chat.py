@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mockserver.behaviours import dify
+from mockserver.behaviours import answers, dify, forms
 from mockserver.behaviours.acts import listen, page_after
 from mockserver.problems import Refusal
 from mockserver.stores import Page
@@ -22,15 +22,19 @@ _NAME_LENGTH = 40
 
 
 def send_message(act: Act) -> Reply:
-    """Answer, and keep question and answer as the reply tells them."""
-    dify.check_inputs(act)
-    conversation = act.request.body.get("conversation_id")
-    if conversation:
-        act.record("conversations", conversation, user=dify.user_of(act))
-    act.context.ids["conversation"] = conversation or act.world.new_id()
+    """Answer, and keep question and answer as the reply tells them.
+
+    What was put in when a conversation began need not be put in again.
+    """
+    begun = act.request.body.get("conversation_id")
+    conversation = act.record("conversations", begun, user=dify.user_of(act)) if begun else None
+    inputs = {**(conversation or {}).get("inputs", {}), **(act.request.body.get("inputs") or {})}
+    forms.check_inputs(act, inputs, dify.user_of(act))
+    act.context.ids["conversation"] = begun or act.world.new_id()
     for name in ("message", "task", "run"):
         act.context.ids[name] = act.world.new_id()
-    reply = act.reply(steps=0)
+    answer = answers.answer(act)
+    reply = act.reply(steps=0, answer=answer, pieces=answers.pieces(answer))
     exchange = _Exchange(act, reply)
     listen(reply, exchange.hear, exchange.end)
     return reply
@@ -77,8 +81,8 @@ class _Exchange:
             message |= {"status": "error", "error": said.get("message")}
         if "retriever_resources" in (said.get("metadata") or {}):
             message["retriever_resources"] = said["metadata"]["retriever_resources"]
-        self._act.context.world = {**self._act.context.world, "answer": message["answer"]}
-        self._act.world.store.put(_messages(message["conversation_id"]), message["id"], message)
+        if self._act.world.store.get("messages", message["id"]):  # else the conversation was deleted meanwhile
+            self._act.world.store.put(_messages(message["conversation_id"]), message["id"], message)
 
     def _begin(self, conversation_id: str, message_id: str) -> Record:
         world, body, now = self._act.world, self._act.request.body, self._act.now
@@ -196,14 +200,22 @@ def give_feedback(act: Act) -> Reply:
 
 def suggest(act: Act) -> Reply:
     """Suggest what to ask next, for a message that there is."""
+    dify.refuse_if_off(act, "suggested_questions_after_answer")
     message = _message(act, act.request.path["message_id"])
     return act.reply(query=message["query"])
 
 
 def speak(act: Act) -> Reply:
     """Read out a message or a text; where both are sent the message counts."""
+    dify.refuse_if_off(act, "text_to_speech")
     if message_id := act.request.body.get("message_id"):
         _message(act, message_id)
+    return act.reply()
+
+
+def listen_to(act: Act) -> Reply:
+    """Turn a recording into text."""
+    dify.refuse_if_off(act, "speech_to_text")
     return act.reply()
 
 
@@ -217,5 +229,6 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     "listConversations": list_conversations,
     "renameConversation": rename_conversation,
     "deleteConversation": delete_conversation,
+    "convertAudioToText": listen_to,
     "convertTextToAudio": speak,
 }

@@ -6,7 +6,7 @@ import json
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from mockserver.behaviours import dify
+from mockserver.behaviours import dify, forms
 from mockserver.behaviours.acts import listen
 from mockserver.stores import Page
 
@@ -35,7 +35,7 @@ _LOGGED = (
 
 def run_workflow(act: Act) -> Reply:
     """Run, and keep what the reply says of the run."""
-    dify.check_inputs(act)
+    forms.check_inputs(act, act.request.body.get("inputs") or {}, dify.user_of(act))
     act.context.ids["run"] = act.world.new_id()
     act.context.ids["task"] = act.world.new_id()
     reply = act.reply(sequence_number=act.world.store.count("runs"), steps=0)
