@@ -34,7 +34,7 @@ examples:
 Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
 """
 OK, PROBLEMS, MISUSE = 0, 1, 2
-_LAST_MOMENT = 253402300799  # the end of the year 9999: what a date can say
+_LAST_MOMENT = 253_000_000_000  # in the year 9987: dates end with 9999, and the clock goes on
 
 
 def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
