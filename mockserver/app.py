@@ -32,7 +32,6 @@ from mockserver.worlds import Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
     from pathlib import Path
 
     from flowcontract.scenarios import Scenario
@@ -197,7 +196,7 @@ class App:
     def _limit(self, call: _Call, scenario: Scenario) -> Reply | None:
         """Take over the faults of the scenario; return the refusal where one of all lets nobody in any more."""
         if scenario.faults:
-            call.faults += faults.parse(scenario.faults)
+            call.faults = faults.ordered((*call.faults, *faults.parse(scenario.faults)))
         wait = faults.wait_s(call.faults, call.world, call.operation.name, call.now)
         if wait is None:
             return None

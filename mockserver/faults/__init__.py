@@ -1,7 +1,7 @@
 """Ways in which the mock misbehaves on purpose: small changes of a reply that can be combined."""
 
 from mockserver.faults.applying import apply, wait_s
-from mockserver.faults.notation import Chosen, FaultError, parse
+from mockserver.faults.notation import Chosen, FaultError, ordered, parse
 from mockserver.faults.samples import ground_of, limited
 from mockserver.faults.table import FAULTS, Fault, Harm
 
@@ -14,6 +14,7 @@ __all__ = [
     "apply",
     "ground_of",
     "limited",
+    "ordered",
     "parse",
     "wait_s",
 ]

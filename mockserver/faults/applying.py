@@ -36,9 +36,9 @@ def _put(one: Chosen, reply: Reply, ground: Ground) -> None:
     if change:
         stream = as_stream(reply)
         stream.through(lambda pieces: change(pieces, ground, one.value), mute=one.fault.mute)
+        reply.separate = True
     if alter:
         alter(reply, ground, one.value)
-    reply.separate = reply.separate or one.fault.able == "pieces"
 
 
 def _fits(one: Chosen, reply: Reply, ground: Ground) -> bool:

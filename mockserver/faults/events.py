@@ -78,7 +78,7 @@ def close_events(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
 
 def ping(pieces: Pieces, ground: Ground, number: int) -> Pieces:
     """Put a bare ping behind event `number`."""
-    return _after(pieces, number, lambda _last: _bare_ping(ground))
+    return _after(pieces, number, lambda _said: _bare_ping(ground))
 
 
 def _bare_ping(ground: Ground) -> Piece:
@@ -94,7 +94,7 @@ def pings(pieces: Pieces, ground: Ground, count: int) -> Pieces:
 
 def unknown_event(pieces: Pieces, ground: Ground, number: int) -> Pieces:
     """Put an event of a kind that no document names behind event `number`."""
-    return _after(pieces, number, lambda _last: ground.stranger(data={"note": "no document names this kind"}))
+    return _after(pieces, number, lambda _said: ground.stranger(data={"note": "no document names this kind"}))
 
 
 def tiny(pieces: Pieces, ground: Ground, count: int) -> Pieces:
@@ -127,24 +127,24 @@ def _without_text(payload: Any, ground: Ground) -> Mapping[str, Any] | None:
 
 def error_middle(pieces: Pieces, ground: Ground, number: int) -> Pieces:
     """Report an error behind event `number`, and end."""
-    return _after(itertools.islice(pieces, number), number, lambda last: _error(ground, last))
+    return _after(itertools.islice(pieces, number), number, lambda said: _error(ground, said))
 
 
 def error_429(pieces: Pieces, ground: Ground, number: int) -> Pieces:
     """Report behind event `number` that there were too many requests, and end."""
     words = ground.contents(HTTPStatus.TOO_MANY_REQUESTS)
-    return _after(itertools.islice(pieces, number), number, lambda last: _error(ground, last, words))
+    return _after(itertools.islice(pieces, number), number, lambda said: _error(ground, said, words))
 
 
 def error_end(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
     """Report an error where the answer would have ended."""
-    last: Any = None
+    said: dict[str, Any] = {}
     for piece in pieces:
         if ground.ends(piece.payload):
-            yield _error(ground, last)
+            yield _error(ground, said)
             return
         yield piece
-        last = piece.payload or last
+        said |= piece.payload if isinstance(piece.payload, dict) else {}
 
 
 def error_silence(pieces: Pieces, ground: Ground, seconds: float) -> Pieces:
@@ -193,27 +193,27 @@ def endless(pieces: Pieces, ground: Ground, milliseconds: float) -> Pieces:
     yield from itertools.repeat(last._replace(delay_ms=milliseconds, payload=None))
 
 
-def _after(pieces: Pieces, number: int, added: Callable[[Any], Piece]) -> Pieces:
-    """Add behind event `number`, or at the end where there are fewer, what `added` makes of the payload before it."""
-    last: Any = None
+def _after(pieces: Pieces, number: int, added: Callable[[Mapping[str, Any]], Piece]) -> Pieces:
+    """Add behind event `number`, or at the end where there are fewer, what `added` makes of the fields said so far."""
+    said: dict[str, Any] = {}
     done = False
     for count, piece in enumerate(pieces, 1):
         yield piece
-        last = piece.payload or last
+        said |= piece.payload if isinstance(piece.payload, dict) else {}
         if count == number:
             done = True
-            yield added(last)
+            yield added(said)
     if not done:
-        yield added(last)
+        yield added(said)
 
 
-def _error(ground: Ground, last: Any, words: Mapping[str, Any] | None = None) -> Piece:
+def _error(ground: Ground, said: Mapping[str, Any], words: Mapping[str, Any] | None = None) -> Piece:
     """Return the event that reports an error, with the ids of this stream."""
     error = dict(ground.error())
     known = {name: words[name] for name in words if name in error} or words if words else {}
     rules = ground.contract.spec.get("constant", []) if ground.contract else []
-    names = [rule["field"] for rule in rules if "field" in rule and isinstance(last, dict)]
-    return ground.event({**error, **known, **{name: last[name] for name in names if name in error and name in last}})
+    names = [rule["field"] for rule in rules if "field" in rule]
+    return ground.event({**error, **known, **{name: said[name] for name in names if name in error and name in said}})
 
 
 def _later(piece: Piece, seconds: float) -> Piece:

@@ -8,7 +8,7 @@ from flowcontract.errors import FlowContractError, UnknownNameError
 from mockserver.faults.table import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mockserver.faults.table import Fault, Value
 
@@ -32,7 +32,12 @@ def parse(text: str) -> tuple[Chosen, ...]:
     found = [one for part in text.split(",") if part.strip() for one in _read(part)]
     if not found:
         raise FaultError(f'"{text}" names no fault. There is: {", ".join(sorted(FAULTS))}.')
-    return tuple(sorted(found, key=lambda one: one.fault.stage))
+    return ordered(found)
+
+
+def ordered(faults: Iterable[Chosen]) -> tuple[Chosen, ...]:
+    """Return faults in the order in which they are applied."""
+    return tuple(sorted(faults, key=lambda one: one.fault.stage))
 
 
 def _read(part: str) -> Iterator[Chosen]:
