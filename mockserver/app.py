@@ -302,6 +302,7 @@ class App:
             answers=lambda operation_id: self._default_body(call, operation_id),
             context=context,
             now=call.now,
+            seed=self.settings.seed,
             render=lambda: self._replay(call, scenario, context),
         )
         try:

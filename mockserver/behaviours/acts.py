@@ -29,6 +29,7 @@ class Act:
     ``answers``   what the app answers to another operation by default, for instance to the one that shows its form
     ``context``   what the scenario's expressions see; `context.ids` fixes `$id.NAME`
     ``now``       the mock's clock, epoch seconds
+    ``seed``      what everything invented depends on
     """
 
     operation: Operation
@@ -38,6 +39,7 @@ class Act:
     answers: Callable[[str], Any]
     context: Context
     now: int
+    seed: int
     render: Callable[[], Reply]
 
     def reply(self, **values: Any) -> Reply:
