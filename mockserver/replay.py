@@ -107,7 +107,7 @@ class Stream:
         """
         pace, stopped = self._pace, self._ending.pieces
         self._pieces = change(_paced(self._pieces, pace))
-        self._ending = self._ending._replace(pieces=lambda: _paced(stopped(), pace))
+        self._ending = self._ending._replace(pieces=lambda: _paced(stopped(), min(pace, 1.0)))
         self._pace = 1.0
         self._keep_alive = None if mute else self._keep_alive
 
@@ -118,6 +118,7 @@ class Stream:
                 return
             self._stopped = True
             self._pieces, self._next, self._due = self._ending.pieces(), None, None
+            self._pace = min(self._pace, 1.0)  # who stops is answered at once, however slowly the rest was told
             self.on_change()
 
     def gone(self) -> None:

@@ -50,10 +50,12 @@ class _Run:
     def __init__(self, act: Act, reply: Reply) -> None:
         self._act, self._reply = act, reply
         self._user = dify.user_of(act)
-        self._id = self._task = None
+        self._id = self._task = self._error = None
 
     def hear(self, said: Any) -> None:
         """Take over what one event, or the whole body, says of the run."""
+        if isinstance(said, dict) and said.get("event") == "error":
+            self._error = said.get("message")
         if not isinstance(said, dict) or not said.get("workflow_run_id"):
             return
         if self._id is None:
@@ -71,7 +73,8 @@ class _Run:
         dify.forget_task(self._act, self._task)
         record = self._act.world.store.get("runs", self._id or "")
         if record is not None and record["status"] == "running":
-            ended = {"status": "stopped" if how != "complete" else "failed", "finished_at": self._act.now}
+            status = "stopped" if how != "complete" else "failed"
+            ended = {"status": status, "error": self._error, "finished_at": self._act.now}
             self._act.world.store.put("runs", record["id"], {**record, **ended})
 
     def _begin(self, said: Record) -> None:
