@@ -416,12 +416,25 @@ def _checked_body(
         return body, []
     if name.startswith(_FORMS):
         values, violations = _checked_form(validators, media, body)
-        return values, [*violations, *_in_neither(validators.form(media.pointer), body, headers)]
+        fields = validators.form(media.pointer)
+        if "too-many-files" in operation.problems:
+            violations += _beyond_one_file(fields, body)
+        return values, [*violations, *_in_neither(fields, body, headers)]
     found = validators.violations(media.pointer, body)
     return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
 
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
+
+
+def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
+    """Yield that there are several files, in one field or in several, for an operation that takes a single one."""
+    given = (part for value in body.values() for part in (value if isinstance(value, list) else [value]))
+    count = sum(isinstance(part, Mapping) for part in given)
+    for name, step in fields.items():
+        if count > 1 and is_file(step.schema):
+            wrong = Violation("repeated", "one file", f"{count} files", source=provenance(step.schema))
+            yield RequestViolation("body", name, wrong)
 
 
 def _in_neither(
@@ -504,8 +517,11 @@ _UNKNOWN_FILE = "application/octet-stream"
 def _is_of(sent: str, filename: str, wanted: str) -> bool:
     """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
     kind = sent.partition(";")[0].strip().lower()
+    patterns = [pattern.strip() for pattern in wanted.split(",")]
+    if kind == _UNKNOWN_FILE and filename.lower().endswith(tuple(f".{one.partition('/')[2]}" for one in patterns)):
+        return True
     kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == _UNKNOWN_FILE else {kind}
-    return any(fnmatchcase(one, pattern.strip()) for one in kinds for pattern in wanted.split(","))
+    return any(fnmatchcase(one, pattern) for one in kinds for pattern in patterns)
 
 
 def is_file(schema: Any) -> bool:
