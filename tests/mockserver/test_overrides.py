@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mockserver.overrides import Override, Overrides
-from mockserver.past import Past
-from mockserver.stores import MemoryStore
 from mockserver.wishes import Wish, take_off
 
 if TYPE_CHECKING:
@@ -297,14 +295,6 @@ def test_scenario_matches_the_name_of_an_uploaded_file(make_app: Callable[..., C
         return mock.ask("POST", "/v1/files/upload", key="app-chat", body=body, Content_Type=kind).status
 
     assert [upload("full.png"), upload("other.png")] == [413, 201]
-
-
-def test_past_counts_only_what_was_chosen() -> None:
-    """A look that finds nothing uses nothing up."""
-    store = MemoryStore()
-    past = Past(store)
-    assert past.choose(lambda _may: None) is None
-    assert list(store.everything()) == [] and store.counted("served") == 0
 
 
 # The order of all.
