@@ -75,9 +75,11 @@ _RULING_FIELDS = {"number", "name", "lines", "readings", "decision", "why"}
 
 def load_rulings(path: Path) -> tuple[Ruling, ...]:
     """Read a `rulings.yaml`; a missing file has none. Raise SpecError naming file, entry and fault."""
-    if not path.is_file():
-        return ()
-    entries = yamlio.load(path)
+    return rulings_from(yamlio.load(path), path) if path.is_file() else ()
+
+
+def rulings_from(entries: Any, path: Path) -> tuple[Ruling, ...]:
+    """Return the rulings that a file has been read into; raise SpecError naming file, entry and fault."""
     if not isinstance(entries, list):
         raise SpecError(f"{path}: a list of rulings is wanted.")
     return tuple(_ruling(path, index, entry) for index, entry in enumerate(entries))

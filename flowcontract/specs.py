@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from flowcontract import data, overlay, yamlio
 from flowcontract.bundle import Bundle, bundle
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.sources import Ruling, load_rulings, provenance
+from flowcontract.remembering import remembered
+from flowcontract.sources import Ruling, provenance, rulings_from
 from flowcontract.streams import EventSchema, StreamContract
 from flowcontract.validation import Validators
 
@@ -143,9 +144,15 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
     root = root or data.specs_root()
     if name not in available_apis(root):
         raise UnknownNameError("API", name, available_apis(root))
-    folder = root / name
-    bundled = load_bundle(folder, profile=profile)
-    return _Reader(name, bundled.document).api(load_rulings(folder / "rulings.yaml"))
+    folder, rulings = root / name, root / name / "rulings.yaml"
+
+    def read() -> Any:
+        document = load_bundle(folder, profile=profile).document
+        return {"document": document, "rulings": yamlio.load(rulings) if rulings.is_file() else []}
+
+    ours = root == data.specs_root()  # others are read once
+    contract = remembered(f"{name}@{profile}", root, read) if ours else read()
+    return _Reader(name, contract["document"]).api(rulings_from(contract["rulings"], rulings))
 
 
 def load_apis(
