@@ -74,12 +74,16 @@ class Judge:
 
     def begin(self, live: LiveAnswer, limit_s: float) -> bool:
         """Look at the head of an answer; tell whether a stream follows that is judged piece by piece."""
-        contract = _stream_contract(self.operation, live.status, live.headers.get("content-type", ""))
+        self._started = live.started
+        return self.watch(live, limit_s)
+
+    def watch(self, head: LiveAnswer | Answer, limit_s: float | None = None) -> bool:
+        """Do the same for an answer that is there already: of its time nothing is known."""
+        contract = _stream_contract(self.operation, head.status, head.headers.get("content-type", ""))
         if contract is None:
             return False
         budget = StreamBudget(events=MAX_EVENTS, bytes=MAX_STREAM_BYTES, seconds=limit_s)
-        self._started = live.started
-        self.stream = StreamJudge(contract, budget=budget, started=live.started)
+        self.stream = StreamJudge(contract, budget=budget, started=None if limit_s is None else self._started)
         return True
 
     def feed(self, now: float, piece: bytes) -> Iterator[TimedEvent]:

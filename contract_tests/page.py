@@ -128,7 +128,7 @@ def _css(outcome: str) -> str:
 
 
 def _reasons(results: Results) -> Iterator[str]:
-    found = results.not_exercised()
+    found = {**results.not_exercised(), **{f"test: {reason}": names for reason, names in results.not_asked().items()}}
     if found:
         yield "<h2>What was not exercised, and why</h2><table><tr><th>lines</th><th>why</th><th>which</th></tr>"
         for reason, names in found.items():

@@ -122,6 +122,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         family = metafunc.function.__name__.removeprefix("test_")
         found = [case for case in metafunc.config.stash[_RUN].cases if case.family == family]
         metafunc.parametrize("case", found, ids=[case.id for case in found])
+    if "api_name" in metafunc.fixturenames:
+        metafunc.parametrize("api_name", list(metafunc.config.stash[_RUN].apis))
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Tell whether the run may take long."""
+    return request.config.stash[_RUN].thorough
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +180,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     deviations = item.config.stash[_RUN].deviations
     report.contract = record.as_json(test_id(item), deviations)
     if report.outcome == "skipped":
-        report.contract["reason"] = str(call.excinfo.value) if call.excinfo else ""
+        report.contract["reason"] = getattr(call.excinfo.value, "msg", "") if call.excinfo else ""
     return report
 
 

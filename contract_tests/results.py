@@ -75,6 +75,14 @@ class Results:
             found += [f"deviation no longer occurs: {one.id} ({one.reason})" for one in gone]
         return found
 
+    def not_asked(self) -> dict[str, list[str]]:
+        """Return the tests that could not ask, by reason."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, test in self.tests.items():
+            if test["outcome"] == "skipped":
+                found[test["reason"]].append(name)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
     def not_exercised(self) -> dict[str, list[str]]:
         """Return what was not exercised, as `operation name`, by reason."""
         found: dict[str, list[str]] = defaultdict(list)

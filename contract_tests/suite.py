@@ -144,7 +144,7 @@ class Suite:
         except CAUSES as error:
             verdict = judgement.unanswered(client.failed(sent, error), expected)
         self.record.note(operation, verdict)
-        self._remember(operation, request, verdict.exchange)
+        self.remember(operation, request, verdict.exchange)
         return verdict
 
     @contextmanager
@@ -169,7 +169,7 @@ class Suite:
                 judge.end(live.now, broken=bool(live.trouble))
             verdict = judge.verdict(sent, live.answer(body))
         self.record.note(operation, verdict)
-        self._remember(operation, request, verdict.exchange)
+        self.remember(operation, request, verdict.exchange)
 
     def with_keys(self, operation: Operation, request: Request, auth: str = "own") -> Request:
         """Return a request with credentials: own, none, `wrong:SCHEME`, `only:SCHEME`, `other:API`."""
@@ -282,7 +282,7 @@ class Suite:
         self.may_call(operation)
         request = self.example(operation, how["example"], **how.get("with", {}))
         exchange = self.clients[api].send(self.with_keys(operation, request))
-        self._remember(operation, request, exchange)
+        self.remember(operation, request, exchange)
         try:
             value = yamlio.resolve(exchange.json, how["at"])
         except KeyError:
@@ -294,7 +294,7 @@ class Suite:
 
     # Cleaning up.
 
-    def _remember(self, operation: Operation, request: Request, exchange: Exchange) -> None:
+    def remember(self, operation: Operation, request: Request, exchange: Exchange) -> None:
         """Note what an exchange created, and forget what it removed."""
         for name, how in cases.resources().get(operation.api, {}).get("fields", {}).items():
             if how.get("made_by") == operation.id and "removed_by" in how and exchange.status < 300:  # noqa: PLR2004

@@ -61,7 +61,11 @@ def _deviating(results: Results) -> Iterator[str]:
 
 
 def _not_exercised(results: Results) -> Iterator[str]:
-    for reason, names in results.not_exercised().items():
+    lines = [
+        *results.not_exercised().items(),
+        *((f"test: {reason}", names) for reason, names in results.not_asked().items()),
+    ]
+    for reason, names in lines:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         yield f"{len(names):4} {reason}: {', '.join(names[:_SHOWN])}{more}"
 
