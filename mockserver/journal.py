@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mockserver.problems import Refusal
 
 KEPT_OF_REQUEST = 64 << 10
-KEPT_OF_ANSWER = 16 << 10
+KEPT_OF_ANSWER = 64 << 10
 """Bytes that are kept of a body; its whole size is told beside them."""
 _KEPT_PIECES = 1000
 _KEPT_HEADERS = 100
