@@ -151,7 +151,10 @@ def list_logs(act: Act) -> Reply:
 
 
 def _mentions(run: Record, keyword: str) -> bool:
-    return keyword.lower() in f"{_as_text(run['inputs'])} {_as_text(run['outputs'])} {run['user']} {run['id']}".lower()
+    """Tell whether a keyword is in a run's inputs or outputs, in its user's name or its id."""
+    said = f"{_as_text(run['inputs'])} {_as_text(run['outputs'])}".lower()
+    escaped = json.dumps(keyword.lower(), ensure_ascii=False)[1:-1]  # as JSON has it: a quotation mark, a line's end
+    return escaped in said or keyword.lower() in f"{run['user']} {run['id']}".lower()
 
 
 def _log_entry(act: Act, run: Record) -> Record:

@@ -115,6 +115,10 @@ class Live:
         self.now = 0.0
         self.said = b""
         self.wake: float | None = 0.0
+        body.on_change = self._ask_at_once
+
+    def _ask_at_once(self) -> None:
+        self.wake = self.now
 
     def step(self, until: str = "") -> dict[str, Any]:
         """Read on until an event of a kind (or any event) has come; return it."""
