@@ -212,7 +212,7 @@ class StateFile:
             raise StateError(f"{self.path} cannot {what}: {error}.") from None
         except (sqlite3.Error, ValueError) as error:
             raise StateError(
-                f"{self.path} is broken: {error}. Nothing was changed in it; repair it, or name another file."
+                f"{self.path} is broken ({' '.join(str(error).split())}). It stays as it is; name another file."
             ) from None
 
 
@@ -323,13 +323,14 @@ def _refuse_foreign(path: Path) -> None:
 def _refuse_broken(path: Path) -> None:
     """Raise sqlite3.DatabaseError for a broken file, opened for reading only: writers move its log into it.
 
-    A file whose first transaction was interrupted is repaired by whoever opens it next.
+    Without a log it is opened as `immutable`, which makes no files beside it (https://sqlite.org/uri.html). A file
+    whose first transaction was interrupted is repaired by whoever opens it next.
     """
     if not path.exists() or not path.stat().st_size or Path(f"{path}-journal").exists():
         return
-    with contextlib.closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_S)
-    ) as database:
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+    address = f"{path.absolute().as_uri()}?{how}"
+    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as database:
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise sqlite3.DatabaseError(found)
