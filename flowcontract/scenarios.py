@@ -211,13 +211,13 @@ class Scenario:
 class Piece(NamedTuple):
     """What is sent at once: `data`, `delay_ms` after the piece before it; `payload` is the JSON value in it, if any.
 
-    ``index``  of the event in the scenario, from 0
+    ``place``  of the event in the scenario, from 0
     """
 
     delay_ms: float
     data: bytes
     payload: Any
-    index: int = 0
+    place: int = 0
 
 
 def documents(operation: Operation, key: str) -> bool:

@@ -280,10 +280,11 @@ def test_events_are_sent_as_server_sent_events(read: Callable[[str], Scenario]) 
             0,
             b'data: {"event": "message", "task_id": "t", "answer": "\\u00fc"}\n\n',
             {"event": "message", "task_id": "t", "answer": "ü"},
+            0,
         ),
-        (50, b"event: ping\n\n", None),
-        (0, b": hi\nid: 7\nretry: 3\ndata: [DONE]\n\n", None),
-        (0, b"data: t\n\n", None),
+        (50, b"event: ping\n\n", None, 1),
+        (0, b": hi\nid: 7\nretry: 3\ndata: [DONE]\n\n", None, 2),
+        (0, b"data: t\n\n", None, 3),
     ]
     assert (scenario.reply.streamed, scenario.reply.media_type) == (True, "text/event-stream; charset=utf-8")
 
@@ -292,7 +293,7 @@ def test_lines_are_json_each_followed_by_a_blank_line(read: Callable[[str], Scen
     """The second framing, with the same expressions."""
     scenario = read("description: D.\nreply:\n  lines:\n    - data: {event: end, at: $now}\n      delay_ms: 9\n")
     assert [tuple(piece) for piece in render_events(scenario.reply, Context(now=5))] == [
-        (9, b'{"event": "end", "at": 5}\n\n', {"event": "end", "at": 5})
+        (9, b'{"event": "end", "at": 5}\n\n', {"event": "end", "at": 5}, 0)
     ]
     assert scenario.reply.streamed
 

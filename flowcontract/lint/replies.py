@@ -160,12 +160,12 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
         yield case.file.finding("/reply", what, "Answer with what the contract offers, or give it an `x-stream`.")
         return
     listed = "lines" if reply.kind == "lines" else "events"
-    pieces = [(f"/reply/{listed}/{each.index}", each.data) for each in render_events(reply, context)]
+    pieces = [(f"/reply/{listed}/{each.place}", each.data) for each in render_events(reply, context)]
     for where, violation in _judged(contract, pieces):
         yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
     if reply.stopped is not None:
         stops = render_events(reply, context, stopped=True)
-        yield from _stops(case, contract, pieces, [(f"/reply/stopped/{each.index}", each.data) for each in stops])
+        yield from _stops(case, contract, pieces, [(f"/reply/stopped/{each.place}", each.data) for each in stops])
 
 
 def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces) -> Iterator[Finding]:
