@@ -506,7 +506,7 @@ def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str,
         if longest is not None and size > longest:
             wrong = Violation("maxLength", f"a file of at most {longest} bytes", f"{size} bytes", where, source=source)
             yield RequestViolation("body", name, wrong)
-        if not _is_of(sent, str(part.get("filename", "")), wanted):
+        if not is_of(sent, str(part.get("filename", "")), wanted):
             wrong = Violation("media-type", f"a file of the type {wanted}", sent, where, source=source)
             yield RequestViolation("body", name, wrong)
 
@@ -514,7 +514,7 @@ def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str,
 _UNKNOWN_FILE = "application/octet-stream"
 
 
-def _is_of(sent: str, filename: str, wanted: str) -> bool:
+def is_of(sent: str, filename: str, wanted: str) -> bool:
     """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
     kind = sent.partition(";")[0].strip().lower()
     patterns = [pattern.strip() for pattern in wanted.split(",")]

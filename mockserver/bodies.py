@@ -6,7 +6,6 @@ import json
 import mimetypes
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -45,12 +44,7 @@ class Upload:
 
     def is_of(self, wanted: str) -> bool:
         """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
-        guess = _guessed(self.filename)
-        kind = parse_options_header(self.content_type)[0]
-        patterns = [pattern.strip() for pattern in wanted.split(",")]
-        return any(
-            fnmatchcase(one, pattern) for one in ({kind, guess} if kind == _UNKNOWN else {kind}) for pattern in patterns
-        )
+        return validation.is_of(self.content_type, self.filename, wanted)
 
 
 def _guessed(filename: str) -> str:

@@ -81,8 +81,10 @@ class _Exchange:
             message |= {"status": "error", "error": said.get("message")}
         if "retriever_resources" in (said.get("metadata") or {}):
             message["retriever_resources"] = said["metadata"]["retriever_resources"]
-        if self._act.world.store.get("messages", message["id"]):  # else the conversation was deleted meanwhile
-            self._act.world.store.put(_messages(message["conversation_id"]), message["id"], message)
+        store, table = self._act.world.store, _messages(message["conversation_id"])
+        if store.get("messages", message["id"]):  # else the conversation was deleted meanwhile
+            message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
+            store.put(table, message["id"], message)
 
     def _begin(self, conversation_id: str, message_id: str) -> Record:
         world, body, now = self._act.world, self._act.request.body, self._act.now

@@ -44,6 +44,7 @@ class Caller:
 
     app: App
     peer: str = "127.0.0.1"
+    now: float = NOW
 
     def open(
         self, method: str, path: str, *, key: str = "", json_body: Any = None, body: bytes = b"", **headers: str
@@ -56,7 +57,7 @@ class Caller:
         if json_body is not None:
             sent.setdefault("Content-Type", "application/json")
             body = json.dumps(json_body).encode()
-        return self.app.handle(Request(method, path, query, sent, Blob(body), peer=self.peer), NOW)
+        return self.app.handle(Request(method, path, query, sent, Blob(body), peer=self.peer), self.now)
 
     def ask(self, method: str, path: str, **request: Any) -> Answer:
         """Send a request and read the answer to its end."""
