@@ -8,6 +8,7 @@ import json
 import sqlite3
 import threading
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -92,10 +93,11 @@ class StateFile:
     def load(self, world: str) -> Kept:
         """Return what there is of a world; raise StateError where something else has written into it."""
         name = _escaped(world)
-        rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ? ORDER BY number", name)
+        rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ?", name)
         counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
         files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
         with self._errors("be read"):
+            rows.sort(key=itemgetter(2))
             return Kept(
                 [(_unescaped(kind), _unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
                 {_unescaped(name): value for name, value in counters},
@@ -346,4 +348,4 @@ def _escaped(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    return str(json.loads(f'"{text}"'))
+    return str(json.loads(f'"{text}"')) if "\\" in text else text
