@@ -303,6 +303,7 @@ def _greeting(server: MockServer) -> list[str]:
             f"  key       {keys}",
             f"  try       {_curl(server, api)}",
         ]
+    lines.append(f"{server.origin}/__mock__/requests tells what was asked, and what of it the contract forbids.")
     return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
 
 

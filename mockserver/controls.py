@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import UnknownNameError
@@ -58,18 +59,14 @@ class Controls:
         if wish.fault:
             faults.parse(wish.fault)
         concerned = self.operations(operation, api=None if world is None else self.api_of(world))
-        having: list[Operation] = []
-        missing: UnknownNameError | None = None
+        orders: list[Override] = []
         for one in concerned:
-            try:
+            with contextlib.suppress(UnknownNameError):
                 if wish.chooses:
                     choosing.find(scenarios, one, wish, streaming=None)
-                having.append(one)
-            except UnknownNameError as error:
-                missing = missing or error
-        if missing and not having:
-            raise missing
-        orders = [Override(one.name, scenario, world, times) for one in having]
+                orders.append(Override(one.name, scenario, world, times))
+        if not orders:
+            choosing.find(scenarios, concerned[0], wish, streaming=None)  # says what there is
         for order in orders:
             self._app.overrides.put(order)
         return orders

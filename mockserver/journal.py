@@ -141,7 +141,7 @@ class Entry:
     ``operation``   qualified; None where the path leads nowhere
     ``violations``  what of the request the contract forbids, also where a scenario was forced
     ``scenario``    `<status>-<name>`; None where the mock itself answered
-    ``by``          who chose it: prefer, user, override, request, app, default or problem
+    ``by``          who chose it: prefer, user, override, request, app, default, problem or fault
     ``because``     more of that: what was wished for, or what is wrong
     ``status``      of the answer; None as long as there is none
     ``answer``      the first bytes of its body, of ``answer_size``; what streams is in ``stream`` instead

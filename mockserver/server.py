@@ -76,10 +76,15 @@ class MockServer(ForTests):
         self._running = threading.Event()
         self._stop: Callable[[], object] = lambda: None
 
+    @property
+    def origin(self) -> str:
+        """Where it listens: `http://127.0.0.1:8080`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
     def url(self, api: str) -> str:
         """Return the base URL of an API, without a slash at its end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.app.apis[api].base_path}"
+        return f"{self.origin}{self.app.apis[api].base_path}"
 
     def serve(self) -> None:
         """Answer requests until `close` is called from another thread, or until Ctrl-C."""

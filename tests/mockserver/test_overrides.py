@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mockserver import cli
 from mockserver.overrides import Override, Overrides
 from mockserver.wishes import Wish, take_off
 
@@ -278,6 +279,19 @@ def test_scenario_that_waits_for_nothing_that_exists_is_told_at_the_start(own: C
     """It would never answer."""
     with pytest.raises(Exception, match=r'No operation "getInfos".* Did you mean "getInfo"'):
         own(never="{after: getInfos}")
+
+
+def test_check_tells_what_a_scenario_waits_for_in_vain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`mockserver check` names the line."""
+    path = tmp_path / "dify-chat" / "stopChatMessage" / "200-mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "description: Mine.\nrequest:\n  after: getInfos\nreply: {body: {result: success}}\n", encoding="utf-8"
+    )
+    assert cli.main(["check", "--api", "dify-chat", "--fixtures", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert f"{path}:3" in out
+    assert 'no operation "getInfos"' in out
 
 
 def test_scenario_matches_the_name_of_an_uploaded_file(make_app: Callable[..., Caller], tmp_path: Path) -> None:
