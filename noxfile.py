@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2"
@@ -44,3 +46,24 @@ def compat(session: nox.Session) -> None:
     """Run all tests under every supported Python that is installed."""
     session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Ask one wrong server after the other; the contract suite must notice each (`nox -s mutants -- dify-chat/`)."""
+    session.install("-e", ".[suite]")
+    session.run("python", "tests/mutants", *session.posargs)
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Drive published clients through everything that can go wrong with a stream, and print the verdicts."""
+    session.install("-e", ".", "pytest==9.*")
+    folder = Path(session.create_tmp()) / "clients"
+    for requirements in sorted(
+        Path("examples/torture/requirements").glob("*.txt")
+    ):  # two of them share a package's name
+        target = str(folder / requirements.stem)
+        session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", target, "-r", str(requirements))
+    session.run("pytest", "-s", "examples/torture", *session.posargs, env={"TORTURE_CLIENTS": str(folder)})
+    session.run("python", "examples/torture/table.py")

@@ -81,6 +81,31 @@ class Journey:
         with self.suite.streaming(operation, request, self.success(operation, request)) as events:
             yield events
 
+    def stopped(self, name: str, stop: str, body: dict[str, Any], source: str) -> list[Any]:
+        """Ask for a stream and stop it at its first event; return its payloads.
+
+        A stream that goes on as if nothing had happened breaks the promise; one that was over at once shows nothing.
+        """
+        came: list[float] = []
+        payloads: list[Any] = []
+        with self.stream(name, body=body) as events:
+            for timed in events:
+                came.append(timed.at_s)
+                payloads.append(timed.event.payload)
+                if len(came) == 1:
+                    self.call(stop, path={"task_id": payloads[0]["task_id"]}, body={"user": body["user"]})
+        finished = [one for one in payloads if one.get("event") == "workflow_finished"]
+        if not finished or finished[-1]["data"]["status"] != "succeeded":
+            return payloads
+        went_on_s = came[-1] - came[1] if len(came) > 1 else 0.0  # since the first event that was read after the grant
+        if went_on_s <= self.suite.target.stop_s:
+            raise NotExercised(
+                f"the stream was over {went_on_s:.1f} s after its first event: a slower app would show a stop"
+            )
+        expected = f"the end of the stream within {self.suite.target.stop_s:g} s after the stop was granted"
+        self.fault(name, "stop", expected, f"{went_on_s:.1f} s more, and the run succeeded", source)
+        raise NotExercised("the stop did not stop anything")
+
     def payloads(self, name: str, **values: Any) -> list[Any]:
         """Return the payloads of a whole stream."""
         with self.stream(name, **values) as events:

@@ -29,7 +29,7 @@ a target file, everything may be left out:
   no_delete_all = true         # nothing that deletes what the suite did not make
   deterministic = false        # whether the same request gives the same answer twice
   rate = 5                     # requests per second
-  timeouts = { connect_s = 5, answer_s = 30, stream_s = 120 }
+  timeouts = { connect_s = 5, answer_s = 30, stream_s = 120, stop_s = 5 }
   [api.dify-chat]
   key = "${DIFY_KEY}"
   values = { inputs = { name = "x" } }          # fields and parameters by name

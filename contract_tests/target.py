@@ -59,7 +59,13 @@ class ApiTarget:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server under test. Times in seconds; `run` tells this run from others on the same server."""
+    """The server under test. Times in seconds; `run` tells this run from others on the same server.
+
+    ``connect_s``  until a connection stands
+    ``answer_s``   until an answer begins, and between two of its pieces
+    ``stream_s``   until a stream has ended
+    ``stop_s``     until a stop that was granted shows in the stream
+    """
 
     apis: Mapping[str, ApiTarget]
     run: str
@@ -71,6 +77,7 @@ class Target:
     connect_s: float = 5
     answer_s: float = 30
     stream_s: float = 120
+    stop_s: float = 5
     provoke: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def provocation(self, operation: Operation, code: str, status: int) -> Provocation | None:

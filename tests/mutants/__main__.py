@@ -96,9 +96,9 @@ def main() -> int:
         for one, its in zip(mutants, pool.imap(fate, mutants), strict=True):
             fates[one.name] = its
             if its.outcome != "caught":
-                print(f"{its.outcome:14} {one.name}  rules: {', '.join(its.rules) or 'none'}", flush=True)
+                print(f"{its.outcome:14} {one.name}  rules: {', '.join(its.rules) or 'none'}", flush=True)  # noqa: T201 - a command's own output
     caught = sum(its.outcome == "caught" for its in fates.values())
-    print(f"{caught} of {len(mutants)} mutants caught in {time.monotonic() - started:.0f} s")
+    print(f"{caught} of {len(mutants)} mutants caught in {time.monotonic() - started:.0f} s")  # noqa: T201 - the same
     return int(caught < len(mutants))
 
 

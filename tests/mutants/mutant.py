@@ -15,7 +15,8 @@ The form of a mutant (`<api>.yaml`, a list):
       pause_s: SECONDS, after: KIND | bytes: [old, new]
       answer: {status, body}                           instead of the answer
       ignore: {status, body}                           the same, and the request never arrives
-      accept: {body | query: {NAME: VALUE}}, valid: [...]   puts VALUE where NAME is missing, empty, of another type, or not valid
+      accept: {body | query: {NAME: VALUE}}, valid: [...]   puts VALUE where NAME is missing, empty, of another type,
+                                                            or none of the valid
       overwrite: {body: {NAME: VALUE}} | forget: {body | query: [NAME]}   in every request
       key: any                                         every key opens
       everybody: TEXT                                  every user is the same one
@@ -321,7 +322,7 @@ def _acted(blocks: list[Block], do: dict[str, Any]) -> list[Block]:
         if one is not None and two is not None:
             blocks[one], blocks[two] = blocks[two], blocks[one]
         return blocks
-    kind = next((do[word] for word in ("kind", "drop", "duplicate", "append", "cut") if word in do))
+    kind = next(do[word] for word in ("kind", "drop", "duplicate", "append", "cut") if word in do)
     meant = [number for number, block in enumerate(blocks) if _kind(block) == kind]
     meant = meant[do["nth"] : do["nth"] + 1] if "nth" in do else meant
     if not meant:

@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from mutant import Mutation, Question, Reply, read_query, write_query
 
@@ -18,13 +18,12 @@ class Proxy:
 
     def __init__(self, upstream: int, mutation: Mutation) -> None:
         """Listen on a free port."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.upstream = upstream  # type: ignore[attr-defined]
         self._server.mutation = mutation  # type: ignore[attr-defined]
         self.port = self._server.server_port
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         """Answer in a thread."""
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
@@ -33,6 +32,13 @@ class Proxy:
         """Stop."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing when the suite leaves a stream that it has judged."""
 
 
 class _Handler(BaseHTTPRequestHandler):
