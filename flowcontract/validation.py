@@ -428,12 +428,11 @@ _FORMS = ("multipart/", "application/x-www-form-urlencoded")
 
 
 def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
-    """Yield that there are several files, in one field or in several, for an operation that takes a single one."""
-    given = (part for value in body.values() for part in (value if isinstance(value, list) else [value]))
-    count = sum(isinstance(part, Mapping) for part in given)
+    """Yield the fields with several files, for an operation that takes a single one."""
     for name, step in fields.items():
-        if count > 1 and is_file(step.schema):
-            wrong = Violation("repeated", "one file", f"{count} files", source=provenance(step.schema))
+        given = body.get(name)
+        if isinstance(given, list) and len(given) > 1 and is_file(step.schema):
+            wrong = Violation("repeated", "one file", f"{len(given)} files", source=provenance(step.schema))
             yield RequestViolation("body", name, wrong)
 
 

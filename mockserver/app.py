@@ -92,7 +92,8 @@ class App:
         self.scenarios = fixtures.current()
         self.settings = settings
         self._router = Router(apis)
-        self.apps = Apps(apis, self.scenarios, settings.app, settings.answers)
+        limit = settings.max_upload >> 20
+        self.apps = Apps(apis, self.scenarios, settings.app, answers=settings.answers, max_upload_mb=limit)
         self.worlds = Worlds(
             settings.seed, self._seeds, settings.limits, start=settings.clock, file=_open(settings.state), revive=revive
         )
@@ -386,10 +387,9 @@ def _open(path: Path | None) -> StateFile | None:
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
-    count = sum(map(len, body.uploads.values()))
     for name, uploads in body.uploads.items():
-        if count > 1 and "too-many-files" in operation.problems:
-            raise Refusal("too-many-files", f"{count} files came; one is accepted", field=name)
+        if len(uploads) > 1 and "too-many-files" in operation.problems:
+            raise Refusal("too-many-files", f"{len(uploads)} files came as {name}; one is accepted", field=name)
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
         wanted = str((media.encoding if media else {}).get(name, {}).get("contentType", "*/*"))
