@@ -142,7 +142,7 @@ class Admin:
             "status": "broken scenarios" if broken else "ok",
             "version": metadata.version("flowcontract"),
             "apis": {name: api.base_path for name, api in app.apis.items()},
-            "worlds": app.worlds.names(),
+            "worlds": [name for name in app.worlds.names() if not name.endswith("?")],  # those of wrong keys
             "requests": app.journal.count,
             "overrides": len(app.overrides.standing()),
             "broken": broken,

@@ -61,6 +61,9 @@ PATHS = (
         ("127.0.0.1", {"Origin": "null"}),
         ("127.0.0.1", {"X_Forwarded_For": "127.0.0.1"}),
         ("127.0.0.1", {"X_Forwarded_Host": "localhost"}),
+        ("127.0.0.1", {"X_Forwarded_Proto": "http"}),
+        ("127.0.0.1", {"X_Real_IP": "127.0.0.1"}),
+        ("127.0.0.1", {"Via": "1.1 proxy"}),
         ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}),
         ("127.0.0.1", {"Authorization": "Bearer guessed", "Origin": "https://app.example"}),
     ],
@@ -277,10 +280,11 @@ def test_health_tells_what_runs(make_app: Callable[..., Caller]) -> None:
     """The APIs with their base paths, the worlds, and that nothing is broken."""
     mock = make_app("dify-chat", "cybertron")
     mock.ask("GET", "/v1/info", key="app-chat-a")
+    mock.ask("GET", "/v1/info", key="nobody")
     health = mock.ask("GET", "/__mock__/health").json
     assert (health["status"], health["broken"]) == ("ok", [])
     assert health["apis"] == {"dify-chat": "/v1", "cybertron": "/openapi/v1"}
-    assert (health["worlds"], health["requests"]) == (["dify-chat-a"], 1)
+    assert (health["worlds"], health["requests"]) == (["dify-chat-a"], 2)
 
 
 def test_head_is_answered(mock: Caller) -> None:
