@@ -42,7 +42,7 @@ PROBES: Mapping[str, Any] = {
 NOT_OF = {  # format -> texts that are not of it
     "uuid": ["5ad498-f0c7", ""],
     "uri": ["no address", ""],
-    "address": ["no address"],
+    "address": ["no address", "address", ""],
     "date-time": ["yesterday", "2025-13-01T00:00:00"],
     "decimal": ["cheap", "1,5"],
     "base64": ["not base64!"],
