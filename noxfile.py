@@ -67,3 +67,10 @@ def torture(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", target, "-r", str(requirements))
     session.run("pytest", "-s", "examples/torture", *session.posargs, env={"TORTURE_CLIENTS": str(folder)})
     session.run("python", "examples/torture/table.py")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Attack the mock with tens of thousands of bad requests and streams (`nox -s fuzz -- --only headers`)."""
+    session.install("-e", ".[suite]")
+    session.run("python", "tests/fuzz", *session.posargs)
