@@ -275,7 +275,7 @@ def test_events_are_sent_as_server_sent_events(read: Callable[[str], Scenario]) 
         "    - data: '{$id.task}'\n"
     )
     context = Context(ids={"task": "t"})
-    assert [piece[:3] for piece in render_events(scenario.reply, context)] == [
+    assert [tuple(piece) for piece in render_events(scenario.reply, context)] == [
         (
             0,
             b'data: {"event": "message", "task_id": "t", "answer": "\\u00fc"}\n\n',
@@ -292,7 +292,7 @@ def test_events_are_sent_as_server_sent_events(read: Callable[[str], Scenario]) 
 def test_lines_are_json_each_followed_by_a_blank_line(read: Callable[[str], Scenario]) -> None:
     """The second framing, with the same expressions."""
     scenario = read("description: D.\nreply:\n  lines:\n    - data: {event: end, at: $now}\n      delay_ms: 9\n")
-    assert [piece[:3] for piece in render_events(scenario.reply, Context(now=5))] == [
+    assert [tuple(piece) for piece in render_events(scenario.reply, Context(now=5))] == [
         (9, b'{"event": "end", "at": 5}\n\n', {"event": "end", "at": 5}, 0)
     ]
     assert scenario.reply.streamed
