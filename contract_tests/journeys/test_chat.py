@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.journey import Journey, last
@@ -121,7 +122,9 @@ def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
     """A new name is shown everywhere; each order sorts; pages show every conversation once."""
     chat = begin("dify-chat")
     user = chat.user("list")
-    ids = [say(chat, user, f"question {number}")["conversation_id"] for number in range(3)]
+    ids = [say(chat, user, "question 0")["conversation_id"]]
+    time.sleep(1.1)  # times are whole seconds: only then does an order show
+    ids += [say(chat, user, f"question {number}")["conversation_id"] for number in (1, 2)]
     renamed = chat.call(
         "renameConversation", path={"conversation_id": ids[0]}, body={"name": "renamed", "user": user}
     ).json

@@ -24,11 +24,17 @@ def mock():
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def run(*arguments, folder=None):
+def run(*arguments, folder=None, program=("contract_tests.cli",), **environment):
     """Run the command; return what it printed and its exit status."""
-    command = [sys.executable, "-m", "contract_tests.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", *program, *map(str, arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, check=False, cwd=folder, env=_ENVIRONMENT
+        command,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=folder,
+        env={**_ENVIRONMENT, **environment},
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -93,3 +99,49 @@ def test_failure_says_everything_a_stranger_needs(mock, tmp_path):
     ):
         assert text in said
     assert "app-wrong" not in said
+
+
+PYTEST = (
+    "pytest",
+    "-p",
+    "contract_tests.plugin",
+    "--pyargs",
+    "contract_tests",
+    "-k",
+    "getMeta and documented",
+    "--base-url",
+)
+
+
+def test_pytest_runs_the_suite_too(mock, tmp_path):
+    """The command is a front over pytest, which takes the same options."""
+    status, said = run(mock, folder=tmp_path, program=PYTEST)
+    assert status == 0, said
+    assert "1 passed" in said
+
+
+def test_pytest_base_url_may_be_installed_too(mock, tmp_path):
+    """Another plugin's `--base-url` is taken over, not declared twice."""
+    (tmp_path / "pytest_base_url").mkdir()
+    (tmp_path / "pytest_base_url" / "__init__.py").touch()
+    (tmp_path / "pytest_base_url" / "plugin.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--base-url', metavar='url', default=None)\n"
+    )
+    about = tmp_path / "pytest_base_url-2.1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: pytest-base-url\nVersion: 2.1.0\n")
+    (about / "entry_points.txt").write_text("[pytest11]\nbase_url = pytest_base_url.plugin\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    status, said = run(mock, folder=tmp_path, program=PYTEST, PYTHONPATH=path)
+    assert status == 0, said
+    assert "1 passed" in said
+
+
+def test_workers_share_the_work_and_one_result(mock, tmp_path):
+    """With two workers, in any order, the mock passes as well, and the report is about all."""
+    options = ("--base-url", mock, "--api", "agentbuilder", "--api", "cybertron", "-n", "2", "-p", "randomly")
+    status, said = run(*options, "-k", "journeys or keys", "--report", tmp_path, folder=tmp_path)
+    assert status == 0, said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["exchanges"] > 60
+    assert report["left_over"] == []
