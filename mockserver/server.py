@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
+import sys
 import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -96,6 +98,8 @@ class MockServer(ForTests):
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         server = await loop.create_server(lambda: Connection(shared), sock=self._socket, backlog=_QUEUE)
         self._running.set()
+        if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
+            loop.add_signal_handler(signal.SIGTERM, stopped.set)  # end as Ctrl-C does, and leave no temporary file
         try:
             while not stopped.is_set():
                 with contextlib.suppress(TimeoutError):
