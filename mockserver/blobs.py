@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_IN_MEMORY = 1 << 16  # many of these are kept at a time
+_KEPT_IN_MEMORY = 1 << 17  # many of these are kept at a time
 _CHUNK = 1 << 16
 
 
@@ -73,10 +73,11 @@ EMPTY = Blob(b"")
 
 
 class BlobWriter:
-    """Collects bytes, in memory up to 64 KiB and in a temporary file beyond that, into a Blob."""
+    """Collects bytes into a Blob, in memory up to a limit and in a temporary file beyond that."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_memory: int = _KEPT_IN_MEMORY) -> None:
         self.size = 0
+        self._in_memory = in_memory
         self._file: IO[bytes] = io.BytesIO()
         self._path: Path | None = None
         self._abandoned: weakref.finalize[..., BlobWriter] | None = None
@@ -84,7 +85,7 @@ class BlobWriter:
     def write(self, data: bytes) -> None:
         """Add bytes at the end."""
         self.size += len(data)
-        if self._path is None and self.size > _IN_MEMORY:
+        if self._path is None and self.size > self._in_memory:
             self._move_to_disk()
         self._file.write(data)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _MOST_DIGITS = 19  # of 2**63
+_IN_MEMORY = 1 << 20  # of a request that is being answered
 
 
 def announced_length(text: str) -> int | None:
@@ -31,7 +32,7 @@ class BodyReader:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._writer = BlobWriter()
+        self._writer = BlobWriter(_IN_MEMORY)
         self._too_large = False
 
     def feed(self, data: bytes) -> bool:
