@@ -30,19 +30,18 @@ _SCHEMA = Path(__file__).with_name("apps.schema.yaml")
 class Apps:
     """The apps of some APIs. A key's suffix tells which of an API's apps it opens."""
 
-    def __init__(
-        self, apis: Mapping[str, Api], scenarios: ScenarioSet, file: Path | None = None, answers: str = ""
-    ) -> None:
-        """Read our defaults and, over them, `file`; `answers` names what questions are answered with.
+    def __init__(self, apis: Mapping[str, Api], scenarios: ScenarioSet, file: Path | None = None, **over: Any) -> None:
+        """Read our defaults and, over them, `file`; `over` is what every app of every API says before anything else.
 
         Raise AppError saying file, line and field, and UnknownNameError for `answers` that no app has.
         """
         given = _File(file) if file else None
         self._tables = {name: _merged(_default(name), given.tables.get(name, {}) if given else {}) for name in apis}
-        self._answers = answers
+        self._over = {name: value for name, value in over.items() if value}
         if given:
             _refuse([*given.problems(), *_Check(apis, scenarios, self._tables).problems()], given)
         chat = [table["texts"] for table in self._tables.values() if "texts" in table]
+        answers = over.get("answers")
         if answers and chat and all(answers not in texts for texts in chat):
             raise UnknownNameError("answers", answers, {name for texts in chat for name in texts})
         self.of = lru_cache(_REMEMBERED)(self._of)
@@ -53,7 +52,7 @@ class Apps:
         keys: Mapping[str, Any] = table.get("keys", {})
         fitting = [name for name in keys if suffix == name or suffix.startswith(f"{name}-")]
         app = _merged(table, keys[max(fitting, key=len)]) if fitting else table
-        return {**app, "answers": self._answers} if self._answers else app
+        return {**app, **self._over}
 
     def flows(self, api: str) -> Sequence[str]:
         """Return the ids of the flows that an API's worlds have beside the printed ones."""

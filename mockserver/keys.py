@@ -51,18 +51,19 @@ def check(
 def _check_together(
     schemes: Iterable[SecurityScheme], headers: Mapping[str, str], query: Mapping[str, Sequence[str]]
 ) -> Keyring:
-    """Judge schemes that are needed together: each value is a key of the mock, and all have the same suffix."""
-    suffixes: set[str] = set()
+    """Judge schemes that are needed together: each value is a key of ours; its suffix is the first one's, or none."""
+    world: str | None = None
     for scheme in schemes:
         sent = _sent(scheme, headers, query)
         if sent is None:
             return Keyring("missing", scheme=scheme)
         if not opens(scheme.mock_key, sent):
             return Keyring("wrong", scheme=scheme)
-        suffixes.add(sent.removeprefix(scheme.mock_key))
-        if len(suffixes) > 1:
+        suffix = sent.removeprefix(scheme.mock_key)
+        world = suffix if world is None else world
+        if suffix not in ("", world):
             return Keyring("wrong", scheme=scheme)
-    return Keyring("valid", suffix=suffixes.pop() if suffixes else "")
+    return Keyring("valid", suffix=world or "")
 
 
 def opens(mock_key: str, sent: str) -> bool:

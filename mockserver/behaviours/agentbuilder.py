@@ -193,18 +193,28 @@ def run_flow(act: Act) -> Reply:
         for path in _paths(tweak):
             if not _file_exists(act, path):
                 raise Refusal(
-                    "unknown-id", f"File {path} not found", field=f"tweaks.{component}", finer=["unknown-file"]
+                    "unknown-id",
+                    f"File or directory not found: {path}",
+                    field=f"tweaks.{component}",
+                    finer=["unknown-file"],
                 )
     spoken = [tweak["input_value"] for tweak in tweaks.values() if isinstance(tweak, dict) and tweak.get("input_value")]
     said = body.get("input_value") or next(iter(spoken), "")
-    return act.reply(flow_id=flow["id"], session_id=body.get("session_id") or flow["id"], input_value=said)
+    handed = [path for tweak in tweaks.values() if isinstance(tweak, dict) for path in _texts(tweak.get("files"))]
+    return act.reply(
+        files=handed, flow_id=flow["id"], session_id=body.get("session_id") or flow["id"], input_value=said
+    )
 
 
 def _paths(tweak: Mapping[str, Any]) -> Iterator[str]:
     """Yield the paths of files that a tweak hands to its component, given as one text or as a list."""
     for name in ("files", "path"):
-        value = tweak.get(name)
-        yield from (path for path in (value if isinstance(value, list) else [value]) if isinstance(path, str) and path)
+        yield from _texts(tweak.get(name))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts of a list, or a text that stands alone."""
+    yield from (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text)
 
 
 def _file_exists(act: Act, path: str) -> bool:

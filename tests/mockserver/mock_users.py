@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote, urlencode
 
 from mock_calls import Answer, Caller, read
+from werkzeug.datastructures import Headers
 
 from flowcontract.streams import StreamJudge
 from flowcontract.validation import response_violations
+from mockserver.blobs import Blob
+from mockserver.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,27 +57,32 @@ class User:
         headers: Mapping[str, str] | None = None,
         **path: str,
     ) -> Reply:
-        """Send JSON (a mapping gets the user's name) or a form (a file is name and bytes); the rest is the path."""
+        """Send JSON (an object gets the user's name) or a form (a file is name and bytes).
+
+        `query` and `headers` go along, and what else is named stands in the path.
+        """
         operation = self.api.operations[operation_id]
         target = self.api.base_path + operation.path
         for name, value in path.items():
             target = target.replace(f"{{{name}}}", value)
-        asked = {name: value for name, value in (query or {}).items() if value is not None}
-        target += f"?{urlencode(asked)}" if asked else ""
-        sent = {**self._credentials(operation), **self.headers, **(headers or {})}
+        asked = urlencode({name: value for name, value in (query or {}).items() if value is not None})
+        sent = Headers([*self._credentials(operation).items(), *self.headers.items(), *(headers or {}).items()])
+        content = b""
         if form is not None:
-            sent["Content_Type"] = "multipart/form-data; boundary=b"
-            return self.mock.open(operation.method, target, body=multipart(self._named(form)), **sent)
-        if isinstance(body, dict):
-            body = self._named(body)
-        return self.mock.open(operation.method, target, json_body=body, **sent)
+            sent["Content-Type"] = "multipart/form-data; boundary=b"
+            content = multipart(self._named(form))
+        elif body is not None:
+            sent["Content-Type"] = "application/json"
+            content = json.dumps(self._named(body) if isinstance(body, dict) else body).encode()
+        request = Request(operation.method, unquote(target), asked, sent, Blob(content), peer=self.mock.peer)
+        return self.mock.app.handle(request, self.mock.now)
 
     def _named(self, body: Mapping[str, Any]) -> dict[str, Any]:
         return {"user": self.name, **body} if self.name else dict(body)
 
     def _credentials(self, operation: Operation) -> dict[str, str]:
         schemes = [self.api.schemes[name] for name in operation.security[0]]
-        return {one.parameter.replace("-", "_"): f"{one.prefix}{one.mock_key}{self.suffix}" for one in schemes}
+        return {one.parameter: f"{one.prefix}{one.mock_key}{self.suffix}" for one in schemes}
 
 
 def _violations(api: Api, operation: Operation, answer: Answer) -> list[str]:
@@ -100,11 +108,6 @@ def multipart(fields: Mapping[str, Any]) -> bytes:
 def _quoted(name: str) -> str:
     """Return a file name as browsers put it into a header (https://html.spec.whatwg.org/#multipart-form-data)."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def segment(text: str) -> str:
-    """Return a text as one segment of a path."""
-    return quote(text, safe="")
 
 
 class Live:
