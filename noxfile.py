@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -10,6 +11,9 @@ nox.needs_version = ">=2025.2"
 nox.options.sessions = ["specs", "lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.report = ".nox/report.json"
+
+PEERS = ("@stoplight/prism-cli@5", "@mockoon/cli@9", "@copilotkit/aimock@1", "wiremock@3")
+"""The servers of npm that `nox -s bench` measures beside ours; the last one brings a jar, which needs java."""
 
 
 @nox.session
@@ -39,6 +43,19 @@ def tests(session: nox.Session) -> None:
     """Run all tests of the toolkit."""
     session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", "--junitxml=.nox/tests.xml", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the mock beside other servers; those of npm only where node is. `-- --quick` takes two minutes."""
+    session.install(".", "uvicorn==0.54.*")
+    options = ["--json", ".nox/bench.json"]
+    if shutil.which("npm"):
+        peers = Path(".nox/peers").absolute()
+        peers.mkdir(parents=True, exist_ok=True)
+        session.run("npm", "install", "--silent", "--prefix", str(peers), *PEERS, external=True)
+        options += ["--peers", str(peers)]
+    session.run("python", "benchmarks/bench.py", *options, *session.posargs)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, not a package
 """How fast the decoder reads: megabytes per second on one core, for streams as real servers send them.
 
 Run `python benchmarks/bench_sse.py [MEGABYTES]`; every line is one shape of stream, read in pieces of 64 KiB.
@@ -37,7 +36,7 @@ def main() -> int:
         begun = time.perf_counter()
         blocks = sum(len(decoder.feed(stream[at : at + PIECE])) for at in range(0, len(stream), PIECE))
         seconds = time.perf_counter() - begun
-        print(f"{name:28} {len(stream) / seconds / 1e6:7.0f} MB/s {blocks / seconds / 1e3:7.0f} thousand blocks/s")  # noqa: T201 - a report
+        print(f"{name:28} {len(stream) / seconds / 1e6:7.0f} MB/s {blocks / seconds / 1e3:7.0f} thousand blocks/s")
     return 0
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script's module, not a package
 """A small load generator: raw sockets on loopback, bounded in connections and time, for requests and for streams."""
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ class Rate:
 
     answered: int = 0
     failed: int = 0
+    received: int = 0  # bytes
     seconds: float = 0.0
 
     @property
@@ -63,18 +63,21 @@ class _Client(asyncio.Protocol):
         self._buffer = data = self._buffer + data if self._buffer else data
         if len(data) != self._usual and not is_complete(data):
             return
-        self._usual = len(data) if b"\r\nContent-Length:" in data or b"\r\ncontent-length:" in data else -1
+        head = data.partition(b"\r\n\r\n")[0].lower()
+        self._usual = -1 if b"connection: close" in head or b"content-length:" not in head else len(data)
         self._buffer = b""
+        self._rate.received += len(data)
         if data[9:10] == b"2":
             self._rate.answered += 1
         else:
             self._rate.failed += 1
-        if time.perf_counter() >= self._until:
+        closes = self._usual < 0 and b"connection: close" in data.partition(b"\r\n\r\n")[0].lower()
+        if closes or time.perf_counter() >= self._until:
             self._transport.close()
         else:
             self._transport.write(self._raw)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._buffer:
             self._rate.failed += 1
         if not self._done.done():
@@ -102,7 +105,9 @@ async def hammer(port: int, call: Call, *, connections: int, seconds: float) -> 
         while time.perf_counter() < until:
             done = loop.create_future()
             try:
-                transport, _ = await loop.create_connection(lambda: _Client(raw, rate, until, done), "127.0.0.1", port)
+                transport, _ = await loop.create_connection(
+                    lambda done=done: _Client(raw, rate, until, done), "127.0.0.1", port
+                )
             except OSError:
                 rate.failed += 1
                 await asyncio.sleep(0.01)
@@ -131,7 +136,7 @@ class Streams:
 
     def late(self, percent: float) -> float:
         """Return a percentile of the lateness in milliseconds."""
-        if len(self.late_ms) < 2:  # noqa: PLR2004 - quantiles need two
+        if len(self.late_ms) < 2:
             return self.late_ms[0] if self.late_ms else float("nan")
         return statistics.quantiles(self.late_ms, n=1000, method="inclusive")[min(998, round(percent * 10) - 1)]
 
@@ -164,12 +169,14 @@ class _Reader(asyncio.Protocol):
             self._complete = True
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if not self._done.done():
             self._done.set_result(self._arrivals if self._complete else [])
 
 
-async def stream(port: int, call: Call, *, count: int, events: int, apart_s: float, limit_s: float = 60) -> Streams:
+async def stream(  # noqa: PLR0913 - each by name
+    port: int, call: Call, *, count: int, events: int, apart_s: float, limit_s: float = 60
+) -> Streams:
     """Open `count` streams at once and read each to its end; `events` are due `apart_s` apart, the first at once."""
     raw, loop, begun = call.raw(port), asyncio.get_running_loop(), time.perf_counter()
     result = Streams()

@@ -1,0 +1,181 @@
+"""How fast the mock is beside what people would pick instead: one run, interleaved rounds, medians and ratios.
+
+Run `nox -s bench` (`nox -s bench -- --quick` for a minute's worth). Everything stays on loopback and ends by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import growth
+import load
+from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, servers
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+IDEAL_S = (EVENTS - 1) * APART_S
+Figures = dict[str, dict[str, list[float]]]  # measure -> server -> one figure per round
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run something on uvloop where it is installed: the load generator shall not be what is measured."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.run(work)
+    return asyncio.run(work)
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.seconds = 0.7 if options.quick else 3.0
+        self.streams = (1, 100, 200) if options.quick else (1, 100, 200, 500, 1000, 2000)
+        self.figures: Figures = defaultdict(lambda: defaultdict(list))
+        self.validates: dict[str, str] = {}
+
+    def note(self, measure: str, server: str, figure: float) -> None:
+        """Keep a figure."""
+        self.figures[measure][server].append(figure)
+
+    def measure(self, running: Running) -> None:
+        """Measure one server once."""
+        server, port = running.server, running.port
+        name = server.name
+        self.note("cold start, s", name, running.start_s)
+        self.note("idle memory, MB", name, running.usage()[1])
+        if server.wrong is not None:
+            self.validates[name] = "yes" if running.status(server.wrong) // 100 == 4 else "no"
+        for call in (server.json, server.get, server.upload):  # what is read or compiled at first is not measured
+            run(load.hammer(port, call, connections=4, seconds=self.seconds / 3))
+        for measure, call in (
+            ("JSON POST/s", server.json),
+            ("GET/s", server.get),
+            ("upload of 100 KB/s", server.upload),
+        ):
+            rate = run(load.hammer(port, call, connections=32, seconds=self.seconds))
+            self.note(measure, name, rate.per_second if rate.failed <= rate.answered / 100 else float("nan"))
+        if server.flat is not None:
+            rate = run(load.hammer(port, server.flat, connections=8, seconds=self.seconds))
+            self.note("flat out, events/s", name, rate.per_second * FLAT_EVENTS)
+            self.note("flat out, MB/s", name, rate.received / rate.seconds / 1e6)
+        if server.stream is not None:
+            for count in self.streams:
+                self._stream(running, count)
+        self.note("memory afterwards, MB", name, running.usage()[1])
+
+    def _stream(self, running: Running, count: int) -> None:
+        server, name = running.server, running.server.name
+        assert server.stream is not None
+        before = running.usage()[0]
+        result = run(load.stream(running.port, server.stream, count=count, events=server.events, apart_s=APART_S))
+        self.note(f"{count} streams: completed", name, result.completed)
+        self.note(f"{count} streams: total, s (ideal {IDEAL_S:.2f})", name, result.seconds)
+        self.note(f"{count} streams: late p50, ms", name, result.late(50))
+        self.note(f"{count} streams: late p99, ms", name, result.late(99))
+        self.note(f"{count} streams: CPU, s", name, running.usage()[0] - before)
+
+    def rounds(self) -> None:
+        """Measure every server in turn, several times."""
+        known = [one for one in servers(self.options.peers) if not self.options.only or one.name in self.options.only]
+        for number in range(1 if self.options.quick else self.options.rounds):
+            for server in known:
+                print(f"round {number + 1}: {server.name}", file=sys.stderr, flush=True)
+                with tempfile.TemporaryDirectory() as folder:
+                    try:
+                        running = Running(server, Path(folder))
+                    except (RuntimeError, OSError) as error:
+                        print(f"  skipped: {error}", file=sys.stderr)
+                        continue
+                    try:
+                        self.measure(running)
+                    finally:
+                        running.end()
+
+    def table(self) -> Iterator[str]:
+        """Yield a table of medians, for each server one line, and what our own is of each."""
+        names = list(dict.fromkeys(name for by_server in self.figures.values() for name in by_server))
+        for group in _groups(self.figures):
+            yield ""
+            yield f"| | {' | '.join(group)} |"
+            yield "|---" * (len(group) + 1) + "|"
+            for name in names:
+                cells = [self._cell(measure, name) for measure in group]
+                if any(cells):
+                    note = {"yes": " (validates)", "no": " (does not validate)"}.get(self.validates.get(name, ""), "")
+                    yield f"| {name}{note} | {' | '.join(cells)} |"
+
+    def _cell(self, measure: str, name: str) -> str:
+        median, ours = self._median(measure, name), self._median(measure, OURS)
+        if median is None:
+            return ""
+        ratio = f" ({ours / median:.2f}x)" if ours and median and name != OURS else ""
+        return f"{median:,.0f}{ratio}" if abs(median) >= 100 else f"{median:.2f}{ratio}"
+
+    def _median(self, measure: str, name: str) -> float | None:
+        figures = self.figures[measure].get(name)
+        return statistics.median(figures) if figures else None
+
+
+def _groups(figures: Figures) -> Iterator[list[str]]:
+    """Yield the measures that stand in one table together."""
+    yield [one for one in figures if "streams:" not in one]
+    for count in sorted({int(one.partition(" ")[0]) for one in figures if "streams:" in one}):
+        yield [one for one in figures if one.startswith(f"{count} streams:")]
+
+
+def machine() -> dict[str, object]:
+    """Return where and when this was measured."""
+    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "").partition(": ")[2]
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return {"date": moment, "cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def main() -> int:
+    """Measure, print tables, and write everything as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round, fewer streams, short")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
+    parser.add_argument("--peers", type=Path, help="a folder whose node_modules has the other servers")
+    parser.add_argument("--only", action="append", help="measure only this server; may be repeated")
+    parser.add_argument("--json", type=Path, help="write every figure of every round to this file")
+    parser.add_argument("--no-growth", action="store_true", help="do not measure how cost grows with what is kept")
+    options = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    bench = Bench(options)
+    bench.rounds()
+    grown = {} if options.no_growth else growth.measure(quick=options.quick)
+    where = machine()
+    print(f"Measured {where['date']} on {where['cores']} cores, {where['cpu']}, Python {where['python']}.")
+    print(f"Medians; in brackets the figure of `{OURS}` divided by this one.")
+    print("\n".join([*bench.table(), "", *growth.table(grown)]))
+    if options.json:
+        content = {"machine": where, "figures": bench.figures, "validates": bench.validates, "growth": grown}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(content, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
