@@ -276,7 +276,12 @@ class Journal:
     def read(self, entry: Entry, form: Any) -> None:
         """Note the fields of a form, which `open` leaves out: a file's bytes are not kept."""
         if self.limit and isinstance(form, dict):
-            entry.form = {name: self._field(name, value) for name, value in list(form.items())[:_KEPT_HEADERS]}
+            entry.form, left = {}, KEPT_OF_REQUEST
+            for name, value in list(form.items())[:_KEPT_HEADERS]:
+                shown = self._field(name, value)
+                left -= len(name) + len(str(shown))
+                if left >= 0:
+                    entry.form[name] = shown
 
     def close(self, entry: Entry, reply: Reply) -> Reply:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
@@ -315,6 +320,8 @@ class Journal:
     def _field(self, name: str, value: Any) -> Any:
         if isinstance(value, list):
             return [self._field(name, item) for item in value[:_KEPT_HEADERS]]
+        if isinstance(value, dict):  # a file
+            return {key: told[:_KEPT_TEXT] if isinstance(told, str) else told for key, told in value.items()}
         if not isinstance(value, str):
             return value
         return MASK if self._masking.hides(name) else self._masking.text(value[:_KEPT_TEXT])
