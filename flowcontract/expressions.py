@@ -154,10 +154,8 @@ class _Compiler:
         return None
 
     def _mapping(self, value: Mapping[str, Any]) -> _Render | None:
-        parts = [(key, item, self.compiled(item)) for key, item in value.items()]
-        if all(part is None for _, _, part in parts):
-            return None
-        return lambda context: {key: item if part is None else part(context) for key, item, part in parts}
+        parts = [(key, part) for key, item in value.items() if (part := self.compiled(item)) is not None]
+        return _filled(value, parts) if parts else None
 
     def _list(self, value: list[Any]) -> _Render | None:
         parts = [(item, self.compiled(item)) for item in value]
@@ -191,6 +189,18 @@ class _Compiler:
         if root in _FORMS or match["mark"] == ".":
             raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
         return None
+
+
+def _filled(value: Mapping[str, Any], parts: list[tuple[str, _Render]]) -> _Render:
+    constant = dict(value)
+
+    def render(context: Context) -> dict[str, Any]:
+        rendered = constant.copy()
+        for key, part in parts:
+            rendered[key] = part(context)
+        return rendered
+
+    return render
 
 
 def _as_text(value: Any) -> str:

@@ -137,6 +137,11 @@ class Event:
     template: Template | None = None  # None where there is no data
     each: Template | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether it has data and nothing else, as nearly all have."""
+        return self.template is not None and self.event is self.id is self.retry is self.comment is None
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -736,6 +741,8 @@ def _items(event: Event, context: Context) -> list[Any]:
 
 
 def _block(event: Event, value: Any) -> bytes:
+    if event.plain and not isinstance(value, str):
+        return b"data: %b\n\n" % json.dumps(value).encode()  # JSON stands on one line
     text = None if event.template is None else _sendable(value) if isinstance(value, str) else json.dumps(value)
     return sse.encode(text, event=event.event, id=event.id, retry=event.retry, comment=event.comment)
 
