@@ -140,7 +140,8 @@ class Event:
     @property
     def plain(self) -> bool:
         """Whether it has data and nothing else, as nearly all have."""
-        return self.template is not None and self.event is self.id is self.retry is self.comment is None
+        others = (self.event, self.id, self.retry, self.comment)
+        return self.template is not None and others == (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
