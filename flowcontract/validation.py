@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from flowcontract.specs import MediaType, Operation, Parameter, Response
 
 ABSENT: Final = object()  # the body of a request that has none; None is the JSON value null
+MANY: Final = 10_000  # values; of more only the first error is told, since all are made before the first can be read
 MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
 _URN = "urn:contract"
 
@@ -69,7 +71,7 @@ class Validators:
     def is_valid(self, pointer: str, instance: object) -> bool:
         """Tell whether a JSON value satisfies the schema at a JSON pointer into the bundle."""
         try:
-            return not _too_deep(instance) and self._validator(pointer).is_valid(instance)
+            return _count(instance) < inf and self._validator(pointer).is_valid(instance)
         except UnicodeEncodeError:
             return False
 
@@ -78,13 +80,14 @@ class Validators:
 
         A value that fits none of several alternatives is judged by the one it comes closest to.
         """
-        if _too_deep(instance):
+        count = _count(instance)
+        if count == inf:
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
         validator = self._compiled.get(pointer) or self._validator(pointer)
         try:
             if validator.is_valid(instance):  # most are, and telling that is much cheaper than telling what is wrong
                 return []
-            errors = list(islice(validator.iter_errors(instance), limit))
+            errors = _errors(validator, instance, limit if count < MANY else 1)
         except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
         return [self._violation(pointer, wording.leaf(error)) for error in errors]
@@ -187,8 +190,9 @@ class Validators:
         return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
 
 
-def _too_deep(instance: object) -> bool:
-    level = [instance]
+def _count(instance: object) -> float:
+    """Return how many values a value holds, infinity where they are nested too deeply."""
+    level, count = [instance], 1
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for one in level:
@@ -197,9 +201,21 @@ def _too_deep(instance: object) -> bool:
             elif isinstance(one, list):
                 below += one
         if not below:
-            return False
+            return count
         level = below
-    return any(isinstance(one, dict | list) for one in level)
+        count += len(below)
+    return inf if any(isinstance(one, dict | list) for one in level) else count
+
+
+def _errors(validator: jsonschema_rs.Validator, instance: object, limit: int) -> list[jsonschema_rs.ValidationError]:
+    """Return at most `limit` errors; the first alone costs nothing for the others."""
+    if limit > 1:
+        return list(islice(validator.iter_errors(instance), limit))
+    try:
+        validator.validate(instance)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
 
 
 def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
@@ -382,7 +398,7 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
+    if text.count("[") + text.count("{") > MAX_DEPTH and _count(value) == inf:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
     return value
 
