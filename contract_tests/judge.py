@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contract_tests import recordings
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.specs import available_apis, load_api
 from flowcontract.streams import StreamBudget, StreamContract, StreamJudge
@@ -25,6 +26,7 @@ _WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told w
 _EPILOG = """\
 examples:
   contract-tests judge --operation dify-chat/sendChatMessage answer.sse
+  contract-tests judge --quiet captured.har
   curl -N ... | contract-tests judge --operation dify-workflow/runWorkflow -
 
 Without --operation a file is judged by every streaming operation, and the verdict of the one that fits best is told.
@@ -36,12 +38,17 @@ def add_to(commands: Any) -> None:
     """Add the command to the others."""
     command = commands.add_parser(
         "judge",
-        help="judge a recorded or running stream",
-        description="Judge raw streams: what a server sent, without the head of its answer.",
+        help="judge recorded exchanges and streams, or a running stream",
+        description="Judge recordings (HAR, or our own JSON), and raw streams: what a server sent, without the head.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("streams", nargs="+", metavar="FILE", help="the bytes of one stream; - is standard input")
+    command.add_argument(
+        "streams",
+        nargs="+",
+        metavar="FILE",
+        help="a .har or .json recording, or the bytes of one stream; - is standard input",
+    )
     command.add_argument("--operation", metavar="API/OPERATION", help="what was asked: dify-chat/sendChatMessage")
     command.add_argument("--profile", metavar="NAME", help="judge by the contract as a profile of the API changes it")
     command.add_argument("--quiet", action="store_true", help="print violations and verdicts, but not every event")
@@ -59,6 +66,8 @@ def run(arguments: argparse.Namespace) -> bool:
     for name in arguments.streams:
         if name == "-":
             broken |= _judge_pipe(contracts, budget, quiet=arguments.quiet)
+        elif Path(name).suffix in (".har", ".json"):
+            broken |= _judge_recording(Path(name), arguments)
         else:
             broken |= _judge_file(Path(name), contracts, budget, quiet=arguments.quiet)
     return broken
@@ -93,6 +102,23 @@ def _judge_file(path: Path, contracts: dict[str, StreamContract], budget: Stream
     _print(f"{path}: {best.operation}")
     _print_all(best.told, quiet=quiet)
     return best.broken > 0
+
+
+def _judge_recording(path: Path, arguments: argparse.Namespace) -> bool:
+    """Judge every exchange of a HAR file or a recording; report what is wrong, and what no document names."""
+    names = [arguments.operation.partition("/")[0]] if arguments.operation else available_apis()
+    broken = False
+    for found in recordings.judge(path, [load_api(name, profile=arguments.profile) for name in names]):
+        if arguments.operation and (found.operation is None or found.operation.name != arguments.operation):
+            continue
+        recorded = found.recorded
+        verdict = "no operation that a document names" if found.operation is None else found.operation.name
+        if not arguments.quiet or found.violations:
+            _print(f"{recorded.method} {recorded.url} {recorded.answer.status}: {verdict}")
+        for violation in found.violations:
+            _print(f"  WRONG {violation}")
+        broken |= bool(found.violations)
+    return broken
 
 
 def _judge_pipe(contracts: dict[str, StreamContract], budget: StreamBudget, *, quiet: bool) -> bool:
