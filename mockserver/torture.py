@@ -37,6 +37,7 @@ _QUICK = {
     "slow-first": "slow-first=0.3",
     "jitter": "jitter=2",
     "drip": "drip=50000",
+    "tiny": "tiny=20000",
     "cut": "cut=1000",
     "close": "close=1000",
     "endless": "endless=1",
@@ -44,6 +45,7 @@ _QUICK = {
 """Values with which a case needs no patience. Silence that a client has to notice itself stays as long as it is."""
 _TOGETHER = ("no-charset, raw-utf8", "raw-utf8, split=1", "split=1, crlf", "coalesce, raw-utf8")
 """Faults that break clients together which survive each of them alone."""
+_SHOWN = 120  # characters of what a client raised
 
 
 class Understood(NamedTuple):
@@ -174,7 +176,7 @@ class Case:
         for kind in (kinds - said) & self._contract.end:  # an event that ends the answer, but not as it was to end
             return Verdict("survived", f"it was given the event {kind}")
         count = "nothing" if understood.events is None else f"{len(understood.events)} events"
-        took = count if understood.text is None else repr(understood.text[-20:])
+        took = repr(understood.text[-20:]) if understood.text else count
         return Verdict("trusted a broken stream", f"took {took} for the end of a whole answer")
 
     @property
@@ -185,7 +187,7 @@ class Case:
 
 def _words(raised: object) -> str:
     name = f"{type(raised).__name__}: " if isinstance(raised, BaseException) else ""
-    return " ".join(f"{name}{raised}".split())[:200]
+    return " ".join(f"{name}{raised}".split())[:_SHOWN]
 
 
 def _kind(event: Any, contract: StreamContract) -> Any:
