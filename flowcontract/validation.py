@@ -663,6 +663,8 @@ def _content_violations(validators: Validators, media: MediaType, content_type: 
 
 def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
     """Return the key of a media type in a `content` mapping: exact, else `audio/*`, else `*/*`, else None."""
+    if content_type in offered:
+        return content_type
     sent = content_type.partition(";")[0].strip().lower()
     if not sent:
         return None
