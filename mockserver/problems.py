@@ -26,6 +26,8 @@ NEEDED = (
 _INSTEAD = ("malformed-body", "invalid-request")
 """What an operation says that documents nothing for a word, for instance a JSON body that is too large."""
 
+_TOLD = 1000  # characters of what a client sent that are said again
+
 
 class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wrong in it
     """A request is answered with the scenario of a problem.
@@ -40,7 +42,12 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
         """Refuse by `word`, or by one of the `finer` words if the contract knows it."""
         super().__init__(message)
         self.words = (*finer, word)
-        self.violation: Mapping[str, str] = {"field": field, "message": message, "rule": word, "location": location}
+        self.violation: Mapping[str, str] = {
+            "field": field[:_TOLD],
+            "message": message[:_TOLD],
+            "rule": word,
+            "location": location,
+        }
 
     @classmethod
     def by(cls, found: RequestViolation) -> Refusal:

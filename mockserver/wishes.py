@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MARK = "#mock:"
 """What stands between a `user` and the scenario that it asks for: `abc-123#mock:400-provider-quota-exceeded`."""
+_LONGEST = 4000  # characters of a wish; what is not understood is compared with all there is, and said again
 _KEY = re.compile(r"[1-5][0-9]{2}-")
 _NAMED = re.compile(r"(?P<scenario>[^;=]*?)\s*(?:(?:^|;)\s*fault=(?P<fault>.*))?", re.DOTALL)
 
@@ -32,7 +33,8 @@ class Wish:
 
         Faults stand behind it, `200-tts; fault=split=1, bom`, or alone, `fault=split=1, bom`.
         """
-        match = _NAMED.fullmatch(text.strip())
+        text = text[:_LONGEST].strip()
+        match = _NAMED.fullmatch(text)
         name, fault = (match["scenario"], match["fault"]) if match else (text, None)
         if _KEY.match(name):
             return cls(name[:3], name[4:], fault, by)
@@ -62,7 +64,7 @@ def read_wish(prefer: str) -> Wish | None:
     `Prefer: code=400, example=NAME, fault="split=1, bom"` is RFC 7240's form.
     """
     wishes: dict[str, str] = {}
-    for item in parse_list_header(prefer) if prefer else ():
+    for item in parse_list_header(prefer[:_LONGEST]) if prefer else ():
         preference, parameters = parse_options_header(item)
         name, _, value = preference.partition("=")
         for key, text in ((name, value), *parameters.items()):

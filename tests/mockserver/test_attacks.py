@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -398,3 +401,66 @@ def test_endless_file_name_makes_no_endless_header(mock: Caller) -> None:
     assert answer.body == b"abc"
     assert len(answer.headers["Content-Disposition"]) < 10_000
     assert answer.headers["Content-Disposition"].endswith(".txt")
+
+
+def test_thousands_of_wrong_values_are_told_by_the_first(make_app: Callable[..., Caller]) -> None:
+    """What is wrong with each of them would be gigabytes; one is enough to refuse the request."""
+    mock = make_app("dify-chat")
+    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"files": [1] * 20_000})
+    assert (answer.status, answer.json["code"]) == (400, "invalid_param")
+    assert len(mock.app.journal.entries()[-1].violations) == 1
+    few = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"files": [1] * 3})
+    assert few.status == 400
+    assert len(mock.app.journal.entries()[-1].violations) >= 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"user": "u#mock:" + "x" * 1_000_000},
+        {"user": "u#mock:400-" + " " * 1_000_000 + ";"},
+        {"user": "u#mock:" + "9" * 1_000_000},
+        {"inputs": {"x" * 1_000_000: {"type": "image", "transfer_method": "local_file", "upload_file_id": "none"}}},
+        {"response_mode": "x" * 1_000_000},
+    ],
+)
+def test_refusal_does_not_say_everything_again(make_app: Callable[..., Caller], change: dict[str, Any]) -> None:
+    """However long the wrong text is, the answer and what the journal keeps of it stay short."""
+    mock = make_app("dify-chat")
+    answer = mock.ask(
+        "POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"response_mode": "blocking"} | change
+    )
+    assert answer.status in (400, 501)
+    assert len(answer.body) < 20_000
+    assert len(json.dumps(mock.app.journal.entries()[-1].as_json())) < 200_000
+
+
+def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) -> None:
+    """Names of files and of fields, and how many fields there are, are up to the client; the journal's size is not."""
+    mock = make_app("dify-chat")
+    parts = [("user" + str(number), "v" * 4000) for number in range(500)] + [("n" * 1_000_000, "v")]
+    fields = "".join(f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in parts)
+    file = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{"f" * 1_000_000}"\r\n\r\nabc\r\n--b--\r\n'
+    kind = "multipart/form-data; boundary=b"
+    mock.ask("POST", "/v1/files/upload", key="app-chat", body=(fields + file).encode(), Content_Type=kind)
+    assert len(json.dumps(mock.app.journal.entries()[-1].as_json())) < 200_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_terminated_mock_leaves_no_temporary_file(tmp_path: Path) -> None:
+    """Files that are kept on disk are gone with the program, also when it is told to terminate."""
+    command = [sys.executable, "-m", "mockserver", "serve", "--port", "0", "--api", "agentbuilder"]
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        base = next(line.split()[-1] for line in process.stdout if "base URL" in line)
+        files = {"file": ("large.bin", b"x" * (2 << 20))}
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            assert (
+                client.post(f"{base}/v2/files", headers={"x-api-key": "sk-agentbuilder"}, files=files).status_code
+                == 201
+            )
+        assert list(tmp_path.glob("mockserver-*"))
+        process.terminate()
+        assert process.wait(20) == 0
+    assert list(tmp_path.glob("mockserver-*")) == []
