@@ -87,6 +87,14 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def walk(session: nox.Session) -> None:
+    """Walk 1,000 random sequences through all operations (the tests walk 60); a red one names its seed."""
+    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    walks = ["-n", "2", "tests/mockserver/test_random_walk.py", *session.posargs]
+    session.run("pytest", *walks, env={"FLOWCONTRACT_WALKS": "1000"})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Attack the mock with tens of thousands of bad requests and streams (`nox -s fuzz -- --only headers`)."""
     session.install("-e", ".[suite]")
