@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = self._new_parser()
         self._transport = cast("asyncio.Transport", None)
-        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._waiting: deque[tuple[Request, bool, bool]] = deque()
         self._answering = False
         self._answered = False  # a request of the bytes that are being parsed
         self._closing = False  # nothing that comes counts any more
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._due = False  # a request waits for nothing but its turn
         self._full = False  # the client reads more slowly than we write
         self._method = ""
-        self._chunked = self._keep = self._separate = False
+        self._chunked = self._keep = self._modern = self._separate = False
         self._peer = ""
         self._stream: Streamed | None = None
         self._file: Iterator[bytes] | None = None
@@ -234,10 +234,11 @@ class Connection(asyncio.Protocol):
         body, damage = self._reader.finish(whole=whole)
         method = self._parser.get_method().decode("ascii")
         path, query = _target(self._url)
-        keep = whole and self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1"
+        modern = self._parser.get_http_version() == "1.1"
+        keep = whole and self._parser.should_keep_alive() and modern
         headers = PlainHeaders(self._headers)
         self._in_message, self._reader = not whole, None
-        self._waiting.append((Request(method, path, query, headers, body, damage, self._peer, CAN), keep))
+        self._waiting.append((Request(method, path, query, headers, body, damage, self._peer, CAN), keep, modern))
         if not self._answering and self._answered:
             self._line_up()
         elif not self._answering:
@@ -251,7 +252,8 @@ class Connection(asyncio.Protocol):
         if self._reader is not None and not isinstance(refused, _Refused):
             self._end_request(whole=False)
         elif self._waiting:  # what came before is answered
-            self._waiting[-1] = (self._waiting[-1][0], False)
+            last, _, modern = self._waiting[-1]
+            self._waiting[-1] = (last, False, modern)
         elif self._answering:
             self._reset()
         elif self._answered and not self._url:  # the rest of a body that is longer than announced
@@ -278,7 +280,7 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Ask the application about the request whose turn it is."""
-        request, self._keep = self._waiting.popleft()
+        request, self._keep, self._modern = self._waiting.popleft()
         self._method, self._answering = request.method, True
         self.silent_since = float("inf")
         if len(self._waiting) == _WAITING_LIMIT - 1:
@@ -304,7 +306,8 @@ class Connection(asyncio.Protocol):
         body = frame(reply, head=self._method == "HEAD")
         lines = [_STATUS_LINES[reply.status], self._shared.date]
         lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
-        self._chunked = self._keep and not isinstance(body, bytes | Blob)
+        streams = not isinstance(body, bytes | Blob) and "Content-Length" not in reply.headers
+        self._chunked = self._modern and streams  # an older client is told the end by closing
         if self._chunked:
             lines.append("Transfer-Encoding: chunked\r\n")
         if not self._keep:

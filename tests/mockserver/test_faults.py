@@ -301,6 +301,14 @@ def test_json_error_comes_with_the_status_of_success(small: MockServer) -> None:
     assert json.loads(wire.chunks[0])["code"] == "internal_server_error"
 
 
+def test_chunks_are_kept_apart_for_a_client_that_closes_after_one_answer(small: MockServer) -> None:
+    """Without chunks it could not tell a cut stream from a whole one."""
+    raw = request("cut-events=2").replace(b"Host: 127.0.0.1", b"Host: 127.0.0.1\r\nConnection: close")
+    assert fetch(small, raw).chunks == [A, B]
+    assert fetch(small, raw).end == "close"
+    assert fetch(small, raw.replace(b"cut-", b"close-")).end == "end"
+
+
 def test_endless_stream_goes_on_until_the_client_leaves(small: MockServer) -> None:
     """After the last event before the end it comes again and again."""
     with socket.create_connection(("127.0.0.1", small.port), timeout=10) as connection:
@@ -324,6 +332,7 @@ def test_plain_answers_are_cut_closed_reset_and_dripped_too(small: MockServer) -
     assert (answers["close=10"].headers["Content-Length"], answers["close=10"].end) == ("10", "end")
     assert {answers[fault].chunks[0] for fault in ("cut=10", "close=10")} == {whole.chunks[0][:10]}
     assert answers["drip=1000000"].chunks == whole.chunks
+    assert all("Transfer-Encoding" not in answer.headers for answer in answers.values())
     assert fetch(small, head.format("empty-reply").encode()).status == 0
     assert fetch(small, head.format("reset").encode()).end == "reset"
 
