@@ -157,8 +157,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--max-records": {
         "type": _number(int, 1, 1 << 24),
-        "default": 10_000,
-        "help": "runs, messages, files ... of one world; beyond it the oldest are forgotten (default: 10000)",
+        "default": 1_000_000,
+        "help": "runs, messages, files ... of one world; beyond it the oldest are forgotten (default: 1000000)",
     },
     "--max-state-mb": {
         "type": _number(int, 1, 1 << 20),

@@ -25,12 +25,13 @@ class Limits:
 
     ``worlds``   how many; beyond it the one that was used longest ago is forgotten, unless a stream runs in it
     ``records``  in one world, beside those it began with; beyond it the one that was written longest ago is forgotten
+                 (with `--state` nothing is: worlds that are not used are only in the file)
     ``state``    bytes of records and of the files that are in memory; in one world records go, in all of them worlds
     ``uploads``  bytes of all files; beyond it an upload is refused as too large
     """
 
     worlds: int = 1000
-    records: int = 10_000
+    records: int = 1_000_000
     state: int = 128 * _MB
     uploads: int = 4096 * _MB
 
@@ -138,6 +139,8 @@ class BoundedStore:
         self._state.add(weight)
 
     def _make_room(self) -> None:
+        if self._store.lasts:
+            return
         while len(self._weights) > self._limits.records or (
             self.weight > self._limits.state and len(self._weights) > 1
         ):

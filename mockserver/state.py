@@ -221,6 +221,8 @@ class StateFile:
 class KeptStore(MemoryStore):
     """A Store that a file keeps. Everything but files is in memory too; `commit` writes what has changed."""
 
+    lasts = True
+
     def __init__(self, file: StateFile, world: str) -> None:
         """Begin with what the file has of this world; `fresh` says that this is nothing."""
         super().__init__()

@@ -33,6 +33,10 @@ class Store(Protocol):
     def fresh(self) -> bool:
         """Whether it began with nothing."""
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what is committed outlives this program."""
+
     def get(self, table: str, key: str) -> Record | None:
         """Return a record, or None."""
 
@@ -88,6 +92,7 @@ class MemoryStore:
     """A Store that is gone when the program ends."""
 
     fresh = True
+    lasts = False
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}

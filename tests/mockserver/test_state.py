@@ -538,6 +538,18 @@ def test_world_that_was_let_go_of_comes_back_from_the_file(tmp_path: Path) -> No
     worlds.close()
 
 
+def test_world_in_a_file_forgets_no_record(tmp_path: Path) -> None:
+    """The limits of what is in memory delete nothing that the file has."""
+    worlds = Worlds(0, lambda _api: {}, Limits(records=3, state=100), file=StateFile(tmp_path / "mock.db"))
+    world = worlds.open("x", "")
+    with world.lock:
+        for number in range(10):
+            world.store.put("t", str(number), {"text": "x" * 50})
+    worlds.open("x", "-other")
+    assert len(list(worlds.open("x", "").store.rows("t"))) == 10
+    worlds.close()
+
+
 def test_there_are_never_two_of_one_world(tmp_path: Path) -> None:
     """A world that was let go of while something still holds it is that one when it comes back."""
     worlds = Worlds(0, lambda _api: {}, Limits(worlds=1), file=StateFile(tmp_path / "mock.db"))

@@ -234,14 +234,13 @@ class ChatWalker(Walker):
         user = self.chosen_user()
         self.call(user, "stopChatMessage", 200, {}, task_id=UNKNOWN)
         for telling in self.chance.sample(self.tellings, min(1, len(self.tellings))):
-            before, ended = len(events_of(telling.live.said)), telling.live.wake is None
-            user = self.chosen_user()
+            before, wake = len(events_of(telling.live.said)), telling.live.wake
             self.call(user, "stopChatMessage", 200, {}, task_id=telling.task)
-            if user is telling.talk.owner and not ended:
+            if user is telling.talk.owner:
                 telling.live.rest()
-                kinds = [one["event"] for one in events_of(telling.live.said)[before:]]
-                assert "message_end" in kinds
+                assert "message_end" in [one["event"] for one in events_of(telling.live.said)[before:]]
                 self.listen(telling)
+            assert user is telling.talk.owner or telling.live.wake == wake
 
     def do_leave(self) -> None:
         """Stop to listen."""
@@ -495,20 +494,15 @@ class RunWalker(Walker):
 
     def do_stop(self) -> None:
         """Stop a run; only who started it can, and everybody is told that it succeeded."""
-        user = self.chosen_user()
-        self.call(
-            user, "stopWorkflow", 200, {}, task_id=self.chance.choice([UNKNOWN, *(run.task for run in self.runs)])
-        )
-        for run in self.running():  # it may have hit one that runs
-            assert run.live is not None
-            if run.live.wake == run.live.now and run.user is user:
-                run.live.rest()
-                self.listen(run)
+        user, over = self.chosen_user(), [run.task for run in self.runs if run.live is None]
+        self.call(user, "stopWorkflow", 200, {}, task_id=self.chance.choice([UNKNOWN, *over]))
         for run in self.chance.sample(self.running(), min(1, len(self.running()))):
-            user = self.chosen_user()
-            ended = run.data["status"] != "running"
+            assert run.live is not None
+            wake, ended = run.live.wake, run.data["status"] != "running"
             self.call(user, "stopWorkflow", 200, {}, task_id=run.task)
-            if user is run.user and not ended and run.live is not None:
+            if user is not run.user:
+                assert run.live.wake == wake
+            elif not ended:
                 run.live.rest()
                 self.listen(run)
                 assert run.data["status"] == "stopped"
