@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import datetime as dt
 import os
 import sys
@@ -283,6 +284,7 @@ def _serve(options: argparse.Namespace) -> int:
     for line in _greeting(server):
         print(line)
     sys.stdout.flush()
+    gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     try:
         server.serve()
     finally:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowcontract.scenarios import ScenarioSet
 
 _PAUSE_S = 1.0  # between two looks at the files, however many requests come
+_SHARE = 20  # looking takes a twentieth of the time at most: with ten thousand files the pauses are longer
 _Stamp = tuple[str, int, int]
 
 
@@ -38,12 +39,12 @@ class Fixtures:
         self._clock = clock
         self._lock = threading.Lock()
         self._stamps = self._look()
-        self._looked = clock()
+        self._looked, self._pause_s = clock(), _PAUSE_S
         self._scenarios = load_scenarios(self._names, extra, root=self._root)
 
     def current(self, *, at_once: bool = False) -> ScenarioSet:
-        """Return the scenarios as the files have them now, or had them up to a second ago unless `at_once`."""
-        if (at_once or self._clock() - self._looked >= _PAUSE_S) and self._lock.acquire(blocking=at_once):
+        """Return the scenarios as the files have them now, or had them a moment ago unless `at_once`."""
+        if (at_once or self._clock() - self._looked >= self._pause_s) and self._lock.acquire(blocking=at_once):
             try:
                 self._reload_if_changed()
             finally:
@@ -51,8 +52,10 @@ class Fixtures:
         return self._scenarios
 
     def _reload_if_changed(self) -> None:
-        self._looked = self._clock()
+        begun = self._clock()
         stamps = self._look()
+        self._looked = self._clock()
+        self._pause_s = max(_PAUSE_S, (self._looked - begun) * _SHARE)
         if stamps == self._stamps:
             return
         self._stamps = stamps
