@@ -11,7 +11,17 @@ from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+from werkzeug.sansio.multipart import (
+    BLANK_LINE_RE,
+    Data,
+    Epilogue,
+    Event,
+    Field,
+    File,
+    MultipartDecoder,
+    NeedData,
+    State,
+)
 
 from flowcontract import validation
 from flowcontract.validation import ABSENT, find_media
@@ -26,6 +36,7 @@ JSON_LIMIT = 16 << 20
 """Bytes of a JSON or urlencoded body; files come as multipart, whose limit is the server's option."""
 _FIELD_LIMIT = 4 << 20
 _PART_LIMIT = 1000
+_HEAD_LIMIT = 128 << 10  # bytes of a part's head, and of what stands before the first part
 _AT_ONCE = 1 << 20  # the decoder looks for the boundary anew in each piece that it is fed
 _UNKNOWN = "application/octet-stream"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -140,7 +151,7 @@ def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
         form.feed(None)
     except RequestEntityTooLarge:
         form.discard()
-        raise Refusal("too-large", "the form has too many parts, or a field of text is too long") from None
+        raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
     except (ValueError, AttributeError, TypeError) as error:  # the decoder's own assertions on broken input
         form.discard()
         _malformed(f"the multipart body cannot be read: {error}")
@@ -177,7 +188,7 @@ class _Form:
     def feed(self, chunk: bytes | None) -> None:
         """Take the next bytes, None after the last; raise ValueError where the form is broken."""
         self._decoder.receive_data(chunk)
-        while not isinstance(event := self._decoder.next_event(), NeedData | Epilogue):
+        while not isinstance(event := self._next(), NeedData | Epilogue):
             if isinstance(event, Field | File):
                 self._begin(event)
             elif isinstance(event, Data):
@@ -185,6 +196,19 @@ class _Form:
                 self._guard_field()
                 if not event.more_data:
                     self._end()
+
+    def _next(self) -> Event:
+        """Return the decoder's next event; by itself it would collect without end what stands around the parts."""
+        decoder, buffer = self._decoder, self._decoder.buffer
+        endless = len(buffer) > _HEAD_LIMIT
+        if endless and decoder.state == State.PART and not BLANK_LINE_RE.search(buffer, 0, _HEAD_LIMIT):
+            raise RequestEntityTooLarge
+        event = decoder.next_event()
+        if decoder.state == State.PREAMBLE and len(buffer) > _HEAD_LIMIT:
+            raise RequestEntityTooLarge
+        if decoder.state == State.EPILOGUE:
+            buffer.clear()  # what follows the last part means nothing (RFC 2046, 5.1.1)
+        return event
 
     def discard(self) -> None:
         """Forget the part that is being read."""

@@ -446,6 +446,24 @@ def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) ->
     assert len(json.dumps(mock.app.journal.entries()[-1].as_json())) < 200_000
 
 
+@pytest.mark.parametrize(
+    ("front", "name", "behind"),
+    [
+        ("p" * 3_000_000, "a.txt", ""),
+        ("", "n" * 3_000_000, ""),
+        ("", "n" * 200_000, ""),
+        ("", "a.txt", "e" * 3_000_000),
+    ],
+)
+def test_form_collects_nothing_around_its_parts(mock: Caller, front: str, name: str, behind: str) -> None:
+    """Endless text before the first part or in a part's head is refused; what follows the last one is not kept."""
+    head = f'{front}\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+    body = f"{head}abc\r\n--b--\r\n{behind}".encode()
+    kind = "multipart/form-data; boundary=b"
+    answer = mock.ask("POST", "/api/v2/files", x_api_key="sk-agentbuilder-around", body=body, Content_Type=kind)
+    assert answer.status == (201 if behind else 413)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 def test_terminated_mock_leaves_no_temporary_file(tmp_path: Path) -> None:
     """Files that are kept on disk are gone with the program, also when it is told to terminate."""
