@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import gc
 import os
@@ -335,8 +336,9 @@ def _torture(options: argparse.Namespace) -> int:
             f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
         )
     session = mock.torture(options.operation)
-    print("\n".join(greeting(mock, session)), flush=True)
-    answer_until_whole(mock, session)
+    with contextlib.suppress(KeyboardInterrupt):
+        print("\n".join(greeting(mock, session)), flush=True)
+        answer_until_whole(mock, session)
     print(session.table())
     return OK if all(outcome == "survived" for _, _, outcome, _ in session.rows()) else PROBLEMS
 

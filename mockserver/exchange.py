@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +86,9 @@ def _case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, A
 
 
 def answer_until_whole(mock: MockServer, session: Session) -> None:
-    """Answer until every case has been reported, or Ctrl-C comes."""
+    """Answer until every case has been reported."""
     waiting = threading.Event()
-    with contextlib.suppress(KeyboardInterrupt), mock:
+    with mock:
         while not session.whole:
             waiting.wait(_SLICE_S)
 
