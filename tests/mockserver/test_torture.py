@@ -25,7 +25,7 @@ from mockserver.torture import Case, Session
 
 CHAT = "dify-chat/sendChatMessage"
 ROOT = Path(__file__).resolve().parents[2]
-CLIENT = httpx.Client(trust_env=False, timeout=0.7)
+CLIENT = httpx.Client(trust_env=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,17 @@ def test_correct_client_survives_every_harmless_fault(mock: MockServer, operatio
 
 def test_client_that_looks_for_the_end_notices_what_breaks_it(mock: MockServer) -> None:
     """What only the order tells apart stays unnoticed by such a client."""
-    quick = ["rate-limit=0/5", "empty-reply", "json-error", "no-end", "cut-events", "close-events", "error-end", "hang"]
-    quick += ["error-silence", "ping-inside", "no-final-blank", "cut", "close", "reset", "drop", "swap"]
+    quick = [
+        "rate-limit=0/5",
+        "empty-reply",
+        "json-error",
+        "no-end",
+        "cut-events",
+        "close-events",
+        "error-end",
+        "hang=0.1",
+    ]
+    quick += ["error-silence=0.1", "ping-inside", "no-final-blank", "cut", "close", "reset", "drop", "swap"]
     session = mock.torture(CHAT, quick)
     outcomes = {case.faults: survive(mock, session, case, "sse") for case in session}
     assert {fault for fault, outcome in outcomes.items() if outcome != "survived"} == {"drop", "swap"}
