@@ -13,6 +13,7 @@ import pytest
 from flowcontract import data, yamlio
 from flowcontract.specs import load_apis
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
 sys.path.insert(0, str(MUTANTS))
 
@@ -40,6 +41,7 @@ def mutation(**do):
 def test_there_are_mutants_of_every_api_and_every_sort():
     """At least 150, over all four APIs, every kind of wrong among them."""
     assert len(ALL) >= 150
+    assert f"{len(ALL)} servers" in README.read_text(encoding="utf-8")
     assert {mutant.api for mutant in ALL} == set(APIS)
     assert {mutant.sort for mutant in ALL} == SORTS
     assert [name for name, count in collections.Counter(mutant.name for mutant in ALL).items() if count > 1] == []
