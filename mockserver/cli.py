@@ -164,8 +164,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--max-state-mb": {
         "type": _number(int, 1, 1 << 20),
-        "default": 128,
-        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten (default: 128)",
+        "default": 256,
+        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten (default: 256)",
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {

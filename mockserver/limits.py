@@ -32,7 +32,7 @@ class Limits:
 
     worlds: int = 1000
     records: int = 1_000_000
-    state: int = 128 * _MB
+    state: int = 256 * _MB
     uploads: int = 4096 * _MB
 
 
