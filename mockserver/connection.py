@@ -286,10 +286,14 @@ class Connection(asyncio.Protocol):
         if len(self._waiting) == _WAITING_LIMIT - 1:
             self._transport.resume_reading()
         if request.body.size > _AT_ONCE:
-            asked = self._loop.run_in_executor(None, answer, self._shared.app, request, self._shared.clock())
-            asked.add_done_callback(lambda done: self._delay(done.result()))
+            asked = self._loop.run_in_executor(None, self._answer_large, request, self._shared.clock())
+            asked.add_done_callback(lambda done: self._delay(reply) if (reply := done.result()) else None)
         else:
             self._delay(answer(self._shared.app, request, self._shared.clock()))
+
+    def _answer_large(self, request: Request, now: float) -> Reply | None:
+        """Answer, in a thread, unless the client has left while others had their turn."""
+        return None if self._transport.is_closing() else answer(self._shared.app, request, now)
 
     def _delay(self, reply: Reply) -> None:
         if self._transport.is_closing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _WORKERS = 6
+_LARGE = 1 << 20
+_LARGE_BOUND_S = 60.0  # for ten megabytes, also where other programs keep the machine busy
+_SETTLE_S = 30.0
+_HANDLES = 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,16 +112,31 @@ def _attack(victim: Victim, judge: Judge, report: Report, attacks: Iterable[Atta
 
 
 def _sent(pool: ThreadPoolExecutor, victim: Victim, attacks: Iterable[Attack]) -> Iterator[tuple[Attack, Outcome]]:
-    """Yield attacks with what came of them; not more than a hundred wait at a time, since some are large."""
+    """Yield attacks with what came of them: some at a time, large ones one after the other and with more patience."""
     waiting = iter(attacks)
-    while batch := list(itertools.islice(waiting, 100)):
+    while batch := list(itertools.islice(waiting, 50)):
+        large = [attack for attack in batch if len(attack.sent) > _LARGE]
+        small = [attack for attack in batch if len(attack.sent) <= _LARGE]
         if victim.alive:
-            yield from zip(batch, pool.map(lambda attack: send(victim.address, attack), batch), strict=True)
+            yield from zip(small, pool.map(lambda attack: send(victim.address, attack), small), strict=True)
+            yield from ((attack, send(victim.address, attack, bound_s=_LARGE_BOUND_S)) for attack in large)
 
 
 def _look(victim: Victim, report: Report) -> None:
-    health = victim.health()
-    report.notes.append(f"memory {health.rss_kb} KB, open files {health.handles}, temporary files {health.left_over}")
+    """Forget all worlds, and see whether memory, open files and temporary files were let go."""
+    reset = b"POST /__mock__/reset HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    before = victim.health()
+    send(victim.address, Attack("reset", "", reset))
+    deadline = time.monotonic() + _SETTLE_S
+    while (after := victim.health()).left_over and time.monotonic() < deadline:
+        threading.Event().wait(0.2)
+    for when, health in (("before", before), ("after", after)):
+        told = f"memory {health.rss_kb} KB, open files {health.handles}, temporary files {health.left_over}"
+        report.notes.append(f"{when} everything is forgotten: {told}")
+    if after.left_over:
+        report.failures.append(f"{after.left_over} temporary files are left when everything is forgotten")
+    if (after.handles or 0) > _HANDLES:
+        report.failures.append(f"{after.handles} files are open when nobody is connected")
     complaints = victim.complaints()
     if complaints.strip():
         report.failures.append(f"complaints on standard error:\n{complaints[:3000]}\n...\n{complaints[-3000:]}")
