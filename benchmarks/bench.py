@@ -69,10 +69,19 @@ class Bench:
             ("GET/s", server.get),
             ("upload of 100 KB/s", server.upload),
         ):
+            before = running.usage()[0]
             rate = run(load.hammer(port, call, connections=32, seconds=self.seconds))
             self.note(measure, name, rate.per_second if rate.failed <= rate.answered / 100 else float("nan"))
+            self.note(
+                f"CPU us per {measure.removesuffix('/s')}",
+                name,
+                (running.usage()[0] - before) / max(1, rate.answered) * 1e6,
+            )
         if server.flat is not None:
+            before = running.usage()[0]
             rate = run(load.hammer(port, server.flat, connections=8, seconds=self.seconds))
+            spent = (running.usage()[0] - before) / max(1, rate.answered * FLAT_EVENTS) * 1e6
+            self.note("CPU us per event", name, spent)
             self.note("flat out, events/s", name, rate.per_second * FLAT_EVENTS)
             self.note("flat out, MB/s", name, rate.received / rate.seconds / 1e6)
         if server.stream is not None:
@@ -135,7 +144,8 @@ class Bench:
 
 def _groups(figures: Figures) -> Iterator[list[str]]:
     """Yield the measures that stand in one table together."""
-    yield [one for one in figures if "streams:" not in one]
+    yield [one for one in figures if "streams:" not in one and not one.startswith("CPU")]
+    yield [one for one in figures if one.startswith("CPU")]
     for count in sorted({int(one.partition(" ")[0]) for one in figures if "streams:" in one}):
         yield [one for one in figures if one.startswith(f"{count} streams:")]
 
