@@ -20,6 +20,7 @@ def cold_start() -> tuple[float, float]:
     begun = time.perf_counter()
     command = [sys.executable, "-m", "mockserver", "serve", "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its byte code
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         try:
             assert server.stdout is not None
