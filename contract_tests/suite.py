@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -200,6 +201,13 @@ class Suite:
         about = cases.resources().get(operation.api, {})
         if operation.id in about.get("deletes_all", ()) and self.target.no_delete_all and not refused:
             raise NotExercised("it would delete what the suite did not make: the target says no_delete_all")
+        if (
+            operation.id in about.get("deletes_all", ())
+            and _has_neighbours()
+            and not self.target.own_world
+            and not refused
+        ):
+            raise NotExercised("it would delete what other workers made: run it without -n")
         for feature, where in about.get("features", {}).items():
             if operation.id in where["operations"] and not refused and not self.has(operation.api, feature):
                 raise NotExercised(f"this app has no {feature.replace('_', ' ')}")
@@ -430,6 +438,11 @@ def _controls(form: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each control of an input form with its kind."""
     for item in form if isinstance(form, list) else ():
         yield from (pair for pair in item.items() if isinstance(pair[1], Mapping) and "variable" in pair[1])
+
+
+def _has_neighbours() -> bool:
+    """Tell whether this process is one of several workers."""
+    return "PYTEST_XDIST_WORKER" in os.environ
 
 
 def _provoked(request: Request, way: Provocation) -> Request:
