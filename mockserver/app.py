@@ -213,7 +213,7 @@ class App:
             self._check(call, broken)
         except Refusal as refusal:
             call.entry.forbid(call.checked.violations, refusal)
-            return refusal
+            return refusal.alone()
         finally:
             if call.body.media_type.startswith("multipart/"):
                 self.journal.read(call.entry, call.body.value)
@@ -286,7 +286,7 @@ class App:
             if refusal is None:
                 return self._act(call, scenario)
         except Refusal as found:
-            refusal = found
+            refusal = found.alone()
         return self._replay(call, scenario, self._context(call, refusal))
 
     def _act(self, call: _Call, scenario: Scenario) -> Reply:

@@ -68,6 +68,8 @@ def answer(app: App, request: Request, now: float) -> Reply:
         return choosing.problem(
             500, "The mock failed", "This is a mistake in the mock itself; its terminal shows where."
         )
+    finally:
+        request.body = EMPTY  # what is kept of it is kept elsewhere; streams would hold it until they have ended
 
 
 def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:

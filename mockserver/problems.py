@@ -49,6 +49,11 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
             "location": location,
         }
 
+    def alone(self) -> Refusal:
+        """Return it without its traceback, which would hold the request and its files until the next collection."""
+        self.__traceback__ = self.__context__ = None
+        return self
+
     @classmethod
     def by(cls, found: RequestViolation) -> Refusal:
         """Refuse because of what validation found."""
