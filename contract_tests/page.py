@@ -54,7 +54,7 @@ def _head(results: Results, problems: list[str], verdict: str) -> Iterator[str]:
 def _failures(results: Results) -> Iterator[str]:
     groups = results.groups()
     if groups:
-        yield f"<h2>What is wrong: {len(groups)} causes</h2>"
+        yield f"<h2>What is wrong, by cause: {len(groups)}</h2>"
     for group in groups:
         yield _failure(group.first, list(dict.fromkeys(group.tests)))
     if results.deviating:

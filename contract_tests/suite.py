@@ -65,9 +65,11 @@ class Record:
         self.failures += [Failure(operation.name, violation, self.last_curl) for violation in verdict.violations]
         marks = [("status", str(verdict.exchange.status))] if verdict.exchange.status else []
         marks += [("code", f"{verdict.exchange.status} {verdict.code}")] if verdict.code else []
-        marks += [("event", kind) for kind in verdict.kinds]
-        marks += [("transition", f"{before or 'start'} > {kind}") for before, kind in verdict.transitions]
         self.seen += [(operation.name, sort, name, well) for sort, name in marks]
+        wrong, misplaced = _wrong_kinds(verdict), _wrong_kinds(verdict, "order", "end")
+        self.seen += [(operation.name, "event", kind, kind not in wrong) for kind in verdict.kinds]
+        for before, kind in verdict.transitions:
+            self.seen.append((operation.name, "transition", f"{before or 'start'} > {kind}", kind not in misplaced))
         if verdict.exchange.events:
             self.streams.append(_stream(operation, verdict))
 
@@ -81,6 +83,12 @@ class Record:
             failures.append({**failure.as_json(), "id": name, "known": known.id if known else "", "reason": reason})
         names = ("seen", "streams", "exchanges", "skipped")
         return {"test": test, "failures": failures, **{name: getattr(self, name) for name in names}}
+
+
+def _wrong_kinds(verdict: Verdict, *rules: str) -> set[str]:
+    """Return the kinds of the events that break a rule (any, by default)."""
+    numbers = {violation.event for violation in verdict.violations if not rules or violation.rule in rules}
+    return {timed.event.kind for timed in verdict.exchange.events if timed.event.number in numbers}
 
 
 def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:

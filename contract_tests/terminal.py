@@ -36,7 +36,7 @@ def sections(results: Results, problems: list[str], report: Path | None) -> Iter
     groups = results.groups()
     if groups:
         failed = sum(len(group.tests) for group in groups)
-        yield f"violations: {failed} with {len(groups)} causes", list(_groups(results))
+        yield f"violations: {failed}, causes: {len(groups)}", list(_groups(results))
     if results.deviating:
         yield "known deviations", list(_deviating(results))
     yield "not exercised", list(_not_exercised(results)) or ["nothing: every line of the contract was exercised"]

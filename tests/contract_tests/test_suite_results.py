@@ -11,10 +11,14 @@ import pytest
 from contract_tests import terminal
 from contract_tests.coverage import Coverage, Key, lines, read_level
 from contract_tests.deviations import Deviation, Deviations, deviation_id
+from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
+from contract_tests.judgement import Verdict
 from contract_tests.page import page
 from contract_tests.results import Results
+from contract_tests.suite import Record
 from contract_tests.target import TargetError, load_target
 from flowcontract.specs import load_apis
+from flowcontract.streams import JudgedEvent
 from flowcontract.violations import Violation
 
 APIS = load_apis(["dify-chat", "cybertron"])
@@ -225,3 +229,23 @@ def test_json_report_has_everything(results):
     assert {"operation": CHAT, "sort": "status", "name": "200", "outcome": "failed"}.items() <= found["matrix"][
         next(n for n, row in enumerate(found["matrix"]) if row["name"] == "200" and row["operation"] == CHAT)
     ].items()
+
+
+def test_only_the_events_that_are_wrong_are_marked_as_failed():
+    """One wrong event in a stream leaves the others passed, and transitions fail by order and end only."""
+    kinds = ("workflow_started", "message", "message_end")
+    events = tuple(TimedEvent(0.1, JudgedEvent(n, 0, kind, {}, known=True)) for n, kind in enumerate(kinds, 1))
+    exchange = Exchange(Sent("POST", "http://x/", ()), Answer(200, {}), events)
+    transitions = (("", "workflow_started"), ("workflow_started", "message"), ("message", "message_end"))
+    violations = (Violation("schema", "a", "b", event=2), Violation("order", "a", "b", event=3))
+    record = Record()
+    record.note(APIS["dify-chat"].operations["sendChatMessage"], Verdict(exchange, violations, "", kinds, transitions))
+    assert {(sort, name): well for _, sort, name, well in record.seen} == {
+        ("status", "200"): False,
+        ("event", "workflow_started"): True,
+        ("event", "message"): False,
+        ("event", "message_end"): False,
+        ("transition", "start > workflow_started"): True,
+        ("transition", "workflow_started > message"): True,
+        ("transition", "message > message_end"): False,
+    }
