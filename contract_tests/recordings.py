@@ -30,7 +30,7 @@ class Recorded(NamedTuple):
     name: str = ""
 
 
-class Finding(NamedTuple):
+class Judged(NamedTuple):
     """A recorded exchange, its operation (None: no document names one), and what is wrong with its answer."""
 
     recorded: Recorded
@@ -38,12 +38,12 @@ class Finding(NamedTuple):
     violations: tuple[Violation, ...]
 
 
-def judge(path: Path, apis: Iterable[Api]) -> Iterator[Finding]:
+def judge(path: Path, apis: Iterable[Api]) -> Iterator[Judged]:
     """Judge every exchange of a file; raise FlowContractError where it is no recording."""
     known = list(apis)
     for recorded in read(path):
         candidates = [_judged(recorded, api, operation) for api, operation in _operations(recorded, known)]
-        yield min(candidates, key=lambda one: len(one.violations), default=Finding(recorded, None, ()))
+        yield min(candidates, key=lambda one: len(one.violations), default=Judged(recorded, None, ()))
 
 
 def read(path: Path) -> list[Recorded]:
@@ -111,11 +111,11 @@ def _pattern(api: Api, operation: Operation) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{\w+\}", "[^/]+", api.base_path + operation.path))
 
 
-def _judged(recorded: Recorded, api: Api, operation: Operation) -> Finding:
+def _judged(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     judge = Judge(api, operation, ANYTHING)
     if judge.watch(recorded.answer):
         for _ in judge.feed(0.0, recorded.answer.body):
             pass
         judge.end(0.0, broken=False)
     verdict = judge.verdict(Sent(recorded.method, recorded.url, ()), recorded.answer)
-    return Finding(recorded, operation, verdict.violations)
+    return Judged(recorded, operation, verdict.violations)
