@@ -289,6 +289,22 @@ def test_events_are_sent_as_server_sent_events(read: Callable[[str], Scenario]) 
     assert (scenario.reply.streamed, scenario.reply.media_type) == (True, "text/event-stream; charset=utf-8")
 
 
+@pytest.mark.parametrize(("pieces", "sent"), [(["a", {"b": 1}], ['"a"', '{"b": 1}']), ([], []), ("alone", ['"alone"'])])
+def test_an_event_with_each_is_sent_for_every_item(
+    read: Callable[[str], Scenario], pieces: Any, sent: list[str]
+) -> None:
+    """Once for each item of the list, which may be empty, with its delay, then what follows."""
+    scenario = read(
+        "description: D.\nreply:\n  events:\n    - {each: $world.pieces, data: {said: $each}, delay_ms: 5}\n"
+        "    - data: {said: end}\n"
+    )
+    rendered = list(render_events(scenario.reply, Context(world={"pieces": pieces})))
+    assert [(piece.delay_ms, piece.data, piece.place) for piece in rendered] == [
+        *((5, f'data: {{"said": {one}}}\n\n'.encode(), 0) for one in sent),
+        (0, b'data: {"said": "end"}\n\n', 1),
+    ]
+
+
 def test_lines_are_json_each_followed_by_a_blank_line(read: Callable[[str], Scenario]) -> None:
     """The second framing, with the same expressions."""
     scenario = read("description: D.\nreply:\n  lines:\n    - data: {event: end, at: $now}\n      delay_ms: 9\n")
