@@ -16,13 +16,16 @@ from typing import Any
 import httpx
 import pytest
 from mock_calls import Caller
+from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
 from flowcontract.errors import ScenarioError
+from mockserver import framing
 from mockserver.app import App
 from mockserver.blobs import Blob, BlobWriter
 from mockserver.connection import Connection, Shared
 from mockserver.limits import BoundedStore, Limits, Room
+from mockserver.messages import Request
 from mockserver.replay import Stream
 from mockserver.server import MockServer
 from mockserver.stores import MemoryStore
@@ -462,6 +465,33 @@ def test_form_collects_nothing_around_its_parts(mock: Caller, front: str, name: 
     kind = "multipart/form-data; boundary=b"
     answer = mock.ask("POST", "/api/v2/files", x_api_key="sk-agentbuilder-around", body=body, Content_Type=kind)
     assert answer.status == (201 if behind else 413)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat-messages", b"{"),
+        ("/v1/chat-messages", b'{"query": 1}'),
+        ("/v1/chat-messages", json.dumps(CHAT | {"response_mode": "streaming"}).encode()),
+        ("/v1/files/upload", b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'),
+    ],
+)
+def test_bodies_are_let_go_as_soon_as_they_are_answered(
+    shared_app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: bytes
+) -> None:
+    """Refused or not, streamed or not, nothing holds a body's temporary file until the garbage is collected."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    writer = BlobWriter()
+    writer.write(body + b" " * 300_000)
+    kind = "multipart/form-data; boundary=b" if body.startswith(b"--b") else "application/json"
+    headers = Headers({"Authorization": "Bearer app-chat-held", "Content-Type": kind})
+    gc.disable()
+    try:
+        reply = framing.answer(shared_app, Request("POST", path, "", headers, writer.finish()), 0.0)
+        assert list(tmp_path.iterdir()) == []
+        assert reply.status < 500
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
