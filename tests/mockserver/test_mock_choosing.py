@@ -93,7 +93,7 @@ def test_unknown_wish_lists_what_there_is(mock: Caller, prefer: str, told: str) 
     answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-wish", json_body=CHAT, Prefer=prefer)
     assert (answer.status, answer.headers["Content-Type"]) == (501, "application/problem+json")
     assert told in answer.json["detail"]
-    assert prefer.partition("=")[2] in answer.json["detail"]
+    assert prefer.partition("=")[2][:40] in answer.json["detail"]  # of an endless wish its beginning
     assert "200-default" in answer.json["scenarios"]
 
 
