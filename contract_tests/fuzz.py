@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import schemathesis
@@ -14,7 +14,7 @@ from schemathesis.engine import events, from_schema
 from contract_tests import cases
 from contract_tests.exchange import Answer, Request, Sent
 from contract_tests.judgement import Expected, Judge
-from flowcontract.validation import ABSENT
+from flowcontract.validation import ABSENT, parse_json
 
 if TYPE_CHECKING:
     from contract_tests.suite import Suite
@@ -70,8 +70,13 @@ class Fuzzing:
     def _expected(self, operation: Operation, request: Request, status: int) -> Expected:
         """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
         statuses = frozenset(one for one in operation.responses if one < _SERVER_ERROR)
-        found = cases.violations(self.api, operation, request) if request.media_type != cases.FORM else ()
-        if not found or status >= _SERVER_ERROR:
+        if request.media_type == cases.FORM or status >= _SERVER_ERROR:
+            return Expected("the server did not fail", statuses)
+        try:
+            found = cases.violations(self.api, operation, _read(request))
+        except ValueError as problem:  # Schemathesis sends bytes that are no JSON as well
+            return Expected(f"the body is not JSON: {problem}", statuses, refused=True, source=operation.provenance)
+        if not found:
             return Expected("the server did not fail", statuses)
         return Expected(found[0].message, statuses, refused=True, source=found[0].violation.source)
 
@@ -85,6 +90,11 @@ def _request(case: Case) -> Request:
     absent = type(body).__name__ == "NotSet"
     media_type = "" if absent else case.media_type or ""
     return Request(case.method.upper(), case.path, path, query, headers, ABSENT if absent else body, media_type)
+
+
+def _read(request: Request) -> Request:
+    """Return a request whose body is what a server reads from its bytes."""
+    return replace(request, body=parse_json(request.body)) if isinstance(request.body, bytes) else request
 
 
 def _texts(value: Any) -> str | tuple[str, ...]:

@@ -343,6 +343,8 @@ def _checked_parameter(
         return ABSENT, [_missing(*where, parameter.provenance)] if parameter.required else []
     value, undecodable = _decoded(validators, parameter.pointer, texts)
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
+    if parameter.clamp is not None:  # what is above is answered as this value, so it is no violation
+        violations = [one for one in violations if one.rule != "maximum"]
     told = [RequestViolation(*where, replace(one, source=one.source or parameter.provenance)) for one in violations]
     return ABSENT if undecodable else value, told
 

@@ -408,13 +408,11 @@ def _sample(operation: Operation) -> Mapping[str, str]:
 
 def _complete(operation: Operation, checked: CheckedRequest) -> CheckedRequest:
     """Fill in the contract's defaults, and lower what is above a documented limit to it instead of refusing it."""
-    query, lowered = dict(checked.query), set()
+    query = dict(checked.query)
     for parameter in (one for one in operation.parameters if one.location == "query"):
         value = query.get(parameter.name)
         if value in (None, ""):
             query[parameter.name] = parameter.schema.get("default", "")
         elif parameter.clamp is not None and isinstance(value, int | float) and value > parameter.clamp:
             query[parameter.name] = parameter.clamp
-            lowered.add(parameter.name)
-    stands = [found for found in checked.violations if found.field not in lowered or found.violation.rule != "maximum"]
-    return replace(checked, query=query, violations=tuple(stands))
+    return replace(checked, query=query)

@@ -287,6 +287,7 @@ paths:
       parameters:
         - {name: order_id, in: path, required: true, schema: {type: string, format: uuid}, x-source: 001:2}
         - {name: limit, in: query, schema: {type: integer, minimum: 1, maximum: 100}, x-source: 001:3}
+        - {name: page, in: query, schema: {type: integer, minimum: 1, maximum: 100}, x-clamp: 100}
         - {name: price, in: query, schema: {type: number}}
         - {name: open, in: query, schema: {type: boolean}}
         - {name: sort, in: query, schema: {enum: [up, down]}}
@@ -449,6 +450,12 @@ def test_a_wrong_parameter_is_named(shop: Api, name: str, texts: list[str], mess
     (violation,) = get(shop, **{name: texts}).violations
     assert (violation.location, violation.field) == ("query", name)
     assert message is None or violation.message == message
+
+
+def test_what_is_answered_as_the_maximum_is_no_violation(shop: Api) -> None:
+    """`x-clamp` lifts the upper bound alone."""
+    assert get(shop, page=["101"]).violations == ()
+    assert [one.violation.rule for one in get(shop, page=["0"]).violations] == ["minimum"]
 
 
 def test_headers_and_path_are_checked_too(shop: Api) -> None:
