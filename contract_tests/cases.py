@@ -18,8 +18,10 @@ from contract_tests import samples
 from contract_tests.exchange import Request, Upload
 from contract_tests.judgement import Expected, error_codes
 from flowcontract import yamlio
+from flowcontract.decoding import ABSENT
 from flowcontract.errors import SpecError
-from flowcontract.validation import ABSENT, RequestViolation, check_request, is_file
+from flowcontract.media import is_file
+from flowcontract.request_validation import RequestViolation, check_request
 
 if TYPE_CHECKING:
     from flowcontract.specs import Api, MediaType, Operation, Parameter

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from contract_tests.exchange import Answer, Exchange, Request, Sent, Upload, masked
-from flowcontract.validation import ABSENT
+from flowcontract.decoding import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.validation import ABSENT
+from flowcontract.decoding import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

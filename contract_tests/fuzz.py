@@ -14,7 +14,7 @@ from schemathesis.engine import events, from_schema
 from contract_tests import cases
 from contract_tests.exchange import Answer, Request, Sent
 from contract_tests.judgement import Expected, Judge
-from flowcontract.validation import ABSENT, parse_json
+from flowcontract.decoding import ABSENT, parse_json
 
 if TYPE_CHECKING:
     from contract_tests.suite import Suite

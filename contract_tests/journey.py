@@ -9,8 +9,8 @@ from contract_tests import cases, samples
 from contract_tests.exchange import Request
 from contract_tests.judgement import Expected, is_refusal
 from contract_tests.suite import Failure, NotExercised, Suite
+from flowcontract.decoding import ABSENT
 from flowcontract.stream_rules import show
-from flowcontract.validation import ABSENT
 from flowcontract.violations import Violation
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
+from flowcontract.media import find_media
+from flowcontract.response_validation import response_violations
 from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamContract, StreamJudge
-from flowcontract.validation import find_media, response_violations
 from flowcontract.violations import Violation
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import Headers
 
+from flowcontract.decoding import parse_json
 from flowcontract.errors import FlowContractError, UnknownNameError
-from flowcontract.validation import parse_json
 from mockserver import exchange, guard
 from mockserver.choosing import no_fault, problem
 from mockserver.controls import Controls

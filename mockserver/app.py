@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 
 from werkzeug.datastructures import Headers
 
+from flowcontract.decoding import ABSENT
 from flowcontract.expressions import Context, RequestView
-from flowcontract.validation import ABSENT, CheckedRequest, check_request, sample_violation
+from flowcontract.request_validation import CheckedRequest, check_request, sample_violation
 from mockserver import choosing, faults, wishes
 from mockserver.admin import Admin
 from mockserver.apps import Apps

@@ -23,8 +23,8 @@ from werkzeug.sansio.multipart import (
     State,
 )
 
-from flowcontract import validation
-from flowcontract.validation import ABSENT, find_media
+from flowcontract import decoding, media
+from flowcontract.decoding import ABSENT
 from mockserver.blobs import Blob, BlobWriter
 from mockserver.problems import Refusal
 
@@ -56,7 +56,7 @@ class Upload:
 
     def is_of(self, wanted: str) -> bool:
         """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
-        return validation.is_of(self.content_type, self.filename, wanted)
+        return media.is_of(self.content_type, self.filename, wanted)
 
 
 def _guessed(filename: str) -> str:
@@ -83,7 +83,7 @@ def read_body(request: Request, operation: Operation) -> Body:
     if not content_type and not request.body.size:
         return Body("", ABSENT, {})
     media_type, options = parse_options_header(content_type)
-    if find_media(operation.request, media_type) is None:
+    if media.find_media(operation.request, media_type) is None:
         raise Refusal(
             "wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}"
         )
@@ -117,7 +117,7 @@ def parse_query(text: str) -> dict[str, list[str]]:
 def parse_json(raw: bytes) -> Any:
     """Parse JSON that contains nothing but characters; raise Refusal by `malformed-body` otherwise."""
     try:
-        value = validation.parse_json(raw)
+        value = decoding.parse_json(raw)
     except ValueError as error:
         _malformed(f"the body is no JSON: {error}")
     if _SURROGATE.search(raw):

@@ -18,7 +18,7 @@ from mockserver.messages import Cut
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flowcontract.validation import RequestViolation
+    from flowcontract.request_validation import RequestViolation
     from mockserver.masking import Masking
     from mockserver.messages import Reply, Request, Streamed
     from mockserver.problems import Refusal

@@ -9,7 +9,7 @@ from flowcontract.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from flowcontract.validation import RequestViolation
+    from flowcontract.request_validation import RequestViolation
 
 NEEDED = (
     "no-key",

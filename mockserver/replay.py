@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowcontract import sse
+from flowcontract.media import find_media
 from flowcontract.scenarios import Piece, render_events, render_headers, write_body
 from flowcontract.stream_rules import value_at
-from flowcontract.validation import find_media
 from mockserver.blobs import Blob
 from mockserver.messages import Cut, PlainHeaders, Reply, put
 

@@ -20,11 +20,14 @@ import pytest
 import yaml
 
 from flowcontract import data, yamlio
+from flowcontract.decoding import ABSENT
+from flowcontract.media import find_media
+from flowcontract.request_validation import check_request
+from flowcontract.response_validation import response_violations
 from flowcontract.sources import Source, provenance
 from flowcontract.specs import Api, Operation, available_apis, load_api
 from flowcontract.sse import encode
 from flowcontract.streams import StreamJudge
-from flowcontract.validation import ABSENT, check_request, find_media, response_violations
 
 FOLDER = Path(__file__).parent / "data" / "inventory"
 FILES = tuple(sorted(FOLDER.glob("*.yaml")))
@@ -262,6 +265,8 @@ def _inside(part: Part, row: Row) -> Iterator[Any]:
     for bound in ("min", "max"):
         if bound in row.bounds:
             yield row.bounds[bound] if part.place == "parameters" else int(row.bounds[bound])
+    if "clamp" in row.bounds:  # more is answered as this much
+        yield from (row.bounds["clamp"], str(int(row.bounds["clamp"]) + 1))
 
 
 def _outside(part: Part, row: Row) -> Iterator[Any]:

@@ -8,17 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowcontract.decoding import parse_json
+from flowcontract.media import find_media
+from flowcontract.request_validation import CheckedRequest, check_request, sample_violation
+from flowcontract.response_validation import response_violations
 from flowcontract.specs import load_api, load_apis
-from flowcontract.validation import (
-    MAX_DEPTH,
-    CheckedRequest,
-    Validators,
-    check_request,
-    find_media,
-    parse_json,
-    response_violations,
-    sample_violation,
-)
+from flowcontract.validation import MAX_DEPTH, Validators
 
 if TYPE_CHECKING:
     from pathlib import Path

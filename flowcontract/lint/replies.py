@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
+from flowcontract.decoding import ABSENT
 from flowcontract.errors import FlowContractError
 from flowcontract.expressions import Context, RequestView
 from flowcontract.lint import media
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.references import mapping
+from flowcontract.media import find_media
+from flowcontract.request_validation import check_request, sample_violation
+from flowcontract.response_validation import response_violations
 from flowcontract.scenarios import render_body, render_events, render_headers
 from flowcontract.streams import StreamJudge
-from flowcontract.validation import ABSENT, check_request, find_media, response_violations, sample_violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from mockserver.stores import ANY
 
 if TYPE_CHECKING:
     from flowcontract.expressions import Context
+    from flowcontract.request_validation import CheckedRequest
     from flowcontract.specs import Operation
-    from flowcontract.validation import CheckedRequest
     from mockserver.bodies import Upload
     from mockserver.messages import Reply
     from mockserver.stores import Equal, Page, Record

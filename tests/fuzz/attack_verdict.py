@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.validation import response_violations
+from flowcontract.response_validation import response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlencode
 from mock_calls import Answer, Caller, read
 from werkzeug.datastructures import Headers
 
+from flowcontract.response_validation import response_violations
 from flowcontract.streams import StreamJudge
-from flowcontract.validation import response_violations
 from mockserver.blobs import Blob
 from mockserver.messages import Request
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from flowcontract.response_validation import response_violations
 from flowcontract.scenarios import load_scenarios
 from flowcontract.specs import load_apis
 from flowcontract.streams import StreamJudge
-from flowcontract.validation import response_violations
 from mockserver.examples import ExampleRequest, example_requests
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowcontract.validation import response_violations
+from flowcontract.response_validation import response_violations
 
 if TYPE_CHECKING:
     from mock_calls import Answer, Caller

@@ -1,0 +1,44 @@
+"""Media types: which of those offered a body has, and whether an uploaded file is of one."""
+
+from __future__ import annotations
+
+import mimetypes
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON: Final = "application/json"
+UNKNOWN_FILE: Final = "application/octet-stream"  # what clients send that know no better
+
+
+def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
+    """Return the key of a media type in a `content` mapping: exact, else `audio/*`, else `*/*`, else None."""
+    if content_type in offered:
+        return content_type
+    sent = content_type.partition(";")[0].strip().lower()
+    if not sent:
+        return None
+    known = {name.partition(";")[0].strip().lower(): name for name in offered}
+    wanted = (sent, f"{sent.partition('/')[0]}/*", "*/*")
+    return next((known[one] for one in wanted if one in known), None)
+
+
+def is_of(sent: str, filename: str, wanted: str) -> bool:
+    """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
+    kind = sent.partition(";")[0].strip().lower()
+    patterns = [pattern.strip() for pattern in wanted.split(",")]
+    if kind == UNKNOWN_FILE and filename.lower().endswith(tuple(f".{one.partition('/')[2]}" for one in patterns)):
+        return True
+    kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == UNKNOWN_FILE else {kind}
+    return any(fnmatchcase(one, pattern) for one in kinds for pattern in patterns)
+
+
+def is_file(schema: Any) -> bool:
+    """Tell whether a form field is an uploaded file: `format: binary`, or a media type of its own other than JSON."""
+    if not isinstance(schema, dict):
+        return False
+    inner = schema.get("items", schema) if schema.get("type") == "array" else schema
+    media = inner.get("contentMediaType", JSON)
+    return inner.get("format") == "binary" or (media != JSON and "contentEncoding" not in inner)
