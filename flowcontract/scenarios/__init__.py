@@ -1,0 +1,28 @@
+"""Scenario files: what is answered, to which request, and as which bytes."""
+
+from flowcontract.scenarios.matching import Match, difference
+from flowcontract.scenarios.model import Event, Reply, Scenario
+from flowcontract.scenarios.reading import APP, MAX_FILE_BYTES, default_app, read_scenario
+from flowcontract.scenarios.rendering import Piece, render_body, render_events, render_headers, write_body
+from flowcontract.scenarios.sets import ScenarioSet, documents, load_scenarios, reload_scenarios
+
+__all__ = [
+    "APP",
+    "MAX_FILE_BYTES",
+    "Event",
+    "Match",
+    "Piece",
+    "Reply",
+    "Scenario",
+    "ScenarioSet",
+    "default_app",
+    "difference",
+    "documents",
+    "load_scenarios",
+    "read_scenario",
+    "reload_scenarios",
+    "render_body",
+    "render_events",
+    "render_headers",
+    "write_body",
+]

@@ -1,0 +1,99 @@
+"""Which request a scenario belongs to, and what another one lacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.wording import describe
+
+if TYPE_CHECKING:
+    from flowcontract.expressions import RequestView
+
+
+def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
+    """Return how a value fails to contain what is expected, one sentence each; empty where it matches.
+
+    Objects are subsets; lists and scalars are equal, `true` is not 1.
+    """
+    if isinstance(expected, Mapping):
+        if not isinstance(actual, Mapping):
+            return [f"{where} must be {describe(expected)}, is {describe(actual)}"]
+        return [
+            sentence
+            for name, inner in expected.items()
+            for sentence in (
+                difference(inner, actual[name], f"{where}.{name}") if name in actual else [f"{where}.{name} is missing"]
+            )
+        ]
+    if _same(expected, actual):
+        return []
+    return [f"{where} must be {describe(expected)}, is {describe(actual)}"]
+
+
+def _same(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, list):
+        return isinstance(actual, list) and len(expected) == len(actual) and all(map(_same, expected, actual))
+    if isinstance(expected, dict):
+        return (
+            isinstance(actual, dict)
+            and expected.keys() == actual.keys()
+            and all(_same(value, actual[name]) for name, value in expected.items())
+        )
+    return bool(expected == actual) and isinstance(expected, bool) == isinstance(actual, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The request that a scenario belongs to: every part is a subset of what must come; absent parts demand nothing.
+
+    ``files``  form field -> name of the uploaded file
+    ``times``  how often the scenario answers, None always
+    ``after``  an operation of the same API that must have succeeded before; who serves scenarios knows about both
+    """
+
+    body: Any = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
+    times: int | None = None
+    after: str | None = None
+
+    def difference(self, request: RequestView) -> list[str]:
+        """Return what a request lacks, one sentence each; empty where it matches."""
+        files = request.body if isinstance(request.body, Mapping) else {}
+        names = {
+            name: part["filename"] for name, part in files.items() if isinstance(part, Mapping) and "filename" in part
+        }
+        found = difference(self.body, request.body) if self.body is not None else []
+        if self.query:
+            found += difference(*_as_sent(self.query, request.query), "query")
+        if self.headers:
+            expected = {name.lower(): value for name, value in self.headers.items()}
+            found += difference(expected, request.headers, "headers")
+        return found + difference(self.files, names, "files") if self.files else found
+
+    def telling_text(self) -> tuple[tuple[str, ...], str] | None:
+        """Return the first text in the body that is demanded, and where; None where no text is."""
+        return _first_text(self.body, ())
+
+
+def _first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:
+    if isinstance(value, str):
+        return where, value
+    if not isinstance(value, Mapping):
+        return None
+    return next((found for name, inner in value.items() if (found := _first_text(inner, (*where, name)))), None)
+
+
+def _as_sent(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both as text, since a query carries nothing else."""
+    return {name: _text(value) for name, value in expected.items()}, {name: _text(actual[name]) for name in actual}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,330 @@
+"""All scenarios of some APIs: which an operation has, which one was asked for, which one fits a request."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from flowcontract import data
+from flowcontract.errors import ScenarioError, UnknownNameError
+from flowcontract.scenarios.model import Scenario
+from flowcontract.scenarios.reading import FILE_NAME, NAME_WANTED, SHARED, read_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from flowcontract.expressions import RequestView
+    from flowcontract.scenarios.matching import Match
+    from flowcontract.specs import Operation
+
+_ERRORS = 400  # the first status that refuses
+
+
+def documents(operation: Operation, key: str) -> bool:
+    """Tell whether an operation documents the status and the example that a shared scenario is named after."""
+    match = FILE_NAME.fullmatch(key)
+    response = operation.responses.get(int(match["status"])) if match else None
+    if match is None or response is None:
+        return False
+    examples = {name.replace("_", "-").lower() for media in response.media.values() for name in media.examples}
+    return not examples or match["name"] in examples
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A scenario file that is read when it is first needed."""
+
+    path: Path
+    api_folder: Path
+    ours: bool
+    stamp: tuple[int, int] = (0, 0)  # when it was written, in ns, and how long it is: another stamp is another content
+
+    def read(self) -> Scenario:
+        """Return the scenario; raise ScenarioError."""
+        return _read_once(self.path, self.api_folder, self.stamp)
+
+    @property
+    def api(self) -> str:
+        """The API that it belongs to."""
+        return self.api_folder.name
+
+    @property
+    def folder(self) -> str:
+        """The operation that it belongs to, or `every-operation`."""
+        return self.path.parent.name
+
+
+class _Lazy(Mapping[str, Scenario]):
+    """Scenarios by `<status>-<name>`, each read when it is looked at."""
+
+    def __init__(self, files: Mapping[str, _File]) -> None:
+        self.files = files
+
+    def __getitem__(self, key: str) -> Scenario:
+        return self.files[key].read()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+class _Candidates:
+    """The scenarios of one operation that belong to a request, found by the first text that each demands of the body.
+
+    With ten thousand of them, one that asks for `query: hello` is looked at only for that query.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Scenario, Match]]) -> None:
+        self.pairs = tuple(pairs)
+        self._others: list[int] = []
+        self._by_text: dict[tuple[str, ...], dict[str, list[int]]] = {}
+        for number, (_, match) in enumerate(self.pairs):
+            telling = match.telling_text()
+            if telling is None:
+                self._others.append(number)
+            else:
+                self._by_text.setdefault(telling[0], {}).setdefault(telling[1], []).append(number)
+
+    def among(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
+        """Yield those that a request may contain, in their order."""
+        numbers = list(self._others)
+        for where, texts in self._by_text.items():
+            value = request.body
+            for name in where:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            numbers += texts.get(value, ()) if isinstance(value, str) else ()
+        return (self.pairs[number] for number in sorted(numbers))
+
+
+class ScenarioSet:
+    """All scenarios of some APIs; files are read when they are first needed."""
+
+    def __init__(self, files: Iterable[_File]) -> None:
+        """Keep files in the order in which they count: a user's replace ours."""
+        self._folders: dict[tuple[str, str], dict[str, _File]] = {}
+        self._indexes: dict[Operation, dict[str, _File]] = {}
+        self._keys: dict[Operation, tuple[str, ...]] = {}
+        self._found: dict[tuple[Operation, bool], _Candidates] = {}
+        self._defaults: dict[tuple[Operation, bool], Scenario] = {}
+        self.files = {file.path: file for file in files}
+        for file in self.files.values():
+            self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
+
+    def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
+        """Return an operation's scenarios by `<status>-<name>`: its own, then those of every operation, by name."""
+        return _Lazy(self._index(operation))
+
+    def keys(self, operation: Operation) -> tuple[str, ...]:
+        """Return the names (`<status>-<name>`) of an operation's scenarios without reading the files, sorted."""
+        if operation not in self._keys:
+            self._keys[operation] = tuple(sorted(self._index(operation)))
+        return self._keys[operation]
+
+    def _index(self, operation: Operation) -> dict[str, _File]:
+        known = self._indexes.get(operation)
+        if known is not None:
+            return known
+        own = self._folders.get((operation.api, operation.id), {})
+        shared = self._folders.get((operation.api, SHARED), {})
+        index = {key: own[key] for key in sorted(own)}
+        index |= {key: shared[key] for key in sorted(shared) if key not in own and documents(operation, key)}
+        self._indexes[operation] = index
+        return index
+
+    def find(
+        self, operation: Operation, status: int | None = None, name: str | None = None, *, streaming: bool = False
+    ) -> Scenario:
+        """Return the scenario that was asked for; raise UnknownNameError saying what there is.
+
+        Without a name the default of that status, else its first by name; without a status the first with that name.
+        Underscores and hyphens are the same in a name.
+        """
+        index = self._index(operation)
+        asked = "-".join(str(part) for part in (status, _hyphened(name)) if part is not None)
+        if asked in index:
+            return index[asked].read()
+        keys = [key for key in index if key == asked or (name is None and key.startswith(f"{asked}-"))]
+        if status is None:
+            keys = [key for key in index if key.partition("-")[2] == asked]
+        if not keys:
+            raise self._unknown(operation, asked)
+        if name is None:
+            default = f"{status}-default-streaming" if streaming else f"{status}-default"
+            keys = [key for key in (default, f"{status}-default") if key in index] or keys
+        return index[keys[0]].read()
+
+    def _unknown(self, operation: Operation, asked: str) -> UnknownNameError:
+        hint = f"New scenarios go in fixtures/{operation.name}/."
+        return UnknownNameError(f"{operation.name} scenario", asked, self._index(operation), hint=hint)
+
+    def default(self, operation: Operation, *, streaming: bool = False) -> Scenario:
+        """Return what answers when nothing is chosen; without a streaming default the plain one."""
+        known = self._defaults.get((operation, streaming))
+        if known is None:
+            known = self._defaults[operation, streaming] = self._default(operation, streaming=streaming)
+        return known
+
+    def _default(self, operation: Operation, *, streaming: bool) -> Scenario:
+        index = self._index(operation)
+        plain = f"{operation.success.status}-default"
+        file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
+        if file is None:
+            raise self._unknown(operation, plain)
+        return file.read()
+
+    def matching(
+        self,
+        operation: Operation,
+        request: RequestView,
+        *,
+        streaming: bool = False,
+        may: Callable[[Scenario], bool] = lambda _scenario: True,
+    ) -> Scenario | None:
+        """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
+        candidates = self._candidates(operation, streaming=streaming).among(request)
+        return next((one for one, match in candidates if may(one) and not match.difference(request)), None)
+
+    def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
+        """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""
+        pairs = self._candidates(operation, streaming=streaming).pairs
+        return {one.key: match.difference(request) for one, match in pairs}
+
+    def _candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
+        if (operation, streaming) not in self._found:
+            self._found[operation, streaming] = _Candidates(self._with_request(operation, streaming=streaming))
+        return self._found[operation, streaming]
+
+    def _with_request(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
+        """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream.
+
+        Of ours only the defaults may have a request, so that the others need not be read here.
+        """
+        index = self._index(operation)
+        files = [file for key, file in index.items() if not file.ours or "-default" in key]
+        for file in sorted(files, key=lambda one: one.ours):
+            scenario = file.read()
+            fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
+            if scenario.request is not None and fits:
+                yield scenario, scenario.request
+
+
+def _hyphened(name: str | None) -> str | None:
+    return None if name is None else name.replace("_", "-").lower()
+
+
+def load_scenarios(api_names: Sequence[str], extra: Path | None = None, *, root: Path | None = None) -> ScenarioSet:
+    """Find the scenarios of some APIs in `root` (default: the packaged ones) and a user's in `extra` (the same layout).
+
+    A user's scenario adds to ours or replaces the one of the same name. Raise ScenarioError for a wrong file in `extra`
+    at once, for one of ours when it is first needed.
+    """
+    files: list[_File] = []
+    for file in _found(api_names, extra, root or data.fixtures_root()):
+        if isinstance(file, ScenarioError):
+            raise file
+        files.append(file)
+    for file in files:
+        if not file.ours:
+            _guard_after(file.read(), files)
+    return ScenarioSet(files)
+
+
+def reload_scenarios(
+    last: ScenarioSet, api_names: Sequence[str], extra: Path | None = None, *, root: Path | None = None
+) -> tuple[ScenarioSet, list[ScenarioError]]:
+    """Find the scenarios again and read those that have changed since `last`; return them, and what is wrong with some.
+
+    A scenario that cannot be read stays as it was, or is left out if it is new.
+    """
+    files: list[_File] = []
+    broken: list[ScenarioError] = []
+    for file in _found(api_names, extra, root or data.fixtures_root()):
+        if isinstance(file, ScenarioError):
+            broken.append(file)
+            continue
+        before = last.files.get(file.path)
+        try:
+            if before is None or before.stamp != file.stamp:
+                _guard_after(file.read(), files)
+            files.append(file)
+        except ScenarioError as error:
+            broken.append(error)
+            files += [before] if before else []
+    return ScenarioSet(files), broken
+
+
+def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
+    """Refuse a scenario that waits for an operation that there is not: it would never answer."""
+    after = scenario.request.after if scenario.request else None
+    known = {file.folder for file in files if file.ours and file.api == scenario.api} - {SHARED}
+    if after is not None and after not in known:
+        hint = "Name one in `request: after:`."
+        raise ScenarioError(f"{scenario.path}: {UnknownNameError('operation', after, known, hint=hint)}")
+
+
+def _found(api_names: Sequence[str], extra: Path | None, root: Path) -> Iterator[_File | ScenarioError]:
+    """Yield our scenario files and then the user's; for a wrong name in the user's folder what is wrong with it."""
+    folders: dict[str, set[str]] = {name: set() for name in api_names}
+    for file in (file for name in api_names for file in _files(root, name, ours=True)):
+        if isinstance(file, _File):
+            folders[file.api].add(file.folder)  # every operation has scenarios of ours
+        yield file
+    for name in _apis_of(extra) if extra is not None else ():
+        if isinstance(name, ScenarioError):
+            yield name
+        elif extra is not None and name in api_names:
+            yield from (_checked(file, folders[name]) for file in _files(extra, name, ours=False))
+
+
+def _checked(file: _File | ScenarioError, folders: set[str]) -> _File | ScenarioError:
+    if isinstance(file, ScenarioError) or file.folder in folders:
+        return file
+    error = UnknownNameError("operation", file.folder, folders, hint="Rename the folder.")
+    return ScenarioError(f"{file.path.parent}: {error}")
+
+
+def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
+    """Yield the APIs that a user's folder has scenarios for, and what is wrong with its other folders."""
+    if not extra.is_dir():
+        yield ScenarioError(
+            f"{extra}: there is no such folder. Name one with <api>/<operationId>/<status>-<name>.yaml."
+        )
+        return
+    known = {path.parent.name for path in data.specs_root().glob("*/openapi.yaml")}
+    for name in sorted(path.name for path in extra.iterdir() if not path.name.startswith(".")):
+        if name in known:
+            yield name
+        elif (extra / name).is_dir():
+            yield ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
+
+
+def _files(root: Path, api: str, *, ours: bool) -> Iterator[_File | ScenarioError]:
+    """Yield the scenario files of an API by path; in a user's folder also what is wrong with a name."""
+    folder = root / api
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix not in (".yaml", ".yml") or path.parent.name == "files":
+            continue
+        try:
+            about = path.stat()
+        except OSError:  # it has just been deleted
+            continue
+        if not stat.S_ISREG(about.st_mode):
+            continue
+        if path.suffix == ".yaml" and FILE_NAME.fullmatch(path.stem):
+            yield _File(path, folder, ours, (about.st_mtime_ns, about.st_size))
+        elif not ours:
+            yield ScenarioError(f"{path}: {NAME_WANTED}")
+
+
+@lru_cache(maxsize=1 << 14)
+def _read_once(path: Path, api_folder: Path, _stamp: tuple[int, int]) -> Scenario:
+    return read_scenario(path, api_folder=api_folder)
