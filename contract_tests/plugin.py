@@ -223,6 +223,7 @@ class _Collector:
         if hasattr(report, "contract"):
             self.results.take(report.contract, report.outcome, report.duration)
 
+    @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what a worker could not clean up."""
         self.results.leftovers += getattr(node, "workeroutput", {}).get("leftovers", [])

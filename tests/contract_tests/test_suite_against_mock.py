@@ -51,6 +51,13 @@ def test_mock_passes_and_every_status_and_code_is_exercised(mock, tmp_path):
     assert (tmp_path / "junit.xml").stat().st_size > 10_000
 
 
+def test_suite_needs_no_plugins_but_its_own(mock, tmp_path):
+    """`pip install 'flowcontract[suite]'` brings neither pytest-xdist nor pytest-randomly."""
+    none = ("-p", "no:xdist", "-p", "no:randomly", "-p", "no:cacheprovider")
+    status, said = run("--base-url", mock, "--api", "cybertron", "-k", "documented", *none, folder=tmp_path)
+    assert status == 0, said
+
+
 def test_nobody_there_is_one_line_and_misuse(tmp_path):
     """A server that does not answer is not a violation."""
     status, said = run("--base-url", "http://127.0.0.1:9", folder=tmp_path)

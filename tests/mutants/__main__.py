@@ -63,8 +63,8 @@ def noticed(mutant: Mutant, port: int) -> tuple[str, ...]:
         chosen = "stopped" if mutant.sort == "stop" else f"/{mutant.op}/ or journeys"
         if mutant.sort == "timing":
             chosen = f"/{mutant.op}/documented"
-        with contextlib.redirect_stdout(io.StringIO()):
-            pytest.main(
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            status = pytest.main(
                 [
                     "-p",
                     "contract_tests.plugin",
@@ -78,6 +78,8 @@ def noticed(mutant: Mutant, port: int) -> tuple[str, ...]:
                     *arguments,
                 ]
             )
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            raise RuntimeError(f"the suite did not run against {mutant.name}: {said.getvalue()[-2000:]}")
         report = json.loads((Path(folder) / "report.json").read_text())
     found = [failure["rule"] for failure in report["failures"]]
     return tuple(sorted(set(found), key=lambda rule: -found.count(rule)))
