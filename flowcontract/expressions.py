@@ -182,6 +182,8 @@ class _Compiler:
         if match is None:
             return None
         root, rest = match["root"], match["rest"] or ""
+        if match["mark"] == "+":
+            return _later(text, rest)
         if match["mark"] != "#" and root in ("world", "app"):
             return _named(root, rest, self.sample)
         if match["mark"] != "#" and root in _ROOTS:
@@ -210,8 +212,8 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-# `$root`, `$root.rest` or `$root#rest`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is ordinary text
-_SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#])(?P<rest>\S+))?")
+# `$root`, `$root.rest`, `$root#rest` or `$now+5`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is text
+_SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#]|(?<=now)\+)(?P<rest>\S+))?")
 
 
 def _unknown(text: str, forms: list[str]) -> _UnknownExpressionError:
@@ -229,7 +231,7 @@ _FORMS = {
         "$request.body#/POINTER",
     ],
     "id": ["$id.NAME"],
-    "now": ["$now", "$now.iso"],
+    "now": ["$now", "$now+SECONDS", "$now.iso"],
     "faker": ["$faker.METHOD"],
     "violation": ["$violation.field", "$violation.message", "$violation.rule", "$violation.location"],
     "world": ["$world.NAME"],
@@ -274,6 +276,16 @@ def _now(text: str, rest: str) -> _Render:
     if rest:
         raise _unknown(text, _FORMS["now"])
     return lambda context: context.now
+
+
+def _later(text: str, rest: str) -> _Render:
+    if not _SECONDS.fullmatch(rest):
+        raise _unknown(text, _FORMS["now"])
+    seconds = int(rest)
+    return lambda context: context.now + seconds
+
+
+_SECONDS = re.compile("[0-9]{1,9}")
 
 
 def _violation(text: str, rest: str) -> _Render:

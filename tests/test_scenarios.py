@@ -26,7 +26,7 @@ from flowcontract.specs import available_apis, load_api, load_apis
 from flowcontract.validation import Validators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flowcontract.specs import Api, Operation
@@ -582,6 +582,36 @@ def test_every_packaged_scenario_reads_and_renders(api: str) -> None:
         for key, scenario in scenarios.for_operation(operation).items():
             rendered = [render_whole(scenario, Context(seed=key)) for _ in range(2)]
             assert rendered[0] == rendered[1], f"{operation.name} {key} differs from one rendering to the next"
+
+
+@pytest.mark.parametrize("api", ["dify-workflow", "dify-chat"])
+def test_what_takes_seconds_ends_seconds_later(api: str) -> None:
+    """A run or node whose times hang on the clock ended `elapsed_time` after it began, to the second."""
+    timed = []
+    for path in sorted((data.fixtures_root() / api).glob("*/*.yaml")):
+        if "finished_at: $now" in path.read_text(encoding="utf-8"):
+            scenario = read_scenario(path, api_folder=path.parent.parent)
+            timed += [(path.stem, run) for run in runs_in(list(spoken(scenario, Context(now=1_700_000_000))))]
+    assert len(timed) >= 20
+    late = [one for one in timed if abs(one[1]["finished_at"] - one[1]["created_at"] - one[1]["elapsed_time"]) > 1]
+    assert late == []
+
+
+def spoken(scenario: Scenario, context: Context) -> Iterator[Any]:
+    """Yield the JSON values of a reply."""
+    if not scenario.reply.streamed:
+        yield json.loads(render_body(scenario.reply, context))
+    for piece in render_events(scenario.reply, context):
+        yield piece.payload
+
+
+def runs_in(value: Any) -> Iterator[Any]:
+    """Yield the objects, at any depth, that tell how long something took."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and value.get("finished_at") and value.get("elapsed_time") is not None:
+        yield value
+    for one in inner:
+        yield from runs_in(one)
 
 
 def render_whole(scenario: Scenario, context: Context) -> bytes:
