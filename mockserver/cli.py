@@ -125,7 +125,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--answers": {
         "metavar": "NAME",
         "default": "",
-        "help": "what chat questions are answered with: faker, echo, or a list of texts in --app (default: the app's)",
+        "help": "what questions and flows are answered with: faker, echo, or texts in --app (default: the app's)",
     },
     "--flow": {
         "action": "append",

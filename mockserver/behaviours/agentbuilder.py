@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from mockserver.behaviours import answers
 from mockserver.behaviours.acts import listen
 from mockserver.problems import Refusal
 
@@ -201,8 +202,14 @@ def run_flow(act: Act) -> Reply:
     spoken = [tweak["input_value"] for tweak in tweaks.values() if isinstance(tweak, dict) and tweak.get("input_value")]
     said = body.get("input_value") or next(iter(spoken), "")
     handed = [path for tweak in tweaks.values() if isinstance(tweak, dict) for path in _texts(tweak.get("files"))]
+    answer = answers.answer(act, "input_value", said)
     return act.reply(
-        files=handed, flow_id=flow["id"], session_id=body.get("session_id") or flow["id"], input_value=said
+        files=handed,
+        flow_id=flow["id"],
+        session_id=body.get("session_id") or flow["id"],
+        input_value=said,
+        answer=answer,
+        pieces=answers.pieces(answer),
     )
 
 

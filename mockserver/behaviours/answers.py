@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,21 +19,25 @@ _READ = re.compile(r"\$((?:request|now|app|world|id)\b[^\s}]*)")
 _MOST_PIECES = 64
 
 
-def answer(act: Act) -> str:
-    """Return the answer to a question; with the same seed the same question always has the same one."""
-    query, app = act.request.body["query"], act.context.app
-    seed = f"{act.seed}/answer/{query}"
-    texts = _fitting(app["texts"][app["answers"]], query)
+def answer(act: Act, field: str, question: str) -> str:
+    """Return the answer to a question, which texts know as a field of the body.
+
+    With the same seed the same question always has the same answer.
+    """
+    app = act.context.app
+    seed = f"{act.seed}/answer/{question}"
+    texts = _fitting(app["texts"][app["answers"]], question)
     chosen = random.Random(seed).choice(texts)  # noqa: S311 - reproducible on purpose, guards nothing
-    if set(_READ.findall(chosen)) <= {"request.body#/query"}:
-        return _said(chosen, seed, query)
-    return _render(chosen, Context(request=act.context.request, seed=seed, now=act.now, app=app))
+    if set(_READ.findall(chosen)) <= {f"request.body#/{field}"}:
+        return _said(chosen, seed, field, question)
+    request = replace(act.context.request, body={**(act.request.body or {}), field: question})
+    return _render(chosen, Context(request=request, seed=seed, now=act.now, app=app))
 
 
 @lru_cache(1024)
-def _said(text: str, seed: str, query: str) -> str:
+def _said(text: str, seed: str, field: str, question: str) -> str:
     """Return what a text says that looks at nothing but the question; inventing takes longer than all the rest."""
-    return _render(text, Context(request=RequestView(body={"query": query}), seed=seed))
+    return _render(text, Context(request=RequestView(body={field: question}), seed=seed))
 
 
 def _render(text: str, context: Context) -> str:
@@ -40,9 +45,9 @@ def _render(text: str, context: Context) -> str:
     return said if isinstance(said, str) else dump_json(said).decode()
 
 
-def _fitting(texts: list[str], query: str) -> list[str]:
+def _fitting(texts: list[str], question: str) -> list[str]:
     """Return the texts with Chinese characters for a question with some, the others for any other; all if none fit."""
-    return [text for text in texts if _is_chinese(text) == _is_chinese(query)] or texts
+    return [text for text in texts if _is_chinese(text) == _is_chinese(question)] or texts
 
 
 def _is_chinese(text: str) -> bool:

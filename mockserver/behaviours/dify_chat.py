@@ -33,7 +33,7 @@ def send_message(act: Act) -> Reply:
     act.context.ids["conversation"] = begun or act.world.new_id()
     for name in ("message", "task", "run"):
         act.context.ids[name] = act.world.new_id()
-    answer = answers.answer(act)
+    answer = answers.answer(act, "query", act.request.body["query"])
     reply = act.reply(steps=0, answer=answer, pieces=answers.pieces(answer))
     exchange = _Exchange(act, reply)
     listen(reply, exchange.hear, exchange.end)

@@ -235,6 +235,30 @@ def test_streamed_run_has_the_real_framing(builder: User) -> None:
     assert events[-1]["data"]["result"]["outputs"][0]["outputs"][0]["results"]["message"]["text"] == told
 
 
+@pytest.mark.parametrize(
+    "body",
+    [{"input_value": "你好 😀"}, {"tweaks": {"ChatInput-b67sL": {"input_value": "你好 😀"}}}],
+    ids=["body", "tweak"],
+)
+def test_a_flow_answers_what_it_was_asked(make_app, body):
+    """The answer hangs on what was put in, the same in both modes; `--answers echo` gives it back to the letter."""
+    echo = User(make_app("agentbuilder", answers="echo"), "agentbuilder")
+    assert _said(echo, body) == "你好 😀"
+    faker = User(make_app("agentbuilder"), "agentbuilder")
+    assert "你好 😀" in _said(faker, body)
+    assert _said(faker, body) == _said(faker, body) != _said(faker, {"input_value": "something else"})
+
+
+def _said(user: User, body: Any) -> str:
+    """Return a flow's answer, which its tokens add up to as well."""
+    lines = user.call("runFlow", body, flow_id=FLOW, query={"stream": "true"}).body.decode().split("\n\n")
+    events = [json.loads(line) for line in lines if line]
+    tokens = "".join(event["data"]["chunk"] for event in events if event["event"] == "token")
+    whole = user.call("runFlow", body, flow_id=FLOW, query={"stream": "false"}).json
+    assert whole["outputs"][0]["outputs"][0]["results"]["message"]["text"] == tokens
+    return tokens
+
+
 @pytest.mark.parametrize("operation", ["uploadFlowFile", "listFlowFiles", "downloadFlowFile", "runFlow"])
 def test_unknown_flow_is_not_found(builder: User, operation: str) -> None:
     """Files and runs need a flow that there is."""
