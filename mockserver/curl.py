@@ -25,7 +25,8 @@ def curl(entry: Entry) -> str:
     A masked key is a shell variable named after its header, so that the command works once the variable is set:
     `AUTHORIZATION=app-chat`.
     """
-    words = ["curl", *(["-N"] if entry.stream else []), *_method(entry), _url(entry)]
+    literal = ["-g"] if set("[]{}") & set(entry.query) else []  # else curl takes them for a range of addresses
+    words = ["curl", *literal, *(["-N"] if entry.stream else []), *_method(entry), _url(entry)]
     for name, value in entry.headers:
         if name.lower() not in _MADE_BY_CURL and not (entry.form is not None and name.lower() == "content-type"):
             words += ["-H", _word(f"{name}: {value}", _variable(name))]

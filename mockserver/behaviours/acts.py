@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowcontract.expressions import Context
     from flowcontract.request_validation import CheckedRequest
     from flowcontract.specs import Operation
+    from mockserver.blobs import Blob
     from mockserver.bodies import Upload
     from mockserver.messages import Reply
     from mockserver.stores import Equal, Page, Record
@@ -69,6 +70,23 @@ def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None]
     elif isinstance(reply.body, bytes):
         hear(reply.said)
         end("complete")
+
+
+def text_in(said: Mapping[str, Any], name: str) -> str | None:
+    """Return a text that a reply says; None where it is no text: a scenario of a user's may say anything."""
+    value = said.get(name)
+    return value if isinstance(value, str) else None
+
+
+def keep_file(act: Act, reply: Reply, table: str, blob: Blob, file: Record, **more: Any) -> None:
+    """Keep a file as the reply tells it, the rest as in `file`; of one without an id nobody could ever ask again."""
+
+    def hear(said: Any) -> None:
+        if isinstance(said, dict) and (key := text_in(said, "id")):
+            act.world.store.put(table, key, {**file, **said, **more})
+            act.world.keep(table, key, blob)
+
+    listen(reply, hear)
 
 
 def page_after(act: Act, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mockserver.behaviours import answers
-from mockserver.behaviours.acts import listen
+from mockserver.behaviours.acts import keep_file
 from mockserver.problems import Refusal
 
 if TYPE_CHECKING:
@@ -126,12 +126,7 @@ def upload_user_file(act: Act) -> Reply:
         "updated_at": moment,
     }
     reply = act.reply(file=file)
-
-    def hear(said: Record) -> None:
-        act.world.store.put("user_files", said["id"], {**file, **said})
-        act.world.keep("user_files", said["id"], upload.blob)
-
-    listen(reply, hear)
+    keep_file(act, reply, "user_files", upload.blob, file)
     return reply
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mockserver.behaviours import forms
-from mockserver.behaviours.acts import listen
+from mockserver.behaviours.acts import keep_file
 from mockserver.problems import Refusal
 from mockserver.replay import Stream
 
@@ -47,17 +47,18 @@ def upload_file(act: Act) -> Reply:
     }
     reply = act.reply(file=file, **file)
 
-    def hear(said: Record) -> None:
-        act.world.store.put("files", said["id"], {**said, "user": user, "type": kind})
-        act.world.keep("files", said["id"], upload.blob)
-
-    listen(reply, hear)
+    keep_file(act, reply, "files", upload.blob, file, user=user, type=kind)
     return reply
+
+
+def is_off(act: Act, feature: str) -> bool:
+    """Tell whether the app says that a feature is not enabled."""
+    return act.answers("getParameters").get(feature, {}).get("enabled") is False
 
 
 def refuse_if_off(act: Act, feature: str) -> None:
     """Refuse where the app says that a feature is not enabled."""
-    if act.answers("getParameters").get(feature, {}).get("enabled") is False:
+    if is_off(act, feature):
         raise Refusal("invalid-request", f"{feature} is not enabled", finer=["switched-off"])
 
 

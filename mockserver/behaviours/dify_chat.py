@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mockserver.behaviours import answers, dify, forms
-from mockserver.behaviours.acts import listen, page_after
+from mockserver.behaviours.acts import listen, page_after, text_in
 from mockserver.problems import Refusal
 from mockserver.stores import Page
 
@@ -34,7 +34,8 @@ def send_message(act: Act) -> Reply:
     for name in ("message", "task", "run"):
         act.context.ids[name] = act.world.new_id()
     answer = answers.answer(act, "query", act.request.body["query"])
-    reply = act.reply(steps=0, answer=answer, pieces=answers.pieces(answer))
+    unquoted: dict[str, Any] = {"retriever_resources": []} if dify.is_off(act, "retriever_resource") else {}
+    reply = act.reply(steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
     exchange = _Exchange(act, reply)
     listen(reply, exchange.hear, exchange.end)
     return reply
@@ -55,11 +56,12 @@ class _Exchange:
             return
         if said.get("event") == "node_started":  # a stopped run has taken as many steps as it has begun
             self._act.context.world = {**self._act.context.world, "steps": self._act.context.world["steps"] + 1}
-        if self._task is None and said.get("task_id"):
-            self._task = said["task_id"]
-            dify.remember_task(self._act, self._reply, said["task_id"], self._user)
-        if self._message is None and said.get("message_id") and said.get("conversation_id"):
-            self._message = self._begin(said["conversation_id"], said["message_id"])
+        if self._task is None and (task := text_in(said, "task_id")):
+            self._task = task
+            dify.remember_task(self._act, self._reply, task, self._user)
+        conversation, message = text_in(said, "conversation_id"), text_in(said, "message_id")
+        if self._message is None and conversation and message:
+            self._message = self._begin(conversation, message)
         if self._message is not None:
             self._take(said, self._message)
 
@@ -69,18 +71,17 @@ class _Exchange:
 
     def _take(self, said: Record, message: Record) -> None:
         kind = said.get("event")
-        if "answer" in said:
-            message["answer"] = (
-                said["answer"] if kind == "message_replace" or "mode" in said else message["answer"] + said["answer"]
-            )
+        if (answer := text_in(said, "answer")) is not None:
+            message["answer"] = answer if kind == "message_replace" or "mode" in said else message["answer"] + answer
         if kind == "message_file":
             message["message_files"].append(
                 {name: said[name] for name in ("id", "type", "url", "belongs_to") if name in said}
             )
         if kind == "error":
             message |= {"status": "error", "error": said.get("message")}
-        if "retriever_resources" in (said.get("metadata") or {}):
-            message["retriever_resources"] = said["metadata"]["retriever_resources"]
+        metadata = said.get("metadata")
+        if isinstance(metadata, dict) and "retriever_resources" in metadata:
+            message["retriever_resources"] = metadata["retriever_resources"]
         store, table = self._act.world.store, _messages(message["conversation_id"])
         if store.get("messages", message["id"]):  # else the conversation was deleted meanwhile
             message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]

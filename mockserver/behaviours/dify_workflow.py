@@ -7,7 +7,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from mockserver.behaviours import dify, forms
-from mockserver.behaviours.acts import listen
+from mockserver.behaviours.acts import listen, text_in
 from mockserver.stores import Page
 
 if TYPE_CHECKING:
@@ -50,20 +50,23 @@ class _Run:
     def __init__(self, act: Act, reply: Reply) -> None:
         self._act, self._reply = act, reply
         self._user = dify.user_of(act)
-        self._id = self._task = self._error = None
+        self._id: str | None = None
+        self._task: str | None = None
+        self._error: str | None = None
 
     def hear(self, said: Any) -> None:
         """Take over what one event, or the whole body, says of the run."""
         if isinstance(said, dict) and said.get("event") == "error":
-            self._error = said.get("message")
-        if not isinstance(said, dict) or not said.get("workflow_run_id"):
+            self._error = text_in(said, "message")
+        if not isinstance(said, dict) or not text_in(said, "workflow_run_id"):
             return
         if self._id is None:
             self._begin(said)
         if said.get("event") == "node_started":  # a stopped run has taken as many steps as it has begun
             self._act.context.world = {**self._act.context.world, "steps": self._act.context.world["steps"] + 1}
-        if said.get("event") in (None, "workflow_started", "workflow_finished"):
-            outcome = {name: said["data"][name] for name in ("workflow_id", *_OUTCOME) if name in said["data"]}
+        data = said.get("data")
+        if isinstance(data, dict) and said.get("event") in (None, "workflow_started", "workflow_finished"):
+            outcome = {name: data[name] for name in ("workflow_id", *_OUTCOME) if name in data}
             record = self._act.world.store.get("runs", self._id or "")
             if record is not None:
                 self._act.world.store.put("runs", record["id"], {**record, **outcome})
@@ -79,7 +82,7 @@ class _Run:
 
     def _begin(self, said: Record) -> None:
         world, now = self._act.world, self._act.now
-        self._id, self._task = said["workflow_run_id"], said.get("task_id")
+        self._id, self._task = said["workflow_run_id"], text_in(said, "task_id")
         inputs = {
             **(self._act.request.body.get("inputs") or {}),
             "sys.files": self._act.request.body.get("files") or [],

@@ -128,6 +128,20 @@ def test_feature_that_is_off_is_refused_as_real_servers_refuse_it(
         assert enabled or answer.json["code"] == code
 
 
+def test_an_app_without_retriever_quotes_nothing(configured: Callable[..., Caller]) -> None:
+    """`retriever_resource` off: no answer quotes the knowledge base, nor does the history."""
+    for enabled in (True, False):
+        said = {"dify-chat": {"parameters": {"retriever_resource": {"enabled": enabled}}}}
+        chat = User(configured(yaml.safe_dump(said)), "dify-chat")
+        whole = chat.call("sendChatMessage", QUESTION).json
+        events = chat.call("sendChatMessage", {**QUESTION, "response_mode": "streaming"}).events
+        end = next(event for event in events if event["event"] == "message_end")
+        asked = {"conversation_id": whole["conversation_id"], "user": "abc-123"}
+        shown = chat.call("listMessages", query=asked).json["data"][0]
+        quoted = [whole["metadata"]["retriever_resources"], end["metadata"]["retriever_resources"]]
+        assert [bool(one) for one in [*quoted, shown["retriever_resources"]]] == [enabled] * 3
+
+
 def test_app_that_speaks_by_default_is_a_scenario_of_the_file(configured: Callable[..., Caller]) -> None:
     """`scenarios` says what answers an operation, for every key, or for those that end in a certain way."""
     mock = configured("dify-chat: {keys: {-cat: {scenarios: {getInfo: 200-documented}, info: {name: Cat}}}}")

@@ -375,6 +375,7 @@ def test_command_sends_the_request_again(server: MockServer) -> None:
             ["curl", "-X", "PUT", "http://localhost:8080/x", "--data-raw", "'"],
         ),
         (Request("POST", "/x"), ["curl", "-X", "POST", "http://localhost:8080/x"]),
+        (Request("GET", "/x", "a[0]={1,2}"), ["curl", "-g", "http://localhost:8080/x?a[0]={1,2}"]),
     ],
 )
 def test_command_is_written_for_a_shell(request_: Request, words: list[str]) -> None:

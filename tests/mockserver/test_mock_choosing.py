@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from mock_calls import read
+from mock_users import User
 
 from mockserver.wishes import Wish, read_wish
 
@@ -144,3 +147,40 @@ def test_users_scenario_answers_the_request_it_belongs_to(make_app: Callable[...
     assert other["answer"] != "General Kenobi."
     path = f"/v1/messages?user=abc-123&conversation_id={matched['conversation_id']}"
     assert [one["answer"] for one in mock.ask("GET", path, key="app-chat").json["data"]] == ["General Kenobi."]
+
+
+ODD: dict[str, Any] = {
+    "nothing": None,
+    "a list": [1],
+    "no id": {"name": "x"},
+    "ids that are none": {"id": 5, "message_id": [1], "conversation_id": 2, "workflow_run_id": {}, "task_id": 7},
+    "fields of other kinds": {
+        "workflow_run_id": "r", "task_id": "t", "message_id": "m", "conversation_id": "c",
+        "answer": 5, "metadata": ["retriever_resources"], "data": "x",
+    },
+}  # fmt: skip
+TAKING: dict[str, dict[str, Any]] = {
+    "dify-chat/sendChatMessage": {"body": {"query": "hello", "inputs": {}}},
+    "dify-chat/uploadFile": {"form": {"file": ("a.png", b"x")}},
+    "dify-workflow/runWorkflow": {"body": {"inputs": {}, "response_mode": "blocking"}},
+    "agentbuilder/uploadUserFile": {"form": {"file": ("a.png", b"x")}},
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("operation", TAKING)
+def test_a_users_answer_may_be_anything(
+    make_app: Callable[..., Caller], tmp_path: Path, operation: str, odd: str
+) -> None:
+    """What a world keeps of an answer is what the answer says; one that says nothing of it is sent as it stands."""
+    api, _, name = operation.partition("/")
+    folder = tmp_path / api / name
+    folder.mkdir(parents=True)
+    user = User(make_app(api), api)
+    status = user.api.operations[name].success.status
+    scenario = {"description": "Odd.", "reply": {"body": ODD[odd]}}
+    (folder / f"{status}-odd.yaml").write_text(json.dumps(scenario), encoding="utf-8")
+    user = User(make_app(api, fixtures=tmp_path), api)
+    answer = read(user.open(name, **TAKING[operation], headers={"Prefer": f"code={status}, example=odd"}))
+    assert answer.status == status
+    assert answer.json == ODD[odd]
