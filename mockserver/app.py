@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from werkzeug.datastructures import Headers
 
 from flowcontract.decoding import ABSENT
+from flowcontract.errors import FlowContractError
 from flowcontract.expressions import Context, RequestView
 from flowcontract.request_validation import CheckedRequest, check_request, sample_violation
 from mockserver import choosing, faults, wishes
@@ -93,8 +94,9 @@ class App:
         self.scenarios = fixtures.current()
         self.settings = settings
         self._router = Router(apis)
-        limit = settings.max_upload >> 20
-        self.apps = Apps(apis, self.scenarios, settings.app, answers=settings.answers, max_upload_mb=limit)
+        self.apps = self._read_apps()
+        if settings.app is not None:
+            fixtures.watch(settings.app)
         self.worlds = Worlds(
             settings.seed, self._seeds, settings.limits, start=settings.clock, file=_open(settings.state), revive=revive
         )
@@ -118,6 +120,21 @@ class App:
         """Let go of what is kept on disk."""
         self.worlds.close()
 
+    def _refresh(self) -> None:
+        """Take over what has changed in the files of scenarios and apps."""
+        scenarios = self.fixtures.current()
+        if scenarios is self.scenarios:
+            return
+        self.scenarios = scenarios
+        try:
+            self.apps = self._read_apps()
+        except FlowContractError as error:
+            self.fixtures.complain(error)
+
+    def _read_apps(self) -> Apps:
+        limit = self.settings.max_upload >> 20
+        return Apps(self.apis, self.scenarios, self.settings.app, answers=self.settings.answers, max_upload_mb=limit)
+
     def _permit(self, request: Request) -> Reply:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
         methods = ", ".join(self._router.methods(request.path)) or "*"
@@ -128,7 +145,7 @@ class App:
 
     def _write_down(self, request: Request, now: float) -> Reply:
         """Answer, and keep both sides in the journal."""
-        self.scenarios = self.fixtures.current()
+        self._refresh()
         entry = self.journal.open(request, now)
         try:
             reply = self._answer(request, now, entry)

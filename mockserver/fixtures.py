@@ -1,4 +1,7 @@
-"""The scenarios that are served: read again when a file changes; a broken file leaves the last good one in place."""
+"""The scenarios that are served: read again when a file changes; a broken file leaves the last good one in place.
+
+Who reads more of the same files, or of the file of the apps, sees by a new set of scenarios that something changed.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from flowcontract.errors import FlowContractError
     from flowcontract.scenarios import ScenarioSet
 
 _PAUSE_S = 1.0  # between two looks at the files, however many requests come
@@ -36,11 +40,18 @@ class Fixtures:
         """Read the scenarios; `clock` gives seconds. Raise ScenarioError for a wrong file in `extra`."""
         self.broken: list[str] = []
         self._names, self._extra, self._root = tuple(api_names), extra, root or data.fixtures_root()
+        self._watched: tuple[Path, ...] = ()
         self._clock = clock
         self._lock = threading.Lock()
         self._stamps = self._look()
         self._looked, self._pause_s = clock(), _PAUSE_S
         self._scenarios = load_scenarios(self._names, extra, root=self._root)
+
+    def watch(self, path: Path) -> None:
+        """Look at one more file: when it changes, the scenarios are another set, though they may say the same."""
+        with self._lock:
+            self._watched += (path,)
+            self._stamps = self._look()
 
     def current(self, *, at_once: bool = False) -> ScenarioSet:
         """Return the scenarios as the files have them now, or had them a moment ago unless `at_once`."""
@@ -60,15 +71,33 @@ class Fixtures:
             return
         self._stamps = stamps
         self._scenarios, errors = reload_scenarios(self._scenarios, self._names, self._extra, root=self._root)
-        self.broken = [str(error) for error in errors]
-        for error in self.broken:
-            sys.stderr.write(f"mockserver: {error} What was read of it last still answers.\n")
+        self.broken = []
+        for error in errors:
+            self.complain(error)
+
+    def complain(self, error: FlowContractError) -> None:
+        """Tell that a file is broken, in the terminal and to who asks."""
+        self.broken.append(str(error))
+        sys.stderr.write(f"mockserver: {error} What was read of it last still answers.\n")
 
     def _look(self) -> frozenset[_Stamp]:
         """Return what tells the files from any earlier state of theirs."""
         folders = [self._root / name for name in self._names]
         folders += [self._extra] if self._extra is not None else []
-        return frozenset(stamp for folder in folders for stamp in _stamps(str(folder)))
+        stamps = (stamp for folder in folders for stamp in _stamps(str(folder)))
+        return frozenset([*stamps, *map(_stamp_of, self._watched)])
+
+
+def _stamp(name: str, file: Path | os.DirEntry[str]) -> _Stamp:
+    about = file.stat()
+    return name, about.st_mtime_ns, about.st_size
+
+
+def _stamp_of(path: Path) -> _Stamp:
+    try:
+        return _stamp(str(path), path)
+    except OSError:  # deleted meanwhile: reading it says so
+        return str(path), 0, 0
 
 
 def _stamps(folder: str) -> Iterator[_Stamp]:
@@ -81,7 +110,6 @@ def _stamps(folder: str) -> Iterator[_Stamp]:
             if entry.is_dir():
                 yield from _stamps(entry.path)
             else:
-                about = entry.stat()
-                yield entry.path, about.st_mtime_ns, about.st_size
+                yield _stamp(entry.path, entry)
         except OSError:
             continue

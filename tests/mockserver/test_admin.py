@@ -370,6 +370,32 @@ def test_broken_file_leaves_the_last_good_one(mine: Mine, capsys: pytest.Capture
     assert mine.fixtures.broken == []
 
 
+def test_changed_app_is_served_and_a_broken_one_is_not(
+    make_app: Callable[..., Caller], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file of `--app` is read again like scenarios are: what is wrong is told, and the last good one stays."""
+    path = tmp_path / "app.toml"
+
+    def served(text: str, written: int) -> str:
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, ns=(written, written))
+        mock.app.fixtures.current(at_once=True)
+        return str(mock.ask("GET", "/v1/info?user=u", key="app-chat").json["name"])
+
+    path.write_text("[dify-chat]\ninfo.name = 'Shoes'\n", encoding="utf-8")
+    mock = make_app("dify-chat", app=path)
+    assert served("[dify-chat]\ninfo.name = 'Boots'\n", 1) == "Boots"
+    assert served("[dify-chat]\ninfo.name = 5\n", 2) == "Boots"
+    (told,) = mock.app.fixtures.broken
+    assert "app.toml, line 2: dify-chat.info.name must be text, is 5" in told
+    assert told in capsys.readouterr().err
+    path.unlink()
+    mock.app.fixtures.current(at_once=True)
+    assert mock.ask("GET", "/v1/info?user=u", key="app-chat").json["name"] == "Boots"
+    assert served("[dify-chat]\ninfo.name = 'Sandals'\n", 3) == "Sandals"
+    assert mock.app.fixtures.broken == []
+
+
 def test_new_file_that_is_broken_is_left_out(mine: Mine) -> None:
     """There is no good one to keep; a wrong name or folder is told in the same way."""
     mine.write("200-other", "[")
