@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from mockserver import spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _KEPT_IN_MEMORY = 1 << 17  # many of these are kept at a time
 _CHUNK = 1 << 16
@@ -109,10 +109,8 @@ class BlobWriter:
 
     def _move_to_disk(self) -> None:
         assert isinstance(self._file, io.BytesIO)
-        handle, name = tempfile.mkstemp(prefix="mockserver-")  # a name of ours: a client's name never reaches a path
         written = self._file.getvalue()
-        self._path = Path(name)
-        self._file = os.fdopen(handle, "wb")
+        self._file, self._path = spool.new_file()
         self._abandoned = weakref.finalize(self, _remove, self._file, self._path)  # of a client that left in between
         self._file.write(written)
 

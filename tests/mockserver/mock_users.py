@@ -17,6 +17,7 @@ from mockserver.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from flowcontract.specs import Api, Operation
     from mockserver.messages import Reply, Streamed
@@ -149,3 +150,8 @@ class Live:
 def events_of(said: bytes) -> list[dict[str, Any]]:
     """Return the JSON of the server-sent events in some bytes."""
     return [json.loads(line[6:]) for line in said.decode().splitlines() if line.startswith("data: ")]
+
+
+def spooled(folder: Path) -> list[Path]:
+    """Return the files that a mock keeps in a folder for temporary files."""
+    return [path for path in folder.glob("mockserver-*/*") if path.name != "lock"]

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from typing import Any
 import httpx
 import pytest
 from mock_calls import Caller
+from mock_users import spooled
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
 from flowcontract.errors import ScenarioError
-from mockserver import framing
+from mockserver import framing, spool
 from mockserver.app import App
 from mockserver.blobs import Blob, BlobWriter
 from mockserver.connection import Connection, Shared
@@ -281,19 +283,19 @@ def test_temporary_files_go_with_what_they_belong_to(tmp_path: Path, monkeypatch
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     writer = BlobWriter()
     writer.write(b"a" * (1 << 21))
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(spooled(tmp_path)) == 1
     blob = writer.finish()
     assert sum(map(len, blob.chunks())) == 1 << 21
     del blob, writer
     gc.collect()
-    assert list(tmp_path.iterdir()) == []
+    assert spooled(tmp_path) == []
     for end in (lambda writer: writer.discard(), lambda _: None):
         abandoned = BlobWriter()
         abandoned.write(b"a" * (1 << 21))
         end(abandoned)
         del abandoned
         gc.collect()
-        assert list(tmp_path.iterdir()) == []
+        assert spooled(tmp_path) == []
 
 
 class Wire:
@@ -488,27 +490,34 @@ def test_bodies_are_let_go_as_soon_as_they_are_answered(
     gc.disable()
     try:
         reply = framing.answer(shared_app, Request("POST", path, "", headers, writer.finish()), 0.0)
-        assert list(tmp_path.iterdir()) == []
+        assert spooled(tmp_path) == []
         assert reply.status < 500
     finally:
         gc.enable()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
-def test_terminated_mock_leaves_no_temporary_file(tmp_path: Path) -> None:
-    """Files that are kept on disk are gone with the program, also when it is told to terminate."""
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_mock_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
+) -> None:
+    """Files that are kept on disk are gone with the program; those of a killed one are, when the next one begins."""
     command = [sys.executable, "-m", "mockserver", "serve", "--port", "0", "--api", "agentbuilder"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         base = next(line.split()[-1] for line in process.stdout if "base URL" in line)
-        files = {"file": ("large.bin", b"x" * (2 << 20))}
+        files, key = {"file": ("large.bin", b"x" * (2 << 20))}, {"x-api-key": "sk-agentbuilder"}
         with httpx.Client(trust_env=False, timeout=20) as client:
-            assert (
-                client.post(f"{base}/v2/files", headers={"x-api-key": "sk-agentbuilder"}, files=files).status_code
-                == 201
-            )
-        assert list(tmp_path.glob("mockserver-*"))
-        process.terminate()
-        assert process.wait(20) == 0
-    assert list(tmp_path.glob("mockserver-*")) == []
+            assert client.post(f"{base}/v2/files", headers=key, files=files).status_code == 201
+        (kept,) = spooled(tmp_path)
+        other, _ = spool.new_file()
+        other.close()
+        assert kept in spooled(tmp_path), "its process lives"
+        process.send_signal(end)
+        assert process.wait(20) == (0 if end == signal.SIGTERM else -end)
+    assert kept.exists() == (end == signal.SIGKILL)
+    elsewhere = "from mockserver import spool; spool.new_file()"
+    subprocess.run([sys.executable, "-c", elsewhere], env=environment, check=True)
+    assert not kept.parent.exists()

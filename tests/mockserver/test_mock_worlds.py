@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from mock_users import spooled
 
 from mockserver.blobs import Blob, BlobWriter
 from mockserver.stores import MemoryStore
@@ -131,7 +132,7 @@ def test_temporary_file_goes_with_its_blob(tmp_path: Any, monkeypatch: pytest.Mo
     writer = BlobWriter()
     writer.write(b"x" * (1 << 21))
     blob: Blob | None = writer.finish()
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(spooled(tmp_path)) == 1
     assert blob is not None
     del blob
-    assert list(tmp_path.iterdir()) == []
+    assert spooled(tmp_path) == []
