@@ -206,6 +206,7 @@ class App:
         if case:
             case.watch(reply)
         if call.faults:
+            call.entry.faults = tuple(map(str, call.faults))
             seed = f"{self.settings.seed}/{call.world.name}/faults"
             faults.apply(reply, call.faults, faults.ground_of(self.scenarios, call.operation, seed), call.request.can)
         if call.wish is not None and call.wish.by == "prefer":

@@ -143,6 +143,7 @@ class Entry:
     ``scenario``    `<status>-<name>`; None where the mock itself answered
     ``by``          who chose it: prefer, user, override, request, app, default, problem or fault
     ``because``     more of that: what was wished for, or what is wrong
+    ``faults``      what was done wrong on purpose, in the order in which it was
     ``status``      of the answer; None as long as there is none
     ``answer``      the first bytes of its body, of ``answer_size``; what streams is in ``stream`` instead
     ``failure``     what went wrong in the mock itself
@@ -162,6 +163,7 @@ class Entry:
     scenario: str | None = None
     by: str | None = None
     because: str | None = None
+    faults: tuple[str, ...] = ()
     status: int | None = None
     answer: bytes = b""
     answer_size: int = 0
@@ -237,6 +239,7 @@ class Entry:
             "scenario": self.scenario,
             "by": self.by,
             "because": self.because,
+            "faults": self.faults,
             "status": self.status,
             "answer": self._answer_as_json(),
             "failure": self.failure,

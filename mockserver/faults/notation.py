@@ -23,6 +23,13 @@ class Chosen(NamedTuple):
     fault: Fault
     value: Any
 
+    def __str__(self) -> str:
+        """Return it as one writes it: `rate-limit=5/10`."""
+        if self.value is None:
+            return self.fault.name
+        parts = self.value if isinstance(self.value, list | tuple) else [self.value]
+        return f"{self.fault.name}={'/'.join(str(part) if isinstance(part, str) else f'{part:g}' for part in parts)}"
+
 
 def parse(text: str) -> tuple[Chosen, ...]:
     """Read faults, separated by commas, each `name` or `name=value`; return them in the order of their stages.

@@ -703,6 +703,26 @@ def test_scenario_brings_faults_of_its_own(tmp_path: Path) -> None:
         assert reply.body.advance(0.0)[0] == expected  # type: ignore[union-attr]
 
 
+def test_journal_says_which_faults_there_were(tmp_path: Path) -> None:
+    """Those that were asked for and those of the scenario, with their values; none where nothing was done wrong."""
+    folder = tmp_path / "dify-chat" / "sendChatMessage"
+    folder.mkdir(parents=True)
+    (folder / "200-small.yaml").write_text(f"faults: bom\n{SMALL.strip()}", encoding="utf-8")
+    app = load_app(["dify-chat"], fixtures=tmp_path, settings=Settings(pace=0))
+    for wish in ("example=default", "example=small, fault=coalesce", "example=default, fault=rate-limit=5/10"):
+        caller(app, headers={"Prefer": wish})
+    told = [list(entry.as_json()["faults"]) for entry in app.journal.entries()]
+    assert sorted(told) == [[], ["bom", "coalesce"], ["rate-limit=5/10"]]
+
+
+def test_every_fault_is_written_as_it_is_read() -> None:
+    """What the journal says of a fault can be asked for again."""
+    for name in (name for name, fault in FAULTS.items() if not fault.also):
+        written = str(parse(name)[0])
+        assert [str(one) for one in parse(written)] == [written]
+        assert written == name or FAULTS[name].value
+
+
 def test_rate_limit_counts_per_world_and_says_when_to_come_again(app: App) -> None:
     """Two answers in ten seconds; the third is the API's own 429 with the seconds that are left."""
 
