@@ -29,6 +29,14 @@ _BOM = b"\xef\xbb\xbf"
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n?|\n)")
 _LINE_END = re.compile(r"\r\n|\r|\n")  # not str.splitlines: U+2028 and U+0085 are ordinary characters
 _LAST_END = re.compile(r"(?:\r\n|\r|\n)\Z")  # only an unterminated block still has it
+# What stands before a last line of data: a kind and an id in either order, or nothing.
+_HEADS = {
+    end: re.compile(
+        f"(?:id: ?(?P<first>[^\0\r\n]*){end})?(?:event: ?(?P<kind>[^\r\n]*){end})?"
+        f"(?:id: ?(?P<last>[^\0\r\n]*){end})?data: ?"
+    )
+    for end in ("\n", "\r\n")
+}
 _MILLISECONDS = re.compile(r"[0-9]{1,18}")  # longer would be millions of years
 
 
@@ -159,11 +167,18 @@ class Decoder:
         rest = parts.pop()
         start, add, new = self._offset, blocks.append, tuple.__new__
         limit, prefix, skip, last_event_id = self._max, self._prefix, len(self._prefix), self.last_event_id
+        head = _HEADS[end].match if prefix else _no_head
         for raw, text in zip(parts, texts, strict=False):
             size = len(raw)
             if text and text[:skip] == prefix and end not in text and size <= limit:
                 # What real servers send; the classes' own constructors would take a third of the time.
                 event = new(Event, ("message", text[skip:], last_event_id))
+                add(new(Block, (raw, start, start + size, True, event)))
+            elif size <= limit and (found := head(text)) and end not in (value := text[found.end() :]):
+                first, kind, last = found.groups()
+                if first is not None or last is not None:
+                    last_event_id = self.last_event_id = first if last is None else last
+                event = new(Event, (kind or "message", value, last_event_id))
                 add(new(Block, (raw, start, start + size, True, event)))
             else:
                 self._add(raw, text, start, blocks)
@@ -216,6 +231,10 @@ class Decoder:
             elif name == "retry" and _MILLISECONDS.fullmatch(value):
                 self.retry_ms = int(value)
         return Event(kind or "message", "\n".join(data), self.last_event_id) if data else None
+
+
+def _no_head(_text: str) -> None:
+    """Find no fields: in `json-blank-line` there are none."""
 
 
 def _dispatch_json(text: str) -> Event:

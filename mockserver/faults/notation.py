@@ -28,7 +28,7 @@ class Chosen(NamedTuple):
         if self.value is None:
             return self.fault.name
         parts = self.value if isinstance(self.value, list | tuple) else [self.value]
-        return f"{self.fault.name}={'/'.join(str(part) if isinstance(part, str) else f'{part:g}' for part in parts)}"
+        return f"{self.fault.name}={'/'.join(map(str, parts))}"
 
 
 def parse(text: str) -> tuple[Chosen, ...]:
