@@ -34,21 +34,21 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the three packages, strictly."""
-    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "types"))
+    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "types"))
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests of the toolkit."""
-    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", "--junitxml=.nox/tests.xml", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the mock beside other servers; those of npm only where node is. `-- --quick` takes two minutes."""
-    session.install(".", "uvicorn==0.54.*")
+    session.install(".[redis,suite]", "uvicorn==0.54.*")
     options = ["--json", ".nox/bench.json"]
     if shutil.which("npm"):
         peers = Path(".nox/peers").absolute()
@@ -61,7 +61,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(python=["3.11", "3.12", "3.13"])
 def compat(session: nox.Session) -> None:
     """Run all tests under every supported Python that is installed."""
-    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", *session.posargs)
 
 
@@ -89,7 +89,7 @@ def torture(session: nox.Session) -> None:
 @nox.session
 def walk(session: nox.Session) -> None:
     """Walk 1,000 random sequences through all operations (the tests walk 60); a red one names its seed."""
-    session.install("-e", ".[lint,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     walks = ["-n", "2", "tests/mockserver/test_random_walk.py", *session.posargs]
     session.run("pytest", *walks, env={"FLOWCONTRACT_WALKS": "1000"})
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import growth
 import load
+import suite
 from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, servers
 
 if TYPE_CHECKING:
@@ -170,18 +171,23 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="measure only this server; may be repeated")
     parser.add_argument("--json", type=Path, help="write every figure of every round to this file")
     parser.add_argument("--no-growth", action="store_true", help="do not measure how cost grows with what is kept")
+    parser.add_argument("--no-suite", action="store_true", help="do not measure a run of the contract suite")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     bench = Bench(options)
     bench.rounds()
     grown = {} if options.no_growth else growth.measure(quick=options.quick)
+    suite_run = None if options.no_suite or options.quick else suite.measure()
     where = machine()
     print(f"Measured {where['date']} on {where['cores']} cores, {where['cpu']}, Python {where['python']}.")
     print(f"Medians; in brackets the figure of `{OURS}` divided by this one.")
     print("\n".join([*bench.table(), "", *growth.table(grown)]))
+    if suite_run is not None:
+        print(f"\n{suite.line(suite_run)}")
     if options.json:
         content = {"machine": where, "figures": bench.figures, "validates": bench.validates, "growth": grown}
+        content["suite"] = suite_run and suite_run._asdict()
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1))
     return 0

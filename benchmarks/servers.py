@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -73,7 +75,7 @@ class Server:
 
 def servers(peers: Path | None) -> Iterator[Server]:
     """Yield every server that can be started here; `peers` is a folder with node_modules."""
-    yield from _ours()
+    yield from ours()
     yield from _bare()
     if peers is not None and shutil.which("node"):
         yield from _node(peers / "node_modules")
@@ -82,7 +84,8 @@ def servers(peers: Path | None) -> Iterator[Server]:
         yield _wiremock(jar)
 
 
-def _ours() -> Iterator[Server]:
+def ours() -> Iterator[Server]:
+    """Yield the mock, first as `mockserver serve` starts it."""
     key, chat = {"Authorization": "Bearer app-chat"}, {"inputs": {}, "user": "abc-123"}
     calls: dict[str, Any] = {
         "json": post("/v1/chat-messages", {**chat, "query": "hello", "response_mode": "blocking"}, **key),
@@ -103,6 +106,13 @@ def _ours() -> Iterator[Server]:
     asgi = (*python, "uvicorn", "--app-dir", str(HERE), *uvicorn, "--port", "{port}", "apps:asgi")
     yield Server("mockserver, ASGI (uvicorn)", asgi, **calls)
     yield Server("mockserver, WSGI (Werkzeug)", (sys.executable, str(HERE / "apps.py"), "mock", "{port}"), **calls)
+    if shutil.which("redis-server") and importlib.util.find_spec("redis"):
+        shared = ("--workers", "2", "--state", "unix://{folder}/redis.socket?db=0")
+        redis = (
+            "redis-server --port 0 --unixsocket {folder}/redis.socket --save '' & until [ -S {folder}/redis.socket ]"
+        )
+        command = ("sh", "-c", f"{redis}; do :; done; exec {shlex.join((*serve, *shared))}")
+        yield Server("mockserver, 2 workers (Redis)", command, **calls)
 
 
 def _scenario(query: str, count: int, apart_ms: float) -> str:

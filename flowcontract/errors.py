@@ -5,7 +5,8 @@ FlowContractError          what a user can mend; programs print it and exit 2, n
 │   ├── UnknownNameError   an API, operation, profile or scenario that does not exist; says what there is
 │   └── OrderSyntaxError   an order of events that cannot be read; says where
 ├── ScenarioError          a scenario file cannot be read or does not follow the format
-├── StateError             a file that keeps what the mock knows is broken, foreign or in use
+├── StateError             what keeps what the mock knows, a file or Redis, is broken, foreign or in use
+│   └── StateUnreachableError  Redis cannot be reached for now; the next request may be answered again
 ├── AppError               a file that says what an app is cannot be read or does not follow the format
 └── StreamError            a stream cannot be read, or bytes cannot be written as one
     └── BlockTooLargeError  a block is larger than the reader was told to hold
@@ -55,7 +56,11 @@ class AppError(FlowContractError):
 
 
 class StateError(FlowContractError):
-    """A file that keeps what the mock knows is broken, foreign or in use."""
+    """What keeps what the mock knows, a file or Redis, is broken, foreign or in use."""
+
+
+class StateUnreachableError(StateError):
+    """Redis cannot be reached for now; the next request may be answered again."""
 
 
 class OrderSyntaxError(SpecError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl
 from werkzeug.datastructures import Headers
 
 from flowcontract.decoding import parse_json
-from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.errors import FlowContractError, StateUnreachableError, UnknownNameError
 from mockserver import exchange, guard
 from mockserver.choosing import no_fault, problem
 from mockserver.controls import Controls
@@ -128,6 +129,8 @@ class Admin:
             return problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
             return problem(404, "No such thing", str(error))
+        except StateUnreachableError:
+            raise
         except FlowContractError as error:
             return problem(400, "Not understood", str(error))
 
@@ -141,6 +144,7 @@ class Admin:
         content = {
             "status": "broken scenarios" if broken else "ok",
             "version": metadata.version("flowcontract"),
+            "process": os.getpid(),
             "apis": {name: api.base_path for name, api in app.apis.items()},
             "worlds": [name for name in app.worlds.names() if not name.endswith("?")],  # those of wrong keys
             "requests": app.journal.count,

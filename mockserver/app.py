@@ -23,9 +23,9 @@ from mockserver.behaviours.acts import Act
 from mockserver.bodies import Body, parse_query, read_body
 from mockserver.faults import FaultError
 from mockserver.journal import Entry, Journal
+from mockserver.keeping import keep
 from mockserver.masking import Masking
 from mockserver.messages import Reply, Request, put
-from mockserver.overrides import Overrides
 from mockserver.problems import Refusal, scenario_key
 from mockserver.replay import Playback, replay
 from mockserver.routing import Route, Router
@@ -34,14 +34,12 @@ from mockserver.worlds import Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from flowcontract.scenarios import Scenario
     from flowcontract.specs import Api, Operation
     from mockserver.apps import Table
     from mockserver.fixtures import Fixtures
     from mockserver.settings import Settings
-    from mockserver.state import StateFile
     from mockserver.worlds import Seeds, World
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
@@ -97,13 +95,19 @@ class App:
         self.apps = self._read_apps()
         if settings.app is not None:
             fixtures.watch(settings.app)
+        self.kept = keep(settings.state, settings.limits)
         self.worlds = Worlds(
-            settings.seed, self._seeds, settings.limits, start=settings.clock, file=_open(settings.state), revive=revive
+            settings.seed,
+            self._seeds,
+            settings.limits,
+            start=settings.clock,
+            file=self.kept.worlds,
+            revive=revive,
         )
-        self.overrides = Overrides()
+        self.overrides = self.kept.overrides
         self.torture = Torture(apis)
         keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
-        self.journal = Journal(settings.journal, Masking(keys))
+        self.journal = Journal(settings.journal, Masking(keys), self.kept.archive)
         self._admin = Admin(self)
         self._default_bodies: WeakKeyDictionary[Scenario, tuple[Table, Any]] = WeakKeyDictionary()
 
@@ -150,7 +154,7 @@ class App:
         try:
             reply = self._answer(request, now, entry)
         except Exception as error:
-            entry.status, entry.failure = 500, f"{type(error).__name__}: {error}"  # as the adapter answers it
+            self.journal.fail(entry, error)
             raise
         return self.journal.close(entry, reply)
 
@@ -165,12 +169,14 @@ class App:
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
-        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?", now)
+        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?")
         entry.world = world.name if known else None
         call = _Call(
             request, route, operation, world, query, int(now), entry, wishes.read_wish(request.fields.get("prefer", ""))
         )
         with world.lock:  # what is written meanwhile lasts when it is let go of, before anything is sent
+            if world.over:
+                return self._answer(request, now, entry)
             call.now = world.tick(now)
             if self.settings.clock is not None:
                 entry.at = call.now
@@ -392,15 +398,6 @@ class App:
         return choosing.problem(
             404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
         )
-
-
-def _open(path: Path | None) -> StateFile | None:
-    """Open the file that keeps the worlds; raise StateError."""
-    if path is None:
-        return None
-    from mockserver.state import StateFile  # noqa: PLC0415 - SQLite takes as long to load as a small mock to start
-
-    return StateFile(path)
 
 
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:

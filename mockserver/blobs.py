@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import weakref
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from mockserver import spool
 
@@ -70,6 +70,28 @@ class Blob:
 
 
 EMPTY = Blob(b"")
+
+
+class Parts(io.RawIOBase):
+    """Reads what is kept in parts: `part` returns one by its number from 0, and nothing behind the last."""
+
+    def __init__(self, part: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._part = part
+        self._number, self._rest = 0, b""
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with what comes next, or its beginning."""
+        if not self._rest:
+            self._rest = self._part(self._number)
+            self._number += 1
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
 
 class BlobWriter:

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import gc
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,18 @@ def _moment(text: str) -> float:
     return _number(float, 0, _LAST_MOMENT)(str(zoned.timestamp()))
 
 
+def _state(text: str) -> Path | str:
+    """Read the path of a file, or an address of Redis."""
+    if "://" not in text:
+        return Path(text)
+    from mockserver.keeping import is_address  # noqa: PLC0415 - as the others
+
+    if not is_address(text):
+        scheme = text.partition("://")[0]
+        raise argparse.ArgumentTypeError(f"{scheme}:// is no state: name a file, or redis://HOST:PORT/DB")
+    return text
+
+
 def _profile(text: str) -> tuple[str, str]:
     api, equals, name = text.partition("=")
     if not equals or not api or not name:
@@ -101,9 +114,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         " with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
     },
     "--state": {
-        "type": Path,
-        "metavar": "FILE",
-        "help": "keep all worlds in this SQLite file, also when the mock is killed (default: in memory)",
+        "type": _state,
+        "metavar": "WHERE",
+        "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB, where"
+        " several mocks share them (default: in memory)",
+    },
+    "--workers": {
+        "type": _number(int, 1, 256),
+        "default": 1,
+        "metavar": "N",
+        "help": "processes that answer on the port; several need --state redis://... (default: 1)",
     },
     "--profile": {
         "type": _profile,
@@ -252,6 +272,8 @@ def _serve(options: argparse.Namespace) -> int:
         return _misuse(
             f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml."
         )
+    if options.workers > 1 and (refused := _no_workers(options)):
+        return _misuse(refused)
     settings = Settings(
         pace=options.pace,
         seed=options.seed,
@@ -278,6 +300,7 @@ def _serve(options: argparse.Namespace) -> int:
             profiles=dict(options.profile),
             fixtures=options.fixtures,
             settings=settings,
+            workers=options.workers,
         )
     except OSError as error:
         return _misuse(
@@ -288,10 +311,36 @@ def _serve(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     try:
-        server.serve()
+        _answer(server, options.workers)
     finally:
         server.close()
     return OK
+
+
+def _answer(server: MockServer, count: int) -> None:
+    """Answer in this process, or in so many others that it watches over."""
+    if count == 1:
+        server.serve()
+        return
+    from mockserver.workers import Workers  # noqa: PLC0415
+
+    workers = Workers(
+        server.sockets, bury=server.app.kept.bury, say=lambda text: print(f"mockserver: {text}", file=sys.stderr)
+    )
+    worker = workers.run()
+    if worker is not None:
+        server.serve(worker)
+
+
+def _no_workers(options: argparse.Namespace) -> str:
+    """Return why there cannot be several workers, '' if there can."""
+    from mockserver.keeping import is_address  # noqa: PLC0415
+
+    if not hasattr(os, "fork"):
+        return f"--workers {options.workers} needs a system that can fork. Start several mocks on ports of their own."
+    if not is_address(options.state):
+        return f"--workers {options.workers} needs worlds that they share. Add --state redis://HOST:PORT/DB."
+    return ""
 
 
 def _greeting(server: MockServer) -> list[str]:
@@ -337,6 +386,7 @@ def _torture(options: argparse.Namespace) -> int:
             f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
         )
     session = mock.torture(options.operation)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a script's way of pressing Ctrl-C
     with contextlib.suppress(KeyboardInterrupt):
         print("\n".join(greeting(mock, session)), flush=True)
         answer_until_whole(mock, session)

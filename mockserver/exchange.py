@@ -21,6 +21,8 @@ _SLICE_S = 0.5
 
 def begin(app: App, body: Any) -> dict[str, Any]:
     """Begin a session: `{"operation": "sendChatMessage", "faults": ["split=1", "bom, cr"]}`, or without, all faults."""
+    if app.kept.shared:
+        raise FlowContractError("Torture needs a mock of its own: start one without --state redis://...")
     body = body if isinstance(body, dict) else {}
     operation, faults = body.get("operation", "dify-chat/sendChatMessage"), body.get("faults", [])
     if not isinstance(operation, str) or not isinstance(faults, list) or not all(isinstance(f, str) for f in faults):

@@ -7,7 +7,7 @@ import traceback
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import FlowContractError
+from flowcontract.errors import FlowContractError, StateUnreachableError
 from mockserver import choosing
 from mockserver.blobs import EMPTY, Blob, BlobWriter
 from mockserver.messages import put
@@ -61,6 +61,8 @@ def answer(app: App, request: Request, now: float) -> Reply:
     """Ask the application; whatever goes wrong in it, the client gets JSON and the terminal the rest."""
     try:
         return app.handle(request, now)
+    except StateUnreachableError as error:  # nothing has changed, and it may be back soon
+        return choosing.problem(503, "The shared state is out of reach", str(error))
     except FlowContractError as error:  # a file of the contract, or a scenario, is broken
         return choosing.problem(500, "The mock cannot answer", str(error))
     except Exception:  # noqa: BLE001 - a mistake of ours must not end the server

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from array import array
 from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.datastructures import Headers
 
+from flowcontract.errors import StateError
 from mockserver.blobs import Blob
 from mockserver.masking import MASK
 from mockserver.messages import Cut
@@ -72,12 +74,25 @@ class StreamLog:
         sent = [{"after_s": round(after_s, 4), "text": text} for after_s, text in self.sent]
         return {"ended": self.ended, "pieces": self.pieces, "bytes": self.size, "sent": sent}
 
+    def as_record(self) -> dict[str, Any]:
+        """Return it as JSON that `of_record` reads."""
+        kept = {"times": list(self._times), "ends": list(self._ends), "bytes": self._bytes.decode("latin-1")}
+        return {"ended": self.ended, "pieces": self.pieces, "size": self.size, **kept}
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> StreamLog:
+        """Return the log that `as_record` was asked of."""
+        times, ends = array("d", record["times"]), array("L", record["ends"])
+        return cls(
+            record["ended"], record["pieces"], record["size"], times, ends, bytearray(record["bytes"], "latin-1")
+        )
+
 
 class _Logged:
-    """A stream whose pieces and whose end are written down as they pass."""
+    """A stream whose pieces and whose end are written down as they pass, and told to `noted`."""
 
-    def __init__(self, stream: Streamed, log: StreamLog) -> None:
-        self._stream, self._log = stream, log
+    def __init__(self, stream: Streamed, log: StreamLog, noted: Callable[[float], None] | None) -> None:
+        self._stream, self._log, self._noted = stream, log, noted
         self._began: float | None = None
 
     @property
@@ -101,6 +116,8 @@ class _Logged:
             self._log.add(now - self._began, piece)
         if wake is None:
             self._end("complete")
+        elif pieces and self._noted is not None:
+            self._noted(now)
         return pieces, wake
 
     def stop(self) -> None:
@@ -115,6 +132,21 @@ class _Logged:
     def _end(self, otherwise: str) -> None:
         if self._log.ended is None:
             self._log.ended = str(getattr(self._stream, "ended", None) or otherwise)
+            if self._noted is not None:
+                self._noted(float("inf"))
+
+
+class _Paced:
+    """Calls at most once a second while something goes on, and at its end."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._next = 0.0
+
+    def __call__(self, now: float) -> None:
+        if now >= self._next:
+            self._next = now + 1
+            self._call()
 
 
 @dataclass(slots=True)
@@ -245,6 +277,29 @@ class Entry:
             "failure": self.failure,
         }
 
+    def as_record(self) -> dict[str, Any]:
+        """Return it as JSON that `of_record` reads: everything that is kept, and nothing that is masked."""
+        record = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("_raw", "stream")}
+        record |= {"query": self.query, "headers": self.headers, "answer_headers": self.answer_headers}
+        record |= {"content": self.content.decode("latin-1"), "answer": self.answer.decode("latin-1")}
+        return {**record, "stream": self.stream and self.stream.as_record()}
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any], masking: Masking) -> Entry:
+        """Return the entry that `as_record` was asked of."""
+        given = dict(record)
+        raw = _Raw(
+            given.pop("query"),
+            Headers([(name, value) for name, value in given.pop("headers")]),
+            given.pop("content").encode("latin-1"),
+            masking,
+            Headers([(name, value) for name, value in given.pop("answer_headers")]),
+        )
+        stream = given.pop("stream")
+        given |= {"answer": given["answer"].encode("latin-1"), "stream": stream and StreamLog.of_record(stream)}
+        given["faults"] = tuple(given["faults"])
+        return cls(_raw=raw, **given)
+
     def _answer_as_json(self) -> dict[str, Any]:
         if self.stream is not None:
             return {"headers": self.answer_headers, "stream": self.stream.as_json()}
@@ -252,16 +307,42 @@ class Entry:
         return {"headers": self.answer_headers, "bytes": self.answer_size, "body": _text(self.answer), "cut": cut}
 
 
+class Archive(Protocol):
+    """Where several journals keep their entries, so that each shows those of all."""
+
+    @property
+    def count(self) -> int:
+        """How many requests have come to all of them."""
+
+    def number(self) -> int:
+        """Return the number of the next request."""
+
+    def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
+        """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
+
+    def read(self, number: int | None = None) -> list[dict[str, Any]]:
+        """Return one entry, if there is one of this number, or all by their numbers."""
+
+    def forget(self, numbers: list[int]) -> None:
+        """Let go of entries."""
+
+
 class Journal:
     """The last exchanges. May be used from several threads."""
 
-    def __init__(self, limit: int, masking: Masking) -> None:
-        """Remember `limit` exchanges; 0 remembers none."""
+    def __init__(self, limit: int, masking: Masking, archive: Archive | None = None) -> None:
+        """Remember `limit` exchanges, here or in an archive; 0 remembers none."""
         self.limit = limit
-        self.count = 0
+        self._count = 0
+        self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
         self._masking = masking
         self._lock = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """How many requests have come."""
+        return self._count if self._archive is None else self._archive.count
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
@@ -270,9 +351,12 @@ class Journal:
         raw = _Raw(request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
         entry = Entry(0, now, request.method, request.path[:_KEPT_TEXT], size, raw, cut)
+        if self._archive is not None:
+            entry.number = self._archive.number()
+            return entry
         with self._lock:
-            self.count += 1
-            entry.number = self.count
+            self._count += 1
+            entry.number = self._count
             self._entries.append(entry)
         return entry
 
@@ -290,30 +374,54 @@ class Journal:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
         entry.take(reply)
         if isinstance(reply.body, bytes | Blob) or not self.limit:
+            self._write(entry)
             return reply
         entry.stream = StreamLog()
-        return replace(reply, body=_Logged(reply.body, entry.stream))  # behaviours know the reply with its own stream
+        self._write(entry)
+        noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
+        return replace(reply, body=_Logged(reply.body, entry.stream, noted))  # behaviours know it with its own stream
+
+    def fail(self, entry: Entry, error: Exception) -> None:
+        """Note that the mock itself failed; the adapter answers that."""
+        entry.status, entry.failure = 500, f"{type(error).__name__}: {error}"
+        self._write(entry)
+
+    def _write(self, entry: Entry, *, again: bool = False) -> None:
+        """Put an entry where others see it; where that is out of reach for now, they do not."""
+        if self._archive is not None and self.limit:
+            with contextlib.suppress(StateError):
+                self._archive.write(entry.number, entry.as_record(), self.limit, again=again)
 
     def entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None
     ) -> list[Entry]:
         """Return what is remembered, the newest last; `operation` is qualified or not."""
-        with self._lock:
-            entries = list(self._entries)
         return [
             entry
-            for entry in entries
+            for entry in self._all()
             if world in (None, entry.world)
             and status in (None, entry.status)
             and (operation is None or operation in (entry.operation, (entry.operation or "").partition("/")[2]))
         ]
 
+    def _all(self) -> list[Entry]:
+        if self._archive is not None:
+            return [Entry.of_record(one, self._masking) for one in self._archive.read()]
+        with self._lock:
+            return list(self._entries)
+
     def entry(self, number: int) -> Entry | None:
         """Return an exchange by its number, None where it is forgotten or never was."""
+        if self._archive is not None:
+            return next((Entry.of_record(one, self._masking) for one in self._archive.read(number)), None)
         return next((entry for entry in self.entries() if entry.number == number), None)
 
     def clear(self, world: str | None = None) -> int:
         """Forget the exchanges of a world, or all; return how many."""
+        if self._archive is not None:
+            numbers = [entry.number for entry in self.entries(world=world)]
+            self._archive.forget(numbers)
+            return len(numbers)
         with self._lock:
             kept = [entry for entry in self._entries if world not in (None, entry.world)]
             forgotten = len(self._entries) - len(kept)

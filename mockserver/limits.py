@@ -7,15 +7,19 @@ import threading
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mockserver.problems import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from mockserver.blobs import Blob
-    from mockserver.stores import Record, Store
+    from mockserver.stores import Place, Record, Store
 
 _MB = 1 << 20
+_NOTHING: Mapping[Place, Record] = MappingProxyType({})
 _ODD = 1 << 20  # bytes that a record counts for whose size cannot be told
 
 
@@ -52,15 +56,16 @@ class Scale:
 class Room:
     """What all worlds of a mock share: how much may be kept, and how much is."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        """Begin empty."""
+    def __init__(self, limits: Limits | None = None, stored: Callable[[], int] = lambda: 0) -> None:
+        """Begin empty; `stored` tells the bytes of files that others have kept in the same place."""
         self.limits = limits or Limits()
+        self._stored = stored
         self.state = Scale()
         self.uploads = Scale()
 
     def admit(self, size: int) -> None:
         """Refuse files of so many bytes, by `too-large`, where there is no room for them."""
-        kept, limit = self.uploads.total, self.limits.uploads
+        kept, limit = max(self.uploads.total, self._stored()), self.limits.uploads
         if kept + size > limit:
             why = f"{kept} bytes of files are kept already, and {limit} are the limit (--max-stored-mb)"
             raise Refusal("too-large", f"there is no room for {size} bytes: {why}. Delete some, or reset a world.")
@@ -72,9 +77,10 @@ class BoundedStore:
     ``weight``  bytes of what counts
     """
 
-    def __init__(self, store: Store, room: Room) -> None:
-        """Bound `store`, which needs a part of `room`."""
+    def __init__(self, store: Store, room: Room, sown: Mapping[Place, Record] = _NOTHING) -> None:
+        """Bound `store`, which needs a part of `room`; `sown` is what the world began with."""
         self.weight = 0
+        self._sown = sown
         self._store = store
         self._limits = room.limits
         self._state = self._shared = room.state
@@ -83,7 +89,7 @@ class BoundedStore:
         self._files: dict[tuple[str, str], int] = {}
         self.get, self.rows, self.page = store.get, store.rows, store.page  # what only reads is not our concern
         self.count, self.counted, self.blob, self.commit = store.count, store.counted, store.blob, store.commit
-        self.detach = store.detach
+        self.detach, self.call = store.detach, store.call
         if not store.fresh:
             self._weigh_all()
 
@@ -106,6 +112,32 @@ class BoundedStore:
         self._files.pop((table, key), None)
         return self._store.delete(table, key)
 
+    @property
+    def worker(self) -> str:
+        """Who runs what is begun now."""
+        return self._store.worker
+
+    @property
+    def workers(self) -> frozenset[str]:
+        """Who is alive."""
+        return self._store.workers
+
+    def hear(self, places: Sequence[Place] | None) -> None:
+        """Count what others have written in these places; None is everything."""
+        if places is None:
+            self._add(-self.weight)
+            self._weights.clear()
+            self._files.clear()
+            self._weigh_all()
+            return
+        for place in places:
+            self._add(-self._weights.pop(place, 0))
+            self._files.pop(place, None)
+        for table, key in places:
+            record = self._store.get(table, key)
+            if record is not None:
+                self._weigh_kept(table, key, record)
+
     def enter(self) -> None:
         """Count again."""
         self._state = self._shared
@@ -119,10 +151,15 @@ class BoundedStore:
     def _weigh_all(self) -> None:
         """Count what was in the store before."""
         for table, key, record in self._store.everything():
-            self._weigh((table, key), _size(record))
-            blob = self._store.blob(table, key)
-            if blob.size:
-                self._carry((table, key), blob)
+            self._weigh_kept(table, key, record)
+
+    def _weigh_kept(self, table: str, key: str, record: Record) -> None:
+        if self._sown.get((table, key)) == record:
+            return
+        self._weigh((table, key), _size(record))
+        blob = self._store.blob(table, key)
+        if blob.size:
+            self._carry((table, key), blob)
 
     def _carry(self, place: tuple[str, str], blob: Blob) -> None:
         self._uploads.add(blob.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowcontract import sse
+from flowcontract.errors import StateUnreachableError
 from flowcontract.media import find_media
 from flowcontract.scenarios import Piece, render_events, render_headers, write_body
 from flowcontract.stream_rules import value_at
@@ -84,21 +86,11 @@ class Stream:
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream."""
-        with self._lock:
-            if self.ended:
-                return [], None
-            if not self._begun:
-                self._begun, self._last = True, now
-            due = list(self._take_due(now))
-            if self._due is None:
-                return due, self._finish(now, due)
-            if self._keep_alive is None:
-                return due, self._due
-            if not due and now >= self._last + self._keep_alive.after_s:
-                due.append(self._keep_alive.block)
-            if due:
-                self._last = now
-            return due, min(self._due, self._last + self._keep_alive.after_s)
+        try:
+            return self._advance(now)
+        except StateUnreachableError:  # what is due cannot be kept, so it is not sent either
+            self.ended = "cut"
+            raise Cut("close") from None
 
     def through(self, change: Callable[[Iterator[Piece]], Iterator[Piece]], *, mute: bool = False) -> None:
         """Send what a fault makes of the pieces, whose delays it sees as they will be; without pings if `mute`.
@@ -123,9 +115,26 @@ class Stream:
 
     def gone(self) -> None:
         """Note that nobody reads any further."""
-        with self._lock:
+        with contextlib.suppress(StateUnreachableError), self._lock:
             if not self.ended:
                 self._end("gone")
+
+    def _advance(self, now: float) -> tuple[list[bytes], float | None]:
+        with self._lock:
+            if self.ended:
+                return [], None
+            if not self._begun:
+                self._begun, self._last = True, now
+            due = list(self._take_due(now))
+            if self._due is None:
+                return due, self._finish(now, due)
+            if self._keep_alive is None:
+                return due, self._due
+            if not due and now >= self._last + self._keep_alive.after_s:
+                due.append(self._keep_alive.block)
+            if due:
+                self._last = now
+            return due, min(self._due, self._last + self._keep_alive.after_s)
 
     def _take_due(self, now: float) -> Iterator[bytes]:
         """Yield what is due, and leave in `_due` when the piece after it is; None where there is none."""

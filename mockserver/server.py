@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from mockserver.workers import Worker
+
 _NONE: Mapping[str, str] = MappingProxyType({})
 _QUEUE = 4096  # connections that wait to be accepted
 _START_S = 10.0
@@ -65,15 +67,19 @@ class MockServer(ForTests):
         profiles: Mapping[str, str] = _NONE,
         fixtures: Path | None = None,
         settings: Settings | None = None,
+        workers: int = 1,
     ) -> None:
-        """Prepare a mock of some APIs (all by default); port 0 is a free one. Raise OSError where it cannot listen."""
+        """Prepare a mock of some APIs (all by default); port 0 is a free one. Raise OSError where it cannot listen.
+
+        It has a socket for each of `workers`, who need a state that they share.
+        """
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
         try:
-            self._socket = _listen(host, port)
+            self.sockets = _listen(host, port, workers)
         except OSError:
             self.app.close()
             raise
-        self.host, self.port = host, self._socket.getsockname()[1]
+        self.host, self.port = host, self.sockets[0].getsockname()[1]
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._stop: Callable[[], object] = lambda: None
@@ -88,15 +94,18 @@ class MockServer(ForTests):
         """Return the base URL of an API, without a slash at its end."""
         return f"{self.origin}{self.app.apis[api].base_path}"
 
-    def serve(self) -> None:
-        """Answer requests until `close` is called from another thread, or until Ctrl-C."""
+    def serve(self, worker: Worker | None = None) -> None:
+        """Answer requests, alone or as a worker, until `close` is called from another thread, or until Ctrl-C."""
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(self._serve())
+            runner.run(self._serve(worker))
 
-    async def _serve(self) -> None:
+    async def _serve(self, worker: Worker | None) -> None:
         loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(self.app)
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
-        server = await loop.create_server(lambda: Connection(shared), sock=self._socket, backlog=_QUEUE)
+        listening = worker.socket if worker else self.sockets[0]
+        server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)
+        if worker:
+            loop.add_reader(worker.parent, stopped.set)
         self._running.set()
         if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
             loop.add_signal_handler(signal.SIGTERM, stopped.set)  # end as Ctrl-C does, and leave no temporary file
@@ -115,7 +124,8 @@ class MockServer(ForTests):
         if self._thread is not None:
             self._stop()
             self._thread.join()
-        self._socket.close()
+        for one in self.sockets:
+            one.close()
         self.app.close()
 
     def __enter__(self) -> Self:
@@ -132,12 +142,21 @@ class MockServer(ForTests):
         self.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens."""
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return sockets that listen on the same port; raise OSError."""
+    alone = _bind(host, port, shared=False)  # a port that others share among themselves is not taken from them
+    if count == 1:
+        return [alone]
+    port = alone.getsockname()[1]
+    alone.close()
+    return [_bind(host, port, shared=True) for _ in range(count)]
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_QUEUE)
     except OSError:

@@ -26,7 +26,8 @@ class Settings:
     ``journal``     how many exchanges are remembered
     ``admin_token`` what opens `/__mock__` from everywhere; without one it answers this machine only
     ``flows``       ids of flows that exist beside the printed ones
-    ``state``       the file that keeps the worlds; without one they are gone when the program ends
+    ``state``       the file that keeps the worlds, or the address of Redis (`redis://host:port/0`), where other mocks
+                    may share them; without one they are gone when the program ends
     ``clock``       when the clock begins that goes on by a second with each request of a world, in epoch seconds;
                     without it the clock is that of the machine
     ``limits``      how many worlds, records and bytes are kept
@@ -41,7 +42,7 @@ class Settings:
     flows: tuple[str, ...] = ()
     journal: int = 1000
     admin_token: str = field(default="", repr=False)
-    state: Path | None = None
+    state: Path | str | None = field(default=None, repr=False)
     clock: float | None = None
     limits: Limits = field(default_factory=Limits)
     fixtures: Path = field(default_factory=data.fixtures_root)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError
-from mockserver.blobs import Blob
-from mockserver.stores import MemoryStore
+from mockserver.blobs import Blob, Parts
+from mockserver.stores import WrittenStore, escaped, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from mockserver.stores import Record
+    from mockserver.stores import Changes, Place, Record
 
 APPLICATION = 0x666C6F77
 """What tells our files from other people's: "flow" (https://sqlite.org/fileformat.html, 1.3)."""
@@ -42,7 +42,6 @@ _FORGET = (
     "DELETE FROM counters WHERE world = ?",
     "DELETE FROM files WHERE world = ?",
 )
-_Place = tuple[str, str]
 
 
 class Kept(NamedTuple):
@@ -50,19 +49,13 @@ class Kept(NamedTuple):
 
     records: list[tuple[str, str, int, Record]]
     counters: dict[str, int]
-    files: dict[_Place, Blob]
-
-
-class Changes(NamedTuple):
-    """What has changed in one world. None is what was deleted; a record comes with its number in its table."""
-
-    records: Mapping[_Place, tuple[int, Record] | None]
-    counters: Mapping[str, int]
-    files: Mapping[_Place, Blob | None]
+    files: dict[Place, Blob]
 
 
 class StateFile:
     """A file that keeps worlds. One process has it at a time; several threads may use it."""
+
+    stored = 0  # by others, who there are none of
 
     def __init__(self, path: Path) -> None:
         """Open a file, or begin one; raise StateError where it is in use, broken or not ours, and leave it as it is."""
@@ -84,24 +77,27 @@ class StateFile:
 
     def names(self) -> list[str]:
         """Return the names of all worlds in the file."""
-        return [_unescaped(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
+        return [unescaped(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
 
     def store(self, world: str) -> KeptStore:
         """Return the store of one world; there must not be two at a time."""
         return KeptStore(self, world)
 
+    def hear(self, stop: Callable[[str, str], None]) -> None:
+        """Do nothing: nobody else has the file."""
+
     def load(self, world: str) -> Kept:
         """Return what there is of a world; raise StateError where something else has written into it."""
-        name = _escaped(world)
+        name = escaped(world)
         rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ?", name)
         counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
         files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
         with self._errors("be read"):
             rows.sort(key=itemgetter(2))
             return Kept(
-                [(_unescaped(kind), _unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
-                {_unescaped(name): value for name, value in counters},
-                {(_unescaped(kind), _unescaped(key)): self._blob(content, size) for kind, key, content, size in files},
+                [(unescaped(kind), unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
+                {unescaped(name): value for name, value in counters},
+                {(unescaped(kind), unescaped(key)): self._blob(content, size) for kind, key, content, size in files},
             )
 
     def write(self, world: str, changes: Changes) -> None:
@@ -113,7 +109,7 @@ class StateFile:
             for place, entry in changes.records.items():
                 self._write_record(_placed(world, place), entry)
             for name, value in changes.counters.items():
-                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", _escaped(world), _escaped(name), value)
+                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escaped(world), escaped(name), value)
             for place, blob in changes.files.items():
                 unused |= self._delete_file(_placed(world, place))
                 if blob is not None:
@@ -126,9 +122,9 @@ class StateFile:
     def forget(self, world: str) -> None:
         """Delete a world."""
         with self._transaction():
-            unused = self._ask("SELECT content FROM files WHERE world = ?", _escaped(world))
+            unused = self._ask("SELECT content FROM files WHERE world = ?", escaped(world))
             for statement in _FORGET:
-                self._run(statement, _escaped(world))
+                self._run(statement, escaped(world))
         self._unused |= {content for (content,) in unused}
 
     def part(self, content: int, part: int) -> bytes:
@@ -218,7 +214,7 @@ class StateFile:
             ) from None
 
 
-class KeptStore(MemoryStore):
+class KeptStore(WrittenStore):
     """A Store that a file keeps. Everything but files is in memory too; `commit` writes what has changed."""
 
     lasts = True
@@ -233,75 +229,22 @@ class KeptStore(MemoryStore):
             self._table(table).put(key, record, number)
         self._file: StateFile | None = file
         self._world = world
-        self._changed: dict[_Place, None] = {}
-        self._counted: dict[str, None] = {}
-        self._moved: dict[_Place, None] = {}
-
-    def put(self, table: str, key: str, record: Record) -> None:
-        """Add a record, or replace the one of the same key where it stands."""
-        super().put(table, key, record)
-        self._changed[table, key] = None
-
-    def delete(self, table: str, key: str) -> Record | None:
-        """Take a record out with its bytes and return it; None if there was none."""
-        if (table, key) in self._blobs:
-            self._moved[table, key] = None
-        self._changed[table, key] = None
-        return super().delete(table, key)
-
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
-        self._counted[name] = None
-        return super().count(name)
-
-    def keep(self, table: str, key: str, blob: Blob) -> None:
-        """Keep the bytes that belong to a record."""
-        super().keep(table, key, blob)
-        self._moved[table, key] = None
 
     def commit(self) -> None:
         """Write what has changed since the last time; raise StateError, and try again next time, where that fails."""
-        if self._file is None or not (self._changed or self._counted or self._moved):
+        changes = self.changes()
+        if self._file is None or not any(changes):
             return
-        changes = Changes(
-            {place: self._entry(*place) for place in self._changed},
-            {name: self._counters[name] for name in self._counted},
-            {place: self._blobs.get(place) for place in self._moved},
-        )
         self._file.write(self._world, changes)
-        self._changed, self._counted, self._moved = {}, {}, {}
+        self.written()
 
     def detach(self) -> None:
         """Write nothing any more: the world has begun anew, and this is the old one."""
         self._file = None
 
-    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
-        found = self._tables.get(table)
-        return (found.numbers[key], found.records[key]) if found and key in found.records else None
-
-
-class _Parts(io.RawIOBase):
-    """Reads a file part by part."""
-
-    def __init__(self, file: StateFile, content: int) -> None:
-        super().__init__()
-        self._file, self._content = file, content
-        self._part, self._rest = 0, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = self._file.part(self._content, self._part)
-            self._part += 1
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
-
 
 def _open(file: StateFile, content: int) -> io.BufferedReader:
-    return io.BufferedReader(_Parts(file, content), 1 << 16)
+    return io.BufferedReader(Parts(partial(file.part, content)), 1 << 16)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -340,14 +283,5 @@ def _refuse_broken(path: Path) -> None:
         raise sqlite3.DatabaseError(found)
 
 
-def _placed(world: str, place: _Place) -> tuple[str, str, str]:
-    return _escaped(world), _escaped(place[0]), _escaped(place[1])
-
-
-def _escaped(text: str) -> str:
-    """Return a text as SQLite's can be: without surrogates and null bytes, which clients may well send."""
-    return json.dumps(text)[1:-1]
-
-
-def _unescaped(text: str) -> str:
-    return str(json.loads(f'"{text}"')) if "\\" in text else text
+def _placed(world: str, place: Place) -> tuple[str, str, str]:
+    return escaped(world), escaped(place[0]), escaped(place[1])

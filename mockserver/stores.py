@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +14,10 @@ Record = dict[str, Any]
 Equal = Mapping[str, Any]
 """Field -> the value that a record must have there to be meant; values are texts, numbers or null."""
 ANY: Equal = MappingProxyType({})
+
+
+Place = tuple[str, str]
+"""Table and key of a record."""
 
 
 class Page(NamedTuple):
@@ -35,7 +40,29 @@ class Store(Protocol):
 
     @property
     def lasts(self) -> bool:
-        """Whether what is committed outlives this program."""
+        """Whether what is committed outlives this program, and takes no memory of anybody."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other programs write into it too; if so, it is read and written between `begin` and `commit`."""
+
+    @property
+    def over(self) -> bool:
+        """Whether another program has let the world begin anew, of which this was the store."""
+
+    @property
+    def worker(self) -> str:
+        """The name of this program among those that share the store; '' where nobody does."""
+
+    @property
+    def workers(self) -> frozenset[str]:
+        """The names of those that are alive."""
+
+    def begin(self) -> Sequence[Place] | None:
+        """Take hold of it and catch up with others; return the places that they changed, None where that is all."""
+
+    def call(self, task: str) -> None:
+        """Ask whoever shares the store, and in whom a task runs, to stop it."""
 
     def get(self, table: str, key: str) -> Record | None:
         """Return a record, or None."""
@@ -92,7 +119,9 @@ class MemoryStore:
     """A Store that is gone when the program ends."""
 
     fresh = True
-    lasts = False
+    lasts = shared = over = False
+    worker = ""
+    workers: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
@@ -178,10 +207,83 @@ class MemoryStore:
     def detach(self) -> None:
         """Do nothing, as `commit` does."""
 
+    def begin(self) -> Sequence[Place] | None:
+        """Do nothing: nobody else writes."""
+        return ()
+
+    def call(self, task: str) -> None:
+        """Do nothing: there is nobody to ask."""
+
     def _table(self, name: str) -> _Table:
         if name not in self._tables:
             self._tables[name] = _Table()
         return self._tables[name]
+
+
+class Changes(NamedTuple):
+    """What has changed in one world. None is what was deleted; a record comes with its number in its table."""
+
+    records: Mapping[Place, tuple[int, Record] | None]
+    counters: Mapping[str, int]
+    files: Mapping[Place, Blob | None]
+
+
+class WrittenStore(MemoryStore):
+    """What is in memory of a Store that is kept elsewhere: it knows what has changed since it was `written`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed: dict[Place, None] = {}
+        self._counted: dict[str, None] = {}
+        self._moved: dict[Place, None] = {}
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Add a record, or replace the one of the same key where it stands."""
+        super().put(table, key, record)
+        self._changed[table, key] = None
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+        if (table, key) in self._blobs:
+            self._moved[table, key] = None
+        self._changed[table, key] = None
+        return super().delete(table, key)
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+        self._counted[name] = None
+        return super().count(name)
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+        super().keep(table, key, blob)
+        self._moved[table, key] = None
+
+    def changes(self) -> Changes:
+        """Return what has changed."""
+        return Changes(
+            {place: self._entry(*place) for place in self._changed},
+            {name: self._counters[name] for name in self._counted},
+            {place: self._blobs.get(place) for place in self._moved},
+        )
+
+    def written(self) -> None:
+        """Note that the changes are where they belong."""
+        self._changed, self._counted, self._moved = {}, {}, {}
+
+    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
+        found = self._tables.get(table)
+        return (found.numbers[key], found.records[key]) if found and key in found.records else None
+
+
+def escaped(text: str) -> str:
+    """Return a text as databases can hold it: without surrogates and null bytes, which clients may well send."""
+    return json.dumps(text)[1:-1]
+
+
+def unescaped(text: str) -> str:
+    """Return the text that `escaped` was given."""
+    return str(json.loads(f'"{text}"')) if "\\" in text else text
 
 
 _Part = tuple[Any, ...]

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from flowcontract.expressions import uuid_of
 from mockserver.blobs import Blob
 from mockserver.limits import BoundedStore, Limits, Room
 from mockserver.past import Past
-from mockserver.stores import MemoryStore, Record, Store
+from mockserver.stores import MemoryStore, Place, Record, Store
 
 if TYPE_CHECKING:
     from mockserver.replay import Stream
-    from mockserver.state import StateFile
 
 Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""
 
 
 class _Lock:
-    """A lock that its holder may take again; when it is let go of for good, what was written is made to last."""
+    """A lock that its holder may take again; when it is let go of for good, what was written is made to last.
 
-    def __init__(self, commit: Callable[[], None]) -> None:
+    `begin`, if there is one, brings before what others have written.
+    """
+
+    def __init__(self, commit: Callable[[], None], begin: Callable[[], None] | None) -> None:
         self._lock = threading.RLock()
-        self._commit = commit
+        self._commit, self._begin = commit, begin
         self._held = 0
 
     def __enter__(self) -> None:
         self._lock.acquire()
+        if self._begin is not None and not self._held:
+            try:
+                self._begin()
+            except BaseException:
+                self._lock.release()
+                raise
         self._held += 1
 
     def __exit__(self, *_: object) -> None:
@@ -60,26 +68,56 @@ class World:
         seed: int = 0,
         start: float | None = None,
         room: Room | None = None,
+        revive: Revive = lambda _world, _now: None,
     ) -> None:
         """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone.
 
         A store that has had a seed already is not given it again. What is kept later needs `room`. From `start` on, in
-        epoch seconds, the clock goes on by a second with each request; without it, it is the adapter's.
+        epoch seconds, the clock goes on by a second with each request; without it, it is the adapter's. `revive` is
+        called where something may have run in it that runs no more.
         """
         self.name = name
-        self.lock = _Lock(store.commit)
         self.streams: dict[str, Stream] = {}
-        self._seed, self._start = seed, start
-        for table, records in seeds.items():
-            for record in map(copy.deepcopy, records):
-                if not store.counted(f"seed {table}/{record['id']}"):
-                    store.count(f"seed {table}/{record['id']}")
-                    _sow(store, table, record)
-        self.store = BoundedStore(store, room or Room())
+        self._seed, self._start, self._revive = seed, start, revive
+        self._kept = store
+        self._workers = store.workers
+        self._deserted = False
+        self._hear: Callable[[Sequence[Place] | None], None] = lambda _places: None
+        self.lock = _Lock(store.commit, self._catch_up if store.shared else None)
+        with self.lock:
+            sown = {place: record for place, record in _sow(store, seeds) if not store.fresh}
+            self.store = BoundedStore(store, room or Room(), sown)
+            self._hear = self.store.hear
         self.past = Past(store)
+        self._deserted = not store.fresh
+
+    @property
+    def over(self) -> bool:
+        """Whether another worker has let it begin anew: this is the old one, which nobody else sees."""
+        return self._kept.over
+
+    def _catch_up(self) -> None:
+        """Take over what other workers have written, and note when one of them has died."""
+        self._hear(self._kept.begin())
+        self._deserted = self._deserted or not self._workers <= self._kept.workers
+        self._workers = self._kept.workers
+
+    def stop(self, task: str) -> None:
+        """Stop a running stream, wherever it runs."""
+        if task in self.streams:
+            self.streams[task].stop()
+        else:
+            self.store.call(task)
+
+    def is_deserted(self, record: Record) -> bool:
+        """Tell whether whoever ran something is gone, by the record's `worker`."""
+        return record.get("worker", "") not in self.store.workers
 
     def tick(self, now: float) -> int:
         """Return what time it is for one more request, in epoch seconds; `now` is the adapter's clock."""
+        if self._deserted:
+            self._deserted = False
+            self._revive(self, self.time(now))
         if self._start is not None:
             self.store.count("ticks")
         return self.time(now)
@@ -114,16 +152,44 @@ class World:
         return uuid_of(f"{self._seed}/{self.name}/{kind}/{name}")
 
 
-Revive = Callable[[str, World, int], None]
+Revive = Callable[[World, int], None]
 
 
-def _sow(store: Store, table: str, record: Record) -> None:
-    """Put a record that a world begins with, whose `bytes` may be a path."""
-    if "bytes" in record:
-        blob = Blob(record.pop("bytes"))
-        store.keep(table, record["id"], blob)
-        record["size"] = blob.size
-    store.put(table, record["id"], record)
+def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
+    """Put what a world begins with, where it has not had it, and yield all of it; `bytes` of a record are a path."""
+    for table, records in seeds.items():
+        for record in map(copy.deepcopy, records):
+            blob = Blob(record.pop("bytes")) if "bytes" in record else None
+            if blob is not None:
+                record["size"] = blob.size
+            if not store.counted(f"seed {table}/{record['id']}"):
+                store.count(f"seed {table}/{record['id']}")
+                if blob is not None:
+                    store.keep(table, record["id"], blob)
+                store.put(table, record["id"], record)
+            yield (table, record["id"]), record
+
+
+class Keeper(Protocol):
+    """What keeps worlds: a file, or Redis."""
+
+    stored: int
+    """Bytes of files that others keep in the same place."""
+
+    def names(self) -> list[str]:
+        """Return the names of all worlds."""
+
+    def store(self, world: str) -> Store:
+        """Return the store of one world; there must not be two at a time."""
+
+    def forget(self, world: str) -> None:
+        """Delete a world."""
+
+    def hear(self, stop: Callable[[str, str], None]) -> None:
+        """Call `stop` with world and task when somebody else who uses the same place wants that."""
+
+    def close(self) -> None:
+        """Let go of what it uses."""
 
 
 class Worlds:
@@ -139,27 +205,29 @@ class Worlds:
         limits: Limits | None = None,
         *,
         start: float | None = None,
-        file: StateFile | None = None,
-        revive: Revive = lambda _api, _world, _now: None,
+        file: Keeper | None = None,
+        revive: Callable[[str, World, int], None] = lambda _api, _world, _now: None,
     ) -> None:
         """Derive ids from `seed`; `seeds` tells by API what its worlds begin with.
 
-        `start` is when their clocks begin, if they have their own. `revive` sees to a world that comes out of the file,
-        in which no stream runs any more.
+        `start` is when their clocks begin, if they have their own. `revive` sees to a world of an API that comes out of
+        the file, in which no stream runs any more.
         """
         self._seed = seed
         self._seeds = cache(seeds)
         self._start, self._file, self._revive = start, file, revive
-        self.room = Room(limits)
+        self.room = Room(limits, stored=lambda: file.stored if file else 0)
         self._worlds: dict[str, World] = {}
         self._away: WeakValueDictionary[str, World] = WeakValueDictionary()  # let go of, but a stream still holds them
         self._lock = threading.Lock()
 
-    def open(self, api: str, suffix: str, now: float = 0.0) -> World:
-        """Return the world of an API's key with this suffix; `now`, in epoch seconds, is when."""
+    def open(self, api: str, suffix: str) -> World:
+        """Return the world of an API's key with this suffix."""
         name = f"{api}{suffix}"
         with self._lock:
-            world = self._worlds.pop(name, None) or self._return(name) or self._begin(name, api, now)
+            world = self._worlds.pop(name, None) or self._return(name)
+            if world is None or self._is_over(world):
+                world = self._begin(name, api)
             self._worlds[name] = world  # the one used last stands last
             self._make_room(world)
             return world
@@ -189,13 +257,25 @@ class Worlds:
             world.store.enter()
         return world
 
-    def _begin(self, name: str, api: str, now: float) -> World:
+    def _begin(self, name: str, api: str) -> World:
+        if self._file:
+            self._file.hear(self._stop)
         store = self._file.store(name) if self._file else MemoryStore()
-        world = World(name, store, self._seeds(api), seed=self._seed, start=self._start, room=self.room)
-        if not store.fresh:
-            with world.lock:
-                self._revive(api, world, world.time(now))
-        return world
+        seeds, revive = self._seeds(api), partial(self._revive, api)
+        return World(name, store, seeds, seed=self._seed, start=self._start, room=self.room, revive=revive)
+
+    def _is_over(self, world: World) -> bool:
+        """Let go of a world that another worker has let begin anew."""
+        if world.over:
+            world.store.leave()
+        return world.over
+
+    def _stop(self, name: str, task: str) -> None:
+        """Stop a stream that runs here, as another worker has been asked."""
+        with self._lock:
+            world = self._worlds.get(name) or self._away.get(name)
+        if world is not None and task in world.streams:
+            world.streams[task].stop()
 
     def _end(self, name: str) -> None:
         """Begin a world anew; whoever still uses it goes on with what nobody else sees."""

@@ -66,7 +66,7 @@ def remember_task(act: Act, reply: Reply, task_id: str, user: str) -> None:
     """Let a running stream be stopped by its task id, as long as it runs."""
     if isinstance(reply.body, Stream) and task_id not in act.world.streams:
         act.world.streams[task_id] = reply.body
-        act.world.store.put("tasks", task_id, {"id": task_id, "user": user})
+        act.world.store.put("tasks", task_id, {"id": task_id, "user": user, "worker": act.world.store.worker})
 
 
 def forget_task(act: Act, task_id: str | None) -> None:
@@ -76,9 +76,10 @@ def forget_task(act: Act, task_id: str | None) -> None:
         act.world.store.delete("tasks", task_id)
 
 
-def forget_all_tasks(world: World) -> None:
-    """Take note that no task runs any more."""
-    for task in world.store.rows("tasks"):
+def forget_deserted_tasks(world: World) -> None:
+    """Take note that tasks run no more whose mock has ended."""
+    for task in filter(world.is_deserted, world.store.rows("tasks")):
+        world.streams.pop(task["id"], None)
         world.store.delete("tasks", task["id"])
 
 
@@ -86,8 +87,8 @@ def stop(act: Act) -> Reply:
     """Stop the user's task; succeed whether or not there is one, as real servers do."""
     task_id = act.request.path["task_id"]
     task = act.world.store.get("tasks", task_id)
-    if task is not None and task["user"] == user_of(act) and task_id in act.world.streams:
-        act.world.streams[task_id].stop()
+    if task is not None and task["user"] == user_of(act):
+        act.world.stop(task_id)
     return act.reply()
 
 

@@ -105,6 +105,7 @@ class _Run:
                 "inputs": inputs,
                 "log_id": world.new_id(),
                 "user": self._user,
+                "worker": world.store.worker,
                 "version": "2024-08-01 12:17:09.771832",
             },
         )
@@ -115,7 +116,7 @@ class _Run:
 def fail_interrupted(world: World, now: int) -> None:
     """Take note that the runs that have not come to an end never will: the mock ended before them."""
     ended = {"status": "failed", "error": "Run was interrupted: the server ended", "finished_at": now}
-    for run in world.store.page("runs", where={"status": "running"}).rows:
+    for run in filter(world.is_deserted, world.store.page("runs", where={"status": "running"}).rows):
         world.store.put("runs", run["id"], {**run, **ended})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 def apis(names: tuple[str, ...], profiles: tuple[tuple[str, str], ...]) -> dict[str, Api]:
     """Read a contract once for all tests; nobody changes it, and reading is most of what an application costs."""
     return load_apis(names, profiles=dict(profiles))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let Ctrl-C reach what tests start, also where a shell runs them in the background and has them ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_remote_url_is_never_fetched() -> None:
 def test_nothing_listens_beyond_this_machine_unless_asked() -> None:
     """By default the only address is loopback's."""
     with MockServer(["cybertron"]) as mock:
-        assert mock._socket.getsockname()[0] == "127.0.0.1"
+        assert mock.sockets[0].getsockname()[0] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("file", ["../../../../../../etc/passwd", "/etc/passwd", "..\\x", "link.txt"])

@@ -205,7 +205,8 @@ def test_torture_over_http(mock: MockServer) -> None:
             assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
-def test_command_prints_keys_then_verdicts() -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_command_prints_keys_then_verdicts(how: signal.Signals) -> None:
     """Every case has its line; the exit code says that not all were survived, here because nobody asked."""
     mock = MockServer(settings=Settings(pace=0))
     session = mock.torture(CHAT)
@@ -217,7 +218,7 @@ def test_command_prints_keys_then_verdicts() -> None:
         assert running.stdout is not None
         while not running.stdout.readline().startswith("GET "):
             pass
-        running.send_signal(signal.SIGINT)
+        running.send_signal(how)
         assert running.stdout.read().rstrip().endswith(f"{len(session.cases)} not run")
     assert running.returncode == cli.PROBLEMS
 

@@ -1,0 +1,44 @@
+"""The journal of all workers: numbers that are given once, and entries that each of them writes and all can read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mockserver.shared.link import PREFIX
+
+if TYPE_CHECKING:
+    from mockserver.shared.state import SharedState
+
+_ENTRIES, _COUNT = f"{PREFIX}journal", f"{PREFIX}requests"
+
+
+class SharedArchive:
+    """Where journals keep their entries, as JSON, if they are several."""
+
+    def __init__(self, state: SharedState) -> None:
+        """Keep them where the worlds are."""
+        self._link = state.link
+
+    @property
+    def count(self) -> int:
+        """How many requests have come to all workers."""
+        return int(self._link.ask("get", _COUNT) or 0)
+
+    def number(self) -> int:
+        """Return the number of the next request."""
+        return int(self._link.ask("incr", _COUNT))
+
+    def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
+        """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
+        self._link.run("write", number, json.dumps(record), limit, int(again), keys=(_ENTRIES, _COUNT))
+
+    def read(self, number: int | None = None) -> list[dict[str, Any]]:
+        """Return one entry, if there is one of this number, or all by their numbers."""
+        texts = self._link.ask("hvals", _ENTRIES) if number is None else [self._link.ask("hget", _ENTRIES, str(number))]
+        return sorted((json.loads(one) for one in texts if one), key=lambda one: one["number"])
+
+    def forget(self, numbers: list[int]) -> None:
+        """Let go of entries."""
+        if numbers:
+            self._link.ask("hdel", _ENTRIES, *map(str, numbers))

@@ -1,0 +1,82 @@
+"""Overrides that stand for all workers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import TYPE_CHECKING
+
+from mockserver.overrides import Override, Overrides
+from mockserver.shared.link import PREFIX
+from mockserver.wishes import Wish
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from mockserver.shared.state import SharedState
+
+_ORDERS, _LEFT = f"{PREFIX}overrides", f"{PREFIX}overrides-left"
+
+
+class SharedOverrides(Overrides):
+    """All orders that stand, in Redis."""
+
+    def __init__(self, state: SharedState) -> None:
+        """Keep them where the worlds are."""
+        super().__init__()
+        self._state = state
+        self._numbers = itertools.count()
+
+    def put(self, override: Override) -> None:
+        """Add an order, or replace the one of the same world and operation."""
+        field = _field(override.world, override.operation)
+        order = json.dumps([override.scenario, time.time(), next(self._numbers)])
+        with_count = [("hset", _LEFT, field, override.left)] if override.left else [("hdel", _LEFT, field)]
+        self._change([("hset", _ORDERS, field, order), *with_count])
+
+    def take(self, world: str, operation: str) -> Wish | None:
+        """Return what an operation has to answer in a world, and count it; what is for this world alone comes first."""
+        if not self._state.overrides:
+            return None
+        fields = (_field(world, operation), _field(None, operation))
+        order = self._state.link.run("take", *fields, keys=(_ORDERS, _LEFT))
+        return None if order is None else Wish.named(json.loads(order)[0], "override")
+
+    def standing(self) -> list[Override]:
+        """Return all orders, the oldest first."""
+        orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hgetall", _LEFT)
+        told = sorted((json.loads(order), field) for field, order in orders.items())
+        told.sort(key=lambda one: one[0][1:])
+        return [_order(field, order[0], left.get(field)) for order, field in told]
+
+    def remove(self, *, world: str | None = None, operation: str | None = None) -> int:
+        """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
+        gone = [
+            _field(one.world, one.operation)
+            for one in self.standing()
+            if world in (None, one.world) and operation in (None, one.operation)
+        ]
+        if gone:
+            self._change([("hdel", _ORDERS, *gone), ("hdel", _LEFT, *gone)])
+        return len(gone)
+
+    def _change(self, commands: list[tuple[str | int, ...]]) -> None:
+        """Send several commands that are done together."""
+
+        def send(client: Redis) -> None:
+            with client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                pipeline.execute()
+
+        self._state.link.call(send)
+
+
+def _field(world: str | None, operation: str) -> str:
+    return json.dumps([world, operation])
+
+
+def _order(field: bytes, scenario: str, left: bytes | None) -> Override:
+    world, operation = json.loads(field)
+    return Override(operation, scenario, world, None if left is None else int(left))
