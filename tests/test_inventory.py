@@ -27,6 +27,7 @@ from flowcontract.response_validation import response_violations
 from flowcontract.sources import Source, provenance
 from flowcontract.specs import Api, Operation, available_apis, load_api
 from flowcontract.sse import encode
+from flowcontract.stream_rules import Rule
 from flowcontract.streams import StreamJudge
 
 FOLDER = Path(__file__).parent / "data" / "inventory"
@@ -449,6 +450,24 @@ def _block(sample: Mapping[str, Any]) -> bytes:
     if sample["event"] == "message":
         payload["id"] = "m"
     return encode(json.dumps(payload))
+
+
+RULES = [
+    (operation, rule)
+    for operation in dict.fromkeys((part.api, part.operation) for part in PARTS)
+    if (stream := api(operation[0]).operations[operation[1]].stream)
+    for rule in stream.rules
+]
+
+
+@pytest.mark.parametrize(("operation", "rule"), RULES, ids=[f"{one[1]}-{rule.place}" for one, rule in RULES])
+def test_a_rule_of_a_stream_cites_lines_about_its_fields(operation: tuple[str, str], rule: Rule):
+    """A single line that a rule rests on lists one of the rule's fields, the kind of its events, or a condition."""
+    tokens = {"event", *(token for _, path in rule.fields() for token in path.split("."))}
+    about = {f"{part.document}:{row.line}" for part, row in CASES if row.path[-1] in tokens}
+    about |= {f"{part.document}:{one['line']}" for part, one in CONDITIONS if (part.api, part.operation) == operation}
+    cited = {text for text in rule.source if re.fullmatch(r"\d{3}:\d+", text)}
+    assert cited <= about
 
 
 STATUSES = [
