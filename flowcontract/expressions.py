@@ -1,4 +1,4 @@
-"""`$request.body#/user`, `$id.task`, `$faker.name` in a scenario -> values; parsed once, never evaluated as code."""
+"""`$request.body#/user`, `$id.task`, `$faker.name` -> what they stand for in a reply; never evaluated as code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
-from flowcontract.errors import ScenarioError
 
 if TYPE_CHECKING:
     from faker import Faker
@@ -90,135 +89,41 @@ def uuid_of(text: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-_Render = Callable[[Context], Any]
+Render = Callable[[Context], Any]
+"""An expression that has been parsed: what it is where a reply is about to be made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A value of a scenario, its expressions parsed. What it renders shares its constant parts: do not change them."""
-
-    _value: Any
-    _render: _Render | None  # None where the value holds no expression
-    _json: bytes | None  # of a value without expressions
-
-    def render(self, context: Context) -> Any:
-        """Return the value with every expression replaced."""
-        return self._value if self._render is None else self._render(context)
-
-    def render_json(self, context: Context) -> bytes:
-        """Return the rendered value as JSON, other characters than ASCII escaped."""
-        return self.write(self.render(context))
-
-    def write(self, rendered: Any) -> bytes:
-        """Return what `render` gave as JSON, other characters than ASCII escaped."""
-        return dump_json(rendered) if self._json is None else self._json
-
-
-def dump_json(value: Any) -> bytes:
-    """Return a value as JSON in ASCII."""
-    return json.dumps(value, ensure_ascii=True).encode("ascii")
-
-
-def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, Any] = _NOTHING) -> Template:
-    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is.
-
-    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
-    """
-    try:
-        render = _Compiler(sample).compiled(value)
-    except _UnknownExpressionError as error:
-        raise ScenarioError(f"{name}: {error}") from None
-    return Template(value, render, dump_json(value) if render is None else None)
-
-
-class _UnknownExpressionError(Exception):
+class UnknownExpressionError(Exception):
     """Something looks like an expression and is none; says what there is."""
 
 
-_EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
+def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
+    """Return how to evaluate a text that is one expression, None for ordinary text; raise UnknownExpressionError.
 
-
-class _Compiler:
-    """Turns values into functions from context to value; None stands for a value without expressions."""
-
-    def __init__(self, sample: Mapping[str, Any]) -> None:
-        self.sample = sample
-
-    def compiled(self, value: Any) -> _Render | None:
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, Mapping):
-            return self._mapping(value)
-        if isinstance(value, list):
-            return self._list(value)
+    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    """
+    match = _SHAPE.fullmatch(text)
+    if match is None:
         return None
-
-    def _mapping(self, value: Mapping[str, Any]) -> _Render | None:
-        parts = [(key, part) for key, item in value.items() if (part := self.compiled(item)) is not None]
-        return _filled(value, parts) if parts else None
-
-    def _list(self, value: list[Any]) -> _Render | None:
-        parts = [(item, self.compiled(item)) for item in value]
-        if all(part is None for _, part in parts):
-            return None
-        return lambda context: [item if part is None else part(context) for item, part in parts]
-
-    def _text(self, text: str) -> _Render | None:
-        whole = self._expression(text)
-        if whole is not None:
-            return whole
-        pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
-        expressions = [self._expression(piece) for piece in pieces[1::2]]
-        if all(expression is None for expression in expressions):
-            return None
-        parts: list[str | _Render] = [pieces[0]]
-        for source, expression, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
-            parts += [f"{{{source}}}" if expression is None else expression, after]
-        return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
-
-    def _expression(self, text: str) -> _Render | None:
-        """Return how to evaluate a text that is one expression, or None for ordinary text."""
-        match = _SHAPE.fullmatch(text)
-        if match is None:
-            return None
-        root, rest = match["root"], match["rest"] or ""
-        if match["mark"] == "+":
-            return _later(text, rest)
-        if match["mark"] != "#" and root in ("world", "app"):
-            return _named(root, rest, self.sample)
-        if match["mark"] != "#" and root in _ROOTS:
-            return _ROOTS[root](text, rest)
-        if root in _FORMS or match["mark"] == ".":
-            raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
-        return None
-
-
-def _filled(value: Mapping[str, Any], parts: list[tuple[str, _Render]]) -> _Render:
-    constant = dict(value)
-
-    def render(context: Context) -> dict[str, Any]:
-        rendered = constant.copy()
-        for key, part in parts:
-            rendered[key] = part(context)
-        return rendered
-
-    return render
-
-
-def _as_text(value: Any) -> str:
-    """Return a value as it stands inside a longer text; null is nothing."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    root, rest = match["root"], match["rest"] or ""
+    if match["mark"] == "+":
+        return _later(text, rest)
+    if match["mark"] != "#" and root in ("world", "app"):
+        return _named(root, rest, sample)
+    if match["mark"] != "#" and root in _ROOTS:
+        return _ROOTS[root](text, rest)
+    if root in _FORMS or match["mark"] == ".":
+        raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
+    return None
 
 
 # `$root`, `$root.rest`, `$root#rest` or `$now+5`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is text
 _SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#]|(?<=now)\+)(?P<rest>\S+))?")
 
 
-def _unknown(text: str, forms: list[str]) -> _UnknownExpressionError:
+def _unknown(text: str, forms: list[str]) -> UnknownExpressionError:
     known = ", ".join(forms)
-    return _UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
+    return UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
 
 
 _FORMS = {
@@ -240,7 +145,7 @@ _FORMS = {
 }
 
 
-def _request(text: str, rest: str) -> _Render:
+def _request(text: str, rest: str) -> Render:
     part, _, name = rest.partition(".")
     if rest == "method":
         return lambda context: context.request.method
@@ -264,13 +169,13 @@ def _at(body: Any, pointer: str) -> Any:
         return None
 
 
-def _id(text: str, rest: str) -> _Render:
+def _id(text: str, rest: str) -> Render:
     if not rest:
         raise _unknown(text, _FORMS["id"])
     return lambda context: context.id(rest)
 
 
-def _now(text: str, rest: str) -> _Render:
+def _now(text: str, rest: str) -> Render:
     if rest == "iso":
         return lambda context: f"{datetime.fromtimestamp(context.now, UTC):%Y-%m-%dT%H:%M:%SZ}"
     if rest:
@@ -278,7 +183,7 @@ def _now(text: str, rest: str) -> _Render:
     return lambda context: context.now
 
 
-def _later(text: str, rest: str) -> _Render:
+def _later(text: str, rest: str) -> Render:
     if not _SECONDS.fullmatch(rest):
         raise _unknown(text, _FORMS["now"])
     seconds = int(rest)
@@ -288,19 +193,19 @@ def _later(text: str, rest: str) -> _Render:
 _SECONDS = re.compile("[0-9]{1,9}")
 
 
-def _violation(text: str, rest: str) -> _Render:
+def _violation(text: str, rest: str) -> Render:
     if text not in _FORMS["violation"]:
         raise _unknown(text, _FORMS["violation"])
     return lambda context: context.violation.get(rest)
 
 
-def _each(text: str, rest: str) -> _Render:
+def _each(text: str, rest: str) -> Render:
     if rest:
         raise _unknown(text, _FORMS["each"])
     return lambda context: context.each
 
 
-def _named(root: str, rest: str, sample: Mapping[str, Any]) -> _Render:
+def _named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
     """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
     if not rest:
         raise _unknown(f"${root}", _FORMS[root])
@@ -310,14 +215,14 @@ def _named(root: str, rest: str, sample: Mapping[str, Any]) -> _Render:
     return lambda context: _at((context.world if root == "world" else context.app).get(first, instead), pointer)
 
 
-def _faker(text: str, rest: str) -> _Render:
+def _faker(text: str, rest: str) -> Render:
     if not _gives_json(rest):
         close = difflib.get_close_matches(rest, _faker_methods(), n=5) or ["name", "email", "sentence"]
         raise _unknown(text, [f"$faker.{name}" for name in close if _gives_json(name)])
     return lambda context: context.faker(rest)
 
 
-_ROOTS: Mapping[str, Callable[[str, str], _Render]] = {
+_ROOTS: Mapping[str, Callable[[str, str], Render]] = {
     "request": _request,
     "id": _id,
     "now": _now,
@@ -371,7 +276,7 @@ def _gives_json(method: str) -> bool:
     if method not in _faker_methods():
         return False
     try:
-        dump_json(_fake(method, 0))
+        json.dumps(_fake(method, 0))
     except Exception:  # noqa: BLE001 - methods that need a library which is not installed raise whatever they like
         return False
     return True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from flowcontract.order import Atom, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _SHOWN = 60  # characters of a value in a message
 
@@ -402,6 +402,13 @@ def value_at(payload: object, path: str) -> Any:
         return lookup(payload, path)
     except KeyError:
         return None
+
+
+def reader(path: str) -> Callable[[object], Any]:
+    """Return `value_at` for one path, faster where that is the name of a field."""
+    if "." in path:
+        return lambda payload: value_at(payload, path)
+    return lambda payload: payload.get(path) if isinstance(payload, dict) else value_at(payload, path)
 
 
 def pointer(path: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from werkzeug.datastructures import Headers
 
@@ -109,7 +108,7 @@ class App:
         keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
         self.journal = Journal(settings.journal, Masking(keys), self.kept.archive)
         self._admin = Admin(self)
-        self._default_bodies: WeakKeyDictionary[Scenario, tuple[Table, Any]] = WeakKeyDictionary()
+        self._default_body = lru_cache(1024)(self._render_default)
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds."""
@@ -134,6 +133,7 @@ class App:
             self.apps = self._read_apps()
         except FlowContractError as error:
             self.fixtures.complain(error)
+        self._default_body.cache_clear()
 
     def _read_apps(self) -> Apps:
         limit = self.settings.max_upload >> 20
@@ -325,7 +325,7 @@ class App:
             request=call.checked,
             uploads=call.body.uploads,
             world=call.world,
-            answers=lambda operation_id: self._default_body(call, operation_id),
+            answers=partial(self._default_body, call.operation.api, call.route.keyring.suffix),
             context=context,
             now=call.now,
             seed=self.settings.seed,
@@ -365,15 +365,11 @@ class App:
         added = [{"id": flow} for flow in self.apps.flows(api)]
         return {**seeds, "flows": [*seeds["flows"], *added]} if added else seeds
 
-    def _default_body(self, call: _Call, operation_id: str) -> Any:
-        """Return the JSON that the app of a call's key answers to another operation by default."""
-        operation = self.apis[call.operation.api].operations[operation_id]
-        app = self._app(call)
-        scenario = choosing.default(self.scenarios, operation, app["scenarios"])
-        known = self._default_bodies.get(scenario)
-        if known is None or known[0] is not app:
-            known = self._default_bodies[scenario] = (app, scenario.reply.template.render(Context(app=app)))
-        return known[1]
+    def _render_default(self, api: str, suffix: str, operation_id: str) -> Any:
+        """Return the JSON that the app of a key answers to an operation by default."""
+        app = self.apps.of(api, suffix)
+        scenario = choosing.default(self.scenarios, self.apis[api].operations[operation_id], app["scenarios"])
+        return scenario.reply.template.render(Context(app=app))
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         call.scenario, call.entry.scenario = scenario, scenario.key
@@ -431,4 +427,4 @@ def _complete(operation: Operation, checked: CheckedRequest) -> CheckedRequest:
             query[parameter.name] = parameter.schema.get("default", "")
         elif parameter.clamp is not None and isinstance(value, int | float) and value > parameter.clamp:
             query[parameter.name] = parameter.clamp
-    return replace(checked, query=query)
+    return CheckedRequest(checked.path, query, checked.headers, checked.body, checked.violations)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract import data, yamlio
 from flowcontract.errors import AppError, FlowContractError, UnknownNameError
-from flowcontract.expressions import compile_value
 from flowcontract.scenarios import APP, default_app
+from flowcontract.templates import compile_value
 from flowcontract.validation import Validators
 
 if TYPE_CHECKING:

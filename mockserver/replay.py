@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from flowcontract import sse
 from flowcontract.errors import StateUnreachableError
 from flowcontract.media import find_media
-from flowcontract.scenarios import Piece, render_events, render_headers, write_body
-from flowcontract.stream_rules import value_at
+from flowcontract.scenarios import Piece, render_events, render_headers, tell_body
+from flowcontract.stream_rules import reader
 from mockserver.blobs import Blob
 from mockserver.messages import Cut, PlainHeaders, Reply, put
 
@@ -55,6 +55,7 @@ class Stream:
     """Pieces with the time between them. All methods may be called from any thread.
 
     ``on_piece``  is called with the payload of every piece when it is handed out
+    ``on_pause``  is called when all that is due together has been handed out, before any of it leaves
     ``on_end``    is called once with how it ended: all was sent, it was stopped, the client left, a fault cut it off
     ``cut``       what ends the connection after the last piece, where a fault wants that
     """
@@ -71,6 +72,7 @@ class Stream:
         """Send `pieces` at `pace` times their delays; `lock` is held while they are handed out and heard."""
         self.on_change: Callable[[], None] = _nothing
         self.on_piece: Callable[[Any], None] = lambda _payload: None
+        self.on_pause: Callable[[], None] = _nothing
         self.on_end: Callable[[End], None] = lambda _how: None
         self.ended: End | None = None
         self.cut: Cut | None = None
@@ -126,6 +128,7 @@ class Stream:
             if not self._begun:
                 self._begun, self._last = True, now
             due = list(self._take_due(now))
+            self.on_pause()
             if self._due is None:
                 return due, self._finish(now, due)
             if self._keep_alive is None:
@@ -192,8 +195,7 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     elif content.kind == "file" and content.file is not None:
         reply.body = Blob(content.file)
     else:
-        reply.said = content.template.render(context)
-        reply.body = write_body(content, reply.said)
+        reply.said, reply.body = tell_body(content, context)
     return reply
 
 
@@ -201,8 +203,9 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
     own = scenario.reply.stopped is not None or playback.ending is None
     last = scenario.reply if own or playback.ending is None else playback.ending.reply
     field = operation.stream.kind if operation.stream else ""
-    final = {kind for event in last.stopped or () if (kind := value_at(event.data, field)) is not None}
-    ending = Ending(lambda: render_events(last, context, stopped=True), lambda said: value_at(said, field) in final)
+    kind_of = reader(field)
+    final = {kind for event in last.stopped or () if (kind := kind_of(event.data)) is not None}
+    ending = Ending(lambda: render_events(last, context, stopped=True), lambda said: kind_of(said) in final)
     keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
     pieces = render_events(scenario.reply, context)
     return Stream(pieces, pace=playback.pace, ending=ending, keep_alive=keep_alive, lock=playback.lock)

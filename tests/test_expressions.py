@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from flowcontract.errors import ScenarioError
-from flowcontract.expressions import Context, RequestView, compile_value
+from flowcontract.expressions import Context, RequestView
+from flowcontract.templates import compile_value
 
 REQUEST = RequestView(
     method="POST",
@@ -127,8 +128,8 @@ def test_expressions_are_found_at_every_depth_and_constants_are_shared() -> None
 
 def test_json_is_escaped_to_ascii() -> None:
     """Real servers of these versions escape; clients must cope with it."""
-    assert compile_value({"a": "ü你"}).render_json(Context()) == b'{"a": "\\u00fc\\u4f60"}'
-    assert compile_value({"a": "$app.x"}).render_json(Context(app={"x": "ü"})) == b'{"a": "\\u00fc"}'
+    assert compile_value({"a": "ü你"}).tell(Context())[1] == '{"a": "\\u00fc\\u4f60"}'
+    assert compile_value({"a": "$app.x"}).tell(Context(app={"x": "ü"}))[1] == '{"a": "\\u00fc"}'
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_a_sample_stands_in_for_what_nobody_knows() -> None:
 def test_faker_is_imported_only_where_a_scenario_asks_for_it() -> None:
     """Its import takes longer than everything else at the start of the mock."""
     script = (
-        "import sys; from flowcontract.expressions import Context, compile_value;"
+        "import sys; from flowcontract.expressions import Context; from flowcontract.templates import compile_value;"
         "compile_value(['$id.a', '$now']).render(Context());"
         "before = 'faker' in sys.modules; compile_value('$faker.name').render(Context());"
         "print(before, 'faker' in sys.modules)"

@@ -3,7 +3,7 @@
 from flowcontract.scenarios.matching import Match, difference
 from flowcontract.scenarios.model import Event, Reply, Scenario
 from flowcontract.scenarios.reading import APP, MAX_FILE_BYTES, default_app, read_scenario
-from flowcontract.scenarios.rendering import Piece, render_body, render_events, render_headers, write_body
+from flowcontract.scenarios.rendering import Piece, render_body, render_events, render_headers, tell_body
 from flowcontract.scenarios.sets import ScenarioSet, documents, load_scenarios, reload_scenarios
 
 __all__ = [
@@ -24,5 +24,5 @@ __all__ = [
     "render_body",
     "render_events",
     "render_headers",
-    "write_body",
+    "tell_body",
 ]

@@ -63,21 +63,24 @@ class Match:
 
     def difference(self, request: RequestView) -> list[str]:
         """Return what a request lacks, one sentence each; empty where it matches."""
-        files = request.body if isinstance(request.body, Mapping) else {}
-        names = {
-            name: part["filename"] for name, part in files.items() if isinstance(part, Mapping) and "filename" in part
-        }
         found = difference(self.body, request.body) if self.body is not None else []
         if self.query:
             found += difference(*_as_sent(self.query, request.query), "query")
         if self.headers:
             expected = {name.lower(): value for name, value in self.headers.items()}
             found += difference(expected, request.headers, "headers")
-        return found + difference(self.files, names, "files") if self.files else found
+        if self.files:
+            found += difference(self.files, _file_names(request.body), "files")
+        return found
 
     def telling_text(self) -> tuple[tuple[str, ...], str] | None:
         """Return the first text in the body that is demanded, and where; None where no text is."""
         return _first_text(self.body, ())
+
+
+def _file_names(body: Any) -> dict[str, Any]:
+    fields = body if isinstance(body, Mapping) else {}
+    return {name: part["filename"] for name, part in fields.items() if isinstance(part, Mapping) and "filename" in part}
 
 
 def _first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:

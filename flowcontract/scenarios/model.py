@@ -8,7 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from flowcontract.expressions import Template
+from flowcontract.templates import Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowcontract.scenarios.matching import Match
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_NOTHING_SAID = Template(_NOTHING, None, None)
+_NOTHING_SAID = Template(_NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from flowcontract import data, yamlio
 from flowcontract.errors import ScenarioError, SpecError
-from flowcontract.expressions import Template, compile_value
 from flowcontract.scenarios.matching import Match
 from flowcontract.scenarios.model import Event, Reply, Scenario
 from flowcontract.sources import as_list
+from flowcontract.templates import Template, compile_value
 from flowcontract.validation import Validators
 
 APP = "app.yaml"  # in an API's folder: what `$app.NAME` is where nobody configures the app

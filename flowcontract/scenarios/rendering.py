@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract import sse
-from flowcontract.expressions import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +38,15 @@ def render_body(reply: Reply, context: Context) -> bytes:
     """Return the bytes of a reply of kind `body` (JSON with ASCII escapes, or text as it stands) or `file`."""
     if reply.file is not None:
         return reply.file.read_bytes()
-    return write_body(reply, reply.template.render(context))
+    return tell_body(reply, context)[1]
 
 
-def write_body(reply: Reply, rendered: Any) -> bytes:
-    """Return the bytes of a body whose template has been rendered."""
-    if isinstance(reply.body, str):
-        return rendered.encode("utf-8", "replace") if isinstance(rendered, str) else dump_json(rendered)
-    return reply.template.write(rendered)
+def tell_body(reply: Reply, context: Context) -> tuple[Any, bytes]:
+    """Return the value of a reply of kind `body`, and its bytes."""
+    said, written = reply.template.tell(context)
+    if isinstance(reply.body, str) and isinstance(said, str):
+        return said, said.encode("utf-8", "replace")
+    return said, written.encode("ascii")
 
 
 def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> Iterator[Piece]:
@@ -56,8 +55,10 @@ def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> I
     for index, event in enumerate((reply.stopped or ()) if stopped else reply.events):
         for item in _items(event, context):
             context.each = item
-            value = event.template.render(context) if event.template else None
-            yield Piece(event.delay_ms, encode(event, value), None if isinstance(value, str) else value, index)
+            value, written = event.template.tell(context) if event.template else (None, None)
+            if isinstance(value, str):
+                written, value = _sendable(value), None
+            yield Piece(event.delay_ms, encode(event, written), value, index)
 
 
 def _items(event: Event, context: Context) -> list[Any]:
@@ -68,15 +69,14 @@ def _items(event: Event, context: Context) -> list[Any]:
     return items if isinstance(items, list) else [items]
 
 
-def _block(event: Event, value: Any) -> bytes:
-    if event.plain and not isinstance(value, str):
-        return b"data: %b\n\n" % json.dumps(value).encode()  # JSON stands on one line
-    text = None if event.template is None else _sendable(value) if isinstance(value, str) else json.dumps(value)
+def _block(event: Event, text: str | None) -> bytes:
+    if event.plain and text is not None and "\n" not in text and "\r" not in text:  # as all JSON of ours is
+        return f"data: {text}\n\n".encode()
     return sse.encode(text, event=event.event, id=event.id, retry=event.retry, comment=event.comment)
 
 
-def _line(_event: Event, value: Any) -> bytes:
-    return sse.encode_json(_sendable(value) if isinstance(value, str) else json.dumps(value))
+def _line(_event: Event, text: str | None) -> bytes:
+    return sse.encode_json("null" if text is None else text)
 
 
 def _sendable(text: str) -> str:

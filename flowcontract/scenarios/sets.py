@@ -100,7 +100,7 @@ class _Candidates:
         for where, texts in self._by_text.items():
             value = request.body
             for name in where:
-                value = value.get(name) if isinstance(value, Mapping) else None
+                value = value.get(name) if isinstance(value, dict) else None
             numbers += texts.get(value, ()) if isinstance(value, str) else ()
         return (self.pairs[number] for number in sorted(numbers))
 

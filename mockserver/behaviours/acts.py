@@ -63,12 +63,21 @@ class Act:
 Behaviour = Callable[[Act], "Reply"]
 
 
-def listen(reply: Reply, hear: Callable[[Any], None], end: Callable[[End], None] = lambda _how: None) -> None:
-    """Call `hear` with a reply's JSON, piece by piece as a stream says it, then `end`: records are what was said."""
+def listen(
+    reply: Reply,
+    hear: Callable[[Any], None],
+    end: Callable[[End], None] = lambda _how: None,
+    keep: Callable[[], None] = lambda: None,
+) -> None:
+    """Call `hear` with a reply's JSON, piece by piece as a stream says it, then `end`: records are what was said.
+
+    `keep` is called before what was heard is sent: to write down once what several pieces have said.
+    """
     if isinstance(reply.body, Stream):
-        reply.body.on_piece, reply.body.on_end = hear, end
+        reply.body.on_piece, reply.body.on_pause, reply.body.on_end = hear, keep, end
     elif isinstance(reply.body, bytes):
         hear(reply.said)
+        keep()
         end("complete")
 
 

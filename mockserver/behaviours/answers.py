@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flowcontract.expressions import Context, RequestView, Template, compile_value, dump_json
+from flowcontract.expressions import Context, RequestView
+from flowcontract.templates import Template, compile_value
 
 if TYPE_CHECKING:
     from mockserver.behaviours.acts import Act
@@ -26,12 +27,18 @@ def answer(act: Act, field: str, question: str) -> str:
     """
     app = act.context.app
     seed = f"{act.seed}/answer/{question}"
-    texts = _fitting(app["texts"][app["answers"]], question)
-    chosen = random.Random(seed).choice(texts)  # noqa: S311 - reproducible on purpose, guards nothing
+    chosen = _chosen(tuple(app["texts"][app["answers"]]), seed, question)
     if set(_READ.findall(chosen)) <= {f"request.body#/{field}"}:
         return _said(chosen, seed, field, question)
     request = replace(act.context.request, body={**(act.request.body or {}), field: question})
     return _render(chosen, Context(request=request, seed=seed, now=act.now, app=app))
+
+
+@lru_cache(1024)
+def _chosen(texts: tuple[str, ...], seed: str, question: str) -> str:
+    """Return one of those texts that have Chinese characters if the question has, or have none; of all if none fit."""
+    fitting = [text for text in texts if _is_chinese(text) == _is_chinese(question)] or texts
+    return random.Random(seed).choice(fitting)  # noqa: S311 - reproducible on purpose, guards nothing
 
 
 @lru_cache(1024)
@@ -41,13 +48,8 @@ def _said(text: str, seed: str, field: str, question: str) -> str:
 
 
 def _render(text: str, context: Context) -> str:
-    said = _compiled(text).render(context)
-    return said if isinstance(said, str) else dump_json(said).decode()
-
-
-def _fitting(texts: list[str], question: str) -> list[str]:
-    """Return the texts with Chinese characters for a question with some, the others for any other; all if none fit."""
-    return [text for text in texts if _is_chinese(text) == _is_chinese(question)] or texts
+    said, written = _compiled(text).tell(context)
+    return said if isinstance(said, str) else written
 
 
 def _is_chinese(text: str) -> bool:
@@ -59,8 +61,9 @@ def _compiled(text: str) -> Template:
     return compile_value(text)
 
 
+@lru_cache(1024)
 def pieces(text: str) -> list[str]:
-    """Return a text in pieces of about a word, at most 64, that add up to it."""
+    """Return a text in pieces of about a word, at most 64, that add up to it; not to be changed."""
     words = _PIECE.findall(text)
     step = -(-len(words) // _MOST_PIECES) or 1
     return ["".join(words[start : start + step]) for start in range(0, len(words), step)] or [""]

@@ -37,7 +37,7 @@ def send_message(act: Act) -> Reply:
     unquoted: dict[str, Any] = {"retriever_resources": []} if dify.is_off(act, "retriever_resource") else {}
     reply = act.reply(steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
     exchange = _Exchange(act, reply)
-    listen(reply, exchange.hear, exchange.end)
+    listen(reply, exchange.hear, exchange.end, exchange.keep)
     return reply
 
 
@@ -49,6 +49,7 @@ class _Exchange:
         self._user = dify.user_of(act)
         self._message: Record | None = None
         self._task: str | None = None
+        self._said_more = False
 
     def hear(self, said: Any) -> None:
         """Take over what one event, or the whole body, says of the message."""
@@ -59,11 +60,22 @@ class _Exchange:
         if self._task is None and (task := text_in(said, "task_id")):
             self._task = task
             dify.remember_task(self._act, self._reply, task, self._user)
-        conversation, message = text_in(said, "conversation_id"), text_in(said, "message_id")
-        if self._message is None and conversation and message:
-            self._message = self._begin(conversation, message)
+        if self._message is None:
+            conversation, message = text_in(said, "conversation_id"), text_in(said, "message_id")
+            self._message = self._begin(conversation, message) if conversation and message else None
         if self._message is not None:
             self._take(said, self._message)
+            self._said_more = True
+
+    def keep(self) -> None:
+        """Keep the message as far as it has been told; of a conversation that was deleted meanwhile nothing is kept."""
+        message, store = self._message, self._act.world.store
+        if message is None or not self._said_more or not store.get("messages", message["id"]):
+            return
+        self._said_more = False
+        table = _messages(message["conversation_id"])
+        message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
+        store.put(table, message["id"], message)
 
     def end(self, how: End) -> None:  # noqa: ARG002 - what was said stands, however it ended
         """Take note that no more is said."""
@@ -82,10 +94,6 @@ class _Exchange:
         metadata = said.get("metadata")
         if isinstance(metadata, dict) and "retriever_resources" in metadata:
             message["retriever_resources"] = metadata["retriever_resources"]
-        store, table = self._act.world.store, _messages(message["conversation_id"])
-        if store.get("messages", message["id"]):  # else the conversation was deleted meanwhile
-            message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
-            store.put(table, message["id"], message)
 
     def _begin(self, conversation_id: str, message_id: str) -> Record:
         world, body, now = self._act.world, self._act.request.body, self._act.now

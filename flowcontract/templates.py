@@ -1,0 +1,162 @@
+"""A JSON value with expressions in it -> values, and JSON text, for one reply after another; parsed once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import ScenarioError
+from flowcontract.expressions import UnknownExpressionError, expression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.expressions import Context, Render
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
+_Build = Callable[[Sequence[Any]], Any]
+_DUMP: Mapping[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: repr}  # faster than for any value
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A value of a scenario, its expressions parsed. What it renders shares its constant parts: do not change them.
+
+    Its expressions are evaluated once, in their order, and stand in the value as well as in its JSON, whose constant
+    parts have been written before.
+    """
+
+    _value: Any
+    _holes: tuple[Render, ...] = ()
+    _build: _Build | None = None  # None where the value holds no expression
+    _json: str = "null"  # in ASCII, with %s for each hole
+
+    def render(self, context: Context) -> Any:
+        """Return the value with every expression replaced."""
+        return self._value if self._build is None else self._build([hole(context) for hole in self._holes])
+
+    def tell(self, context: Context) -> tuple[Any, str]:
+        """Return the same, and its JSON in ASCII."""
+        if self._build is None:
+            return self._value, self._json
+        values = [hole(context) for hole in self._holes]
+        return self._build(values), self._json % tuple([_DUMP.get(type(one), json.dumps)(one) for one in values])
+
+
+def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, Any] = _NOTHING) -> Template:
+    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is.
+
+    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    """
+    compiler = _Compiler(sample)
+    try:
+        marked = compiler.marked(value)
+    except UnknownExpressionError as error:
+        raise ScenarioError(f"{name}: {error}") from None
+    if not compiler.holes:
+        return Template(value, _json=json.dumps(value))
+    return Template(value, tuple(compiler.holes), _builder(marked), "".join(_written(marked)))
+
+
+class _Hole(int):
+    """Where the expression of this number stands."""
+
+
+class _Compiler:
+    """Finds the expressions of a value; `holes` has them in their order."""
+
+    def __init__(self, sample: Mapping[str, Any]) -> None:
+        self._sample = sample
+        self.holes: list[Render] = []
+
+    def marked(self, value: Any) -> Any:
+        """Return a value with holes for its expressions."""
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return {key: self.marked(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.marked(item) for item in value]
+        return value
+
+    def _text(self, text: str) -> str | _Hole:
+        render = expression(text, self._sample) or self._mixed(text)
+        if render is None:
+            return text
+        self.holes.append(render)
+        return _Hole(len(self.holes) - 1)
+
+    def _mixed(self, text: str) -> Render | None:
+        """Return how to fill in the expressions in braces inside a text, None where there are none."""
+        pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
+        expressions = [expression(piece, self._sample) for piece in pieces[1::2]]
+        if all(one is None for one in expressions):
+            return None
+        parts: list[str | Render] = [pieces[0]]
+        for source, one, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
+            parts += [f"{{{source}}}" if one is None else one, after]
+        return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as it stands inside a longer text; null is nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _builder(marked: Any) -> _Build | None:
+    """Return what fills the holes of a value, None where it has none."""
+    if isinstance(marked, _Hole):
+        number = int(marked)
+        return lambda values: values[number]
+    if isinstance(marked, dict):
+        return _mapping_builder(marked)
+    if isinstance(marked, list):
+        parts = [(item, _builder(item)) for item in marked]
+        if all(part is None for _, part in parts):
+            return None
+        return lambda values: [item if part is None else part(values) for item, part in parts]
+    return None
+
+
+def _mapping_builder(marked: dict[Any, Any]) -> _Build | None:
+    direct = [(key, int(item)) for key, item in marked.items() if isinstance(item, _Hole)]
+    deeper = [(key, part) for key, item in marked.items() if key not in dict(direct) and (part := _builder(item))]
+    if not direct and not deeper:
+        return None
+
+    def build(values: Sequence[Any]) -> dict[str, Any]:
+        built = marked.copy()
+        for key, number in direct:
+            built[key] = values[number]
+        for key, part in deeper:
+            built[key] = part(values)
+        return built
+
+    return build
+
+
+def _written(marked: Any) -> Iterator[str]:
+    """Yield JSON for what is to be filled in by `%`, one hole as `%s`."""
+    if isinstance(marked, _Hole):
+        yield "%s"
+    elif isinstance(marked, dict):
+        for number, (key, item) in enumerate(marked.items()):
+            yield ", " if number else "{"
+            yield json.dumps({key: 0})[1:-2].replace("%", "%%")  # which makes a text of any key
+            yield from _written(item)
+        yield "}" if marked else "{}"
+    elif isinstance(marked, list):
+        for number, item in enumerate(marked):
+            yield ", " if number else "["
+            yield from _written(item)
+        yield "]" if marked else "[]"
+    else:
+        yield json.dumps(marked).replace("%", "%%")
