@@ -63,6 +63,7 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "too-large": _takes_form,
     "unknown-id": _names_something,
     "unknown-file": _names_something,
+    "unreadable-file": _takes_body,
     "input-value-twice": _takes_body,
     "switched-off": _always,
 }

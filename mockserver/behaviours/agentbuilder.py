@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import mimetypes
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -194,6 +195,9 @@ def run_flow(act: Act) -> Reply:
                     field=f"tweaks.{component}",
                     finer=["unknown-file"],
                 )
+            if _is_image(path) and _user_file_at(act, path):
+                message = f"{path} is an image of the account, which no flow reads; upload images into the flow (v1)"
+                raise Refusal("invalid-request", message, field=f"tweaks.{component}", finer=["unreadable-file"])
     spoken = [tweak["input_value"] for tweak in tweaks.values() if isinstance(tweak, dict) and tweak.get("input_value")]
     said = body.get("input_value") or next(iter(spoken), "")
     handed = [path for tweak in tweaks.values() if isinstance(tweak, dict) for path in _texts(tweak.get("files"))]
@@ -223,7 +227,15 @@ def _file_exists(act: Act, path: str) -> bool:
     folder, _, name = path.rpartition("/")
     if act.world.store.get(f"files of {folder}", name) is not None:
         return True
+    return _user_file_at(act, path)
+
+
+def _user_file_at(act: Act, path: str) -> bool:
     return any(row["path"] == path for row in act.world.store.rows("user_files"))
+
+
+def _is_image(path: str) -> bool:
+    return (mimetypes.guess_type(path)[0] or "").startswith("image/")
 
 
 BEHAVIOURS: Mapping[str, Behaviour] = {

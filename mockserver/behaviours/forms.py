@@ -149,7 +149,8 @@ def check_upload(act: Act, upload: Upload) -> str | None:
     parameters, extension = act.answers("getParameters"), extension_of(upload)
     kind = _kind(act, extension)
     types, extensions = _announced(parameters)
-    if extension not in extensions and (kind is None or (types and kind not in types)):
+    wrong = extension not in extensions and (kind is None or (types and kind not in types))
+    if extension and wrong:  # a name without an ending has none that could be unsupported (001:424, 004:329)
         message = (
             f"{upload.filename} is not of an accepted type: {', '.join(sorted(types | extensions)) or 'any known'}"
         )
@@ -162,8 +163,12 @@ def check_upload(act: Act, upload: Upload) -> str | None:
 
 
 def extension_of(upload: Upload) -> str:
-    """Return the ending of a file's name, in lower case without the dot; by its type where the name has none."""
-    ending = PurePosixPath(upload.filename).suffix or mimetypes.guess_extension(upload.content_type) or ""
+    """Return the ending of a file's name, in lower case without the dot; by its type where the name has none.
+
+    `application/octet-stream` is no type: clients say it of what they do not know.
+    """
+    said = "" if upload.content_type == "application/octet-stream" else upload.content_type
+    ending = PurePosixPath(upload.filename).suffix or mimetypes.guess_extension(said) or ""
     return ending.removeprefix(".").lower()
 
 

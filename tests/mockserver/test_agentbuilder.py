@@ -220,6 +220,16 @@ def test_run_on_a_file_that_is_not_there_is_not_found(builder: User, field: str,
     assert run(builder, {"File-1olS3": {field: path}}).status == 404
 
 
+@pytest.mark.parametrize("component", ["File-1olS3", "ChatInput-b67sL"])
+def test_image_of_the_account_goes_into_no_run(builder: User, component: str) -> None:
+    """v2 keeps an image like any file, but cannot send it to a flow (003:60); the run fails, as a flow's does."""
+    image = builder.call("uploadUserFile", form={"file": ("photo.png", b"PNG")}).json
+    refused = run(builder, {component: {"files" if component.startswith("Chat") else "path": [image["path"]]}})
+    assert refused.status == 500
+    assert "No files to process" in refused.json["detail"]
+    assert builder.call("downloadUserFile", file_id=image["id"]).status == 200
+
+
 def test_streamed_run_has_the_real_framing(builder: User) -> None:
     """JSON objects, each followed by a blank line, with no field names; the last is `end` and has the whole result."""
     body = {"input_value": "hi", "session_id": "mine"}

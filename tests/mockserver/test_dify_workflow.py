@@ -381,11 +381,18 @@ def test_upload_may_be_as_large_as_announced_for_its_type(
     assert (refused.status, refused.json["code"]) == (413, "file_too_large")
 
 
-@pytest.mark.parametrize("name", ["virus.exe", "no-ending", "archive.tar.gz", ".txt"])
+@pytest.mark.parametrize("name", ["virus.exe", "archive.tar.gz"])
 def test_upload_of_an_unknown_type_is_refused(worker: User, name: str) -> None:
     """An ending that no document lists is 415 `unsupported_file_type`."""
     refused = worker.call("uploadFile", form={"file": (name, b"x")})
     assert (refused.status, refused.json["code"]) == (415, "unsupported_file_type")
+
+
+@pytest.mark.parametrize("name", ["file", "no-ending", ".txt"])
+def test_upload_without_an_ending_is_taken(worker: User, name: str) -> None:
+    """The printed command uploads `/path/to/file`, whose name has no ending that could be unsupported."""
+    answer = worker.call("uploadFile", form={"file": (name, b"x")})
+    assert (answer.status, answer.json["extension"]) == (201, "")
 
 
 def test_upload_of_a_type_that_is_not_announced_is_refused(make_app: Callable[..., Caller], tmp_path: Path) -> None:

@@ -718,9 +718,13 @@ class FileWalker(Walker):
             self.files = {}
 
     def do_run(self) -> None:
-        """Run a flow on files that are there, and on such that are not."""
+        """Run a flow on files that are there, on such that are not, and on an image of the account, which fails."""
         flow = self.chance.choice(self.FLOWS)
-        paths = [file.path for file in self.files.values()]
+        images = [file.path for file in self.files.values() if file.path.endswith(".png")]
+        if images:
+            body = {"tweaks": {"File-1olS3": {"path": [self.chance.choice(images)]}}}
+            self.call(self.user, "runFlow", 500, body, flow_id=flow)
+        paths = [file.path for file in self.files.values() if file.path not in images]
         paths += [f"{folder}/{name}" for folder, names in self.flow_files.items() for name in names]
         tweak: Any = self.chance.choice(paths) if paths else []
         body = {"input_value": self.word(), "tweaks": {"File-1olS3": {self.chance.choice(["files", "path"]): tweak}}}
