@@ -5,6 +5,7 @@ is the language of `flowcontract.order`; every rule and every alternative names 
 
     framing: sse | json-blank-line   how events stand on the wire
     kind: PATH                       the payload's field that says what an event is
+    first_line?: {field: data | event | id | retry, source, ruling?}   with which a block that carries data begins
     when: {body | query: {NAME: VALUE}}   which request gets the stream
     unknown: allowed | rejected      what of kinds that nothing below names: they are noted, or violations
     anywhere?: [KIND, ...]           may stand between any two others, and count for nothing
@@ -119,10 +120,19 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLine:
+    """With which field every block that carries data begins."""
+
+    field: str
+    source: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StreamContract:
     """An `x-stream` with the kinds and schemas of its events; the module's docstring says what each part means."""
 
     framing: Framing
+    first_line: FirstLine | None
     kind: str
     when: Mapping[str, Mapping[str, Any]]
     unknown_allowed: bool
@@ -144,6 +154,7 @@ class StreamContract:
         alternatives = tuple(_alternative(one) for one in spec.items("order"))
         contract = cls(
             framing=cast("Framing", spec.one_of("framing", FRAMINGS)),
+            first_line=next((_first_line(one) for one in spec.part("first_line")), None),
             kind=spec.text("kind"),
             when=spec.mapping("when"),
             unknown_allowed=spec.one_of("unknown", ("allowed", "rejected")) == "allowed",
@@ -194,6 +205,11 @@ class _Reader:
         if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise SpecError(f"{self.place}/{key} is {show(names)}, but is to be a list of names, each once.")
         return tuple(names)
+
+    def part(self, key: str) -> Iterator[_Reader]:
+        """Yield the mapping under a key that may be left out."""
+        if key in self._left:
+            yield _Reader(self._left.pop(key), f"{self.place}/{key}")
 
     def items(self, key: str, *, needed: bool = True) -> Iterator[_Reader]:
         if needed or key in self._left:
@@ -246,6 +262,11 @@ def _atoms(text: str, place: str) -> tuple[Atom, ...]:
     if len(atoms) < len(parts):
         raise SpecError(f'{place} is "{text}", but is to be kinds with their guards, separated by "|".')
     return atoms
+
+
+def _first_line(spec: _Reader) -> FirstLine:
+    field = spec.one_of("field", ("data", "event", "id", "retry"))
+    return FirstLine(field, spec.common()["source"])
 
 
 def _alternative(spec: _Reader) -> Alternative:
@@ -475,8 +496,24 @@ class StreamJudge:
         named = block.event.type
         found = self._event(kind, payload, block.start)
         if named not in ("message", kind):
-            found.append(self._framing(f'"event: {kind}" or none', f'"event: {named}"', block.start))
-        return found
+            return [*found, self._framing(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
+        return [*found, *self._beginning(block)]
+
+    def _beginning(self, block: Block) -> list[Violation]:
+        """Judge the first line of a block that carries data."""
+        first = self.contract.first_line
+        if first is None or block.raw.startswith(f"{first.field}:".encode()):
+            return []
+        return [
+            Violation(
+                "framing",
+                f'a block that begins with "{first.field}:"',
+                repr(block.raw[:60])[1:],
+                event=self.count or None,
+                offset=block.start,
+                source=first.source,
+            )
+        ]
 
     def _bare_block(self, block: Block) -> list[Violation]:
         """Judge a block that a client never dispatches: a bare event, comments and ids, or something else."""

@@ -394,6 +394,7 @@ _BROKEN = [
     ("when: {body:", "when: {form:", "a request is told by body or query, not by form"),
     ("name: broken-off", "name: run", "two alternatives are called run"),
     ("framing: sse", "framing: ndjson", 'x-stream/framing is "ndjson". There is: sse, json-blank-line'),
+    ("first_line: {field: data", "first_line: {field: date", 'field is "date". There is: data, event, id, retry'),
     ("tier: documented", "tier: guessed", 'x-stream/order/0/tier is "guessed"'),
     ("is: workflow_started (", "is: workflow_started ((", "this parenthesis is never closed, at character 18"),
     ("end: [workflow_finished, error]", "end: [error, error]", "a list of names, each once"),
