@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from flowcontract import sse
+from flowcontract import data, sse
 from flowcontract.errors import StateUnreachableError
 from flowcontract.media import find_media
 from flowcontract.scenarios import Piece, render_events, render_headers, tell_body
-from flowcontract.stream_rules import reader
+from flowcontract.stream_rules import reader, value_at
 from mockserver.blobs import Blob
 from mockserver.messages import Cut, PlainHeaders, Reply, put
 
@@ -208,7 +208,22 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
     ending = Ending(lambda: render_events(last, context, stopped=True), lambda said: kind_of(said) in final)
     keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
     pieces = render_events(scenario.reply, context)
+    if strange := _strange_kinds(scenario, operation):
+        pieces = (piece for piece in pieces if kind_of(piece.payload) not in strange)
     return Stream(pieces, pace=playback.pace, ending=ending, keep_alive=keep_alive, lock=playback.lock)
+
+
+@lru_cache(maxsize=4096)
+def _strange_kinds(scenario: Scenario, operation: Operation) -> frozenset[str]:
+    """Return which events of a scenario of ours a profile of the contract does not have: they are not sent.
+
+    Ours are written for the newest documents; those that show what was observed, and a user's own, send what they say.
+    """
+    contract = operation.stream
+    if contract is None or scenario.observed or not scenario.path.is_relative_to(data.fixtures_root()):
+        return frozenset()
+    kinds = {value_at(event.data, contract.kind) for event in scenario.reply.events}
+    return frozenset(kinds - {None, *contract.events})
 
 
 def _keep_alive(contract: StreamContract | None) -> KeepAlive | None:

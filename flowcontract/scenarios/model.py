@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from flowcontract.scenarios.matching import Match
 
+OBSERVED = "observed: "
+"""What a provenance begins with that is no line of a document."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NOTHING_SAID = Template(_NOTHING)
 
@@ -106,6 +108,11 @@ class Scenario:
     request: Match | None
     reply: Reply
     faults: str = ""  # what the mock does wrong on purpose; only who serves the scenario understands it
+
+    @property
+    def observed(self) -> bool:
+        """Whether it shows what real servers do beyond the documents."""
+        return any(one.startswith(OBSERVED) for one in self.provenance)
 
     @property
     def key(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from flowcontract import data, yamlio
 from flowcontract.errors import ScenarioError, SpecError
 from flowcontract.scenarios.matching import Match
-from flowcontract.scenarios.model import Event, Reply, Scenario
+from flowcontract.scenarios.model import OBSERVED, Event, Reply, Scenario
 from flowcontract.sources import as_list
 from flowcontract.templates import Template, compile_value
 from flowcontract.validation import Validators
@@ -45,7 +45,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
         name=name["name"],
         path=path,
         description=raw["description"],
-        provenance=(*as_list(raw.get("source")), *(f"observed: {where}" for where in as_list(raw.get("observed")))),
+        provenance=(*as_list(raw.get("source")), *(f"{OBSERVED}{where}" for where in as_list(raw.get("observed")))),
         rulings=tuple(raw.get("rulings", ())),
         sample=raw.get("sample", {}),
         request=Match(**raw["request"]) if "request" in raw else None,

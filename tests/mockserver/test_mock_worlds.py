@@ -76,6 +76,27 @@ def test_older_profile_prints_dates_and_knows_no_site(make_app: Callable[..., Ca
     assert newer.ask("GET", "/v1/site", key="app-workflow").status == 200
 
 
+@pytest.mark.parametrize("profile", [{}, {"dify-workflow": "older"}], ids=["newest", "older"])
+def test_every_stream_of_ours_has_the_events_that_its_contract_has(
+    make_app: Callable[..., Caller], profile: dict[str, str]
+) -> None:
+    """Under the profile of the older document no text_chunk comes, under the newest one it does."""
+    mock = make_app("dify-workflow", profiles=profile)
+    operation = mock.app.apis["dify-workflow"].operations["runWorkflow"]
+    assert operation.stream is not None
+    came = set()
+    for key, scenario in mock.app.scenarios.for_operation(operation).items():
+        if scenario.reply.streamed and not scenario.observed:
+            wish = f"code={scenario.status}, example={scenario.name}"
+            body = {"inputs": {}, "response_mode": "streaming", "user": "abc-123"}
+            events = mock.ask("POST", "/v1/workflows/run", key="app-workflow", json_body=body, Prefer=wish).events
+            kinds = {one["event"] for one in events}
+            assert kinds, key
+            assert kinds <= set(operation.stream.events), key
+            came |= kinds
+    assert ("text_chunk" in came) == (not profile)
+
+
 def test_seeds_of_one_world_are_not_those_of_another() -> None:
     """What one world changes, another does not see."""
     seeds: dict[str, list[dict[str, Any]]] = {"flows": [{"id": "f", "tags": []}]}
