@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from contract_tests import samples
 from contract_tests.exchange import Request, Upload
 from contract_tests.judgement import Expected, error_codes
+from contract_tests.refusals import refusal, words_for
 from flowcontract import yamlio
 from flowcontract.decoding import ABSENT
-from flowcontract.errors import SpecError
 from flowcontract.media import is_file
 from flowcontract.request_validation import RequestViolation, check_request
 
@@ -30,8 +30,6 @@ FORM = "multipart/form-data"
 JSON = "application/json"
 NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that no server has given to anything
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
-_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 leaves open by which of these a body is refused
-_NOT_READ_STATUSES = frozenset({400, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +228,20 @@ def violations(api: Api, operation: Operation, request: Request) -> tuple[Reques
     ).violations
 
 
+def faults(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
+    """Return those of the violations that a server has to refuse.
+
+    What is inside of settings that belong to single components, only these can judge; and which value counts where a
+    parameter is repeated no document says, so that servers take the first or the last.
+    """
+    opaque = tuple(resources().get(api.name, {}).get("opaque", {}).get(operation.id, ()))
+    return tuple(
+        one
+        for one in violations(api, operation, request)
+        if not one.field.startswith(opaque) and one.violation.expected != "one value"
+    )
+
+
 def _parts(body: Any) -> Any:
     """Return a form with its files as validation sees them."""
     if isinstance(body, Upload):
@@ -249,7 +261,7 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
     """Yield requests with one thing wrong: what the contract's own validation objects to, each rule of a field once."""
     seen: set[tuple[str, str]] = set()
     for place, request in _mutations(api, operation):
-        found = violations(api, operation, request)
+        found = faults(api, operation, request)
         if not found:
             continue
         first = found[0]
@@ -257,7 +269,10 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         if label in seen:
             continue
         seen.add(label)
-        expected = refusal(operation, _words(first), first.message, first.violation.source or operation.provenance)
+        words, in_path = words_for(first), first.location == "path"
+        words += ("unknown-id",) if in_path else ()  # an id that is none is one that nobody knows, too
+        source = first.violation.source or operation.provenance
+        expected = refusal(operation, words, first.message, source, any_of=in_path)
         yield Case("invalid", " ".join(label), operation, request, expected, keep=frozenset({place}))
 
 
@@ -272,7 +287,6 @@ def _mutations(api: Api, operation: Operation) -> Iterator[tuple[str, Request]]:
                 place,
                 replace(base, query={name: value for name, value in base.query.items() if name != parameter.name}),
             )
-            yield place, _with(base, "query", parameter.name, ("1", "2"))
         if parameter.location == "header":
             yield (
                 place,
@@ -330,58 +344,6 @@ def _label(place: str) -> str:
     return place.removeprefix("/").replace("/", ".") or "body"
 
 
-def _words(violation: RequestViolation) -> tuple[str, ...]:
-    """Return the words of `x-problems` that fit a violation, the most particular first."""
-    field = violation.field.partition(".")[0].replace("_", "-")
-    rule = violation.violation.rule
-    particular = {
-        "required": (f"missing-{field}", "missing-parameter") if field else ("malformed-body",),
-        "file": ("missing-file",),
-        "media-type": ("wrong-media-type",),
-    }
-    content = ("invalid-json-text",) if rule.startswith("content") else ()
-    return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
-
-
-def refusal(
-    operation: Operation, words: tuple[str, ...], why: str, source: tuple[str, ...] = (), *, any_of: bool = False
-) -> Expected:
-    """Return that a request is refused as `x-problems` has it for the first of some words that it knows, or for any.
-
-    An error code that is only observed, not documented, is as good: real servers know more of them than the documents.
-    """
-    words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
-    known = [operation.problems[word] for word in words if word in operation.problems]
-    if not known:
-        raise SpecError(f"{operation.name}: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
-    statuses = {int(key[:3]) for key in known}
-    codes = {code for key in known for code in _codes(operation, key)}
-    if _NOT_READ.intersection(words):
-        statuses |= _NOT_READ_STATUSES & set(operation.responses)
-        codes = set()
-    for status in statuses if codes else ():
-        codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
-    return Expected(why, frozenset(statuses), frozenset(codes), refused=True, source=source or operation.provenance)
-
-
-def _codes(operation: Operation, key: str) -> Iterator[str]:
-    """Yield the error code of a scenario's name, if it is one of its status."""
-    status, _, name = key.partition("-")
-    code = name.replace("-", "_")
-    if code in error_codes(operation, int(status)):
-        yield code
-
-
-def _only_observed(operation: Operation, status: int, code: str) -> bool:
-    found = [
-        one
-        for media in operation.responses[status].media.values()
-        for one in media.examples.values()
-        if one.name == code
-    ]
-    return any(one.observed and not any(line[:3].isdecimal() for line in one.provenance) for one in found)
-
-
 # Credentials.
 
 
@@ -421,6 +383,8 @@ def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
 
 # Bodies that cannot be read.
 
+_ANY = {"a": "b"}
+
 
 def unread(api: Api, operation: Operation) -> Iterator[Case]:
     """Yield bodies that are no JSON or no form, and media types that are not documented."""
@@ -435,9 +399,18 @@ def unread(api: Api, operation: Operation) -> Iterator[Case]:
         expected = refusal(operation, words, "the body is missing", any_of=True)
         yield Case("unread", "no body", operation, replace(base, body=ABSENT, media_type=""), expected)
     for media_type in ("text/plain", "application/xml", FORM if base.media_type == JSON else JSON):
-        expected = refusal(operation, ("wrong-media-type",), f"{media_type} is not documented")
-        body: Any = {"a": "b"} if media_type == FORM else b'{"a": "b"}'
+        expected = _as_another(api, operation, base, media_type)
+        body: Any = _ANY if media_type == FORM else json.dumps(_ANY).encode()
         yield Case("unread", f"as {media_type}", operation, replace(base, body=body, media_type=media_type), expected)
+
+
+def _as_another(api: Api, operation: Operation, base: Request, media_type: str) -> Expected:
+    """Return that a media type is refused, unless a server that reads it all the same finds nothing wrong in it."""
+    expected = refusal(operation, ("wrong-media-type",), f"{media_type} is not documented")
+    if faults(api, operation, replace(base, body=_ANY)):
+        return expected
+    fine = _success(operation, base, operation.provenance)
+    return Expected(f"{media_type} is not documented", fine.statuses | expected.statuses, source=expected.source)
 
 
 def _broken(base: Request) -> Iterator[tuple[str, str, bytes]]:
@@ -486,15 +459,20 @@ def undocumented(api: Api) -> Iterator[Case]:
         _, base, _ = next(examples(api, operations[0]))
         allowed = frozenset(operation.method for operation in operations)
         for method in (one for one in _METHODS if one not in allowed):
-            expected = replace(
-                refusal(operations[0], ("wrong-method",), f"{method} is not documented for {path}"), allow=allowed
-            )
+            expected = _without_method(operations[0], f"{method} is not documented for {path}", allowed)
             request = Request(method, path, base.path_values, base.query, base.headers)
             yield Case("undocumented", f"{method} {path}", operations[0], request, expected)
     judged_by = next((one for one in api.operations.values() if 404 in one.responses), None)  # noqa: PLR2004
     if judged_by:
         expected = refusal(judged_by, ("unknown-path",), "no operation has the path")
         yield Case("undocumented", "unknown path", judged_by, Request("GET", "/no-such-path"), expected)
+
+
+def _without_method(operation: Operation, why: str, allowed: frozenset[str]) -> Expected:
+    """Return that a method is refused: by 405, or as whatever else the server has there, or has before it, refuses."""
+    expected = refusal(operation, ("wrong-method",), why)
+    refusals = frozenset(status for status in operation.responses if 400 <= status < 500)  # noqa: PLR2004 - HTTP's own range
+    return replace(expected, statuses=expected.statuses | refusals, codes=frozenset(), allow=allowed)
 
 
 # Errors that only the target can be made to answer with.

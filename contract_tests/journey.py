@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import cases, samples
 from contract_tests.exchange import Request
 from contract_tests.judgement import Expected, is_refusal
+from contract_tests.refusals import refusal
 from contract_tests.suite import Failure, NotExercised, Suite
 from flowcontract.decoding import ABSENT
 from flowcontract.stream_rules import show
@@ -58,9 +60,7 @@ class Journey:
         operation = self.api.operations[name]
         self.suite.may_call(operation, refused=bool(refused))
         request = self.request(operation, **values)
-        expected = (
-            cases.refusal(operation, (refused,), why or refused) if refused else self.success(operation, request, why)
-        )
+        expected = refusal(operation, (refused,), why or refused) if refused else self.success(operation, request, why)
         exchange = self.suite.ask(operation, request, expected).exchange
         if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
             raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
@@ -133,9 +133,13 @@ class Journey:
         self.suite.users += 1
         return f"contract-tests-{self.run}-{self.suite.users}-{name}"
 
-    def upload(self, operation: str, hint: str, **fields: str) -> tuple[Any, bytes]:
-        """Upload a small file of the sort that `hint` names; return the answer's JSON and the bytes."""
+    def upload(self, operation: str, hint: str, filename: str = "", **fields: str) -> tuple[Any, bytes]:
+        """Upload a small file of the sort that `hint` names; return the answer's JSON and the bytes.
+
+        Its bytes are those of no other file, and its name, where none is given, is no other's.
+        """
         file = samples.upload(hint, self.user("file").removeprefix("contract-tests-"))
+        file = replace(file, filename=filename or file.filename)
         exchange = self.call(operation, body={"file": file, **fields})
         return exchange.json, file.content
 

@@ -11,7 +11,7 @@ import pytest
 
 from contract_tests import cases, target, terminal
 from contract_tests.coverage import Coverage
-from contract_tests.deviations import Deviations, deviation_id
+from contract_tests.deviations import Deviations
 from contract_tests.options import OPTIONS
 from contract_tests.page import page
 from contract_tests.results import Results
@@ -162,7 +162,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             pytest.skip(str(reason))
         result = None
     test = test_id(item)
-    new = [failure for failure in record.failures if not run.deviations.known(deviation_id(test, failure.violation))]
+    new = [failure for failure in record.failures if not run.deviations.known(failure.id(test))]
     if new and not run.deviations.accept:
         raise ContractFailure("\n\n".join(dict.fromkeys(terminal.told(failure.as_json()) for failure in new)))
     return result

@@ -37,6 +37,10 @@ class Failure:
     violation: Violation
     curl: str = ""
 
+    def id(self, test: str) -> str:
+        """Return the id by which a deviations file knows it, seen in a test."""
+        return deviation_id(test, self.operation, self.violation)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         violation = judgement.shortened(self.violation)
@@ -77,7 +81,7 @@ class Record:
         """Return it as plain JSON; each failure with the id by which it may be known."""
         failures = []
         for failure in self.failures:
-            name = deviation_id(test, failure.violation)
+            name = failure.id(test)
             known = deviations.known(name)
             reason = known.reason if known else ""
             failures.append({**failure.as_json(), "id": name, "known": known.id if known else "", "reason": reason})
@@ -137,10 +141,11 @@ class Suite:
         """Ask what a case asks; raise NotExercised where this target cannot be asked it."""
         operation = case.operation
         self.may_call(operation, refused=case.expected.refused is True)
-        request = case.request
+        request, keep = case.request, case.keep
         if case.provoke:
-            request = self.provoked(operation, request, case.provoke, min(case.expected.statuses, default=0))
-        request = self.filled(operation, request, case.keep)
+            way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
+            request, keep = _provoked(request, way), keep | way.places
+        request = self.filled(operation, request, keep)
         return self.ask(operation, self.with_keys(operation, request, case.auth), case.expected)
 
     def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
@@ -245,12 +250,12 @@ class Suite:
             self._parameters[api] = found if isinstance(found, dict) else {}
         return self._parameters[api]
 
-    def provoked(self, operation: Operation, request: Request, code: str, status: int) -> Request:
-        """Return a request that makes this target answer with an error code; raise NotExercised where nothing does."""
+    def provocation(self, operation: Operation, code: str, status: int) -> Provocation:
+        """Return what makes this target answer with an error code; raise NotExercised where nothing does."""
         way = self.target.provocation(operation, code, status)
         if way is None:
             raise NotExercised(f"{code} cannot be provoked from outside; a target file may say how, under [provoke]")
-        return _provoked(request, way)
+        return way
 
     # Values that only this server has.
 

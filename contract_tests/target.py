@@ -37,6 +37,13 @@ class Provocation:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def places(self) -> frozenset[str]:
+        """What is sent as it stands here, as `Case.keep` has it."""
+        query = (f"query/{name}" for name in self.query)
+        headers = (f"header/{name}" for name in self.headers)
+        return frozenset((*query, *headers, *(f"/{yamlio.escape(name)}" for name in self.body)))
+
 
 @dataclass(frozen=True, slots=True)
 class ApiTarget:

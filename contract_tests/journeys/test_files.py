@@ -47,15 +47,27 @@ def test_files_of_a_flow(begin: Begin) -> None:
 
 
 def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
-    """Uploads under one name, one right after the other, do not take each other's place."""
+    """Uploads under one name, one right after the other, come back each under the path that was told (v1)."""
     files = begin("agentbuilder")
-    first, one = files.upload("uploadFlowFile", "a note")
-    second, two = files.upload("uploadFlowFile", "a note")
-    for uploaded, content in ((first, one), (second, two)):
-        flow, _, name = uploaded["file_path"].partition("/")
+    uploads = [files.upload("uploadFlowFile", "a note", f"twin-{files.run}.txt") for _ in range(2)]
+    # The documented names tell seconds apart and no more: of two files with one path the later one counts.
+    for file_path, content in {uploaded["file_path"]: content for uploaded, content in uploads}.items():
+        flow, _, name = file_path.partition("/")
         same_bytes(
             files, "downloadFlowFile", content, "003:17-18, 003:38-39", path={"flow_id": flow, "file_name": name}
         )
+
+
+def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> None:
+    """Uploads under a name that another file has, or had before it was renamed, come back by their ids (v2)."""
+    files = begin("agentbuilder")
+    name = f"twin-{files.run}.txt"
+    uploads = [files.upload("uploadUserFile", "a note", name)]
+    files.call("renameUserFile", path={"file_id": uploads[0][0]["id"]}, query={"name": f"former-{files.run}"})
+    uploads += [files.upload("uploadUserFile", "a note", name) for _ in range(2)]
+    for uploaded, content in uploads:
+        path = {"file_id": uploaded["id"]}
+        same_bytes(files, "downloadUserFile", content, "003:58, 003:83-84, 003:85-89", path=path)
 
 
 def test_files_of_the_account(begin: Begin) -> None:

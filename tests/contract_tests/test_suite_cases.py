@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from contract_tests.cases import cases, examples, violations
+from contract_tests.cases import cases, examples, faults, resources, violations
 from flowcontract.specs import load_apis
 
 APIS = load_apis()
@@ -58,6 +60,46 @@ def test_each_required_field_and_parameter_is_left_out_once(operation):
         if case.operation is operation and "required" in case.name
     }
     assert needed <= missing
+
+
+def test_nothing_is_demanded_of_what_a_single_component_judges():
+    """What is wrong inside of a tweak no API can know, which component it is for knows only the flow."""
+    names = [case.name for case in of("invalid") if case.operation.id == "runFlow"]
+    assert "tweaks type" in names
+    assert [name for name in names if name.startswith("tweaks.")] == []
+
+
+def test_repeated_parameters_are_not_demanded_to_be_refused():
+    """No document says which value counts, and real servers take the first or the last."""
+    api = APIS["agentbuilder"]
+    operation = api.operations["renameUserFile"]
+    _, request, _ = next(examples(api, operation))
+    twice = replace(request, query={"name": ("one", "two")})
+    assert violations(api, operation, twice)
+    assert not faults(api, operation, twice)
+    assert [case.id for case in of("invalid") if "repeated" in case.name] == []
+
+
+def test_another_media_type_may_be_read_where_nothing_is_wrong_in_it():
+    """A server that reads JSON whatever it is called does no harm; required fields stay required."""
+    run = CASES["agentbuilder/runFlow/unread/as text/plain"].expected
+    assert (run.refused, run.statuses) == (None, {200, 400, 415, 422})
+    chat = CASES["dify-chat/sendChatMessage/unread/as text/plain"].expected
+    assert chat.refused is True
+    assert 200 not in chat.statuses
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_what_is_known_of_an_api_names_its_own_operations(name):
+    """A line of `resources.yaml` that fits nothing would excuse nothing, or everything."""
+    about = resources()[name]
+    named = {
+        *about.get("unknown", {}),
+        *about.get("opaque", {}),
+        *about.get("may_fail", {}),
+        *about.get("deletes_all", ()),
+    }
+    assert named <= set(APIS[name].operations)
 
 
 def test_each_enum_of_a_body_is_broken_once():

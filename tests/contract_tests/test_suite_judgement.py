@@ -28,7 +28,8 @@ def rules(case_id, status, body, headers=JSON):
     case = CASES[case_id]
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     judge = Judge(APIS[case.operation.api], case.operation, case.expected)
-    return [violation.rule for violation in judge.verdict(SENT, Answer(status, dict(headers), raw)).violations]
+    sent = Sent(case.request.method, "http://x/", ())
+    return [violation.rule for violation in judge.verdict(sent, Answer(status, dict(headers), raw)).violations]
 
 
 MISSING = "dify-chat/sendChatMessage/invalid/query required"
@@ -72,13 +73,51 @@ def test_whole_answer_where_the_stream_was_asked_for_is_told():
     assert rules("dify-chat/sendChatMessage/generated/response_mode=streaming", 200, body) == ["media-type"]
 
 
-def test_allow_lists_exactly_the_documented_methods():
-    """HEAD and OPTIONS may stand beside them."""
-    case = "dify-chat/getInfo/undocumented/POST /info"
-    body = {"code": "method_not_allowed", "message": "no", "status": 405}
+def test_allow_names_documented_methods_and_not_the_refused_one():
+    """Others may stand beside them; that of one documented method alone will do."""
+    case = "agentbuilder/listUserFiles/undocumented/PUT /v2/files"
+    body = {"detail": "Method Not Allowed"}
     assert rules(case, 405, body, {**JSON, "allow": "HEAD, OPTIONS, GET"}) == []
-    assert rules(case, 405, body, {**JSON, "allow": "GET, POST"}) == ["allow"]
+    assert rules(case, 405, body, {**JSON, "allow": "DELETE, GET, PATCH, POST"}) == []
+    assert rules(case, 405, body, {**JSON, "allow": "GET, PUT"}) == ["allow"]
+    assert rules(case, 405, body, {**JSON, "allow": "PATCH"}) == ["allow"]
     assert rules(case, 405, body) == ["required", "allow"]
+
+
+def test_method_that_no_document_names_may_be_refused_by_another_operation():
+    """Langflow has PATCH /v1/users/{id} besides, and misses an id there; only taking the request is wrong."""
+    case = "agentbuilder/getCurrentUser/undocumented/PATCH /v1/users/whoami"
+    wrong = {"detail": [{"type": "uuid_parsing", "loc": ["path", "user_id"], "msg": "no UUID"}]}
+    assert rules(case, 422, wrong) == []
+    assert rules(case, 404, {"detail": "Not Found"}) == []
+    assert rules(case, 500, {"detail": "Internal Server Error"}) == ["status"]
+    assert "status" in rules(case, 200, {"id": "x"})
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_status_of_a_wrong_request_is_the_servers_where_no_document_tells_it(status):
+    """AgentBuilder's document has no errors: both general statuses will do, another one or none will not."""
+    for name in (
+        "renameUserFile/invalid/query.name required",
+        "runFlow/invalid/tweaks type",
+        "listFlowFiles/invalid/path.flow_id format",
+    ):
+        assert rules(f"agentbuilder/{name}", status, {"detail": "wrong"}) == []
+        assert rules(f"agentbuilder/{name}", 403, {"detail": "wrong"}) == ["status"]
+
+
+def test_id_of_a_wrong_form_may_be_one_that_nobody_knows():
+    """Whether a server looks at the form of an id before it looks for it is its own affair."""
+    case = "agentbuilder/downloadUserFile/invalid/path.file_id format"
+    assert rules(case, 404, {"detail": "File not found"}) == []
+    assert rules(case, 500, {"detail": "badly formed hexadecimal UUID string"}) == ["status"]
+
+
+def test_token_is_refused_without_saying_how_to_authenticate():
+    """No document asks for `WWW-Authenticate`, and real servers leave it out."""
+    assert (
+        rules("agentbuilder/getCurrentUser/keys/wrong bearer", 401, {"detail": "Could not validate credentials"}) == []
+    )
 
 
 def test_broken_body_is_told():

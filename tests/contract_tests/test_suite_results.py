@@ -125,7 +125,16 @@ def test_failures_of_one_cause_are_one_group(results):
 def test_id_of_a_difference_does_not_depend_on_items_or_values():
     """Positions in a list and what came are not part of it."""
     one, two = (Violation("type", "text", got, f"/data/{n}/id") for n, got in ((0, "5"), (7, "null")))
-    assert deviation_id("a/b", one) == deviation_id("a/b", two) == "a/b#type /data/*/id"
+    assert deviation_id("a/b", "x/op", one) == deviation_id("a/b", "x/op", two) == "a/b#type /data/*/id"
+
+
+def test_what_fuzzing_found_is_known_by_its_operation_and_need_not_occur_again():
+    """Which phase comes upon it depends on the server's speed."""
+    found = Violation("status", "200", "500")
+    names = {deviation_id(f"fuzzing/fuzz[x-{phase}]", "x/op", found) for phase in ("examples", "stateful")}
+    assert names == {"x/op/fuzzed#status"}
+    known = Deviations([Deviation("x/op/fuzzed#status", "r"), Deviation("x/op/unknown/id#status", "r")])
+    assert [one.id for one in known.gone([], everything=True)] == ["x/op/unknown/id#status"]
 
 
 def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
@@ -140,6 +149,13 @@ def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
     again = Deviations.load(path)
     assert [one.id for one in again.entries] == ["a/*#status", "x/y#type /z"]
     assert again.entries[0].reason == 'older "server"'
+
+
+def test_reason_for_what_fuzzing_found_survives_a_run_that_did_not_find_it(tmp_path):
+    """Accepting once more does not throw away what a faster run needs."""
+    path = tmp_path / "known.toml"
+    Deviations([Deviation("x/op/fuzzed#status", "slow"), Deviation("a/b#status", "gone")], path).write({})
+    assert [(one.id, one.reason) for one in Deviations.load(path).entries] == [("x/op/fuzzed#status", "slow")]
 
 
 def test_deviation_that_did_not_occur_is_gone_only_if_its_test_ran():

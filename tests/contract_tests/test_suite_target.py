@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from contract_tests import target
-from contract_tests.target import TargetError, load_target
+from contract_tests.exchange import Request
+from contract_tests.suite import Suite
+from contract_tests.target import Provocation, TargetError, load_target
 from flowcontract.errors import UnknownNameError
 from flowcontract.specs import load_apis
 
@@ -54,6 +56,16 @@ def test_mock_says_how_every_error_is_provoked(apis):
     way = load_target(apis, base_url=URL).provocation(operation, "app_unavailable", 400)
     assert way is not None
     assert way.headers == {"Prefer": "code=400, example=app_unavailable"}
+
+
+def test_what_provokes_an_error_is_sent_as_the_target_file_says_it(apis):
+    """Neither an id nor a path in it is replaced by one that the server has, for it may be meant to be unknown."""
+    way = Provocation(body={"tweaks": {"ChatInput-b67sL": {"files": "nobody/nothing.png"}}}, query={"name": "a/b"})
+    assert way.places == {"/tweaks", "query/name"}
+    suite = Suite(load_target(apis, base_url=URL))
+    request = Request("POST", "/v1/run/{flow_id}", query=way.query, body=way.body)
+    filled = suite.filled(apis["agentbuilder"].operations["runFlow"], request, way.places)
+    assert (filled.query, filled.body) == (way.query, way.body)
 
 
 def test_another_key_is_another_server(apis):
