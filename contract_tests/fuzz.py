@@ -130,6 +130,12 @@ def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: 
             case.query.pop(name, None)
 
 
+def has_links(api: Api) -> bool:
+    """Tell whether an answer of an API leads to other operations: without that there is nothing to follow."""
+    operations = (one for path in api.bundle["paths"].values() for one in path.values() if isinstance(one, dict))
+    return any(answer.get("links") for one in operations for answer in one.get("responses", {}).values())
+
+
 def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     """Run one phase over one API; what is wrong is in the suite's record afterwards."""
     fuzzing = Fuzzing(suite, suite.api(name), _THOROUGH_SECONDS if thorough else _SECONDS)
