@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowcontract.lint import (
+    citations,
     coverage,
     document,
     examples,
@@ -39,6 +40,7 @@ Progress = Callable[[str], None]
 _PROJECT: dict[str, _OfProject] = {
     "files": files.check,
     "sources": ledger.check,
+    "citations": citations.check,
     "rulings": provenance.check_rulings,
     "provenance": provenance.check,
     "scenarios": scenarios.check,

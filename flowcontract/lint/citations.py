@@ -1,0 +1,97 @@
+"""Checks that what owns lines of a document cites them: both ways of asking where a line went have one answer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+from flowcontract.errors import SpecError
+from flowcontract.lint.references import mapping, sequence
+from flowcontract.sources import Source, as_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project
+
+
+def check(project: Project) -> Iterator[Finding]:
+    """Yield owners in `sources.yaml` that do not cite the first line they own; blank lines may follow it."""
+    file = project.spec("sources.yaml")
+    documents = mapping(mapping(file.data).get("documents")) if file else {}
+    for document, entry in documents.items():
+        for index, owner in enumerate(sequence(mapping(entry).get("owners"))):
+            where = f"/documents/{yamlio.escape(document)}/owners/{index}"
+            kinds = [key for key in mapping(owner) if key not in ("lines", "prose")]
+            first = str(mapping(owner).get("lines")).partition("-")[0]
+            if file is None or len(kinds) != 1 or not first.isdecimal():
+                continue  # which sources.yaml's own check tells
+            name = str(owner[kinds[0]])
+            cited = _cited(project, kinds[0], name)
+            if cited is not None and not any(_covers(one, document, int(first)) for one in cited):
+                lines = f"{document}:{owner['lines']}"
+                what = f'line {document}:{first} belongs to {kinds[0]} "{name}", which does not cite it'
+                place = "lines" if kinds[0] == "ruling" else "x-source"
+                todo = f'Add "{lines}" to its {place}, or name its real owner.'
+                yield file.finding(where, what, todo)
+
+
+def _covers(text: str, document: str, line: int) -> bool:
+    try:
+        source = Source.parse(text)
+    except SpecError:  # an observation, or a mistake that another check tells
+        return False
+    return source.document == document and source.first <= line <= source.last
+
+
+def _cited(project: Project, kind: str, name: str) -> list[str] | None:
+    """Return the sources of an owner and of what is inside it; None where there is no such owner."""
+    api, _, plain = name.partition("/")
+    if kind == "event":
+        return _of_place(project, project.specs / api / "events" / f"{plain}.yaml", "")
+    if kind == "field":
+        path, _, pointer = name.partition("#")
+        return _of_place(project, project.specs / path, pointer)
+    if kind == "ruling":
+        rulings = project.spec(f"{api}/rulings.yaml")
+        found = [one for one in sequence(rulings.data if rulings else None) if mapping(one).get("name") == plain]
+        return [str(line) for line in as_list(found[0].get("lines"))] if found else None
+    spec = project.spec(f"{api}/openapi.yaml")
+    for item in mapping(mapping(spec.data if spec else None).get("paths")).values():
+        for operation in mapping(item).values():
+            if mapping(operation).get("operationId") == plain:
+                return list(_sources(operation))
+    return None
+
+
+def _of_place(project: Project, path: Path, pointer: str) -> list[str] | None:
+    """Return the sources of a value, of the file that it refers to, and, where it can hold none, of what is around."""
+    file = project.files.get(path)
+    if file is None:
+        return None
+    try:
+        value = yamlio.resolve(file.data, pointer)
+        around = yamlio.resolve(file.data, pointer.rpartition("/")[0]) if pointer else None
+    except KeyError:
+        return None
+    found = list(_sources(value))
+    if isinstance(value, dict) and isinstance(value.get("$ref"), str):
+        other = project.files.get(Path(os.path.normpath(path.parent / value["$ref"].partition("#")[0])))
+        found += _sources(other.data) if other else []
+    elif not isinstance(value, dict):
+        found += _own(around)
+    return found
+
+
+def _own(node: Any) -> list[str]:
+    return [str(one) for one in as_list(mapping(node).get("x-source"))]
+
+
+def _sources(node: Any) -> Iterator[str]:
+    """Yield every `x-source` of a value and of what is inside it."""
+    yield from _own(node)
+    for child in node.values() if isinstance(node, dict) else sequence(node):
+        yield from _sources(child)
