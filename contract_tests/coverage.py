@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flowcontract.specs import Api, Operation
-    from flowcontract.streams import StreamContract
+    from flowcontract.stream_contract import StreamContract
 
 Outcome = Literal["passed", "failed", "deviating", "not exercised"]
 SORTS = ("status", "code", "event", "transition")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from contract_tests import recordings
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.specs import available_apis, load_api
-from flowcontract.streams import StreamBudget, StreamContract, StreamJudge
+from flowcontract.streams import StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowcontract.stream_contract import StreamContract
     from flowcontract.violations import Violation
 
 PIECE = 64 * 1024

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
 from flowcontract.media import find_media
 from flowcontract.response_validation import response_violations
-from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamContract, StreamJudge
+from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamJudge
 from flowcontract.violations import Violation
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from contract_tests.client import Client, LiveAnswer
     from flowcontract.specs import Api, Operation, Response
+    from flowcontract.stream_contract import StreamContract
 
 MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
 MAX_STREAM_BYTES = 64 * 1024 * 1024

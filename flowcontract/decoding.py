@@ -23,7 +23,7 @@ def parse_json(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
     try:
-        value = _STRICT.decode(text)
+        value = strict_json(text)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(value):
@@ -41,6 +41,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f'the key "{next(name for name in names if names.count(name) > 1)}" stands twice')
     return mapping
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON as RFC 8259 has it: no `NaN`, no key twice; raise ValueError (or RecursionError)."""
+    return _STRICT.decode(text)
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)

@@ -13,7 +13,7 @@ from flowcontract.bundle import Bundle, bundle
 from flowcontract.errors import SpecError, UnknownNameError
 from flowcontract.remembering import remembered
 from flowcontract.sources import Ruling, provenance, rulings_from
-from flowcontract.streams import EventSchema, StreamContract
+from flowcontract.stream_contract import EventSchema, StreamContract
 from flowcontract.validation import Validators
 
 if TYPE_CHECKING:

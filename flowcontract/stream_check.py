@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flowcontract.order import Atom, Order
-    from flowcontract.streams import StreamContract
+    from flowcontract.stream_contract import StreamContract
 
 
 def check(contract: StreamContract) -> list[str]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowcontract.expressions import Context
     from flowcontract.scenarios import Scenario
     from flowcontract.specs import Operation
-    from flowcontract.streams import StreamContract
+    from flowcontract.stream_contract import StreamContract
 
 _UNSENDABLE = re.compile(r"[^\t -~\xa0-\xff]")  # a client's line break in a header would begin a header of its own
 End = Literal["complete", "stopped", "gone", "cut"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flowcontract.scenarios import Piece
     from flowcontract.specs import Api, Operation
-    from flowcontract.streams import StreamContract
+    from flowcontract.stream_contract import StreamContract
     from mockserver.faults import Harm
     from mockserver.messages import Reply
 

@@ -12,7 +12,8 @@ from typing import Any
 from flowcontract import yamlio
 from flowcontract.specs import load_api
 from flowcontract.sse import encode, encode_json
-from flowcontract.streams import StreamContract, StreamJudge
+from flowcontract.stream_contract import StreamContract
+from flowcontract.streams import StreamJudge
 
 FOLDER = Path(__file__).parent / "data" / "streams"
 FILES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))

@@ -10,7 +10,8 @@ import pytest
 from stream_cases import contract_of
 
 from flowcontract.sse import Block, Decoder
-from flowcontract.streams import StreamContract, StreamJudge
+from flowcontract.stream_contract import StreamContract
+from flowcontract.streams import StreamJudge
 
 FOLDER = Path(__file__).parent / "data" / "streams" / "recorded"
 CHAT, WORKFLOW, FLOW = "dify-chat/sendChatMessage", "dify-workflow/runWorkflow", "agentbuilder/runFlow"

@@ -15,7 +15,9 @@ from stream_cases import FILES, Case, Piece, block, cases_of, contract_of, good_
 
 from flowcontract import data, yamlio
 from flowcontract.errors import FlowContractError
-from flowcontract.streams import StreamBudget, StreamContract, StreamJudge, check
+from flowcontract.stream_check import check
+from flowcontract.stream_contract import StreamContract
+from flowcontract.streams import StreamBudget, StreamJudge
 from flowcontract.streams import judge as judge_whole
 
 ALL_CASES = [pytest.param(case, id=f"{file}: {case.name}") for file in FILES for case in cases_of(file)]

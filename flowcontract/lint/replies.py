@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowcontract.lint.project import YamlFile
     from flowcontract.scenarios import Scenario
     from flowcontract.specs import MediaType, Operation
-    from flowcontract.streams import StreamContract
+    from flowcontract.stream_contract import StreamContract
     from flowcontract.validation import Validators
     from flowcontract.violations import Violation
 

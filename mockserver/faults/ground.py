@@ -14,7 +14,7 @@ from flowcontract.stream_rules import value_at
 
 if TYPE_CHECKING:
     from flowcontract.sse import Framing
-    from flowcontract.streams import StreamContract
+    from flowcontract.stream_contract import StreamContract
 
 Pieces = Iterator[Piece]
 
