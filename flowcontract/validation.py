@@ -15,12 +15,13 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 
 from flowcontract import wording, yamlio
+from flowcontract.relations import KEYWORDS, contradiction
 from flowcontract.sources import provenance
 from flowcontract.violations import Violation
 from flowcontract.wording import bare, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MANY: Final = 10_000  # values; of more only the first error is told, since all are made before the first can be read
 MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
@@ -57,7 +58,7 @@ class Validators:
             yamlio.resolve(self.bundle, pointer)
             schema = {"$ref": f"{_URN}#{quote(pointer, safe='/~')}"}
             self._compiled[pointer] = jsonschema_rs.Draft202012Validator(
-                schema, registry=self._registry, validate_formats=True
+                schema, registry=self._registry, validate_formats=True, keywords=KEYWORDS
             )
         return self._compiled[pointer]
 
@@ -86,13 +87,33 @@ class Validators:
         return [self._violation(pointer, wording.leaf(error)) for error in errors]
 
     def _violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
+        if isinstance(error.kind, _Kind.Custom):
+            return self._contradiction(error)
         steps = self._steps(pointer, error.evaluation_path)
         return Violation(
             rule=error.kind.name,
             expected=self._expected(steps, error),
             got=describe(error.instance),
-            where="".join(f"/{yamlio.escape(str(token))}" for token in error.instance_path),
+            where=_pointer(error.instance_path),
             source=self._source(steps, error),
+        )
+
+    def _contradiction(self, error: jsonschema_rs.ValidationError) -> Violation:
+        """Return a violation at the field that does not fit the others of its object.
+
+        The path of such an error is where its keyword stands in the bundle, whatever references led there.
+        """
+        *place, keyword = error.evaluation_path
+        pointer = _pointer(place)
+        schema = yamlio.resolve(self.bundle, pointer)
+        found = contradiction(str(keyword), schema[keyword], error.instance)
+        assert found is not None  # the validator has found it
+        return Violation(
+            rule=str(keyword).removeprefix("x-"),
+            expected=found.expected,
+            got=found.got,
+            where=_pointer([*error.instance_path, found.field]),
+            source=self._field_source(Step(pointer, schema), found.field) or provenance(schema),
         )
 
     def _expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
@@ -181,6 +202,10 @@ class Validators:
                 parts = [self.types(f"{pointer}/{key}/{index}") for index in range(len(schema[key]))]
                 return frozenset().union(*parts) if all(parts) else frozenset()
         return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
+
+
+def _pointer(tokens: Iterable[str | int]) -> str:
+    return "".join(f"/{yamlio.escape(str(token))}" for token in tokens)
 
 
 def _count(instance: object) -> float:

@@ -23,6 +23,7 @@ from flowcontract import data, yamlio
 from flowcontract.decoding import ABSENT
 from flowcontract.media import find_media
 from flowcontract.request_validation import check_request
+from flowcontract.relations import RELATIONS
 from flowcontract.response_validation import response_violations
 from flowcontract.sources import Source, provenance
 from flowcontract.specs import Api, Operation, available_apis, load_api
@@ -151,7 +152,7 @@ def judged(part: Part, value: Any, headers: Mapping[str, str] | None = None) -> 
     else:
         assert operation.stream is not None
         found_there = operation.stream.events[part.place].validate(value)
-    return [_dotted(one.where) for one in found_there]
+    return [_dotted(one.where) for one in found_there if f"x-{one.rule}" not in RELATIONS]  # a field by itself
 
 
 def _judged_request(part: Part, operation: Operation, value: Any, headers: Mapping[str, str]) -> Any:

@@ -36,6 +36,12 @@ def judge(schema: Any, instance: object) -> list[str]:
         ({"type": "boolean"}, None, "type: expected true or false; got null"),
         ({"enum": ["streaming", "blocking"]}, "x", 'enum: expected one of streaming, blocking; got the text "x"'),
         ({"enum": ["Image", ""]}, "x", 'enum: expected one of Image, ""; got the text "x"'),
+        ({"x-not-before": {"b": "a"}}, {"a": 2, "b": 1}, "/b: not-before: expected `b` not below `a`, 2; got 1"),
+        (
+            {"x-sum": {"all": ["a", "b"]}},
+            {"a": "0.001", "b": "0.02", "all": "0.022"},
+            "/all: sum: expected `all` 0.021, the sum of `a` and `b`; got 0.022",
+        ),
         ({"const": "message"}, "x", 'const: expected the text "message"; got the text "x"'),
         ({"minimum": 1}, 0, "minimum: expected at least 1; got 0"),
         ({"maximum": 100}, 101, "maximum: expected at most 100; got 101"),
@@ -733,3 +739,34 @@ def test_no_request_is_so_wrong_that_it_cannot_be_told(drawn: tuple[str, str, di
     for violation in check(APIS[name], operation_id, **parts).violations:
         assert set(violation.as_mapping()) == {"field", "message", "rule", "location"}
         assert 0 < len(violation.message) < 3000
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        {"a": 1, "b": 1},
+        {"a": 2, "b": None},
+        {"a": "yesterday", "b": 1},
+        {"b": 1},
+        {"x": "0.1000001", "y": "0.2", "all": "0.3000002"},
+        {"x": 1, "y": 2, "all": 3},
+        {"x": 1, "all": 3},
+        [],
+    ],
+)
+def test_fields_that_are_absent_or_of_another_type_contradict_nothing(instance: object) -> None:
+    """Relations demand something of numbers only; prices may differ by the rounding of their parts."""
+    assert judge({"x-not-before": {"b": "a"}, "x-sum": {"all": ["x", "y"]}}, instance) == []
+
+
+@pytest.mark.parametrize("wrong", [{"total_tokens": 1162}, {"total_price": "0.0020000"}])
+def test_usage_adds_up(wrong: dict[str, object]) -> None:
+    """The documents' own usage is right; with another total it is refused at the total, with the line that shows it."""
+    api = load_api("dify-chat")
+    usage = next(iter(api.operations["sendChatMessage"].success.media.values())).examples["documented"].value
+    usage = usage["metadata"]["usage"]
+    pointer = "/components/schemas/Usage"
+    assert api.validators.violations(pointer, usage) == []
+    (found,) = api.validators.violations(pointer, {**usage, **wrong})
+    (field,) = wrong
+    assert (found.rule, found.where, found.source[0][:6]) == ("sum", f"/{field}", "004:25")

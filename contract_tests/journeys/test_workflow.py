@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[str], Journey]
 
-OUTCOME = ("status", "error", "total_tokens", "total_steps")
+OUTCOME = ("workflow_id", "status", "error", "total_tokens", "total_steps", "elapsed_time", "created_at", "finished_at")
 
 
 def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
@@ -26,40 +26,75 @@ def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any
 def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
     """What `workflow_finished` says stands in the run's detail and in the log."""
     workflow = begin("dify-workflow")
-    payloads = workflow.payloads("runWorkflow", body=body(workflow, workflow.user("run"), "streaming"))
+    user = workflow.user("run")
+    payloads = workflow.payloads("runWorkflow", body=body(workflow, user, "streaming"))
     finished = last(payloads, "workflow_finished")
-    run = finished["workflow_run_id"]
+    told_alike(workflow, user, finished["workflow_run_id"], finished["data"])
+
+
+def test_run_is_the_same_in_blocking_answer_detail_and_log(begin: Begin) -> None:
+    """What the blocking answer says stands in the run's detail and in the log; another run has ids of its own."""
+    workflow = begin("dify-workflow")
+    user = workflow.user("whole")
+    first, second = (workflow.call("runWorkflow", body=body(workflow, user, "blocking")).json for _ in range(2))
+    for field in ("workflow_run_id", "task_id"):
+        so = first[field] != second[field]
+        workflow.holds("runWorkflow", f"another `{field}` for another run", second[field], "001:63-64", so=so)
+    expected, got = first["data"]["workflow_id"], second["data"]["workflow_id"]
+    workflow.same("runWorkflow", "the workflow that ran before,", expected, got, "001:67")
+    users = {entry["created_by_end_user"]["id"] for run in (first, second) for entry in entries(workflow, user, run)}
+    so = len(users) <= 1
+    workflow.holds("listWorkflowLogs", "one end user for two runs of one user", sorted(users), "001:500-501", so=so)
+
+
+def entries(workflow: Journey, user: str, run: dict[str, Any]) -> list[Any]:
+    """Demand that all accounts of a blocking run agree; return its entry in the log, if it has one."""
+    entry = told_alike(workflow, user, run["workflow_run_id"], run["data"])
+    return [entry] if entry else []
+
+
+def told_alike(workflow: Journey, user: str, run: str, data: dict[str, Any]) -> Any:
+    """Demand that a run's detail and its entry in the log say what its answer said; return the entry."""
     detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run}).json
-    workflow.same("getWorkflowRun", "the id of the stream,", run, detail["id"], "001:87, 001:310")
-    same_outcome(workflow, "getWorkflowRun", finished["data"], detail, "001:133-143, 001:309-320")
-    outputs = detail["outputs"]
-    told = json.loads(outputs) if isinstance(outputs, str) else outputs
-    workflow.same(
-        "getWorkflowRun",
-        "the outputs of the stream,",
-        finished["data"]["outputs"] or None,
-        told or None,
-        "001:137, 001:314",
-    )
-    entry = next((one["workflow_run"] for one in logged(workflow) if one["workflow_run"]["id"] == run), None)
+    workflow.same("getWorkflowRun", "the id of the run,", run, detail["id"], "001:87, 001:310")
+    same_outcome(workflow, "getWorkflowRun", data, detail, "001:66-75, 001:133-143, 001:309-320")
+    for field, expected in (("outputs", data["outputs"]), ("inputs", body(workflow, user, "blocking")["inputs"])):
+        told = json.loads(detail[field]) if isinstance(detail[field], str) else detail[field]
+        got = {key: told.get(key) for key in expected or {}} if field == "inputs" and isinstance(told, dict) else told
+        workflow.same("getWorkflowRun", f"the {field} of the run,", expected or None, got or None, "001:313-314")
+    entry = next((one for one in logged(workflow) if one["workflow_run"]["id"] == run), None)
     workflow.holds(
         "listWorkflowLogs", f"an entry of the run {run} among the latest", entry, "001:480-505", so=entry is not None
     )
     if entry:
-        same_outcome(workflow, "listWorkflowLogs", finished["data"], entry, "001:133-143, 001:487-496")
+        same_outcome(workflow, "listWorkflowLogs", data, entry["workflow_run"], "001:133-143, 001:487-496")
+        expected = ["service-api", "end_user", user]
+        got = [entry["created_from"], entry["created_by_role"], (entry["created_by_end_user"] or {}).get("session_id")]
+        workflow.same("listWorkflowLogs", "where the run came from, and whose it is,", expected, got, "001:497-504")
+    return entry
 
 
 def same_outcome(workflow: Journey, name: str, expected: dict[str, Any], got: dict[str, Any], source: str) -> None:
-    """Demand that two accounts of a run agree."""
+    """Demand that two accounts of a run agree; times only where both are numbers, since older details had dates."""
     for field in OUTCOME:
-        if field in expected and field in got:
-            workflow.same(name, f"`{field}` as in the stream,", expected[field], got[field], source)
+        one, other = expected.get(field), got.get(field)
+        if field in expected and field in got and not (field.endswith("_at") and isinstance(other, str)):
+            workflow.same(name, f"`{field}` as the run answered,", one or None, other or None, source)
 
 
 def logged(workflow: Journey, **query: str) -> list[Any]:
-    """Return one page of the log."""
-    found = workflow.call("listWorkflowLogs", query={"limit": "20", **query}).json
-    return list(found["data"])
+    """Return one page of the log; demand that its numbers are those of its entries."""
+    asked = {"limit": "20", **query}
+    found = workflow.call("listWorkflowLogs", query=asked).json
+    before, data = (int(asked.get("page", "1")) - 1) * int(asked["limit"]), list(found["data"])
+    total = found["total"]
+    counted = before + len(data)
+    what = f"a total above {counted}" if found["has_more"] else f"the total {counted}, since no more follow,"
+    so = total > counted if found["has_more"] else total == counted or not data
+    workflow.holds("listWorkflowLogs", what, total, "001:482-485", so=so)
+    ids = [entry["id"] for entry in data]
+    workflow.holds("listWorkflowLogs", "every entry once", ids, "001:485-486", so=len(set(ids)) == len(ids))
+    return data
 
 
 def test_both_modes_answer_the_same(begin: Begin) -> None:
@@ -87,8 +122,7 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     workflow = begin("dify-workflow")
     user = workflow.user("upload")
     file, content = workflow.upload("uploadFile", "a note", user=user)
-    workflow.same("uploadFile", "the size of the file,", len(content), file["size"], "001:413")
-    workflow.same("uploadFile", "the extension of the file,", "txt", file["extension"], "001:414")
+    same_file(workflow, user, file, content)
     one = {"type": "document", "transfer_method": "local_file", "upload_file_id": file["id"]}
     name, value = file_variable(workflow, one)
     run = workflow.call("runWorkflow", body=body(workflow, user, "blocking", **{name: value})).json
@@ -97,6 +131,18 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     workflow.holds(
         "getWorkflowRun", f"the file {file['id']} among the inputs", detail["inputs"], "001:313", so=file["id"] in said
     )
+
+
+def same_file(app: Journey, user: str, file: dict[str, Any], content: bytes) -> None:
+    """Demand that an upload of a note tells what was sent; another one has an id of its own and the same owner."""
+    source = "001:411-417, 004:316-321"
+    got = [file["size"], file["extension"], file["mime_type"]]
+    app.same("uploadFile", "size, ending and type as they were sent,", [len(content), "txt", "text/plain"], got, source)
+    so = file["name"].endswith(".txt") and app.run in file["name"]
+    app.holds("uploadFile", "the name as it was sent", file["name"], source, so=so)
+    other, _ = app.upload("uploadFile", "a note", user=user)
+    app.holds("uploadFile", "another id for another file", other["id"], source, so=other["id"] != file["id"])
+    app.same("uploadFile", "the same owner for the same user,", file["created_by"], other["created_by"], source)
 
 
 def file_variable(workflow: Journey, one: dict[str, str]) -> tuple[str, Any]:
@@ -111,8 +157,9 @@ def file_variable(workflow: Journey, one: dict[str, str]) -> tuple[str, Any]:
 def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
     """Each filter keeps what it says, two pages have nothing in common, times never grow."""
     workflow = begin("dify-workflow")
-    for _ in range(3):
-        workflow.call("runWorkflow", body=body(workflow, workflow.user("log"), "blocking"))
+    user = workflow.user("log")
+    runs = [workflow.call("runWorkflow", body=body(workflow, user, "blocking")).json for _ in range(3)]
+    ids = {run["workflow_run_id"] for run in runs if run["data"]["status"] == "succeeded"}
     times = [entry["created_at"] for entry in logged(workflow)]
     workflow.holds(
         "listWorkflowLogs",
@@ -130,6 +177,10 @@ def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
             "001:470-472",
             so=found <= {status},
         )
+    for filters in ({"status": "succeeded"}, {"keyword": user}):
+        shown = {entry["workflow_run"]["id"] for entry in logged(workflow, **filters)}
+        what = f"the runs that fit {filters}"
+        workflow.holds("listWorkflowLogs", what, sorted(shown), "001:467-472", so=ids <= shown)
     nothing = workflow.call("listWorkflowLogs", query={"keyword": f"nobody-said-{workflow.run}"}).json
     workflow.same("listWorkflowLogs", "nothing for a keyword that nobody said,", 0, nothing["total"], "001:467-469")
     pages(workflow)

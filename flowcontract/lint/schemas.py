@@ -10,6 +10,8 @@ import jsonschema_rs
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import mapping, properties, sequence
+from flowcontract.relations import RELATIONS
+from flowcontract.sources import as_list
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def check(view: View) -> Iterator[Finding]:
             yield from _keywords(view, position)
             yield from _open(view, position)
             yield from _required(view, position, schemas)
+            yield from _related(view, position)
     yield from _compiled(view)
 
 
@@ -104,6 +107,17 @@ def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> 
             index = schema.value["required"].index(name)
             what = f'"{name}" is required, but no property of this schema'
             yield view.finding(f"{schema.pointer}/required/{index}", what, todo)
+
+
+def _related(view: View, schema: Position) -> Iterator[Finding]:
+    """Look up the fields that a keyword of ours sets against each other."""
+    known = mapping(schema.value.get("properties"))
+    for key in RELATIONS:
+        for name, others in mapping(schema.value.get(key)).items():
+            for field in dict.fromkeys([name, *as_list(others)]):
+                if field not in known:
+                    what = f'"{field}" is no property of this schema'
+                    yield view.finding(f"{schema.pointer}/{key}/{escape(name)}", what, "Name fields that stand here.")
 
 
 def _whole(pointer: str, schemas: Mapping[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""What the fields of one object must have to do with each other: keywords of ours beside those of JSON Schema.
+
+    x-not-before: {LATER: EARLIER}     a number that is not below another: an end and its beginning
+    x-sum: {TOTAL: [PART, PART, ...]}  a number, or decimal text, that its parts add up to
+
+Nothing is demanded where a field is absent or of another type: the schema says whether it may be.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_ROUNDED = Decimal("0.000001")  # prices have seven decimals, and each is rounded by itself
+
+
+class Contradiction(NamedTuple):
+    """The field that does not fit the others, what it would have to be, and what it is."""
+
+    field: str
+    expected: str
+    got: str
+
+
+def not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
+    """Yield what ends before it has begun."""
+    for later, earlier in rule.items():
+        end, begin = _number(instance.get(later)), _number(instance.get(earlier))
+        if end is not None and begin is not None and end < begin:
+            yield Contradiction(later, f"`{later}` not below `{earlier}`, {begin}", str(end))
+
+
+def sums(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
+    """Yield totals that their parts do not add up to."""
+    for total, names in rule.items():
+        whole, parts = _number(instance.get(total)), [_number(instance.get(name)) for name in names]
+        known = [part for part in parts if part is not None]
+        if whole is None or len(known) < len(parts):
+            continue
+        added = sum(known, Decimal())
+        if abs(added - whole) > (_ROUNDED if isinstance(instance[total], str) else 0):
+            fields = " and ".join(f"`{name}`" for name in names)
+            yield Contradiction(total, f"`{total}` {added}, the sum of {fields}", str(whole))
+
+
+RELATIONS: dict[str, Callable[[Any, Mapping[str, Any]], Iterator[Contradiction]]] = {
+    "x-not-before": not_before,
+    "x-sum": sums,
+}
+
+
+def contradiction(keyword: str, rule: Any, instance: object) -> Contradiction | None:
+    """Return the first contradiction in an object by a keyword; None where there is none."""
+    return next(RELATIONS[keyword](rule, instance), None) if isinstance(instance, dict) else None
+
+
+def _number(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _keyword(name: str) -> type:
+    """Return what the validator wants of a keyword: a class made once per schema, whose `validate` raises."""
+
+    class Keyword:
+        def __init__(self, _schema: object, rule: Any, _path: object) -> None:
+            self._rule = rule
+
+        def validate(self, instance: object) -> None:
+            found = contradiction(name, self._rule, instance)
+            if found:
+                raise ValueError(found.expected)
+
+    return Keyword
+
+
+KEYWORDS: dict[str, type] = {name: _keyword(name) for name in RELATIONS}
+"""The keywords as `jsonschema_rs` takes them."""
