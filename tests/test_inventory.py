@@ -22,8 +22,8 @@ import yaml
 from flowcontract import data, yamlio
 from flowcontract.decoding import ABSENT
 from flowcontract.media import find_media
-from flowcontract.request_validation import check_request
 from flowcontract.relations import RELATIONS
+from flowcontract.request_validation import check_request
 from flowcontract.response_validation import response_violations
 from flowcontract.sources import Source, provenance
 from flowcontract.specs import Api, Operation, available_apis, load_api
