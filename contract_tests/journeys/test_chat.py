@@ -241,6 +241,17 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
     chat.same("sendChatMessage", "the blocking answer,", whole["answer"], spoken(streamed), "004:81, 004:95-100")
 
 
+def test_runs_are_numbered_upwards(begin: Begin) -> None:
+    """The run behind an answer has a higher number than the run before it."""
+    chat = begin("dify-chat")
+    asked = body(chat, chat.user("numbers"), "count me", "streaming")
+    runs = [last(chat.payloads("sendChatMessage", body=asked), "workflow_started") for _ in range(2)]
+    first, second = (run["data"].get("sequence_number") for run in runs)
+    if first is None or second is None:
+        raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
+    chat.holds("sendChatMessage", f"a `sequence_number` above {first}", second, "004:138", so=second > first)
+
+
 def test_speech_goes_both_ways(begin: Begin) -> None:
     """What is spoken has a header that fits its bytes; sound is turned into text."""
     chat = begin("dify-chat")

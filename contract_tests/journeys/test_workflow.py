@@ -97,6 +97,17 @@ def logged(workflow: Journey, **query: str) -> list[Any]:
     return data
 
 
+def test_runs_are_numbered_upwards(begin: Begin) -> None:
+    """A run has a higher number than the run before it."""
+    workflow = begin("dify-workflow")
+    asked = body(workflow, workflow.user("numbers"), "streaming")
+    runs = (last(workflow.payloads("runWorkflow", body=asked), "workflow_started") for _ in range(2))
+    first, second = (run["data"].get("sequence_number") for run in runs)
+    if first is None or second is None:
+        raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
+    workflow.holds("runWorkflow", f"a `sequence_number` above {first}", second, "001:92", so=second > first)
+
+
 def test_both_modes_answer_the_same(begin: Begin) -> None:
     """Where the target is deterministic the stream ends with what the blocking answer says."""
     workflow = begin("dify-workflow")

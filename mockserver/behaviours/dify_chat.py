@@ -35,7 +35,8 @@ def send_message(act: Act) -> Reply:
         act.context.ids[name] = act.world.new_id()
     answer = answers.answer(act, "query", act.request.body["query"])
     unquoted: dict[str, Any] = {"retriever_resources": []} if dify.is_off(act, "retriever_resource") else {}
-    reply = act.reply(steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
+    number = act.world.store.count("runs")
+    reply = act.reply(sequence_number=number, steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
     exchange = _Exchange(act, reply)
     listen(reply, exchange.hear, exchange.end, exchange.keep)
     return reply
