@@ -14,6 +14,8 @@ nox.options.report = ".nox/report.json"
 
 PEERS = ("@stoplight/prism-cli@5", "@mockoon/cli@9", "@copilotkit/aimock@1", "wiremock@3")
 """The servers of npm that `nox -s bench` measures beside ours; the last one brings a jar, which needs java."""
+LANGFLOW = "1.13.0"
+"""The real server that `nox -s langflow` asks; `tests/langflow/` has the known differences of this version."""
 
 
 @nox.session
@@ -70,6 +72,17 @@ def mutants(session: nox.Session) -> None:
     """Ask one wrong server after the other; the contract suite must notice each (`nox -s mutants -- dify-chat/`)."""
     session.install("-e", ".[suite]")
     session.run("python", "tests/mutants", *session.posargs)
+
+
+@nox.session
+def langflow(session: nox.Session) -> None:
+    """Run the contract suite against a real Langflow from PyPI (1.4 GB), whose differences are known."""
+    session.install("-e", ".[suite]", "uv")  # pip's resolver takes very long over Langflow
+    server = Path(session.create_tmp()).absolute() / f"langflow-{LANGFLOW}"
+    session.run("uv", "venv", "-q", "--allow-existing", "--python", str(Path(session.bin) / "python"), str(server))
+    session.run("uv", "pip", "install", "-q", "--python", str(server), f"langflow-base=={LANGFLOW}")
+    program = ["--program", str(server / "bin" / "langflow"), "--version", LANGFLOW]
+    session.run("python", "tests/langflow", *program, *session.posargs)
 
 
 @nox.session

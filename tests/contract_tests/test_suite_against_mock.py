@@ -49,6 +49,7 @@ def test_mock_passes_and_every_status_and_code_is_exercised(mock, tmp_path):
     assert report["left_over"] == []
     assert report["exchanges"] > 1000
     assert (tmp_path / "junit.xml").stat().st_size > 10_000
+    assert not (tmp_path / ".schemathesis").exists(), "what this server was asked would be asked of the next one, too"
 
 
 def test_suite_needs_no_plugins_but_its_own(mock, tmp_path):
