@@ -150,3 +150,20 @@ def last(payloads: list[Any], kind: str) -> Any:
     if not found:
         raise NotExercised(f"the stream had no {kind}")
     return found[-1]
+
+
+def uploaded(app: Journey, user: str, hint: str) -> dict[str, Any]:
+    """Upload two files to a Dify app; demand that each is told as it was sent; return what was told of the first."""
+    source = "001:411-417, 004:316-321"
+    sent = [samples.upload(hint, f"{app.run}-{number}") for number in (1, 2)]
+    told: list[dict[str, Any]] = []
+    for file in sent:
+        told.append(app.call("uploadFile", body={"file": file, "user": user}).json)
+        expected = [file.filename, len(file.content), file.filename.rpartition(".")[2], file.content_type]
+        got = [told[-1][name] for name in ("name", "size", "extension", "mime_type")]
+        app.same("uploadFile", "name, size, ending and type as they were sent,", expected, got, source)
+    first, second = told
+    so = first["id"] != second["id"]
+    app.holds("uploadFile", "another id for another file", second["id"], source, so=so)
+    app.same("uploadFile", "the same owner for the same user,", first["created_by"], second["created_by"], source)
+    return first

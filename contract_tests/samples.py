@@ -12,7 +12,7 @@ from contract_tests.exchange import Upload
 
 
 def upload(hint: str, run: str) -> Upload:
-    """Return a file of the sort that an example's value or file name hints at (`PNG`, `RIFF`, `820033.wav`, `ID3`)."""
+    """Return a file of the sort that an example's value or file name hints at: `PNG`, `820033.wav`, `ID3`, `a PDF`."""
     low = hint.lower()
     if "png" in low:
         return Upload(f"picture-{run}.png", "image/png", png())
@@ -20,6 +20,8 @@ def upload(hint: str, run: str) -> Upload:
         return Upload(f"sound-{run}.wav", "audio/wav", wav())
     if "id3" in low or "mp3" in low:
         return Upload(f"sound-{run}.mp3", "audio/mpeg", mp3())
+    if "pdf" in low:
+        return Upload(f"manual-{run}.pdf", "application/pdf", fragile(run))
     return Upload(f"note-{run}.txt", "text/plain", text(run))
 
 
@@ -58,3 +60,8 @@ def mp3() -> bytes:
 def text(run: str) -> bytes:
     """Return a text that tells runs apart, with characters outside ASCII."""
     return f"A note of the contract tests, run {run}: Grüße, 你好, \U0001f600\n".encode()
+
+
+def fragile(run: str) -> bytes:
+    """Return bytes that do not survive being taken for text, trimmed or cut: a BOM, line ends, NUL, no UTF-8, 77 kB."""
+    return b"\xef\xbb\xbf%PDF-1.4\r\n" + run.encode() + bytes(range(256)) * 300 + b"\r\n \n\x00 "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journey import Journey, last
+from contract_tests.journey import Journey, last, uploaded
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
         "sendChatMessage", "the conversation that goes on,", conversation, end["conversation_id"], "004:52-54, 004:110"
     )
     answers = {
-        first["message_id"]: ("first question", first["answer"]),
-        second["message_id"]: ("second question", second["answer"]),
-        end.get("message_id") or end["id"]: ("third question", spoken(streamed)),
+        first["message_id"]: ["first question", first["answer"], quoted(first)],
+        second["message_id"]: ["second question", second["answer"], quoted(second)],
+        end.get("message_id") or end["id"]: ["third question", spoken(streamed), quoted(end)],
     }
     listed = paged(chat, user, conversation)
+    inputs = body(chat, user, "first question")["inputs"]
     chat.same(
         "listMessages", "every message once,", sorted(answers), sorted(one["id"] for one in listed), "004:515-532"
     )
@@ -56,11 +57,19 @@ def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
         if one["id"] in answers:
             chat.same(
                 "listMessages",
-                "question and answer as they were,",
-                list(answers[one["id"]]),
-                [one["query"], one["answer"]],
-                "004:95-100, 004:520, 004:526",
+                "question, answer and quotations as they were,",
+                answers[one["id"]],
+                [one["query"], one["answer"], one.get("retriever_resources") or []],
+                "004:84, 004:95-100, 004:113, 004:520, 004:526, 004:530",
             )
+        given = {name: one["inputs"].get(name) for name in inputs}
+        chat.same("listMessages", "the inputs as they were,", inputs, given, "004:37-39, 004:519")
+        chat.same("listMessages", "the conversation of the message,", conversation, one["conversation_id"], "004:518")
+
+
+def quoted(answer: Any) -> list[Any]:
+    """Return the passages that an answer, or the end of its stream, quotes."""
+    return list(answer["metadata"].get("retriever_resources") or [])
 
 
 def spoken(payloads: list[Any]) -> str:
@@ -78,6 +87,7 @@ def paged(chat: Journey, user: str, conversation: str) -> list[Any]:
     """Return all three messages, two at a time; demand that pages go back in time."""
     newest = messages(chat, user, conversation, limit="2")
     chat.same("listMessages", "two messages on a page of two,", 2, len(newest["data"]), "004:511-513")
+    chat.same("listMessages", "the limit that was asked for,", 2, newest["limit"], "004:512, 004:532")
     chat.same("listMessages", "`has_more` before the last page,", True, newest["has_more"], "004:531")
     oldest_shown = min(newest["data"], key=lambda one: one["created_at"])
     first = newest["data"][0] if newest["data"][0]["created_at"] <= newest["data"][-1]["created_at"] else oldest_shown
@@ -100,12 +110,14 @@ def test_feedback_stays_with_the_message(begin: Begin) -> None:
     chat = begin("dify-chat")
     user = chat.user("feedback")
     message = say(chat, user, "do you like this?")
+    other = say(chat, user, "and this?", message["conversation_id"])["message_id"]
     for rating in ("like", "dislike", None):
         chat.call(
             "sendMessageFeedback", path={"message_id": message["message_id"]}, body={"rating": rating, "user": user}
         )
-        shown = messages(chat, user, message["conversation_id"])["data"][0]["feedback"]
-        expected = {"rating": rating} if rating else None
+        found = messages(chat, user, message["conversation_id"])["data"]
+        shown = {one["id"]: one["feedback"] for one in found}
+        expected = {message["message_id"]: {"rating": rating} if rating else None, other: None}
         chat.same("listMessages", "the feedback that was given,", expected, shown, "004:411-419, 004:528-529")
 
 
@@ -125,18 +137,23 @@ def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
     ids = [say(chat, user, "question 0")["conversation_id"]]
     time.sleep(1.1)  # times are whole seconds: only then does an order show
     ids += [say(chat, user, f"question {number}")["conversation_id"] for number in (1, 2)]
+    time.sleep(1.1)  # the first one is touched last, or both orders would be the same
+    say(chat, user, "question 3", ids[0])
     renamed = chat.call(
         "renameConversation", path={"conversation_id": ids[0]}, body={"name": "renamed", "user": user}
     ).json
     chat.same("renameConversation", "the new name,", "renamed", renamed["name"], "004:737-739, 004:749")
+    chat.same("renameConversation", "the conversation that was named,", ids[0], renamed["id"], "004:734, 004:748")
     generated = chat.call(
         "renameConversation", path={"conversation_id": ids[1]}, body={"auto_generate": True, "user": user}
     ).json
     chat.holds(
         "renameConversation", "a title that was generated", generated["name"], "004:740-742", so=bool(generated["name"])
     )
-    for sort_by in ("created_at", "-created_at", "updated_at", "-updated_at"):
-        found = chat.call("listConversations", query={"user": user, "sort_by": sort_by}).json["data"]
+    kept = {name: renamed[name] for name in ("name", "inputs", "status", "created_at")}
+    for sort_by in ("created_at", "-created_at", "updated_at", "-updated_at", ""):
+        query = {"user": user, "sort_by": sort_by} if sort_by else {"user": user}
+        found = chat.call("listConversations", query=query).json["data"]
         chat.same(
             "listConversations",
             "every conversation of the user once,",
@@ -144,11 +161,20 @@ def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
             sorted(one["id"] for one in found),
             "004:609-617",
         )
-        times = [one[sort_by.removeprefix("-")] for one in found]
-        ordered = sorted(times, reverse=sort_by.startswith("-"))
-        chat.same("listConversations", f"times in the order of {sort_by},", ordered, times, "004:629-633")
-        names = {one["id"]: one["name"] for one in found}
-        chat.same("listConversations", "the new name,", "renamed", names.get(ids[0]), "004:636-641")
+        order = sort_by or "-updated_at"  # the default, 004:630
+        times = [one[order.removeprefix("-")] for one in found]
+        ordered = sorted(times, reverse=order.startswith("-"))
+        chat.same("listConversations", f"times in the order of {order},", ordered, times, "004:629-633")
+        shown: dict[str, Any] = next((one for one in found if one["id"] == ids[0]), {})
+        told = {name: shown.get(name) for name in kept}
+        chat.same("listConversations", "the conversation as renaming told it,", kept, told, "004:636-643, 004:747-754")
+        so = shown.get("updated_at", 0) > shown.get("created_at", 0)
+        what = "`updated_at` above `created_at` of a conversation that went on"
+        chat.holds("listConversations", what, shown, "004:642-643", so=so)
+        names = {one["name"] for one in found if one["id"] != ids[0]}
+        chat.holds(
+            "listConversations", "the other names as they were", sorted(names), "004:732", so="renamed" not in names
+        )
     one_by_one(chat, user, ids)
 
 
@@ -158,6 +184,7 @@ def one_by_one(chat: Journey, user: str, ids: list[str]) -> None:
     for number in range(len(ids)):
         after = {"last_id": seen[-1]} if seen else {}
         page = chat.call("listConversations", query={"user": user, "limit": "1", **after}).json
+        chat.same("listConversations", "the limit that was asked for,", 1, page["limit"], "004:627, 004:645")
         chat.same(
             "listConversations",
             "`has_more` until the last page,",
@@ -173,11 +200,14 @@ def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     """After deletion nothing lists, reads, renames, continues or deletes the conversation."""
     chat = begin("dify-chat")
     user = chat.user("delete")
-    answer = say(chat, user, "forget this")
+    answer, other = say(chat, user, "forget this"), say(chat, user, "keep this")
     conversation, message = answer["conversation_id"], answer["message_id"]
     chat.call("deleteConversation", path={"conversation_id": conversation}, body={"user": user})
     listed = [one["id"] for one in chat.call("listConversations", query={"user": user}).json["data"]]
     chat.holds("listConversations", "no deleted conversation", listed, "004:682-690", so=conversation not in listed)
+    kept = other["conversation_id"]
+    chat.holds("listConversations", "the other conversation as before", listed, "004:690", so=kept in listed)
+    chat.same("listMessages", "its message,", 1, len(messages(chat, user, kept)["data"]), "004:690, 004:515-526")
     gone(chat, user, conversation, message, "the conversation was deleted")
 
 
@@ -239,6 +269,22 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
     whole = say(chat, user, "the same question")
     streamed = chat.payloads("sendChatMessage", body=body(chat, user, "the same question", "streaming"))
     chat.same("sendChatMessage", "the blocking answer,", whole["answer"], spoken(streamed), "004:81, 004:95-100")
+    end = last(streamed, "message_end")
+    expected, used = ({**one["metadata"]["usage"], "latency": 0} for one in (whole, end))
+    chat.same("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83, 004:112")
+    chat.same("sendChatMessage", "its quotations,", quoted(whole), quoted(end), "004:84, 004:113")
+
+
+def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
+    """A file that was uploaded is told as it was sent, and stands as the user's among the files of the message."""
+    chat = begin("dify-chat")
+    user = chat.user("upload")
+    file = uploaded(chat, user, "a PNG")
+    one = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"]}
+    answer = chat.call("sendChatMessage", body={**body(chat, user, "what is this?"), "files": [one]}).json
+    (shown, *_) = messages(chat, user, answer["conversation_id"])["data"]
+    told = [[one["type"], one["belongs_to"]] for one in shown["message_files"] if one["belongs_to"] == "user"]
+    chat.same("listMessages", "the file of the user,", [["image", "user"]], told, "004:55-66, 004:521-525")
 
 
 def test_runs_are_numbered_upwards(begin: Begin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.suite import NotExercised
@@ -18,20 +19,26 @@ def same_bytes(files: Journey, name: str, content: bytes, source: str, **values:
     """Demand that a download gives the bytes that were uploaded; return its Content-Disposition."""
     answer = files.call(name, **values).answer
     assert answer is not None  # `call` ends the journey without one
-    files.same(name, "the bytes that were uploaded,", content.hex()[:400], answer.body.hex()[:400], source)
+    files.same(name, "the bytes that were uploaded,", fingerprint(content), fingerprint(answer.body), source)
     return answer.headers.get("content-disposition", "")
+
+
+def fingerprint(content: bytes) -> str:
+    """Return what tells bytes apart and fits a line."""
+    return f"{len(content)} bytes {content[:20].hex()}...{content[-20:].hex()}, SHA-256 {sha256(content).hexdigest()}"
 
 
 def test_files_of_a_flow(begin: Begin) -> None:
     """A file of a flow is listed, comes back as it was, and is gone after deletion (v1)."""
     files = begin("agentbuilder")
-    for hint in ("a note", "a PNG"):
+    for hint in ("a note", "a PNG", "a PDF"):
         uploaded, content = files.upload("uploadFlowFile", hint)
         flow, _, name = uploaded["file_path"].partition("/")
         path = {"flow_id": flow, "file_name": name}
         files.same("uploadFlowFile", "the flow's id before the name,", uploaded["flowId"], flow, "003:18")
         listed = files.call("listFlowFiles", path={"flow_id": flow}).json["files"]
-        files.holds("listFlowFiles", f"{name} in the list", listed[-20:], "003:34", so=name in listed)
+        so = listed.count(name) == 1
+        files.holds("listFlowFiles", f"{name} in the list, once", listed[-20:], "003:31-34", so=so)
         disposition = same_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
         files.holds(
             "downloadFlowFile",
@@ -40,7 +47,9 @@ def test_files_of_a_flow(begin: Begin) -> None:
             "003:38-39",
             so=not disposition or name in disposition,
         )
-        files.call("deleteFlowFile", path=path)
+        told = files.call("deleteFlowFile", path=path).json.get("message", "")
+        so = name in told and "deleted" in told
+        files.holds("deleteFlowFile", f"a message that {name} was deleted", told, "003:43-44", so=so)
         listed = files.call("listFlowFiles", path={"flow_id": flow}).json["files"]
         files.holds("listFlowFiles", f"no {name} after its deletion", listed[-20:], "003:40-44", so=name not in listed)
         files.call("downloadFlowFile", path=path, refused="unknown-file", why="the file was deleted")
@@ -74,7 +83,13 @@ def test_files_of_the_account(begin: Begin) -> None:
     """A file of the account is listed, comes back as it was, also under a new name, and is gone after deletion (v2)."""
     files = begin("agentbuilder")
     user = files.call("getCurrentUser").json["id"]
-    uploaded, content = files.upload("uploadUserFile", "a note")
+    for hint in ("a PDF", "a note"):
+        account_file(files, user, hint)
+
+
+def account_file(files: Journey, user: str, hint: str) -> None:
+    """Demand of a file of the account what is documented, from its upload to its deletion."""
+    uploaded, content = files.upload("uploadUserFile", hint)
     path = {"file_id": uploaded["id"]}
     files.same(
         "uploadUserFile",
@@ -84,6 +99,11 @@ def test_files_of_the_account(begin: Begin) -> None:
         "003:52-55, 003:58",
     )
     files.same("uploadUserFile", "the size of the file,", len(content), uploaded["size"], "003:58")
+    ending = {"a note": ".txt", "a PDF": ".pdf"}[hint]
+    so = files.run in uploaded["name"] and not uploaded["name"].endswith(ending)
+    files.holds("uploadUserFile", "the file's name without its ending", uploaded["name"], "003:58", so=so)
+    so = uploaded["path"].endswith(ending)
+    files.holds("uploadUserFile", f"a path that ends with {ending}", uploaded["path"], "003:51, 003:58", so=so)
     shown(files, uploaded)
     same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
     name = f"renamed-{files.run}"
@@ -98,7 +118,8 @@ def test_files_of_the_account(begin: Begin) -> None:
         "003:83-84",
         so=not disposition or name in disposition,
     )
-    files.call("deleteUserFile", path=path)
+    told = str(files.call("deleteUserFile", path=path).json)
+    files.holds("deleteUserFile", "a message that it was deleted", told, "003:93-94", so="deleted" in told)
     ids = [one["id"] for one in files.call("listUserFiles").json]
     files.holds("listUserFiles", "no deleted file", ids[-20:], "003:90-94", so=uploaded["id"] not in ids)
     for name in ("downloadUserFile", "deleteUserFile"):
@@ -108,7 +129,10 @@ def test_files_of_the_account(begin: Begin) -> None:
 
 def shown(files: Journey, file: dict[str, Any]) -> None:
     """Demand that the list shows a file as its upload or renaming told it."""
-    listed = {one["id"]: one for one in files.call("listUserFiles").json}
+    found = files.call("listUserFiles").json
+    listed = {one["id"]: one for one in found}
+    ids = [one["id"] for one in found]
+    files.holds("listUserFiles", "every file once", ids[-20:], "003:75-78", so=len(listed) == len(ids))
     fields = ("id", "name", "path", "size")
     entry = listed.get(file["id"], {})
     files.same(
@@ -125,7 +149,8 @@ def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     files = begin("agentbuilder")
     files.suite.may_call(files.api.operations["deleteAllUserFiles"])
     uploaded = [files.upload("uploadUserFile", "a note")[0] for _ in range(2)]
-    files.call("deleteAllUserFiles")
+    told = str(files.call("deleteAllUserFiles").json)
+    files.holds("deleteAllUserFiles", "a message that they were deleted", told, "003:98-99", so="deleted" in told)
     listed = [one["id"] for one in files.call("listUserFiles").json]
     files.holds(
         "listUserFiles",

@@ -28,9 +28,12 @@ def test_both_modes_are_accepted(begin: Begin) -> None:
     robot = begin("cybertron")
     file = samples.upload("a wav", robot.run)
     with_file = {"file": file, "file_name": file.filename, "extra_params": "variable"}
+    numbers = []
     for fields in ({**with_file}, {"mode": "1", **with_file}, {"mode": "2", "inputs": '{"aaa": 111}'}):
         data = robot.call(NAME, body=form(robot, username=robot.user("robot"), **fields)).json["data"]
         robot.holds(NAME, "the number of a file", show(data), "000:173-177", so=isinstance(data["id"], int))
+        numbers.append(data["id"])
+    robot.holds(NAME, "a number of its own for each", numbers, "000:173-177", so=len(set(numbers)) == len(numbers))
 
 
 def test_user_is_named_in_the_form_or_in_a_header(begin: Begin) -> None:

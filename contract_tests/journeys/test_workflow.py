@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journey import Journey, last
+from contract_tests.journey import Journey, last, uploaded
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     """A file that was uploaded can be handed to a run, whose detail knows it."""
     workflow = begin("dify-workflow")
     user = workflow.user("upload")
-    file, content = workflow.upload("uploadFile", "a note", user=user)
-    same_file(workflow, user, file, content)
+    file = uploaded(workflow, user, "a note")
     one = {"type": "document", "transfer_method": "local_file", "upload_file_id": file["id"]}
     name, value = file_variable(workflow, one)
     run = workflow.call("runWorkflow", body=body(workflow, user, "blocking", **{name: value})).json
@@ -142,18 +141,6 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     workflow.holds(
         "getWorkflowRun", f"the file {file['id']} among the inputs", detail["inputs"], "001:313", so=file["id"] in said
     )
-
-
-def same_file(app: Journey, user: str, file: dict[str, Any], content: bytes) -> None:
-    """Demand that an upload of a note tells what was sent; another one has an id of its own and the same owner."""
-    source = "001:411-417, 004:316-321"
-    got = [file["size"], file["extension"], file["mime_type"]]
-    app.same("uploadFile", "size, ending and type as they were sent,", [len(content), "txt", "text/plain"], got, source)
-    so = file["name"].endswith(".txt") and app.run in file["name"]
-    app.holds("uploadFile", "the name as it was sent", file["name"], source, so=so)
-    other, _ = app.upload("uploadFile", "a note", user=user)
-    app.holds("uploadFile", "another id for another file", other["id"], source, so=other["id"] != file["id"])
-    app.same("uploadFile", "the same owner for the same user,", file["created_by"], other["created_by"], source)
 
 
 def file_variable(workflow: Journey, one: dict[str, str]) -> tuple[str, Any]:
