@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests import cases, samples
 from contract_tests.exchange import Request
-from contract_tests.judgement import Expected, is_refusal
+from contract_tests.judgement import ANYTHING, Expected, is_refusal
 from contract_tests.refusals import refusal
 from contract_tests.suite import Failure, NotExercised, Suite
 from flowcontract.decoding import ABSENT
@@ -65,6 +65,12 @@ class Journey:
         if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
             raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
         return exchange
+
+    def ask_anyhow(self, name: str, **values: Any) -> None:
+        """Ask an operation that may answer or refuse."""
+        operation = self.api.operations[name]
+        self.suite.may_call(operation)
+        self.suite.ask(operation, self.request(operation, **values), ANYTHING)
 
     def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
         """Return that a request is answered."""
@@ -128,6 +134,12 @@ class Journey:
             Failure(self.api.operations[name].name, violation, self.suite.record.last_curl)
         )
 
+    def texts(self) -> dict[str, str]:
+        """Return a value for each control of the app's form that takes text."""
+        form = self.suite.parameters(self.api.name).get("user_input_form", [])
+        controls = [(kind, one) for item in form for kind, one in item.items() if kind in ("text-input", "paragraph")]
+        return {one["variable"]: "contract test"[: one.get("max_length") or None] for _, one in controls}
+
     def user(self, name: str) -> str:
         """Return a user that nobody else uses."""
         self.suite.users += 1
@@ -150,6 +162,19 @@ def last(payloads: list[Any], kind: str) -> Any:
     if not found:
         raise NotExercised(f"the stream had no {kind}")
     return found[-1]
+
+
+def left_alone(app: Journey, name: str, stop: str, body: dict[str, Any], source: str) -> None:
+    """Demand that a stream goes on to its end when another user asks to stop it, whatever that user is told."""
+    app.suite.may_call(app.api.operations[stop])
+    payloads: list[Any] = []
+    with app.stream(name, body=body) as events:
+        for timed in events:
+            payloads.append(timed.event.payload)
+            if len(payloads) == 1:
+                app.ask_anyhow(stop, path={"task_id": payloads[0]["task_id"]}, body={"user": app.user("other")})
+    status = last(payloads, "workflow_finished")["data"]["status"]
+    app.holds(name, "a run that another user cannot stop", status, source, so=status != "stopped")
 
 
 def uploaded(app: Journey, user: str, hint: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journey import Journey, last, uploaded
+from contract_tests.journey import Journey, last, left_alone, uploaded
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 def body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
     """Return a message's request body for this app's form."""
     filled = chat.suite.example(chat.api.operations["sendChatMessage"], "blocking").body
-    return {**filled, "user": user, "query": query, "response_mode": mode, "conversation_id": conversation}
+    return {
+        **filled,
+        "inputs": {**chat.texts(), **filled["inputs"]},
+        "user": user,
+        "query": query,
+        "response_mode": mode,
+        "conversation_id": conversation,
+    }
 
 
 def say(chat: Journey, user: str, query: str, conversation: str = "") -> Any:
@@ -219,6 +226,8 @@ def gone(chat: Journey, user: str, conversation: str, message: str, why: str) ->
     chat.call("renameConversation", path=path, body={"name": "x", "user": user}, **refused)
     chat.call("sendChatMessage", body=body(chat, user, "still there?", conversation=conversation), **refused)
     chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **refused)
+    if chat.suite.has(chat.api.name, "suggested_questions"):
+        chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **refused)
     chat.call("deleteConversation", path=path, body={"user": user}, **refused)
 
 
@@ -260,6 +269,13 @@ def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
     )
 
 
+def test_another_user_cannot_stop_an_answer(begin: Begin) -> None:
+    """Stop wants the user who sent the message."""
+    chat = begin("dify-chat")
+    asked = body(chat, chat.user("going-on"), "a long story", "streaming")
+    left_alone(chat, "sendChatMessage", "stopChatMessage", asked, "004:370-371")
+
+
 def test_both_modes_answer_the_same(begin: Begin) -> None:
     """Where the target is deterministic the pieces of the stream add up to the blocking answer."""
     chat = begin("dify-chat")
@@ -283,6 +299,8 @@ def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     one = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"]}
     answer = chat.call("sendChatMessage", body={**body(chat, user, "what is this?"), "files": [one]}).json
     (shown, *_) = messages(chat, user, answer["conversation_id"])["data"]
+    refused: dict[str, Any] = {"refused": "invalid-request", "why": "an upload is for its own user only (004:303)"}
+    chat.call("sendChatMessage", body={**body(chat, chat.user("other"), "what is this?"), "files": [one]}, **refused)
     told = [[one["type"], one["belongs_to"]] for one in shown["message_files"] if one["belongs_to"] == "user"]
     chat.same("listMessages", "the file of the user,", [["image", "user"]], told, "004:55-66, 004:521-525")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journey import Journey, last, uploaded
+from contract_tests.journey import Journey, last, left_alone, uploaded
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any
     """Return a run's request body for this app's form."""
     operation = journey.api.operations["runWorkflow"]
     filled = journey.suite.example(operation, "curl", response_mode=mode)
-    return {**filled.body, "user": user, "inputs": {**filled.body["inputs"], **inputs}}
+    return {**filled.body, "user": user, "inputs": {**journey.texts(), **filled.body["inputs"], **inputs}}
 
 
 def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
@@ -136,6 +136,9 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     one = {"type": "document", "transfer_method": "local_file", "upload_file_id": file["id"]}
     name, value = file_variable(workflow, one)
     run = workflow.call("runWorkflow", body=body(workflow, user, "blocking", **{name: value})).json
+    stranger = body(workflow, workflow.user("other"), "blocking", **{name: value})
+    why = "an upload is for its own user only (001:402)"
+    workflow.call("runWorkflow", body=stranger, refused="invalid-request", why=why)
     detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run["workflow_run_id"]}).json
     said = json.dumps(detail["inputs"])
     workflow.holds(
@@ -214,3 +217,10 @@ def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
     workflow.same("getWorkflowRun", "a run that was stopped,", "stopped", detail["status"], "001:312")
     ids = [entry["workflow_run"]["id"] for entry in logged(workflow, status="stopped")]
     workflow.holds("listWorkflowLogs", f"the run {run} among the stopped", ids, "001:470-472", so=run in ids)
+
+
+def test_another_user_cannot_stop_a_run(begin: Begin) -> None:
+    """Stop wants the user who began the run."""
+    workflow = begin("dify-workflow")
+    asked = body(workflow, workflow.user("going-on"), "streaming")
+    left_alone(workflow, "runWorkflow", "stopWorkflow", asked, "001:364-365")
