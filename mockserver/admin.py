@@ -20,6 +20,7 @@ from mockserver.controls import Controls
 from mockserver.curl import curl
 from mockserver.faults import FaultError
 from mockserver.messages import Reply
+from mockserver.misses import misses
 
 if TYPE_CHECKING:
     from mockserver.app import App
@@ -74,6 +75,7 @@ class Admin:
             ("DELETE", "/requests"): lambda asked: self._forget(asked.query),
             ("GET", r"/requests/(\d{1,15})"): lambda asked: _json(self._entry(asked.name).as_json()),
             ("GET", r"/requests/(\d{1,15})/curl"): lambda asked: _text(curl(self._entry(asked.name))),
+            ("GET", r"/requests/(\d{1,15})/misses"): lambda asked: _json(self._misses(self._entry(asked.name))),
             ("GET", "/scenarios"): lambda asked: self._scenarios(asked.query.get("operation")),
             ("GET", r"/openapi/([\w-]+)\.json"): lambda asked: self._openapi(asked.name),
             ("GET", "/overrides"): lambda _: self._overrides(),
@@ -174,6 +176,12 @@ class Admin:
             what = f"{journal.count} have come, and the last {journal.limit} are remembered unless they were cleared"
             raise Misused(404, "No such request", f"Request {number} is not remembered: {what}.")
         return entry
+
+    def _misses(self, entry: Entry) -> list[dict[str, Any]]:
+        if entry.operation is None:
+            raise Misused(404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios.")
+        (operation,) = self._controls.operations(entry.operation)
+        return misses(entry, operation, self._app.scenarios)
 
     def _scenarios(self, name: str | None) -> Reply:
         apis = self._app.apis.values()

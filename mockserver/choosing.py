@@ -31,7 +31,7 @@ _STATUS = re.compile(r"[1-5][0-9]{2}")
 def wants_stream(operation: Operation, view: RequestView) -> bool:
     """Tell whether a request asks for the stream rather than for the whole body, by `x-stream.when`."""
     when = _when(operation)
-    return operation.stream is not None and (when is None or not when.difference(view))
+    return operation.stream is not None and (when is None or when.fits(view))
 
 
 @lru_cache(maxsize=1024)

@@ -191,7 +191,7 @@ class ScenarioSet:
     ) -> Scenario | None:
         """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
         candidates = self._candidates(operation, streaming=streaming).among(request)
-        return next((one for one, match in candidates if may(one) and not match.difference(request)), None)
+        return next((one for one, match in candidates if may(one) and match.fits(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
         """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""

@@ -295,6 +295,36 @@ def test_head_is_answered(mock: Caller) -> None:
 # Scenarios that change.
 
 
+MISSED = {
+    "400-hello": "request: {body: {query: hello}}",
+    "400-hello-from-me": "request: {body: {query: hello, user: me}, headers: {X-Test: 'on'}}",
+    "400-picture": "request: {body: {query: look, inputs: {kind: picture}}}",
+}
+
+
+def test_misses_tell_why_no_scenario_of_ones_own_answered(make_app: Callable[..., Caller], tmp_path: Path) -> None:
+    """The nearest first, each with what the request lacks; one that fits lacks nothing."""
+    folder = tmp_path / "dify-chat" / "sendChatMessage"
+    folder.mkdir(parents=True)
+    for name, request in MISSED.items():
+        reply = "reply: {body: {code: mine, message: Mine., status: 400}}"
+        (folder / f"{name}.yaml").write_text(f"description: Mine.\n{request}\n{reply}\n", encoding="utf-8")
+    mock = make_app("dify-chat", fixtures=tmp_path)
+    body = {"query": "Hello", "inputs": {}, "user": "me", "response_mode": "streaming"}
+    mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=body)
+    told = mock.ask("GET", "/__mock__/requests/1/misses").json
+    assert [one["scenario"] for one in told] == ["400-hello", "400-hello-from-me", "400-picture"]
+    assert told[0]["lacks"] == ['body.query must be the text "hello", is the text "Hello"']
+    assert told[1]["lacks"][1:] == ["headers.x-test is missing"]
+    assert told[2]["lacks"][1:] == ["body.inputs.kind is missing"]
+    mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body={**body, "query": "hello"})
+    assert mock.ask("GET", "/__mock__/requests/2/misses").json[0] == {"scenario": "400-hello", "lacks": []}
+    mock.ask("POST", "/v1/chat-messages", key="app-chat", body=b"{", Content_Type="application/json")
+    assert len(mock.ask("GET", "/__mock__/requests/3/misses").json) == 3
+    mock.ask("GET", "/v1/nowhere", key="app-chat")
+    assert mock.ask("GET", "/__mock__/requests/4/misses").status == 404
+
+
 class Mine:
     """A user's folder whose files change, and the time that goes by."""
 
