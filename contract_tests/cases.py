@@ -6,29 +6,33 @@ know (ids, keys, inputs of its app) is put in when the case runs.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests import samples
-from contract_tests.exchange import Request, Upload
+from contract_tests.examples import (
+    FORM,
+    JSON,
+    NOBODY,
+    asking_for_streams,
+    examples,
+    parameter_values,
+    refusable,
+    violations,
+    wants_stream,
+    with_parameter,
+)
+from contract_tests.exchange import Request
 from contract_tests.judgement import Expected, error_codes
+from contract_tests.mutations import mutations
 from contract_tests.refusals import refusal, words_for
-from flowcontract import yamlio
+from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT
-from flowcontract.media import is_file
-from flowcontract.request_validation import RequestViolation, check_request
 
 if TYPE_CHECKING:
-    from flowcontract.specs import Api, MediaType, Operation, Parameter
+    from flowcontract.specs import Api, Operation
 
-FORM = "multipart/form-data"
-JSON = "application/json"
-NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that no server has given to anything
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 
 
@@ -59,13 +63,6 @@ class Case:
         return f"{self.operation.name}/{self.family}/{self.name}"
 
 
-@cache
-def resources() -> Mapping[str, Mapping[str, Any]]:
-    """Return what `resources.yaml` says, by API."""
-    text = files("contract_tests").joinpath("resources.yaml").read_text(encoding="utf-8")
-    return dict(yamlio.loads(text, name="contract_tests/resources.yaml"))
-
-
 def cases(api: Api, others: Iterable[Api] = ()) -> Iterator[Case]:
     """Yield every case of an API. `others` are the APIs whose keys may be tried on it."""
     neighbours = [other for other in others if other.name != api.name and other.base_path == api.base_path]
@@ -89,80 +86,11 @@ def documented(api: Api, operation: Operation) -> Iterator[Case]:
         yield Case("documented", name, operation, request, _success(operation, request, source))
 
 
-def examples(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
-    """Yield an operation's documented requests with their names and sources; one without a body where it has none."""
-    base = _without_body(api, operation)
-    named = [(media, example) for media in operation.request.values() for example in media.examples.values()]
-    for media, example in named:
-        body = _form(api, media, example.value) if media.name == FORM else example.value
-        headers = {**base.headers, **dict(_instead(api, operation, media, body))}
-        request = replace(base, headers=headers, body=body, media_type=media.name)
-        yield example.name, request, example.provenance or operation.provenance
-    if not named:
-        yield "request", base, operation.provenance
-
-
-def _instead(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
-    """Yield the headers that stand in for fields of a form which the example leaves to them (`x-or-header`)."""
-    fields = api.validators.form(media.pointer) if media.name == FORM else {}
-    for one in operation.parameters:
-        if one.name in fields and fields[one.name].schema.get("x-or-header") and one.name not in body:
-            yield one.name, parameter_values(api, one)[0]
-
-
-def _without_body(api: Api, operation: Operation) -> Request:
-    """Return a request with the required parameters."""
-    needed = [one for one in operation.parameters if one.required]
-    path = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "path"}
-    query = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "query"}
-    headers = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "header"}
-    return Request(operation.method, operation.path, path, query, headers)
-
-
-def parameter_values(api: Api, parameter: Parameter) -> list[str]:
-    """Return values of a parameter that its contract shows or bounds, as text, the documents' own first."""
-    node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
-    schema = parameter.schema
-    shown = [node[key] for key in ("example",) if key in node]
-    shown += [one["value"] for one in node.get("examples", {}).values()]
-    shown += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
-    shown += [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []  # more is answered as the maximum
-    shown += schema.get("enum", [])
-    shown += [False, True] if schema.get("type") == "boolean" else []
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in shown]
-    return list(dict.fromkeys(texts)) or [NOBODY if schema.get("format") == "uuid" else "contract"]
-
-
-def _form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an example of a form with files in the places of the words that stand for them."""
-    fields = api.validators.form(media.pointer)
-    hint = str(value.get("file_name", ""))
-    return {
-        name: samples.upload(f"{one} {hint}", "documented") if name in fields and is_file(fields[name].schema) else one
-        for name, one in value.items()
-    }
-
-
 def _success(
     operation: Operation, request: Request, source: tuple[str, ...], why: str = "the request is documented"
 ) -> Expected:
     statuses = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
     return Expected(why, statuses=statuses, refused=False, streamed=wants_stream(operation, request), source=source)
-
-
-def wants_stream(operation: Operation, request: Request) -> bool | None:
-    """Tell whether a request asks for the stream, by `x-stream.when`; None where there is none."""
-    if operation.stream is None:
-        return None
-    when = operation.stream.when
-    body = request.body if isinstance(request.body, Mapping) else {}
-    return all(body.get(name) == value for name, value in when.get("body", {}).items()) and all(
-        _same(request.query.get(name), value) for name, value in when.get("query", {}).items()
-    )
-
-
-def _same(text: object, value: object) -> bool:
-    return text == (value if isinstance(value, str) else json.dumps(value))
 
 
 def generated(api: Api, operation: Operation) -> Iterator[Case]:
@@ -180,7 +108,7 @@ def _variants(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tu
     for one in operation.parameters:
         if one.location != "path" and one.name not in ids:
             for value in parameter_values(api, one):
-                yield f"{one.name}={value}", _with(base, one.location, one.name, value), one.provenance
+                yield f"{one.name}={value}", with_parameter(base, one.location, one.name, value), one.provenance
     if isinstance(base.body, Mapping):
         yield from _bodies(api, operation, base)
 
@@ -207,61 +135,14 @@ def _source(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from (found,) if isinstance(found, str) else map(str, found)
 
 
-def _with(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:
-    if location == "query":
-        return replace(request, query={**request.query, name: value})
-    if location == "path":
-        return replace(request, path_values={**request.path_values, name: str(value)})
-    return replace(request, headers={**request.headers, name: str(value)})
-
-
-def violations(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
-    """Return what the contract finds wrong with a request."""
-    return check_request(
-        api.validators,
-        operation,
-        path=request.path_values,
-        query={name: (value,) if isinstance(value, str) else value for name, value in request.query.items()},
-        headers=request.headers,
-        body=_parts(request.body),
-        media_type=request.media_type,
-    ).violations
-
-
-def faults(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
-    """Return those of the violations that a server has to refuse.
-
-    What is inside of settings that belong to single components, only these can judge; and which value counts where a
-    parameter is repeated no document says, so that servers take the first or the last.
-    """
-    opaque = tuple(resources().get(api.name, {}).get("opaque", {}).get(operation.id, ()))
-    return tuple(
-        one
-        for one in violations(api, operation, request)
-        if not one.field.startswith(opaque) and one.violation.expected != "one value"
-    )
-
-
-def _parts(body: Any) -> Any:
-    """Return a form with its files as validation sees them."""
-    if isinstance(body, Upload):
-        return body.as_part()
-    if isinstance(body, list):
-        return [_parts(item) for item in body]
-    return {name: _parts(value) for name, value in body.items()} if isinstance(body, Mapping) else body
-
-
 # Requests that break one rule of the contract.
-
-_WRONG: tuple[Any, ...] = (None, 12345, 0, -1, 0.5, True, "", "?", [], ["?"], {}, {"?": "?"}, ABSENT)
-_WRONG_TEXTS = ("", "?", "0", "-1", "1.5", "x" * 300)
 
 
 def invalid(api: Api, operation: Operation) -> Iterator[Case]:
     """Yield requests with one thing wrong: what the contract's own validation objects to, each rule of a field once."""
     seen: set[tuple[str, str]] = set()
-    for place, request in _mutations(api, operation):
-        found = faults(api, operation, request)
+    for place, request in mutations(api, operation):
+        found = refusable(api, operation, request)
         if not found:
             continue
         first = found[0]
@@ -274,69 +155,6 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         source = first.violation.source or operation.provenance
         expected = refusal(operation, words, first.message, source, any_of=in_path)
         yield Case("invalid", " ".join(label), operation, request, expected, keep=frozenset({place}))
-
-
-def _mutations(api: Api, operation: Operation) -> Iterator[tuple[str, Request]]:
-    """Yield requests changed in one place, with the place; many are still valid."""
-    documented = list(examples(api, operation))
-    _, base, _ = documented[0]
-    for parameter in operation.parameters:
-        place = f"{parameter.location}/{parameter.name}"
-        if parameter.location == "query":
-            yield (
-                place,
-                replace(base, query={name: value for name, value in base.query.items() if name != parameter.name}),
-            )
-        if parameter.location == "header":
-            yield (
-                place,
-                replace(base, headers={name: value for name, value in base.headers.items() if name != parameter.name}),
-            )
-        for text in _WRONG_TEXTS:
-            if text or parameter.location == "query":  # an empty path segment is another path
-                yield place, _with(base, parameter.location, parameter.name, text)
-    for _, request, _ in documented:
-        if isinstance(request.body, Mapping):
-            yield from _wrong_bodies(api, operation, request)
-
-
-def _wrong_bodies(api: Api, operation: Operation, request: Request) -> Iterator[tuple[str, Request]]:
-    form = request.media_type == FORM
-    named = {f"/{yamlio.escape(name)}" for name in api.validators.form(operation.request[request.media_type].pointer)}
-    places = dict.fromkeys([*_pointers(request.body), *sorted(named)])
-    file = samples.upload("note", "documented")
-    for place in places:
-        if form and place.count("/") > 1:
-            continue
-        for value in (ABSENT, "", "?", "[]", file) if form else _WRONG:
-            if (body := _changed(request.body, place, value)) is not None:
-                yield place, replace(request, body=body)
-    if not form:
-        for value in _WRONG[:-1]:
-            if not isinstance(value, dict):
-                yield "", replace(request, body=value)
-
-
-def _pointers(value: Any, pointer: str = "") -> Iterator[str]:
-    """Yield the JSON pointers of everything inside a value."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        here = f"{pointer}/{yamlio.escape(str(key))}"
-        yield here
-        yield from _pointers(item, here)
-
-
-def _changed(body: Any, pointer: str, value: Any) -> Any:
-    """Return a copy of a body with another value in one place, or without it; None where that changes nothing."""
-    changed = copy.deepcopy(body)
-    above, _, last = pointer.rpartition("/")
-    holder = yamlio.resolve(changed, above)
-    key: Any = int(last) if isinstance(holder, list) else yamlio.unescape(last)
-    if value is not ABSENT:
-        holder[key] = value
-    elif isinstance(holder, dict) and key in holder:
-        del holder[key]
-    return None if changed == body and type(value) is not bool else changed
 
 
 def _label(place: str) -> str:
@@ -407,7 +225,7 @@ def unread(api: Api, operation: Operation) -> Iterator[Case]:
 def _as_another(api: Api, operation: Operation, base: Request, media_type: str) -> Expected:
     """Return that a media type is refused, unless a server that reads it all the same finds nothing wrong in it."""
     expected = refusal(operation, ("wrong-media-type",), f"{media_type} is not documented")
-    if faults(api, operation, replace(base, body=_ANY)):
+    if refusable(api, operation, replace(base, body=_ANY)):
         return expected
     fine = _success(operation, base, operation.provenance)
     return Expected(f"{media_type} is not documented", fine.statuses | expected.statuses, source=expected.source)
@@ -433,7 +251,7 @@ def unknown(api: Api, operation: Operation) -> Iterator[Case]:
     for name, word in resources().get(api.name, {}).get("unknown", {}).get(operation.id, {}).items():
         location = next((one.location for one in operation.parameters if one.name == name), "")
         if location:
-            request, place = _with(base, location, name, NOBODY), f"{location}/{name}"
+            request, place = with_parameter(base, location, name, NOBODY), f"{location}/{name}"
         else:
             request, place = replace(base, body={**base.body, name: NOBODY}), f"/{name}"
         expected = _unknown(operation, request, name, word)
@@ -515,16 +333,3 @@ def streams(api: Api, operation: Operation, provocations: Iterable[str]) -> Iter
             _success(operation, request, source, f"{name} asks for a stream"), events=frozenset({kind} - {""})
         )
         yield Case("streams", code, operation, request, expected, provoke=code)
-
-
-def asking_for_streams(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
-    """Yield documented requests that ask for the stream; the first one, made to, where none does."""
-    found = list(examples(api, operation))
-    yield from (one for one in found if wants_stream(operation, one[1]))
-    name, base, source = found[0]
-    when = operation.stream.when if operation.stream else {}
-    query = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
-    }
-    body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
-    yield name, replace(base, body=body, query={**base.query, **query}), source

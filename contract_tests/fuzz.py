@@ -11,9 +11,10 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from contract_tests import cases
+from contract_tests.examples import FORM, refusable
 from contract_tests.exchange import Answer, Request, Sent
 from contract_tests.judgement import Expected, Judge
+from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT, parse_json
 
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ class Fuzzing:
 
     def _expected(self, operation: Operation, request: Request, status: int) -> Expected:
         """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
-        may_fail = operation.id in cases.resources().get(operation.api, {}).get("may_fail", {})
+        may_fail = operation.id in resources().get(operation.api, {}).get("may_fail", {})
         statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
-        if request.media_type == cases.FORM or status >= _SERVER_ERROR:
+        if request.media_type == FORM or status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
-            found = cases.faults(self.api, operation, _read(request))
+            found = refusable(self.api, operation, _read(request))
         except ValueError as problem:  # Schemathesis sends bytes that are no JSON as well
             return Expected(f"the body is not JSON: {problem}", statuses, refused=True, source=operation.provenance)
         if not found:
@@ -143,7 +144,7 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
     if suite.target.read_only:
         schema = schema.include(method="GET")
-    about = cases.resources().get(name, {})
+    about = resources().get(name, {})
     if suite.target.no_delete_all:
         for operation in about.get("deletes_all", ()):
             schema = schema.exclude(operation_id=operation)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from contract_tests import cases, samples
+from contract_tests import samples
+from contract_tests.examples import examples, wants_stream
 from contract_tests.exchange import Request
 from contract_tests.judgement import ANYTHING, Expected, is_refusal
 from contract_tests.refusals import refusal
@@ -44,7 +45,7 @@ class Journey:
         body: Any = ABSENT,
     ) -> Request:
         """Return a request with the values given, and with the target file's own for what a path still lacks."""
-        _, base, _ = next(cases.examples(self.api, operation))
+        _, base, _ = next(examples(self.api, operation))
         values = self.suite.clients[self.api.name].api.values
         known = {name: str(values.get(name, value)) for name, value in base.path_values.items()}
         media_type = "" if body is ABSENT else base.media_type
@@ -75,7 +76,7 @@ class Journey:
     def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
         """Return that a request is answered."""
         statuses = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
-        streamed = cases.wants_stream(operation, request)
+        streamed = wants_stream(operation, request)
         return Expected(why or "the request is documented", statuses, refused=False, streamed=streamed)
 
     @contextmanager

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from contract_tests import cases, judgement
+from contract_tests import judgement
 from contract_tests.client import CAUSES, Client, Rate
 from contract_tests.deviations import deviation_id
+from contract_tests.examples import examples
 from contract_tests.exchange import Request, Upload
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
+from contract_tests.resources import resources
 from flowcontract import yamlio
 
 if TYPE_CHECKING:
@@ -211,7 +213,7 @@ class Suite:
         """Raise NotExercised for an operation that the target must not be asked, or that its app has switched off."""
         if self.target.read_only and operation.method not in ("GET", "HEAD"):
             raise NotExercised("the target is read_only")
-        about = cases.resources().get(operation.api, {})
+        about = resources().get(operation.api, {})
         if operation.id in about.get("deletes_all", ()) and self.target.no_delete_all and not refused:
             raise NotExercised("it would delete what the suite did not make: the target says no_delete_all")
         if (
@@ -230,7 +232,7 @@ class Suite:
         said = self.clients[api].api.features
         if feature in said:
             return said[feature]
-        where = cases.resources()[api]["features"][feature]["at"]
+        where = resources()[api]["features"][feature]["at"]
         try:
             return yamlio.resolve(self.parameters(api), where) is not False
         except KeyError:
@@ -241,9 +243,7 @@ class Suite:
         if api not in self._parameters:
             operation = self.api(api).operations.get("getParameters")
             found = (
-                self.clients[api]
-                .send(self.with_keys(operation, next(cases.examples(self.api(api), operation))[1]))
-                .json
+                self.clients[api].send(self.with_keys(operation, next(examples(self.api(api), operation))[1])).json
                 if operation
                 else {}
             )
@@ -278,7 +278,7 @@ class Suite:
 
     def example(self, operation: Operation, name: str = "", **changed: Any) -> Request:
         """Return a documented request, filled; the first by default. `changed` replaces fields of its body."""
-        found = {label: request for label, request, _ in cases.examples(self.api(operation.api), operation)}
+        found = {label: request for label, request, _ in examples(self.api(operation.api), operation)}
         request = found[name] if name else next(iter(found.values()))
         if changed:
             request = replace(request, body={**request.body, **changed})
@@ -298,7 +298,7 @@ class Suite:
         return self._make(api, name)
 
     def _make(self, api: str, name: str) -> Any:
-        how = cases.resources()[api]["fields"][name]
+        how = resources()[api]["fields"][name]
         operation = self.api(api).operations[how["made_by"]]
         self.may_call(operation)
         request = self.example(operation, how["example"], **how.get("with", {}))
@@ -317,13 +317,13 @@ class Suite:
 
     def remember(self, operation: Operation, request: Request, exchange: Exchange) -> None:
         """Note what an exchange created, and forget what it removed."""
-        for name, how in cases.resources().get(operation.api, {}).get("fields", {}).items():
+        for name, how in resources().get(operation.api, {}).get("fields", {}).items():
             if how.get("made_by") == operation.id and "removed_by" in how and exchange.status < 300:  # noqa: PLR2004
                 self._note_created(operation, request, exchange, name, how)
             if how.get("removed_by") == operation.id and 200 <= exchange.status < 300:  # noqa: PLR2004
                 self._created.pop((operation.api, name, request.path_values.get(name, "")), None)
                 self._made.pop(operation.api, None)  # what else was made may have gone with it
-        if operation.id in cases.resources().get(operation.api, {}).get("deletes_all", ()) and exchange.status < 300:  # noqa: PLR2004
+        if operation.id in resources().get(operation.api, {}).get("deletes_all", ()) and exchange.status < 300:  # noqa: PLR2004
             self._made.pop(operation.api, None)
 
     def _note_created(
@@ -341,8 +341,8 @@ class Suite:
     def clean_up(self) -> None:
         """Remove what the suite created; `leftovers` names what could not be removed."""
         for (api, name, value), fields in list(self._created.items()):
-            operation = self.api(api).operations[cases.resources()[api]["fields"][name]["removed_by"]]
-            _, base, _ = next(cases.examples(self.api(api), operation))
+            operation = self.api(api).operations[resources()[api]["fields"][name]["removed_by"]]
+            _, base, _ = next(examples(self.api(api), operation))
             path = {key: fields.get(key, old) for key, old in base.path_values.items()}
             body = (
                 {**base.body, **{key: fields[key] for key in base.body if key in fields}}
@@ -367,7 +367,7 @@ class _Filler:
     def owner(self, request: Request) -> Request:
         """Return a request that says whose it is: what the suite made is its user's; some APIs always want to know."""
         body = request.body if isinstance(request.body, Mapping) else {}
-        for name, how in cases.resources().get(self.operation.api, {}).get("fields", {}).items():
+        for name, how in resources().get(self.operation.api, {}).get("fields", {}).items():
             always = how.get("owner") == "always"
             if not always and not (how.get("owner") == "of what is made" and self.used_made):
                 continue
@@ -392,7 +392,7 @@ class _Filler:
         given = self.suite.clients[self.operation.api].api.values
         if name in given:
             return given[name]
-        how = cases.resources().get(self.operation.api, {}).get("fields", {}).get(name)
+        how = resources().get(self.operation.api, {}).get("fields", {}).get(name)
         if how is None:
             return value
         if "value" in how:

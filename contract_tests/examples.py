@@ -1,0 +1,149 @@
+"""An operation's requests as its contract shows them, and what the contract finds wrong with a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from contract_tests import samples
+from contract_tests.exchange import Request, Upload
+from contract_tests.resources import resources
+from flowcontract import yamlio
+from flowcontract.media import is_file
+from flowcontract.request_validation import RequestViolation, check_request
+
+if TYPE_CHECKING:
+    from flowcontract.specs import Api, MediaType, Operation, Parameter
+
+FORM = "multipart/form-data"
+JSON = "application/json"
+NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that no server has given to anything
+
+
+def examples(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
+    """Yield an operation's documented requests with their names and sources; one without a body where it has none."""
+    base = _without_body(api, operation)
+    named = [(media, example) for media in operation.request.values() for example in media.examples.values()]
+    for media, example in named:
+        body = _form(api, media, example.value) if media.name == FORM else example.value
+        headers = {**base.headers, **dict(_instead(api, operation, media, body))}
+        request = replace(base, headers=headers, body=body, media_type=media.name)
+        yield example.name, request, example.provenance or operation.provenance
+    if not named:
+        yield "request", base, operation.provenance
+
+
+def _instead(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
+    """Yield the headers that stand in for fields of a form which the example leaves to them (`x-or-header`)."""
+    fields = api.validators.form(media.pointer) if media.name == FORM else {}
+    for one in operation.parameters:
+        if one.name in fields and fields[one.name].schema.get("x-or-header") and one.name not in body:
+            yield one.name, parameter_values(api, one)[0]
+
+
+def _without_body(api: Api, operation: Operation) -> Request:
+    """Return a request with the required parameters."""
+    needed = [one for one in operation.parameters if one.required]
+    path = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "path"}
+    query = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "query"}
+    headers = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "header"}
+    return Request(operation.method, operation.path, path, query, headers)
+
+
+def parameter_values(api: Api, parameter: Parameter) -> list[str]:
+    """Return values of a parameter that its contract shows or bounds, as text, the documents' own first."""
+    node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
+    schema = parameter.schema
+    shown = [node[key] for key in ("example",) if key in node]
+    shown += [one["value"] for one in node.get("examples", {}).values()]
+    shown += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
+    shown += [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []  # more is answered as the maximum
+    shown += schema.get("enum", [])
+    shown += [False, True] if schema.get("type") == "boolean" else []
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in shown]
+    return list(dict.fromkeys(texts)) or [NOBODY if schema.get("format") == "uuid" else "contract"]
+
+
+def _form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an example of a form with files in the places of the words that stand for them."""
+    fields = api.validators.form(media.pointer)
+    hint = str(value.get("file_name", ""))
+    return {
+        name: samples.upload(f"{one} {hint}", "documented") if name in fields and is_file(fields[name].schema) else one
+        for name, one in value.items()
+    }
+
+
+def wants_stream(operation: Operation, request: Request) -> bool | None:
+    """Tell whether a request asks for the stream, by `x-stream.when`; None where there is none."""
+    if operation.stream is None:
+        return None
+    when = operation.stream.when
+    body = request.body if isinstance(request.body, Mapping) else {}
+    return all(body.get(name) == value for name, value in when.get("body", {}).items()) and all(
+        _same(request.query.get(name), value) for name, value in when.get("query", {}).items()
+    )
+
+
+def _same(text: object, value: object) -> bool:
+    return text == (value if isinstance(value, str) else json.dumps(value))
+
+
+def asking_for_streams(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
+    """Yield documented requests that ask for the stream; the first one, made to, where none does."""
+    found = list(examples(api, operation))
+    yield from (one for one in found if wants_stream(operation, one[1]))
+    name, base, source = found[0]
+    when = operation.stream.when if operation.stream else {}
+    query = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
+    }
+    body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
+    yield name, replace(base, body=body, query={**base.query, **query}), source
+
+
+def with_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:
+    """Return a request with a parameter of path, query or header set."""
+    if location == "query":
+        return replace(request, query={**request.query, name: value})
+    if location == "path":
+        return replace(request, path_values={**request.path_values, name: str(value)})
+    return replace(request, headers={**request.headers, name: str(value)})
+
+
+def violations(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
+    """Return what the contract finds wrong with a request."""
+    return check_request(
+        api.validators,
+        operation,
+        path=request.path_values,
+        query={name: (value,) if isinstance(value, str) else value for name, value in request.query.items()},
+        headers=request.headers,
+        body=_parts(request.body),
+        media_type=request.media_type,
+    ).violations
+
+
+def refusable(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
+    """Return those of the violations that a server has to refuse.
+
+    What is inside of settings that belong to single components, only these can judge; and which value counts where a
+    parameter is repeated no document says, so that servers take the first or the last.
+    """
+    opaque = tuple(resources().get(api.name, {}).get("opaque", {}).get(operation.id, ()))
+    return tuple(
+        one
+        for one in violations(api, operation, request)
+        if not one.field.startswith(opaque) and one.violation.expected != "one value"
+    )
+
+
+def _parts(body: Any) -> Any:
+    """Return a form with its files as validation sees them."""
+    if isinstance(body, Upload):
+        return body.as_part()
+    if isinstance(body, list):
+        return [_parts(item) for item in body]
+    return {name: _parts(value) for name, value in body.items()} if isinstance(body, Mapping) else body
