@@ -6,22 +6,12 @@ import json
 import mimetypes
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
-from werkzeug.exceptions import RequestEntityTooLarge
+from multipart import MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import (
-    BLANK_LINE_RE,
-    Data,
-    Epilogue,
-    Event,
-    Field,
-    File,
-    MultipartDecoder,
-    NeedData,
-    State,
-)
 
 from flowcontract import decoding, media
 from flowcontract.decoding import ABSENT
@@ -29,6 +19,8 @@ from mockserver.blobs import Blob, BlobWriter
 from mockserver.problems import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowcontract.specs import Operation
     from mockserver.messages import Request
 
@@ -36,8 +28,10 @@ JSON_LIMIT = 16 << 20
 """Bytes of a JSON or urlencoded body; files come as multipart, whose limit is the server's option."""
 _FIELD_LIMIT = 4 << 20
 _PART_LIMIT = 1000
-_HEAD_LIMIT = 128 << 10  # bytes of a part's head, and of what stands before the first part
-_AT_ONCE = 1 << 20  # the decoder looks for the boundary anew in each piece that it is fed
+_HEAD_LIMIT = 128 << 10  # bytes of a line in a part's head
+_HEAD_LINES = 100  # of a part
+_AT_ONCE = 1 << 20
+_SHORT = 1000  # characters of a header that may be remembered
 _UNKNOWN = "application/octet-stream"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -82,7 +76,7 @@ def read_body(request: Request, operation: Operation) -> Body:
         raise Refusal("too-large", "the request is larger than this server accepts")
     if not content_type and not request.body.size:
         return Body("", ABSENT, {})
-    media_type, options = parse_options_header(content_type)
+    media_type, options = _options(content_type)
     if media.find_media(operation.request, media_type) is None:
         raise Refusal(
             "wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}"
@@ -148,12 +142,12 @@ def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
     try:
         for chunk in body.chunks(_AT_ONCE):
             form.feed(chunk)
-        form.feed(None)
-    except RequestEntityTooLarge:
+        form.feed(b"")
+    except ValueError as error:
         form.discard()
-        raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
-    except (ValueError, AttributeError, TypeError) as error:  # the decoder's own assertions on broken input
-        form.discard()
+        error.__traceback__ = None  # the parser's frames hold the error: with them the body would wait for the garbage
+        if isinstance(error, ParserLimitReached):
+            raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
         _malformed(f"the multipart body cannot be read: {error}")
     uploads = form.uploads
     values: dict[str, list[Any]] = {**form.texts}
@@ -162,72 +156,61 @@ def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
     return Body(media_type, _fields(values), uploads)
 
 
-class _Boundary:
-    """Finds a boundary as the decoder's own pattern does, which tries every byte of a file: from where one can be."""
-
-    def __init__(self, decoder: MultipartDecoder) -> None:
-        self._pattern, self._mark = decoder.boundary_re, b"--" + decoder.boundary
-
-    def search(self, data: bytes | bytearray) -> re.Match[bytes] | None:
-        """Return the first boundary with the line end before it."""
-        start = data.find(self._mark)
-        return None if start < 0 else self._pattern.search(data, max(0, start - len(b"\r\n")))
-
-
 class _Form:
     """Collects the parts of a multipart body while its bytes arrive."""
 
     def __init__(self, boundary: str) -> None:
-        self._decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=_PART_LIMIT)
-        self._decoder.boundary_re = _Boundary(self._decoder)  # type: ignore[assignment]
-        self._part: Field | File | None = None
+        self._parser = PushMultipartParser(
+            boundary.encode("latin-1", "replace"),
+            max_header_size=_HEAD_LIMIT,
+            max_header_count=_HEAD_LINES,
+            max_segment_count=_PART_LIMIT,
+        )
+        self._part = MultipartSegment([])
+        self._name = ""
+        self._filename: str | None = None
         self._writer = BlobWriter()
         self.texts: dict[str, list[str]] = {}
         self.uploads: dict[str, list[Upload]] = {}
 
-    def feed(self, chunk: bytes | None) -> None:
-        """Take the next bytes, None after the last; raise ValueError where the form is broken."""
-        self._decoder.receive_data(chunk)
-        while not isinstance(event := self._next(), NeedData | Epilogue):
-            if isinstance(event, Field | File):
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, none after the last; raise ValueError where the form is broken."""
+        for event in self._parser.parse(chunk):
+            if event is None:
+                self._end()
+            elif isinstance(event, MultipartSegment):
                 self._begin(event)
-            elif isinstance(event, Data):
-                self._writer.write(event.data)
+            else:
+                self._writer.write(event)
                 self._guard_field()
-                if not event.more_data:
-                    self._end()
-
-    def _next(self) -> Event:
-        """Return the decoder's next event; by itself it would collect without end what stands around the parts."""
-        decoder, buffer = self._decoder, self._decoder.buffer
-        endless = len(buffer) > _HEAD_LIMIT
-        if endless and decoder.state == State.PART and not BLANK_LINE_RE.search(buffer, 0, _HEAD_LIMIT):
-            raise RequestEntityTooLarge
-        event = decoder.next_event()
-        if decoder.state == State.PREAMBLE and len(buffer) > _HEAD_LIMIT:
-            raise RequestEntityTooLarge
-        if decoder.state == State.EPILOGUE:
-            buffer.clear()  # what follows the last part means nothing (RFC 2046, 5.1.1)
-        return event
 
     def discard(self) -> None:
         """Forget the part that is being read."""
         self._writer.discard()
 
-    def _begin(self, part: Field | File) -> None:
-        if not part.name:
+    def _begin(self, part: MultipartSegment) -> None:
+        options = _options(part["Content-Disposition"])[1]
+        if not options.get("name"):
             raise ValueError("a part has no name")
-        self._part = part
+        self._part, self._name, self._filename = part, options["name"], options.get("filename")
         self._writer = BlobWriter()
 
     def _guard_field(self) -> None:
-        if isinstance(self._part, Field) and self._writer.size > _FIELD_LIMIT:
-            raise RequestEntityTooLarge
+        if self._filename is None and self._writer.size > _FIELD_LIMIT:
+            raise ParserLimitReached("a text is too long")
 
     def _end(self) -> None:
-        part, blob = self._part, self._writer.finish()
-        if isinstance(part, File):
-            content_type = parse_options_header(part.headers.get("Content-Type", _guessed(part.filename)))[0]
-            self.uploads.setdefault(part.name, []).append(Upload(part.filename, content_type, blob))
-        elif isinstance(part, Field):
-            self.texts.setdefault(part.name, []).append(blob.read().decode("utf-8"))
+        blob = self._writer.finish()
+        if self._filename is None:
+            self.texts.setdefault(self._name, []).append(blob.read().decode("utf-8"))
+        else:
+            content_type = _options(self._part.header("Content-Type", _guessed(self._filename)))[0]
+            self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
+
+
+def _options(header: str) -> tuple[str, Mapping[str, str]]:
+    """Return a header's value and its parameters; clients mostly send the same again."""
+    return _remembered_options(header) if len(header) < _SHORT else parse_options_header(header)
+
+
+_remembered_options = lru_cache(maxsize=1024)(parse_options_header)
