@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
 _Build = Callable[[Sequence[Any]], Any]
-_DUMP: Mapping[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: repr}  # faster than for any value
+_Dump = Callable[[Any], str]
+_DUMP: Mapping[type, _Dump] = {str: encode_basestring_ascii, int: repr}  # faster than for any value
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Template:
 
     _value: Any
     _holes: tuple[Render, ...] = ()
+    _dumps: tuple[_Dump | None, ...] = ()  # what writes a hole's value, where it need not be written each time
     _build: _Build | None = None  # None where the value holds no expression
     _json: str = "null"  # in ASCII, with %s for each hole
 
@@ -46,7 +48,10 @@ class Template:
         if self._build is None:
             return self._value, self._json
         values = [hole(context) for hole in self._holes]
-        return self._build(values), self._json % tuple([_DUMP.get(type(one), json.dumps)(one) for one in values])
+        written = [
+            (dump or _DUMP.get(type(one), json.dumps))(one) for dump, one in zip(self._dumps, values, strict=True)
+        ]
+        return self._build(values), self._json % tuple(written)
 
 
 def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, Any] = _NOTHING) -> Template:
@@ -61,7 +66,8 @@ def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, An
         raise ScenarioError(f"{name}: {error}") from None
     if not compiler.holes:
         return Template(value, _json=json.dumps(value))
-    return Template(value, tuple(compiler.holes), _builder(marked), "".join(_written(marked)))
+    dumps = tuple(compiler.dumps)
+    return Template(value, tuple(compiler.holes), dumps, _builder(marked), "".join(_written(marked)))
 
 
 class _Hole(int):
@@ -69,11 +75,12 @@ class _Hole(int):
 
 
 class _Compiler:
-    """Finds the expressions of a value; `holes` has them in their order."""
+    """Finds the expressions of a value; `holes` has them in their order, `dumps` what writes their values."""
 
     def __init__(self, sample: Mapping[str, Any]) -> None:
         self._sample = sample
         self.holes: list[Render] = []
+        self.dumps: list[_Dump | None] = []
 
     def marked(self, value: Any) -> Any:
         """Return a value with holes for its expressions."""
@@ -90,7 +97,14 @@ class _Compiler:
         if render is None:
             return text
         self.holes.append(render)
+        self.dumps.append(self._dump(text))
         return _Hole(len(self.holes) - 1)
+
+    def _dump(self, text: str) -> _Dump | None:
+        """Return what writes values that nobody changes: those of an app, and a sample."""
+        root, _, name = text.partition(".")
+        sample = self._sample.get(name) if root in ("$world", "$app") else None
+        return _Written(sample, follows=root == "$app") if sample is not None or root == "$app" else None
 
     def _mixed(self, text: str) -> Render | None:
         """Return how to fill in the expressions in braces inside a text, None where there are none."""
@@ -102,6 +116,24 @@ class _Compiler:
         for source, one, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
             parts += [f"{{{source}}}" if one is None else one, after]
         return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
+
+
+class _Written:
+    """Writes values; the JSON of one that is never changed is remembered."""
+
+    def __init__(self, known: Any, *, follows: bool) -> None:
+        """Remember the JSON of `known`; of the value that was written last instead, if it `follows`."""
+        self._follows = follows
+        self._known = known, json.dumps(known)
+
+    def __call__(self, value: Any) -> str:
+        known, text = self._known
+        if value is known:
+            return text
+        text = _DUMP.get(type(value), json.dumps)(value)
+        if self._follows:
+            self._known = value, text
+        return text
 
 
 def _as_text(value: Any) -> str:

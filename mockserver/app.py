@@ -404,8 +404,8 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
             raise Refusal("too-many-files", f"{len(uploads)} files came as {name}; one is accepted", field=name)
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
-        wanted = str((media.encoding if media else {}).get(name, {}).get("contentType", "*/*"))
-        if not uploads[0].is_of(wanted):
+        wanted = (media.encoding if media else {}).get(name, {}).get("contentType")
+        if wanted is not None and not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
         longest = (media.schema if media else {}).get("properties", {}).get(name, {}).get("maxLength")  # in bytes

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import mimetypes
+import posixpath
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from mockserver.problems import Refusal
@@ -168,8 +168,8 @@ def extension_of(upload: Upload) -> str:
     `application/octet-stream` is no type: clients say it of what they do not know.
     """
     said = "" if upload.content_type == "application/octet-stream" else upload.content_type
-    ending = PurePosixPath(upload.filename).suffix or mimetypes.guess_extension(said) or ""
-    return ending.removeprefix(".").lower()
+    named = posixpath.splitext(upload.filename)[1].removeprefix(".")
+    return (named or (mimetypes.guess_extension(said) or "").removeprefix(".")).lower()
 
 
 def _kind(act: Act, extension: str) -> str | None:
