@@ -54,6 +54,7 @@ class Context:
     ``app``        what the app's configuration says
     ``each``       what stands for `$each`: one item of an event that is repeated
     ``ids``        name -> UUID; put one in to fix it, read it afterwards to learn which ids the reply carries
+    ``told``       what templates have worked out for this reply and keep
     """
 
     request: RequestView = field(default_factory=RequestView)
@@ -64,6 +65,7 @@ class Context:
     app: Mapping[str, Any] = field(default_factory=dict)
     each: Any = None
     ids: dict[str, str] = field(default_factory=dict)
+    told: dict[object, Any] = field(default_factory=dict)
     _faked: int = field(default=0, init=False)
 
     def id(self, name: str) -> str:
@@ -115,6 +117,11 @@ def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
     if root in _FORMS or match["mark"] == ".":
         raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
     return None
+
+
+def is_fixed(text: str) -> bool:
+    """Tell whether an expression has the same value wherever it stands in one reply."""
+    return text.startswith(("$id.", "$now", "$request", "$violation."))
 
 
 # `$root`, `$root.rest`, `$root#rest` or `$now+5`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is text

@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import ScenarioError
-from flowcontract.expressions import UnknownExpressionError, expression
+from flowcontract.expressions import UnknownExpressionError, expression, is_fixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,30 @@ _Dump = Callable[[Any], str]
 _DUMP: Mapping[type, _Dump] = {str: encode_basestring_ascii, int: repr}  # faster than for any value
 
 
+def _dumped(value: Any) -> str:
+    return _DUMP.get(type(value), json.dumps)(value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fixed:
+    """Expressions that are the same throughout a reply: worked out once for all events that have the same ones."""
+
+    holes: tuple[Render, ...]
+
+    def told(self, context: Context) -> tuple[list[Any], list[str]]:
+        """Return their values, and the JSON of each; not to be changed."""
+        found = context.told.get(self)
+        if found is None:
+            values = [hole(context) for hole in self.holes]
+            found = context.told[self] = values, [_dumped(one) for one in values]
+        return found
+
+
+@lru_cache(maxsize=4096)
+def _fixed(texts: tuple[str, ...]) -> _Fixed:
+    return _Fixed(tuple(render for text in texts if (render := expression(text, _NOTHING))))
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A value of a scenario, its expressions parsed. What it renders shares its constant parts: do not change them.
@@ -34,23 +59,26 @@ class Template:
     """
 
     _value: Any
-    _holes: tuple[Render, ...] = ()
-    _dumps: tuple[_Dump | None, ...] = ()  # what writes a hole's value, where it need not be written each time
     _build: _Build | None = None  # None where the value holds no expression
     _json: str = "null"  # in ASCII, with %s for each hole
+    _fixed: _Fixed = _Fixed(())
+    _others: tuple[tuple[int, Render, _Dump], ...] = ()  # which hole each fills, with what, and how that is written
 
     def render(self, context: Context) -> Any:
         """Return the value with every expression replaced."""
-        return self._value if self._build is None else self._build([hole(context) for hole in self._holes])
+        return self.tell(context)[0]
 
     def tell(self, context: Context) -> tuple[Any, str]:
         """Return the same, and its JSON in ASCII."""
         if self._build is None:
             return self._value, self._json
-        values = [hole(context) for hole in self._holes]
-        written = [
-            (dump or _DUMP.get(type(one), json.dumps))(one) for dump, one in zip(self._dumps, values, strict=True)
-        ]
+        values, written = self._fixed.told(context)
+        if self._others:
+            values, written = values.copy(), written.copy()
+            for place, hole, dump in self._others:
+                value = hole(context)
+                values.insert(place, value)
+                written.insert(place, dump(value))
         return self._build(values), self._json % tuple(written)
 
 
@@ -64,10 +92,11 @@ def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, An
         marked = compiler.marked(value)
     except UnknownExpressionError as error:
         raise ScenarioError(f"{name}: {error}") from None
-    if not compiler.holes:
+    if not compiler.fixed and not compiler.others:
         return Template(value, _json=json.dumps(value))
-    dumps = tuple(compiler.dumps)
-    return Template(value, tuple(compiler.holes), dumps, _builder(marked), "".join(_written(marked)))
+    return Template(
+        value, _builder(marked), "".join(_written(marked)), _fixed(tuple(compiler.fixed)), tuple(compiler.others)
+    )
 
 
 class _Hole(int):
@@ -75,12 +104,12 @@ class _Hole(int):
 
 
 class _Compiler:
-    """Finds the expressions of a value; `holes` has them in their order, `dumps` what writes their values."""
+    """Finds the expressions of a value, in their order: `fixed` ones as texts, `others` ready to be filled in."""
 
     def __init__(self, sample: Mapping[str, Any]) -> None:
         self._sample = sample
-        self.holes: list[Render] = []
-        self.dumps: list[_Dump | None] = []
+        self.fixed: list[str] = []
+        self.others: list[tuple[int, Render, _Dump]] = []
 
     def marked(self, value: Any) -> Any:
         """Return a value with holes for its expressions."""
@@ -93,18 +122,22 @@ class _Compiler:
         return value
 
     def _text(self, text: str) -> str | _Hole:
-        render = expression(text, self._sample) or self._mixed(text)
-        if render is None:
+        place, render = len(self.fixed) + len(self.others), expression(text, self._sample)
+        if render is not None and is_fixed(text):
+            self.fixed.append(text)
+        elif render is not None:
+            self.others.append((place, render, self._dump(text)))
+        elif (mixed := self._mixed(text)) is not None:
+            self.others.append((place, mixed, _dumped))
+        else:
             return text
-        self.holes.append(render)
-        self.dumps.append(self._dump(text))
-        return _Hole(len(self.holes) - 1)
+        return _Hole(place)
 
-    def _dump(self, text: str) -> _Dump | None:
-        """Return what writes values that nobody changes: those of an app, and a sample."""
+    def _dump(self, text: str) -> _Dump:
+        """Return what writes an expression's values, from memory where nobody changes them: an app's, and a sample."""
         root, _, name = text.partition(".")
         sample = self._sample.get(name) if root in ("$world", "$app") else None
-        return _Written(sample, follows=root == "$app") if sample is not None or root == "$app" else None
+        return _dumped if sample is None and root != "$app" else _Written(sample, follows=root == "$app")
 
     def _mixed(self, text: str) -> Render | None:
         """Return how to fill in the expressions in braces inside a text, None where there are none."""
@@ -130,7 +163,7 @@ class _Written:
         known, text = self._known
         if value is known:
             return text
-        text = _DUMP.get(type(value), json.dumps)(value)
+        text = _dumped(value)
         if self._follows:
             self._known = value, text
         return text

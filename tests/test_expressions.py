@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import uuid
+from itertools import permutations
 from types import MappingProxyType
 from typing import Any
 
@@ -130,6 +132,33 @@ def test_json_is_escaped_to_ascii() -> None:
     """Real servers of these versions escape; clients must cope with it."""
     assert compile_value({"a": "ü你"}).tell(Context())[1] == '{"a": "\\u00fc\\u4f60"}'
     assert compile_value({"a": "$app.x"}).tell(Context(app={"x": "ü"}))[1] == '{"a": "\\u00fc"}'
+
+
+def test_value_and_json_say_the_same_however_expressions_are_mixed() -> None:
+    """What is the same throughout a reply is worked out once for it, the rest each time; each stands in its place."""
+    holes = ["$id.task", "$each", "$now {$id.task}", "$world.steps", "$now", "$app.name", "{$each}", "$id.run"]
+    templates = [compile_value({"a": list(order), "b": order[0]}) for order in permutations(holes, 4)]
+    for seed in ("1", "2"):
+        context = Context(seed=seed, now=5, world={"steps": 0}, app={"name": ["n"]})
+        ids = {name: context.id(name) for name in ("task", "run")}
+        for number, (template, order) in enumerate(zip(templates, permutations(holes, 4), strict=True)):
+            context.each, context.world = number, {"steps": -number}
+            known = [ids["task"], number, f"$now {ids['task']}", -number, 5, ["n"], str(number), ids["run"]]
+            expected = [known[holes.index(text)] for text in order]
+            value, written = template.tell(context)
+            assert value == json.loads(written) == {"a": expected, "b": expected[0]}
+
+
+def test_json_of_a_sample_is_that_of_the_sample_only() -> None:
+    """The text is remembered for the very value that stands in the scenario, not for what replaces it."""
+    sample = {"name": ["s"]}
+    template = compile_value("$world.name", sample=sample)
+    said = {"name": ["w"]}
+    assert template.tell(Context()) == (["s"], '["s"]')
+    assert template.tell(Context(world=said))[1] == '["w"]'
+    said["name"].append("x")
+    assert template.tell(Context(world=said))[1] == '["w", "x"]'
+    assert template.tell(Context())[1] == '["s"]'
 
 
 @pytest.mark.parametrize(
