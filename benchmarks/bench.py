@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import growth
 import load
 import suite
-from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, servers
+from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, Server, servers
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -55,12 +55,16 @@ class Bench:
         """Keep a figure."""
         self.figures[measure][server].append(figure)
 
+    def measure_start(self, server: Server) -> None:
+        """Measure how one server begins."""
+        with _started(server, loaded=False) as running:
+            self.note("cold start, s", server.name, running.start_s)
+            self.note("idle memory, MB", server.name, running.usage()[1])
+
     def measure(self, running: Running) -> None:
-        """Measure one server once."""
+        """Measure one server under load once."""
         server, port = running.server, running.port
         name = server.name
-        self.note("cold start, s", name, running.start_s)
-        self.note("idle memory, MB", name, running.usage()[1])
         if server.wrong is not None:
             self.validates[name] = "yes" if running.status(server.wrong) // 100 == 4 else "no"
         for call in (server.json, server.get, server.upload):  # what is read or compiled at first is not measured
@@ -107,16 +111,13 @@ class Bench:
         for number in range(1 if self.options.quick else self.options.rounds):
             for server in known:
                 print(f"round {number + 1}: {server.name}", file=sys.stderr, flush=True)
-                with tempfile.TemporaryDirectory() as folder:
-                    try:
-                        running = Running(server, Path(folder))
-                    except (RuntimeError, OSError) as error:
-                        print(f"  skipped: {error}", file=sys.stderr)
-                        continue
-                    try:
-                        self.measure(running)
-                    finally:
-                        running.end()
+                try:
+                    self.measure_start(server)
+                except (RuntimeError, OSError) as error:
+                    print(f"  skipped: {error}", file=sys.stderr)
+                    continue
+                with _started(server) as running:
+                    self.measure(running)
 
     def table(self) -> Iterator[str]:
         """Yield a table of medians, for each server one line, and what our own is of each."""
@@ -141,6 +142,17 @@ class Bench:
     def _median(self, measure: str, name: str) -> float | None:
         figures = self.figures[measure].get(name)
         return statistics.median(figures) if figures else None
+
+
+@contextlib.contextmanager
+def _started(server: Server, *, loaded: bool = True) -> Iterator[Running]:
+    """Start a server for the length of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        running = Running(server, Path(folder), loaded=loaded)
+        try:
+            yield running
+        finally:
+            running.end()
 
 
 def _groups(figures: Figures) -> Iterator[list[str]]:

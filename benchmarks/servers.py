@@ -57,6 +57,7 @@ class Server:
     """One server. A request that it has nothing for is None.
 
     ``command``  `{port}` and `{folder}` are filled in; ``files`` are written into the folder before
+    ``extra``    files that it needs for the figures under load, not to begin
     ``wrong``    a request that a server which validates refuses
     ``events``   how many events its paced stream has, 50 ms apart
     """
@@ -71,6 +72,7 @@ class Server:
     wrong: Call | None = None
     events: int = EVENTS
     files: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
 
 
 def servers(peers: Path | None) -> Iterator[Server]:
@@ -94,7 +96,7 @@ def ours() -> Iterator[Server]:
         "stream": post("/v1/chat-messages", {**chat, "query": "twenty events", "response_mode": "streaming"}, **key),
         "flat": post("/v1/chat-messages", {**chat, "query": "a thousand events", "response_mode": "streaming"}, **key),
         "wrong": post("/v1/chat-messages", {**chat, "query": 7}, **key),
-        "files": {
+        "extra": {
             "dify-chat/sendChatMessage/200-twenty-events.yaml": _scenario("twenty events", EVENTS, 1000 * APART_S),
             "dify-chat/sendChatMessage/200-a-thousand-events.yaml": _scenario("a thousand events", FLAT_EVENTS, 0),
         },
@@ -264,10 +266,13 @@ def _mockoon() -> dict[str, object]:
 class Running:
     """A server in processes of its own, ended whatever happens."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        """Start it and wait for its first answer; raise RuntimeError where it does not come."""
+    def __init__(self, server: Server, folder: Path, *, loaded: bool = True) -> None:
+        """Start it and wait for its first answer; raise RuntimeError where it does not come.
+
+        Unless `loaded`, it begins as a user's would, without what only the figures under load need.
+        """
         self.server = server
-        for name, content in server.files.items():
+        for name, content in {**server.files, **(server.extra if loaded else {})}.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(content)
         self.port = _free_port()

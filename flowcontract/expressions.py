@@ -86,9 +86,11 @@ def _digest(text: str) -> bytes:
 
 def uuid_of(text: str) -> str:
     """Return the UUID (of version 4, RFC 9562) that always belongs to a text."""
-    digits = _digest(text).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+    digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+
+
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 Render = Callable[[Context], Any]
