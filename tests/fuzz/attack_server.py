@@ -101,7 +101,7 @@ class Victim:
         return Health(
             int(rss[1]) if rss else None,
             len(list((proc / "fd").iterdir())),
-            len(list(self._temporary.iterdir())),
+            len([file for file in self._temporary.rglob("*") if file.is_file() and file.name != "lock"]),
         )
 
 

@@ -476,6 +476,13 @@ def test_form_collects_nothing_around_its_parts(mock: Caller, front: str, name: 
         ("/v1/chat-messages", b'{"query": 1}'),
         ("/v1/chat-messages", json.dumps(CHAT | {"response_mode": "streaming"}).encode()),
         ("/v1/files/upload", b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'),
+        ("/v1/files/upload", b'--b\r\nContent-Disposition: form-data; name="file"; filename="\xff"\r\n\r\n'),
+        ("/v1/files/upload", b'--b\r\nContent-Disposition: form-data; filename="a"\r\n\r\n'),
+        ("/v1/files/upload", b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n\xff\r\n--b--\r\n'),
+        ("/v1/files/upload", b"--b\r\nContent-Length: x\r\n\r\n"),
+        ("/v1/files/upload", b"--b\r\nX: " + b"y" * 300_000 + b"\r\n"),
+        ("/v1/files/upload", b"--b\nX: y\n\n"),
+        ("/v1/files/upload", b"--b?"),
     ],
 )
 def test_bodies_are_let_go_as_soon_as_they_are_answered(
