@@ -6,7 +6,6 @@ import json
 import mimetypes
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -16,6 +15,7 @@ from werkzeug.http import parse_options_header
 from flowcontract import decoding, media
 from flowcontract.decoding import ABSENT
 from mockserver.blobs import Blob, BlobWriter
+from mockserver.memo import memo
 from mockserver.problems import Refusal
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _PART_LIMIT = 1000
 _HEAD_LIMIT = 128 << 10  # bytes of a line in a part's head
 _HEAD_LINES = 100  # of a part
 _AT_ONCE = 1 << 20
-_SHORT = 1000  # characters of a header that may be remembered
 _UNKNOWN = "application/octet-stream"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -208,9 +207,7 @@ class _Form:
             self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
 
 
+@memo(1024)
 def _options(header: str) -> tuple[str, Mapping[str, str]]:
     """Return a header's value and its parameters; clients mostly send the same again."""
-    return _remembered_options(header) if len(header) < _SHORT else parse_options_header(header)
-
-
-_remembered_options = lru_cache(maxsize=1024)(parse_options_header)
+    return parse_options_header(header)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract.expressions import Context, RequestView
 from flowcontract.templates import Template, compile_value
+from mockserver.memo import memo
 
 if TYPE_CHECKING:
     from mockserver.behaviours.acts import Act
@@ -34,14 +35,14 @@ def answer(act: Act, field: str, question: str) -> str:
     return _render(chosen, Context(request=request, seed=seed, now=act.now, app=app))
 
 
-@lru_cache(1024)
+@memo(1024)
 def _chosen(texts: tuple[str, ...], seed: str, question: str) -> str:
     """Return one of those texts that have Chinese characters if the question has, or have none; of all if none fit."""
     fitting = [text for text in texts if _is_chinese(text) == _is_chinese(question)] or texts
     return random.Random(seed).choice(fitting)  # noqa: S311 - reproducible on purpose, guards nothing
 
 
-@lru_cache(1024)
+@memo(1024)
 def _said(text: str, seed: str, field: str, question: str) -> str:
     """Return what a text says that looks at nothing but the question; inventing takes longer than all the rest."""
     return _render(text, Context(request=RequestView(body={field: question}), seed=seed))
@@ -61,7 +62,7 @@ def _compiled(text: str) -> Template:
     return compile_value(text)
 
 
-@lru_cache(1024)
+@memo(1024)
 def pieces(text: str) -> list[str]:
     """Return a text in pieces of about a word, at most 64, that add up to it; not to be changed."""
     words = _PIECE.findall(text)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -449,6 +450,26 @@ def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) ->
     kind = "multipart/form-data; boundary=b"
     mock.ask("POST", "/v1/files/upload", key="app-chat", body=(fields + file).encode(), Content_Type=kind)
     assert len(json.dumps(mock.app.journal.entries()[-1].as_json())) < 200_000
+
+
+def test_long_questions_leave_nothing_behind(make_app: Callable[..., Caller]) -> None:
+    """What is worked out of a text is remembered for short ones only: clients may send any number of long ones."""
+    mock = make_app("dify-chat", journal=0)
+
+    def ask(number: int) -> int:
+        body = {"query": f"{number} " + "q" * 500_000, "inputs": {}, "user": "u", "response_mode": "blocking"}
+        status = mock.ask("POST", "/v1/chat-messages", key="app-chat-long", json_body=body).status
+        mock.app.worlds.reset()
+        return status
+
+    tracemalloc.start()
+    try:
+        assert ask(0) == 200
+        before = tracemalloc.get_traced_memory()[0]
+        assert {ask(number) for number in range(1, 9)} == {200}
+        assert tracemalloc.get_traced_memory()[0] - before < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
