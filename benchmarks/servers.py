@@ -201,7 +201,8 @@ def _wiremock(jar: Path) -> Server:
         "stream": mapping("POST", "/stream", **stream, body=block * EVENTS, chunkedDribbleDelay=dribble),
         "flat": mapping("POST", "/flat", **stream, body=block * FLAT_EVENTS),
     }
-    options = ("--root-dir", "{folder}", "--disable-banner", "--no-request-journal")
+    threads = ("--container-threads", "2100")  # each stream holds one; by default there are 25
+    options = ("--root-dir", "{folder}", "--disable-banner", "--no-request-journal", *threads)
     return Server(
         "WireMock",
         ("java", "-jar", str(jar), "--port", "{port}", *options),
