@@ -144,7 +144,7 @@ def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
         form.feed(b"")
     except ValueError as error:
         form.discard()
-        error.__traceback__ = None  # the parser's frames hold the error: with them the body would wait for the garbage
+        error.__traceback__ = None  # its frames hold the error: with them the body would wait for the garbage
         if isinstance(error, ParserLimitReached):
             raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
         _malformed(f"the multipart body cannot be read: {error}")
@@ -184,8 +184,9 @@ class _Form:
                 self._guard_field()
 
     def discard(self) -> None:
-        """Forget the part that is being read."""
+        """Forget the part that is being read, and the parser's error, whose frames hold the parser."""
         self._writer.discard()
+        self._parser.error = None
 
     def _begin(self, part: MultipartSegment) -> None:
         options = _options(part["Content-Disposition"])[1]
