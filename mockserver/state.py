@@ -37,6 +37,8 @@ CREATE TABLE files (world TEXT, kind TEXT, id TEXT, content INTEGER NOT NULL, si
   PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
 CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part));
 """
+# an empty file has no part, and one that is deleted may still have some
+_LATEST = "SELECT max(content) FROM (SELECT content FROM files UNION ALL SELECT content FROM contents)"
 _FORGET = (
     "DELETE FROM records WHERE world = ?",
     "DELETE FROM counters WHERE world = ?",
@@ -72,7 +74,8 @@ class StateFile:
         except StateError:
             self._database.close()
             raise
-        self._next = (self._ask("SELECT max(content) FROM contents")[0][0] or 0) + 1
+        (latest,) = self._ask(_LATEST)[0]
+        self._next = (latest or 0) + 1
         self._unused = {one for (one,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")}
 
     def names(self) -> list[str]:

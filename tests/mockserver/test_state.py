@@ -324,6 +324,21 @@ def test_deleted_bytes_leave_the_file_when_nobody_reads_them(tmp_path: Path) -> 
     file.close()
 
 
+def test_empty_file_stays_empty_when_another_comes_after_a_restart(tmp_path: Path) -> None:
+    """An empty file has no bytes in the database, and its number still is its own."""
+    for name, data in (("a", b""), ("b", b"xyz"), ("c", b"")):
+        file = StateFile(tmp_path / "mock.db")
+        store = file.store("w")
+        store.put("t", name, {})
+        store.keep("t", name, Blob(data))
+        store.commit()
+        file.close()
+    file = StateFile(tmp_path / "mock.db")
+    store = file.store("w")
+    assert [store.blob("t", name).read() for name in "abc"] == [b"", b"xyz", b""]
+    file.close()
+
+
 def test_bytes_that_nothing_refers_to_are_cleared_at_the_next_start(tmp_path: Path) -> None:
     """A mock that is killed while a deleted file is still read leaves bytes behind; the next one deletes them."""
     file = StateFile(tmp_path / "mock.db")
