@@ -77,16 +77,16 @@ class Context:
     def faker(self, method: str) -> Any:
         """Return what Faker's method returns; the values depend on the seed and on how many were asked for before."""
         self._faked += 1
-        return _fake(method, int.from_bytes(_digest(f"{self.seed}/faker/{self._faked}")[:8]))
+        return _fake(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+def _hash(text: str) -> hashlib._Hash:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass"))
 
 
 def uuid_of(text: str) -> str:
     """Return the UUID (of version 4, RFC 9562) that always belongs to a text."""
-    digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digits = _hash(text).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
 
