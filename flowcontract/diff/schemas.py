@@ -1,0 +1,251 @@
+"""Two JSON Schemas compared, keyword by keyword: what the new one no longer allows, and what besides.
+
+Properties are compared by name, since every object of the contracts is open: a new property that may be left out
+forbids nothing that anybody sends, and one that is gone may still come. What no rule orders (patterns, conditions)
+counts as unclear, never as harmless.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowcontract import yamlio
+from flowcontract.diff.change import Effect
+
+_REMARKS = frozenset({"title", "description", "example", "examples", "deprecated", "$comment", "default"})
+_LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_DEMANDS = ("x-not-before", "x-sum")  # keywords of ours that forbid values, as the others do
+_EXACT = ("pattern", "format", "contentMediaType", "contentEncoding", "uniqueItems", "multipleOf", *_DEMANDS)
+_CONDITIONS = frozenset({"if", "allOf", "anyOf", "oneOf", "not"})
+_BOOLEANS: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
+_DEPTH = 40
+
+
+ADDED, REMOVED = "added", "removed"  # what happens to a property that may be left out
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference of two schemas: where (a path of names), what in words, and what it does to the allowed values.
+
+    ``effect``  None for a property that came or went without being required: each side reads that in its own way
+    """
+
+    path: tuple[str, ...]
+    what: str
+    effect: Effect | None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A schema within its bundle, so that references can be followed."""
+
+    document: Mapping[str, Any]
+    node: Any
+
+    def resolved(self) -> Located:
+        """Return the schema that stands behind references; what stands beside a `$ref` holds as well."""
+        node, steps = self.node, 0
+        while isinstance(node, Mapping) and "$ref" in node and steps < _DEPTH:
+            beside = {key: value for key, value in node.items() if key != "$ref"}
+            target = yamlio.resolve(self.document, str(node["$ref"]).removeprefix("#"))
+            node = {"allOf": [target, beside]} if beside and isinstance(target, Mapping) else target
+            steps += 1
+        return Located(self.document, self._folded(_BOOLEANS[node] if isinstance(node, bool) else node))
+
+    def _folded(self, node: Any) -> Any:
+        """Return a schema with the parts of its `allOf` that bind without a condition written into itself."""
+        if not isinstance(node, Mapping) or "allOf" not in node:
+            return node
+        whole, left = {key: value for key, value in node.items() if key != "allOf"}, []
+        for part in node["allOf"]:
+            inner = self.child(part).resolved().node
+            if isinstance(inner, Mapping) and not _CONDITIONS & inner.keys() and _merge(whole, inner):
+                continue
+            left.append(part)
+        return {**whole, "allOf": left} if left else whole
+
+    def keyword(self, name: str) -> Any:
+        """Return a keyword's value; None where the schema has none."""
+        return self.node.get(name) if isinstance(self.node, Mapping) else None
+
+    def child(self, node: Any) -> Located:
+        """Return a schema of the same bundle."""
+        return Located(self.document, node)
+
+
+def _merge(whole: dict[str, Any], part: Mapping[str, Any]) -> bool:
+    """Add a part's keywords to a schema; change nothing and return False where both say something different of one."""
+    said = {key: value for key, value in part.items() if key not in _REMARKS and key not in ("properties", "required")}
+    if any(key in whole and whole[key] != value for key, value in said.items() if not key.startswith("x-")):
+        return False
+    properties = dict(whole.get("properties", {}))
+    for name, schema in part.get("properties", {}).items():
+        properties[name] = {"allOf": [properties[name], schema]} if properties.get(name, schema) != schema else schema
+    required = sorted({*whole.get("required", ()), *part.get("required", ())})
+    whole.update({**said, **({"properties": properties} if properties else {})})
+    whole.update({"required": required} if required else {})
+    return True
+
+
+def compare_schemas(old: Located, new: Located, path: tuple[str, ...] = ()) -> Iterator[Difference]:
+    """Yield every difference of two schemas, the place first."""
+    if len(path) > _DEPTH:  # a schema that contains itself: everything in it was compared further up
+        return
+    old, new = old.resolved(), new.resolved()
+    if _canonical(old) == _canonical(new):
+        return
+    if not (isinstance(old.node, Mapping) and isinstance(new.node, Mapping)):
+        yield Difference(path, f"{_show(old.node)} became {_show(new.node)}", Effect.UNCLEAR)
+        return
+    yield from _compare_types(old, new, path)
+    if (_types(old) & _types(new)) - {"null"}:  # else nothing that the other keywords say has a counterpart
+        for compare in _COMPARISONS:
+            yield from compare(old, new, path)
+
+
+def _compare_types(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    before, after = _types(old), _types(new)
+    if before != after:
+        words = f"type {_type_words(old)} became {_type_words(new)}"
+        yield Difference(path, words, _effect_of_sets(before, after))
+
+
+def _types(schema: Located) -> frozenset[str]:
+    said = schema.keyword("type")
+    if said is None:
+        return frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
+    names = frozenset([said] if isinstance(said, str) else said)
+    return names | {"integer"} if "number" in names else names
+
+
+def _type_words(schema: Located) -> str:
+    said = schema.keyword("type")
+    return "any" if said is None else said if isinstance(said, str) else " or ".join(said)
+
+
+def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    before, after = _values(old), _values(new)
+    if before == after:
+        return
+    if before is None or after is None:
+        words = f"any value became one of {_listed(after)}" if after else f"one of {_listed(before)} became any value"
+        yield Difference(path, words, Effect.NARROWED if after else Effect.WIDENED)
+        return
+    for gone in sorted(before - after):
+        yield Difference(path, f"the value {gone} is gone", Effect.NARROWED)
+    for fresh in sorted(after - before):
+        yield Difference(path, f"the value {fresh} is new", Effect.WIDENED)
+
+
+def _values(schema: Located) -> frozenset[str] | None:
+    node = schema.node
+    if "const" in node:
+        return frozenset({json.dumps(node["const"])})
+    return frozenset(map(json.dumps, node["enum"])) if "enum" in node else None
+
+
+def _listed(values: frozenset[str] | None) -> str:
+    return ", ".join(sorted(values or ()))
+
+
+def _effect_of_sets(before: frozenset[str], after: frozenset[str]) -> Effect:
+    if after < before:
+        return Effect.NARROWED
+    return Effect.WIDENED if before < after else Effect.REPLACED
+
+
+def _compare_bounds(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    for names, stricter in ((_LOWER_BOUNDS, 1), (_UPPER_BOUNDS, -1)):
+        for name in names:
+            before, after = old.keyword(name), new.keyword(name)
+            if before == after:
+                continue
+            tighter = after is not None and (before is None or (after - before) * stricter > 0)
+            effect = Effect.NARROWED if tighter else Effect.WIDENED
+            yield Difference(path, f"{name} {_show(before)} became {_show(after)}", effect)
+
+
+def _compare_exact(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    for name in _EXACT:
+        before, after = old.keyword(name), new.keyword(name)
+        if before != after:
+            effect = Effect.NARROWED if before is None else Effect.WIDENED if after is None else Effect.UNCLEAR
+            yield Difference(path, f"{name} {_show(before)} became {_show(after)}", effect)
+
+
+def _compare_properties(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    before, after = old.keyword("properties") or {}, new.keyword("properties") or {}
+    needed_before, needed_after = set(old.keyword("required") or ()), set(new.keyword("required") or ())
+    for name in dict.fromkeys((*before, *after, *sorted(needed_before | needed_after))):
+        here = (*path, name)
+        was, is_now = name in before or name in needed_before, name in after or name in needed_after
+        required = (name in needed_before, name in needed_after)
+        if not was:
+            effect = Effect.NARROWED if required[1] else None
+            yield Difference(here, f"{ADDED}{', and required' if required[1] else ''}", effect)
+        elif not is_now:
+            effect = Effect.WIDENED if required[0] else None
+            yield Difference(here, f"{REMOVED}{'; it was required' if required[0] else ''}", effect)
+        else:
+            if required == (True, False):
+                yield Difference(here, "no longer required", Effect.WIDENED)
+            if required == (False, True):
+                yield Difference(here, "required now", Effect.NARROWED)
+            yield from compare_schemas(old.child(before.get(name, True)), new.child(after.get(name, True)), here)
+
+
+def _compare_items(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    for name, step in (("items", "[]"), ("additionalProperties", "*"), ("contentSchema", "(content)")):
+        before, after = old.keyword(name), new.keyword(name)
+        if before is not None or after is not None:
+            yield from compare_schemas(
+                old.child(True if before is None else before),
+                new.child(True if after is None else after),
+                (*path, step),
+            )
+
+
+def _compare_combinations(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
+    for name in ("allOf", "anyOf", "oneOf"):
+        before, after = old.keyword(name) or [], new.keyword(name) or []
+        if len(before) == len(after):
+            for left, right in zip(before, after, strict=True):
+                yield from compare_schemas(old.child(left), new.child(right), path)
+        else:
+            yield Difference(path, f"{name} has {len(after)} parts, it had {len(before)}", Effect.UNCLEAR)
+    for name in ("if", "then", "else", "not", "prefixItems", "dependentRequired", "dependentSchemas", "contains"):
+        left, right = old.child(old.keyword(name)), new.child(new.keyword(name))
+        if _canonical(left) != _canonical(right):
+            yield Difference(path, f"the condition `{name}` has changed", Effect.UNCLEAR)
+
+
+_COMPARISONS: tuple[Callable[[Located, Located, tuple[str, ...]], Iterator[Difference]], ...] = (
+    _compare_values,
+    _compare_bounds,
+    _compare_exact,
+    _compare_properties,
+    _compare_items,
+    _compare_combinations,
+)
+
+
+def _canonical(schema: Located, depth: int = 0) -> Any:
+    """Return what of a schema says something about values, references followed a few levels deep."""
+    node = schema.resolved().node if depth < _DEPTH else schema.node
+    if isinstance(node, Mapping):
+        return {
+            key: _canonical(schema.child(value), depth + 1)
+            for key, value in node.items()
+            if key not in _REMARKS and (not key.startswith("x-") or key in _DEMANDS)
+        }
+    return [_canonical(schema.child(item), depth + 1) for item in node] if isinstance(node, list) else node
+
+
+def _show(value: Any) -> str:
+    text = "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - what fits a line

@@ -1,0 +1,71 @@
+"""Which contracts a comparison is of: `dify-chat=1.14`, a folder of specs, or a git revision."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import SpecError, UnknownNameError
+from flowcontract.specs import available_apis, load_apis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flowcontract.specs import Api
+
+_GIT_S = 60  # how long git may take
+
+
+@contextmanager
+def open_side(text: str, names: Sequence[str] = ()) -> Iterator[dict[str, Api]]:
+    """Yield the contracts that a text names, by API: `API`, `API=PROFILE`, a folder, or a git revision.
+
+    `names` restricts a folder or a revision to some APIs. Raises SpecError or UnknownNameError for anything else.
+    """
+    name, _, profile = text.partition("=")
+    if name in available_apis():
+        yield load_apis([name], profiles={name: profile} if profile else {})
+    elif profile:
+        raise UnknownNameError("API", name, available_apis())
+    elif Path(text).is_dir():
+        yield _load_folder(Path(text), names)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            _extract_revision(text, Path(folder))
+            yield _load_folder(Path(folder) / "specs", names)
+
+
+def _load_folder(folder: Path, names: Sequence[str]) -> dict[str, Api]:
+    """Read the APIs of a folder of specs, or the one API whose folder it is."""
+    folder = folder.resolve()
+    if (folder / "openapi.yaml").is_file():
+        return load_apis([folder.name], root=folder.parent)
+    if not available_apis(folder):
+        raise SpecError(f'"{folder}" has no folder with an openapi.yaml. Name the folder of a contract, or of all.')
+    return load_apis(list(names), root=folder)
+
+
+def _extract_revision(revision: str, folder: Path) -> None:
+    """Put `specs/` as it was at a git revision into a folder."""
+    command = ["git", "archive", "--format=tar", "--end-of-options", revision, "specs"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_GIT_S)  # noqa: S603 - git's own words
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _no_side(revision, str(error)) from None
+    if done.returncode:
+        raise _no_side(revision, done.stderr.decode(errors="replace").strip().splitlines()[0])
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+
+
+def _no_side(text: str, why: str) -> SpecError:
+    known = ", ".join(available_apis())
+    return SpecError(
+        f'"{text}" is no API, folder or git revision of a repository with specs/ ({why}). '
+        f"Write API or API=PROFILE, a folder or a revision. The APIs are: {known}."
+    )

@@ -1,0 +1,229 @@
+"""Two stream contracts compared: orders by inclusion of their automata, all other rules as data.
+
+Whether every stream that one contract accepts is accepted by the other is decided, not sampled: both automata read the
+same symbols, which are all kinds that either names, each with the values that a guard of either asks about, and one
+symbol for a kind that neither names. Where the answer is no, the shortest stream that shows it is the example.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowcontract.diff.change import Change, Effect, Level, answer_levels
+from flowcontract.diff.fields import describe_answer
+from flowcontract.diff.schemas import Located, compare_schemas
+
+if TYPE_CHECKING:
+    from flowcontract.order import Progress
+    from flowcontract.stream_contract import StreamContract
+
+OTHER_KIND = "a_kind_that_neither_names"
+_RULES = ("constant", "equal", "pairs", "concatenates", "counts", "increasing", "refers")
+_NOTES = frozenset({"source", "ruling"})
+_END = "(end)"
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """An event as an order sees it: its kind, and the values of the fields that a guard asks about."""
+
+    kind: str
+    values: tuple[tuple[str, str], ...] = ()
+
+    def payload(self) -> dict[str, Any]:
+        """Return the smallest payload that an order reads as this symbol."""
+        payload: dict[str, Any] = {}
+        for path, value in self.values:
+            *above, last = path.split(".")
+            holder = payload
+            for name in above:
+                holder = holder.setdefault(name, {})
+            holder[last] = value
+        return payload
+
+    def __str__(self) -> str:
+        return self.kind + (f"{{{', '.join(f'{path}={value}' for path, value in self.values)}}}" if self.values else "")
+
+
+class State(NamedTuple):
+    """How far a stream has come under one contract."""
+
+    progress: Progress
+    ended: bool
+
+
+class Machine:
+    """One stream contract as an automaton over symbols; it steps as `StreamJudge` does."""
+
+    def __init__(self, contract: StreamContract) -> None:
+        """Read the orders and the ends of a contract."""
+        self.contract = contract
+        self.start = State(contract.orders.start, ended=False)
+
+    def step(self, state: State, symbol: Symbol) -> State | None:
+        """Return the state after an event; None where the contract forbids it there."""
+        contract, kind = self.contract, symbol.kind
+        known = kind in contract.events
+        if not known and not contract.unknown_allowed and kind not in contract.undocumented:
+            return None
+        if kind in contract.anywhere:
+            return state
+        if state.ended and kind not in contract.after_end:
+            return None
+        if not known:
+            return state
+        progress = contract.orders.step(state.progress, kind, symbol.payload())
+        return State(progress, state.ended or kind in contract.end) if contract.orders.alive(progress) else None
+
+    def accepts(self, state: State) -> bool:
+        """Tell whether a stream may end here."""
+        return state.ended and bool(self.contract.orders.complete(state.progress))
+
+
+def alphabet(*contracts: StreamContract) -> tuple[Symbol, ...]:
+    """Return every event that contracts tell apart, and one of a kind that none names."""
+    asked: dict[str, dict[str, set[str]]] = {}
+    for contract in contracts:
+        for kind in (*contract.events, *contract.orders.kinds(), *contract.anywhere, *contract.undocumented):
+            asked.setdefault(kind, {})
+        for order in contract.orders.orders.values():
+            for atom in order.atoms:
+                for test in atom.guard:
+                    asked.setdefault(atom.kind, {}).setdefault(test.path, set()).update(test.values)
+    symbols = [Symbol(kind, values) for kind, paths in asked.items() for values in _valuations(paths)]
+    return (*symbols, Symbol(OTHER_KIND))
+
+
+def _valuations(paths: Mapping[str, set[str]]) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Yield every choice of values for some paths; none stands for all values that no guard names, and for absence."""
+    for chosen in itertools.product(*((None, *sorted(values)) for values in paths.values())):
+        yield tuple((path, value) for path, value in zip(paths, chosen, strict=True) if value is not None)
+
+
+def refused_streams(of: StreamContract, by: StreamContract) -> dict[str, tuple[Symbol, ...]]:
+    """Return streams that the contract `of` accepts and `by` refuses: for each kind that is refused, a shortest one.
+
+    Empty where all that the one accepts the other accepts, too. Under `(end)`: one that may not stop where it stops.
+    """
+    accepting, refusing = Machine(of), Machine(by)
+    symbols = alphabet(of, by)
+    start: tuple[State, State | str] = (accepting.start, refusing.start)  # a name: the kind that was refused
+    paths: dict[tuple[State, State | str], tuple[Symbol, ...]] = {start: ()}
+    waiting = deque([start])
+    found: dict[str, tuple[Symbol, ...]] = {}
+    while waiting:
+        here, other = waiting.popleft()
+        path = paths[here, other]
+        if accepting.accepts(here) and (isinstance(other, str) or not refusing.accepts(other)):
+            found.setdefault(other if isinstance(other, str) else _END, path)
+        for symbol in symbols:
+            after = accepting.step(here, symbol)
+            beside = other if isinstance(other, str) else refusing.step(other, symbol) or symbol.kind
+            if after is not None and beside not in found and (after, beside) not in paths:
+                paths[after, beside] = (*path, symbol)
+                waiting.append((after, beside))
+    return found
+
+
+def compare_streams(
+    operation: str, old: StreamContract, new: StreamContract, documents: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> Iterator[Change]:
+    """Yield every change of a stream: kinds, fields, orders, ends, ids, pairs, counts. `documents` are the bundles."""
+    yield from _compare_kinds(operation, old, new)
+    for kind in old.events.keys() & new.events.keys():
+        before, after = (
+            Located(document, contract.events[kind].schema)
+            for document, contract in zip(documents, (old, new), strict=True)
+        )
+        for difference in compare_schemas(before, after):
+            yield describe_answer(operation, f"stream event {kind}", difference)
+    yield from _compare_orders(operation, old, new)
+    yield from _compare_rules(operation, old, new)
+    yield from _compare_settings(operation, old, new)
+
+
+def _compare_kinds(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
+    for kind in sorted(new.events.keys() - old.events.keys()):
+        ignored = old.unknown_allowed or kind in old.undocumented
+        clients = Level.SAFE if ignored else Level.BREAKING
+        what = "a new kind of event" + (", of which clients were told to ignore unknown ones" if ignored else "")
+        yield Change(operation, f"stream event {kind}", what, clients, Level.SAFE)
+    for kind in sorted(old.events.keys() - new.events.keys()):
+        yield Change(operation, f"stream event {kind}", "the kind is gone", Level.LOOK, Level.SAFE)
+
+
+def _compare_orders(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
+    for kind, stream in refused_streams(of=new, by=old).items():
+        what = f"a stream may come that was not allowed: {_refusal(kind)}"
+        yield Change(operation, "stream order", what, Level.BREAKING, Level.SAFE, tuple(map(str, stream)))
+    for kind, stream in refused_streams(of=old, by=new).items():
+        what = f"a stream is no longer allowed: {_refusal(kind)}"
+        yield Change(operation, "stream order", what, Level.SAFE, Level.BREAKING, tuple(map(str, stream)))
+
+
+def _refusal(kind: str) -> str:
+    return "it ends too early" if kind == _END else f"its {kind} comes where none may"
+
+
+def _compare_rules(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
+    """Compare rules as sets of single demands: which kind, which field."""
+    for word in _RULES:
+        before, after = (set(_demands(contract.spec.get(word, ()))) for contract in (old, new))
+        for demand in sorted(before - after):
+            yield Change(operation, f"stream {word}", f"no longer promised: {demand}", Level.BREAKING, Level.SAFE)
+        for demand in sorted(after - before):
+            yield Change(operation, f"stream {word}", f"promised now: {demand}", Level.SAFE, Level.BREAKING)
+
+
+def _demands(rules: Any) -> Iterator[str]:
+    """Yield what some rules demand, one kind of event at a time where a rule names several."""
+    for rule in rules:
+        said = {key: value for key, value in rule.items() if key not in _NOTES}
+        kinds = said.pop("events", None)
+        fields = said.get("fields")
+        if isinstance(fields, Mapping):
+            del said["fields"]
+            yield from (
+                _words({"field": f"{kind}.{path}", "agrees with": fields, **said}) for kind, path in fields.items()
+            )
+        elif kinds is None:
+            yield _words(said)
+        else:
+            yield from (_words({"event": kind, **said}) for kind in kinds)
+
+
+def _words(said: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_value_words(value)}" for key, value in said.items())
+
+
+def _value_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " and ".join(f"{key}.{item}" for key, item in value.items())
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _compare_settings(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
+    if old.framing != new.framing:
+        what = f"{old.framing} became {new.framing}"
+        yield Change(operation, "stream framing", what, Level.BREAKING, Level.BREAKING)
+    if dict(old.when) != dict(new.when):
+        what = f"{dict(old.when)} became {dict(new.when)}"
+        yield Change(operation, "stream, which requests ask for it", what, Level.BREAKING, Level.BREAKING)
+    if old.silence_s != new.silence_s:
+        longer = new.silence_s is None or (old.silence_s is not None and new.silence_s > old.silence_s)
+        clients, servers = answer_levels(Effect.WIDENED if longer else Effect.NARROWED)
+        words = [
+            "any silence" if value is None else f"at most {value:g} s of silence"
+            for value in (old.silence_s, new.silence_s)
+        ]
+        yield Change(operation, "stream silence", " became ".join(words), clients, servers)
+    first = [contract.first_line.field if contract.first_line else None for contract in (old, new)]
+    if first[0] != first[1]:
+        effect = Effect.NARROWED if first[0] is None else Effect.WIDENED if first[1] is None else Effect.REPLACED
+        yield Change(
+            operation, "stream, first line of a block", f"{first[0]} became {first[1]}", *answer_levels(effect)
+        )
