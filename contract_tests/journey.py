@@ -11,8 +11,9 @@ from contract_tests.examples import examples, wants_stream
 from contract_tests.exchange import Request
 from contract_tests.judgement import ANYTHING, Expected, is_refusal
 from contract_tests.refusals import refusal
-from contract_tests.suite import Failure, NotExercised, Suite
+from contract_tests.suite import NotExercised, Suite
 from flowcontract.decoding import ABSENT
+from flowcontract.evidence import rated
 from flowcontract.stream_rules import show
 from flowcontract.violations import Violation
 
@@ -131,9 +132,8 @@ class Journey:
     def fault(self, name: str, rule: str, expected: str, got: str, source: str) -> None:
         """Note that an answer does not fit those before it."""
         violation = Violation(rule, expected, got, source=tuple(source.split(", ")))
-        self.suite.record.failures.append(
-            Failure(self.api.operations[name].name, violation, self.suite.record.last_curl)
-        )
+        (violation,) = rated([violation], self.api.rulings)
+        self.suite.record.fail(self.api.operations[name], violation, self.api.rulings)
 
     def texts(self) -> dict[str, str]:
         """Return a value for each control of the app's form that takes text."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
+from flowcontract.evidence import Tier, rated
 from flowcontract.media import find_media
 from flowcontract.response_validation import response_violations
 from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamJudge
 from flowcontract.violations import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from contract_tests.choices import Choice
     from contract_tests.client import Client, LiveAnswer
+    from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation, Response
     from flowcontract.stream_contract import StreamContract
 
@@ -60,6 +63,8 @@ class Verdict:
     code: str = ""
     kinds: tuple[str, ...] = ()
     transitions: tuple[tuple[str, str], ...] = ()
+    rulings: Mapping[str, Ruling] = field(default_factory=dict)  # of the API
+    choices: tuple[Choice, ...] = ()  # what the server did where a ruling leaves it the choice
 
 
 class Judge:
@@ -115,15 +120,20 @@ class Judge:
         ]
         found += self._violations
         found += expectation_violations(self.operation, self.expected, exchange)
-        code = error_code(self.operation, exchange)
-        if self.stream is None:
-            return Verdict(exchange, tuple(found), code)
-        return Verdict(exchange, tuple(found), code, tuple(self.stream.kinds), tuple(sorted(self.stream.transitions)))
+        return Verdict(
+            exchange,
+            tuple(rated(found, self.api.rulings)),
+            error_code(self.operation, exchange),
+            tuple(self.stream.kinds) if self.stream else (),
+            tuple(sorted(self.stream.transitions)) if self.stream else (),
+            self.api.rulings,
+        )
 
 
 def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
     """Return the verdict on a request that got no answer."""
-    return Verdict(exchange, (Violation("answer", expected.because, exchange.trouble, source=expected.source),))
+    violation = Violation("answer", expected.because, exchange.trouble, source=expected.source, tier=Tier.SERVER_ERROR)
+    return Verdict(exchange, (violation,))
 
 
 def ask(client: Client, sent: Sent, judge: Judge) -> Verdict:
@@ -156,7 +166,7 @@ def _stream_contract(operation: Operation, status: int, content_type: str) -> St
 
 def _broken(answer: Answer) -> Iterator[Violation]:
     if answer.trouble:
-        yield Violation("answer", "an answer that comes to its end", answer.trouble)
+        yield Violation("answer", "an answer that comes to its end", answer.trouble, tier=Tier.SERVER_ERROR)
 
 
 def expectation_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:

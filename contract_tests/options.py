@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from flowcontract.evidence import BARS, DEFAULT_BAR
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "--base-url": {
         "metavar": "URL",
@@ -31,6 +33,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "known differences (TOML): reported, but no failures unless they are gone",
     },
     "--accept": {"action": "store_true", "help": "write all differences of this run into the file of --deviations"},
+    "--demand": {
+        "choices": [str(tier) for tier in BARS],
+        "default": str(DEFAULT_BAR),
+        "help": "what a violation must at least rest on to fail the run; others are notes (default: %(default)s)",
+    },
     "--require": {"metavar": "LEVEL", "help": "fail below a coverage in percent: 80, or codes=100,events=50"},
     "--thorough": {"action": "store_true", "help": "take up to ten minutes: more fuzzing, waiting for pings"},
 }

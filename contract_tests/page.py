@@ -43,6 +43,7 @@ def _head(results: Results, problems: list[str], verdict: str) -> Iterator[str]:
         "requests answered": results.exchanges,
         "streams judged": len(results.streams),
         "violations": len(results.failures),
+        "notes": len(results.notes),
         "known deviations": len(results.deviating),
         "of the contract exercised": f"{results.coverage.share():.1f} %",
     }

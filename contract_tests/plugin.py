@@ -17,6 +17,7 @@ from contract_tests.page import page
 from contract_tests.results import Results
 from contract_tests.suite import NotExercised, Record, Suite
 from flowcontract.errors import FlowContractError
+from flowcontract.evidence import Tier, fails
 from flowcontract.specs import available_apis, load_apis
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Run:
         self.thorough: bool = config.getoption("--thorough")
         self.deviations = Deviations.load(config.getoption("--deviations"), accept=config.getoption("--accept"))
         self.coverage = Coverage(self.apis, config.getoption("--require"))
-        self.results = Results(target=self.target, coverage=self.coverage, deviations=self.deviations)
+        self.demand = Tier(config.getoption("--demand"))
+        self.results = Results(
+            target=self.target, coverage=self.coverage, deviations=self.deviations, demand=self.demand
+        )
         self.suite = Suite(self.target)
         self.cases = list(self._cases())
 
@@ -153,16 +157,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     run = item.config.stash[_RUN]
     if "suite" not in getattr(item, "fixturenames", ()):
         return (yield)
-    record = run.suite.record = item.stash[_RECORD] = Record()
+    record = run.suite.record = item.stash[_RECORD] = Record(run.demand)
     try:
         result = yield
     except NotExercised as reason:
         record.skipped.setdefault(_subject(item), str(reason))
-        if not record.failures:
+        if not any(fails(failure.violation.tier, run.demand) for failure in record.failures):
             pytest.skip(str(reason))
         result = None
     test = test_id(item)
-    new = [failure for failure in record.failures if not run.deviations.known(failure.id(test))]
+    red = [failure for failure in record.failures if fails(failure.violation.tier, run.demand)]
+    new = [failure for failure in red if not run.deviations.known(failure.id(test))]
     if new and not run.deviations.accept:
         raise ContractFailure("\n\n".join(dict.fromkeys(terminal.told(failure.as_json()) for failure in new)))
     return result

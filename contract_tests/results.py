@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from contract_tests.coverage import Key
+from flowcontract.evidence import DEFAULT_BAR, Tier, fails
 
 if TYPE_CHECKING:
     from contract_tests.coverage import Coverage, Outcome
     from contract_tests.deviations import Deviations
     from contract_tests.target import Target
+
+
+Status = Literal["passed", "failed", "interrupted", "crashed", "incomplete"]
+EXIT_CODES: dict[Status, int] = {"passed": 0, "failed": 1, "interrupted": 2, "crashed": 2, "incomplete": 2}
 
 
 class Group(NamedTuple):
@@ -24,15 +29,29 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Results:
-    """Collects what each test reports, in this process or in a worker."""
+    """Collects what each test reports, in this process or in a worker.
+
+    ``demand``     the bar: violations of a tier beyond it are notes
+    ``failures``   what fails the run
+    ``notes``      violations beyond the bar: reported and counted, never red
+    ``deviating``  known differences that occurred; ``fixed`` those that no longer do
+    ``choices``    what the server did where a ruling leaves it the choice
+    ``crashes``    tests that broke down, which is the suite's own fault: `test` and `trace`
+    """
 
     target: Target
     coverage: Coverage
     deviations: Deviations
+    demand: Tier = DEFAULT_BAR
+    interrupted: bool = False
     exchanges: int = 0
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> outcome, seconds, reason
     failures: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
     deviating: list[dict[str, Any]] = field(default_factory=list)
+    fixed: list[dict[str, Any]] = field(default_factory=list)
+    choices: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    crashes: list[dict[str, Any]] = field(default_factory=list)
     streams: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
 
@@ -42,28 +61,50 @@ class Results:
         self.tests[test] = {"outcome": outcome, "seconds": round(seconds, 3), "reason": report.get("reason", "")}
         self.exchanges += report["exchanges"]
         for failure in report["failures"]:
-            (self.deviating if failure["known"] else self.failures).append({**failure, "test": test})
-            if failure["known"]:
-                self.deviations.occurred.add(failure["known"])
-        known = bool(report["failures"]) and all(failure["known"] for failure in report["failures"])
+            self._take_failure({**failure, "test": test})
+        red = [failure for failure in report["failures"] if fails(failure["tier"], self.demand)]
+        known = bool(red) and all(failure["known"] for failure in red)
         for operation, sort, name, well in report["seen"]:
             seen: Outcome = "passed" if well else "deviating" if known else "failed"
             self.coverage.see(Key(operation, sort, name), seen)
         for subject, reason in report["skipped"].items():
             self.coverage.explain(subject, reason)
         self.streams += [{**stream, "test": test} for stream in report["streams"]]
+        for choice in report["choices"]:
+            key = (choice["operation"], choice["name"], choice["took"])
+            taken = self.choices.setdefault(key, {**choice, "count": 0})
+            taken["count"] += 1
+
+    def _take_failure(self, failure: dict[str, Any]) -> None:
+        if failure["known"]:
+            self.deviations.occurred.add(failure["known"])
+            self.deviating.append(failure)
+        elif fails(failure["tier"], self.demand):
+            self.failures.append(failure)
+        else:
+            self.notes.append(failure)
 
     def accept(self) -> None:
         """Write the deviations file: every difference of this run, known or new."""
         self.deviations.write({failure["id"]: failure for failure in [*self.deviating, *self.failures]})
 
-    def groups(self) -> list[Group]:
-        """Return the failures grouped by cause, the most frequent first."""
+    def groups(self, failures: list[dict[str, Any]] | None = None) -> list[Group]:
+        """Return failures (those that are red, by default) grouped by cause, the most frequent first."""
         found: dict[tuple[Any, ...], Group] = {}
-        for failure in self.failures:
+        for failure in self.failures if failures is None else failures:
             key = (failure["operation"].partition("/")[0], failure["cause"], *failure["source"])
             found.setdefault(key, Group(failure, [])).tests.append(failure["test"])
         return sorted(found.values(), key=lambda group: -len(group.tests))
+
+    def status(self, problems: list[str]) -> Status:
+        """Return how the run ended; `problems` is why it fails as a whole."""
+        if self.interrupted:
+            return "interrupted"
+        if self.crashes:
+            return "crashed"
+        if self.failures or problems:
+            return "failed"
+        return "passed" if self.exchanges else "incomplete"
 
     def problems(self, *, everything: bool) -> list[str]:
         """Return why the run as a whole fails, beyond single tests."""
@@ -103,13 +144,21 @@ class Results:
             }
             for key, row in self.coverage.rows.items()
         ]
+        status = self.status(problems)
         return {
+            "status": status,
+            "exit_code": EXIT_CODES[status],
+            "demand": str(self.demand),
             "target": {name: api.base_url for name, api in self.target.apis.items()},
             "exchanges": self.exchanges,
             "coverage_percent": round(self.coverage.share(), 1),
             "problems": problems,
             "failures": self.failures,
+            "notes": self.notes,
             "deviating": self.deviating,
+            "fixed": self.fixed,
+            "choices": list(self.choices.values()),
+            "crashes": self.crashes,
             "tests": self.tests,
             "matrix": matrix,
             "streams": self.streams,

@@ -17,12 +17,15 @@ from contract_tests.exchange import Request, Upload
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
 from contract_tests.resources import resources
 from flowcontract import yamlio
+from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
 
 if TYPE_CHECKING:
     from contract_tests.cases import Case
+    from contract_tests.choices import Choice
     from contract_tests.deviations import Deviations
     from contract_tests.exchange import Exchange, TimedEvent
     from contract_tests.target import Provocation, Target
+    from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation
     from flowcontract.violations import Violation
 
@@ -38,6 +41,7 @@ class Failure:
     operation: str
     violation: Violation
     curl: str = ""
+    rulings: tuple[Ruling, ...] = ()  # that the violation's source names
 
     def id(self, test: str) -> str:
         """Return the id by which a deviations file knows it, seen in a test."""
@@ -49,14 +53,21 @@ class Failure:
         names = ("rule", "expected", "got", "where", "event", "offset")
         fields = {name: getattr(violation, name) for name in names}
         more = {"source": list(violation.source), "cause": judgement.cause(violation), "curl": self.curl}
-        return {"operation": self.operation, **fields, **more}
+        evidence = {
+            "tier": str(violation.tier),
+            "quotes": [quote._asdict() for quote in quotes(violation.source)],
+            "rulings": [{"name": one.name, "decision": one.decision, "why": one.why} for one in self.rulings],
+        }
+        return {"operation": self.operation, **fields, **more, **evidence}
 
 
 @dataclass(slots=True)
 class Record:
     """What one test saw."""
 
+    demand: Tier = DEFAULT_BAR  # what lies beyond it is a note, and nothing is wrong with its place in the matrix
     failures: list[Failure] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
     seen: list[tuple[str, str, str, bool]] = field(default_factory=list)  # operation, sort, name, whether all was well
     streams: list[dict[str, Any]] = field(default_factory=list)
     exchanges: int = 0
@@ -66,18 +77,34 @@ class Record:
     def note(self, operation: Operation, verdict: Verdict) -> None:
         """Take an exchange and its verdict."""
         self.exchanges += 1
-        well = not verdict.violations
+        well = not any(fails(violation.tier, self.demand) for violation in verdict.violations)
         self.last_curl = verdict.exchange.sent.curl()
-        self.failures += [Failure(operation.name, violation, self.last_curl) for violation in verdict.violations]
+        for violation in verdict.violations:
+            self.fail(operation, violation, verdict.rulings)
+        self.choices += verdict.choices
         marks = [("status", str(verdict.exchange.status))] if verdict.exchange.status else []
         marks += [("code", f"{verdict.exchange.status} {verdict.code}")] if verdict.code else []
         self.seen += [(operation.name, sort, name, well) for sort, name in marks]
-        wrong, misplaced = _wrong_kinds(verdict), _wrong_kinds(verdict, "order", "end")
+        wrong, misplaced = self._wrong_kinds(verdict), self._wrong_kinds(verdict, "order", "end")
         self.seen += [(operation.name, "event", kind, kind not in wrong) for kind in verdict.kinds]
         for before, kind in verdict.transitions:
             self.seen.append((operation.name, "transition", f"{before or 'start'} > {kind}", kind not in misplaced))
         if verdict.exchange.events:
             self.streams.append(_stream(operation, verdict))
+
+    def fail(self, operation: Operation, violation: Violation, rulings: Mapping[str, Ruling]) -> None:
+        """Take a violation that was seen in the last exchange; `rulings` are those of the API."""
+        found = cited(violation.source, rulings)
+        self.failures.append(Failure(operation.name, violation, self.last_curl, found))
+
+    def _wrong_kinds(self, verdict: Verdict, *rules: str) -> set[str]:
+        """Return the kinds of the events that break a rule that was demanded (any, by default)."""
+        numbers = {
+            violation.event
+            for violation in verdict.violations
+            if (not rules or violation.rule in rules) and fails(violation.tier, self.demand)
+        }
+        return {timed.event.kind for timed in verdict.exchange.events if timed.event.number in numbers}
 
     def as_json(self, test: str, deviations: Deviations) -> dict[str, Any]:
         """Return it as plain JSON; each failure with the id by which it may be known."""
@@ -88,13 +115,8 @@ class Record:
             reason = known.reason if known else ""
             failures.append({**failure.as_json(), "id": name, "known": known.id if known else "", "reason": reason})
         names = ("seen", "streams", "exchanges", "skipped")
-        return {"test": test, "failures": failures, **{name: getattr(self, name) for name in names}}
-
-
-def _wrong_kinds(verdict: Verdict, *rules: str) -> set[str]:
-    """Return the kinds of the events that break a rule (any, by default)."""
-    numbers = {violation.event for violation in verdict.violations if not rules or violation.rule in rules}
-    return {timed.event.kind for timed in verdict.exchange.events if timed.event.number in numbers}
+        choices = [choice._asdict() for choice in self.choices]
+        return {"test": test, "failures": failures, "choices": choices, **{name: getattr(self, name) for name in names}}
 
 
 def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:

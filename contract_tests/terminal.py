@@ -26,7 +26,8 @@ def told(failure: Mapping[str, Any]) -> str:
         f"  expected {failure['expected']}",
         f"  got      {failure['got']}",
     ]
-    lines += [f"  demanded by {', '.join(failure['source'])}"] if failure["source"] else []
+    lines += [f"  demanded by {', '.join(failure['source'])} [{failure['tier']}]"] if failure["source"] else []
+    lines += [f"  {ruling['name']}: {ruling['decision']}" for ruling in failure["rulings"]]
     lines += [f"  {failure['curl']}"] if failure["curl"] else []
     return "\n".join(lines)
 
@@ -37,6 +38,10 @@ def sections(results: Results, problems: list[str], report: Path | None) -> Iter
     if groups:
         failed = sum(len(group.tests) for group in groups)
         yield f"violations: {failed}, causes: {len(groups)}", list(_groups(results))
+    if results.notes:
+        yield f"notes: {len(results.notes)}, beyond what {results.demand} demands", list(_notes(results))
+    if results.choices:
+        yield "choices", list(_choices(results))
     if results.deviating:
         yield "known deviations", list(_deviating(results))
     yield "not exercised", list(_not_exercised(results)) or ["nothing: every line of the contract was exercised"]
@@ -50,6 +55,17 @@ def _groups(results: Results) -> Iterator[str]:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         yield f"  in {', '.join(names[:_SHOWN])}{more}"
         yield ""
+
+
+def _notes(results: Results) -> Iterator[str]:
+    for group in results.groups(results.notes):
+        first = group.first
+        yield f"{len(group.tests):4} x {first['operation']} [{first['tier']}] {first['cause']}: got {first['got']}"
+
+
+def _choices(results: Results) -> Iterator[str]:
+    for (operation, name, took), choice in sorted(results.choices.items()):
+        yield f"{operation}: {name}: {took} ({choice['count']} x)"
 
 
 def _deviating(results: Results) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flowcontract import yamlio
 from flowcontract.errors import SpecError
@@ -12,6 +12,7 @@ from flowcontract.errors import SpecError
 if TYPE_CHECKING:
     from pathlib import Path
 
+RULING = "ruling "  # how a ruling begins in a provenance
 _SOURCE = re.compile(r"(?P<document>\d{3}):(?P<first>[1-9]\d*)(?:-(?P<last>[1-9]\d*))?")
 
 
@@ -53,14 +54,21 @@ def provenance(node: Any) -> tuple[str, ...]:
         return ()
     return (
         *(str(source) for source in as_list(node.get("x-source"))),
-        *(f"ruling {name}" for name in as_list(node.get("x-ruling"))),
+        *(f"{RULING}{name}" for name in as_list(node.get("x-ruling"))),
         *(f"observed: {where}" for where in as_list(node.get("x-observed"))),
     )
 
 
+Basis = Literal["contradiction", "gap"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What was decided where documents contradict themselves or each other, and why."""
+    """What was decided where documents contradict themselves or each other, or are silent, and why.
+
+    ``basis``    whether printed lines contradict each other, or nothing is printed
+    ``derives``  the lines from which a ruling on a gap derives what it demands
+    """
 
     number: int
     name: str
@@ -68,9 +76,12 @@ class Ruling:
     readings: tuple[str, ...]
     decision: str
     why: str
+    basis: Basis = "contradiction"
+    derives: tuple[Source, ...] = ()
 
 
 _RULING_FIELDS = {"number", "name", "lines", "readings", "decision", "why"}
+_OPTIONAL_RULING_FIELDS = {"basis", "derives"}
 
 
 def load_rulings(path: Path) -> tuple[Ruling, ...]:
@@ -86,7 +97,7 @@ def rulings_from(entries: Any, path: Path) -> tuple[Ruling, ...]:
 
 
 def _ruling(path: Path, index: int, entry: Any) -> Ruling:
-    if not isinstance(entry, dict) or set(entry) != _RULING_FIELDS:
+    if not isinstance(entry, dict) or set(entry) - _OPTIONAL_RULING_FIELDS != _RULING_FIELDS:
         raise SpecError(f"{path}: ruling {index} needs exactly the fields {', '.join(sorted(_RULING_FIELDS))}.")
     return Ruling(
         number=entry["number"],
@@ -95,4 +106,6 @@ def _ruling(path: Path, index: int, entry: Any) -> Ruling:
         readings=tuple(as_list(entry["readings"])),
         decision=entry["decision"],
         why=entry["why"],
+        basis=entry.get("basis", "contradiction"),
+        derives=tuple(Source.parse(str(line)) for line in as_list(entry.get("derives"))),
     )

@@ -129,7 +129,7 @@ class Api:
     operations: Mapping[str, Operation]
     schemes: Mapping[str, SecurityScheme]
     problems: Mapping[str, str]  # what is wrong with a request to no particular operation
-    rulings: Mapping[str, Ruling]
+    rulings: Mapping[str, Ruling]  # its own by name, and those of all APIs as `dify-workflow/ids-are-strings`
     validators: Validators = field(repr=False, compare=False)
 
 
@@ -144,15 +144,25 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
     root = root or data.specs_root()
     if name not in available_apis(root):
         raise UnknownNameError("API", name, available_apis(root))
-    folder, rulings = root / name, root / name / "rulings.yaml"
+    folder = root / name
 
     def read() -> Any:
         document = load_bundle(folder, profile=profile).document
-        return {"document": document, "rulings": yamlio.load(rulings) if rulings.is_file() else []}
+        files = {path.parent.name: path for path in sorted(root.glob("*/rulings.yaml"))}
+        return {"document": document, "rulings": {api: yamlio.load(path) for api, path in files.items()}}
 
     ours = root == data.specs_root()  # others are read once
     contract = remembered(f"{name}@{profile}", root, read) if ours else read()
-    return _Reader(name, contract["document"]).api(rulings_from(contract["rulings"], rulings))
+    return _Reader(name, contract["document"]).api(dict(_rulings(name, contract["rulings"], root)))
+
+
+def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
+    """Yield all rulings, qualified by their API, and an API's own by their plain names, too."""
+    for api, entries in rulings.items():
+        for ruling in rulings_from(entries, root / api / "rulings.yaml"):
+            yield f"{api}/{ruling.name}", ruling
+            if api == name:
+                yield ruling.name, ruling
 
 
 def load_apis(
@@ -190,7 +200,7 @@ class _Reader:
         self.document = document
         self.validators = Validators(document)
 
-    def api(self, rulings: tuple[Ruling, ...]) -> Api:
+    def api(self, rulings: Mapping[str, Ruling]) -> Api:
         document = self.document
         try:
             operations = {operation.id: operation for operation in self._operations()}
@@ -202,7 +212,7 @@ class _Reader:
                 operations=MappingProxyType(operations),
                 schemes=MappingProxyType(dict(self._schemes())),
                 problems=MappingProxyType(document.get("x-problems", {})),
-                rulings=MappingProxyType({ruling.name: ruling for ruling in rulings}),
+                rulings=MappingProxyType(rulings),
                 validators=self.validators,
             )
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowcontract.evidence import Tier
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -15,7 +17,8 @@ class Violation:
     ``where``     JSON pointer into the body or the event's payload; empty for the whole of it
     ``event``     number of the event within its stream, from 1; None outside a stream
     ``offset``    byte offset of the event's first byte within its stream; None outside a stream
-    ``source``    the lines the rule rests on: ``001:25-58``, or where it was observed
+    ``source``    the lines the rule rests on: ``001:25-58``, the ruling, or where it was observed
+    ``tier``      how firm that is: whether the violation fails a run
     """
 
     rule: str
@@ -25,6 +28,7 @@ class Violation:
     event: int | None = None
     offset: int | None = None
     source: tuple[str, ...] = ()
+    tier: Tier = Tier.DOCUMENT
 
     def __str__(self) -> str:
         """Tell the violation in one line: where, rule, expected, got, source."""

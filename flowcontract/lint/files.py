@@ -116,7 +116,7 @@ def _unreferenced(project: Project) -> Iterator[Finding]:
     used = {path for name in project.names for path in reachable(project, name)}
     for path in sorted(path for path in project.specs.rglob("*") if path.is_file()):
         place = path.relative_to(project.specs).parts
-        own = place == ("sources.yaml",) or (place[0] in project.names and (
+        own = place == ("sources.yaml",) or place[0] == "documents" or (place[0] in project.names and (
             place[1:] in (("openapi.yaml",), ("rulings.yaml",)) or (place[1] == "profiles" and path.suffix == ".yaml")
         ))  # fmt: skip
         hidden = own or project.unreadable & used  # who knows what an unreadable file refers to

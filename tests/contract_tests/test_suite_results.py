@@ -25,7 +25,7 @@ APIS = load_apis(["dify-chat", "cybertron"])
 CHAT = "dify-chat/sendChatMessage"
 
 
-def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operation=CHAT):
+def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operation=CHAT, tier="document"):
     """Return a failure as a test reports it."""
     texts = {"expected": "text <b>", "got": "5 & more", "curl": "curl x", "reason": "we know" if known else ""}
     place = {"where": where, "event": 3, "offset": 120}
@@ -36,12 +36,15 @@ def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operat
         "known": known,
         "cause": rule,
         "source": list(source),
+        "tier": tier,
+        "quotes": [],
+        "rulings": [],
         **texts,
         **place,
     }
 
 
-def report(test="a/b", failures=(), seen=(), skipped=None, streams=()):
+def report(test="a/b", failures=(), seen=(), skipped=None, streams=(), choices=()):
     """Return what a test saw."""
     return {
         "test": test,
@@ -49,6 +52,7 @@ def report(test="a/b", failures=(), seen=(), skipped=None, streams=()):
         "seen": list(seen),
         "skipped": skipped or {},
         "streams": list(streams),
+        "choices": list(choices),
         "exchanges": 1,
     }
 
