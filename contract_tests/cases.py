@@ -29,6 +29,7 @@ from contract_tests.mutations import mutations
 from contract_tests.refusals import refusal, words_for
 from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT
+from flowcontract.sources import provenance
 
 if TYPE_CHECKING:
     from flowcontract.specs import Api, Operation
@@ -125,7 +126,10 @@ def _bodies(api: Api, operation: Operation, base: Request) -> Iterator[tuple[str
         if not violations(api, operation, replace(base, body=fewer)):
             least = fewer
     if least != base.body:
-        yield "nothing optional", replace(base, body=least), operation.provenance
+        gone = [name for name in base.body if name not in least]
+        fields = api.validators.form(media.pointer)
+        source = tuple(line for name in gone if name in fields for line in provenance(fields[name].schema))
+        yield "nothing optional", replace(base, body=least), source or operation.provenance
     if not operation.request_required:
         yield "no body", replace(base, body=ABSENT, media_type=""), operation.provenance
 
@@ -174,13 +178,11 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
     def case(label: str, auth: str, expected: Expected) -> Case:
         return Case("keys", label, operation, base, expected, auth=auth)
 
-    yield case("none", "none", refusal(operation, ("no-key",), "no key was sent"))
+    yield case("none", "none", _closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
     for alternative in operation.security:
         for scheme in alternative:
-            words = _key_words(api, scheme)
-            yield case(
-                f"wrong {scheme}", f"wrong:{scheme}", refusal(operation, words, f"the key for {scheme} is not valid")
-            )
+            words, why = _key_words(api, scheme), f"the key for {scheme} is not valid"
+            yield case(f"wrong {scheme}", f"wrong:{scheme}", _closed(api, operation, scheme, words, why))
         if alternative != operation.security[0]:
             scheme = alternative[0]
             expected = _success(operation, base, source, f"{scheme} is as good as {operation.security[0][0]}")
@@ -190,6 +192,12 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
             word = "other-app" if "other-app" in operation.problems else "wrong-key"
             expected = refusal(operation, (word,), f"the key is one of {other.name}")
             yield case(f"of {other.name}", f"other:{other.name}", expected)
+
+
+def _closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...], why: str) -> Expected:
+    """Return that a request without the key is refused: the document demands the key, whatever the refusal rests on."""
+    shape = api.schemes[scheme]
+    return replace(refusal(operation, words, why, shape.provenance), outcome=shape.tier)
 
 
 def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
@@ -282,7 +290,7 @@ def undocumented(api: Api) -> Iterator[Case]:
             yield Case("undocumented", f"{method} {path}", operations[0], request, expected)
     judged_by = next((one for one in api.operations.values() if 404 in one.responses), None)  # noqa: PLR2004
     if judged_by:
-        expected = refusal(judged_by, ("unknown-path",), "no operation has the path")
+        expected = replace(refusal(judged_by, ("unknown-path",), "no operation has the path"), promised=False)
         yield Case("undocumented", "unknown path", judged_by, Request("GET", "/no-such-path"), expected)
 
 
@@ -290,7 +298,8 @@ def _without_method(operation: Operation, why: str, allowed: frozenset[str]) -> 
     """Return that a method is refused: by 405, or as whatever else the server has there, or has before it, refuses."""
     expected = refusal(operation, ("wrong-method",), why)
     refusals = frozenset(status for status in operation.responses if 400 <= status < 500)  # noqa: PLR2004 - HTTP's own range
-    return replace(expected, statuses=expected.statuses | refusals, codes=frozenset(), allow=allowed)
+    statuses = expected.statuses | refusals
+    return replace(expected, statuses=statuses, codes=frozenset(), allow=allowed, promised=False)
 
 
 # Errors that only the target can be made to answer with.

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
-from flowcontract.evidence import Tier, rated
+from flowcontract.evidence import BARS, Tier, at_most, rated, weakest
 from flowcontract.media import find_media
 from flowcontract.response_validation import response_violations
 from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamJudge
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
 MAX_STREAM_BYTES = 64 * 1024 * 1024
+_ALLOW = ("RFC 9110, 15.5.6",)
+_SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Expected:
     ``events``    kinds that are to come in the stream
     ``allow``     the methods of which a 405 is to name some, and not the refused one; empty: none need be named
     ``source``    what the expectation rests on
+    ``outcome``   the most that a refusal can be demanded with: whether there is one at all
+    ``form``      the same for the way it is told: its status and its code
+    ``promised``  whether a document says anything of such a request; else nothing in its answer is more than observed
     """
 
     because: str
@@ -49,6 +54,9 @@ class Expected:
     events: frozenset[str] = frozenset()
     allow: frozenset[str] = frozenset()
     source: tuple[str, ...] = ()
+    outcome: Tier = Tier.DOCUMENT
+    form: Tier = Tier.DOCUMENT
+    promised: bool = True
 
 
 ANYTHING = Expected("an answer as documented")
@@ -114,12 +122,15 @@ class Judge:
         """Tell what is wrong with the answer as a whole."""
         exchange = Exchange(sent, answer, tuple(self.events))
         body = b"" if self.stream else answer.body
+        answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
             *_broken(answer),
-            *response_violations(self.api.validators, self.operation, answer.status, answer.headers, body),
+            *(_of_status(one, self.operation, self.expected, exchange) for one in answered),
+            *self._violations,
+            *expectation_violations(self.operation, self.expected, exchange),
         ]
-        found += self._violations
-        found += expectation_violations(self.operation, self.expected, exchange)
+        if not self.expected.promised:
+            found = [at_most(violation, Tier.OBSERVED) for violation in found]
         return Verdict(
             exchange,
             tuple(rated(found, self.api.rulings)),
@@ -128,6 +139,27 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
         )
+
+
+def _of_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:
+    """Return a violation; one of an undocumented status weighs what the status of this answer can weigh."""
+    if violation.rule != "status":
+        return violation
+    source = expected.source or violation.source
+    return replace(violation, source=source, tier=_status_tier(operation, expected, exchange))
+
+
+def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -> Tier:
+    """Return the most that a status other than the expected one can weigh."""
+    if exchange.status >= _SERVER_ERROR:
+        return Tier.SERVER_ERROR
+    if exchange.status < HTTPStatus.MULTIPLE_CHOICES and not expected.refused:
+        return operation.success.tier  # it went well, under another number
+    if expected.refused is None:
+        return Tier.OBSERVED  # whether such a request is refused, and how
+    if not expected.refused:
+        return Tier.DOCUMENT
+    return expected.form if is_refusal(operation, exchange) else expected.outcome
 
 
 def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
@@ -176,11 +208,15 @@ def expectation_violations(operation: Operation, expected: Expected, exchange: E
         return  # told already, by the operation's contract
     if expected.statuses and status not in expected.statuses:
         wanted = " or ".join(map(str, sorted(expected.statuses)))
-        yield Violation("status", f"{wanted}: {expected.because}", f"{status}{_said(exchange)}", source=source)
+        tier = _status_tier(operation, expected, exchange)
+        got = f"{status}{_said(exchange)}"
+        yield Violation("status", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
     if expected.refused is not None and is_refusal(operation, exchange) != expected.refused:
         wanted = "a refusal" if expected.refused else "no refusal"
-        yield Violation("outcome", f"{wanted}: {expected.because}", f"{status}{_said(exchange)}", source=source)
+        tier = _status_tier(operation, expected, exchange)
+        got = f"{status}{_said(exchange)}"
+        yield Violation("outcome", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
     yield from _code_violations(operation, expected, exchange)
     if expected.streamed is not None and status == operation.success.status:
@@ -203,16 +239,24 @@ def _code_violations(operation: Operation, expected: Expected, exchange: Exchang
     documented = error_codes(operation, exchange.status)
     if not code or not documented:
         return
-    source = operation.responses[exchange.status].provenance
+    response = operation.responses[exchange.status]
+    source, tier = response.provenance, weakest((expected.form, _tier_of_codes(response)))
     if code not in documented and not _own_codes(operation, exchange.status):
-        yield Violation("code", f"one of {', '.join(documented)}", code, "/code", source=source)
+        yield Violation("code", f"one of {', '.join(documented)}", code, "/code", source=source, tier=tier)
     elif expected.codes and code not in expected.codes:
-        wanted = " or ".join(sorted(expected.codes))
-        yield Violation("code", f"{wanted}: {expected.because}", code, "/code", source=expected.source or source)
+        wanted = f"{' or '.join(sorted(expected.codes))}: {expected.because}"
+        yield Violation("code", wanted, code, "/code", source=expected.source or source, tier=tier)
     told = exchange.json.get("status")
     repeated = any(body.get("status") == exchange.status for body in documented.values())
     if repeated and told not in (None, exchange.status):
-        yield Violation("equal", f"the status of the answer, {exchange.status}", str(told), "/status", source=source)
+        wanted = f"the status of the answer, {exchange.status}"
+        yield Violation("equal", wanted, str(told), "/status", source=source, tier=Tier.OBSERVED)
+
+
+def _tier_of_codes(response: Response) -> Tier:
+    """Return how firmly the error codes of a status are demanded: as the firmest of its examples is."""
+    examples = [example for media in response.media.values() for example in media.examples.values()]
+    return min((example.tier for example in examples), key=BARS.index, default=response.tier)
 
 
 def _own_codes(operation: Operation, status: int) -> bool:
@@ -226,9 +270,10 @@ def _mode_violations(operation: Operation, expected: Expected, exchange: Exchang
     media = operation.success.media
     streamed = any(one.stream for name, one in media.items() if find_media({name: one}, answer.media_type))
     if streamed != expected.streamed:
-        wanted = " or ".join(name for name, one in media.items() if bool(one.stream) == expected.streamed)
-        source = operation.success.provenance
-        yield Violation("media-type", f"{wanted}: {expected.because}", answer.media_type or "none", source=source)
+        wanted = [one for one in media.values() if bool(one.stream) == expected.streamed]
+        source = next((one.provenance for one in wanted if one.provenance), operation.success.provenance)
+        names = " or ".join(one.name for one in wanted)
+        yield Violation("media-type", f"{names}: {expected.because}", answer.media_type or "none", source=source)
 
 
 def _allow_violations(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
@@ -238,9 +283,7 @@ def _allow_violations(expected: Expected, exchange: Exchange) -> Iterator[Violat
     told = {method.strip().upper() for method in allow.split(",") if method.strip()}
     if not told & expected.allow or exchange.sent.method in told:
         wanted = ", ".join(sorted(expected.allow))
-        yield Violation(
-            "allow", f"the header `Allow` with methods of {wanted}", allow or "none", source=expected.source
-        )
+        yield Violation("allow", f"the header `Allow` with methods of {wanted}", allow or "none", source=_ALLOW)
 
 
 def is_refusal(operation: Operation, exchange: Exchange) -> bool:

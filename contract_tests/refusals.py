@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from contract_tests.judgement import Expected, error_codes
 from flowcontract.errors import SpecError
+from flowcontract.evidence import Tier, is_printed, weakest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowcontract.request_validation import RequestViolation
-    from flowcontract.specs import Operation
+    from flowcontract.specs import Example, Operation, Response
 
 _NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 leaves open by which of these a body is refused
 _NOT_READ_STATUSES = frozenset({400, 415, 422})
+_ANY_VALUE = {"invalid-request", "missing-parameter"}
+"""Words for a value that a table forbids. The tables say what to send; that a server refuses whatever else comes,
+no document says: one that takes more is lenient."""
 _WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
 
 
@@ -51,7 +55,37 @@ def refusal(
         statuses |= _WRONG_STATUSES & set(operation.responses)
     for status in statuses if codes else ():
         codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
-    return Expected(why, frozenset(statuses), frozenset(codes), refused=True, source=source or operation.provenance)
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(_tier(operation, key) for key in known)
+    refusals = dict.fromkeys(line for key in known for line in _found(operation, key).provenance)
+    printed = all(_is_printed(operation, key) for key in known)
+    return Expected(
+        why,
+        frozenset(statuses),
+        frozenset(codes),
+        refused=True,
+        source=(*source, *(line for line in refusals if line not in source)) or operation.provenance,
+        outcome=outcome,
+        form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
+    )
+
+
+def _found(operation: Operation, key: str) -> Response | Example:
+    """Return what the contract has under `404-not-found`: the example of that name, or all of the status."""
+    status, _, name = key.partition("-")
+    response = operation.responses[int(status)]
+    named = {one.name.replace("_", "-"): one for media in response.media.values() for one in media.examples.values()}
+    return named.get(name, response)
+
+
+def _tier(operation: Operation, key: str) -> Tier:
+    """Return the tier of a refusal. Rulings beside an example that repeats the lines of its status are on its code."""
+    found, response = _found(operation, key), operation.responses[int(key[:3])]
+    lines, whole = ([text for text in one.provenance if is_printed(text)] for one in (found, response))
+    return response.tier if lines == whole else found.tier
+
+
+def _is_printed(operation: Operation, key: str) -> bool:
+    return any(map(is_printed, _found(operation, key).provenance))
 
 
 def _codes(operation: Operation, key: str) -> Iterator[str]:
@@ -69,4 +103,4 @@ def _only_observed(operation: Operation, status: int, code: str) -> bool:
         for one in media.examples.values()
         if one.name == code
     ]
-    return any(one.observed and not any(line[:3].isdecimal() for line in one.provenance) for one in found)
+    return any(one.observed and not any(map(is_printed, one.provenance)) for one in found)

@@ -48,15 +48,15 @@ def fails(tier: Tier, bar: Tier = DEFAULT_BAR) -> bool:
 def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
     """Return the tier of a demand with this provenance; what rests on nothing, rests on the protocol alone.
 
-    A ruling counts more than the lines beside it: they are what it decides. Of several rulings the weakest does.
+    A ruling weakens the lines beside it, since it says what they mean; of several rulings the weakest counts. Lines
+    from which a ruling derives its demand count as printed there.
     """
     texts = tuple(sources)
     decided = cited(texts, rulings)
-    if decided:
-        return weakest(map(tier_of_ruling, decided))
-    if any(is_printed(text) for text in texts):
-        return Tier.DOCUMENT
-    return Tier.STANDARD if all(_STANDARD.match(text) for text in texts) else Tier.OBSERVED
+    if any(map(is_printed, texts)) or any(ruling.derives for ruling in decided):
+        return weakest((Tier.DOCUMENT, *map(tier_of_ruling, decided)))
+    seen = [text for text in texts if not text.startswith(RULING)]
+    return Tier.STANDARD if all(map(_STANDARD.match, seen)) else Tier.OBSERVED
 
 
 def tier_of_ruling(ruling: Ruling) -> Tier:
@@ -76,13 +76,15 @@ def cited(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> tuple[Ruling
 
 
 def rated(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
-    """Return violations with the tiers that their sources give them; server errors stay what they are."""
-    return [
-        violation
-        if violation.tier is Tier.SERVER_ERROR
-        else replace(violation, tier=tier_of(violation.source, rulings))
-        for violation in violations
-    ]
+    """Return violations with the tiers that their sources give them; one that is weaker already stays so."""
+    return [at_most(violation, tier_of(violation.source, rulings)) for violation in violations]
+
+
+def at_most(violation: Violation, tier: Tier) -> Violation:
+    """Return a violation that is no firmer than a tier; a server error is one however little was demanded."""
+    if violation.tier is Tier.SERVER_ERROR:
+        return violation
+    return replace(violation, tier=weakest((violation.tier, tier)))
 
 
 def is_printed(source: str) -> bool:

@@ -1,6 +1,7 @@
 """What the fields of one object must have to do with each other: keywords of ours beside those of JSON Schema.
 
-    x-not-before: {LATER: EARLIER}     a number that is not below another: an end and its beginning
+    x-not-before: {LATER: EARLIER}     a number that is not below another: an end and its beginning; a second below is
+                                       what comes of rounding each by itself
     x-sum: {TOTAL: [PART, PART, ...]}  a number, or decimal text, that its parts add up to
 
 Nothing is demanded where a field is absent or of another type: the schema says whether it may be.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+_SECOND = Decimal(1)
 _ROUNDED = Decimal("0.000001")  # prices have seven decimals, and each is rounded by itself
 
 
@@ -29,7 +31,7 @@ def not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator
     """Yield what ends before it has begun."""
     for later, earlier in rule.items():
         end, begin = _number(instance.get(later)), _number(instance.get(earlier))
-        if end is not None and begin is not None and end < begin:
+        if end is not None and begin is not None and end < begin - _SECOND:
             yield Contradiction(later, f"`{later}` not below `{earlier}`, {begin}", str(end))
 
 

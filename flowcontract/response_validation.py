@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract import yamlio
 from flowcontract.decoding import decode, parse_json
+from flowcontract.evidence import Tier, at_most
 from flowcontract.media import JSON, find_media
 from flowcontract.sources import provenance
 from flowcontract.violations import Violation
@@ -30,6 +31,13 @@ def response_violations(
         documented = ", ".join(map(str, sorted(operation.responses)))
         return [Violation("status", f"one of {documented}", str(status), source=operation.provenance)]
     response = operation.responses[status]
+    found = _answer_violations(validators, response, headers, body)
+    return [at_most(violation, Tier.OBSERVED) for violation in found] if response.observed else found
+
+
+def _answer_violations(
+    validators: Validators, response: Response, headers: Mapping[str, str], body: object
+) -> list[Violation]:
     lower = {name.lower(): value for name, value in headers.items()}
     found = list(_header_violations(validators, response, lower))
     content_type = lower.get("content-type", "")
@@ -38,8 +46,13 @@ def response_violations(
         return found + _content_violations(validators, response.media[name], content_type, body)
     if response.media or (body not in (b"", None) and not response.media):
         expected = f"the media type {' or '.join(response.media)}" if response.media else "no body"
-        found.append(Violation("media-type", expected, content_type or "none", source=response.provenance))
+        found.append(Violation("media-type", expected, content_type or "none", source=_source(response)))
     return found
+
+
+def _source(response: Response) -> tuple[str, ...]:
+    """Return what the media type of an answer rests on; beside the response may stand rulings on its status alone."""
+    return next((media.provenance for media in response.media.values() if media.provenance), response.provenance)
 
 
 def _header_violations(validators: Validators, response: Response, lower: Mapping[str, str]) -> Iterator[Violation]:
@@ -64,5 +77,5 @@ def _content_violations(validators: Validators, media: MediaType, content_type: 
         try:
             body = parse_json(body)
         except ValueError as error:
-            return [Violation("json", "JSON", str(error))]
+            return [Violation("json", "JSON", str(error), source=media.provenance)]
     return validators.violations(media.pointer, body)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from flowcontract import data, overlay, yamlio
 from flowcontract.bundle import Bundle, bundle
 from flowcontract.errors import SpecError, UnknownNameError
+from flowcontract.evidence import Tier, tier_of
 from flowcontract.remembering import remembered
 from flowcontract.sources import Ruling, provenance, rulings_from
 from flowcontract.stream_contract import EventSchema, StreamContract
@@ -44,6 +45,7 @@ class Example:
     value: Any
     provenance: tuple[str, ...]
     observed: bool
+    tier: Tier = Tier.DOCUMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class MediaType:
     examples: Mapping[str, Example]
     stream: StreamContract | None
     encoding: Mapping[str, Any]
+    provenance: tuple[str, ...] = ()  # its own, else that of its schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Response:
     provenance: tuple[str, ...]
     observed: bool  # no document names this status
     pointer: str
+    tier: Tier = Tier.DOCUMENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +120,8 @@ class SecurityScheme:
     parameter: str
     prefix: str  # "Bearer " or ""
     mock_key: str
+    provenance: tuple[str, ...] = ()
+    tier: Tier = Tier.DOCUMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,8 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
 
     ours = root == data.specs_root()  # others are read once
     contract = remembered(f"{name}@{profile}", root, read) if ours else read()
-    return _Reader(name, contract["document"]).api(dict(_rulings(name, contract["rulings"], root)))
+    rulings = dict(_rulings(name, contract["rulings"], root))
+    return _Reader(name, contract["document"], rulings).api()
 
 
 def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
@@ -195,12 +202,13 @@ def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSche
 class _Reader:
     """Turns one bundle into an Api. Every method takes the JSON pointer of what it reads."""
 
-    def __init__(self, name: str, document: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, document: Mapping[str, Any], rulings: Mapping[str, Ruling] | None = None) -> None:
         self.name = name
         self.document = document
+        self.rulings = rulings or {}
         self.validators = Validators(document)
 
-    def api(self, rulings: Mapping[str, Ruling]) -> Api:
+    def api(self) -> Api:
         document = self.document
         try:
             operations = {operation.id: operation for operation in self._operations()}
@@ -212,7 +220,7 @@ class _Reader:
                 operations=MappingProxyType(operations),
                 schemes=MappingProxyType(dict(self._schemes())),
                 problems=MappingProxyType(document.get("x-problems", {})),
-                rulings=MappingProxyType(rulings),
+                rulings=MappingProxyType(self.rulings),
                 validators=self.validators,
             )
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -240,6 +248,8 @@ class _Reader:
                     parameter="Authorization" if bearer else scheme["name"],
                     prefix="Bearer " if bearer else "",
                     mock_key=scheme.get("x-mock-key", ""),
+                    provenance=provenance(scheme),
+                    tier=tier_of(provenance(scheme), self.rulings),
                 ),
             )
 
@@ -302,6 +312,7 @@ class _Reader:
                     provenance=provenance(response),
                     observed="x-source" not in response,
                     pointer=where,
+                    tier=tier_of(provenance(response), self.rulings),
                 ),
             )
 
@@ -317,8 +328,9 @@ class _Reader:
                     pointer=schema_pointer,
                     schema=schema,
                     examples=MappingProxyType(dict(self._examples(pointer, media))),
-                    stream=self._stream(media["x-stream"], schema_pointer) if "x-stream" in media else None,
+                    stream=self._stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
                     encoding=media.get("encoding", {}),
+                    provenance=provenance(media) or provenance(schema),
                 ),
             )
 
@@ -326,10 +338,12 @@ class _Reader:
         for name in media.get("examples", {}):
             _, example = self._follow(f"{pointer}/examples/{yamlio.escape(name)}")
             value = next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
-            yield name, Example(name, value, provenance(example), observed="x-observed" in example)
+            origin = provenance(example)
+            yield name, Example(name, value, origin, "x-observed" in example, tier_of(origin, self.rulings))
 
-    def _stream(self, x_stream: Mapping[str, Any], item: str) -> StreamContract:
-        return StreamContract.from_spec(x_stream, dict(self.events(item)))
+    def _stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
+        source = provenance(media) or around
+        return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source)
 
     def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
         """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""

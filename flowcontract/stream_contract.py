@@ -36,7 +36,7 @@ is the language of `flowcontract.order`; every rule and every alternative names 
       - {events: [KIND, ...], equals: PATH, of: KIND}
     increasing?:                     a number that grows from each of the events to the next
       - {events: [KIND, ...], field: PATH}
-    refers?:                         `field` is what an event `to` before has as its field `its`
+    refers?:                         `field` is what some event `to` has as its field `its`, before or after
       - {events: [KIND, ...], field: PATH, to: KIND, its: PATH}
 
 Every rule may carry `ruling`, and `unless: KIND {guard} | KIND ...`: it does not hold once such an event has come.
@@ -51,6 +51,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from flowcontract.errors import SpecError
 from flowcontract.order import Alternatives, Atom, Choice, Order, parse
+from flowcontract.sources import RULING, as_list
 from flowcontract.sse import FRAMINGS, Framing
 from flowcontract.stream_rules import (
     Concatenation,
@@ -127,9 +128,12 @@ class StreamContract:
     events: Mapping[str, EventSchema]
     orders: Alternatives = field(compare=False, repr=False)
     spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as it stands
+    source: tuple[str, ...] = ()  # of the answer that is streamed
 
     @classmethod
-    def from_spec(cls, x_stream: Mapping[str, Any], events: Mapping[str, EventSchema]) -> StreamContract:
+    def from_spec(
+        cls, x_stream: Mapping[str, Any], events: Mapping[str, EventSchema], source: tuple[str, ...] = ()
+    ) -> StreamContract:
         """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
         spec = _Reader(x_stream, "x-stream")
         alternatives = tuple(_alternative(one) for one in spec.items("order"))
@@ -149,6 +153,7 @@ class StreamContract:
             events=events,
             orders=Alternatives({one.name: one.order for one in alternatives}),
             spec=x_stream,
+            source=source,
         )
         spec.nothing_left()
         return contract
@@ -212,11 +217,11 @@ class _Reader:
 
     def common(self) -> dict[str, Any]:
         """Take what every rule may carry, and say that nothing else may be left."""
-        self._left.pop("ruling", None)
+        rulings = tuple(f"{RULING}{name}" for name in as_list(self._left.pop("ruling", None)))
         unless = self.optional("unless")
         common = {
             "place": self.place,
-            "source": self.source(),
+            "source": (*self.source(), *rulings),
             "unless": _atoms(unless, f"{self.place}/unless") if unless else (),
         }
         self.nothing_left()

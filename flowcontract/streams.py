@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowcontract.decoding import strict_json
 from flowcontract.errors import BlockTooLargeError
+from flowcontract.evidence import Tier
 from flowcontract.sse import MAX_BLOCK_BYTES, Block, Decoder
 from flowcontract.stream_rules import Follower, Moment, Problem, Rule, show, value_at
 from flowcontract.violations import Violation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flowcontract.order import Progress
     from flowcontract.stream_contract import Alternative, StreamContract
 
+_STANDARD = ("WHATWG HTML, 9.2.6: interpreting an event stream",)
 SILENCE_SLACK_S = 2.0  # seconds a network and a busy server may add to the longest silence
 
 
@@ -125,7 +127,7 @@ class StreamJudge:
         except BlockTooLargeError as error:
             blocks = error.before
             self.finished = True
-            found.append(self._framing("blocks that end with a blank line", str(error), self._bytes))
+            found.append(self._framing("blocks that end with a blank line", str(error), self._bytes, self._lines))
         found += self._silence(now, heard=bool(blocks))
         for block in blocks:
             found += self._block(block)
@@ -145,7 +147,7 @@ class StreamJudge:
         found = self._silence(now, heard=False)
         for block in self._decoder.close():
             got = f"the stream ended inside a block: {block.raw[:60]!r}"
-            found.append(self._framing("a blank line after every block", got, block.start))
+            found.append(self._framing("a blank line after every block", got, block.start, self._lines))
         for watch in self._watches:
             found += [self._violation(watch.rule.word, one, watch.rule.source) for one in watch.close()]
         return found + self._missing()
@@ -161,7 +163,7 @@ class StreamJudge:
         """Tell what a stream that stopped here still owes."""
         got = f"the stream ended after {self._before or 'nothing'}"
         if not self.ended:
-            return [self._violation("end", Problem(self._allowed(), got), self._sources())]
+            return [self._violation("end", Problem(self._allowed(), got), self._ends())]
         if self._followed and not self.complete:
             return [self._violation("order", Problem(self._allowed(), got), self._sources())]
         return []
@@ -177,11 +179,11 @@ class StreamJudge:
         try:
             payload = strict_json(data)
         except (ValueError, RecursionError) as error:
-            return [self._framing("data that is JSON", f"{error}: {data[:60]!r}", block.start)]
+            return [self._framing("data that is JSON", f"{error}: {data[:60]!r}", block.start, self._lines)]
         kind = value_at(payload, self.contract.kind)
         if not isinstance(kind, str):
             expected = f'an object whose "{self.contract.kind}" says what it is'
-            return [self._violation("kind", Problem(expected, show(payload)), offset=block.start)]
+            return [self._violation("kind", Problem(expected, show(payload)), self._lines, block.start)]
         named = block.event.type
         found = self._event(kind, payload, block.start)
         if named not in ("message", kind):
@@ -214,7 +216,7 @@ class StreamJudge:
         if names & {"", "id", "retry"}:
             return []
         self.count += 1
-        return [self._framing('a block with "data:"', repr(block.raw[:60])[1:], block.start)]
+        return [self._framing('a block with "data:"', repr(block.raw[:60])[1:], block.start, self._lines)]
 
     def _event(self, kind: str, payload: object, offset: int) -> list[Violation]:
         known = kind in self.contract.events
@@ -244,12 +246,12 @@ class StreamJudge:
             self.unknown.append(kind)
         if self.contract.unknown_allowed or kind in self.contract.undocumented:
             return []
-        return [self._violation("unknown", Problem("a kind that the contract names", kind), offset=offset)]
+        return [self._violation("unknown", Problem("a kind that the contract names", kind), self._lines, offset)]
 
     def _place(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
-            return [self._violation("end", Problem(self._allowed(kind), kind), self._sources(), offset)]
+            return [self._violation("end", Problem(self._allowed(kind), kind), self._ends(), offset)]
         if not known:
             return []
         found = []
@@ -271,9 +273,28 @@ class StreamJudge:
         return f"{' or '.join(names)} after {self._before or 'the beginning'}"
 
     def _sources(self) -> tuple[str, ...]:
-        """Return the sources of the orders that were possible until now."""
-        alive = self.contract.orders.alive(self._progress)
-        return tuple(dict.fromkeys(line for name in alive for line in self.contract.alternative(name).source))
+        """Return the sources of the orders that were possible until now.
+
+        Orders that were only observed are exceptions from the documented ones, if there are any: these demand.
+        """
+        alive = [self.contract.alternative(name) for name in self.contract.orders.alive(self._progress)]
+        documented = [order for order in self.contract.alternatives if order.tier == "documented"]
+        if not any(order in documented for order in alive):
+            alive += documented
+        return tuple(dict.fromkeys(line for order in alive for line in order.source))
+
+    def _ends(self) -> tuple[str, ...]:
+        """Return the sources of the events that end the answer."""
+        events = self.contract.events
+        return tuple(
+            dict.fromkeys(line for kind in sorted(self.contract.end) if kind in events for line in events[kind].source)
+        )
+
+    @property
+    def _lines(self) -> tuple[str, ...]:
+        """Return what the form of the blocks rests on: the lines that show one, else what the stream was seen in."""
+        first = self.contract.first_line
+        return first.source if first else self.contract.source
 
     def _silence(self, now: float | None, *, heard: bool) -> list[Violation]:
         if now is None:
@@ -288,18 +309,18 @@ class StreamJudge:
             return []
         self._heard = now
         problem = Problem(f"at most {limit:g} s without a block", f"{quiet:.1f} s")
-        return [self._violation("silence", problem)]
+        return [replace(self._violation("silence", problem), tier=Tier.SERVER_ERROR)]
 
     def _over(self, spent: float, limit: float | None, unit: str, found: list[Violation]) -> bool:
         if self.finished or limit is None or spent <= limit:
             return False
         self.finished = True
         problem = Problem(f"the end of the stream within {limit:g} {unit}", f"{spent:g} {unit} and no end")
-        found.append(self._violation("budget", problem))
+        found.append(replace(self._violation("budget", problem), tier=Tier.SERVER_ERROR))
         return True
 
-    def _framing(self, expected: str, got: str, offset: int) -> Violation:
-        return Violation("framing", expected, got, event=self.count or None, offset=offset)
+    def _framing(self, expected: str, got: str, offset: int, source: tuple[str, ...] = _STANDARD) -> Violation:
+        return Violation("framing", expected, got, event=self.count or None, offset=offset, source=source)
 
     def _violation(
         self, rule: str, problem: Problem, source: tuple[str, ...] = (), offset: int | None = None

@@ -18,7 +18,8 @@ class Violation:
     ``event``     number of the event within its stream, from 1; None outside a stream
     ``offset``    byte offset of the event's first byte within its stream; None outside a stream
     ``source``    the lines the rule rests on: ``001:25-58``, the ruling, or where it was observed
-    ``tier``      how firm that is: whether the violation fails a run
+    ``tier``      how firm that is: whether the violation fails a run; where it is made, the most that it can be, since
+                  what its source weighs is told later (`evidence.rated`)
     """
 
     rule: str
