@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flowcontract import data, overlay, yamlio
+from flowcontract import data, yamlio
 from flowcontract.bundle import Bundle, bundle
 from flowcontract.errors import SpecError, UnknownNameError
 from flowcontract.evidence import Tier, tier_of
+from flowcontract.profiles import Profile, apply_profile, load_profile
 from flowcontract.remembering import remembered
 from flowcontract.sources import Ruling, provenance, rulings_from
 from flowcontract.stream_contract import EventSchema, StreamContract
@@ -137,6 +138,7 @@ class Api:
     problems: Mapping[str, str]  # what is wrong with a request to no particular operation
     rulings: Mapping[str, Ruling]  # its own by name, and those of all APIs as `dify-workflow/ids-are-strings`
     validators: Validators = field(repr=False, compare=False)
+    profile: Profile | None = None  # the release whose contract this is; None: the documents'
 
 
 def available_apis(root: Path | None = None) -> tuple[str, ...]:
@@ -155,12 +157,17 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
     def read() -> Any:
         document = load_bundle(folder, profile=profile).document
         files = {path.parent.name: path for path in sorted(root.glob("*/rulings.yaml"))}
-        return {"document": document, "rulings": {api: yamlio.load(path) for api, path in files.items()}}
+        return {
+            "document": document,
+            "rulings": {api: yamlio.load(path) for api, path in files.items()},
+            "profile": load_profile(folder, profile).as_json() if profile else None,
+        }
 
     ours = root == data.specs_root()  # others are read once
     contract = remembered(f"{name}@{profile}", root, read) if ours else read()
     rulings = dict(_rulings(name, contract["rulings"], root))
-    return _Reader(name, contract["document"], rulings).api()
+    api = _Reader(name, contract["document"], rulings).api()
+    return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
 
 
 def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
@@ -188,10 +195,8 @@ def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
     bundled = bundle(folder / "openapi.yaml", specs=folder.parent)
     if profile is None:
         return bundled
-    path = folder / "profiles" / f"{profile}.yaml"
-    if path not in (known := sorted((folder / "profiles").glob("*.yaml"))):
-        raise UnknownNameError(f"profile of {folder.name}", profile, [path.stem for path in known])
-    return replace(bundled, document=overlay.apply(bundled.document, yamlio.load(path), name=str(path)))
+    changed = apply_profile(bundled.document, folder, load_profile(folder, profile))
+    return replace(bundled, document=changed)
 
 
 def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSchema]:

@@ -9,16 +9,18 @@ import os
 import sys
 import threading
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowcontract import data
 from flowcontract.scenarios import load_scenarios, reload_scenarios
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from flowcontract.errors import FlowContractError
+    from flowcontract.profiles import Profile
     from flowcontract.scenarios import ScenarioSet
 
 _PAUSE_S = 1.0  # between two looks at the files, however many requests come
@@ -35,6 +37,7 @@ class Fixtures:
         extra: Path | None = None,
         *,
         root: Path | None = None,
+        profiles: Mapping[str, Profile] = MappingProxyType({}),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read the scenarios; `clock` gives seconds. Raise ScenarioError for a wrong file in `extra`."""
@@ -45,7 +48,7 @@ class Fixtures:
         self._lock = threading.Lock()
         self._stamps = self._look()
         self._looked, self._pause_s = clock(), _PAUSE_S
-        self._scenarios = load_scenarios(self._names, extra, root=self._root)
+        self._scenarios = load_scenarios(self._names, extra, root=self._root, profiles=profiles)
 
     def watch(self, path: Path) -> None:
         """Look at one more file: when it changes, the scenarios are another set, though they may say the same."""

@@ -48,7 +48,8 @@ def load_app(
 ) -> App:
     """Read contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
     apis = load_apis(tuple(names), profiles=profiles)
-    return App(apis, Fixtures(tuple(apis), fixtures), settings or Settings())
+    in_force = {name: api.profile for name, api in apis.items() if api.profile}
+    return App(apis, Fixtures(tuple(apis), fixtures, profiles=in_force), settings or Settings())
 
 
 class MockServer(ForTests):

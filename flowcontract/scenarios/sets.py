@@ -6,10 +6,12 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowcontract import data
 from flowcontract.errors import ScenarioError, UnknownNameError
+from flowcontract.profiles import Profile
 from flowcontract.scenarios.model import Scenario
 from flowcontract.scenarios.reading import FILE_NAME, NAME_WANTED, SHARED, read_scenario
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from flowcontract.scenarios.matching import Match
     from flowcontract.specs import Operation
 
+PROFILES = "profiles"  # in an API's folder: a folder of scenarios for each profile that has some
+Profiles = Mapping[str, Profile]  # by API
+_NO_PROFILES: Profiles = MappingProxyType({})
 _ERRORS = 400  # the first status that refuses
 
 
@@ -108,8 +113,9 @@ class _Candidates:
 class ScenarioSet:
     """All scenarios of some APIs; files are read when they are first needed."""
 
-    def __init__(self, files: Iterable[_File]) -> None:
-        """Keep files in the order in which they count: a user's replace ours."""
+    def __init__(self, files: Iterable[_File], profiles: Profiles = _NO_PROFILES) -> None:
+        """Keep files in the order in which they count: a release's replace the documents', a user's replace ours."""
+        self.profiles = profiles
         self._folders: dict[tuple[str, str], dict[str, _File]] = {}
         self._indexes: dict[Operation, dict[str, _File]] = {}
         self._keys: dict[Operation, tuple[str, ...]] = {}
@@ -175,7 +181,9 @@ class ScenarioSet:
 
     def _default(self, operation: Operation, *, streaming: bool) -> Scenario:
         index = self._index(operation)
-        plain = f"{operation.success.status}-default"
+        profile = self.profiles.get(operation.api)
+        chosen = profile.defaults.get(operation.id) if profile else None
+        plain = chosen or f"{operation.success.status}-default"
         file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
         if file is None:
             raise self._unknown(operation, plain)
@@ -221,21 +229,27 @@ def _hyphened(name: str | None) -> str | None:
     return None if name is None else name.replace("_", "-").lower()
 
 
-def load_scenarios(api_names: Sequence[str], extra: Path | None = None, *, root: Path | None = None) -> ScenarioSet:
+def load_scenarios(
+    api_names: Sequence[str],
+    extra: Path | None = None,
+    *,
+    root: Path | None = None,
+    profiles: Profiles = _NO_PROFILES,
+) -> ScenarioSet:
     """Find the scenarios of some APIs in `root` (default: the packaged ones) and a user's in `extra` (the same layout).
 
-    A user's scenario adds to ours or replaces the one of the same name. Raise ScenarioError for a wrong file in `extra`
-    at once, for one of ours when it is first needed.
+    A profile's scenarios add to the documents' or replace those of the same name, a user's add to all of ours or
+    replace them. Raise ScenarioError for a wrong file in `extra` at once, for one of ours when it is first needed.
     """
     files: list[_File] = []
-    for file in _found(api_names, extra, root or data.fixtures_root()):
+    for file in _found(api_names, extra, root or data.fixtures_root(), profiles):
         if isinstance(file, ScenarioError):
             raise file
         files.append(file)
     for file in files:
         if not file.ours:
             _guard_after(file.read(), files)
-    return ScenarioSet(files)
+    return ScenarioSet(files, profiles)
 
 
 def reload_scenarios(
@@ -247,7 +261,7 @@ def reload_scenarios(
     """
     files: list[_File] = []
     broken: list[ScenarioError] = []
-    for file in _found(api_names, extra, root or data.fixtures_root()):
+    for file in _found(api_names, extra, root or data.fixtures_root(), last.profiles):
         if isinstance(file, ScenarioError):
             broken.append(file)
             continue
@@ -259,7 +273,7 @@ def reload_scenarios(
         except ScenarioError as error:
             broken.append(error)
             files += [before] if before else []
-    return ScenarioSet(files), broken
+    return ScenarioSet(files, last.profiles), broken
 
 
 def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
@@ -271,13 +285,18 @@ def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
         raise ScenarioError(f"{scenario.path}: {UnknownNameError('operation', after, known, hint=hint)}")
 
 
-def _found(api_names: Sequence[str], extra: Path | None, root: Path) -> Iterator[_File | ScenarioError]:
-    """Yield our scenario files and then the user's; for a wrong name in the user's folder what is wrong with it."""
+def _found(
+    api_names: Sequence[str], extra: Path | None, root: Path, profiles: Profiles
+) -> Iterator[_File | ScenarioError]:
+    """Yield our scenario files, those of the profiles, the user's; for a wrong name of his what is wrong with it."""
     folders: dict[str, set[str]] = {name: set() for name in api_names}
     for file in (file for name in api_names for file in _files(root, name, ours=True)):
         if isinstance(file, _File):
             folders[file.api].add(file.folder)  # every operation has scenarios of ours
         yield file
+    for api, profile in profiles.items():
+        for release in profile.chain if api in api_names else ():
+            yield from _files(root, api, ours=True, below=f"{PROFILES}/{release}")
     for name in _apis_of(extra) if extra is not None else ():
         if isinstance(name, ScenarioError):
             yield name
@@ -307,10 +326,10 @@ def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
             yield ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
 
 
-def _files(root: Path, api: str, *, ours: bool) -> Iterator[_File | ScenarioError]:
+def _files(root: Path, api: str, *, ours: bool, below: str = "") -> Iterator[_File | ScenarioError]:
     """Yield the scenario files of an API by path; in a user's folder also what is wrong with a name."""
     folder = root / api
-    for path in sorted(folder.glob("*/*")):
+    for path in sorted((folder / below).glob("*/*")):
         if path.suffix not in (".yaml", ".yml") or path.parent.name == "files":
             continue
         try:
