@@ -98,9 +98,21 @@ def generated(api: Api, operation: Operation) -> Iterator[Case]:
     """Yield what the documents allow without printing it: each parameter, each value of an enum, the least."""
     for label, request, source in _variants(api, operation):
         if not violations(api, operation, request):
-            yield Case(
-                "generated", label, operation, request, _success(operation, request, source, f"{label} is allowed")
-            )
+            expected = _success(operation, request, source, f"{label} is allowed")
+            yield Case("generated", label, operation, request, _or_refused(operation, request, expected))
+
+
+def _or_refused(operation: Operation, request: Request, expected: Expected) -> Expected:
+    """Return what is expected of a request; one beyond a printed range may be refused although it may be clamped."""
+    beyond = any(
+        one.clamp is not None and "maximum" in one.schema and float(request.query[one.name]) > one.schema["maximum"]
+        for one in operation.parameters
+        if one.name in request.query
+    )
+    if not beyond:
+        return expected
+    refused = refusal(operation, ("invalid-request",), expected.because)
+    return replace(expected, statuses=expected.statuses | refused.statuses, refused=None)
 
 
 def _variants(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:

@@ -13,7 +13,7 @@ from contract_tests.judgement import ANYTHING, Expected, is_refusal
 from contract_tests.refusals import refusal
 from contract_tests.suite import NotExercised, Suite
 from flowcontract.decoding import ABSENT
-from flowcontract.evidence import rated
+from flowcontract.evidence import rated, tier_of
 from flowcontract.stream_rules import show
 from flowcontract.violations import Violation
 
@@ -54,15 +54,19 @@ class Journey:
             operation.method, operation.path, {**known, **(path or {})}, query or {}, headers or {}, body, media_type
         )
 
-    def call(self, name: str, *, refused: str = "", why: str = "", **values: Any) -> Exchange:
+    def call(self, name: str, *, refused: str = "", why: str = "", source: str = "", **values: Any) -> Exchange:
         """Ask an operation; demand that it is answered, or refused by the word of `x-problems`.
 
+        `source` says which lines promise the refusal; without it nothing does but what the word itself rests on.
         The journey ends where the answer is another one: what follows could not be told from its consequences.
         """
         operation = self.api.operations[name]
         self.suite.may_call(operation, refused=bool(refused))
         request = self.request(operation, **values)
-        expected = refusal(operation, (refused,), why or refused) if refused else self.success(operation, request, why)
+        if refused:
+            expected = self.refusal(operation, refused, why or refused, source)
+        else:
+            expected = self.success(operation, request, why)
         exchange = self.suite.ask(operation, request, expected).exchange
         if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
             raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
@@ -74,6 +78,12 @@ class Journey:
         self.suite.may_call(operation)
         statuses = frozenset(status for status in operation.responses if status < 500)  # noqa: PLR2004 - HTTP's own range
         self.suite.ask(operation, self.request(operation, **values), replace(ANYTHING, statuses=statuses))
+
+    def refusal(self, operation: Operation, word: str, why: str, source: str) -> Expected:
+        """Return that a request is refused, demanded by the lines of `source` if there are any."""
+        lines = tuple(source.split(", ")) if source else ()
+        expected = refusal(operation, (word,), why, lines)
+        return replace(expected, outcome=tier_of(lines, self.api.rulings)) if lines else expected
 
     def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
         """Return that a request is answered."""

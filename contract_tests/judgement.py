@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from contract_tests.choices import Choice, account, choices
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
 from flowcontract.evidence import BARS, Tier, at_most, rated, weakest
 from flowcontract.media import find_media
@@ -17,7 +18,6 @@ from flowcontract.violations import Violation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from contract_tests.choices import Choice
     from contract_tests.client import Client, LiveAnswer
     from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation, Response
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
 MAX_STREAM_BYTES = 64 * 1024 * 1024
+_ACCOUNT_BYTES = 64 * 1024  # of a stream, from which choices are told
 _ALLOW = ("RFC 9110, 15.5.6",)
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -87,6 +88,7 @@ class Judge:
         self.events: list[TimedEvent] = []
         self._violations: list[Violation] = []
         self._started = 0.0
+        self._text = bytearray()
 
     def begin(self, live: LiveAnswer, limit_s: float) -> bool:
         """Look at the head of an answer; tell whether a stream follows that is judged piece by piece."""
@@ -105,6 +107,7 @@ class Judge:
     def feed(self, now: float, piece: bytes) -> Iterator[TimedEvent]:
         """Take a piece of the stream; yield the events that it completed."""
         assert self.stream is not None
+        self._text += piece[: _ACCOUNT_BYTES - len(self._text)]
         self._violations += self.stream.feed(piece, now)
         fresh = [TimedEvent(now - self._started, event) for event in self.stream.fresh]
         self.events += fresh
@@ -138,7 +141,16 @@ class Judge:
             tuple(self.stream.kinds) if self.stream else (),
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
+            self._choices(exchange),
         )
+
+    def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
+        """Return what the server chose; a stream that is not well shows no choice of order."""
+        stream = self.stream
+        order = stream.matched.name if stream and stream.complete and stream.matched else ""
+        answer = exchange.answer.body[:_ACCOUNT_BYTES] if exchange.answer else b""
+        text = (bytes(self._text) if stream else answer).decode("utf-8", "replace")
+        return tuple(choices(self.operation, self.api.rulings, account(exchange, text, order)))
 
 
 def _of_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:

@@ -10,6 +10,7 @@ from flowcontract import yamlio
 from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 RULING = "ruling "  # how a ruling begins in a provenance
@@ -60,6 +61,28 @@ def provenance(node: Any) -> tuple[str, ...]:
 
 
 Basis = Literal["contradiction", "gap"]
+BASES = ("contradiction", "gap")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a ruling leaves to the server, and how to tell from an exchange which way it went.
+
+    ``name``        what there is to choose
+    ``operations``  where, qualified; in the file those of the ruling's API need not be
+    ``at``          JSON pointer into the account of an exchange (`contract_tests.choices.account`)
+    ``options``     each way in words -> JSON Schema of what stands there; the first that fits was taken
+    ``when``        JSON Schema of the account where the choice is to be made at all
+    """
+
+    name: str
+    operations: tuple[str, ...]
+    at: str
+    options: Mapping[str, Any]
+    when: Mapping[str, Any] | bool = True
+
+
+CHOICE_FIELDS = {"name", "operations", "at", "options"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,7 @@ class Ruling:
 
     ``basis``    whether printed lines contradict each other, or nothing is printed
     ``derives``  the lines from which a ruling on a gap derives what it demands
+    ``choices``  behaviours that it accepts beside each other, of which a run notes the one that came
     """
 
     number: int
@@ -76,12 +100,13 @@ class Ruling:
     readings: tuple[str, ...]
     decision: str
     why: str
-    basis: Basis = "contradiction"
+    basis: Basis
     derives: tuple[Source, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
 
-_RULING_FIELDS = {"number", "name", "lines", "readings", "decision", "why"}
-_OPTIONAL_RULING_FIELDS = {"basis", "derives"}
+_RULING_FIELDS = {"number", "name", "lines", "readings", "decision", "why", "basis"}
+_OPTIONAL_RULING_FIELDS = {"derives", "choices"}
 
 
 def load_rulings(path: Path) -> tuple[Ruling, ...]:
@@ -106,6 +131,15 @@ def _ruling(path: Path, index: int, entry: Any) -> Ruling:
         readings=tuple(as_list(entry["readings"])),
         decision=entry["decision"],
         why=entry["why"],
-        basis=entry.get("basis", "contradiction"),
+        basis=entry["basis"],
         derives=tuple(Source.parse(str(line)) for line in as_list(entry.get("derives"))),
+        choices=tuple(_choice(path, entry["name"], choice) for choice in as_list(entry.get("choices"))),
     )
+
+
+def _choice(path: Path, ruling: str, entry: Any) -> Choice:
+    if not isinstance(entry, dict) or set(entry) - {"when"} != CHOICE_FIELDS:
+        names = ", ".join(sorted(CHOICE_FIELDS))
+        raise SpecError(f"{path}: a choice of the ruling {ruling} needs the fields {names}, and may have `when`.")
+    operations = tuple(name if "/" in name else f"{path.parent.name}/{name}" for name in entry["operations"])
+    return Choice(entry["name"], operations, entry["at"], entry["options"], entry.get("when", True))

@@ -292,21 +292,30 @@ class _ConcatenationFollower(_Silent):
 
 
 def says_the_same(pieces: list[str], whole: str) -> bool:
-    """Tell whether pieces add up to a text that may put line breaks between them and leave blanks off at its ends.
+    """Tell whether pieces add up to a text that may have line breaks between them and lack blanks before these.
 
-    Several answer nodes are told apart by line breaks that no piece carries, and servers trim what they store.
+    Several answer nodes are told apart by line breaks that no piece carries, and servers trim what each of them said.
     """
-    at = 0
-    rest = "".join(pieces).rstrip()
+    at, left = 0, len("".join(pieces).rstrip())
     for piece in pieces:
-        piece = piece[: len(rest)]  # noqa: PLW2901 - without the blanks behind the last word
-        rest = rest[len(piece) :]
-        while whole[at : at + 1] == "\n" and not whole.startswith(piece, at):
-            at += 1
-        if not whole.startswith(piece, at):
+        said = piece[:left]  # without the blanks behind the last word
+        left -= len(said)
+        at = _behind(said, whole, at)
+        if at < 0:
             return False
-        at += len(piece)
     return not whole[at:].strip()
+
+
+def _behind(piece: str, whole: str, at: int) -> int:
+    """Return where a text goes on behind a piece that it has at a place, or behind line breaks there; else -1."""
+    trimmed = piece.rstrip()
+    while not whole.startswith(piece, at):
+        if whole.startswith(f"{trimmed}\n", at):
+            return at + len(trimmed)
+        if not whole.startswith("\n", at):
+            return -1
+        at += 1
+    return at + len(piece)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,19 +215,20 @@ def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     kept = other["conversation_id"]
     chat.holds("listConversations", "the other conversation as before", listed, "004:690", so=kept in listed)
     chat.same("listMessages", "its message,", 1, len(messages(chat, user, kept)["data"]), "004:690, 004:515-526")
-    gone(chat, user, conversation, message, "the conversation was deleted")
+    gone(chat, user, conversation, message, {"why": "the conversation was deleted", "source": "004:690"})
 
 
-def gone(chat: Journey, user: str, conversation: str, message: str, why: str) -> None:
-    """Demand that a user is refused everything about a conversation."""
+def gone(chat: Journey, user: str, conversation: str, message: str, promise: dict[str, str]) -> None:
+    """Demand that a user is refused everything about a conversation; what of its messages, no document says."""
     path = {"conversation_id": conversation}
-    refused: dict[str, Any] = {"refused": "unknown-id", "why": why}
+    refused: dict[str, Any] = {"refused": "unknown-id", **promise}
+    of_message: dict[str, Any] = {"refused": "unknown-id", "why": promise["why"]}
     chat.call("listMessages", query={"conversation_id": conversation, "user": user}, **refused)
     chat.call("renameConversation", path=path, body={"name": "x", "user": user}, **refused)
     chat.call("sendChatMessage", body=body(chat, user, "still there?", conversation=conversation), **refused)
-    chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **refused)
+    chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **of_message)
     if chat.suite.has(chat.api.name, "suggested_questions"):
-        chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **refused)
+        chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **of_message)
     chat.call("deleteConversation", path=path, body={"user": user}, **refused)
 
 
@@ -241,7 +242,8 @@ def test_another_user_sees_nothing(begin: Begin) -> None:
     chat.holds(
         "listConversations", "no conversation of another user", listed, "004:620-622", so=conversation not in listed
     )
-    gone(chat, bob, conversation, answer["message_id"], "the conversation is another user's")
+    promise = {"why": "the conversation is another user's", "source": "004:505-507, 004:695-697"}
+    gone(chat, bob, conversation, answer["message_id"], promise)
     still = messages(chat, alice, conversation)["data"]
     chat.same(
         "listMessages",
@@ -299,7 +301,9 @@ def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     one = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"]}
     answer = chat.call("sendChatMessage", body={**body(chat, user, "what is this?"), "files": [one]}).json
     (shown, *_) = messages(chat, user, answer["conversation_id"])["data"]
-    refused: dict[str, Any] = {"refused": "invalid-request", "why": "an upload is for its own user only (004:303)"}
+    why = "an upload is for its own user only (004:303)"
+    source = "004:303, ruling dify-workflow/uploads-belong-to-their-user"
+    refused: dict[str, Any] = {"refused": "invalid-request", "why": why, "source": source}
     chat.call("sendChatMessage", body={**body(chat, chat.user("other"), "what is this?"), "files": [one]}, **refused)
     told = [[one["type"], one["belongs_to"]] for one in shown["message_files"] if one["belongs_to"] == "user"]
     chat.same("listMessages", "the file of the user,", [["image", "user"]], told, "004:55-66, 004:521-525")

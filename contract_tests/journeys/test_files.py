@@ -52,7 +52,7 @@ def test_files_of_a_flow(begin: Begin) -> None:
         files.holds("deleteFlowFile", f"a message that {name} was deleted", told, "003:43-44", so=so)
         listed = files.call("listFlowFiles", path={"flow_id": flow}).json["files"]
         files.holds("listFlowFiles", f"no {name} after its deletion", listed[-20:], "003:40-44", so=name not in listed)
-        files.call("downloadFlowFile", path=path, refused="unknown-file", why="the file was deleted")
+        files.call("downloadFlowFile", path=path, refused="unknown-file", why="the file was deleted", source="003:44")
 
 
 def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
@@ -123,8 +123,9 @@ def account_file(files: Journey, user: str, hint: str) -> None:
     ids = [one["id"] for one in files.call("listUserFiles").json]
     files.holds("listUserFiles", "no deleted file", ids[-20:], "003:90-94", so=uploaded["id"] not in ids)
     for name in ("downloadUserFile", "deleteUserFile"):
-        files.call(name, path=path, refused="unknown-id", why="the file was deleted")
-    files.call("renameUserFile", path=path, query={"name": "x"}, refused="unknown-id", why="the file was deleted")
+        files.call(name, path=path, refused="unknown-id", why="the file was deleted", source="003:94")
+    asked: dict[str, Any] = {"path": path, "query": {"name": "x"}}
+    files.call("renameUserFile", **asked, refused="unknown-id", why="the file was deleted", source="003:94")
 
 
 def shown(files: Journey, file: dict[str, Any]) -> None:
@@ -159,9 +160,8 @@ def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
         "003:95-99",
         so=not {one["id"] for one in uploaded} & set(listed),
     )
-    files.call(
-        "downloadUserFile", path={"file_id": uploaded[0]["id"]}, refused="unknown-id", why="all files were deleted"
-    )
+    path = {"file_id": uploaded[0]["id"]}
+    files.call("downloadUserFile", path=path, refused="unknown-id", why="all files were deleted", source="003:99")
 
 
 def test_files_go_into_a_run(begin: Begin) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,6 +112,7 @@ def check(project: Project) -> Iterator[Finding]:
             yield file.finding(pointer, f"document {name} is no mapping", "Write file, title, lines, sha256, owners.")
             continue
         yield from _fields(file, pointer, document)
+        yield from _text(project, file, pointer, document)
         yield from _owners(project, file, pointer, document, known)
 
 
@@ -123,6 +125,18 @@ def _fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[
     for key in document:
         if key not in _DOCUMENT_FIELDS:
             yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
+
+
+def _text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+    """Yield where the document that travels with the specs is not the one that was read."""
+    path = project.specs / "documents" / str(document.get("file"))
+    if not path.parent.is_dir():
+        return  # specs of somebody else, who quotes nothing
+    if not path.is_file():
+        yield file.finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
+    elif hashlib.sha256(path.read_bytes()).hexdigest() != document.get("sha256"):
+        what = f'"documents/{path.name}" is not the document that was read: it has another SHA-256'
+        yield file.finding(f"{pointer}/sha256", what, "Restore the document.")
 
 
 def _owners(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
+
+from flowcontract.errors import SpecError
 from flowcontract.lint import ledger
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, sequence
-from flowcontract.sources import as_list
+from flowcontract.sources import BASES, CHOICE_FIELDS, Source, as_list
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
@@ -19,7 +22,16 @@ if TYPE_CHECKING:
 
 _NEEDS_ORIGIN = ("operation", "response", "parameter")
 _LOOKS_LIKE_LINES = re.compile(r"\d+:\d")  # in an x-stream a `source` may also say where it was observed
-_RULING_FIELDS = {"number": int, "name": str, "lines": list, "readings": list, "decision": str, "why": str}
+_RULING_FIELDS = {
+    "number": int,
+    "name": str,
+    "lines": list,
+    "readings": list,
+    "decision": str,
+    "why": str,
+    "basis": str,
+}
+_OPTIONAL_RULING_FIELDS = ("derives", "choices")
 _RULING_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -105,7 +117,7 @@ def named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str
 
 def check_rulings(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with the rulings themselves, and each one that nothing follows."""
-    lines, used = ledger.lengths(project), _used(project)
+    lines, known, used = ledger.lengths(project), ledger.names(project), _used(project)
     numbers: dict[int, str] = {}
     for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
         if not isinstance(file.data, list):
@@ -116,7 +128,7 @@ def check_rulings(project: Project) -> Iterator[Finding]:
                 todo = f"Write {', '.join(_RULING_FIELDS)}."
                 yield file.finding(f"/{index}", "the ruling is no mapping", todo)
                 continue
-            yield from _ruling_fields(file, f"/{index}", ruling, lines)
+            yield from _ruling_fields(file, f"/{index}", ruling, lines, known)
             if isinstance(number := ruling.get("number"), int):
                 yield from _ruling_number(file, f"/{index}/number", number, numbers)
             if isinstance(name := ruling.get("name"), str):
@@ -131,7 +143,9 @@ def _api(file: YamlFile) -> str:
     return file.path.parent.name
 
 
-def _ruling_fields(file: YamlFile, where: str, ruling: dict[str, Any], lines: dict[str, int]) -> Iterator[Finding]:
+def _ruling_fields(
+    file: YamlFile, where: str, ruling: dict[str, Any], lines: dict[str, int], known: ledger.Names
+) -> Iterator[Finding]:
     for key, wanted in _RULING_FIELDS.items():
         value = ruling.get(key)
         if not isinstance(value, wanted) or isinstance(value, bool) or not value:
@@ -139,11 +153,58 @@ def _ruling_fields(file: YamlFile, where: str, ruling: dict[str, Any], lines: di
                 f"{where}/{key}", f"the ruling's `{key}` is missing, empty or no {wanted.__name__}", "Write it."
             )
     for key in ruling:
-        if key not in _RULING_FIELDS:
+        if key not in (*_RULING_FIELDS, *_OPTIONAL_RULING_FIELDS):
             yield file.finding(f"{where}/{escape(key)}", f'a ruling has no field "{key}"', "Drop it.")
+    yield from _basis(file, where, ruling)
+    for index, choice in enumerate(sequence(ruling.get("choices"))):
+        yield from _choice(file, f"{where}/choices/{index}", choice, known)
     for index, source in enumerate(sequence(ruling.get("lines"))):
         if fault := ledger.source_fault(source, lines):
             yield file.finding(f"{where}/lines/{index}", *fault)
+
+
+def _basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator[Finding]:
+    """Yield what is wrong with what a ruling rests on: it says so, and derives only where nothing is printed."""
+    basis, derives = ruling.get("basis"), ruling.get("derives")
+    if isinstance(basis, str) and basis not in BASES:
+        yield file.finding(f"{where}/basis", f'"{basis}" is no basis', f"Write one of: {', '.join(BASES)}.")
+    if derives is None:
+        return
+    if basis != "gap":
+        what = "a ruling that decides between lines derives nothing from them"
+        yield file.finding(f"{where}/derives", what, "Drop it, or mend the basis.")
+    for line in as_list(derives):
+        if not any(_is_inside(str(line), str(cited)) for cited in sequence(ruling.get("lines"))):
+            what = f'the ruling derives its demand from "{line}", which is not among its lines'
+            yield file.finding(f"{where}/derives", what, "Cite the lines, or name cited ones.")
+
+
+def _choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) -> Iterator[Finding]:
+    """Yield what is wrong with a choice: fields, operations that do not exist, schemas that are none."""
+    fields = set(mapping(choice))
+    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(mapping(mapping(choice).get("options"))) < 2:  # noqa: PLR2004 - who chooses has two ways
+        todo = f"Write {', '.join(sorted(CHOICE_FIELDS))}, perhaps `when`, and two options at least."
+        yield file.finding(where, "the choice is not well formed", todo)
+        return
+    for index, name in enumerate(sequence(choice["operations"])):
+        qualified = name if "/" in str(name) else f"{_api(file)}/{name}"
+        if known.lack("operation", qualified):
+            place = f"{where}/operations/{index}"
+            yield file.finding(place, f'there is no operation "{qualified}"', known.nearest("operation", qualified))
+    for name, schema in [*choice["options"].items(), ("when", choice.get("when", True))]:
+        try:
+            jsonschema_rs.meta.validate(schema)
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            yield file.finding(where, f'"{name}" is no JSON Schema: {error}'.splitlines()[0], "Mend it.")
+
+
+def _is_inside(text: str, other: str) -> bool:
+    """Tell whether lines are all among others."""
+    try:
+        lines, cited = Source.parse(text), Source.parse(other)
+    except SpecError:
+        return False
+    return lines.document == cited.document and cited.first <= lines.first <= lines.last <= cited.last
 
 
 def _ruling_number(file: YamlFile, where: str, number: int, taken: dict[int, str]) -> Iterator[Finding]:
