@@ -105,10 +105,14 @@ class Results:
     def _causes(self) -> dict[str, dict[str, Any]]:
         """Return the first failure of each cause that is to be known from now on, with the entries that covered it."""
         found: dict[str, dict[str, Any]] = {}
-        for failure in [*self.failures, *self.deviating, *(note for note in self.notes if note["fuzzed"])]:
+        for failure in [*self.failures, *self.deviating, *self._found_by_fuzzing()]:
             first = found.setdefault(failure["id"], {**failure, "entries": []})
             first["entries"].append(failure["entry"])
         return found
+
+    def _found_by_fuzzing(self) -> list[dict[str, Any]]:
+        """Return the notes that would be failures where fuzzing is demanded."""
+        return [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
 
     def groups(self, failures: list[dict[str, Any]] | None = None) -> list[Group]:
         """Return failures (those that are red, by default) grouped by cause, the most frequent first."""

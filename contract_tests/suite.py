@@ -98,22 +98,7 @@ class Record:
         found = cited(violation.source, rulings)
         self.failures.append(Failure(operation.name, violation, self.last_curl, found))
 
-    def _known(failure: Failure, test: str, deviations: Deviations) -> dict[str, Any]:
-    """Return a failure with its id and the entry of the deviations file that it falls under.
-
-    ``known``  the id of that entry; '' where there is none, or it has expired
-    ``entry``  the same, expired or not
-    """
-    found = failure.names(test)
-    entry, known = deviations.entry(*found), deviations.known(*found)
-    about = {"known": known.id if known else "", "entry": entry.id if entry else ""}
-    reason = entry.reason if entry else ""
-    if entry and not known:
-        reason = f"was accepted until {entry.expires}: {reason}"
-    return {**failure.as_json(), "id": found.id, **about, "reason": reason, "fuzzed": test.startswith("fuzzing/")}
-
-
-def _wrong_kinds(self, verdict: Verdict, *rules: str) -> set[str]:
+    def _wrong_kinds(self, verdict: Verdict, *rules: str) -> set[str]:
         """Return the kinds of the events that break a rule that was demanded (any, by default)."""
         numbers = {
             violation.event
@@ -128,6 +113,21 @@ def _wrong_kinds(self, verdict: Verdict, *rules: str) -> set[str]:
         names = ("seen", "streams", "exchanges", "skipped")
         choices = [choice._asdict() for choice in self.choices]
         return {"test": test, "failures": failures, "choices": choices, **{name: getattr(self, name) for name in names}}
+
+
+def _known(failure: Failure, test: str, deviations: Deviations) -> dict[str, Any]:
+    """Return a failure with its id and the entry of the deviations file that it falls under.
+
+    ``known``  the id of that entry; '' where there is none, or it has expired
+    ``entry``  the same, expired or not
+    """
+    found = failure.names(test)
+    entry, known = deviations.entry(*found), deviations.known(*found)
+    about = {"known": known.id if known else "", "entry": entry.id if entry else ""}
+    reason = entry.reason if entry else ""
+    if entry and not known:
+        reason = f"was accepted until {entry.expires}: {reason}"
+    return {**failure.as_json(), "id": found.id, **about, "reason": reason, "fuzzed": test.startswith("fuzzing/")}
 
 
 def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:

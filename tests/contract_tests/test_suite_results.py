@@ -232,7 +232,7 @@ def test_expired_entry_fails_again_and_says_so(tmp_path):
     known = Deviations.load(path, today=date(2031, 5, 18))
     assert known.known("x/op#status 500") is None
     assert known.complaints() == [f"{path}: x/op#status 500 was accepted until 2031-05-17: ticket 7"]
-    record = Record([Failure("x/op", Violation("status", "400: why", "500"))])
+    record = Record(failures=[Failure("x/op", Violation("status", "400: why", "500"))])
     [told] = record.as_json("t", known)["failures"]
     assert (told["known"], told["reason"]) == ("", "was accepted until 2031-05-17: ticket 7")
     known.write({"x/op#status 500": told})
