@@ -11,8 +11,9 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from contract_tests.examples import FORM, refusable
+from contract_tests.examples import FORM, refusable, wants_stream
 from contract_tests.exchange import Answer, Request, Sent
+from contract_tests.forms import read_form
 from contract_tests.judgement import Expected, Judge
 from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT, parse_json
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     Case = schemathesis.Case[Any]
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
-_SECONDS, _THOROUGH_SECONDS = 2, 30  # of each phase of each API: four times four of them fit a minute, or ten
-_EXAMPLES_PER_SECOND = 3  # that Hypothesis makes up for an operation, at most
+_SEED = 1
+_EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis makes up for an operation
+_STREAMS, _THOROUGH_STREAMS = 3, 100  # that are asked for in a phase of an operation: each takes as long as its run
+_DENSE = 8  # cases of an operation that are all asked; of those after them ever fewer
 _MAX_EVENTS = 1000
 _SERVER_ERROR = 500
 
@@ -36,8 +39,11 @@ class Fuzzing:
 
     suite: Suite
     api: Api
-    seconds: int
+    phase: str
+    thorough: bool
     answers: Counter[int] = field(default_factory=Counter)
+    considered: Counter[str] = field(default_factory=Counter)  # by operation: cases that were made up
+    streams: Counter[str] = field(default_factory=Counter)  # by operation: how often its stream was asked for
     errors: list[str] = field(default_factory=list)
 
     def operation(self, case: Case) -> Operation | None:
@@ -51,33 +57,54 @@ class Fuzzing:
         self.answers[response.status_code] += 1
         if operation is None:
             return  # the suite's own cases try every undocumented method
+        raw = response.request.body
+        body = raw if isinstance(raw, bytes) else str(raw or "").encode()
         request = _request(case)
         headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
         answer = Answer(response.status_code, headers, response.content or b"")
-        judge = Judge(self.api, operation, self._expected(operation, request, response.status_code))
+        content_type = str(response.request.headers.get("Content-Type", ""))
+        form = (content_type, body) if request.media_type == FORM else None
+        judge = Judge(self.api, operation, self._expected(operation, request, form, response.status_code))
         if judge.watch(answer):
             for _ in judge.feed(0.0, answer.body):
                 pass
             judge.end(0.0, broken=False)
         client = self.suite.clients[self.api.name]
         sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
-        raw = response.request.body
-        body = raw if isinstance(raw, bytes) else str(raw or "").encode()
         sent = Sent(case.method.upper(), str(response.request.url), sent_headers, body, client.secrets)
         verdict = judge.verdict(sent, answer)
         self.suite.record.note(operation, verdict)
         self.suite.remember(operation, request, verdict.exchange)
 
-    def _expected(self, operation: Operation, request: Request, status: int) -> Expected:
+    def wants(self, case: Case) -> bool:
+        """Tell whether a case that was made up for coverage is to be asked: the first ones, then ever fewer."""
+        number = self.considered[case.operation.label]
+        self.considered[case.operation.label] += 1
+        return self.thorough or number % (1 + number // _DENSE) == 0
+
+    def spare_streams(self, case: Case) -> None:
+        """Ask for the whole body where the stream was asked for often enough, or the links of a case need it."""
+        operation = self.operation(case)
+        if operation is None or operation.stream is None or not _asks_for_stream(operation, case):
+            return
+        self.streams[operation.id] += 1
+        allowed = _THOROUGH_STREAMS if self.thorough else _STREAMS
+        if self.phase == "stateful" or self.streams[operation.id] > allowed:
+            _ask_for_body(operation, case)
+
+    def _expected(
+        self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int
+    ) -> Expected:
         """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
         may_fail = operation.id in resources().get(operation.api, {}).get("may_fail", {})
         statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
-        if request.media_type == FORM or status >= _SERVER_ERROR:
+        if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
-            found = refusable(self.api, operation, _read(request))
-        except ValueError as problem:  # Schemathesis sends bytes that are no JSON as well
-            return Expected(f"the body is not JSON: {problem}", statuses, refused=True, source=operation.provenance)
+            read = replace(request, body=read_form(*form)) if form else _read(request)
+            found = refusable(self.api, operation, read)
+        except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
+            return Expected(f"the body cannot be read: {problem}", statuses, refused=True, source=operation.provenance)
         if not found:
             return Expected("the server did not fail", statuses)
         return Expected(found[0].message, statuses, refused=True, source=found[0].violation.source)
@@ -116,19 +143,30 @@ def answers_as_documented(ctx: Any, response: schemathesis.Response, case: Case)
 
 
 @schemathesis.hook
+def filter_case(context: Any, case: Case) -> bool:  # noqa: ARG001 - Schemathesis's signature
+    """Bound the cases of an operation by their number, so that the same server is asked the same again."""
+    return all(fuzzing.phase != "coverage" or fuzzing.wants(case) for fuzzing in _running)
+
+
+@schemathesis.hook
 def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - Schemathesis's signature
-    """Keep links usable: what they read is in the body of the whole answer, so no stream is asked for."""
-    if not _running or case.meta is None or case.meta.phase.name.value != "stateful":
-        return
-    operation = _running[-1].operation(case)
-    stream = operation.stream if operation else None
-    for name, value in (stream.when.get("body", {}) if stream else {}).items():
-        if isinstance(case.body, dict) and case.body.get(name) == value:
-            case.body = {key: item for key, item in case.body.items() if key != name}
-            case.body[name] = "blocking"
-    for name in stream.when.get("query", {}) if stream else {}:
-        if case.query:
-            case.query.pop(name, None)
+    """Bound the streams: their number, not the seconds that they take."""
+    for fuzzing in _running:
+        fuzzing.spare_streams(case)
+
+
+def _asks_for_stream(operation: Operation, case: Case) -> bool:
+    body = case.body if isinstance(case.body, dict) else None
+    return wants_stream(operation, replace(_request(case), body=body)) is True
+
+
+def _ask_for_body(operation: Operation, case: Case) -> None:
+    """Change what makes the answer a stream, by `x-stream.when`."""
+    when = operation.stream.when if operation.stream else {}
+    if isinstance(case.body, dict):
+        case.body = {**case.body, **dict.fromkeys(when.get("body", {}), "blocking")}
+    for name in when.get("query", {}):
+        case.query.pop(name, None)
 
 
 def has_links(api: Api) -> bool:
@@ -139,8 +177,8 @@ def has_links(api: Api) -> bool:
 
 def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     """Run one phase over one API; what is wrong is in the suite's record afterwards."""
-    fuzzing = Fuzzing(suite, suite.api(name), _THOROUGH_SECONDS if thorough else _SECONDS)
-    config = SchemathesisConfig.from_dict(_config(suite, name, phase, fuzzing.seconds))
+    fuzzing = Fuzzing(suite, suite.api(name), phase, thorough)
+    config = SchemathesisConfig.from_dict(_config(suite, name, phase, _THOROUGH_EXAMPLES if thorough else _EXAMPLES))
     schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
     if suite.target.read_only:
         schema = schema.include(method="GET")
@@ -160,25 +198,36 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     return fuzzing
 
 
-def _config(suite: Suite, name: str, phase: str, seconds: int) -> dict[str, Any]:
+def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
+    """Return the settings of a phase. Nothing in it depends on the clock, or on what the server answered before."""
     client = suite.clients[name]
     operation = next(iter(client.api.api.operations.values()))
     sent = client.prepare(Request("GET", "", keys=client.keys_for(operation.security)))
+    alone = {"extra-data-sources": {"responses": False}}
     return {
         "base-url": client.api.base_url,
-        "seed": 1,
+        "seed": _SEED,
         "headers": dict(sent.headers),
         "parameters": {f"path.{field}": value for field, value in client.api.values.items() if isinstance(value, str)},
         "max-stream-events": _MAX_EVENTS,
         "request-timeout": suite.target.answer_s,
-        "max-time": seconds,
         "checks": {"enabled": False, "answers_as_documented": {"enabled": True}},
         "cache": {"enabled": False},  # would lie in the user's folder, and ask this server what another one answered
-        "phases": {one: {"enabled": one == phase} for one in PHASES},
+        "suppress-health-check": ["all"],  # a machine that is busy for a moment makes no other requests
+        "phases": {
+            "examples": {"enabled": phase == "examples", **alone},
+            "coverage": {"enabled": phase == "coverage", **alone, "unexpected-methods": []},
+            "fuzzing": {"enabled": phase == "fuzzing", **alone, "error-feedback": {"enabled": False}},
+            "stateful": {
+                "enabled": phase == "stateful",
+                "inference": {"algorithms": []},
+                "link-calibration": False,
+            },
+        },
         "generation": {
             "database": "none",
             "deterministic": True,
-            "max-examples": _EXAMPLES_PER_SECOND * seconds,
+            "max-examples": examples,
             "with-security-parameters": False,
         },
         **({"rate-limit": f"{max(1, int(suite.target.rate))}/s"} if suite.target.rate else {}),

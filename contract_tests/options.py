@@ -30,9 +30,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--deviations": {
         "type": Path,
         "metavar": "FILE",
-        "help": "known differences (TOML): reported, but no failures unless they are gone",
+        "help": "known differences (TOML): reported, but no failures",
     },
-    "--accept": {"action": "store_true", "help": "write all differences of this run into the file of --deviations"},
+    "--accept": {"action": "store_true", "help": "add all differences of this run to the file of --deviations"},
+    "--prune": {"action": "store_true", "help": "remove from the file of --deviations what occurs no longer"},
+    "--demand-fuzz": {"action": "store_true", "help": "what fuzzing finds fails the run (default: it is told apart)"},
     "--demand": {
         "choices": [str(tier) for tier in BARS],
         "default": str(DEFAULT_BAR),

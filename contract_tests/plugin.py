@@ -45,11 +45,17 @@ class Run:
             file=config.getoption("--target"),
         )
         self.thorough: bool = config.getoption("--thorough")
-        self.deviations = Deviations.load(config.getoption("--deviations"), accept=config.getoption("--accept"))
+        self.deviations = Deviations.load(
+            config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
+        )
         self.coverage = Coverage(self.apis, config.getoption("--require"))
         self.demand = Tier(config.getoption("--demand"))
         self.results = Results(
-            target=self.target, coverage=self.coverage, deviations=self.deviations, demand=self.demand
+            target=self.target,
+            coverage=self.coverage,
+            deviations=self.deviations,
+            demand=self.demand,
+            demand_fuzz=config.getoption("--demand-fuzz"),
         )
         self.suite = Suite(self.target)
         self.cases = list(self._cases())
@@ -166,10 +172,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             pytest.skip(str(reason))
         result = None
     test = test_id(item)
-    red = [failure for failure in record.failures if fails(failure.violation.tier, run.demand)]
-    new = [failure for failure in red if not run.deviations.known(failure.id(test))]
+    found = record.as_json(test, run.deviations)["failures"]
+    new = [failure for failure in found if run.results.counts(failure)]
     if new and not run.deviations.accept:
-        raise ContractFailure("\n\n".join(dict.fromkeys(terminal.told(failure.as_json()) for failure in new)))
+        raise ContractFailure("\n\n".join(dict.fromkeys(map(terminal.told, new))))
     return result
 
 
@@ -238,10 +244,10 @@ class _Collector:
         """Write the reports; fail a run that is below what was asked for."""
         if self.config.option.collectonly:
             return
-        if self.results.deviations.accept:
-            self.results.accept()
         option = self.config.option
-        self.problems = self.results.problems(everything=not (option.keyword or option.markexpr))
+        everything = not (option.keyword or option.markexpr)
+        self.results.settle(everything=everything, thorough=option.thorough, prune=option.prune)
+        self.problems = self.results.problems()
         if self.problems and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         report = self.config.getoption("--report")

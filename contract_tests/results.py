@@ -11,6 +11,8 @@ from contract_tests.coverage import Key
 from flowcontract.evidence import DEFAULT_BAR, Tier, fails
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from contract_tests.coverage import Coverage, Outcome
     from contract_tests.deviations import Deviations
     from contract_tests.target import Target
@@ -43,13 +45,14 @@ class Results:
     coverage: Coverage
     deviations: Deviations
     demand: Tier = DEFAULT_BAR
+    demand_fuzz: bool = False  # whether what fuzzing finds fails the run
     interrupted: bool = False
     exchanges: int = 0
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> outcome, seconds, reason
     failures: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)  # what is told and fails nothing
     deviating: list[dict[str, Any]] = field(default_factory=list)
-    fixed: list[dict[str, Any]] = field(default_factory=list)
+    fixed: list[dict[str, Any]] = field(default_factory=list)  # known deviations that occur no longer: id, reason
     choices: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     crashes: list[dict[str, Any]] = field(default_factory=list)
     streams: list[dict[str, Any]] = field(default_factory=list)
@@ -61,8 +64,10 @@ class Results:
         self.tests[test] = {"outcome": outcome, "seconds": round(seconds, 3), "reason": report.get("reason", "")}
         self.exchanges += report["exchanges"]
         for failure in report["failures"]:
-            self._take_failure({**failure, "test": test})
-        red = [failure for failure in report["failures"] if fails(failure["tier"], self.demand)]
+            self._sorted(failure).append({**failure, "test": test})
+            if failure["entry"]:
+                self.deviations.occurred.add(failure["entry"])
+        red = [failure for failure in report["failures"] if failure["known"] or self.counts(failure)]
         known = bool(red) and all(failure["known"] for failure in red)
         for operation, sort, name, well in report["seen"]:
             seen: Outcome = "passed" if well else "deviating" if known else "failed"
@@ -75,18 +80,39 @@ class Results:
             taken = self.choices.setdefault(key, {**choice, "count": 0})
             taken["count"] += 1
 
-    def _take_failure(self, failure: dict[str, Any]) -> None:
-        if failure["known"]:
-            self.deviations.occurred.add(failure["known"])
-            self.deviating.append(failure)
-        elif fails(failure["tier"], self.demand):
-            self.failures.append(failure)
-        else:
-            self.notes.append(failure)
+    def counts(self, failure: Mapping[str, Any]) -> bool:
+        """Tell whether a failure fails the run: it rests on what is demanded, and is not known.
 
-    def accept(self) -> None:
-        """Write the deviations file: every difference of this run, known or new."""
-        self.deviations.write({failure["id"]: failure for failure in [*self.deviating, *self.failures]})
+        What fuzzing finds fails a run that asks for that, or once it was accepted and its entry has expired.
+        """
+        looked_at = not failure["fuzzed"] or self.demand_fuzz or bool(failure["entry"])
+        return looked_at and not failure["known"] and fails(failure["tier"], self.demand)
+
+    def _sorted(self, failure: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if failure["known"]:
+            return self.deviating
+        return self.failures if self.counts(failure) else self.notes
+
+    def settle(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
+        """Say which known deviations are gone, of a run that asked everything; bring their file up to date."""
+        asked = [name for name, test in self.tests.items() if test["outcome"] != "skipped"]
+        operations = {"/".join(name.split("/")[:2]) for name in asked}
+        gone = self.deviations.fixed([*asked, *operations], fuzzed=thorough) if everything else []
+        self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in gone]
+        if self.deviations.accept or prune:
+            self.deviations.write(self._causes() if self.deviations.accept else {}, gone=gone if prune else ())
+
+    def _causes(self) -> dict[str, dict[str, Any]]:
+        """Return the first failure of each cause that is to be known from now on, with the entries that covered it."""
+        found: dict[str, dict[str, Any]] = {}
+        for failure in [*self.failures, *self.deviating, *self._found_by_fuzzing()]:
+            first = found.setdefault(failure["id"], {**failure, "entries": []})
+            first["entries"].append(failure["entry"])
+        return found
+
+    def _found_by_fuzzing(self) -> list[dict[str, Any]]:
+        """Return the notes that would be failures where fuzzing is demanded."""
+        return [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
 
     def groups(self, failures: list[dict[str, Any]] | None = None) -> list[Group]:
         """Return failures (those that are red, by default) grouped by cause, the most frequent first."""
@@ -106,14 +132,11 @@ class Results:
             return "failed"
         return "passed" if self.exchanges else "incomplete"
 
-    def problems(self, *, everything: bool) -> list[str]:
+    def problems(self) -> list[str]:
         """Return why the run as a whole fails, beyond single tests."""
         found = [f"coverage: {below}" for below in self.coverage.below()]
         if not self.exchanges:
             found.append("nothing was exercised: no request was sent")
-        if not self.deviations.accept:
-            gone = self.deviations.gone(self.tests, everything=everything)
-            found += [f"deviation no longer occurs: {one.id} ({one.reason})" for one in gone]
         return found
 
     def not_asked(self) -> dict[str, list[str]]:
@@ -159,6 +182,7 @@ class Results:
             "fixed": self.fixed,
             "choices": list(self.choices.values()),
             "crashes": self.crashes,
+            "complaints": self.deviations.complaints(),
             "tests": self.tests,
             "matrix": matrix,
             "streams": self.streams,

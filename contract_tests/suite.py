@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import judgement
+from contract_tests.causes import cause
 from contract_tests.client import CAUSES, Client, Rate
-from contract_tests.deviations import deviation_id
+from contract_tests.deviations import Names, names
 from contract_tests.examples import examples
 from contract_tests.exchange import Request, Upload
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
@@ -43,16 +44,16 @@ class Failure:
     curl: str = ""
     rulings: tuple[Ruling, ...] = ()  # that the violation's source names
 
-    def id(self, test: str) -> str:
-        """Return the id by which a deviations file knows it, seen in a test."""
-        return deviation_id(test, self.operation, self.violation)
+    def names(self, test: str) -> Names:
+        """Return the ids by which a deviations file may know it, seen in a test."""
+        return names(test, self.operation, self.violation)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         violation = judgement.shortened(self.violation)
         names = ("rule", "expected", "got", "where", "event", "offset")
         fields = {name: getattr(violation, name) for name in names}
-        more = {"source": list(violation.source), "cause": judgement.cause(violation), "curl": self.curl}
+        more = {"source": list(violation.source), "cause": cause(self.violation), "curl": self.curl}
         evidence = {
             "tier": str(violation.tier),
             "quotes": [quote._asdict() for quote in quotes(violation.source)],
@@ -108,15 +109,25 @@ class Record:
 
     def as_json(self, test: str, deviations: Deviations) -> dict[str, Any]:
         """Return it as plain JSON; each failure with the id by which it may be known."""
-        failures = []
-        for failure in self.failures:
-            name = failure.id(test)
-            known = deviations.known(name)
-            reason = known.reason if known else ""
-            failures.append({**failure.as_json(), "id": name, "known": known.id if known else "", "reason": reason})
+        failures = [_known(failure, test, deviations) for failure in self.failures]
         names = ("seen", "streams", "exchanges", "skipped")
         choices = [choice._asdict() for choice in self.choices]
         return {"test": test, "failures": failures, "choices": choices, **{name: getattr(self, name) for name in names}}
+
+
+def _known(failure: Failure, test: str, deviations: Deviations) -> dict[str, Any]:
+    """Return a failure with its id and the entry of the deviations file that it falls under.
+
+    ``known``  the id of that entry; '' where there is none, or it has expired
+    ``entry``  the same, expired or not
+    """
+    found = failure.names(test)
+    entry, known = deviations.entry(*found), deviations.known(*found)
+    about = {"known": known.id if known else "", "entry": entry.id if entry else ""}
+    reason = entry.reason if entry else ""
+    if entry and not known:
+        reason = f"was accepted until {entry.expires}: {reason}"
+    return {**failure.as_json(), "id": found.id, **about, "reason": reason, "fuzzed": test.startswith("fuzzing/")}
 
 
 def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def sections(results: Results, problems: list[str], report: Path | None) -> Iter
         yield f"notes: {len(results.notes)}, beyond what {results.demand} demands", list(_notes(results))
     if results.choices:
         yield "choices", list(_choices(results))
-    if results.deviating:
-        yield "known deviations", list(_deviating(results))
+    if results.deviating or results.fixed or results.deviations.complaints():
+        yield "known deviations", [*_deviating(results), *_fixed(results), *results.deviations.complaints()]
     yield "not exercised", list(_not_exercised(results)) or ["nothing: every line of the contract was exercised"]
     yield "contract", [*_coverage(results), *_slowest(results), *_ending(results, problems, report)]
 
@@ -74,6 +74,11 @@ def _deviating(results: Results) -> Iterator[str]:
         counts[failure["known"], failure["reason"]] += 1
     for (name, reason), count in sorted(counts.items()):
         yield f"{count:4} x {name}: {reason}"
+
+
+def _fixed(results: Results) -> Iterator[str]:
+    for entry in results.fixed:
+        yield f"FIXED {entry['id']}: {entry['reason']}"
 
 
 def _not_exercised(results: Results) -> Iterator[str]:
@@ -108,6 +113,9 @@ def _slowest(results: Results) -> Iterator[str]:
 def _ending(results: Results, problems: list[str], report: Path | None) -> Iterator[str]:
     share = f"{results.coverage.share():.1f} % of the contract exercised"
     yield f"{results.exchanges} exchanges, {len(results.streams)} streams, {share}"
+    if results.deviating or results.fixed:
+        known = len({failure["known"] for failure in results.deviating})
+        yield f"{known} known deviations, {len(results.fixed)} fixed"
     for name in results.leftovers:
         yield f"could not be removed: {name}"
     for problem in problems:

@@ -22,4 +22,4 @@ def test_fuzz(suite: Suite, api_name: str, phase: str, thorough: bool) -> None:
     if done.errors:
         raise NotExercised(f"Schemathesis could not go on: {done.errors[0]}")
     if not done.answers:
-        raise NotExercised(f"Schemathesis asked nothing in the phase {phase} within {done.seconds} s")
+        raise NotExercised(f"Schemathesis asked nothing in the phase {phase}")

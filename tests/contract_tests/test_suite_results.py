@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 
 import pytest
 
 from contract_tests import terminal
 from contract_tests.coverage import Coverage, Key, lines, read_level
-from contract_tests.deviations import Deviation, Deviations, deviation_id
+from contract_tests.deviations import Deviation, Deviations, names
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
 from contract_tests.judgement import Verdict
 from contract_tests.page import page
 from contract_tests.results import Results
-from contract_tests.suite import Record
+from contract_tests.suite import Failure, Record
 from contract_tests.target import TargetError, load_target
 from flowcontract.specs import load_apis
 from flowcontract.streams import JudgedEvent
@@ -34,6 +36,8 @@ def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operat
         "rule": rule,
         "id": "t#x",
         "known": known,
+        "entry": known,
+        "fuzzed": False,
         "cause": rule,
         "source": list(source),
         "tier": tier,
@@ -127,18 +131,41 @@ def test_failures_of_one_cause_are_one_group(results):
 
 
 def test_id_of_a_difference_does_not_depend_on_items_or_values():
-    """Positions in a list and what came are not part of it."""
-    one, two = (Violation("type", "text", got, f"/data/{n}/id") for n, got in ((0, "5"), (7, "null")))
-    assert deviation_id("a/b", "x/op", one) == deviation_id("a/b", "x/op", two) == "a/b#type /data/*/id"
+    """Positions in a list and the value that came are not part of it; the operation is, whichever test asked."""
+    one, two = (Violation("type", "text", got, f"/data/{n}/id") for n, got in ((0, "5"), (7, "-12")))
+    assert names("a/b", "x/op", one).id == names("c", "x/op", two).id == "x/op#type /data/*/id number"
+    assert names("a/b", "x/op", replace(one, got="null")).id == "x/op#type /data/*/id null"
 
 
-def test_what_fuzzing_found_is_known_by_its_operation_and_need_not_occur_again():
-    """Which phase comes upon it depends on the server's speed."""
-    found = Violation("status", "200", "500")
-    names = {deviation_id(f"fuzzing/fuzz[x-{phase}]", "x/op", found) for phase in ("examples", "stateful")}
-    assert names == {"x/op/fuzzed#status"}
-    known = Deviations([Deviation("x/op/fuzzed#status", "r"), Deviation("x/op/unknown/id#status", "r")])
-    assert [one.id for one in known.gone([], everything=True)] == ["x/op/unknown/id#status"]
+@pytest.mark.parametrize(
+    ("violation", "told"),
+    [
+        (Violation("status", "400: field `x` must be text", "500 {}"), "status 500"),
+        (Violation("status", "400: field `x` must be text", "200"), "status 200"),
+        (Violation("status", "200 or 204: the request is documented", "500"), "status 500 instead of success"),
+        (Violation("outcome", "a refusal: no key", '200 {"code": "x"}'), "outcome 200"),
+        (Violation("code", "invalid_param: why", "too_many_files", "/code"), "code /code too_many_files"),
+        (Violation("order", "message after message", "message_end", event=3), "order message_end"),
+        (Violation("unknown", "a kind that the contract names", "k12"), "unknown k*"),
+        (Violation("media-type", "audio/*", "application/json"), "media-type application/json"),
+        (Violation("schema", "one of a, b", 'the text "c"', "/data/mode"), "schema /data/mode text"),
+        (Violation("agree", "`elapsed_time` as answered, 0.2", "0.3"), "agree `elapsed_time` as answered"),
+        (Violation("required", "the field", "none", f"/icons/{'k' * 999}"), f"required /icons/{'k' * 150}..."),
+    ],
+)  # fmt: skip
+def test_id_says_rule_place_and_what_came(violation, told):
+    """500 that turns into 200 is another difference, and so is one for a request that was to succeed."""
+    assert names("t", "x/op", violation).id == f"x/op#{told}"
+
+
+def test_what_fuzzing_found_has_an_id_of_its_own():
+    """It is the same in every phase, and never hides what the suite's own cases find."""
+    found = Violation("status", "200: well", "500")
+    ids = {names(f"fuzzing/fuzz[x-{phase}]", "x/op", found).id for phase in ("examples", "stateful")}
+    assert ids == {"x/op/fuzzed#status 500 instead of success"}
+    known = Deviations([Deviation("x/op/fuzzed#status 500", "r"), Deviation("x/op#status 500", "r")])
+    assert [one.id for one in known.fixed(["x/op"], fuzzed=False)] == ["x/op#status 500"]
+    assert len(known.fixed(["x/op"], fuzzed=True)) == 2
 
 
 def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
@@ -152,24 +179,129 @@ def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
     known.write({"a/b#status": failure(), "x/y#type /z": failure()})
     again = Deviations.load(path)
     assert [one.id for one in again.entries] == ["a/*#status", "x/y#type /z"]
-    assert again.entries[0].reason == 'older "server"'
+    assert [one.reason for one in again.entries] == ['older "server"', ""]
+    assert again.complaints() == [f"{path}: write a reason for x/y#type /z"]
+    assert "# expected text <b>; got 5 & more" in path.read_text()
 
 
-def test_reason_for_what_fuzzing_found_survives_a_run_that_did_not_find_it(tmp_path):
-    """Accepting once more does not throw away what a faster run needs."""
+def test_accepting_removes_nothing_and_pruning_what_is_gone(tmp_path):
+    """What a person wrote around an entry stays with it, and a reason for what this run did not see is kept."""
     path = tmp_path / "known.toml"
-    Deviations([Deviation("x/op/fuzzed#status", "slow"), Deviation("a/b#status", "gone")], path).write({})
-    assert [(one.id, one.reason) for one in Deviations.load(path).entries] == [("x/op/fuzzed#status", "slow")]
+    mine = '# mine\n\n[[deviation]]\nid = "x/a#status 500"\n# ticket 7\nreason = "slow"\n'
+    path.write_text(f'{mine}\n[[deviation]]\nid = "x/b#status 500"\nreason = "r"\n')
+    known = Deviations.load(path)
+    known.write({"x/c#order": failure()})
+    assert [one.id for one in Deviations.load(path).entries] == ["x/a#status 500", "x/b#status 500", "x/c#order"]
+    assert path.read_text().startswith(mine)
+    known = Deviations.load(path)
+    known.write({}, gone=known.fixed(["x/b"], fuzzed=False))
+    assert [one.id for one in Deviations.load(path).entries] == ["x/a#status 500", "x/c#order"]
 
 
-def test_deviation_that_did_not_occur_is_gone_only_if_its_test_ran():
+def test_deviation_that_did_not_occur_is_fixed_only_if_its_operation_was_asked():
     """Running a part of the suite says nothing about the rest."""
-    known = Deviations([Deviation("a/b#status", "r"), Deviation("c/d#status", "r")])
-    assert [one.id for one in known.gone(["a/b"], everything=False)] == ["a/b#status"]
-    assert len(known.gone(["a/b"], everything=True)) == 2
+    known = Deviations(
+        [Deviation("x/a#status 500", "r"), Deviation("x/b#status 500", "r"), Deviation("x/*#order", "r")]
+    )
+    assert [one.id for one in known.fixed(["x/a"], fuzzed=False)] == ["x/a#status 500", "x/*#order"]
+    assert known.fixed(["x/ab", "y/a"], fuzzed=False) == [Deviation("x/*#order", "r")]
 
 
-@pytest.mark.parametrize("text", ["[[deviation]]\nid = 'x'\n", "deviation = 5", "not toml ="])
+def test_ids_of_earlier_versions_still_match_and_are_replaced_with_their_reasons(tmp_path):
+    """An entry for each test becomes one for each cause, which keeps all that was said."""
+    path = tmp_path / "known.toml"
+    former = ("x/op/invalid/a type", "x/op/invalid/b type", "journeys/never_ran")
+    path.write_text("\n".join(f'[[deviation]]\nid = "{test}#status"\nreason = "of {test}"\n' for test in former))
+    known = Deviations.load(path)
+    found = Violation("status", "400: why", "200")
+    both = [names(test, "x/op", found) for test in former[:2]]
+    assert [known.known(*one).reason for one in both] == [f"of {test}" for test in former[:2]]
+    known.write({both[0].id: {**failure(), "entries": [one.former for one in both]}})
+    again = Deviations.load(path).entries
+    assert [(one.id, one.reason) for one in again] == [
+        ("journeys/never_ran#status", "of journeys/never_ran"),
+        ("x/op#status 200", "of x/op/invalid/a type\nof x/op/invalid/b type"),
+    ]
+
+
+def test_expired_entry_fails_again_and_says_so(tmp_path):
+    """The last day counts; accepting once more takes the date away and leaves the reason."""
+    path = tmp_path / "known.toml"
+    path.write_text('[[deviation]]\nid = "x/op#status 500"\nreason = "ticket 7"\nexpires = 2031-05-17\n')
+    assert Deviations.load(path, today=date(2031, 5, 17)).known("x/op#status 500")
+    known = Deviations.load(path, today=date(2031, 5, 18))
+    assert known.known("x/op#status 500") is None
+    assert known.complaints() == [f"{path}: x/op#status 500 was accepted until 2031-05-17: ticket 7"]
+    record = Record(failures=[Failure("x/op", Violation("status", "400: why", "500"))])
+    [told] = record.as_json("t", known)["failures"]
+    assert (told["known"], told["reason"]) == ("", "was accepted until 2031-05-17: ticket 7")
+    known.write({"x/op#status 500": told})
+    assert Deviations.load(path).entries == (Deviation("x/op#status 500", "ticket 7"),)
+
+
+@pytest.mark.parametrize(
+    "character", ["\0", "\x1b", "\x7f", "\x85", "\u2028", "\ud800", "\ufeff", "\U0001f600", '"', "\\"]
+)
+@pytest.mark.parametrize("field", ["where", "got", "expected"])
+def test_file_can_be_read_again_whatever_a_server_answers(tmp_path, character, field):
+    """The difference is known the next time, and nothing that was known is lost."""
+    path = tmp_path / "known.toml"
+    path.write_text('[[deviation]]\nid = "a/b#status 500"\nreason = "mine"\n')
+    violation = replace(Violation("type", "text", "got", "/data"), **{field: f"/data{character}{'x' * 9_000_000}"})
+    found = names("t", "x/op", violation)
+    known = Deviations.load(path, accept=True)
+    known.write({found.id: Failure("x/op", violation).as_json()})
+    again = Deviations.load(path)
+    assert again.known(*found)
+    assert again.entries[0].reason == "mine"
+    assert path.stat().st_size < 5000
+
+
+def test_file_stays_as_it_was_when_it_cannot_be_written_whole(tmp_path, monkeypatch):
+    """It is written beside itself first; nothing is left over."""
+    path = tmp_path / "known.toml"
+    path.write_text('[[deviation]]\nid = "a#b"\nreason = "mine"\n')
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        Deviations.load(path).write({"x#y": failure()})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fuzzing_finds_is_a_note_unless_it_is_demanded(results):
+    """It is told apart, and fails the run by itself only once its own entry has expired."""
+    found = {**failure(), "fuzzed": True}
+    results.take(report(failures=[found], seen=[(CHAT, "status", "200", False)]), "passed", 0.1)
+    assert (results.failures, [note["rule"] for note in results.notes]) == ([], ["type"])
+    assert results.counts({**found, "entry": "expired"})
+    results.demand_fuzz = True
+    assert results.counts(found)
+
+
+def test_fixed_deviation_is_good_news(results, tmp_path):
+    """It is told with its remark, counted, and is no problem of the run."""
+    path = tmp_path / "known.toml"
+    path.write_text(f'[[deviation]]\nid = "{CHAT}#status 500"\nreason = "ticket 7"\n')
+    results.deviations = Deviations.load(path)
+    results.take(report(test=f"{CHAT}/documented/x"), "passed", 0.1)
+    results.settle(everything=True, thorough=False)
+    told = "\n".join(line for _, lines_ in terminal.sections(results, [], None) for line in lines_)
+    assert f"FIXED {CHAT}#status 500: ticket 7" in told
+    assert "0 known deviations, 1 fixed" in told
+    assert results.problems() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[deviation]]\nid = 'x'\n",
+        "deviation = 5",
+        "not toml =",
+        "[[deviation]]\nid='x'\nreason='y'\nexpires='soon'\n",
+        "[[deviation]]\nid='x'\nreason='y'\nexpire=2030-01-01\n",
+    ],
+)
 def test_wrong_deviations_file_is_told(tmp_path, text):
     """The file and the form are named."""
     path = tmp_path / "known.toml"
