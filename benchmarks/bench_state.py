@@ -53,7 +53,7 @@ def _median(do: Callable[[], None]) -> float:
 
 def _fill(app: App, number: int) -> None:
     world = app.worlds.open("dify-chat", "")
-    with world.lock:
+    with world.transaction():
         pattern = next(world.store.rows("conversations"))
         for one in range(number):
             row = {**pattern, "id": f"c{one}", "user": f"u{one % 3}", "updated_at": one, "created_at": one}

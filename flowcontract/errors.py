@@ -6,7 +6,8 @@ FlowContractError          what a user can mend; programs print it and exit 2, n
 │   └── OrderSyntaxError   an order of events that cannot be read; says where
 ├── ScenarioError          a scenario file cannot be read or does not follow the format
 ├── StateError             what keeps what the mock knows, a file or Redis, is broken, foreign or in use
-│   └── StateUnreachableError  Redis cannot be reached for now; the next request may be answered again
+│   ├── StateUnreachableError  Redis cannot be reached for now; the next request may be answered again
+│   └── StateUnwritableError   there is no room, or no leave to write: what was asked for has changed nothing
 ├── AppError               a file that says what an app is cannot be read or does not follow the format
 └── StreamError            a stream cannot be read, or bytes cannot be written as one
     └── BlockTooLargeError  a block is larger than the reader was told to hold
@@ -61,6 +62,10 @@ class StateError(FlowContractError):
 
 class StateUnreachableError(StateError):
     """Redis cannot be reached for now; the next request may be answered again."""
+
+
+class StateUnwritableError(StateError):
+    """There is no room for what has to be kept, or no leave to write it; what was asked for has changed nothing."""
 
 
 class OrderSyntaxError(SpecError):

@@ -13,11 +13,12 @@ from urllib.parse import parse_qsl
 from werkzeug.datastructures import Headers
 
 from flowcontract.decoding import parse_json
-from flowcontract.errors import FlowContractError, StateUnreachableError, UnknownNameError
+from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from mockserver import exchange, guard
-from mockserver.choosing import no_fault, problem
+from mockserver.choosing import no_fault
 from mockserver.controls import Controls
 from mockserver.curl import curl
+from mockserver.failures import problem
 from mockserver.faults import FaultError
 from mockserver.messages import Reply
 from mockserver.misses import misses
@@ -131,7 +132,7 @@ class Admin:
             return problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
             return problem(404, "No such thing", str(error))
-        except StateUnreachableError:
+        except StateError:
             raise
         except FlowContractError as error:
             return problem(400, "Not understood", str(error))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import Headers
 
 from flowcontract.decoding import ABSENT
-from flowcontract.errors import FlowContractError
+from flowcontract.errors import FlowContractError, StateUnwritableError
 from flowcontract.expressions import Context, RequestView
 from flowcontract.request_validation import CheckedRequest, check_request, sample_violation
 from mockserver import choosing, faults, wishes
@@ -20,6 +20,7 @@ from mockserver.apps import Apps
 from mockserver.behaviours import BEHAVIOURS, revive
 from mockserver.behaviours.acts import Act
 from mockserver.bodies import Body, parse_query, read_body
+from mockserver.failures import failure, problem
 from mockserver.faults import FaultError
 from mockserver.journal import Entry, Journal
 from mockserver.keeping import keep
@@ -111,9 +112,9 @@ class App:
         self._default_body = lru_cache(1024)(self._render_default)
 
     def handle(self, request: Request, now: float) -> Reply:
-        """Answer a request at `now`, in epoch seconds."""
+        """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
         if self._admin.concerns(request):
-            return self._admin.handle(request)
+            return self._admin.handle(_whole(request))
         asks_first = request.method == "OPTIONS" and "access-control-request-method" in request.fields
         reply = self._permit(request) if asks_first else self._write_down(request, now)
         put(reply.headers, _OPEN_TO_PAGES)
@@ -154,11 +155,12 @@ class App:
         try:
             reply = self._answer(request, now, entry)
         except Exception as error:
-            self.journal.fail(entry, error)
+            self.journal.fail(entry, error, failure(error).status)
             raise
         return self.journal.close(entry, reply)
 
     def _answer(self, request: Request, now: float, entry: Entry) -> Reply:
+        request = _whole(request)
         try:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
@@ -174,13 +176,17 @@ class App:
         call = _Call(
             request, route, operation, world, query, int(now), entry, wishes.read_wish(request.fields.get("prefer", ""))
         )
-        with world.lock:  # what is written meanwhile lasts when it is let go of, before anything is sent
-            if world.over:
-                return self._answer(request, now, entry)
-            call.now = world.tick(now)
-            if self.settings.clock is not None:
-                entry.at = call.now
-            return self._settle(call, broken)
+        try:
+            with world.transaction(reading=request.method in ("GET", "HEAD")):  # it lasts before anything is sent
+                if not world.over:
+                    call.now = world.tick(now)
+                    if self.settings.clock is not None:
+                        entry.at = call.now
+                    return self._settle(call, broken)
+        except choosing.Unserved as unserved:  # nothing has happened
+            entry.scenario, entry.faults = None, ()
+            return unserved.reply
+        return self._answer(request, now, entry)  # another worker has let the world begin anew
 
     def _settle(self, call: _Call, broken: Refusal | None) -> Reply:
         """Answer a request that leads into a world."""
@@ -192,11 +198,12 @@ class App:
         entry.operation = operation.name
         wrong = self._find_fault(call, broken)
         known = not route.refused
-        call.wish = call.wish or (self.overrides.take(world.name, operation.name) if known else None)
+        if known and call.wish is None:
+            call.wish = self.overrides.take(world.name, operation.name, world.transaction.on_discard)
         try:
             reply = self._serve(call, wrong)
         except FaultError as error:
-            return choosing.no_fault(error, operation)
+            raise choosing.Unserved(choosing.no_fault(error, operation)) from None
         world.past.note(operation.id, reply.status)
         return reply
 
@@ -278,9 +285,11 @@ class App:
         if limited := self._limit(call, scenario):
             return limited
         try:
-            return self._act(call, scenario)
+            reply = self._act(call, scenario)
         except Refusal as refusal:
             return self._refuse(call, refusal)
+        call.world.past.note_served(scenario)
+        return reply
 
     def _validate(self, call: _Call) -> CheckedRequest:
         api = self.apis[call.operation.api]
@@ -302,9 +311,6 @@ class App:
         scenario = choosing.forced(
             self.scenarios, call.operation, wish, streaming=None if refusal and wish.by != "prefer" else streaming
         )
-        if isinstance(scenario, Reply):
-            call.faults = ()
-            return scenario
         if limited := self._limit(call, scenario):
             return limited
         try:
@@ -375,7 +381,7 @@ class App:
         call.scenario, call.entry.scenario = scenario, scenario.key
         streams = call.operation.stream is not None and scenario.reply.streamed
         ending = self.scenarios.default(call.operation, streaming=True) if streams else None
-        return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.lock, ending))
+        return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.transaction, ending))
 
     def _carrier(self, route: Route) -> Operation:
         """Return an operation that refuses a path or a method as its whole API does, not in words of its own."""
@@ -391,9 +397,14 @@ class App:
     def _nowhere(self, request: Request) -> Reply:
         served = {name: api.base_path for name, api in self.apis.items()}
         listed = ", ".join(f"{path} ({name})" for name, path in served.items())
-        return choosing.problem(
-            404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
-        )
+        return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
+
+
+def _whole(request: Request) -> Request:
+    """Return a request for whose body there was room; raise StateUnwritableError otherwise."""
+    if isinstance(request.damage, StateUnwritableError):
+        raise request.damage
+    return request
 
 
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:

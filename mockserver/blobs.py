@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
+from flowcontract.errors import StateError, StateUnwritableError
 from mockserver import spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _KEPT_IN_MEMORY = 1 << 17  # many of these are kept at a time
@@ -46,16 +48,21 @@ class Blob:
         return source() if callable(source) else source.open("rb")
 
     def read(self) -> bytes:
-        """Return all bytes at once."""
-        if isinstance(self._source, bytes):
-            return self._source
-        with self.open() as reader:
-            return reader.read()
+        """Return all bytes at once; raise as `chunks` does."""
+        return self._source if isinstance(self._source, bytes) else b"".join(self.chunks(1 << 20))
 
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
-        """Yield the bytes in pieces of at most `size`, each but the last of just that."""
-        with self.open() as reader:
-            while chunk := reader.read(size):
+        """Yield the bytes in pieces of at most `size`, each but the last of just that, and never more than there were.
+
+        Raise StateError where some of them are gone, or can no longer be read.
+        """
+        left = self.size
+        with _told("read"), self.open() as reader:
+            while left:
+                chunk = reader.read(min(size, left))
+                if not chunk:
+                    raise StateError(f"Of a file's {self.size} bytes the last {left} are gone.")
+                left -= len(chunk)
                 yield chunk
 
     def own(self, path: Path) -> None:
@@ -105,18 +112,23 @@ class BlobWriter:
         self._abandoned: weakref.finalize[..., BlobWriter] | None = None
 
     def write(self, data: bytes) -> None:
-        """Add bytes at the end."""
+        """Add bytes at the end; raise StateUnwritableError where there is no room for them."""
         self.size += len(data)
-        if self._path is None and self.size > self._in_memory:
-            self._move_to_disk()
-        self._file.write(data)
+        with _unwritable():
+            if self._path is None and self.size > self._in_memory:
+                self._move_to_disk()
+            self._file.write(data)
 
     def finish(self) -> Blob:
-        """Return everything that was written; the temporary file, if there is one, lives as long as the Blob."""
+        """Return everything that was written; the temporary file, if there is one, lives as long as the Blob.
+
+        Raise StateUnwritableError where there was no room for the last of it.
+        """
         if self._path is None:
             assert isinstance(self._file, io.BytesIO)
             return Blob(self._file.getvalue())
-        self._file.close()
+        with _unwritable():
+            self._file.close()
         blob = Blob(self._path)
         blob.own(self._path)
         if self._abandoned is not None:
@@ -125,7 +137,8 @@ class BlobWriter:
 
     def discard(self) -> None:
         """Forget what was written."""
-        self._file.close()
+        with suppress(OSError):  # what it still has in memory may find no room
+            self._file.close()
         if self._abandoned is not None:
             self._abandoned()
 
@@ -138,5 +151,26 @@ class BlobWriter:
 
 
 def _remove(file: IO[bytes], path: Path) -> None:
-    file.close()
+    with suppress(OSError):
+        file.close()
     path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _unwritable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise StateUnwritableError(
+            f"A large body cannot be kept in {folder}: {error.strerror or error}. Make room there, or set TMPDIR."
+        ) from None
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell an error of the system in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise StateError(f"The bytes of a file cannot be {what}: {error.strerror or error}.") from None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from werkzeug.datastructures import Headers
-
 from flowcontract.errors import UnknownNameError
 from flowcontract.scenarios import Match
+from mockserver.failures import problem
 from mockserver.faults import FAULTS
-from mockserver.messages import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,11 +18,20 @@ if TYPE_CHECKING:
     from flowcontract.scenarios import Scenario, ScenarioSet
     from flowcontract.specs import Operation
     from mockserver.faults import FaultError
+    from mockserver.messages import Reply
     from mockserver.past import Past
     from mockserver.wishes import Wish
 
 
 _STATUS = re.compile(r"[1-5][0-9]{2}")
+
+
+class Unserved(Exception):  # noqa: N818 - what is answered, not what went wrong
+    """Nothing can be served as it was asked for: `reply` says so, and the request changes nothing."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
 
 
 def wants_stream(operation: Operation, view: RequestView) -> bool:
@@ -40,8 +46,8 @@ def _when(operation: Operation) -> Match | None:
     return None if when is None else Match(**when)
 
 
-def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario | Reply:
-    """Return the scenario that is wished for, or the 501 that lists what there is.
+def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
+    """Return the scenario that is wished for; raise Unserved with the 501 that lists what there is.
 
     Who sends `Prefer` knows the request that it comes with, and gets what it names. The other wishes have to fit: the
     stream where the request asks for it, else the body (`streaming` is None where a wrong request does not tell).
@@ -49,13 +55,13 @@ def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streamin
     try:
         scenario = find(scenarios, operation, wish, streaming=streaming)
     except UnknownNameError as error:
-        return _no_scenario(str(error), operation, scenarios.keys(operation))
+        raise _no_scenario(str(error), operation, scenarios.keys(operation)) from None
     if wish.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
         return scenario
     asked = "the stream" if streaming else "the whole body"
     what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
     known = scenarios.for_operation(operation).items()
-    return _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
+    raise _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
 
 
 def find(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
@@ -80,8 +86,8 @@ def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
     return scenario.reply.streamed == (streaming and can_stream)
 
 
-def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> Reply:
-    return problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known))
+def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> Unserved:
+    return Unserved(problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
 
 
 def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
@@ -94,7 +100,7 @@ def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
     streaming: bool,
 ) -> tuple[Scenario, str]:
     """Return the scenario whose request this one contains, else the app's, else the default; and which it is."""
-    matching = past.choose(lambda may: scenarios.matching(operation, view, streaming=streaming, may=may))
+    matching = scenarios.matching(operation, view, streaming=streaming, may=past.allows)
     if matching is not None:
         return matching, "request"
     scenario = default(scenarios, operation, app, streaming=streaming)
@@ -115,10 +121,3 @@ def no_fault(error: FaultError, operation: Operation) -> Reply:
     """Return the 501 for faults that do not exist, do not fit, or cannot be done here."""
     known = [fault.usage for fault in FAULTS.values()]
     return problem(501, "No such fault", str(error), operation=operation.name, faults=known)
-
-
-def problem(status: int, title: str, detail: str, **more: object) -> Reply:
-    """Return what only the mock has to say (RFC 9457), so that it is never mistaken for the API's own answer."""
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    headers = Headers([("Content-Type", "application/problem+json")])
-    return Reply(status, headers, json.dumps(content, ensure_ascii=True).encode())

@@ -22,6 +22,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mockserver.blobs import Blob
+from mockserver.failures import complain
 from mockserver.framing import BodyReader, announced_length, answer, frame
 from mockserver.messages import Cut, PlainHeaders, Reply, Request
 
@@ -332,10 +333,16 @@ class Connection(asyncio.Protocol):
 
     def _send_file(self) -> None:
         assert self._file is not None
-        for chunk in self._file:
-            self._transport.write(chunk)
-            if self._full:
-                return
+        try:
+            for chunk in self._file:
+                self._transport.write(chunk)
+                if self._full:
+                    return
+        except Exception as error:  # noqa: BLE001 - the rest of the file is gone: another answer must not take its place
+            self._file = None
+            complain(error)
+            self._cut(Cut("close"), b"")
+            return
         self._file = None
         self._done()
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import FlowContractError, StateUnreachableError
-from mockserver import choosing
+from flowcontract.errors import StateUnwritableError
 from mockserver.blobs import EMPTY, Blob, BlobWriter
+from mockserver.failures import complain, failure
 from mockserver.messages import put
 
 if TYPE_CHECKING:
@@ -33,43 +31,43 @@ class BodyReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._writer = BlobWriter(_IN_MEMORY)
-        self._too_large = False
+        self._refused: Damage = ""
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; tell whether more of them would be kept."""
-        if self._too_large:
+        if self._refused:
             return False
         if self._writer.size + len(data) > self._limit:
             self.refuse()
             return False
-        self._writer.write(data)
-        return True
+        try:
+            self._writer.write(data)
+        except StateUnwritableError as error:
+            self.refuse(error)
+        return not self._refused
 
-    def refuse(self) -> None:
-        """Forget the body, which is larger than the limit."""
-        self._too_large = True
+    def refuse(self, why: Damage = "too large") -> None:
+        """Forget the body, which is larger than the limit, or than the room that there is for it."""
+        self._refused = why
         self._writer.discard()
 
     def finish(self, *, whole: bool) -> tuple[Blob, Damage]:
         """Return the body and what is wrong with it; `whole` says that everything came that was announced."""
-        if self._too_large:
-            return EMPTY, "too large"
-        return self._writer.finish(), "" if whole else "cut short"
+        if not self._refused:
+            try:
+                return self._writer.finish(), "" if whole else "cut short"
+            except StateUnwritableError as error:
+                self.refuse(error)
+        return EMPTY, self._refused
 
 
 def answer(app: App, request: Request, now: float) -> Reply:
     """Ask the application; whatever goes wrong in it, the client gets JSON and the terminal the rest."""
     try:
         return app.handle(request, now)
-    except StateUnreachableError as error:  # nothing has changed, and it may be back soon
-        return choosing.problem(503, "The shared state is out of reach", str(error))
-    except FlowContractError as error:  # a file of the contract, or a scenario, is broken
-        return choosing.problem(500, "The mock cannot answer", str(error))
-    except Exception:  # noqa: BLE001 - a mistake of ours must not end the server
-        traceback.print_exc(file=sys.stderr)
-        return choosing.problem(
-            500, "The mock failed", "This is a mistake in the mock itself; its terminal shows where."
-        )
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the server
+        complain(error)
+        return failure(error)
     finally:
         request.body = EMPTY  # what is kept of it is kept elsewhere; streams would hold it until they have ended
 

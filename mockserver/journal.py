@@ -91,8 +91,8 @@ class StreamLog:
 class _Logged:
     """A stream whose pieces and whose end are written down as they pass, and told to `noted`."""
 
-    def __init__(self, stream: Streamed, log: StreamLog, noted: Callable[[float], None] | None) -> None:
-        self._stream, self._log, self._noted = stream, log, noted
+    def __init__(self, stream: Streamed, entry: Entry, log: StreamLog, noted: Callable[[float], None] | None) -> None:
+        self._stream, self._entry, self._log, self._noted = stream, entry, log, noted
         self._began: float | None = None
 
     @property
@@ -132,6 +132,7 @@ class _Logged:
     def _end(self, otherwise: str) -> None:
         if self._log.ended is None:
             self._log.ended = str(getattr(self._stream, "ended", None) or otherwise)
+            self._entry.failure = getattr(self._stream, "failure", None)
             if self._noted is not None:
                 self._noted(float("inf"))
 
@@ -379,11 +380,12 @@ class Journal:
         entry.stream = StreamLog()
         self._write(entry)
         noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
-        return replace(reply, body=_Logged(reply.body, entry.stream, noted))  # behaviours know it with its own stream
+        body = _Logged(reply.body, entry, entry.stream, noted)
+        return replace(reply, body=body)  # behaviours know it with its own stream
 
-    def fail(self, entry: Entry, error: Exception) -> None:
-        """Note that the mock itself failed; the adapter answers that."""
-        entry.status, entry.failure = 500, f"{type(error).__name__}: {error}"
+    def fail(self, entry: Entry, error: Exception, status: int) -> None:
+        """Note that the mock itself failed; the adapter answers that, with this status."""
+        entry.status, entry.failure = status, f"{type(error).__name__}: {error}"
         self._write(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:

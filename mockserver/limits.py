@@ -62,6 +62,14 @@ class Room:
         self._stored = stored
         self.state = Scale()
         self.uploads = Scale()
+        self._held: weakref.WeakSet[Blob] = weakref.WeakSet()
+
+    def hold(self, blob: Blob) -> None:
+        """Count a file once, as long as anybody holds it: a download may still read what has been deleted."""
+        if blob not in self._held:
+            self._held.add(blob)
+            self.uploads.add(blob.size)
+            weakref.finalize(blob, self.uploads.add, -blob.size)
 
     def admit(self, size: int) -> None:
         """Refuse files of so many bytes, by `too-large`, where there is no room for them."""
@@ -71,76 +79,47 @@ class Room:
             raise Refusal("too-large", f"there is no room for {size} bytes: {why}. Delete some, or reset a world.")
 
 
-class BoundedStore:
-    """A Store that forgets what was written longest ago. What its world began with counts once it is rewritten.
+class Ledger:
+    """What a world weighs; what was written longest ago goes first. What it began with counts once it is rewritten.
 
     ``weight``  bytes of what counts
     """
 
     def __init__(self, store: Store, room: Room, sown: Mapping[Place, Record] = _NOTHING) -> None:
-        """Bound `store`, which needs a part of `room`; `sown` is what the world began with."""
+        """Count what is in `store`, which needs a part of `room`; `sown` is what the world began with."""
         self.weight = 0
         self._sown = sown
-        self._store = store
-        self._limits = room.limits
-        self._state = self._shared = room.state
-        self._uploads = room.uploads
-        self._weights: OrderedDict[tuple[str, str], int] = OrderedDict()  # written longest ago first
-        self._files: dict[tuple[str, str], int] = {}
-        self.get, self.rows, self.page = store.get, store.rows, store.page  # what only reads is not our concern
-        self.count, self.counted, self.blob, self.commit = store.count, store.counted, store.blob, store.commit
-        self.detach, self.call = store.detach, store.call
+        self._store, self._room = store, room
+        self._state = room.state
+        self._weights: OrderedDict[Place, int] = OrderedDict()  # written longest ago first
         if not store.fresh:
-            self._weigh_all()
+            self.count(None)
 
-    def put(self, table: str, key: str, record: Record) -> None:
-        """Add a record, or replace the one of the same key; forget others if there are too many."""
-        self._store.put(table, key, record)
-        self._weigh((table, key), _size(record) + self._files.get((table, key), 0))
-        self._make_room()
-
-    def keep(self, table: str, key: str, blob: Blob) -> None:
-        """Keep the bytes that belong to a record; they go with it."""
-        place = (table, key)
-        self._store.keep(table, key, blob)
-        self._carry(place, blob)
-        self._make_room()
-
-    def delete(self, table: str, key: str) -> Record | None:
-        """Take a record out with its bytes and return it; None if there was none."""
-        self._add(-self._weights.pop((table, key), 0))
-        self._files.pop((table, key), None)
-        return self._store.delete(table, key)
-
-    @property
-    def worker(self) -> str:
-        """Who runs what is begun now."""
-        return self._store.worker
-
-    @property
-    def workers(self) -> frozenset[str]:
-        """Who is alive."""
-        return self._store.workers
-
-    def hear(self, places: Sequence[Place] | None) -> None:
-        """Count what others have written in these places; None is everything."""
+    def count(self, places: Sequence[Place] | None) -> None:
+        """Count anew what has been written in these places; None is everything."""
         if places is None:
             self._add(-self.weight)
             self._weights.clear()
-            self._files.clear()
-            self._weigh_all()
-            return
+            places = [(table, key) for table, key, _ in self._store.everything()]
         for place in places:
-            self._add(-self._weights.pop(place, 0))
-            self._files.pop(place, None)
-        for table, key in places:
-            record = self._store.get(table, key)
-            if record is not None:
-                self._weigh_kept(table, key, record)
+            weight = self._weigh(place)
+            self._add(weight - self._weights.pop(place, 0))
+            if weight:
+                self._weights[place] = weight
+
+    def make_room(self) -> None:
+        """Forget what was written longest ago where there is too much."""
+        limits = self._room.limits
+        if self._store.lasts:
+            return
+        while len(self._weights) > limits.records or (self.weight > limits.state and len(self._weights) > 1):
+            place, weight = self._weights.popitem(last=False)
+            self._add(-weight)
+            self._store.delete(*place)
 
     def enter(self) -> None:
-        """Count again."""
-        self._state = self._shared
+        """Count again for all worlds."""
+        self._state = self._room.state
         self._state.add(self.weight)
 
     def leave(self) -> None:
@@ -148,40 +127,19 @@ class BoundedStore:
         self._state.add(-self.weight)
         self._state = Scale()
 
-    def _weigh_all(self) -> None:
-        """Count what was in the store before."""
-        for table, key, record in self._store.everything():
-            self._weigh_kept(table, key, record)
-
-    def _weigh_kept(self, table: str, key: str, record: Record) -> None:
-        if self._sown.get((table, key)) == record:
-            return
-        self._weigh((table, key), _size(record))
-        blob = self._store.blob(table, key)
+    def _weigh(self, place: Place) -> int:
+        """Return what a record weighs with its bytes, which are counted as uploads, too; 0 for what does not count."""
+        record = self._store.get(*place)
+        if record is None or self._sown.get(place) == record:
+            return 0
+        blob = self._store.blob(*place)
         if blob.size:
-            self._carry((table, key), blob)
-
-    def _carry(self, place: tuple[str, str], blob: Blob) -> None:
-        self._uploads.add(blob.size)
-        weakref.finalize(blob, self._uploads.add, -blob.size)  # a download may still read what has been deleted
-        self._weigh(place, self._weights.get(place, 0) - self._files.get(place, 0) + blob.in_memory)
-        self._files[place] = blob.in_memory
-
-    def _weigh(self, place: tuple[str, str], weight: int) -> None:
-        self._add(weight - self._weights.pop(place, 0))
-        self._weights[place] = weight
+            self._room.hold(blob)
+        return _size(record) + blob.in_memory
 
     def _add(self, weight: int) -> None:
         self.weight += weight
         self._state.add(weight)
-
-    def _make_room(self) -> None:
-        if self._store.lasts:
-            return
-        while len(self._weights) > self._limits.records or (
-            self.weight > self._limits.state and len(self._weights) > 1
-        ):
-            self.delete(*next(iter(self._weights)))
 
 
 def _size(record: Record) -> int:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from werkzeug.datastructures import Headers
 
+from flowcontract.errors import StateUnwritableError
 from mockserver.blobs import EMPTY, Blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-Damage = Literal["", "too large", "cut short"]
+Damage = Literal["", "too large", "cut short"] | StateUnwritableError
 Ability = Literal["pieces", "close", "reset"]
 """What faults need of an adapter: each piece of a stream leaves alone, in a chunk of its own where there are chunks; an
 answer can end in the middle, by closing the connection or by resetting it."""
@@ -44,7 +45,8 @@ class Request:
     ``body``     everything behind the headers, transfer encoding removed
     ``can``      what the adapter is able to do beyond answering
     ``peer``     the address that it came from, as IP; '' where the adapter does not know it
-    ``damage``   why `body` is not what the client meant to send: beyond the limit of bytes, or broken off
+    ``damage``   why `body` is not what the client meant to send: beyond the limit of bytes, broken off, or without room
+                 for it on this machine
     """
 
     method: str

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mockserver.wishes import Wish
@@ -23,6 +25,14 @@ class Override:
         return {"world": self.world, "operation": self.operation, "scenario": self.scenario, "times": self.left}
 
 
+OnDiscard = Callable[[Callable[[], None]], None]
+"""Is given what takes something back."""
+
+
+def ignore(_call: Callable[[], None]) -> None:
+    """Take nothing back."""
+
+
 class Overrides:
     """All orders that stand; at most one per world and operation. May be used from several threads."""
 
@@ -35,17 +45,27 @@ class Overrides:
         with self._lock:
             self._orders[override.world, override.operation] = override
 
-    def take(self, world: str, operation: str) -> Wish | None:
-        """Return what an operation has to answer in a world, and count it; what is for this world alone comes first."""
+    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> Wish | None:
+        """Return what an operation has to answer in a world, and count it; what is for this world alone comes first.
+
+        `on_discard` is told how to take that back.
+        """
         with self._lock:
             order = self._orders.get((world, operation)) or self._orders.get((None, operation))
             if order is None:
                 return None
             if order.left is not None:
                 order.left -= 1
+                on_discard(partial(self._give_back, order))
                 if not order.left:
                     del self._orders[order.world, operation]
             return Wish.named(order.scenario, "override")
+
+    def _give_back(self, order: Override) -> None:
+        """Take back that an order was counted, unless another one stands in its place by now."""
+        with self._lock:
+            if self._orders.setdefault((order.world, order.operation), order) is order:
+                order.left = (order.left or 0) + 1
 
     def standing(self) -> list[Override]:
         """Return all orders, the oldest first."""

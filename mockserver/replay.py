@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowcontract import data, sse
-from flowcontract.errors import StateUnreachableError
 from flowcontract.media import find_media
 from flowcontract.scenarios import Piece, render_events, render_headers, tell_body
 from flowcontract.stream_rules import reader, value_at
 from mockserver.blobs import Blob
+from mockserver.failures import complain
 from mockserver.messages import Cut, PlainHeaders, Reply, put
+from mockserver.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from flowcontract.expressions import Context
     from flowcontract.scenarios import Scenario
@@ -58,6 +56,7 @@ class Stream:
     ``on_pause``  is called when all that is due together has been handed out, before any of it leaves
     ``on_end``    is called once with how it ended: all was sent, it was stopped, the client left, a fault cut it off
     ``cut``       what ends the connection after the last piece, where a fault wants that
+    ``failure``   what went wrong in the mock itself, and cut it off
     """
 
     def __init__(
@@ -67,32 +66,40 @@ class Stream:
         pace: float = 1.0,
         ending: Ending = _AT_ONCE,
         keep_alive: KeepAlive | None = None,
-        lock: AbstractContextManager[Any] | None = None,
+        transaction: Transactions | None = None,
     ) -> None:
-        """Send `pieces` at `pace` times their delays; `lock` is held while they are handed out and heard."""
+        """Send `pieces` at `pace` times their delays; they are handed out and heard in a `transaction` of the world."""
         self.on_change: Callable[[], None] = _nothing
         self.on_piece: Callable[[Any], None] = lambda _payload: None
         self.on_pause: Callable[[], None] = _nothing
         self.on_end: Callable[[End], None] = lambda _how: None
         self.ended: End | None = None
         self.cut: Cut | None = None
+        self.failure: str | None = None
         self._pieces = pieces
         self._pace = pace
         self._ending = ending
         self._keep_alive = keep_alive
-        self._lock = lock or threading.RLock()
+        self._transaction = transaction or Transactions()
         self._next: Piece | None = None
         self._due: float | None = None  # when `_next` is to be sent; None: not yet looked at
         self._last = 0.0  # when something was sent last
         self._begun = self._stopped = self._finishing = False
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
-        """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream."""
+        """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream.
+
+        Raise Cut where a fault wants that, and where what is due cannot be kept: it is not sent either.
+        """
         try:
-            return self._advance(now)
-        except StateUnreachableError:  # what is due cannot be kept, so it is not sent either
-            self.ended = "cut"
+            with self._transaction():
+                due, wake = self._advance(now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait for ever
+            self._break_off(error)
             raise Cut("close") from None
+        if wake is None and self.ended == "cut" and self.cut is not None:
+            raise self.cut
+        return due, wake
 
     def through(self, change: Callable[[Iterator[Piece]], Iterator[Piece]], *, mute: bool = False) -> None:
         """Send what a fault makes of the pieces, whose delays it sees as they will be; without pings if `mute`.
@@ -107,7 +114,7 @@ class Stream:
 
     def stop(self) -> None:
         """Replace what remains by the ending, which is due at once."""
-        with self._lock:
+        with self._transaction():
             if self.ended or self._stopped or self._finishing:
                 return
             self._stopped = True
@@ -117,27 +124,45 @@ class Stream:
 
     def gone(self) -> None:
         """Note that nobody reads any further."""
-        with contextlib.suppress(StateUnreachableError), self._lock:
-            if not self.ended:
-                self._end("gone")
+        try:
+            with self._transaction():
+                if not self.ended:
+                    self._end("gone")
+        except Exception as error:  # noqa: BLE001 - nobody is there to hear of it
+            self._owe_end(error)
+
+    def _break_off(self, error: Exception) -> None:
+        """End because of what went wrong in the mock; nothing of what was due now is kept."""
+        self.ended, self.failure = "cut", f"{type(error).__name__}: {error}"
+        complain(error)
+        try:
+            with self._transaction():
+                self.on_end("cut")
+        except Exception as again:  # noqa: BLE001 - as above
+            self._owe_end(again)
+
+    def _owe_end(self, error: Exception) -> None:
+        """Leave it to a later transaction to note how it ended: at present that cannot be written."""
+        complain(error)
+        how = self.ended = self.ended or "gone"
+        self._transaction.owed.append(lambda: self.on_end(how))
 
     def _advance(self, now: float) -> tuple[list[bytes], float | None]:
-        with self._lock:
-            if self.ended:
-                return [], None
-            if not self._begun:
-                self._begun, self._last = True, now
-            due = list(self._take_due(now))
-            self.on_pause()
-            if self._due is None:
-                return due, self._finish(now, due)
-            if self._keep_alive is None:
-                return due, self._due
-            if not due and now >= self._last + self._keep_alive.after_s:
-                due.append(self._keep_alive.block)
-            if due:
-                self._last = now
-            return due, min(self._due, self._last + self._keep_alive.after_s)
+        if self.ended:
+            return [], None
+        if not self._begun:
+            self._begun, self._last = True, now
+        due = list(self._take_due(now))
+        self.on_pause()
+        if self._due is None:
+            return due, self._finish(now, due)
+        if self._keep_alive is None:
+            return due, self._due
+        if not due and now >= self._last + self._keep_alive.after_s:
+            due.append(self._keep_alive.block)
+        if due:
+            self._last = now
+        return due, min(self._due, self._last + self._keep_alive.after_s)
 
     def _take_due(self, now: float) -> Iterator[bytes]:
         """Yield what is due, and leave in `_due` when the piece after it is; None where there is none."""
@@ -162,7 +187,7 @@ class Stream:
         if due:
             return now
         self._end("cut")
-        raise self.cut
+        return None
 
     def _end(self, how: End) -> None:
         self.ended = how
@@ -175,10 +200,10 @@ def _paced(pieces: Iterator[Piece], pace: float) -> Iterator[Piece]:
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """How to play: `pace` multiplies delays, `lock` is the world's, the `stopped` of `ending` ends a stopped stream."""
+    """How to play: `pace` multiplies delays, the world hears it in a `transaction`, `ending` ends a stopped stream."""
 
     pace: float
-    lock: AbstractContextManager[Any]
+    transaction: Transactions
     ending: Scenario | None = None
 
 
@@ -210,7 +235,7 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
     pieces = render_events(scenario.reply, context)
     if strange := _strange_kinds(scenario, operation):
         pieces = (piece for piece in pieces if kind_of(piece.payload) not in strange)
-    return Stream(pieces, pace=playback.pace, ending=ending, keep_alive=keep_alive, lock=playback.lock)
+    return Stream(pieces, pace=playback.pace, ending=ending, keep_alive=keep_alive, transaction=playback.transaction)
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import sqlite3
 import threading
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from flowcontract.errors import StateError
+from flowcontract.errors import StateError, StateUnwritableError
 from mockserver.blobs import Blob, Parts
 from mockserver.stores import WrittenStore, escaped, unescaped
 
@@ -28,6 +29,9 @@ VERSION = 1
 _HEAD = 100  # bytes at the beginning of every SQLite file
 _MAGIC = b"SQLite format 3\0"
 _PART = 1 << 20  # bytes of a file in one row: SQLite reads and writes a row as a whole
+_SMALL = 1 << 16  # bytes that are written without asking whether there is room
+_RESERVE = 1 << 20  # bytes that more than these leave free on the disk, for what is written later
+_LOG = 4 << 20  # bytes that SQLite's log keeps when it begins anew: about what it has anyhow
 _PATIENCE_S = 1.0  # of a mock that starts while the one before it is still ending
 _TABLES = """
 CREATE TABLE records (world TEXT, kind TEXT, id TEXT, number INTEGER NOT NULL, body TEXT NOT NULL,
@@ -107,17 +111,20 @@ class StateFile:
         """Write all changes or none; what has been written survives the end of this process. Raise StateError."""
         new: dict[int, Blob] = {}
         unused: set[int] = set()
+        rows = {place: entry and (entry[0], json.dumps(entry[1])) for place, entry in changes.records.items()}
+        sizes = [len(row[1]) for row in rows.values() if row] + [blob.size for blob in changes.files.values() if blob]
+        self._guard_room(sum(sizes))
         with self._transaction():
-            self._clear()
-            for place, entry in changes.records.items():
-                self._write_record(_placed(world, place), entry)
+            cleared = self._clear()
+            for place, row in rows.items():
+                self._write_record(_placed(world, place), row)
             for name, value in changes.counters.items():
                 self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escaped(world), escaped(name), value)
             for place, blob in changes.files.items():
                 unused |= self._delete_file(_placed(world, place))
                 if blob is not None:
                     new[self._write_file(_placed(world, place), blob)] = blob
-        self._unused |= unused
+        self._unused = (self._unused - cleared) | unused
         for content, blob in new.items():
             self._read_by[content] = blob
             blob.move(partial(_open, self, content))
@@ -150,13 +157,14 @@ class StateFile:
                 self._run(f"PRAGMA application_id = {APPLICATION}")
                 self._run(f"PRAGMA user_version = {VERSION}")
         self._run("PRAGMA journal_mode = WAL")
+        self._run(f"PRAGMA journal_size_limit = {_LOG}")
         self._run("PRAGMA synchronous = NORMAL")  # the end of the process loses nothing, that of the machine little
 
-    def _write_record(self, place: tuple[str, str, str], entry: tuple[int, Record] | None) -> None:
-        if entry is None:
+    def _write_record(self, place: tuple[str, str, str], row: tuple[int, str] | None) -> None:
+        if row is None:
             self._run("DELETE FROM records WHERE world = ? AND kind = ? AND id = ?", *place)
         else:
-            self._run("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", *place, entry[0], json.dumps(entry[1]))
+            self._run("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", *place, *row)
 
     def _write_file(self, place: tuple[str, str, str], blob: Blob) -> int:
         content, self._next = self._next, self._next + 1
@@ -171,11 +179,27 @@ class StateFile:
         self._run("DELETE FROM files WHERE world = ? AND kind = ? AND id = ?", *place)
         return {content for (content,) in found}
 
-    def _clear(self) -> None:
-        """Delete the bytes of deleted files, except those that a download still reads: these go later."""
-        for content in [one for one in self._unused if one not in self._read_by]:
+    def _clear(self) -> set[int]:
+        """Delete the bytes of deleted files, except those that a download still reads; return their numbers."""
+        cleared = {content for content in self._unused if content not in self._read_by}
+        for content in cleared:
             self._run("DELETE FROM contents WHERE content = ?", content)
-            self._unused.discard(content)
+        return cleared
+
+    def _guard_room(self, size: int) -> None:
+        """Raise StateUnwritableError where so many bytes do not fit: they go first into the log, then into the file.
+
+        SQLite itself would notice when the log has filled the disk, and every later write would fail with this one.
+        """
+        if size < _SMALL:
+            return
+        free = shutil.disk_usage(self.path.absolute().parent).free
+        needed = 2 * size + _RESERVE
+        if free < needed:
+            raise StateUnwritableError(
+                f"{self.path} cannot be written: {size} bytes more need {needed} on its disk, and {free} are free. "
+                "Make room there."
+            )
 
     def _blob(self, content: int, size: int) -> Blob:
         blob = Blob(partial(_open, self, content), size)
@@ -197,9 +221,15 @@ class StateFile:
                 yield
                 self._run("COMMIT")
             except BaseException:
-                if self._database.in_transaction:
-                    self._run("ROLLBACK")
+                self._take_back()
                 raise
+
+    def _take_back(self) -> None:
+        """Undo a transaction that has failed, and empty the log, which may have filled the disk with what it wrote."""
+        with contextlib.suppress(sqlite3.Error):  # what is not undone now is when the file is used next
+            if self._database.in_transaction:
+                self._run("ROLLBACK")
+            self._run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -210,6 +240,8 @@ class StateFile:
                 raise StateError(
                     f"{self.path} is in use by another mock. Stop that one, or give each its own --state."
                 ) from None
+            if what == "be written":
+                raise StateUnwritableError(f"{self.path} cannot be written: {error}. Make room on its disk.") from None
             raise StateError(f"{self.path} cannot {what}: {error}.") from None
         except (sqlite3.Error, ValueError) as error:
             raise StateError(
@@ -234,12 +266,11 @@ class KeptStore(WrittenStore):
         self._world = world
 
     def commit(self) -> None:
-        """Write what has changed since the last time; raise StateError, and try again next time, where that fails."""
+        """Write what has changed since the last time; raise StateError where that fails."""
         changes = self.changes()
-        if self._file is None or not any(changes):
-            return
-        self._file.write(self._world, changes)
-        self.written()
+        if self._file is not None and any(changes):
+            self._file.write(self._world, changes)
+        super().commit()
 
     def detach(self) -> None:
         """Write nothing any more: the world has begun anew, and this is the old one."""

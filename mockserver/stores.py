@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -31,7 +32,7 @@ class Page(NamedTuple):
 class Store(Protocol):
     """JSON objects by table and id, and the bytes that belong to them.
 
-    Who changes a record that it got puts it again: until then nobody else needs to see the change, or keep it.
+    Records are never changed, but replaced by others: `discard` brings back the ones that were there.
     """
 
     @property
@@ -108,8 +109,15 @@ class Store(Protocol):
     def everything(self) -> Iterator[tuple[str, str, Record]]:
         """Yield every record with its table and its key."""
 
+    @property
+    def changed(self) -> Sequence[Place]:
+        """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
+
     def commit(self) -> None:
-        """Make everything that was written so far outlive this program, if the store can."""
+        """Make everything that was written so far outlive this program, if the store can; raise StateError."""
+
+    def discard(self) -> None:
+        """Let everything be as it was at the last `commit`. Records must not have been changed but by `put`."""
 
     def detach(self) -> None:
         """Let nothing that is written from now on outlive this program."""
@@ -126,7 +134,14 @@ class MemoryStore:
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
         self._counters: dict[str, int] = {}
-        self._blobs: dict[tuple[str, str], Blob] = {}
+        self._blobs: dict[Place, Blob] = {}
+        self._begin_change()
+
+    def _begin_change(self) -> None:
+        """Remember from now on how everything that changes was before."""
+        self._records_before: dict[Place, tuple[int, Record] | None] = {}
+        self._counters_before: dict[str, int] = {}
+        self._blobs_before: dict[Place, Blob | None] = {}
 
     def get(self, table: str, key: str) -> Record | None:
         """Return a record, or None."""
@@ -135,11 +150,17 @@ class MemoryStore:
 
     def put(self, table: str, key: str, record: Record) -> None:
         """Add a record, or replace the one of the same key where it stands."""
+        self._remember(table, key)
         self._table(table).put(key, record)
 
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
-        self._blobs.pop((table, key), None)
+        self._remember(table, key)
+        if (table, key) in self._blobs:
+            self._blobs_before.setdefault((table, key), self._blobs.pop((table, key)))
+        return self._take_out(table, key)
+
+    def _take_out(self, table: str, key: str) -> Record | None:
         found = self._tables.get(table)
         if found is None:
             return None
@@ -147,6 +168,14 @@ class MemoryStore:
         if not found.records:
             del self._tables[table]
         return record
+
+    def _remember(self, table: str, key: str) -> None:
+        if (table, key) not in self._records_before:
+            self._records_before[table, key] = self._entry(table, key)
+
+    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
+        found = self._tables.get(table)
+        return (found.numbers[key], found.records[key]) if found and key in found.records else None
 
     def rows(self, table: str) -> Iterator[Record]:
         """Yield all records of a table, the first put first."""
@@ -180,8 +209,10 @@ class MemoryStore:
 
     def count(self, name: str) -> int:
         """Return 1, 2, 3, ... for each name of a counter."""
-        self._counters[name] = self._counters.get(name, 0) + 1
-        return self._counters[name]
+        before = self._counters.get(name, 0)
+        self._counters_before.setdefault(name, before)
+        self._counters[name] = before + 1
+        return before + 1
 
     def counted(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
@@ -189,6 +220,7 @@ class MemoryStore:
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
         """Keep the bytes that belong to a record."""
+        self._blobs_before.setdefault((table, key), self._blobs.get((table, key)))
         self._blobs[table, key] = blob
 
     def blob(self, table: str, key: str) -> Blob:
@@ -201,11 +233,42 @@ class MemoryStore:
             for key, record in table.records.items():
                 yield name, key, record
 
+    @property
+    def changed(self) -> Sequence[Place]:
+        """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
+        return [*{**self._records_before, **self._blobs_before}]
+
     def commit(self) -> None:
-        """Do nothing: there is nowhere to write to."""
+        """Let what has changed stand; there is nowhere to write it to."""
+        self._begin_change()
+
+    def discard(self) -> None:
+        """Let everything be as it was at the last `commit`."""
+        for name, value in self._counters_before.items():
+            self._counters[name] = value
+            if not value:
+                del self._counters[name]
+        for place, blob in self._blobs_before.items():
+            self._blobs.pop(place, None)
+            if blob is not None:
+                self._blobs[place] = blob
+        deleted = {place[0] for place, entry in self._records_before.items() if self._restore(place, entry)}
+        for table in deleted:
+            self._tables[table].sort()
+        self._begin_change()
+
+    def _restore(self, place: Place, before: tuple[int, Record] | None) -> bool:
+        """Let a record be as it was; tell whether it does not stand where it stood."""
+        now = self._entry(*place)
+        if now is not None and (before is None or before[0] != now[0]):
+            self._take_out(*place)
+        if before is None:
+            return False
+        self._table(place[0]).put(place[1], before[1], before[0])
+        return now is None or before[0] != now[0]
 
     def detach(self) -> None:
-        """Do nothing, as `commit` does."""
+        """Do nothing: nothing outlives this program anyhow."""
 
     def begin(self) -> Sequence[Place] | None:
         """Do nothing: nobody else writes."""
@@ -229,51 +292,15 @@ class Changes(NamedTuple):
 
 
 class WrittenStore(MemoryStore):
-    """What is in memory of a Store that is kept elsewhere: it knows what has changed since it was `written`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed: dict[Place, None] = {}
-        self._counted: dict[str, None] = {}
-        self._moved: dict[Place, None] = {}
-
-    def put(self, table: str, key: str, record: Record) -> None:
-        """Add a record, or replace the one of the same key where it stands."""
-        super().put(table, key, record)
-        self._changed[table, key] = None
-
-    def delete(self, table: str, key: str) -> Record | None:
-        """Take a record out with its bytes and return it; None if there was none."""
-        if (table, key) in self._blobs:
-            self._moved[table, key] = None
-        self._changed[table, key] = None
-        return super().delete(table, key)
-
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
-        self._counted[name] = None
-        return super().count(name)
-
-    def keep(self, table: str, key: str, blob: Blob) -> None:
-        """Keep the bytes that belong to a record."""
-        super().keep(table, key, blob)
-        self._moved[table, key] = None
+    """What is in memory of a Store that is kept elsewhere: it tells what has to be written there."""
 
     def changes(self) -> Changes:
-        """Return what has changed."""
+        """Return what has changed since the last `commit` or `discard`."""
         return Changes(
-            {place: self._entry(*place) for place in self._changed},
-            {name: self._counters[name] for name in self._counted},
-            {place: self._blobs.get(place) for place in self._moved},
+            {place: self._entry(*place) for place in self._records_before},
+            {name: self._counters[name] for name in self._counters_before},
+            {place: self._blobs.get(place) for place in self._blobs_before},
         )
-
-    def written(self) -> None:
-        """Note that the changes are where they belong."""
-        self._changed, self._counted, self._moved = {}, {}, {}
-
-    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
-        found = self._tables.get(table)
-        return (found.numbers[key], found.records[key]) if found and key in found.records else None
 
 
 def escaped(text: str) -> str:
@@ -304,7 +331,7 @@ class _Table:
         """Add or replace a record; `number` is where it stood in another table like this."""
         if key not in self.numbers:
             self.numbers[key] = self._next if number is None else number
-            self._next = self.numbers[key] + 1
+            self._next = max(self._next, self.numbers[key] + 1)
         self.records[key] = record
         for index in self._indexes.values():
             index.put(key, self.numbers[key], record)
@@ -314,6 +341,11 @@ class _Table:
         for index in self._indexes.values():
             index.delete(key)
         return self.records.pop(key, None)
+
+    def sort(self) -> None:
+        """Let the records stand in the order of their numbers again."""
+        self.numbers = dict(sorted(self.numbers.items(), key=itemgetter(1)))
+        self.records = {key: self.records[key] for key in self.numbers}
 
     def index(self, fields: tuple[str, ...], order: str) -> _Index:
         """Return the records in one order; sorting happens once, and every later change finds its place."""

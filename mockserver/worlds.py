@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from flowcontract.expressions import uuid_of
 from mockserver.blobs import Blob
-from mockserver.limits import BoundedStore, Limits, Room
+from mockserver.limits import Ledger, Limits, Room
 from mockserver.past import Past
 from mockserver.stores import MemoryStore, Place, Record, Store
+from mockserver.transactions import Transactions
 
 if TYPE_CHECKING:
     from mockserver.replay import Stream
@@ -22,41 +23,12 @@ Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""
 
 
-class _Lock:
-    """A lock that its holder may take again; when it is let go of for good, what was written is made to last.
-
-    `begin`, if there is one, brings before what others have written.
-    """
-
-    def __init__(self, commit: Callable[[], None], begin: Callable[[], None] | None) -> None:
-        self._lock = threading.RLock()
-        self._commit, self._begin = commit, begin
-        self._held = 0
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._begin is not None and not self._held:
-            try:
-                self._begin()
-            except BaseException:
-                self._lock.release()
-                raise
-        self._held += 1
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            if self._held == 1:
-                self._commit()
-        finally:
-            self._held -= 1
-            self._lock.release()
-
-
 class World:
-    """What one key sees. Whoever reads or changes it holds `lock`.
+    """What one key sees. Whoever reads or changes it does so `with world.transaction():`.
 
     ``streams``  the running streams by task id
     ``past``     what was answered, as far as scenarios depend on it
+    ``ledger``   what it weighs
     """
 
     def __init__(  # noqa: PLR0913 - what a world is made of, each by name
@@ -79,35 +51,32 @@ class World:
         self.name = name
         self.streams: dict[str, Stream] = {}
         self._seed, self._start, self._revive = seed, start, revive
-        self._kept = store
+        self.store = store
         self._workers = store.workers
         self._deserted = False
-        self._hear: Callable[[Sequence[Place] | None], None] = lambda _places: None
-        self.lock = _Lock(store.commit, self._catch_up if store.shared else None)
-        with self.lock:
-            sown = {place: record for place, record in _sow(store, seeds) if not store.fresh}
-            self.store = BoundedStore(store, room or Room(), sown)
-            self._hear = self.store.hear
+        self.transaction = Transactions(store, self._catch_up if store.shared else _nothing)
+        with self.transaction():
+            sown = dict(_sow(store, seeds))
+        self.ledger = Ledger(store, room or Room(), {} if store.fresh else sown)
+        self.transaction.count, self.transaction.make_room = self.ledger.count, self.ledger.make_room
         self.past = Past(store)
         self._deserted = not store.fresh
 
     @property
     def over(self) -> bool:
         """Whether another worker has let it begin anew: this is the old one, which nobody else sees."""
-        return self._kept.over
+        return self.store.over
 
     def _catch_up(self) -> None:
         """Take over what other workers have written, and note when one of them has died."""
-        self._hear(self._kept.begin())
-        self._deserted = self._deserted or not self._workers <= self._kept.workers
-        self._workers = self._kept.workers
+        self.transaction.count(self.store.begin())
+        self._deserted = self._deserted or not self._workers <= self.store.workers
+        self._workers = self.store.workers
 
     def stop(self, task: str) -> None:
-        """Stop a running stream, wherever it runs."""
-        if task in self.streams:
-            self.streams[task].stop()
-        else:
-            self.store.call(task)
+        """Stop a running stream, wherever it runs, once the request for it has succeeded."""
+        stop = self.streams[task].stop if task in self.streams else partial(self.store.call, task)
+        self.transaction.on_commit(stop)
 
     def is_deserted(self, record: Record) -> bool:
         """Tell whether whoever ran something is gone, by the record's `worker`."""
@@ -115,12 +84,16 @@ class World:
 
     def tick(self, now: float) -> int:
         """Return what time it is for one more request, in epoch seconds; `now` is the adapter's clock."""
+        self.transaction.pay()
         if self._deserted:
-            self._deserted = False
             self._revive(self, self.time(now))
+            self.transaction.on_commit(self._note_revived)
         if self._start is not None:
             self.store.count("ticks")
         return self.time(now)
+
+    def _note_revived(self) -> None:
+        self._deserted = False
 
     def time(self, now: float) -> int:
         """Return what time it was for the last request."""
@@ -153,6 +126,10 @@ class World:
 
 
 Revive = Callable[[World, int], None]
+
+
+def _nothing() -> None:
+    """Have nothing to catch up with: nobody else writes."""
 
 
 def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
@@ -254,7 +231,7 @@ class Worlds:
         """Return a world that was let go of while something still holds it: there must not be two of one name."""
         world = self._away.pop(name, None)
         if world is not None:
-            world.store.enter()
+            world.ledger.enter()
         return world
 
     def _begin(self, name: str, api: str) -> World:
@@ -267,7 +244,7 @@ class Worlds:
     def _is_over(self, world: World) -> bool:
         """Let go of a world that another worker has let begin anew."""
         if world.over:
-            world.store.leave()
+            world.ledger.leave()
         return world.over
 
     def _stop(self, name: str, task: str) -> None:
@@ -281,7 +258,7 @@ class Worlds:
         """Begin a world anew; whoever still uses it goes on with what nobody else sees."""
         world = self._worlds.pop(name, None) or self._away.pop(name, None)
         if world is not None:
-            world.store.leave()
+            world.ledger.leave()
             world.store.detach()
         if self._file:
             self._file.forget(name)
@@ -299,6 +276,6 @@ class Worlds:
                 return
             if self._file:
                 world = self._away[oldest] = self._worlds.pop(oldest)
-                world.store.leave()
+                world.ledger.leave()
             else:
                 self._end(oldest)

@@ -76,7 +76,7 @@ class _Exchange:
         self._said_more = False
         table = _messages(message["conversation_id"])
         message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
-        store.put(table, message["id"], message)
+        store.put(table, message["id"], {**message})
 
     def end(self, how: End) -> None:  # noqa: ARG002 - what was said stands, however it ended
         """Take note that no more is said."""
@@ -87,9 +87,8 @@ class _Exchange:
         if (answer := text_in(said, "answer")) is not None:
             message["answer"] = answer if kind == "message_replace" or "mode" in said else message["answer"] + answer
         if kind == "message_file":
-            message["message_files"].append(
-                {name: said[name] for name in ("id", "type", "url", "belongs_to") if name in said}
-            )
+            file = {name: said[name] for name in ("id", "type", "url", "belongs_to") if name in said}
+            message["message_files"] = [*message["message_files"], file]
         if kind == "error":
             message |= {"status": "error", "error": said.get("message")}
         metadata = said.get("metadata")
@@ -205,8 +204,8 @@ def give_feedback(act: Act) -> Reply:
     """Note what a user thinks of an answer; null takes it back."""
     message = _message(act, act.request.path["message_id"])
     rating = act.request.body.get("rating")
-    message["feedback"] = {"rating": rating} if rating else None
-    act.world.store.put(_messages(message["conversation_id"]), message["id"], message)
+    rated = {**message, "feedback": {"rating": rating} if rating else None}
+    act.world.store.put(_messages(message["conversation_id"]), message["id"], rated)
     return act.reply()
 
 

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.errors import StateError, StateUnreachableError
+from flowcontract.errors import StateError, StateUnreachableError, StateUnwritableError
 
 try:
     import redis
@@ -33,8 +33,9 @@ LIFE_S = 10
 """A worker of which nothing was heard for so long is dead: what it held is free, its runs have failed."""
 _BEAT_S = 2.0
 _CONNECT_S = 3.0
-_ANSWER_S = 10.0
-_SCRIPTS = ("begin", "commit", "reset", "part", "take", "write")
+_ANSWER_S = 5.0
+_NO_ROOM = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+_SCRIPTS = ("begin", "commit", "give_back", "reset", "part", "take", "write")
 _HERE = Path(__file__).parent
 
 
@@ -54,6 +55,7 @@ class Link:
         """Connect; raise StateError where that is not possible."""
         self.shown = masked(url)
         self._lost = False
+        self._silent = False  # did not answer in time; only the thread asks again, so that nobody else waits for it
         self._next_beat = 0.0
         self._family = uuid.uuid4().hex[:12]
         self._numbers = itertools.count(1)
@@ -66,7 +68,8 @@ class Link:
                 url,
                 socket_connect_timeout=_CONNECT_S,
                 socket_timeout=_ANSWER_S,
-                retry=Retry(NoBackoff(), 1),  # a connection from before Redis was started anew fails once
+                # a connection from before Redis was started anew fails once; who does not answer is not asked again
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         except (redis.RedisError, ValueError) as error:
             raise StateError(f"--state {self.shown} is no address of Redis: {masked(str(error))}.") from None
@@ -82,13 +85,20 @@ class Link:
 
     def call(self, use: Callable[[redis.Redis], Any]) -> Any:
         """Let `use` do something with the client; raise StateError where it cannot."""
+        if self._silent and self._thread is not None and threading.current_thread() is not self._thread:
+            raise StateUnreachableError(
+                f"Redis at {self.shown} has not answered for {_ANSWER_S:.0f} s. Mend it, or name another with --state."
+            )
         try:
             return use(self._client)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             self._lost = True
+            self._silent = isinstance(error, redis.TimeoutError)
             raise StateUnreachableError(
                 f"Redis cannot be reached at {self.shown} ({_told(error)}). Start it, or name another with --state."
             ) from None
+        except _NO_ROOM as error:
+            raise StateUnwritableError(f"Redis at {self.shown} takes nothing more: {_told(error)}.") from None
         except redis.RedisError as error:
             self._lost = True
             raise StateUnreachableError(f"Redis at {self.shown} refuses: {_told(error)}.") from None
@@ -120,6 +130,11 @@ class Link:
             self._thread = threading.Thread(target=self._live, args=(ready,), name="shared-state", daemon=True)
             self._thread.start()
             ready.wait(_CONNECT_S)
+
+    def living(self) -> frozenset[str]:
+        """Return the names of the workers that are alive."""
+        names = self.ask("zrangebyscore", f"{PREFIX}workers", self.ask("time")[0], "+inf")
+        return frozenset(name.decode() for name in names)
 
     def bury(self, process: int) -> None:
         """Let all workers know that a child of this process is dead, so that nobody waits for it."""
@@ -170,6 +185,7 @@ class Link:
         elif time.monotonic() < self._next_beat:
             return
         now = self.ask("time")[0]  # machines' clocks differ
+        self._silent = False
         self.ask("zremrangebyscore", f"{PREFIX}workers", "-inf", now - 60)
         self.ask("zadd", f"{PREFIX}workers", {self.worker: now + LIFE_S})
         self._next_beat = time.monotonic() + _BEAT_S

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from mockserver.overrides import Override, Overrides
+from flowcontract.errors import StateError
+from mockserver.overrides import Override, Overrides, ignore
 from mockserver.shared.link import PREFIX
 from mockserver.wishes import Wish
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from mockserver.overrides import OnDiscard
     from mockserver.shared.state import SharedState
 
 _ORDERS, _LEFT = f"{PREFIX}overrides", f"{PREFIX}overrides-left"
@@ -35,13 +39,25 @@ class SharedOverrides(Overrides):
         with_count = [("hset", _LEFT, field, override.left)] if override.left else [("hdel", _LEFT, field)]
         self._change([("hset", _ORDERS, field, order), *with_count])
 
-    def take(self, world: str, operation: str) -> Wish | None:
-        """Return what an operation has to answer in a world, and count it; what is for this world alone comes first."""
+    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> Wish | None:
+        """Return what an operation has to answer in a world, and count it; what is for this world alone comes first.
+
+        `on_discard` is told how to take that back.
+        """
         if not self._state.overrides:
             return None
         fields = (_field(world, operation), _field(None, operation))
-        order = self._state.link.run("take", *fields, keys=(_ORDERS, _LEFT))
-        return None if order is None else Wish.named(json.loads(order)[0], "override")
+        taken = self._state.link.run("take", *fields, keys=(_ORDERS, _LEFT))
+        if taken is None:
+            return None
+        order, field, counted = taken
+        if counted:
+            on_discard(partial(self._return, field, order))
+        return Wish.named(json.loads(order)[0], "override")
+
+    def _return(self, field: bytes, order: bytes) -> None:
+        with contextlib.suppress(StateError):  # gone: then it stands as taken
+            self._state.link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
 
     def standing(self) -> list[Override]:
         """Return all orders, the oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -10,13 +11,13 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract.errors import StateUnreachableError
+from flowcontract.errors import StateError, StateUnreachableError, StateUnwritableError
 from mockserver.blobs import Blob, Parts
 from mockserver.shared.link import LIFE_S, PREFIX, Link
 from mockserver.stores import WrittenStore, escaped, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mockserver.limits import Limits
     from mockserver.stores import Changes, Place
@@ -94,14 +95,36 @@ class SharedState:
             wait_s = min(2 * wait_s, 0.01)
 
     def commit(self, world: str, told: Told, token: str, changes: Changes, *, busy: bool) -> bool:
-        """Write changes and let go of a world; tell whether it is still the one that was meant."""
-        values = [value for change in self._texts(world, token, changes) for value in change]
-        fixed = (PREFIX, escaped(world), token, told.life, int(busy), _REMEMBERED)
-        outcome = self.link.run("commit", *fixed, *values)
+        """Write changes and let go of a world; tell whether it is still the one that was meant.
+
+        Raise StateUnwritableError where nothing was written and it is still held, StateError where that is not known.
+        """
+        sent: dict[str, Blob] = {}
+        try:
+            values = [value for change in self._texts(world, token, changes, sent) for value in change]
+            fixed = (PREFIX, escaped(world), token, told.life, int(busy), _REMEMBERED)
+            outcome = self.link.run("commit", *fixed, *values)
+        except StateUnwritableError:
+            self._forget_contents(sent)
+            raise
         if outcome == _HELD and values:
+            self._forget_contents(sent)
             self.link.lose()
             raise StateUnreachableError(f"This worker held {world} for more than {LEASE_S} s. Ask again.")
+        for content, blob in sent.items():
+            blob.move(partial(self.open, content))
         return bool(outcome != _GONE)
+
+    def release(self, world: str, told: Told, token: str) -> None:
+        """Let go of a world without writing; where Redis is gone the lease ends by itself."""
+        with contextlib.suppress(StateError):
+            self.link.run("commit", PREFIX, escaped(world), token, told.life, 0, _REMEMBERED)
+
+    def _forget_contents(self, sent: Iterable[str]) -> None:
+        """Delete the bytes of files that nothing will ever refer to: they may be what fills Redis."""
+        with contextlib.suppress(StateError):
+            for content in sent:
+                self.link.ask("unlink", f"{PREFIX}content:{content}")
 
     def open(self, content: str) -> io.BufferedReader:
         """Return a reader of a file's bytes."""
@@ -110,25 +133,28 @@ class SharedState:
     def _part(self, content: str, number: int) -> bytes:
         return self.link.run("part", number, keys=(f"{PREFIX}content:{content}",)) or b""
 
-    def _texts(self, world: str, token: str, changes: Changes) -> Iterator[tuple[str, str, str]]:
-        """Yield changes as they are written; the bytes of files are there before anything refers to them."""
+    def _texts(self, world: str, token: str, changes: Changes, sent: dict[str, Blob]) -> Iterator[tuple[str, str, str]]:
+        """Yield changes as they are written; the bytes of files are there before anything refers to them.
+
+        `sent` becomes the files whose bytes are there, or begin to be, by what refers to them.
+        """
         for name, value in changes.counters.items():
             yield "c", json.dumps(name), str(value)
         for place, entry in changes.records.items():
             yield "r", json.dumps(place), "" if entry is None else json.dumps(entry)
         for place, blob in changes.files.items():
-            yield "f", json.dumps(place), "" if blob is None else self._send(world, token, blob)
+            yield "f", json.dumps(place), "" if blob is None else self._send(world, token, blob, sent)
 
-    def _send(self, world: str, token: str, blob: Blob) -> str:
+    def _send(self, world: str, token: str, blob: Blob, sent: dict[str, Blob]) -> str:
         """Send a file's bytes; return what refers to them, `<content> <size>`."""
         content = uuid.uuid4().hex
+        sent[content] = blob
         key, lock = f"{PREFIX}content:{content}", f"{PREFIX}world:{escaped(world)}:lock"
         for part, data in enumerate(blob.chunks(_PART)):
             self.link.ask("hset", key, str(part), data)
             self.link.ask("expire", key, _UNUSED_S)
             if self.link.ask("get", lock) == token.encode():  # a large file takes longer than a lease
                 self.link.ask("pexpire", lock, LEASE_S * 1000)
-        blob.move(partial(self.open, content))
         return f"{content} {blob.size}"
 
 
@@ -145,7 +171,7 @@ class SharedStore(WrittenStore):
         self._world = world
         self._told: Told | None = None
         self._token = ""
-        self._whole = False
+        self._whole = self._held = False
 
     def begin(self) -> list[Place] | None:
         """Take hold of the world, and catch up; return the places that have changed, None for all."""
@@ -159,6 +185,7 @@ class SharedStore(WrittenStore):
         if self._told is None:
             self.detach()
             return []
+        self._held = True
         changes = self._told.changes
         texts = {(changes[at], changes[at + 1]): changes[at + 2] for at in range(0, len(changes), 3)}
         if self._told.whole:
@@ -169,21 +196,27 @@ class SharedStore(WrittenStore):
         return None if whole and not first else places
 
     def commit(self) -> None:
-        """Write what has changed and let go; where that fails, nothing has changed, and everything is read again."""
-        if self._state is None or self._told is None:
-            return
-        changes = self.changes()
-        try:
-            alive = self._state.commit(self._world, self._told, self._token, changes, busy="tasks" in self._tables)
-        except StateUnreachableError:
-            self._whole = True
-            raise
-        finally:
-            self.written()
-        size = sum(len(part) for part in changes)
-        self._told = self._told._replace(version=self._told.version + size, changes=[])
-        if not alive:
-            self.detach()
+        """Write what has changed and let go; where nobody knows whether it was written everything is read again."""
+        if self._state is not None and self._told is not None:
+            changes = self.changes()
+            try:
+                alive = self._state.commit(self._world, self._told, self._token, changes, busy="tasks" in self._tables)
+            except StateUnreachableError:
+                self._whole, self._held = True, False
+                raise
+            self._held = False
+            size = sum(len(part) for part in changes)
+            self._told = self._told._replace(version=self._told.version + size, changes=[])
+            if not alive:
+                self.detach()
+        super().commit()
+
+    def discard(self) -> None:
+        """Let everything be as it was when the world was taken hold of, and let go of it."""
+        super().discard()
+        if self._held and self._state is not None and self._told is not None:
+            self._state.release(self._world, self._told, self._token)
+        self._held = False
 
     def detach(self) -> None:
         """Share nothing any more: the world has begun anew, and this is the old one."""

@@ -27,11 +27,12 @@ from mockserver import framing, spool
 from mockserver.app import App
 from mockserver.blobs import Blob, BlobWriter
 from mockserver.connection import Connection, Shared
-from mockserver.limits import BoundedStore, Limits, Room
+from mockserver.limits import Ledger, Limits, Room
 from mockserver.messages import Request
 from mockserver.replay import Stream
 from mockserver.server import MockServer
 from mockserver.stores import MemoryStore
+from mockserver.transactions import Transactions
 from mockserver.worlds import Worlds
 
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
@@ -216,9 +217,11 @@ def test_number_of_records_is_bounded() -> None:
     """What was written longest ago is forgotten with its bytes; what every world begins with stays."""
     world = worlds(records=3).open("api", "")
     for number in range(5):
-        world.store.put("files", str(number), {"id": str(number)})
-        world.keep("files", str(number), Blob(b"bytes"))
-        world.store.put("files", "0", {"id": "0", "written": number})
+        with world.transaction():
+            world.store.put("files", str(number), {"id": str(number)})
+            world.keep("files", str(number), Blob(b"bytes"))
+        with world.transaction():
+            world.store.put("files", "0", {"id": "0", "written": number})
     assert [row["id"] for row in world.store.rows("files")] == ["0", "3", "4"]
     assert world.blob("files", "1").size == 0
     assert world.blob("files", "4").size == 5
@@ -231,9 +234,12 @@ def test_bytes_of_records_are_bounded() -> None:
     big = {"id": "x", "inputs": "a" * 40_000}
     first = some.open("api", "-a")
     for key in ("1", "2", "3"):
-        first.store.put("runs", key, big)
+        with first.transaction():
+            first.store.put("runs", key, big)
     assert [key for key in ("1", "2", "3") if first.store.get("runs", key)] == ["2", "3"]
-    some.open("api", "-b").store.put("runs", "1", big)
+    second = some.open("api", "-b")
+    with second.transaction():
+        second.store.put("runs", "1", big)
     some.open("api", "-b")
     assert some.names() == ["api-b"]
     assert some.room.state.total < 50_000
@@ -242,17 +248,24 @@ def test_bytes_of_records_are_bounded() -> None:
 def test_weight_is_taken_off_again() -> None:
     """Whatever is put, replaced, deleted and forgotten, nothing is counted that is not there."""
     room = Room()
-    store = BoundedStore(MemoryStore(), room)
+    store = MemoryStore()
+    ledger = Ledger(store, room)
+    transaction = Transactions(store)
+    transaction.count = ledger.count
     for number in range(20):
-        store.put("t", str(number % 7), {"text": "a" * number})
-        store.keep("t", str(number % 5), Blob(b"b" * number))
-    for number in range(7):
-        store.delete("t", str(number))
+        with transaction():
+            store.put("t", str(number % 7), {"text": "a" * number})
+            store.keep("t", str(number % 5), Blob(b"b" * number))
+    with transaction():
+        for number in range(7):
+            store.delete("t", str(number))
     gc.collect()
-    assert (room.state.total, room.uploads.total, store.weight) == (0, 0, 0)
-    store.put("t", "1", {})
-    store.leave()
-    store.put("t", "2", {})
+    assert (room.state.total, room.uploads.total, ledger.weight) == (0, 0, 0)
+    with transaction():
+        store.put("t", "1", {})
+    ledger.leave()
+    with transaction():
+        store.put("t", "2", {})
     assert room.state.total == 0
 
 

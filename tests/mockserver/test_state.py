@@ -364,12 +364,12 @@ def test_reset_empties_the_file_too(tmp_path: Path) -> None:
     worlds = Worlds(0, lambda _api: {}, file=file)
     for suffix in ("-a", "-b"):
         world = worlds.open("x", suffix)
-        with world.lock:
+        with world.transaction():
             world.store.put("t", "k", {"of": suffix})
             world.new_id()
     old = worlds.open("x", "-a")
     assert worlds.reset("x-a") == 1
-    with old.lock:
+    with old.transaction():
         old.store.put("t", "late", {"from": "a stream that goes on"})
     assert worlds.names() == ["x-b"]
     worlds.close()
@@ -386,7 +386,7 @@ def test_world_that_was_let_go_of_comes_back_from_the_file(tmp_path: Path) -> No
     worlds = Worlds(0, lambda _api: {}, Limits(worlds=3), file=StateFile(tmp_path / "mock.db"))
     for number in range(20):
         world = worlds.open("x", f"-{number}")
-        with world.lock:
+        with world.transaction():
             world.store.put("t", "k", {"n": number})
     assert len(worlds._worlds) == 3
     assert [worlds.open("x", f"-{number}").store.get("t", "k") for number in range(20)] == [
@@ -399,7 +399,7 @@ def test_world_in_a_file_forgets_no_record(tmp_path: Path) -> None:
     """The limits of what is in memory delete nothing that the file has."""
     worlds = Worlds(0, lambda _api: {}, Limits(records=3, state=100), file=StateFile(tmp_path / "mock.db"))
     world = worlds.open("x", "")
-    with world.lock:
+    with world.transaction():
         for number in range(10):
             world.store.put("t", str(number), {"text": "x" * 50})
     worlds.open("x", "-other")
@@ -425,7 +425,7 @@ def test_seed_that_was_deleted_stays_deleted_and_a_new_one_comes(tmp_path: Path)
 
     worlds = begin("a", "b")
     world = worlds.open("x", "")
-    with world.lock:
+    with world.transaction():
         world.delete("flows", "a")
     worlds.close()
     worlds = begin("a", "b", "c")
