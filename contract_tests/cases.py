@@ -104,12 +104,9 @@ def generated(api: Api, operation: Operation) -> Iterator[Case]:
 
 def _or_refused(operation: Operation, request: Request, expected: Expected) -> Expected:
     """Return what is expected of a request; one beyond a printed range may be refused although it may be clamped."""
-    beyond = any(
-        one.clamp is not None and "maximum" in one.schema and float(request.query[one.name]) > one.schema["maximum"]
-        for one in operation.parameters
-        if one.name in request.query
-    )
-    if not beyond:
+    printed = {one.name: one.schema.get("maximum") for one in operation.parameters if one.clamp is not None}
+    asked = {name: value for name, value in request.query.items() if isinstance(value, str)}
+    if not any(maximum is not None and float(asked.get(name, 0)) > maximum for name, maximum in printed.items()):
         return expected
     refused = refusal(operation, ("invalid-request",), expected.because)
     return replace(expected, statuses=expected.statuses | refused.statuses, refused=None)

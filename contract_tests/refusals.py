@@ -55,15 +55,16 @@ def refusal(
         statuses |= _WRONG_STATUSES & set(operation.responses)
     for status in statuses if codes else ():
         codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(_tier(operation, key) for key in known)
-    refusals = dict.fromkeys(line for key in known for line in _found(operation, key).provenance)
-    printed = all(_is_printed(operation, key) for key in known)
+    grounds = [_ground(operation, key) for key in known]
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(one.tier for one in grounds)
+    lines = dict.fromkeys(line for one in grounds for line in one.provenance)
+    printed = all(any(map(is_printed, one.provenance)) for one in grounds)
     return Expected(
         why,
         frozenset(statuses),
         frozenset(codes),
         refused=True,
-        source=(*source, *(line for line in refusals if line not in source)) or operation.provenance,
+        source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
         outcome=outcome,
         form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
     )
@@ -77,15 +78,11 @@ def _found(operation: Operation, key: str) -> Response | Example:
     return named.get(name, response)
 
 
-def _tier(operation: Operation, key: str) -> Tier:
-    """Return the tier of a refusal. Rulings beside an example that repeats the lines of its status are on its code."""
+def _ground(operation: Operation, key: str) -> Response | Example:
+    """Return what a refusal rests on; an example that repeats the lines of its status has rulings on its code only."""
     found, response = _found(operation, key), operation.responses[int(key[:3])]
     lines, whole = ([text for text in one.provenance if is_printed(text)] for one in (found, response))
-    return response.tier if lines == whole else found.tier
-
-
-def _is_printed(operation: Operation, key: str) -> bool:
-    return any(map(is_printed, _found(operation, key).provenance))
+    return response if lines == whole else found
 
 
 def _codes(operation: Operation, key: str) -> Iterator[str]:

@@ -181,7 +181,10 @@ class Suite:
             way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
             request, keep = _provoked(request, way), keep | way.places
         request = self.filled(operation, request, keep)
-        return self.ask(operation, self.with_keys(operation, request, case.auth), case.expected)
+        verdict = self.ask(operation, self.with_keys(operation, request, case.auth), case.expected)
+        if case.provoke:
+            self.record.choices = []  # the target was made to
+        return verdict
 
     def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
         """Send a request, whose values are final, and judge the answer."""

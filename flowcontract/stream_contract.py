@@ -36,8 +36,9 @@ is the language of `flowcontract.order`; every rule and every alternative names 
       - {events: [KIND, ...], equals: PATH, of: KIND}
     increasing?:                     a number that grows from each of the events to the next
       - {events: [KIND, ...], field: PATH}
-    refers?:                         `field` is what some event `to` has as its field `its`, before or after
-      - {events: [KIND, ...], field: PATH, to: KIND, its: PATH}
+    refers?:                         `field` is what an event `to` has as its field `its`, before it or, with
+                                     `named: anywhere`, at any place of the stream
+      - {events: [KIND, ...], field: PATH, to: KIND, its: PATH, named?: before | anywhere}
 
 Every rule may carry `ruling`, and `unless: KIND {guard} | KIND ...`: it does not hold once such an event has come.
 Where a field is absent or null, no rule but the schema demands it.
@@ -303,7 +304,8 @@ def _increasing(spec: _Reader) -> Rule:
 
 def _reference(spec: _Reader) -> Rule:
     events, path = spec.names("events"), spec.text("field")
-    return Reference(events=events, path=path, to=spec.text("to"), its=spec.text("its"), **spec.common())
+    to, its, anywhere = spec.text("to"), spec.text("its"), spec.optional("named") == "anywhere"
+    return Reference(events=events, path=path, to=to, its=its, anywhere=anywhere, **spec.common())
 
 
 _RULES: Mapping[str, Callable[[_Reader], Rule]] = {

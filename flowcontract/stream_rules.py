@@ -388,13 +388,14 @@ class _IncreasingFollower(_Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Reference(Rule):
-    """A field that names something which another event names, at whichever place of the stream."""
+    """A field that names something which another event names: one before it, or one at any place of the stream."""
 
     word: ClassVar[str] = "refers"
     events: tuple[str, ...]
     path: str
     to: str
     its: str
+    anywhere: bool = False
 
     def follow(self) -> Follower:
         """Begin to follow one stream."""
@@ -410,23 +411,28 @@ class _ReferenceFollower:
     def __init__(self, rule: Reference) -> None:
         self._rule = rule
         self._named: set[str] = set()
-        self._wanted: dict[str, object] = {}
+        self._waiting: dict[str, object] = {}  # names that may still be given
 
     def see(self, moment: Moment) -> Iterator[Problem]:
         rule = self._rule
-        if moment.kind in rule.events and (name := value_at(moment.payload, rule.path)) is not None:
-            self._wanted.setdefault(json.dumps(name), name)
+        name = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        if name is not None and rule.anywhere:
+            self._waiting.setdefault(json.dumps(name), name)
+        elif name is not None:
+            yield from self._unless_named(name, " before")
         if moment.kind == rule.to:
             self._named.add(json.dumps(value_at(moment.payload, rule.its)))
-        yield from ()
 
     def close(self) -> Iterator[Problem]:
-        """Only now is it known which names there are: what comes from a node may come before the node's start."""
+        for name in self._waiting.values():
+            yield from self._unless_named(name, "")
+
+    def _unless_named(self, name: object, when: str) -> Iterator[Problem]:
         rule = self._rule
-        there_is = ", ".join(sorted(self._named)) or "none"
-        for text in (text for text in self._wanted if text not in self._named):
-            expected = f"the {rule.its} of a {rule.to}: {there_is}"
-            yield Problem(expected, f"{rule.path} {show(self._wanted[text])}", pointer(rule.path))
+        if json.dumps(name) not in self._named:
+            there_is = ", ".join(sorted(self._named)) or "none yet"
+            expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
+            yield Problem(expected, f"{rule.path} {show(name)}", pointer(rule.path))
 
 
 def value_at(payload: object, path: str) -> Any:

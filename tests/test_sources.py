@@ -14,6 +14,7 @@ RULING = """
   name: status-is-an-integer
   lines: [000:181, 000:206]
   readings: [a string, the number 4]
+  basis: contradiction
   decision: an integer
   why: the only example
 """

@@ -99,7 +99,8 @@ def test_an_event_out_of_order_is_told_what_would_have_been_allowed():
     order = next(one for one in found if one.rule == "order")
     assert order.expected.startswith("message or message_end")
     assert order.event == 3
-    assert order.source == ("Dify 0.14.0, 1.4.1 (407_x_input_moderation_streaming)",)
+    assert order.source[0] == "Dify 0.14.0, 1.4.1 (407_x_input_moderation_streaming)"
+    assert "004:275-287" in order.source  # from which the observed orders are exceptions
 
 
 def test_a_guard_is_told_where_it_is_the_reason():
@@ -318,6 +319,7 @@ ALLOWED = {
     ("dify-chat", "printed", "data.predecessor_node_id", 3): FIRST,
     ("dify-workflow", "run", "data.predecessor_node_id", 2): FIRST,
     ("dify-workflow", "run", "data.predecessor_node_id", 3): FIRST,
+    ("dify-workflow", "run", "swap", 4): "a chunk may come before its node is told",
     ("dify-workflow", "spoken", "drop", 3): SPEECH,
     ("dify-workflow", "spoken", "repeat", 3): PIECES,
     ("dify-workflow", "spoken", "swap", 2): SPEECH,

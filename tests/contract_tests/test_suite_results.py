@@ -27,7 +27,7 @@ APIS = load_apis(["dify-chat", "cybertron"])
 CHAT = "dify-chat/sendChatMessage"
 
 
-def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operation=CHAT, tier="document"):
+def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operation=CHAT):
     """Return a failure as a test reports it."""
     texts = {"expected": "text <b>", "got": "5 & more", "curl": "curl x", "reason": "we know" if known else ""}
     place = {"where": where, "event": 3, "offset": 120}
@@ -40,7 +40,7 @@ def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operat
         "fuzzed": False,
         "cause": rule,
         "source": list(source),
-        "tier": tier,
+        "tier": "document",
         "quotes": [],
         "rulings": [],
         **texts,
@@ -48,7 +48,7 @@ def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operat
     }
 
 
-def report(test="a/b", failures=(), seen=(), skipped=None, streams=(), choices=()):
+def report(test="a/b", failures=(), seen=(), skipped=None, streams=()):
     """Return what a test saw."""
     return {
         "test": test,
@@ -56,7 +56,7 @@ def report(test="a/b", failures=(), seen=(), skipped=None, streams=(), choices=(
         "seen": list(seen),
         "skipped": skipped or {},
         "streams": list(streams),
-        "choices": list(choices),
+        "choices": [],
         "exchanges": 1,
     }
 
