@@ -35,6 +35,26 @@ def examples(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tup
         yield "request", base, operation.provenance
 
 
+def usual(api: Api, operation: Operation) -> tuple[str, Request, tuple[str, ...]]:
+    """Return the documented request from which others are made: the first that needs nothing of a certain target."""
+    return next(iter(sorted(examples(api, operation), key=lambda found: needs_target(api, found[1]))))
+
+
+def needs_target(api: Api, request: Request) -> bool:
+    """Tell whether a request has fields whose values only a target file can give."""
+    fields = resources().get(api.name, {}).get("fields", {})
+    return any("target" in fields.get(name, {}) for name in _names(request.body))
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Yield the names of all fields inside of a body."""
+    if isinstance(value, Mapping):
+        yield from value
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in items:
+        yield from _names(item)
+
+
 def _instead(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
     """Yield the headers that stand in for fields of a form which the example leaves to them (`x-or-header`)."""
     fields = api.validators.form(media.pointer) if media.name == FORM else {}
@@ -91,17 +111,15 @@ def _same(text: object, value: object) -> bool:
     return text == (value if isinstance(value, str) else json.dumps(value))
 
 
-def asking_for_streams(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
-    """Yield documented requests that ask for the stream; the first one, made to, where none does."""
-    found = list(examples(api, operation))
-    yield from (one for one in found if wants_stream(operation, one[1]))
-    name, base, source = found[0]
+def asking_for_stream(api: Api, operation: Operation) -> tuple[str, Request, tuple[str, ...]]:
+    """Return the usual request, made to ask for the stream."""
+    name, base, source = usual(api, operation)
     when = operation.stream.when if operation.stream else {}
     query = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
     }
     body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
-    yield name, replace(base, body=body, query={**base.query, **query}), source
+    return name, replace(base, body=body, query={**base.query, **query}), source
 
 
 def with_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:
@@ -129,14 +147,19 @@ def violations(api: Api, operation: Operation, request: Request) -> tuple[Reques
 def refusable(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
     """Return those of the violations that a server has to refuse.
 
-    What is inside of settings that belong to single components, only these can judge; and which value counts where a
-    parameter is repeated no document says, so that servers take the first or the last.
+    What is inside of settings that belong to single components, only these can judge; some fields are not looked at
+    beside others; and which value counts where a parameter is repeated no document says, so that servers take the first
+    or the last.
     """
-    opaque = tuple(resources().get(api.name, {}).get("opaque", {}).get(operation.id, ()))
+    about = resources().get(api.name, {})
+    opaque = tuple(about.get("opaque", {}).get(operation.id, ()))
+    unread = about.get("unread", {}).get(operation.id, {})
+    body = request.body if isinstance(request.body, Mapping) else {}
+    ignored = {name for name, where in unread.items() if all(body.get(key) == value for key, value in where.items())}
     return tuple(
-        one
-        for one in violations(api, operation, request)
-        if not one.field.startswith(opaque) and one.violation.expected != "one value"
+        found
+        for found in violations(api, operation, request)
+        if not found.field.startswith(opaque) and found.field not in ignored and found.violation.expected != "one value"
     )
 
 

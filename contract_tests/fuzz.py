@@ -13,8 +13,8 @@ from schemathesis.engine import events, from_schema
 
 from contract_tests.examples import FORM, refusable, wants_stream
 from contract_tests.exchange import Answer, Request, Sent
-from contract_tests.forms import read_form
 from contract_tests.judgement import Expected, Judge
+from contract_tests.multiparts import read_form
 from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT, parse_json
 

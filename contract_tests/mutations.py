@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import samples
-from contract_tests.examples import FORM, examples, with_parameter
+from contract_tests.examples import FORM, examples, needs_target, with_parameter
 from flowcontract import yamlio
 from flowcontract.decoding import ABSENT
 
@@ -22,7 +22,7 @@ _WRONG_TEXTS = ("", "?", "0", "-1", "1.5", "x" * 300)
 
 def mutations(api: Api, operation: Operation) -> Iterator[tuple[str, Request]]:
     """Yield requests changed in one place, with the place; many are still valid."""
-    documented = list(examples(api, operation))
+    documented = sorted(examples(api, operation), key=lambda found: needs_target(api, found[1]))
     _, base, _ = documented[0]
     for parameter in operation.parameters:
         place = f"{parameter.location}/{parameter.name}"
@@ -81,3 +81,8 @@ def _changed(body: Any, pointer: str, value: Any) -> Any:
     elif isinstance(holder, dict) and key in holder:
         del holder[key]
     return None if changed == body and type(value) is not bool else changed
+
+
+def without(body: Any, pointer: str) -> Any:
+    """Return a copy of a body without what stands in one place; None where nothing does, or where it is an item."""
+    return _changed(body, pointer, ABSENT)

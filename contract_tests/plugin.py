@@ -12,10 +12,11 @@ import pytest
 from contract_tests import cases, target, terminal
 from contract_tests.coverage import Coverage
 from contract_tests.deviations import Deviations
+from contract_tests.not_exercised import NotExercised, Withheld
 from contract_tests.options import OPTIONS
 from contract_tests.page import page
 from contract_tests.results import Results
-from contract_tests.suite import NotExercised, Record, Suite
+from contract_tests.suite import Record, Suite
 from flowcontract.errors import FlowContractError
 from flowcontract.evidence import Tier, fails
 from flowcontract.specs import available_apis, load_apis
@@ -167,7 +168,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         result = yield
     except NotExercised as reason:
-        record.skipped.setdefault(_subject(item), str(reason))
+        record.skipped.setdefault(_subject(item, reason), str(reason))
         if not any(fails(failure.violation.tier, run.demand) for failure in record.failures):
             pytest.skip(str(reason))
         result = None
@@ -209,8 +210,8 @@ def _case(item: pytest.Item) -> Case | None:
     return callspec.params.get("case") if callspec else None
 
 
-def _subject(item: pytest.Item) -> str:
-    """Return what a test is about in the matrix: a line, or an operation with all its lines."""
+def _subject(item: pytest.Item, reason: NotExercised) -> str:
+    """Return what a reason is about in the matrix: a line, or an operation with all its lines."""
     case = _case(item)
     if case is None:
         return item.name
@@ -218,7 +219,7 @@ def _subject(item: pytest.Item) -> str:
         status = min(case.expected.statuses)
         code = min(case.expected.codes, default="")
         return f"{case.operation.name}|code|{status} {code}" if code else f"{case.operation.name}|status|{status}"
-    return case.operation.name if case.family == "documented" else item.name
+    return case.operation.name if isinstance(reason, Withheld) else item.name
 
 
 class _Collector:

@@ -14,9 +14,11 @@ from contract_tests.exchange import Upload
 def upload(hint: str, run: str) -> Upload:
     """Return a file of the sort that an example's value or file name hints at: `PNG`, `820033.wav`, `ID3`, `a PDF`."""
     low = hint.lower()
-    if "png" in low:
+    if "video" in low:
+        return Upload(f"film-{run}.mp4", "video/mp4", mp4())
+    if "png" in low or "image" in low:
         return Upload(f"picture-{run}.png", "image/png", png())
-    if "riff" in low or "wav" in low:
+    if "riff" in low or "wav" in low or "audio" in low:
         return Upload(f"sound-{run}.wav", "audio/wav", wav())
     if "id3" in low or "mp3" in low:
         return Upload(f"sound-{run}.mp3", "audio/mpeg", mp3())
@@ -55,6 +57,13 @@ def mp3() -> bytes:
     """Return four frames of silence: MPEG-1 layer III, 128 kbit/s, 44.1 kHz, mono."""
     frame = b"\xff\xfb\x90\xc4" + bytes(413)  # 144 * 128000 / 44100 = 417 bytes a frame
     return frame * 4
+
+
+@cache
+def mp4() -> bytes:
+    """Return the boxes of a film of no pictures."""
+    boxes = ((b"ftyp", b"isom\0\0\2\0isomiso2mp41"), (b"mdat", b""))
+    return b"".join(struct.pack(">I", len(content) + 8) + name + content for name, content in boxes)
 
 
 def text(run: str) -> bytes:

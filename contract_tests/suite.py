@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from contract_tests import judgement
+from contract_tests import judgement, samples
 from contract_tests.causes import cause
 from contract_tests.client import CAUSES, Client, Rate
 from contract_tests.deviations import Names, names
 from contract_tests.examples import examples
-from contract_tests.exchange import Request, Upload
+from contract_tests.filling import Filler
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
+from contract_tests.not_exercised import NotExercised, Withheld
 from contract_tests.resources import resources
 from flowcontract import yamlio
 from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
@@ -24,15 +25,13 @@ if TYPE_CHECKING:
     from contract_tests.cases import Case
     from contract_tests.choices import Choice
     from contract_tests.deviations import Deviations
-    from contract_tests.exchange import Exchange, TimedEvent
+    from contract_tests.exchange import Exchange, Request, TimedEvent
     from contract_tests.target import Provocation, Target
     from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation
     from flowcontract.violations import Violation
 
-
-class NotExercised(Exception):  # noqa: N818 - nothing has gone wrong
-    """Something cannot be asked of this target; the text says why."""
+__all__ = ["Failure", "NotExercised", "Record", "Suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ class Suite:
         self.record = Record()
         self.leftovers: list[str] = []
         self.users = 0  # how many have been invented
-        self._made: dict[str, dict[str, Any]] = {}
+        self._made: dict[str, dict[tuple[str, str], Any]] = {}
         self._created: dict[tuple[str, str, str], dict[str, str]] = {}
         self._parameters: dict[str, Any] = {}
 
@@ -246,22 +245,22 @@ class Suite:
         return replace(request, keys=own)
 
     def may_call(self, operation: Operation, *, refused: bool = False) -> None:
-        """Raise NotExercised for an operation that the target must not be asked, or that its app has switched off."""
+        """Raise Withheld for an operation that the target must not be asked, or that its app has switched off."""
         if self.target.read_only and operation.method not in ("GET", "HEAD"):
-            raise NotExercised("the target is read_only")
+            raise Withheld("the target is read_only")
         about = resources().get(operation.api, {})
         if operation.id in about.get("deletes_all", ()) and self.target.no_delete_all and not refused:
-            raise NotExercised("it would delete what the suite did not make: the target says no_delete_all")
+            raise Withheld("it would delete what the suite did not make: the target says no_delete_all")
         if (
             operation.id in about.get("deletes_all", ())
             and _has_neighbours()
             and not self.target.own_world
             and not refused
         ):
-            raise NotExercised("it would delete what other workers made: run it without -n")
+            raise Withheld("it would delete what other workers made: run it without -n")
         for feature, where in about.get("features", {}).items():
             if operation.id in where["operations"] and not refused and not self.has(operation.api, feature):
-                raise NotExercised(f"this app has no {feature.replace('_', ' ')}")
+                raise Withheld(f"this app has no {feature.replace('_', ' ')}")
 
     def has(self, api: str, feature: str) -> bool:
         """Tell whether the app has a feature: as the target file says, else as the app says itself."""
@@ -297,20 +296,7 @@ class Suite:
 
     def filled(self, operation: Operation, request: Request, keep: frozenset[str] = frozenset()) -> Request:
         """Return a request with this server's values in the places of the documents', except in `keep`."""
-        fill = _Filler(self, operation, keep)
-        body = request.body
-        if isinstance(body, Mapping):
-            body = fill.body(body, "")
-            if "inputs" in body and operation.request and not any(place.startswith("/inputs") for place in keep):
-                body = {**body, "inputs": fill.inputs(body["inputs"])}
-        filled = replace(
-            request,
-            path_values={name: fill.text(f"path/{name}", name, value) for name, value in request.path_values.items()},
-            query={name: fill.text(f"query/{name}", name, value) for name, value in request.query.items()},
-            headers={name: fill.text(f"header/{name}", name, value) for name, value in request.headers.items()},
-            body=body,
-        )
-        return fill.owner(filled)
+        return Filler(self, operation, keep).filled(request)
 
     def example(self, operation: Operation, name: str = "", **changed: Any) -> Request:
         """Return a documented request, filled; the first by default. `changed` replaces fields of its body."""
@@ -320,24 +306,28 @@ class Suite:
             request = replace(request, body={**request.body, **changed})
         return self.filled(operation, request)
 
-    def made(self, api: str, name: str) -> Any:
+    def made(self, api: str, name: str, sort: str = "") -> Any:
         """Return the value of a field that only this server can give, made when it is first needed.
 
+        ``sort`` is what sort of file it is to name (`image`); else it is the documented example's.
         Raises NotExercised where it cannot be made.
         """
-        if name not in self._made.setdefault(api, {}):
-            self._made[api][name] = self._make(api, name)
-        return self._made[api][name]
+        made = self._made.setdefault(api, {})
+        if (name, sort) not in made:
+            made[name, sort] = self._make(api, name, sort)
+        return made[name, sort]
 
     def fresh(self, api: str, name: str) -> Any:
         """Return such a value that no other test uses."""
         return self._make(api, name)
 
-    def _make(self, api: str, name: str) -> Any:
+    def _make(self, api: str, name: str, sort: str = "") -> Any:
         how = resources()[api]["fields"][name]
         operation = self.api(api).operations[how["made_by"]]
         self.may_call(operation)
         request = self.example(operation, how["example"], **how.get("with", {}))
+        if sort:
+            request = replace(request, body={**request.body, how["file"]: samples.upload(sort, self.target.run)})
         exchange = self.clients[api].send(self.with_keys(operation, request))
         self.remember(operation, request, exchange)
         try:
@@ -389,104 +379,6 @@ class Suite:
             if not 200 <= exchange.status < 300 and exchange.status != 404:  # noqa: PLR2004 - HTTP's own ranges
                 self.leftovers.append(f"{api} {name} {value}: status {exchange.status} {exchange.trouble}".strip())
         self._created.clear()
-
-
-@dataclass(slots=True)
-class _Filler:
-    """Puts this server's values into a request."""
-
-    suite: Suite
-    operation: Operation
-    keep: frozenset[str]
-    used_made: bool = False  # whether the request names something that the suite made
-
-    def owner(self, request: Request) -> Request:
-        """Return a request that says whose it is: what the suite made is its user's; some APIs always want to know."""
-        body = request.body if isinstance(request.body, Mapping) else {}
-        for name, how in resources().get(self.operation.api, {}).get("fields", {}).items():
-            always = how.get("owner") == "always"
-            if not always and not (how.get("owner") == "of what is made" and self.used_made):
-                continue
-            if name in body or {f"/{name}", f"query/{name}", f"header/{name}"} & self.keep:
-                continue
-            value = self.value(name, "")
-            location = next((one.location for one in self.operation.parameters if one.name == name), "")
-            if location == "query":
-                return replace(request, query={**request.query, name: value})
-            if location == "header":
-                return replace(request, headers={**request.headers, name: value})
-            if isinstance(request.body, Mapping):
-                return replace(request, body={**request.body, name: value})
-        return request
-
-    def text(self, place: str, name: str, value: Any) -> Any:
-        """Return the value for a parameter."""
-        return value if place in self.keep or not value else self.value(name, value)
-
-    def value(self, name: str, value: Any) -> Any:
-        """Return this server's value for a field, else the given one."""
-        given = self.suite.clients[self.operation.api].api.values
-        if name in given:
-            return given[name]
-        how = resources().get(self.operation.api, {}).get("fields", {}).get(name)
-        if how is None:
-            return value
-        if "value" in how:
-            return how["value"].format(run=self.suite.target.run)
-        self.used_made = True
-        return self.suite.made(self.operation.api, name)
-
-    def body(self, value: Any, pointer: str) -> Any:
-        """Return a body, or a part of it, with this server's values."""
-        if isinstance(value, Mapping):
-            return {key: self.field(key, item, f"{pointer}/{yamlio.escape(key)}") for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.body(item, f"{pointer}/{index}") for index, item in enumerate(value)]
-        return value
-
-    def field(self, name: str, value: Any, pointer: str) -> Any:
-        """Return the value of a field; texts and lists of texts are replaced, unless they are empty."""
-        if any(place == pointer or place.startswith(f"{pointer}/") for place in self.keep):
-            return self.body(value, pointer) if pointer not in self.keep else value
-        if isinstance(value, str) and value:
-            return self.value(name, value)
-        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-            return [self.value(name, item) for item in value]
-        if isinstance(value, Upload):
-            return value
-        return self.body(value, pointer)
-
-    def inputs(self, given: Any) -> Any:
-        """Return the inputs of an app: those of the example, and whatever else its form requires."""
-        values = self.suite.clients[self.operation.api].api.values
-        if "inputs" in values:
-            return values["inputs"]
-        if not isinstance(given, dict):
-            return given
-        form = self.suite.parameters(self.operation.api).get("user_input_form", [])
-        needed = {one["variable"]: self.input(kind, one) for kind, one in _controls(form) if one.get("required")}
-        return {**needed, **given}
-
-    def input(self, kind: str, control: Mapping[str, Any]) -> Any:
-        """Return a valid value for a control of the app's form."""
-        if kind == "select":
-            return next(iter(control.get("options", [])), "")
-        if kind == "number":
-            return 1
-        if kind in ("file", "file-list"):
-            one = {
-                "type": "document",
-                "transfer_method": "local_file",
-                "upload_file_id": self.suite.made(self.operation.api, "upload_file_id"),
-            }
-            return one if kind == "file" else [one]
-        return "contract test"[: control.get("max_length") or None]
-
-
-def _controls(form: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each control of an input form with its kind."""
-    for item in form if isinstance(form, list) else ():
-        yield from (pair for pair in item.items() if isinstance(pair[1], Mapping) and "variable" in pair[1])
 
 
 def _has_neighbours() -> bool:

@@ -81,6 +81,7 @@ class Target:
     no_delete_all: bool = True
     own_world: bool = False
     rate: float = 0
+    reachable_url: str = ""  # a file that the server can fetch
     connect_s: float = 5
     answer_s: float = 30
     stream_s: float = 120
@@ -138,7 +139,7 @@ def load_target(
         )
         for name, api in apis.items()
     }
-    plain = ("deterministic", "read_only", "no_delete_all", "own_world", "rate", "provoke")
+    plain = ("deterministic", "read_only", "no_delete_all", "own_world", "rate", "reachable_url", "provoke")
     options = {key: settings[key] for key in plain if key in settings}
     return Target(apis=targets, run=run, **options, **settings.get("timeouts", {}))
 
