@@ -41,7 +41,8 @@ Pairs = list[tuple[str, str]]
 class StreamLog:
     """What was sent of a stream, when, and how it ended.
 
-    ``ended``   `complete`, `stopped`, `gone` (the client left) or `cut` (by a fault); None while it runs
+    ``ended``   `complete`, `stopped`, `gone` (the client left), `cut` (by a fault, or because of the entry's `failure`)
+                or `interrupted` (its worker has ended); None while it runs
     ``pieces``  how many were sent; of the first ones, `sent` has the time and the text
     ``size``    bytes sent
     """
@@ -337,6 +338,7 @@ class Journal:
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
+        self._unwritten: deque[tuple[Entry, bool]] = deque(maxlen=limit)
         self._masking = masking
         self._lock = threading.Lock()
 
@@ -389,10 +391,15 @@ class Journal:
         self._write(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:
-        """Put an entry where others see it; where that is out of reach for now, they do not."""
-        if self._archive is not None and self.limit:
-            with contextlib.suppress(StateError):
-                self._archive.write(entry.number, entry.as_record(), self.limit, again=again)
+        """Put an entry where others see it; where that is out of reach for now, it is put there with a later one."""
+        if self._archive is None or not self.limit:
+            return
+        with self._lock, contextlib.suppress(StateError):
+            self._unwritten.append((entry, again))
+            while self._unwritten:
+                first, told = self._unwritten[0]
+                self._archive.write(first.number, first.as_record(), self.limit, again=told)
+                self._unwritten.popleft()
 
     def entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None

@@ -110,8 +110,6 @@ class Ledger:
     def make_room(self) -> None:
         """Forget what was written longest ago where there is too much."""
         limits = self._room.limits
-        if self._store.lasts:
-            return
         while len(self._weights) > limits.records or (self.weight > limits.state and len(self._weights) > 1):
             place, weight = self._weights.popitem(last=False)
             self._add(-weight)

@@ -29,9 +29,7 @@ VERSION = 1
 _HEAD = 100  # bytes at the beginning of every SQLite file
 _MAGIC = b"SQLite format 3\0"
 _PART = 1 << 20  # bytes of a file in one row: SQLite reads and writes a row as a whole
-_SMALL = 1 << 16  # bytes that are written without asking whether there is room
-_RESERVE = 1 << 20  # bytes that more than these leave free on the disk, for what is written later
-_LOG = 4 << 20  # bytes that SQLite's log keeps when it begins anew: about what it has anyhow
+_LOG = 5 << 20  # bytes that SQLite's log may have: it begins anew after 1000 pages and what is being written
 _PATIENCE_S = 1.0  # of a mock that starts while the one before it is still ending
 _TABLES = """
 CREATE TABLE records (world TEXT, kind TEXT, id TEXT, number INTEGER NOT NULL, body TEXT NOT NULL,
@@ -112,9 +110,13 @@ class StateFile:
         new: dict[int, Blob] = {}
         unused: set[int] = set()
         rows = {place: entry and (entry[0], json.dumps(entry[1])) for place, entry in changes.records.items()}
-        sizes = [len(row[1]) for row in rows.values() if row] + [blob.size for blob in changes.files.values() if blob]
-        self._guard_room(sum(sizes))
-        with self._transaction():
+        files = sum(blob.size for blob in changes.files.values() if blob)
+        self._guard_room(files)
+        with (
+            self._lock,
+            self._beside_log(files + sum(len(row[1]) for row in rows.values() if row)),
+            self._transaction(),
+        ):
             cleared = self._clear()
             for place, row in rows.items():
                 self._write_record(_placed(world, place), row)
@@ -187,19 +189,33 @@ class StateFile:
         return cleared
 
     def _guard_room(self, size: int) -> None:
-        """Raise StateUnwritableError where so many bytes do not fit: they go first into the log, then into the file.
-
-        SQLite itself would notice when the log has filled the disk, and every later write would fail with this one.
-        """
-        if size < _SMALL:
+        """Raise StateUnwritableError where files of so many bytes would leave the log no room to grow."""
+        if not size:
             return
         free = shutil.disk_usage(self.path.absolute().parent).free
-        needed = 2 * size + _RESERVE
-        if free < needed:
+        if free < size + _LOG:
             raise StateUnwritableError(
-                f"{self.path} cannot be written: {size} bytes more need {needed} on its disk, and {free} are free. "
-                "Make room there."
+                f"{self.path} cannot be written: {size} bytes of files need {size + _LOG} on its disk, and {free} are "
+                "free. Make room there."
             )
+
+    @contextlib.contextmanager
+    def _beside_log(self, size: int) -> Iterator[None]:
+        """Let large changes be written straight into the file.
+
+        Through the log they would need twice the room, could be in it for good where the file cannot grow, and would
+        leave it as large as they are when there was no room for them.
+        """
+        if size < _PART:
+            yield
+            return
+        with self._errors("be written"):
+            self._run("PRAGMA journal_mode = DELETE")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):  # without a log it is slower, and as safe
+                    self._run("PRAGMA journal_mode = WAL")
 
     def _blob(self, content: int, size: int) -> Blob:
         blob = Blob(partial(_open, self, content), size)

@@ -22,7 +22,8 @@ class Transactions:
     At its end what was written is made to last. Where an exception leaves it, or that fails, nothing of it remains.
 
     ``owed``       what could not be written down when it happened; each is called in the next transaction of a request
-    ``count``      is told which records have changed, None for all, ``make_room`` may delete some: before that lasts
+    ``count``      is told which records have changed, None for all
+    ``make_room``  may delete some, where what lasts no longer than this program has become too much
     """
 
     def __init__(self, store: Store | None = None, catch_up: Callable[[], None] = lambda: None) -> None:
@@ -81,15 +82,18 @@ class Transactions:
     def _commit(self, *, reading: bool) -> None:
         written = self._store.changed
         try:
-            self.count(written)
-            self.make_room()
+            if not self._store.lasts:  # what is forgotten now is part of it
+                self.count(written)
+                self.make_room()
             self._store.commit()
         except BaseException as error:
-            self._discard(self._store.changed)
+            self._discard(() if self._store.lasts else self._store.changed)
             if not (reading and isinstance(error, StateUnwritableError)):
                 raise
             complain(error)
             return
+        if self._store.lasts:
+            self.count(written)
         self._on_discard.clear()
         calls, self._on_commit = self._on_commit, []
         for call in calls:

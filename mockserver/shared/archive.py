@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mockserver.shared.link import PREFIX
@@ -31,12 +32,21 @@ class SharedArchive:
 
     def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
         """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
-        self._link.run("write", number, json.dumps(record), limit, int(again), keys=(_ENTRIES, _COUNT))
+        text = json.dumps({**record, "worker": self._link.worker})
+        self._link.run("write", number, text, limit, int(again), keys=(_ENTRIES, _COUNT))
 
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""
         texts = self._link.ask("hvals", _ENTRIES) if number is None else [self._link.ask("hget", _ENTRIES, str(number))]
-        return sorted((json.loads(one) for one in texts if one), key=lambda one: one["number"])
+        records = sorted((json.loads(text) for text in texts if text), key=itemgetter("number"))
+        running = [record for record in records if record["stream"] and record["stream"]["ended"] is None]
+        living = self._link.living() if running else frozenset()
+        for record in running:
+            if record.get("worker") not in living:
+                record["stream"]["ended"] = "interrupted"
+        for record in records:
+            record.pop("worker", None)
+        return records
 
     def forget(self, numbers: list[int]) -> None:
         """Let go of entries."""
