@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
-import tomllib
-from collections.abc import Mapping
+import secrets as random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from contract_tests.target_file import HERE, TargetError, read_target
 from flowcontract import yamlio
-from flowcontract.errors import FlowContractError, UnknownNameError
-from flowcontract.validation import Validators
+from flowcontract.errors import UnknownNameError
+from flowcontract.secrets import Secrets, is_secret_name, secret_values
+from flowcontract.specs import available_apis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from flowcontract.specs import Api, Operation
 
-_HERE = files("contract_tests")
+__all__ = ["ApiTarget", "Flow", "Provocation", "Target", "TargetError", "load_target", "read_target"]
+
+MOCK = Path(str(HERE / "targets" / "mock.toml"))
+"""The target file of the mock; `--target mock` on the command line."""
 
 
-class TargetError(FlowContractError):
-    """A target file, or an option that names a server, cannot be used."""
+class NobodyThereError(TargetError):
+    """Nothing answers at a base URL; the text says how that showed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,12 @@ class Provocation:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""  # sent instead of the API's own, as `keys` are
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def keys_for(self, api: Api) -> Mapping[str, str] | None:
+        """Return the credentials to send, by scheme; None where they are the API's own."""
+        return _by_scheme(api, self.key, self.keys) or None
 
     @property
     def places(self) -> frozenset[str]:
@@ -43,6 +50,15 @@ class Provocation:
         query = (f"query/{name}" for name in self.query)
         headers = (f"header/{name}" for name in self.headers)
         return frozenset((*query, *headers, *(f"/{yamlio.escape(name)}" for name in self.body)))
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A flow of an API, or an app, or another account: the keys that open it, the values that name it."""
+
+    keys: Mapping[str, str]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,10 @@ class ApiTarget:
     ``values``     field or parameter -> what to send
     ``features``   what the app has switched on or off; what is not named is asked, or tried
     ``secret``     whether the keys are to be hidden in what is printed
+    ``slow``       whether its flows may be silent for as long as a stream may last
+    ``second``     another account, or app, from which all that the first one makes is hidden
+    ``failing``    a flow whose runs fail
+    ``examples``   operation id -> name of an example -> the flow that it is for
     """
 
     api: Api
@@ -62,6 +82,10 @@ class ApiTarget:
     values: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, bool] = field(default_factory=dict)
     secret: bool = True
+    slow: bool = False
+    second: Flow | None = None
+    failing: Flow | None = None
+    examples: Mapping[str, Mapping[str, Flow]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +94,10 @@ class Target:
 
     ``connect_s``  until a connection stands
     ``answer_s``   until an answer begins, and between two of its pieces
-    ``stream_s``   until a stream has ended
+    ``silence_s``  in a stream, between two events other than pings; then it hangs
+    ``stream_s``   until an answer, or a stream, has ended
     ``stop_s``     until a stop that was granted shows in the stream
+    ``secrets``    everything of this run that must not be shown: keys of all APIs, and what else the target file hides
     """
 
     apis: Mapping[str, ApiTarget]
@@ -84,9 +110,11 @@ class Target:
     reachable_url: str = ""  # a file that the server can fetch
     connect_s: float = 5
     answer_s: float = 30
+    silence_s: float = 20
     stream_s: float = 120
     stop_s: float = 5
     provoke: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
     def provocation(self, operation: Operation, code: str, status: int) -> Provocation | None:
         """Return how an error code, `event:KIND` or `stream:NAME` can be provoked here; None if it cannot."""
@@ -105,76 +133,152 @@ def load_target(
     base_url: str | None = None,
     keys: Sequence[str] = (),
     file: Path | None = None,
-    run: str | None = None,
+    is_mock: Callable[[str], bool] = lambda _: True,
 ) -> Target:
     """Put a target together from the contracts' defaults, a target file and options, the later winning.
 
-    ``keys`` are `API=KEY` or `API.SCHEME=KEY`. Without a file and with the mock's own keys it is the mock server.
+    ``keys``     `API=KEY` or `API.SCHEME=KEY`
+    ``is_mock``  tells of a base URL for which there are no keys whether the mock is there, whose keys everybody knows;
+                 raises NobodyThereError. Without it the caller vouches for that.
     Raises TargetError or UnknownNameError.
     """
-    settings = read_target(file) if file else {}
-    given = _given_keys(keys, apis)
-    for name in settings.get("api", {}):
-        if name not in apis:
-            raise UnknownNameError("API in the target file", name, apis)
-    own_keys = {
-        name: _keys(api, settings.get("api", {}).get(name, {}), given.get(name, {})) for name, api in apis.items()
-    }
-    is_mock = {name: _are_mock_keys(apis[name], own) for name, own in own_keys.items()}
-    if not file and all(is_mock.values()):
-        settings = read_target(Path(str(_HERE / "targets" / "mock.toml")))
-    run = run or secrets.token_hex(4)
-    if settings.get("own_world"):
-        own_keys = {name: {scheme: f"{key}-{run}" for scheme, key in own.items()} for name, own in own_keys.items()}
-    targets = {
-        name: ApiTarget(
-            api=api,
-            base_url=_base_url(
-                api, base_url or settings.get("api", {}).get(name, {}).get("base_url") or settings.get("base_url")
-            ),
-            keys=own_keys[name],
-            values=settings.get("api", {}).get(name, {}).get("values", {}),
-            features=settings.get("api", {}).get(name, {}).get("features", {}),
-            secret=not is_mock[name],
-        )
+    settings = read_target(_shipped(file), apis) if file else {}
+    given = _given_keys(keys)
+    builders = {
+        name: _Builder(api, settings.get("api", {}).get(name, {}), given.get(name, {}), base_url, settings)
         for name, api in apis.items()
     }
+    is_ours = _asked_once((lambda _: True) if settings.get("mock") else is_mock)
+    for builder in builders.values():
+        builder.check(is_ours)
+    if not file and all(builder.has_mock_keys and is_ours(builder) for builder in builders.values()):
+        settings = read_target(MOCK, apis)
+        for name, builder in builders.items():
+            builder.settings = settings.get("api", {}).get(name, {})
+    run = random.token_hex(4)
+    suffix = f"-{run}" if settings.get("own_world") else ""
+    targets = {name: builder.build(suffix) for name, builder in builders.items()}
     plain = ("deterministic", "read_only", "no_delete_all", "own_world", "rate", "reachable_url", "provoke")
     options = {key: settings[key] for key in plain if key in settings}
-    return Target(apis=targets, run=run, **options, **settings.get("timeouts", {}))
+    hidden = Secrets(_secret(settings, targets, given))
+    return Target(apis=targets, run=run, secrets=hidden, **options, **settings.get("timeouts", {}))
 
 
-def read_target(path: Path) -> dict[str, Any]:
-    """Read a target file, `${NAME}` replaced by environment variables; raise TargetError naming file, key and fault."""
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise TargetError(f"{path}: {error}. Mend the TOML.") from None
-    settings = {key: _with_environment(value, path) for key, value in settings.items()}
-    found = Validators(yamlio.loads((_HERE / "target.schema.yaml").read_text(encoding="utf-8"))).violations(
-        "", settings
-    )
-    if found:
-        wrong = found[0]
-        place = wrong.where.strip("/").replace("/", ".") or "the file"
-        raise TargetError(f"{path}: {place}: expected {wrong.expected}, got {wrong.got}. See `contract-tests --help`.")
-    return settings
+def _shipped(file: Path) -> Path:
+    return MOCK if str(file) == MOCK.stem and not file.exists() else file
 
 
-def _with_environment(value: Any, path: Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_environment(item, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_environment(item, path) for item in value]
-    return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
+def _asked_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:
+    """Return what tells of each API whether the mock has it; a server is asked once."""
+    known: dict[str, bool] = {}
+
+    def ask(builder: _Builder) -> bool:
+        where = builder.base_url.removesuffix(builder.api.base_path)
+        try:
+            known[where] = known[where] if where in known else is_mock(where)
+        except NobodyThereError as error:
+            raise TargetError(
+                f"Nothing answers for {builder.api.name} at {builder.base_url}: {error}. "
+                "Start the server, or mend --base-url."
+            ) from None
+        return known[where]
+
+    return ask
 
 
-def _variable(name: str, path: Path) -> str:
-    if name not in os.environ:
-        raise TargetError(f"{path}: ${{{name}}} is not set. Set the environment variable {name}.")
-    return os.environ[name]
+class _Builder:
+    """Puts together what one API of the target is."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: Mapping[str, Any],
+        given: Mapping[str, str],
+        base_url: str | None,
+        target: Mapping[str, Any],
+    ) -> None:
+        self.api, self.settings, self._given = api, settings, given
+        self.base_url = _base_url(api, base_url or settings.get("base_url") or target.get("base_url"))
+        self.keys = self._keys() or {name: scheme.mock_key for name, scheme in api.schemes.items() if scheme.mock_key}
+
+    def _keys(self) -> dict[str, str]:
+        for scheme in self._given:
+            if scheme and scheme not in self.api.schemes:
+                raise UnknownNameError(f"security scheme of {self.api.name}", scheme, self.api.schemes)
+        by_scheme = {**self.settings.get("keys", {}), **{name: key for name, key in self._given.items() if name}}
+        return _by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
+
+    @property
+    def has_mock_keys(self) -> bool:
+        """Whether the keys are those that everybody knows."""
+        return are_mock_keys(self.api, self.keys)
+
+    def check(self, is_mock: Callable[[_Builder], bool]) -> None:
+        """Raise TargetError where a server that is not the mock would get the mock's keys."""
+        if self._keys() or is_mock(self):
+            return
+        name = self.api.name
+        raise TargetError(
+            f"No key for {name}, and the server at {self.base_url} is not the mock. Give --key {name}=KEY, or `key` "
+            f"under [api.{name}] of a target file. Or name the APIs to ask with --api, or the mock with --target mock."
+        )
+
+    def build(self, suffix: str) -> ApiTarget:
+        """Return the API of the target; `suffix` is added to every key."""
+        settings = self.settings
+        own = Flow(_with_suffix(self.keys, suffix), settings.get("values", {}), settings.get("slow", False))
+        examples = settings.get("examples", {})
+        return ApiTarget(
+            api=self.api,
+            base_url=self.base_url,
+            keys=own.keys,
+            values=own.values,
+            features=settings.get("features", {}),
+            secret=not self.has_mock_keys,
+            slow=own.slow,
+            second=self._flow(own, settings.get("second"), suffix),
+            failing=self._flow(own, settings.get("failing"), suffix),
+            examples={
+                operation: {name: found for name, flow in named.items() if (found := self._flow(own, flow, suffix))}
+                for operation, named in examples.items()
+            },
+        )
+
+    def _flow(self, own: Flow, settings: Mapping[str, Any] | None, suffix: str) -> Flow | None:
+        """Return a flow of the API: its own settings beside the API's."""
+        if settings is None:
+            return None
+        keys = _with_suffix(_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
+        values = {**own.values, **settings.get("values", {})}
+        return Flow({**own.keys, **keys}, values, settings.get("slow", own.slow))
+
+
+def _with_suffix(keys: Mapping[str, str], suffix: str) -> dict[str, str]:
+    return {scheme: f"{key}{suffix}" for scheme, key in keys.items()}
+
+
+def _secret(
+    settings: Mapping[str, Any], apis: Mapping[str, ApiTarget], given: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    """Yield what is not to be shown: all keys but the mock's, passwords in URLs, what stands under telling names."""
+    known = {scheme.mock_key for api in apis.values() for scheme in api.api.schemes.values() if scheme.mock_key}
+    keys = [key for of_api in given.values() for key in of_api.values()]
+    for target in apis.values():
+        flows = [
+            target.second,
+            target.failing,
+            *(flow for named in target.examples.values() for flow in named.values()),
+        ]
+        keys += [*target.keys.values(), *(key for flow in flows if flow for key in flow.keys.values())]
+        keys.append(unquote(urlsplit(target.base_url).password or ""))
+    for table in settings.get("api", {}).values():
+        keys += [table.get("key", ""), *table.get("keys", {}).values(), *secret_values(table.get("values", {}))]
+    for ways in settings.get("provoke", {}).values():
+        for way in ways.values():
+            keys += [way.get("key", ""), *way.get("keys", {}).values()]
+            keys += [*secret_values(way.get("query", {})), *secret_values(way.get("body", {}))]
+            keys += _hidden_in(way.get("headers", {}))
+    yield from (key for key in keys if key and not any(key == mock or key.startswith(f"{mock}-") for mock in known))
 
 
 def _filled(value: Any, values: Mapping[str, str]) -> Any:
@@ -188,37 +292,37 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:
     return value
 
 
-def _given_keys(options: Sequence[str], apis: Mapping[str, Api]) -> dict[str, dict[str, str]]:
+def _hidden_in(headers: Mapping[str, str]) -> Secrets:
+    found = Secrets()
+    for name, value in headers.items():
+        if is_secret_name(name):
+            found.add_header(name, value)
+    return found
+
+
+def _given_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
     """Read `API=KEY` and `API.SCHEME=KEY`; the scheme `` stands for all that the API's usual key is for."""
     given: dict[str, dict[str, str]] = {}
     for option in options:
         name, equals, key = option.partition("=")
         api, _, scheme = name.partition(".")
         if not equals or not key:
-            raise TargetError(f"--key {name}: expected API=KEY or API.SCHEME=KEY, for instance dify-chat=app-... .")
-        if api not in apis:
-            raise UnknownNameError("API to give a key to", api, apis)
-        if scheme and scheme not in apis[api].schemes:
-            raise UnknownNameError(f"security scheme of {api}", scheme, apis[api].schemes)
+            raise TargetError("--key: expected API=KEY or API.SCHEME=KEY, for instance dify-chat=app-... .")
+        if api not in available_apis():
+            raise UnknownNameError("API to give a key to", api, available_apis())
         given.setdefault(api, {})[scheme] = key
     return given
 
 
-def _keys(api: Api, settings: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the keys of an API by scheme. One for the whole API serves all schemes that are sent as its first is."""
-    usual = given.get("") or settings.get("key")
-    by_scheme = {**settings.get("keys", {}), **{scheme: key for scheme, key in given.items() if scheme}}
-    for scheme in by_scheme:
-        if scheme not in api.schemes:
-            raise UnknownNameError(f"security scheme of {api.name}", scheme, api.schemes)
-    if not usual and not by_scheme:
-        return {name: scheme.mock_key for name, scheme in api.schemes.items() if scheme.mock_key}
+def _by_scheme(api: Api, usual: str, by_scheme: Mapping[str, str]) -> dict[str, str]:
+    """Return keys by scheme. One for the whole API serves all schemes that are sent as its first is."""
     first = next(iter(api.schemes.values()))
     shared = {name: usual for name, scheme in api.schemes.items() if usual and scheme.prefix == first.prefix}
     return {**shared, **by_scheme}
 
 
-def _are_mock_keys(api: Api, keys: Mapping[str, str]) -> bool:
+def are_mock_keys(api: Api, keys: Mapping[str, str]) -> bool:
+    """Tell whether keys are those of the mock, which everybody knows, or open a world of their own there."""
     mock = {name: scheme.mock_key for name, scheme in api.schemes.items()}
     return all(mock[name] and (key == mock[name] or key.startswith(f"{mock[name]}-")) for name, key in keys.items())
 
