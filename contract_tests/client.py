@@ -8,21 +8,27 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from contract_tests.exchange import Answer, Exchange, Request, Sent, Upload, masked
+from contract_tests.clock import Clock
+from contract_tests.exchange import Answer, Exchange, Request, Sent, Upload
+from contract_tests.wire import Decoder, TooMuchError, Wire
 from flowcontract.decoding import ABSENT
+from flowcontract.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from contract_tests.target import ApiTarget, Target
-    from flowcontract.specs import SecurityScheme
+    from contract_tests.wire import Body
+    from flowcontract.specs import Operation, SecurityScheme
 
-MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer; more is not read
+MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer, decoded; more is not read
+SLACK_BYTES = 1 << 20  # that a downloaded file may have beyond the largest one that was uploaded
 CAUSES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError)
 
 
@@ -48,15 +54,18 @@ class Rate:
 class Client:
     """Talks to one API of the target. A stream may run while it asks something else."""
 
-    def __init__(self, target: Target, api: ApiTarget, rate: Rate | None = None) -> None:
+    def __init__(self, target: Target, api: ApiTarget, rate: Rate | None = None, clock: Clock | None = None) -> None:
         """Prepare connections; nothing is sent yet."""
         self.target = target
         self.api = api
-        self.secrets = tuple(sorted(set(api.keys.values()), key=len, reverse=True)) if api.secret else ()
+        self.keys = Secrets(api.keys.values() if api.secret else ())
         self._rate = rate or Rate(target.rate)
+        self._largest_upload = 0  # bytes of a form with a file
+        self._downloads = {(one.method, one.path) for one in api.api.operations.values() if _sends_a_file(one)}
         timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
         # The environment's proxies and .netrc would add to requests what the suite did not write.
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False)
+        transport = Wire(clock or Clock())
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False, transport=transport)
 
     def close(self) -> None:
         """Close all connections."""
@@ -69,17 +78,20 @@ class Client:
 
     def send(self, request: Request) -> Exchange:
         """Send a request and read its answer whole."""
-        sent = self.prepare(request)
+        return self.exchange(self.prepare(request), self.target.stream_s)
+
+    def exchange(self, sent: Sent, limit_s: float, *, read_s: float | None = None) -> Exchange:
+        """Send what has been prepared and read the answer whole, for no longer than `limit_s` seconds."""
         try:
-            with self.open(sent) as live:
-                body = b"".join(piece for _, piece in live.pieces(self.target.stream_s))
+            with self.open(sent, read_s=read_s) as live:
+                body = b"".join(piece for _, piece in live.pieces(limit_s))
                 return Exchange(sent, live.answer(body))
         except CAUSES as error:
             return self.failed(sent, error)
 
     def failed(self, sent: Sent, error: Exception) -> Exchange:
         """Return the exchange of a request that was not answered."""
-        said = masked(f"{type(error).__name__}: {error}".rstrip(": "), self.secrets)
+        said = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
         return Exchange(sent, None, trouble=said)
 
     @contextmanager
@@ -98,7 +110,7 @@ class Client:
             request.extensions["timeout"]["read"] = min(read_s, self.target.answer_s)
         response = self._http.send(request, stream=True)
         try:
-            yield LiveAnswer(response, started)
+            yield LiveAnswer(response, started, sent.max_bytes)
         finally:
             response.close()
 
@@ -117,7 +129,21 @@ class Client:
         for name, value in request.path_values.items():
             path = path.replace(f"{{{name}}}", quote(value, safe=""))
         url = self.api.base_url + path + (f"?{urlencode(query)}" if query else "")
-        return Sent(request.method, url, tuple(headers.items()), body, self.secrets)
+        if content_type.startswith("multipart/"):
+            self._largest_upload = max(self._largest_upload, len(body))
+        sent = self.seal(request.method, url, tuple(headers.items()), body)
+        return replace(sent, max_bytes=self._limit(request))
+
+    def seal(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Sent:
+        """Return a request that is complete, with what is to be hidden when it is printed."""
+        return Sent(method, url, headers, body, self.keys, self.target.secrets)
+
+    def _limit(self, request: Request) -> int:
+        """Return how large an answer may become: a file that is downloaded is one of those that were uploaded."""
+        is_given = any(name in self.api.values for name in list(request.path_values)[-1:])
+        if not self._largest_upload or is_given or (request.method, request.path) not in self._downloads:
+            return MAX_BODY_BYTES
+        return self._largest_upload + SLACK_BYTES
 
     def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
         """Return the keys of the first alternative that the target has all keys of; by default of all operations."""
@@ -131,35 +157,43 @@ class Client:
 class LiveAnswer:
     """An answer whose head has come and whose body is still coming."""
 
-    def __init__(self, response: httpx.Response, started: float) -> None:
+    def __init__(self, response: httpx.Response, started: float, max_bytes: int = MAX_BODY_BYTES) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.started = started
         self.trouble = ""
         self.now = time.monotonic()  # when the last piece came, or the silence was broken off
+        self._max_bytes = max_bytes
         self._response = response
 
     def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
         """Yield each piece with its time (monotonic), no longer than `limit_s`; `trouble` says why it broke off."""
-        read = 0
+        body: Body = self._response.extensions["body"]
+        body.deadline = self.started + limit_s
         try:
-            for piece in self._response.iter_raw():
+            decoder = Decoder(self.headers.get("content-encoding", "").strip().lower(), self._max_bytes)
+            for raw in self._response.iter_raw():
                 now = self.now = time.monotonic()
-                yield now, piece
-                read += len(piece)
-                if now - self.started > limit_s:
+                for piece in decoder.feed(raw):
+                    yield now, piece
+                if now > body.deadline:
                     self.trouble = f"no end of the answer within {limit_s:g} s"
                     return
-                if read > MAX_BODY_BYTES:
-                    self.trouble = f"more than {MAX_BODY_BYTES} bytes"
-                    return
+        except TooMuchError as error:
+            self.trouble = str(error)
         except CAUSES as error:
+            late = isinstance(error, httpx.ReadTimeout) and time.monotonic() >= body.deadline
             self.trouble = f"{type(error).__name__}: {error}".rstrip(": ")
+            self.trouble = f"no end of the answer within {limit_s:g} s" if late else self.trouble
         self.now = time.monotonic()
 
     def answer(self, body: bytes = b"") -> Answer:
         """Return what has come."""
         return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)
+
+
+def _sends_a_file(operation: Operation) -> bool:
+    return operation.method == "GET" and "application/octet-stream" in operation.success.media
 
 
 def _add_key(scheme: SecurityScheme, key: str, headers: dict[str, str], query: list[tuple[str, str]]) -> None:

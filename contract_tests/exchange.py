@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.decoding import ABSENT
+from flowcontract.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from flowcontract.streams import JudgedEvent
 
 _LONGEST_CURL = 6000  # bytes of a body that a terminal still pastes
+_KEY, _OTHER_KEY = "\x00", "\x01"  # no request that a shell can send has these
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,17 @@ class Sent:
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes = field(default=b"", repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    keys: Secrets = field(default_factory=Secrets, repr=False)  # of the API that is asked
+    secrets: Secrets = field(default_factory=Secrets, repr=False)  # of the whole run
+    max_bytes: int = 64 << 20  # that an answer may have
 
     def curl(self) -> str:
-        """Return a command that sends it again, keys that are secret replaced by `$KEY`."""
+        """Return a command that sends it again, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
         parts = ["curl -sS -i -N"]
         if self.method != "GET":
             parts.append(f"-X {self.method}")
-        parts += [f"-H {_quoted(f'{name}: {value}', self.secrets)}" for name, value in self.headers]
-        parts.append(_quoted(self.url, self.secrets))
+        parts += [f"-H {self._quoted(f'{name}: {value}')}" for name, value in self.headers]
+        parts.append(self._quoted(self.url))
         if not self.body:
             return " ".join(parts)
         try:
@@ -72,11 +77,19 @@ class Sent:
         except UnicodeDecodeError:
             text = ""
         if text.isprintable() and text and len(text) <= _LONGEST_CURL:
-            return " ".join([*parts, f"--data-raw {_quoted(text, self.secrets)}"])
+            return " ".join([*parts, f"--data-raw {self._quoted(text)}"])
         parts.append("--data-binary @-")
-        if len(self.body) > _LONGEST_CURL:
+        if len(self.body) > _LONGEST_CURL or self.secrets.mask_bytes(self.body) != self.body:
             return f"{' '.join(parts)}  # with a body of {len(self.body)} bytes"
         return f"echo {base64.b64encode(self.body).decode()} | base64 -d | {' '.join(parts)}"
+
+    def _quoted(self, text: str) -> str:
+        """Quote a text for a shell; secrets become variables, which the shell fills in."""
+        hidden = self.secrets.mask(self.keys.mask(text, _KEY), _OTHER_KEY)
+        if hidden == text:
+            return shlex.quote(text)
+        escaped = re.sub(r'[\\"$`]', r"\\\g<0>", hidden)
+        return f'"{escaped.replace(_KEY, "$KEY").replace(_OTHER_KEY, "$OTHER_KEY")}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +147,3 @@ class Exchange:
     def payloads(self) -> list[Any]:
         """The JSON values of the answer: of each event of a stream, else of the body."""
         return [timed.event.payload for timed in self.events] or [self.json]
-
-
-def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Return a text with every secret replaced."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
-
-
-def _quoted(text: str, secrets: tuple[str, ...]) -> str:
-    """Quote a text for a shell; secrets become `$KEY`, which the shell fills in."""
-    hidden = next((secret for secret in secrets if secret in text), None)
-    if hidden is None:
-        return shlex.quote(text)
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
-    return '"' + escaped.replace(hidden, "$KEY") + '"'

@@ -7,13 +7,15 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import requests
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
+from contract_tests.carrier import Carrier, carrying
 from contract_tests.examples import FORM, refusable, wants_stream
-from contract_tests.exchange import Answer, Request, Sent
-from contract_tests.judgement import Expected, Judge
+from contract_tests.exchange import Answer, Exchange, Request
+from contract_tests.judgement import Expected, Judge, unanswered
 from contract_tests.multiparts import read_form
 from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT, parse_json
@@ -29,7 +31,7 @@ _SEED = 1
 _EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis makes up for an operation
 _STREAMS, _THOROUGH_STREAMS = 3, 100  # that are asked for in a phase of an operation: each takes as long as its run
 _DENSE = 8  # cases of an operation that are all asked; of those after them ever fewer
-_MAX_EVENTS = 1000
+_AFTER_A_HANG_S = 2.0
 _SERVER_ERROR = 500
 
 
@@ -45,6 +47,24 @@ class Fuzzing:
     considered: Counter[str] = field(default_factory=Counter)  # by operation: cases that were made up
     streams: Counter[str] = field(default_factory=Counter)  # by operation: how often its stream was asked for
     errors: list[str] = field(default_factory=list)
+    carrier: Carrier = field(init=False)
+    crash: Exception | None = None
+    _asking: Operation | None = None
+    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests that were waited for in vain
+
+    def begin(self, case: Case) -> None:
+        """Take a case that is about to be sent: of one whose operation has hung the answer is waited for less long."""
+        self._asking = self.operation(case)
+        hangs = self._hung[self._asking.id] if self._asking else 0
+        self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
+
+    def fail(self, exchange: Exchange) -> None:
+        """Note that a request was not answered."""
+        if self._asking is None:
+            return
+        self.answers[0] += 1
+        self._hung[self._asking.id] += 1
+        self.suite.record.note(self._asking, unanswered(exchange, Expected("an answer, whatever is asked")))
 
     def operation(self, case: Case) -> Operation | None:
         """Return the operation of a case; None for a method that its path does not have."""
@@ -52,7 +72,14 @@ class Fuzzing:
         return next((one for one in self.api.operations.values() if (one.method, one.path) == (method, path)), None)
 
     def judge(self, case: Case, response: schemathesis.Response) -> None:
-        """Note what is wrong with an answer."""
+        """Note what is wrong with an answer; a crash of ours is no finding of Schemathesis's."""
+        try:
+            self._judge(case, response)
+        except Exception as error:
+            self.crash = self.crash or error
+            raise
+
+    def _judge(self, case: Case, response: schemathesis.Response) -> None:
         operation = self.operation(case)
         self.answers[response.status_code] += 1
         if operation is None:
@@ -61,20 +88,30 @@ class Fuzzing:
         body = raw if isinstance(raw, bytes) else str(raw or "").encode()
         request = _request(case)
         headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
-        answer = Answer(response.status_code, headers, response.content or b"")
+        answer = Answer(response.status_code, headers, response.content or b"", trouble=self.carrier.trouble)
         content_type = str(response.request.headers.get("Content-Type", ""))
         form = (content_type, body) if request.media_type == FORM else None
         judge = Judge(self.api, operation, self._expected(operation, request, form, response.status_code))
         if judge.watch(answer):
             for _ in judge.feed(0.0, answer.body):
                 pass
-            judge.end(0.0, broken=False)
+            judge.end(0.0, broken=bool(answer.trouble))
         client = self.suite.clients[self.api.name]
         sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
-        sent = Sent(case.method.upper(), str(response.request.url), sent_headers, body, client.secrets)
+        sent = client.seal(case.method.upper(), str(response.request.url), sent_headers, body)
         verdict = judge.verdict(sent, answer)
         self.suite.record.note(operation, verdict)
         self.suite.remember(operation, request, verdict.exchange)
+
+    def take(self, event: events.EngineEvent) -> None:
+        """Take what the engine tells while it runs."""
+        if isinstance(event, events.Interrupted):
+            self.suite.clock.left_s()
+            raise KeyboardInterrupt
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            error = getattr(event, "value", getattr(event, "exception", event))
+            if not isinstance(error, requests.RequestException):  # those have been noted as what they are
+                self.errors.append(" ".join(str(error).split())[:300])
 
     def wants(self, case: Case) -> bool:
         """Tell whether a case that was made up for coverage is to be asked: the first ones, then ever fewer."""
@@ -153,6 +190,7 @@ def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: 
     """Bound the streams: their number, not the seconds that they take."""
     for fuzzing in _running:
         fuzzing.spare_streams(case)
+        fuzzing.begin(case)
 
 
 def _asks_for_stream(operation: Operation, case: Case) -> bool:
@@ -188,13 +226,14 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
             schema = schema.exclude(operation_id=operation)
     _running.append(fuzzing)
     try:
-        for event in from_schema(schema).execute():
-            if isinstance(event, events.NonFatalError | events.FatalError):
-                fuzzing.errors.append(
-                    " ".join(str(getattr(event, "value", getattr(event, "exception", event))).split())[:300]
-                )
+        with carrying(suite.clients[name], fuzzing.fail) as fuzzing.carrier:
+            for event in from_schema(schema).execute():
+                fuzzing.take(event)
     finally:
         _running.remove(fuzzing)
+    suite.clock.left_s()  # raises what the engine has swallowed
+    if fuzzing.crash:
+        raise fuzzing.crash
     return fuzzing
 
 
@@ -209,7 +248,6 @@ def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any
         "seed": _SEED,
         "headers": dict(sent.headers),
         "parameters": {f"path.{field}": value for field, value in client.api.values.items() if isinstance(value, str)},
-        "max-stream-events": _MAX_EVENTS,
         "request-timeout": suite.target.answer_s,
         "checks": {"enabled": False, "answers_as_documented": {"enabled": True}},
         "cache": {"enabled": False},  # would lie in the user's folder, and ask this server what another one answered
@@ -230,5 +268,4 @@ def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any
             "max-examples": examples,
             "with-security-parameters": False,
         },
-        **({"rate-limit": f"{max(1, int(suite.target.rate))}/s"} if suite.target.rate else {}),
     }
