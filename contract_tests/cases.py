@@ -251,7 +251,7 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
 def _closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...], why: str) -> Expected:
     """Return that a request without the key is refused: the document demands the key, whatever the refusal rests on."""
     shape = api.schemes[scheme]
-    return replace(refusal(operation, words, why, shape.provenance), outcome=shape.tier)
+    return replace(refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
 
 
 def _key_words(api: Api, scheme: str) -> tuple[str, ...]:

@@ -82,8 +82,8 @@ class Journey:
     def refusal(self, operation: Operation, word: str, why: str, source: str) -> Expected:
         """Return that a request is refused, demanded by the lines of `source` if there are any."""
         lines = tuple(source.split(", ")) if source else ()
-        expected = refusal(operation, (word,), why, lines)
-        return replace(expected, outcome=tier_of(lines, self.api.rulings)) if lines else expected
+        expected = refusal(operation, (word,), why)
+        return replace(expected, outcome=tier_of(lines, self.api.rulings), source=lines) if lines else expected
 
     def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
         """Return that a request is answered."""
