@@ -257,7 +257,9 @@ class StateFile:
                     f"{self.path} is in use by another mock. Stop that one, or give each its own --state."
                 ) from None
             if what == "be written":
-                raise StateUnwritableError(f"{self.path} cannot be written: {error}. Make room on its disk.") from None
+                raise StateUnwritableError(
+                    f"{self.path} cannot be written: {error}. See to its disk and its folder."
+                ) from None
             raise StateError(f"{self.path} cannot {what}: {error}.") from None
         except (sqlite3.Error, ValueError) as error:
             raise StateError(
