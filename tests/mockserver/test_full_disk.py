@@ -233,7 +233,9 @@ def test_files_leave_the_log_its_room(
     """On a disk that is nearly full an upload is refused before a byte of it is written, and chats go on."""
     mock = make_app(state=tmp_path / "mock.db", pace=0)
     builder = {"x_api_key": "sk-agentbuilder"}
-    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(999) + b"\r\n--b--\r\n"
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(100_000) + b"\r\n--b--\r\n"
+    )
     sent = {"body": form, "Content_Type": "multipart/form-data; boundary=b", **builder}
     before = mock.ask("GET", "/api/v2/files", **builder).json
     with monkeypatch.context() as patch:
