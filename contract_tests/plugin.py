@@ -15,6 +15,7 @@ from contract_tests.deviations import Deviations
 from contract_tests.not_exercised import NotExercised, Withheld
 from contract_tests.options import OPTIONS
 from contract_tests.page import page
+from contract_tests.probes import probes
 from contract_tests.results import Results
 from contract_tests.suite import Record, Suite
 from flowcontract.errors import FlowContractError
@@ -64,6 +65,7 @@ class Run:
     def _cases(self) -> Iterator[Case]:
         for api in self.apis.values():
             yield from cases.cases(api, self.apis.values())
+            yield from probes(api)
             for operation in api.operations.values():
                 ways = self.target.provoke.get(operation.name, {})
                 wanted = [code for code, way in ways.items() if self.thorough or not way.get("thorough")]

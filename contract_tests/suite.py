@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import judgement, samples
+from contract_tests.app_form import controls, wrong_value
 from contract_tests.causes import cause
 from contract_tests.client import CAUSES, Client, Rate
 from contract_tests.deviations import Names, names
@@ -17,21 +19,24 @@ from contract_tests.examples import examples
 from contract_tests.filling import Filler
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
 from contract_tests.not_exercised import NotExercised, Withheld
+from contract_tests.probes import unheld
 from contract_tests.resources import resources
 from flowcontract import yamlio
-from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
+from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes, rated
 
 if TYPE_CHECKING:
     from contract_tests.cases import Case
     from contract_tests.choices import Choice
     from contract_tests.deviations import Deviations
     from contract_tests.exchange import Exchange, Request, TimedEvent
-    from contract_tests.target import Provocation, Target
+    from contract_tests.target import Flow, Provocation, Target
     from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation
     from flowcontract.violations import Violation
 
 __all__ = ["Failure", "NotExercised", "Record", "Suite"]
+
+_CONTROLS = 20  # of a form that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +176,57 @@ class Suite:
 
     # Asking.
 
-    def run(self, case: Case) -> Verdict:
+    def run(self, case: Case) -> None:
         """Ask what a case asks; raise NotExercised where this target cannot be asked it."""
         operation = case.operation
-        self.may_call(operation, refused=case.expected.refused is True)
-        request, keep = case.request, case.keep
-        if case.provoke:
-            way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
-            request, keep = _provoked(request, way), keep | way.places
-        request = self.filled(operation, request, keep)
-        verdict = self.ask(operation, self.with_keys(operation, request, case.auth), case.expected)
+        self.may_call(operation, refused=case.expected.refused is True and case.family != "probes")
+        flow = self._flow(case)
+        for request, keep in self._requests(case):
+            filled = self.filled(operation, request, keep, flow.values if flow else {})
+            asked = replace(filled, keys=flow.keys) if flow else self.with_keys(operation, filled, case.auth)
+            verdict = self.ask(operation, asked, case.expected)
+            rulings = self.api(operation.api).rulings
+            for violation in rated(unheld(case, asked, verdict.exchange), rulings):
+                self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the target was made to
-        return verdict
+
+    def _requests(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
+        """Yield what a case asks, each with the places that are not to be filled in."""
+        operation = case.operation
+        if case.provoke:
+            way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
+            yield _provoked(case.request, way), case.keep | way.places
+        elif case.form:
+            yield from self._tries(case)
+        else:
+            yield case.request, case.keep
+
+    def _tries(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
+        """Yield a request for each control of the app's form that has the bound which a case is about."""
+        field = resources()[case.operation.api]["form"]["inputs"]
+        form = controls(self.parameters(case.operation.api).get("user_input_form"))
+        found = [(one, wrong_value(one, case.form)) for one in form[:_CONTROLS]]
+        wrong = [(control.variable, value) for control, value in found if value is not None]
+        if not wrong:
+            raise NotExercised(f"the form of this app (GET /parameters) has nothing for it: {case.expected.because}")
+        for variable, value in wrong:
+            body = {**case.request.body, field: {variable: value}}
+            yield replace(case.request, body=body), case.keep | {f"/{field}/{yamlio.escape(variable)}"}
+
+    def _flow(self, case: Case) -> Flow | None:
+        """Return the flow that a documented example is for; None where any will do.
+
+        Which flow has the components that an example names only the target file can say; raises NotExercised.
+        """
+        operation = case.operation
+        if case.family != "documented" or operation.id not in resources().get(operation.api, {}).get("components", ()):
+            return None
+        flow = self.clients[operation.api].api.examples.get(operation.id, {}).get(case.name)
+        if flow is None:
+            where = f"[api.{operation.api}.examples.{operation.id}.{case.name}]"
+            raise NotExercised(f"the target file names no flow with the components of this example, under {where}")
+        return flow
 
     def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
         """Send a request, whose values are final, and judge the answer."""
@@ -294,9 +337,19 @@ class Suite:
 
     # Values that only this server has.
 
-    def filled(self, operation: Operation, request: Request, keep: frozenset[str] = frozenset()) -> Request:
-        """Return a request with this server's values in the places of the documents', except in `keep`."""
-        return Filler(self, operation, keep).filled(request)
+    def filled(
+        self,
+        operation: Operation,
+        request: Request,
+        keep: frozenset[str] = frozenset(),
+        values: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Request:
+        """Return a request with this server's values in the places of the documents', except in `keep`.
+
+        ``values``  come before those of the target file
+        """
+        given = {**self.clients[operation.api].api.values, **values}
+        return Filler(self, operation, keep, given).filled(request)
 
     def example(self, operation: Operation, name: str = "", **changed: Any) -> Request:
         """Return a documented request, filled; the first by default. `changed` replaces fields of its body."""

@@ -42,7 +42,7 @@ DEFAULT_BAR = Tier.RULING
 
 def fails(tier: Tier, bar: Tier = DEFAULT_BAR) -> bool:
     """Tell whether a violation of this tier fails a run that demands the tiers up to `bar`."""
-    return tier is Tier.SERVER_ERROR or BARS.index(tier) <= BARS.index(bar)
+    return tier == Tier.SERVER_ERROR or BARS.index(tier) <= BARS.index(bar)
 
 
 def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:

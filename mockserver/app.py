@@ -410,9 +410,13 @@ def _whole(request: Request) -> Request:
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
+    count = sum(map(len, body.uploads.values()))
+    if count > 1 and "too-many-files" in operation.problems:
+        names = ", ".join(body.uploads)
+        raise Refusal(
+            "too-many-files", f"{count} files came as {names}; one is accepted", field=next(iter(body.uploads))
+        )
     for name, uploads in body.uploads.items():
-        if len(uploads) > 1 and "too-many-files" in operation.problems:
-            raise Refusal("too-many-files", f"{len(uploads)} files came as {name}; one is accepted", field=name)
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
         wanted = (media.encoding if media else {}).get(name, {}).get("contentType")

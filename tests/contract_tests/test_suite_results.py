@@ -401,3 +401,9 @@ def test_only_the_events_that_are_wrong_are_marked_as_failed():
         ("transition", "workflow_started > message"): True,
         ("transition", "message > message_end"): False,
     }
+
+
+def test_server_error_is_red_as_it_comes_from_a_report(results):
+    """A tier travels as text from a worker; that of a server error lies on no bar."""
+    results.take(report(failures=[failure(tier="server-error")]), "failed", 0.1)
+    assert len(results.failures) == 1
