@@ -106,8 +106,9 @@ class App:
         )
         self.overrides = self.kept.overrides
         self.torture = Torture(apis)
-        keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
-        self.journal = Journal(settings.journal, Masking(keys), self.kept.archive)
+        schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
+        masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
+        self.journal = Journal(settings.journal, masking, self.kept.archive)
         self._admin = Admin(self)
         self._default_body = lru_cache(1024)(self._render_default)
 
