@@ -14,10 +14,12 @@ from contract_tests import recordings
 from contract_tests.printing import Printer
 from contract_tests.run import MISUSE, PROBLEMS, WELL
 from contract_tests.stream_report import StreamReport
+from flowcontract.data import specs_root
 from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.profiles import available_profiles
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.untrusted import Unreadable
-from flowcontract.specs import available_apis, available_profiles, load_api
+from flowcontract.specs import available_apis, load_api
 from flowcontract.streams import StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024
 _WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told while it lasts
+_FITTED_BYTES = 4 * 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
 _STDIN, _STDIN_FD = "standard input", 0
 
 _EPILOG = """\
@@ -235,10 +238,10 @@ class _Session:
 
     def _fitting(self, path: Path) -> str:
         """Return by what a stream would be well that is broken by what was asked; empty where there is nothing."""
-        if not path.is_file():
+        if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
             return ""
         for api in available_apis():
-            for profile in (None, *available_profiles(api)):
+            for profile in (None, *available_profiles(specs_root() / api)):
                 for name, contract in _stream_contracts([load_api(api, profile=profile)]).items():
                     if (name, profile) != (self._asked, self._profile) and _is_well(path, contract):
                         return f"{name}: --operation {name}" + (f" --profile {profile}" if profile else "")

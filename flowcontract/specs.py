@@ -147,12 +147,6 @@ def available_apis(root: Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in root.glob("*/openapi.yaml")))
 
 
-def available_profiles(api: str, root: Path | None = None) -> tuple[str, ...]:
-    """Return the names of an API's profiles."""
-    root = root or data.specs_root()
-    return tuple(sorted(path.stem for path in root.glob(f"{api}/profiles/*.yaml")))
-
-
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
     """Read one API, as changed by a profile of it; raise UnknownNameError or SpecError."""
     root = root or data.specs_root()

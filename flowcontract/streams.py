@@ -104,6 +104,8 @@ class StreamJudge:
         self._followed = True  # no event so far was out of order
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[_Watch]] = {}
+        named = (kind for rule in contract.rules for kind in (*rule.kinds(), *(atom.kind for atom in rule.unless)))
+        self._watched = contract.end | set(named)
         self._bytes = 0
         self._started = self._heard = started
         self._before = ""
@@ -165,6 +167,7 @@ class StreamJudge:
 
     def _watching(self, kind: str) -> list[_Watch]:
         """Return the rules to which a kind means something; to some, any event that ends the answer does."""
+        kind = kind if kind in self._watched else ""  # there may be no end of kinds that mean something to none
         if kind not in self._by_kind:
             ends = kind in self.contract.end
             self._by_kind[kind] = [watch for watch in self._watches if ends or watch.rule.concerns(kind)]

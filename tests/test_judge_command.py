@@ -346,4 +346,6 @@ def test_control_characters_of_a_stream_never_reach_the_terminal(tmp_path, capsy
 def test_a_stream_judged_by_an_operation_that_has_none_is_told(capsys):
     """Its recordings can be judged all the same."""
     assert main(["judge", "--operation", "dify-chat/listMessages", str(CHAT)]) == 2
-    assert "dify-chat/listMessages has no streams. Only recordings of it (HAR) can be judged." in capsys.readouterr().err
+    assert (
+        "dify-chat/listMessages has no streams. Only recordings of it (HAR) can be judged." in capsys.readouterr().err
+    )

@@ -24,7 +24,7 @@ def cut_entries(text: str) -> Iterator[str]:
     for token in _TOKEN.finditer(text):
         mark = token[0]
         between = start >= 0 and len(opened) == _LEVEL
-        if between and mark in (",", "]", "}"):
+        if between and mark in (",", "]"):
             yield from _filled(text[start : token.start()])
             start = token.end()
         if mark in ("[", "{"):
@@ -32,8 +32,10 @@ def cut_entries(text: str) -> Iterator[str]:
             if len(opened) == _LEVEL and opened[1:] == _ENTRIES:
                 start = token.end()
         elif mark in ("]", "}"):
-            if between:
+            if between and mark == "]":
                 return
+            if between:
+                break  # it closes what was never opened: where the entries are cannot be told any more
             del opened[-1:]
         elif mark != ",":
             last = mark

@@ -90,7 +90,9 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-MESSAGES = [{"time": 1.0, "eventName": "message", "eventId": "", "data": data[6:]} for data in STREAM.split("\n\n")[:-1]]
+MESSAGES = [
+    {"time": 1.0, "eventName": "message", "eventId": "", "data": data[6:]} for data in STREAM.split("\n\n")[:-1]
+]
 
 RECORDED = {
     "Chrome, Firefox, mitmproxy: as text": entry(),
@@ -177,8 +179,14 @@ NOT_RECORDED = {
     "status 0": (entry(status=0), "no answer was recorded (status 0)"),
     "status -1": (entry(status=-1, _error="net::ERR_FAILED"), "no answer was recorded (status -1: net::ERR_FAILED)"),
     "from the cache": (entry(content(""), status=304), "the browser had the answer in its cache (status 304)"),
-    "Base64 that is none": (entry(content("data: {}", encoding="base64")), "its body is said to be Base64, and is none"),
-    "an unknown encoding": (entry(content("x", encoding="rot13")), "response/content/encoding is 'rot13', but is to be"),
+    "Base64 that is none": (
+        entry(content("data: {}", encoding="base64")),
+        "its body is said to be Base64, and is none",
+    ),
+    "an unknown encoding": (
+        entry(content("x", encoding="rot13")),
+        "response/content/encoding is 'rot13', but is to be",
+    ),
     "no gzip in the end": (
         entry(content(base64_of(b"\x1f\x8b\x08\xff"), encoding="base64"), headers={"Content-Encoding": "gzip"}),
         "its body cannot be unpacked",
@@ -343,7 +351,9 @@ def test_a_stream_is_answered_where_one_was_asked_for(mode: str | None, media_ty
 def test_a_stream_asked_for_by_the_query_is_known_too(query: str, wrong: bool, judge):
     """Langflow's `stream` stands in the query."""
     url = f"http://localhost:7860/proxy/api/v1/run/a-flow{query}"
-    told = judge(entry({"text": LANGFLOW, "mimeType": "text/event-stream"}, url=url, asked={}, media_type="text/event-stream"))
+    told = judge(
+        entry({"text": LANGFLOW, "mimeType": "text/event-stream"}, url=url, asked={}, media_type="text/event-stream")
+    )
     assert ("the request asks for no stream" in told.out) == wrong
     assert told.status == int(wrong)
 
@@ -351,7 +361,9 @@ def test_a_stream_asked_for_by_the_query_is_known_too(query: str, wrong: bool, j
 def test_a_refusal_is_no_stream_that_is_missing(judge):
     """Who asked for a stream and sent something wrong gets a documented error."""
     error = {"code": "not_found", "message": "Conversation Not Exists.", "status": 404}
-    refused = entry({"mimeType": "application/json", "text": json.dumps(error)}, status=404, media_type="application/json")
+    refused = entry(
+        {"mimeType": "application/json", "text": json.dumps(error)}, status=404, media_type="application/json"
+    )
     assert judge(refused).status == 0
 
 
@@ -546,7 +558,9 @@ def test_a_file_that_was_cut_off_is_judged_as_far_as_it_goes(tmp_path, capsys):
 
 def test_entries_are_cut_out_by_brackets_and_texts():
     """Brackets in texts, keys of the same name elsewhere, and lists in entries do not mislead."""
-    assert list(cut_entries('{"x": {"entries": [1]}, "log": {"y": [2], "entries": ["],", {"log": [3]}, 4] }, "z": [5]}')) == [
+    assert list(
+        cut_entries('{"x": {"entries": [1]}, "log": {"y": [2], "entries": ["],", {"log": [3]}, 4] }, "z": [5]}')
+    ) == [
         '"],"',
         '{"log": [3]}',
         "4",

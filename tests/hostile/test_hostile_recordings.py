@@ -169,7 +169,9 @@ def test_a_recording_without_an_end_is_told(tmp_path):
     assert (status, "it has more than 268435456 bytes" in told) == (2, True)
 
 
-@pytest.mark.parametrize("bad", ["[" * 5_000_000, '{"a":' * 2_000_000, '"' * 5_000_001, "\\" * 5_000_000, "}" * 5_000_000])
+@pytest.mark.parametrize(
+    "bad", ["[" * 5_000_000, '{"a":' * 2_000_000, '"' * 5_000_001, "\\" * 5_000_000, "}" * 5_000_000]
+)
 def test_entries_are_cut_out_in_linear_time(bad: str, tmp_path):
     """Of a file that is no JSON, whatever it is instead."""
     path = tmp_path / "deep.har"
