@@ -29,12 +29,9 @@ def _judge(arguments: list[str]) -> int:
     judge.add_to(command.add_subparsers())
     chosen = command.parse_args(arguments)
     try:
-        broken = chosen.run(chosen)
+        return int(chosen.run(chosen))
     except FlowContractError as error:
         return _misuse(str(error))
-    except OSError as error:
-        return _misuse(f"{error.filename or 'standard input'} cannot be read: {error.strerror}.")
-    return run.PROBLEMS if broken else run.WELL
 
 
 def _misuse(problem: str) -> int:
