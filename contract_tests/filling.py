@@ -128,7 +128,7 @@ class Filler:
             told = yamlio.resolve(self.suite.parameters(self.operation.api), pointer)
         except KeyError:
             told = None
-        if not isinstance(told, int) or not 0 < told <= _LARGEST_MB:
+        if type(told) is not int or not 0 < told <= _LARGEST_MB:
             raise NotExercised(f"the app tells no {pointer.rpartition('/')[2]} of at most {_LARGEST_MB} MB to go over")
         return told
 
