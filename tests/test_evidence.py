@@ -123,7 +123,7 @@ def test_every_ruling_of_the_contract_is_known_to_every_api_by_its_whole_name() 
         ("dify-chat", "/components/schemas/ChatCompletionResponse/properties/mode", Tier.RULING),
         ("dify-chat", "/components/schemas/event.message_file", Tier.DOCUMENT),
         ("dify-chat", "/components/schemas/event.workflow_started/properties/message_id", Tier.OBSERVED),
-        ("dify-chat", "/components/responses/MethodNotAllowed/headers/Allow", Tier.OBSERVED),
+        ("dify-chat", "/components/responses/MethodNotAllowed/headers/Allow", Tier.STANDARD),
         ("cybertron", "/components/responses/MethodNotAllowed", Tier.STANDARD),
         ("agentbuilder", "/components/schemas/ListedUserFile", Tier.DOCUMENT),
         ("agentbuilder", "/components/schemas/RunResult", Tier.OBSERVED),
