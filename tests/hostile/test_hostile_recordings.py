@@ -20,7 +20,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
 
-CPU_S = 60  # of a busy machine; what is quadratic takes minutes
+CPU_S = 40  # of a busy machine; what is quadratic takes minutes
 MEMORY_BYTES = 2 * 1024**3  # of addresses, of which the libraries alone take some hundred MiB
 SSE = [{"name": "Content-Type", "value": "text/event-stream"}]
 
@@ -66,40 +66,40 @@ def event(**fields: Any) -> bytes:
     return b"data: " + json.dumps(fields).encode() + b"\n\n"
 
 
-def test_hundreds_of_thousands_of_kinds_are_judged_in_linear_time(tmp_path):
+def test_a_hundred_thousand_kinds_are_judged_in_linear_time(tmp_path):
     """Each is looked up, not searched for, and the verdict does not list them all."""
-    status, told = chat(tmp_path / "kinds.sse", b"".join(event(event=f"k{n}") for n in range(300_000)))
+    status, told = chat(tmp_path / "kinds.sse", b"".join(event(event=f"k{n}") for n in range(100_000)))
     assert status == 1
-    assert "300000  byte" in told
-    assert "broken: 1 violation (300000 events)" in told
+    assert "100000  byte" in told
+    assert "broken: 1 violation (100000 events)" in told
 
 
 def test_unknown_kinds_are_not_all_told_in_the_verdict(tmp_path):
     """The first ones, and how many more there are."""
     path = tmp_path / "kinds.json-lines"
-    path.write_bytes(b"".join(json.dumps({"event": f"k{n}"}).encode() + b"\n\n" for n in range(50_000)))
+    path.write_bytes(b"".join(json.dumps({"event": f"k{n}"}).encode() + b"\n\n" for n in range(2_000)))
     with path.open("ab") as file:
         file.write(b'{"event": "end", "data": {"result": {"session_id": "s", "outputs": []}}}\n\n')
     status, told = judge(path, "--quiet", "--operation", "agentbuilder/runFlow")
-    assert (status, "and 49990 more (50001 events)" in told) == (0, True)
+    assert (status, "and 1990 more (2001 events)" in told) == (0, True)
 
 
 @pytest.mark.parametrize("kind", ["node_finished", "node_started"])
 def test_many_that_stay_open_are_judged_in_linear_time(kind: str, tmp_path):
     """Each close that fits nothing, and each open that waits for another, is looked up among them."""
-    opened = [event(event="node_started", data={"id": f"i{n}", "node_id": f"n{n}"}) for n in range(15_000)]
+    opened = [event(event="node_started", data={"id": f"i{n}", "node_id": f"n{n}"}) for n in range(8_000)]
     others = [
-        event(event=kind, data={"id": f"x{n}", "node_id": "x", "predecessor_node_id": "none"}) for n in range(15_000)
+        event(event=kind, data={"id": f"x{n}", "node_id": "x", "predecessor_node_id": "none"}) for n in range(8_000)
     ]
     status, told = chat(tmp_path / "open.sse", b"".join([*opened, *others]))
     assert status == 1
-    assert "30000 events" in told
+    assert "16000 events" in told
 
 
 def test_many_pieces_are_judged_in_linear_time(tmp_path):
     """Each node that finishes finds its pieces without a look at all others."""
     path = tmp_path / "pieces.sse"
-    selectors = [["n" + str(n), "text"] for n in range(15_000)]
+    selectors = [["n" + str(n), "text"] for n in range(8_000)]
     pieces = [event(event="text_chunk", data={"text": "a", "from_variable_selector": name}) for name in selectors]
     finished = [event(event="node_finished", data={"node_id": "other", "outputs": {}}) for _ in selectors]
     path.write_bytes(b"".join([*pieces, *finished]))
