@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from contract_tests.asked import mode_violations
 from contract_tests.exchange import Answer, Sent
-from contract_tests.judgement import ANYTHING, Expected, Judge
+from contract_tests.judgement import ANYTHING, Judge
 from contract_tests.strangers import Recogniser, Stranger
-from flowcontract.decoding import ABSENT, decode
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.reading import parse, read
 from flowcontract.recordings.untrusted import Unreadable
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from flowcontract.recordings.exchange import Recorded
+    from flowcontract.recordings.exchange import Recorded, RecordedAnswer
     from flowcontract.specs import Api, Operation
 
 __all__ = ["Judged", "judge", "judge_all", "parse", "read"]
@@ -95,19 +94,33 @@ def _judged(recorded: Recorded, api: Api, operation: Operation) -> Judged:
         answer = recorded.answer
     except Unreadable as problem:
         return Judged(recorded, operation, unjudged=str(problem))
-    judge = Judge(api, operation, _expected(recorded, api, operation))
+    judge = Judge(api, operation, ANYTHING)
     came = Answer(answer.status, answer.headers, answer.body)
     stranger = _follow(judge, came, left=bool(answer.left)) if judge.watch(came) else None
     if stranger is not None and not stranger.judged:
         return Judged(recorded, operation, unjudged=str(stranger), notes=answer.notes)
-    violations = judge.verdict(Sent(recorded.method, recorded.url, ()), came).violations
-    notes = [*answer.notes, *([str(stranger)] if stranger else [])]
-    if judge.stream is not None:
-        violations = (*_no_stream(judge, came), *violations)
-        notes += [f"the client left before the end ({answer.left}): what was missing then is not asked for"] * bool(
-            answer.left
+    violations = (
+        *_no_stream(judge, came),
+        *judge.verdict(Sent(recorded.method, recorded.url, ()), came).violations,
+        *_other_mode(recorded, judge, came),
+    )
+    return Judged(recorded, operation, violations, notes=(*answer.notes, *_notes(stranger, answer)))
+
+
+def _other_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
+    """Yield a violation where a stream was asked for and none came, or the other way round."""
+    if answer.status == judge.operation.success.status:
+        streamed = judge.stream is not None
+        yield from mode_violations(
+            recorded, judge.api, judge.operation, media_type=answer.media_type, streamed=streamed
         )
-    return Judged(recorded, operation, violations, notes=tuple(notes))
+
+
+def _notes(stranger: Stranger | None, answer: RecordedAnswer) -> Iterator[str]:
+    if stranger is not None:
+        yield str(stranger)
+    if answer.left:
+        yield f"the client left before the end ({answer.left}): what was missing then is not asked for"
 
 
 def _follow(judge: Judge, answer: Answer, *, left: bool) -> Stranger | None:
@@ -124,60 +137,10 @@ def _follow(judge: Judge, answer: Answer, *, left: bool) -> Stranger | None:
 
 def _no_stream(judge: Judge, answer: Answer) -> Iterator[Violation]:
     """Yield a violation with the name of what was sent as a stream and is none."""
-    assert judge.stream is not None
+    if judge.stream is None:
+        return
     opening = Opening({judge.stream.contract.framing})
     opening.feed(answer.body[:_PIECE])
     opening.close()
     if opening.other:
         yield Violation("framing", "a stream of events", opening.other, source=judge.operation.success.provenance)
-
-
-def _expected(recorded: Recorded, api: Api, operation: Operation) -> Expected:
-    """Return what is to be expected of an answer: the stream where the request asks for it, and else the whole."""
-    streamed = _asks(recorded, api, operation)
-    if streamed is None:
-        return ANYTHING
-    return Expected(
-        "the request asks for the stream" if streamed else "the request asks for no stream", streamed=streamed
-    )
-
-
-def _asks(recorded: Recorded, api: Api, operation: Operation) -> bool | None:
-    """Tell whether a request asks for the stream; None where it does not say, or says what no document knows."""
-    if operation.stream is None:
-        return None
-    when = operation.stream.when
-    given = [_same(wanted, _in_body(recorded, api, operation, name)) for name, wanted in when.get("body", {}).items()]
-    given += [
-        _same(wanted, _in_query(recorded, api, operation, name)) for name, wanted in when.get("query", {}).items()
-    ]
-    return None if None in given else all(given)
-
-
-def _same(wanted: object, given: object) -> bool | None:
-    return None if given is ABSENT else given == wanted
-
-
-def _in_body(recorded: Recorded, api: Api, operation: Operation, name: str) -> object:
-    """Return a documented value of a field of a recorded request; ABSENT where there is none."""
-    media = operation.request.get("application/json")
-    try:
-        body = json.loads(recorded.asked or b"")
-    except (ValueError, RecursionError):
-        return ABSENT
-    if media is None or not isinstance(body, dict) or name not in body:
-        return ABSENT
-    pointer = f"{api.validators.follow(media.pointer).pointer}/properties/{name}"
-    return ABSENT if api.validators.violations(pointer, body[name]) else body[name]
-
-
-def _in_query(recorded: Recorded, api: Api, operation: Operation, name: str) -> object:
-    """Return a documented value of a query parameter, as JSON writes it; ABSENT where there is none."""
-    parameter = next(one for one in operation.parameters if one.name == name and one.location == "query")
-    texts = recorded.query.get(name)
-    if texts is None:
-        return ABSENT
-    value, undecodable = decode(api.validators, parameter.pointer, list(texts))
-    if undecodable or api.validators.violations(parameter.pointer, value):
-        return ABSENT
-    return value if isinstance(value, str) else json.dumps(value)

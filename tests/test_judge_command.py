@@ -35,7 +35,7 @@ def test_a_broken_stream_is_told_with_rule_place_and_source(capsys):
     out = capsys.readouterr().out
     assert "  WRONG end at event 2\n" in out
     assert "        got       the stream ended after node_started\n" in out
-    assert "001:216-221" in out
+    assert "001:129-143" in out
     assert out.endswith("broken: 1 violation (2 events)\n")
 
 
@@ -305,7 +305,9 @@ def test_a_reader_that_goes_away_ends_the_judging_of_a_pipe():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as running:
-        assert running.stdin and running.stdout and running.stderr
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
         first = stream.index(b"\n\n") + 2
         running.stdin.write(stream[:first])
         running.stdin.flush()
@@ -324,7 +326,9 @@ def test_an_interrupted_pipe_has_no_sound_verdict():
     with subprocess.Popen(
         [*COMMAND, *CHAT_ARGUMENTS, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
-        assert running.stdin and running.stdout and running.stderr
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
         running.stdin.write(CHAT.read_bytes()[:2000])
         running.stdin.flush()
         assert running.stdout.readline() == b"standard input: dify-chat/sendChatMessage\n"

@@ -1,7 +1,7 @@
-"""Files that mean harm: each is judged within a bound of time and memory, in a process that is ended when it passes one.
+"""Files that mean harm: each is judged within a bound of time and memory, in a process that is ended when it passes it.
 
-The bounds are those of the system (RLIMIT_CPU, RLIMIT_AS), not figures that are measured: whoever passes them is killed,
-or gets a MemoryError, and never the status that is expected here.
+The bounds are those of the system (RLIMIT_CPU, RLIMIT_AS), not figures that are measured: whoever passes them is
+killed, or gets a MemoryError, and never the status that is expected here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
 
-CPU_S = 60  # of a busy machine; what is quadratic takes minutes
+CPU_S = 40  # of a busy machine; what is quadratic takes minutes
 MEMORY_BYTES = 2 * 1024**3  # of addresses, of which the libraries alone take some hundred MiB
 SSE = [{"name": "Content-Type", "value": "text/event-stream"}]
 
@@ -68,38 +68,38 @@ def event(**fields: Any) -> bytes:
 
 def test_a_hundred_thousand_kinds_are_judged_in_linear_time(tmp_path):
     """Each is looked up, not searched for, and the verdict does not list them all."""
-    status, told = chat(tmp_path / "kinds.sse", b"".join(event(event=f"k{n}") for n in range(300_000)))
+    status, told = chat(tmp_path / "kinds.sse", b"".join(event(event=f"k{n}") for n in range(100_000)))
     assert status == 1
-    assert "300000  byte" in told
-    assert "broken: 1 violation (300000 events)" in told
+    assert "100000  byte" in told
+    assert "broken: 1 violation (100000 events)" in told
 
 
 def test_unknown_kinds_are_not_all_told_in_the_verdict(tmp_path):
     """The first ones, and how many more there are."""
     path = tmp_path / "kinds.json-lines"
-    path.write_bytes(b"".join(json.dumps({"event": f"k{n}"}).encode() + b"\n\n" for n in range(50_000)))
+    path.write_bytes(b"".join(json.dumps({"event": f"k{n}"}).encode() + b"\n\n" for n in range(2_000)))
     with path.open("ab") as file:
         file.write(b'{"event": "end", "data": {"result": {"session_id": "s", "outputs": []}}}\n\n')
     status, told = judge(path, "--quiet", "--operation", "agentbuilder/runFlow")
-    assert (status, "and 49990 more (50001 events)" in told) == (0, True)
+    assert (status, "and 1990 more (2001 events)" in told) == (0, True)
 
 
 @pytest.mark.parametrize("kind", ["node_finished", "node_started"])
 def test_many_that_stay_open_are_judged_in_linear_time(kind: str, tmp_path):
     """Each close that fits nothing, and each open that waits for another, is looked up among them."""
-    opened = [event(event="node_started", data={"id": f"i{n}", "node_id": f"n{n}"}) for n in range(20_000)]
+    opened = [event(event="node_started", data={"id": f"i{n}", "node_id": f"n{n}"}) for n in range(8_000)]
     others = [
-        event(event=kind, data={"id": f"x{n}", "node_id": "x", "predecessor_node_id": "none"}) for n in range(20_000)
+        event(event=kind, data={"id": f"x{n}", "node_id": "x", "predecessor_node_id": "none"}) for n in range(8_000)
     ]
     status, told = chat(tmp_path / "open.sse", b"".join([*opened, *others]))
     assert status == 1
-    assert "40000 events" in told
+    assert "16000 events" in told
 
 
 def test_many_pieces_are_judged_in_linear_time(tmp_path):
     """Each node that finishes finds its pieces without a look at all others."""
     path = tmp_path / "pieces.sse"
-    selectors = [["n" + str(n), "text"] for n in range(20_000)]
+    selectors = [["n" + str(n), "text"] for n in range(8_000)]
     pieces = [event(event="text_chunk", data={"text": "a", "from_variable_selector": name}) for name in selectors]
     finished = [event(event="node_finished", data={"node_id": "other", "outputs": {}}) for _ in selectors]
     path.write_bytes(b"".join([*pieces, *finished]))
@@ -113,14 +113,17 @@ def test_many_keys_of_which_one_stands_twice_are_told(tmp_path):
     assert (status, 'the key "k199999" stands twice' in told) == (1, True)
 
 
-@pytest.mark.parametrize("deep", [b"[", b'{"a":', b'{"event":"message","data":['])
-@pytest.mark.parametrize("depth", [190, 210, 980, 1000, 500_000])
-def test_deep_events_are_told(deep: bytes, depth: int, tmp_path):
+def test_deep_events_are_told(tmp_path):
     """No depth ends the judge, neither that of the parser nor that of what comes after it."""
-    close = b"".join(b"]" if mark == b"["[0] else b"}" for mark in reversed(deep) if mark in b"[{")
-    status, told = chat(tmp_path / "deep.sse", b"data: " + deep * depth + b"1" + close * depth + b"\n\n")
+    paths = []
+    for number, deep in enumerate((b"[", b'{"a":', b'{"event":"message","data":[')):
+        close = b"".join(b"]" if mark == b"["[0] else b"}" for mark in reversed(deep) if mark in b"[{")
+        for depth in (190, 210, *range(975, 1005, 4), 500_000):
+            paths.append(tmp_path / f"{number}-{depth}.sse")
+            paths[-1].write_bytes(b"data: " + deep * depth + b"1" + close * depth + b"\n\n")
+    status, told = judge(paths[0], "--operation", "dify-chat/sendChatMessage", *map(str, paths[1:]))
     assert status == 1
-    assert "WRONG" in told
+    assert told.count("broken: ") == len(paths)
 
 
 def test_a_stream_without_an_end_of_a_block_is_given_up(tmp_path):
@@ -140,8 +143,8 @@ def test_a_body_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
     packed = gzip.compress(gzip.compress(bytes(1024**3)))
     bomb = entry(text=base64.b64encode(packed).decode(), encoding="base64")
     bomb["response"]["headers"] = [*SSE, {"name": "Content-Encoding", "value": "gzip, gzip"}]
-    status, told = har(tmp_path / "bomb.har", *[bomb] * 20)
-    assert (status, told.count("its body unpacks to more than")) == (2, 20)
+    status, told = har(tmp_path / "bomb.har", *[bomb] * 5)
+    assert (status, told.count("its body unpacks to more than")) == (2, 5)
 
 
 def test_many_entries_that_name_one_large_file_are_bounded(tmp_path):
@@ -169,16 +172,15 @@ def test_a_recording_without_an_end_is_told(tmp_path):
     assert (status, "it has more than 268435456 bytes" in told) == (2, True)
 
 
-@pytest.mark.parametrize(
-    "bad", ["[" * 5_000_000, '{"a":' * 2_000_000, '"' * 5_000_001, "\\" * 5_000_000, "}" * 5_000_000]
-)
-def test_entries_are_cut_out_in_linear_time(bad: str, tmp_path):
-    """Of a file that is no JSON, whatever it is instead."""
-    path = tmp_path / "deep.har"
-    path.write_text(f'{{"log": {{"entries": [{json.dumps(entry(text="x"))}, {bad}]}}}}')
-    status, told = judge(path)
+def test_entries_are_cut_out_in_linear_time(tmp_path):
+    """Of a file that is no JSON, whatever it is instead: its first entry is judged, and what is wrong is told."""
+    paths = []
+    for bad in ("[" * 2_000_000, '{"a":' * 1_000_000, '"' * 2_000_001, "\\" * 2_000_000, "}" * 2_000_000):
+        paths.append(tmp_path / f"{len(paths)}.har")
+        paths[-1].write_text(f'{{"log": {{"entries": [{json.dumps(entry(text="x"))}, {bad}]}}}}')
+    status, told = judge(paths[0], *map(str, paths[1:]))
     assert status == 1
-    assert "entry 2: " in told
+    assert told.count("entry 2: ") == len(paths)
 
 
 def test_long_urls_and_names_are_shown_in_part_or_once(tmp_path):
@@ -191,7 +193,8 @@ def test_long_urls_and_names_are_shown_in_part_or_once(tmp_path):
 
 def test_texts_that_differ_at_their_end_are_compared_once(tmp_path):
     """Megabytes of pieces, joined, and a whole that differs in its last character."""
-    pieces = [event(event="message", answer="a" * 1_000_000) for _ in range(12)]
+    pieces = [event(event="workflow_started")]
+    pieces += [event(event="message", answer="a" * 1_000_000) for _ in range(12)]
     whole = event(event="workflow_finished", data={"outputs": {"answer": "a" * 11_999_999 + "b"}})
     end = event(event="message_end")
     status, told = chat(tmp_path / "long.sse", b"".join([*pieces, whole, end]))
