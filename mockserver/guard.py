@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FORWARDED = re.compile(
     r".*forwarded.*|via|cdn-loop"
     r"|.*(?:client|connecting|real|remote|source|peer|viewer|external|originating|original|user|socket|pseudo)"
-    r"[-_]?(?:ip|ipv[46]|addr|address|host)",
+    r"[-_]?(?:connection-)?(?:ip|ipv[46]|addr|address|host)",
     re.IGNORECASE,
 )
 """Headers by which proxies announce whom they ask for: `X-Forwarded-For`, `CF-Connecting-IP`, `Fly-Client-IP` ..."""
