@@ -14,7 +14,7 @@ from flowcontract.decoding import ABSENT
 from flowcontract.errors import FlowContractError, StateUnwritableError
 from flowcontract.expressions import Context, RequestView
 from flowcontract.request_validation import CheckedRequest, check_request, sample_violation
-from mockserver import choosing, faults, wishes
+from mockserver import choosing, faults, keys, wishes
 from mockserver.admin import Admin
 from mockserver.apps import Apps
 from mockserver.behaviours import BEHAVIOURS, revive
@@ -172,7 +172,7 @@ class App:
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
-        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?")
+        world = self.worlds.open(route.api.name, route.keyring.suffix if known else keys.NOBODYS)
         entry.world = world.name if known else None
         call = _Call(
             request, route, operation, world, query, int(now), entry, wishes.read_wish(request.fields.get("prefer", ""))
