@@ -32,6 +32,7 @@ class Control:
     kind: str  # text-input | paragraph | select | number | file | file-list, or one that no document names
     variable: str
     required: bool = False
+    default: Any = None
     longest: int = 0
     options: tuple[str, ...] = ()
     files: Files = Files()
@@ -54,6 +55,7 @@ def _control(kind: str, told: Mapping[str, Any]) -> Control:
         kind,
         told["variable"],
         required=told.get("required") is True,
+        default=told.get("default"),
         longest=longest if isinstance(longest, int) and longest > 0 else 0,
         options=_texts(told.get("options")),
         files=_files(told, "allowed_file_types", "allowed_file_upload_methods"),

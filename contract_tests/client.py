@@ -107,7 +107,7 @@ class Client:
         for name in ("accept-encoding", "user-agent"):  # httpx's own; `curl` must send the same as we did
             request.headers.pop(name, None)
         if read_s:
-            request.extensions["timeout"]["read"] = min(read_s, self.target.answer_s)
+            request.extensions["timeout"]["read"] = read_s
         response = self._http.send(request, stream=True)
         try:
             yield LiveAnswer(response, started, sent.max_bytes)
@@ -127,8 +127,8 @@ class Client:
             headers.setdefault("Content-Type", content_type)
         path = request.path
         for name, value in request.path_values.items():
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
-        url = self.api.base_url + path + (f"?{urlencode(query)}" if query else "")
+            path = path.replace(f"{{{name}}}", quote(value, safe="", errors="surrogatepass"))
+        url = self.api.base_url + path + (f"?{urlencode(query, errors='surrogatepass')}" if query else "")
         if content_type.startswith("multipart/"):
             self._largest_upload = max(self._largest_upload, len(body))
         sent = self.seal(request.method, url, tuple(headers.items()), body)
@@ -147,11 +147,15 @@ class Client:
 
     def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
         """Return the keys of the first alternative that the target has all keys of; by default of all operations."""
-        alternatives = security or tuple((name,) for name in self.api.api.schemes)
-        for names in alternatives:
-            if all(name in self.api.keys for name in names):
-                return {name: self.api.keys[name] for name in names}
-        return {}
+        return keys_for(security or tuple((name,) for name in self.api.api.schemes), self.api.keys)
+
+
+def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the keys of the first alternative for all of whose schemes there is one; none where there is no such."""
+    for names in alternatives:
+        if all(name in keys for name in names):
+            return {name: keys[name] for name in names}
+    return {}
 
 
 class LiveAnswer:

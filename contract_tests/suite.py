@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from contract_tests.app_form import controls, wrong_value
 from contract_tests.causes import cause
 from contract_tests.client import CAUSES, Client, Rate
 from contract_tests.deviations import Names, names
-from contract_tests.examples import examples
+from contract_tests.examples import examples, wants_stream
 from contract_tests.filling import Filler
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
 from contract_tests.not_exercised import NotExercised, Withheld
+from contract_tests.patience import MOST, Patience, Sort
 from contract_tests.probes import unheld
 from contract_tests.resources import resources
 from flowcontract import yamlio
@@ -149,6 +151,14 @@ def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
+class _Wait:
+    """How long a silence is waited for, and the verdict that came of it."""
+
+    seconds: float
+    verdict: Verdict = field(init=False)
+
+
 class Suite:
     """One run against one target. Tests ask through it, and it remembers what is to be cleaned up."""
 
@@ -158,6 +168,7 @@ class Suite:
         rate = Rate(target.rate)
         self.clients = {name: Client(target, api, rate) for name, api in target.apis.items()}
         self.record = Record()
+        self.patience = Patience()
         self.leftovers: list[str] = []
         self.users = 0  # how many have been invented
         self._made: dict[str, dict[tuple[str, str], Any]] = {}
@@ -215,16 +226,20 @@ class Suite:
             yield replace(case.request, body=body), case.keep | {f"/{field}/{yamlio.escape(variable)}"}
 
     def _flow(self, case: Case) -> Flow | None:
-        """Return the flow that a documented example is for; None where any will do.
-
-        Which flow has the components that an example names only the target file can say; raises NotExercised.
-        """
-        operation = case.operation
-        if case.family != "documented" or operation.id not in resources().get(operation.api, {}).get("components", ()):
+        """Return the flow that a documented example is for; None where any will do."""
+        about = resources().get(case.operation.api, {})
+        if case.family != "documented" or case.operation.id not in about.get("components", ()):
             return None
-        flow = self.clients[operation.api].api.examples.get(operation.id, {}).get(case.name)
+        return self.flow_for(case.operation, case.name)
+
+    def flow_for(self, operation: Operation, example: str) -> Flow:
+        """Return the flow that has the components of an example.
+
+        Which one that is only the target file can say; raises NotExercised.
+        """
+        flow = self.clients[operation.api].api.examples.get(operation.id, {}).get(example)
         if flow is None:
-            where = f"[api.{operation.api}.examples.{operation.id}.{case.name}]"
+            where = f"[api.{operation.api}.examples.{operation.id}.{example}]"
             raise NotExercised(f"the target file names no flow with the components of this example, under {where}")
         return flow
 
@@ -233,35 +248,61 @@ class Suite:
         client = self.clients[operation.api]
         sent = client.prepare(request if request.keys is not None else self.with_keys(operation, request))
         judge = Judge(client.api.api, operation, expected)
-        try:
-            verdict = judgement.ask(client, sent, judge)
-        except CAUSES as error:
-            verdict = judgement.unanswered(client.failed(sent, error), expected)
-        self.record.note(operation, verdict)
-        self.remember(operation, request, verdict.exchange)
-        return verdict
+        with self._waiting(operation, request, expected) as wait:
+            try:
+                wait.verdict = judgement.ask(client, sent, judge, wait.seconds)
+            except CAUSES as error:
+                wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+        return wait.verdict
 
     @contextmanager
     def streaming(self, operation: Operation, request: Request, expected: Expected) -> Iterator[Iterator[TimedEvent]]:
-        """Send a request and hand out the events of its stream while they come; the verdict is noted at the end."""
+        """Send a request and hand out the events of its stream while they come; the verdict is noted at the end.
+
+        A journey that ends in between (NotExercised) does not spare the stream its verdict.
+        """
         client = self.clients[operation.api]
-        sent = client.prepare(self.with_keys(operation, request))
+        sent = client.prepare(request if request.keys is not None else self.with_keys(operation, request))
         judge = Judge(client.api.api, operation, expected)
-        with client.open(sent, read_s=judgement.patience_s(operation)) as live:
-            streamed = judge.begin(live, self.target.stream_s)
-
-            def events() -> Iterator[TimedEvent]:
-                for now, piece in live.pieces(self.target.stream_s):
-                    yield from judge.feed(now, piece)
-
-            coming = events()
-            yield coming if streamed else iter(())
-            for _ in coming if streamed else ():
+        reason: NotExercised | None = None
+        with self._waiting(operation, request, expected) as wait, ExitStack() as stack:
+            try:
+                live = stack.enter_context(client.open(sent, read_s=wait.seconds))
+            except CAUSES as error:
+                wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+                yield iter(())
+                return
+            limit_s = self.target.stream_s
+            streamed = judge.begin(live, limit_s)
+            coming = judgement.follow(judge, live, limit_s, wait.seconds) if streamed else iter(())
+            try:
+                yield coming
+            except NotExercised as error:
+                reason = error
+            for _ in coming:
                 pass
-            body = b"" if streamed else b"".join(piece for _, piece in live.pieces(self.target.stream_s))
+            body = b"" if streamed else b"".join(piece for _, piece in live.pieces(limit_s))
             if streamed:
                 judge.end(live.now, broken=bool(live.trouble))
-            verdict = judge.verdict(sent, live.answer(body))
+            wait.verdict = judge.verdict(sent, live.answer(body))
+        if reason:
+            raise reason
+
+    @contextmanager
+    def _waiting(self, operation: Operation, request: Request, expected: Expected) -> Iterator[_Wait]:
+        """Say how long an answer may be waited for, then note the verdict, and whether it hung."""
+        sort = Sort(operation.name, expected.refused is True, bool(wants_stream(operation, request)))
+        full_s = self.target.answer_s
+        if sort.streamed:
+            full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
+        if self.patience.is_over(sort):
+            raise NotExercised(f"{operation.name} hung on such requests {MOST} times, so it was not asked again")
+        wait = _Wait(self.patience.seconds(sort, full_s))
+        began = time.monotonic()
+        yield wait
+        verdict = wait.verdict
+        trouble = verdict.exchange.trouble or (verdict.exchange.answer and verdict.exchange.answer.trouble)
+        self.patience.note(sort, hung=bool(trouble) and time.monotonic() - began >= wait.seconds)
         self.record.note(operation, verdict)
         self.remember(operation, request, verdict.exchange)
 
@@ -351,13 +392,18 @@ class Suite:
         given = {**self.clients[operation.api].api.values, **values}
         return Filler(self, operation, keep, given).filled(request)
 
-    def example(self, operation: Operation, name: str = "", **changed: Any) -> Request:
-        """Return a documented request, filled; the first by default. `changed` replaces fields of its body."""
+    def example(
+        self, operation: Operation, name: str = "", values: Mapping[str, Any] = MappingProxyType({}), **changed: Any
+    ) -> Request:
+        """Return a documented request, filled; the first by default. `changed` replaces fields of its body.
+
+        ``values`` are sent instead of the target's: those of another flow.
+        """
         found = {label: request for label, request, _ in examples(self.api(operation.api), operation)}
         request = found[name] if name else next(iter(found.values()))
         if changed:
             request = replace(request, body={**request.body, **changed})
-        return self.filled(operation, request)
+        return self.filled(operation, request, values=values)
 
     def made(self, api: str, name: str, sort: str = "") -> Any:
         """Return the value of a field that only this server can give, made when it is first needed.
