@@ -139,7 +139,13 @@ def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
     """Return a stream as a report shows it: when which event came, and which are wrong."""
     wrong = {violation.event for violation in verdict.violations}
     events = [
-        [round(timed.at_s, 4), timed.event.kind[:100], timed.event.offset, timed.event.number in wrong, timed.event.known]
+        [
+            round(timed.at_s, 4),
+            timed.event.kind[:100],
+            timed.event.offset,
+            timed.event.number in wrong,
+            timed.event.known,
+        ]
         for timed in verdict.exchange.events[:500]
     ]
     return {

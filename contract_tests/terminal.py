@@ -85,7 +85,9 @@ def headline(document: Document) -> str:
 
 def _verdict(document: Document, most: int | None = None) -> Iterator[Line]:
     yield Line(headline(document), "green" if document["status"] == "passed" else "red")
-    crashes = (f"crashed: {crash['test']}: {''.join(crash['trace'].splitlines()[-1:])}" for crash in document["crashes"])
+    crashes = (
+        f"crashed: {crash['test']}: {''.join(crash['trace'].splitlines()[-1:])}" for crash in document["crashes"]
+    )
     yield from (Line(f"  {text}", "red") for text in _at_most([*document["problems"], *crashes], most))
     yield Line("")
 

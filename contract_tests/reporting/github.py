@@ -41,7 +41,7 @@ def without_commands(write: Callable[[str], None]) -> Iterator[None]:
         write(f"::{token}::")
 
 
-def annotations(document: Mapping[str, Any]) -> Iterator[str]:
+def annotate(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a command for each cause, the most severe first."""
     for cause in of_kind(dict(document), "failure")[:_MOST]:
         file, line = place(cause["operation"], cause["source"], cause["where"])

@@ -23,14 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from contract_tests.exchange import Answer, Sent
+    from contract_tests.exchange import Answer, Heard, Sent
     from flowcontract.secrets import Secrets
 
-_LONGEST = 256 * 1024  # bytes of a body
+_LONGEST = 256 * 1024  # bytes of a request's body
 _MARGIN = 2048  # bytes, more than any key has, however it is encoded
-_MOST_PIECES = 10_000
-Pieces = list[tuple[float, bytes]]
-"""What came, each with its time in seconds after the request."""
 
 
 class Recorder:
@@ -42,16 +39,16 @@ class Recorder:
         self._secrets = secrets
         self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
 
-    def record(self, sent: Sent, answer: Answer | None, pieces: Pieces, trouble: str = "") -> None:
+    def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
         """Write down an exchange that has just ended."""
         elapsed_s = answer.elapsed_s if answer else 0.0
         began = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
-        waited_s = min(pieces[0][0], elapsed_s) if pieces else elapsed_s
+        waited_s = min(heard.pieces[0][0], elapsed_s) if heard.pieces else elapsed_s
         entry = {
             "startedDateTime": began.isoformat(timespec="milliseconds"),
             "time": _ms(elapsed_s),
             "request": self._request(sent),
-            "response": self._response(answer, pieces),
+            "response": self._response(answer, heard),
             "cache": {},
             "timings": {"send": 0, "wait": _ms(waited_s), "receive": _ms(elapsed_s - waited_s)},
             "_test": self._mask(self.test),
@@ -69,7 +66,11 @@ class Recorder:
     def _request(self, sent: Sent) -> dict[str, Any]:
         content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
         query = parse_qsl(urlsplit(sent.url).query, keep_blank_values=True)
-        posted = {"postData": {"mimeType": content_type, **self._content(sent.body)}} if sent.body else {}
+        posted = (
+            {"postData": {"mimeType": content_type, **self._content(sent.body[:_LONGEST], len(sent.body))}}
+            if sent.body
+            else {}
+        )
         return {
             "method": sent.method,
             "url": self._mask(sent.url),
@@ -82,22 +83,21 @@ class Recorder:
             "bodySize": len(sent.body),
         }
 
-    def _response(self, answer: Answer | None, pieces: Pieces) -> dict[str, Any]:
+    def _response(self, answer: Answer | None, heard: Heard) -> dict[str, Any]:
         status = answer.status if answer else 0
         headers = answer.headers if answer else {}
-        body = answer.body if answer and answer.body else b"".join(piece for _, piece in pieces)
-        timed = [{"at_ms": _ms(at_s), "bytes": len(piece)} for at_s, piece in pieces[:_MOST_PIECES]]
+        content = {"size": heard.size, "mimeType": headers.get("content-type", "")}
         return {
             "status": status,
             "statusText": HTTPStatus(status).phrase if status in set(HTTPStatus) else "",
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": self._pairs(headers.items()),
-            "content": {"size": len(body), "mimeType": headers.get("content-type", ""), **self._content(body)},
+            "content": {**content, **self._content(bytes(heard.beginning), heard.size)},
             "redirectURL": self._mask(headers.get("location", "")),
             "headersSize": -1,
-            "bodySize": len(body) if answer else -1,
-            "_pieces": timed,
+            "bodySize": heard.size if answer else -1,
+            "_pieces": [{"at_ms": _ms(at_s), "bytes": size} for at_s, size in heard.pieces],
         }
 
     def _pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
@@ -106,11 +106,11 @@ class Recorder:
             for name, value in pairs
         ]
 
-    def _content(self, body: bytes) -> dict[str, str]:
-        """Return a body as HAR has it: as text, or in base64."""
-        cut = {"comment": f"the beginning of {len(body)} bytes"} if len(body) > _LONGEST else {}
-        kept = self._secrets.mask_bytes(body[:_LONGEST])
-        kept = kept[:-_MARGIN] if cut else kept  # half a key would not be found
+    def _content(self, beginning: bytes, size: int) -> dict[str, str]:
+        """Return a body of so many bytes, or its beginning, as HAR has it: as text, or in base64."""
+        kept, cut = self._secrets.mask_bytes(beginning), {}
+        if len(beginning) < size:
+            kept, cut = kept[:-_MARGIN], {"comment": f"the beginning of {size} bytes"}  # half a key would not be found
         try:
             return {"text": kept.decode("utf-8", "ignore" if cut else "strict"), **cut}
         except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page that is read in five minutes: what is wrong, what was exercised, what was not, streams."""
+"""One self-contained HTML page: what is wrong, what was exercised, chosen, known, not asked, and the streams."""
 
 from __future__ import annotations
 
@@ -64,12 +64,14 @@ class OperationRow:
     @property
     def outcome(self) -> str:
         """The worst of it."""
-        return min((row["outcome"] for row in self.rows), key=list(SIGNS).index)
+        outcomes = {row["outcome"] for row in self.rows}
+        return next(outcome for outcome in SIGNS if outcome in outcomes)
 
     @property
     def exercised(self) -> int:
         """How much of it was exercised, in percent."""
-        return round(100 * sum(row["outcome"] != "not exercised" for row in self.rows) / len(self.rows))
+        seen = sum(1 for row in self.rows if row["outcome"] != "not exercised")
+        return round(100 * seen / len(self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,9 @@ def _grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
 
 def _operation(name: str, lines: list[Json]) -> OperationRow:
     statuses = {line["name"]: line for line in lines if line["sort"] == "status"}
-    others = {
-        _HEADINGS[sort]: [line for line in lines if line["sort"] == sort] for sort in SORTS if sort in _HEADINGS
-    }
-    return OperationRow(name.partition("/")[2], statuses, {name: found for name, found in others.items() if found}, lines)
+    others = {_HEADINGS[sort]: [line for line in lines if line["sort"] == sort] for sort in SORTS if sort in _HEADINGS}
+    others = {heading: found for heading, found in others.items() if found}
+    return OperationRow(name.partition("/")[2], statuses, others, lines)
 
 
 def _trouble(row: OperationRow) -> tuple[int, int]:

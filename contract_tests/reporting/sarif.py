@@ -1,4 +1,4 @@
-"""Causes in SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/), each at the line of the specs that demands it."""
+"""Causes in SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/), at the lines of the specs that demand it."""
 
 from __future__ import annotations
 
