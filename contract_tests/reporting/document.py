@@ -65,7 +65,7 @@ def plain(value: Any, mask: Callable[[str], str]) -> Any:
 
     def text(said: str) -> str:
         if said not in known:
-            known[said] = _cut(mask(said))
+            known[said] = cut(mask(said))
         return known[said]
 
     def walk(node: Any) -> Any:
@@ -80,7 +80,8 @@ def plain(value: Any, mask: Callable[[str], str]) -> Any:
     return walk(value)
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return a text of a length that a report can hold."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _HANDLE = 7  # hex digits
+_TELLING = 1000  # characters of a text that are looked at
 _SECURITY = re.compile(
     r"/keys/"  # the suite's own cases about keys
     r"|\b(?:an)?other[ _](?:user|account|app|flow)|\bstranger"  # journeys: what somebody else must not see
@@ -60,7 +61,7 @@ def severity(failure: Mapping[str, Any]) -> str:
     """Return how bad a failure is, beyond its tier."""
     if failure["tier"] == Tier.SERVER_ERROR:
         return "server-error"
-    about_security = _SECURITY.search(failure["test"]) or _SECURITY.search(failure["expected"])
+    about_security = any(_SECURITY.search(failure[name][:_TELLING]) for name in ("test", "expected"))
     return "security" if about_security else "form"
 
 

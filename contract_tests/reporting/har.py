@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from contract_tests.reporting.document import cut
 from flowcontract.secrets import MASK, is_secret_name
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Recorder:
         self._file.close()
 
     def _mask(self, text: str) -> str:
-        return self._secrets.mask(text)
+        return cut(self._secrets.mask(text))
 
     def _request(self, sent: Sent) -> dict[str, Any]:
         content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
@@ -86,7 +87,7 @@ class Recorder:
     def _response(self, answer: Answer | None, heard: Heard) -> dict[str, Any]:
         status = answer.status if answer else 0
         headers = answer.headers if answer else {}
-        content = {"size": heard.size, "mimeType": headers.get("content-type", "")}
+        content = {"size": heard.size, "mimeType": self._mask(headers.get("content-type", ""))}
         return {
             "status": status,
             "statusText": HTTPStatus(status).phrase if status in set(HTTPStatus) else "",
