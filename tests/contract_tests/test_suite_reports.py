@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from reported import APIS, CHAT, empty, failure, report, stream, told
+from reported import APIS, CHAT, empty, failure, parsed, report, stream, told
 
 from contract_tests import terminal
 from contract_tests.cli import main
@@ -79,42 +78,6 @@ def hostile(text):
     results.fixed = [{"id": text, "reason": text}]
     results.leftovers = [text]
     return results
-
-
-class Balanced(HTMLParser):
-    """Checks that tags close, that nothing is fetched, and no script but ours; collects the text."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.text, self.scripts = [], [], 0
-
-    def handle_starttag(self, tag, attrs):
-        """Open a tag."""
-        named = dict(attrs)
-        assert "src" not in named
-        assert named.get("href", "#").startswith("#")
-        assert not any(name.startswith("on") or name == "style" for name in named)
-        self.scripts += tag == "script"
-        if tag not in ("meta", "path", "circle"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        """Close the innermost tag."""
-        if tag not in ("path", "circle"):
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        """Keep text."""
-        self.text.append(data)
-
-
-def parsed(text):
-    """Return what a page says, having checked it."""
-    parser = Balanced()
-    parser.feed(text)
-    assert parser.open == []
-    assert parser.scripts == 1
-    return " ".join(parser.text)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
