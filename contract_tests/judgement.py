@@ -76,6 +76,7 @@ class Verdict:
     transitions: tuple[tuple[str, str], ...] = ()
     rulings: Mapping[str, Ruling] = field(default_factory=dict)  # of the API
     choices: tuple[Choice, ...] = ()  # what the server did where a ruling leaves it the choice
+    missed: int = 0  # the status that was expected, where another one came
 
 
 class Judge:
@@ -145,6 +146,7 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
             self._choices(exchange),
+            missed(self.expected, answer.status),
         )
 
     def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
@@ -180,7 +182,13 @@ def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -
 def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
     """Return the verdict on a request that got no answer."""
     violation = Violation("answer", expected.because, exchange.trouble, source=expected.source, tier=Tier.SERVER_ERROR)
-    return Verdict(exchange, (violation,))
+    return Verdict(exchange, (violation,), missed=missed(expected, 0))
+
+
+def missed(expected: Expected, status: int) -> int:
+    """Return the status that was expected where another one came; 0 where expectations were not of one sort."""
+    sorts = {wanted // 100 for wanted in expected.statuses}
+    return min(expected.statuses) if status not in expected.statuses and len(sorts) == 1 else 0
 
 
 def ask(client: Client, sent: Sent, judge: Judge, wait_s: float) -> Verdict:

@@ -89,7 +89,8 @@ class Record:
         for violation in verdict.violations:
             self.fail(operation, violation, verdict.rulings)
         self.choices += verdict.choices
-        marks = [("status", str(verdict.exchange.status))] if verdict.exchange.status else []
+        status = verdict.exchange.status if well else verdict.missed or verdict.exchange.status
+        marks = [("status", str(status))] if status else []
         marks += [("code", f"{verdict.exchange.status} {verdict.code}")] if verdict.code else []
         self.seen += [(operation.name, sort, name, well) for sort, name in marks]
         wrong, misplaced = self._wrong_kinds(verdict), self._wrong_kinds(verdict, "order", "end")
@@ -140,7 +141,13 @@ def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
     """Return a stream as a report shows it: when which event came, and which are wrong."""
     wrong = {violation.event for violation in verdict.violations}
     events = [
-        [round(timed.at_s, 4), timed.event.kind, timed.event.offset, timed.event.number in wrong, timed.event.known]
+        [
+            round(timed.at_s, 4),
+            timed.event.kind[:100],
+            timed.event.offset,
+            timed.event.number in wrong,
+            timed.event.known,
+        ]
         for timed in verdict.exchange.events[:500]
     ]
     return {
@@ -148,6 +155,7 @@ def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
         "events": events,
         "total": len(verdict.exchange.events),
         "violations": [str(judgement.shortened(violation)) for violation in verdict.violations],
+        "wrong": [violation.event for violation in verdict.violations],
     }
 
 
