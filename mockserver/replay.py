@@ -130,6 +130,8 @@ class Stream:
 
     def gone(self) -> None:
         """Note that nobody reads any further."""
+        if self.ended:
+            return
         try:
             with self._transaction():
                 if not self.ended:
