@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import recordings
+from contract_tests.options import OPTIONS
 from contract_tests.printing import Printer
 from contract_tests.run import MISUSE, PROBLEMS, WELL
 from contract_tests.stream_report import StreamReport
 from flowcontract.data import specs_root
 from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.evidence import Tier, fails
 from flowcontract.profiles import available_profiles
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.untrusted import Unreadable
@@ -69,6 +71,7 @@ def add_to(commands: Any) -> None:
     command.add_argument("--events", type=int, metavar="N", help="give up a stream after N events")
     command.add_argument("--bytes", type=int, metavar="N", help="give up a stream after N bytes")
     command.add_argument("--seconds", type=float, metavar="N", help="give up a stream after N seconds")
+    command.add_argument("--demand", **OPTIONS["--demand"])
     command.set_defaults(run=run)
 
 
@@ -102,6 +105,7 @@ class _Session:
         self._apis = _apis(arguments)
         self._contracts = self._stream_contracts()
         self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
+        self._demand = Tier(arguments.demand)
         self._quiet: bool = arguments.quiet
         self._printer = Printer(quiet=arguments.quiet)
         self._broken = False
@@ -145,7 +149,10 @@ class _Session:
     def _reports(self, started: float | None = None) -> list[StreamReport]:
         if not self._contracts:
             raise self._no_contract()
-        return [StreamReport(name, it, self._budget, started=started) for name, it in self._contracts.items()]
+        return [
+            StreamReport(name, contract, self._budget, started=started, demand=self._demand)
+            for name, contract in self._contracts.items()
+        ]
 
     def _judge_file(self, path: Path) -> None:
         """Judge a file by each contract; report the verdict that fits best."""
@@ -280,10 +287,11 @@ class _Session:
         tell = self._printer.line if judged.violations else self._printer.detail
         tell(head)
         for violation in judged.violations:
-            tell(f"  WRONG {violation}")
+            red = fails(violation.tier, self._demand)
+            tell(f"  {'WRONG' if red else 'note:'} {violation} [{violation.tier}]")
+            self._broken |= red
         for note in judged.notes:
             tell(f"  note: {note}")
-        self._broken |= bool(judged.violations)
         return "judged"
 
 
@@ -293,7 +301,8 @@ def _called(name: str) -> str:
 
 def _rank(report: StreamReport) -> tuple[int, int]:
     """Return how badly a stream fits a contract; one of another sort of app still fits better than a broken one."""
-    return (1 if report.unjudged else 2 if report.broken else 0), report.broken
+    wrong = report.broken + report.notes
+    return (1 if report.unjudged else 2 if wrong else 0), wrong
 
 
 def _is_well(path: Path, contract: StreamContract) -> bool:

@@ -12,6 +12,7 @@ from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
 from flowcontract.evidence import BARS, Tier, at_most, rated, weakest
 from flowcontract.media import find_media
 from flowcontract.response_validation import response_violations
+from flowcontract.sources import provenance
 from flowcontract.streams import StreamBudget, StreamJudge
 from flowcontract.violations import Violation
 
@@ -307,9 +308,19 @@ def _mode_violations(operation: Operation, expected: Expected, exchange: Exchang
     streamed = any(one.stream for name, one in media.items() if find_media({name: one}, answer.media_type))
     if streamed != expected.streamed:
         wanted = [one for one in media.values() if bool(one.stream) == expected.streamed]
-        source = next((one.provenance for one in wanted if one.provenance), operation.success.provenance)
+        source = _mode_source(operation) or operation.success.provenance
         names = " or ".join(one.name for one in wanted)
         yield Violation("media-type", f"{names}: {expected.because}", answer.media_type or "none", source=source)
+
+
+def _mode_source(operation: Operation) -> tuple[str, ...]:
+    """Return what the field or parameter rests on by which a request says whether it wants the stream."""
+    when = operation.stream.when if operation.stream else {}
+    found = [one.provenance for one in operation.parameters if one.name in when.get("query", {})]
+    for media in operation.request.values():
+        fields = media.schema.get("properties", {})
+        found += [provenance(fields[name]) for name in when.get("body", {}) if name in fields]
+    return tuple(line for source in found for line in source)
 
 
 def _allow_violations(expected: Expected, exchange: Exchange) -> Iterator[Violation]:

@@ -6,6 +6,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.strangers import Recogniser
+from flowcontract.evidence import DEFAULT_BAR, Tier, fails, rated
 from flowcontract.streams import JudgedEvent, StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
@@ -25,16 +26,25 @@ class Line(NamedTuple):
 class StreamReport:
     """A judge, and what is to be said of a stream.
 
-    ``broken``    how many violations there are
+    ``broken``    how many violations of a tier that is demanded there are; ``notes`` how many others
     ``unjudged``  why there is no verdict; empty where there is one
     """
 
     def __init__(
-        self, operation: str, contract: StreamContract, budget: StreamBudget, *, started: float | None = None
+        self,
+        operation: str,
+        contract: StreamContract,
+        budget: StreamBudget,
+        *,
+        started: float | None = None,
+        demand: Tier = DEFAULT_BAR,
     ) -> None:
         """Judge by the contract of `operation`, within `budget`, from the time `started` on."""
         self.operation = operation
         self.broken = 0
+        self.notes = 0
+        self._demand = demand
+        self._rulings = contract.rulings
         self.unjudged = ""
         self._lines: list[Line] = []
         self._judge = StreamJudge(contract, budget=budget, started=started)
@@ -88,23 +98,29 @@ class StreamReport:
     def _tell(self, found: list[Violation]) -> None:
         if self.unjudged:
             return
-        self.broken += len(found)
-        for violation in found:
+        for violation in rated(found, self._rulings):
+            red = fails(violation.tier, self._demand)
+            self.broken += red
+            self.notes += not red
             place = "" if violation.event is None else f" at event {violation.event}"
             place += "" if violation.offset is None else f", byte {violation.offset}"
             place += f", {violation.where}" if violation.where else ""
-            texts = [f"  WRONG {violation.rule}{place}"]
+            texts = [f"  {'WRONG' if red else 'note:'} {violation.rule}{place}"]
             texts += [f"        expected  {violation.expected}", f"        got       {violation.got}"]
             texts += [f"        source    {'; '.join(violation.source)}"] if violation.source else []
+            texts += [f"        rests on  {violation.tier}"]
             self._lines += map(Line, texts)
 
     def _verdict(self) -> str:
         if self.unjudged:
             return f"not judged: {self.unjudged}"
         matched = self._judge.matched
-        if self.broken or matched is None:
+        if self.broken:
             return f"broken: {self.broken} violation{'s' if self.broken > 1 else ''}"
-        return f'well: follows the {matched.tier} order "{matched.name}"{self._unknown()}'
+        notes = f"; {self.notes} note{'s' if self.notes > 1 else ''} beyond what is demanded" if self.notes else ""
+        if matched is None:
+            return f"well: follows no order, which nothing demands{notes}{self._unknown()}"
+        return f'well: follows the {matched.tier} order "{matched.name}"{notes}{self._unknown()}'
 
     def _unknown(self) -> str:
         kinds = self._judge.unknown

@@ -348,7 +348,7 @@ class _Reader:
 
     def _stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
         source = provenance(media) or around
-        return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source)
+        return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source, self.rulings)
 
     def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
         """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""

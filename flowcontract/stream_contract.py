@@ -69,6 +69,7 @@ from flowcontract.stream_rules import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowcontract.sources import Ruling
     from flowcontract.violations import Violation
 
 Tier = Literal["documented", "observed"]
@@ -130,10 +131,15 @@ class StreamContract:
     orders: Alternatives = field(compare=False, repr=False)
     spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as it stands
     source: tuple[str, ...] = ()  # of the answer that is streamed
+    rulings: Mapping[str, Ruling] = field(default_factory=dict, compare=False, repr=False)  # that sources may name
 
     @classmethod
     def from_spec(
-        cls, x_stream: Mapping[str, Any], events: Mapping[str, EventSchema], source: tuple[str, ...] = ()
+        cls,
+        x_stream: Mapping[str, Any],
+        events: Mapping[str, EventSchema],
+        source: tuple[str, ...] = (),
+        rulings: Mapping[str, Ruling] | None = None,
     ) -> StreamContract:
         """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
         spec = _Reader(x_stream, "x-stream")
@@ -155,6 +161,7 @@ class StreamContract:
             orders=Alternatives({one.name: one.order for one in alternatives}),
             spec=x_stream,
             source=source,
+            rulings=rulings or {},
         )
         spec.nothing_left()
         return contract

@@ -177,7 +177,8 @@ class StreamJudge:
         """Tell what a stream that stopped here still owes."""
         got = f"the stream ended after {self._before or 'nothing'}{self._slips()}"
         if not self.ended:
-            return [self._violation("end", Problem(self._allowed(), got), self._ends())]
+            missing = self._violation("end", Problem(self._allowed(), got), self._ends())
+            return [missing if self._before else replace(missing, tier=Tier.SERVER_ERROR)]  # no answer at all
         if self._followed and not self.complete:
             return [self._violation("order", Problem(self._allowed(), got), self._sources())]
         return []
@@ -321,11 +322,9 @@ class StreamJudge:
         return tuple(dict.fromkeys(line for order in alive for line in order.source))
 
     def _ends(self) -> tuple[str, ...]:
-        """Return the sources of the events that end the answer."""
-        events = self.contract.events
-        return tuple(
-            dict.fromkeys(line for kind in sorted(self.contract.end) if kind in events for line in events[kind].source)
-        )
+        """Return the sources of the orders until now, and of the events that end the answer."""
+        ends = [self.contract.events[kind] for kind in sorted(self.contract.end) if kind in self.contract.events]
+        return tuple(dict.fromkeys([*self._sources(), *(line for event in ends for line in event.source)]))
 
     @property
     def _lines(self) -> tuple[str, ...]:

@@ -212,6 +212,17 @@ def test_lost_blank_lines_are_a_violation_with_their_name(end: bytes, copy: Path
     assert "events without a blank line between them" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("demand", "status", "told"), [("ruling", 0, "note: end"), ("observed", 1, "WRONG end")])
+def test_what_no_document_prints_is_a_note_until_it_is_demanded(demand, status, told, tmp_path, capsys):
+    """No document prints a run's stream of AgentBuilder, so that one without its last event fails nothing."""
+    path = tmp_path / "short.sse"
+    path.write_bytes(FLOW.read_bytes().rstrip().rpartition(b"\n\n")[0] + b"\n\n")
+    assert main(["judge", "--operation", "agentbuilder/runFlow", "--demand", demand, str(path)]) == status
+    out = capsys.readouterr().out
+    assert told in out
+    assert "rests on  observed" in out
+
+
 @pytest.mark.parametrize("arguments", [CHAT_ARGUMENTS, ["judge", "--quiet"]])
 def test_a_stream_of_another_kind_of_app_is_named_and_not_judged(arguments: list[str], capsys):
     """A sound stream of an Agent app is none of an advanced chat, and nothing about it is wrong."""

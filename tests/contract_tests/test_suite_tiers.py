@@ -123,9 +123,12 @@ def test_form_of_a_stream_rests_on_the_lines_that_show_it_else_on_the_standard()
 
 def test_stream_that_owes_its_end_breaks_the_line_that_promises_it():
     """The end is demanded by the document's own words, whichever order was followed until then."""
-    (ended,) = [violation for violation in stream().violations if violation.rule == "end"]
+    begun = stream({"event": "message", "answer": "a"})
+    (ended,) = [violation for violation in begun.violations if violation.rule == "end"]
     assert "004:107-113" in ended.source
     assert ended.tier is Tier.RULING
+    (nothing,) = [violation for violation in stream().violations if violation.rule == "end"]
+    assert nothing.tier is Tier.SERVER_ERROR
 
 
 @pytest.mark.parametrize(
