@@ -49,8 +49,8 @@ def plain(text: str) -> str:
 
 def _place(violation: Violation) -> str:
     if violation.rule in _WORDED:
-        words = re.match(r'[^\d"\[{]*', violation.expected)  # up to the first value
-        return _cut(words[0].strip(" ,:") if words else "")
+        words = re.split(r'["\[{]', violation.expected, maxsplit=1)[0].split()  # up to the first value that is JSON
+        return _cut(" ".join("*" if _NUMBER.search(word) else word for word in words).strip(" ,:*"))
     missing = _MISSING.match(violation.expected)
     where = f"{violation.where}/{missing[1]}" if missing else violation.where
     return _cut(_VARYING.sub("*", where))
