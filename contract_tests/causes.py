@@ -12,6 +12,7 @@ _LONGEST = 160  # characters of a place or of a word: a server may send megabyte
 _STATUSES = re.compile(r"\d{3}(?: or \d{3})*(?=: )")
 _VARYING = re.compile(r"(?<=/)(?:\d+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?=/|$)")
 _NUMBER = re.compile(r"\d+")
+_MISSING = re.compile(r"(?:an object with the field|the header) `(.*?)`", re.DOTALL)
 _WORD = re.compile(r'(?:the text )?"?([A-Za-z][\w./+-]*)"?$')
 _VALUES = {"the text": "text", "a list": "list", "an empty list": "list", "an object": "object"} | {
     "an empty object": "object", "null": "null", "true": "boolean", "false": "boolean",
@@ -31,6 +32,8 @@ def cause(violation: Violation) -> str:
     'status 500 instead of success'
     >>> cause(Violation("type", "text", "null", "/data/3/id"))
     'type /data/*/id null'
+    >>> cause(Violation("required", "an object with the field `id`", "an object with the fields code", "/data/3"))
+    'required /data/*/id missing'
     """
     return plain(" ".join(filter(None, (violation.rule, _place(violation), _came(violation)))))
 
@@ -46,15 +49,19 @@ def plain(text: str) -> str:
 
 def _place(violation: Violation) -> str:
     if violation.rule in _WORDED:
-        words = re.match(r'[^\d"\[{]*', violation.expected)  # up to the first value
-        return _cut(words[0].strip(" ,:") if words else "")
-    return _cut(_VARYING.sub("*", violation.where))
+        words = re.split(r'["\[{]', violation.expected, maxsplit=1)[0].split()  # up to the first value that is JSON
+        return _cut(" ".join("*" if _NUMBER.search(word) else word for word in words).strip(" ,:*"))
+    missing = _MISSING.match(violation.expected)
+    where = f"{violation.where}/{missing[1]}" if missing else violation.where
+    return _cut(_VARYING.sub("*", where))
 
 
 def _came(violation: Violation) -> str:
     got = violation.got
     if violation.rule in _WORDED:
         return ""
+    if _MISSING.match(violation.expected):
+        return "missing"
     if violation.rule in _ANSWERED:
         wanted = _STATUSES.match(violation.expected)
         success = wanted and all(status.startswith("2") for status in wanted[0].split(" or "))

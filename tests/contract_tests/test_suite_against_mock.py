@@ -86,17 +86,18 @@ def test_run_that_exercised_nothing_fails(mock, tmp_path):
     assert "nothing was exercised" in said
 
 
-def test_accepted_differences_pass_and_fail_when_they_are_gone(mock, tmp_path):
-    """A wrong key makes differences; accepted they are known, with the right key they are gone."""
+def test_accepted_differences_pass_and_are_good_news_when_they_are_gone(mock, tmp_path):
+    """A wrong key makes differences; accepted they are known, with the right key they are gone, and can be pruned."""
     known = tmp_path / "known.toml"
-    options = ("--base-url", mock, "--api", "dify-chat", "-k", "getMeta and documented", "--deviations", known)
-    wrong = ("--key", "dify-chat=app-wrong")
+    options = ("--base-url", mock, "--api", "dify-chat", "--deviations", known)
+    wrong = ("-k", "getMeta and documented", "--key", "dify-chat=app-wrong")
     assert run(*options, *wrong, "--accept", folder=tmp_path)[0] == 0
-    assert "dify-chat/getMeta/documented/request#status" in known.read_text()
+    assert 'id = "dify-chat/getMeta#status 401 instead of success"' in known.read_text()
     assert run(*options, *wrong, folder=tmp_path)[0] == 0
-    status, said = run(*options, folder=tmp_path)
-    assert status == 1, said
-    assert "deviation no longer occurs: dify-chat/getMeta/documented/request#status" in said
+    status, said = run(*options, "--prune", folder=tmp_path)
+    assert status == 0, said
+    assert "FIXED" in said
+    assert "getMeta#status 401" not in known.read_text()
 
 
 @pytest.fixture

@@ -116,6 +116,8 @@ def test_id_of_a_difference_does_not_depend_on_items_or_values():
         (Violation("media-type", "audio/*", "application/json"), "media-type application/json"),
         (Violation("schema", "one of a, b", 'the text "c"', "/data/mode"), "schema /data/mode text"),
         (Violation("agree", "`elapsed_time` as answered, 0.2", "0.3"), "agree `elapsed_time` as answered"),
+        (Violation("agree", "no note-ab12-1.txt after its deletion", "x"), "agree no * after its deletion"),
+        (Violation("required", "an object with the field `id`", "{}", "/a/0"), "required /a/*/id missing"),
         (Violation("required", "the field", "none", f"/icons/{'k' * 999}"), f"required /icons/{'k' * 150}..."),
     ],
 )  # fmt: skip
