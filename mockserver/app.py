@@ -24,6 +24,7 @@ from mockserver.failures import failure, problem
 from mockserver.faults import FaultError
 from mockserver.journal import Entry, Journal
 from mockserver.keeping import keep
+from mockserver.manners import redirect, tell_methods
 from mockserver.masking import Masking
 from mockserver.messages import Reply, Request, put
 from mockserver.problems import Refusal, scenario_key
@@ -143,11 +144,14 @@ class App:
 
     def _permit(self, request: Request) -> Reply:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
-        methods = ", ".join(self._router.methods(request.path)) or "*"
+        manners = self._router.manners(request.path)
+        methods = ", ".join(manners.preflight_methods or self._router.methods(request.path)) or "*"
         headers = Headers([("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", "600")])
         wanted = request.fields.get("access-control-request-headers", "")
         headers["Access-Control-Allow-Headers"] = wanted if _NAMES.fullmatch(wanted) else "*"
-        return Reply(204, headers)
+        if manners.preflight_body:
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+        return Reply(manners.preflight, headers, manners.preflight_body.encode())
 
     def _write_down(self, request: Request, now: float) -> Reply:
         """Answer, and keep both sides in the journal."""
@@ -170,6 +174,10 @@ class App:
         if route.api is None:
             entry.forbid((), Refusal("unknown-path", f"{request.path} is under no API's base path", location="path"))
             return self._nowhere(request)
+        if route.moved:
+            return redirect(request, route.moved)
+        if request.method == "OPTIONS" and route.allowed and route.manners.options == "allow":
+            return tell_methods(route.allowed)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
         world = self.worlds.open(route.api.name, route.keyring.suffix if known else keys.NOBODYS)

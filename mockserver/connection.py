@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._chunked = self._keep = self._modern = self._separate = False
         self._peer = ""
         self._first = b""  # of what came at all
+        self._line: bytes | None = None  # a request line that is not all there
         self._offered: list[tuple[str, str]] | None = None  # headers of a request that offers another protocol
         self._stream: Streamed | None = None
         self._file: Iterator[bytes] | None = None
@@ -159,14 +160,21 @@ class Connection(asyncio.Protocol):
         if len(self._first) < _FIRST:
             self._first = (self._first + data)[:_FIRST]
         try:
-            if not self._in_message and _OTHER_PROTOCOL.match(data):
-                raise _no_http()
+            if self._line is not None or not self._in_message:
+                self._guard_line(data)
             while data:
                 data = self._feed(data)
             if self._in_message and self._reader is None:  # one endless header, of which the parser says nothing yet
                 self._guard_head(size)
         except (httptools.HttpParserError, _Refused) as error:
             self._refuse(error)
+
+    def _guard_line(self, data: bytes) -> None:
+        """Refuse another protocol as soon as the request line is there; in most cases it comes whole."""
+        line = data if self._line is None else self._line + data
+        self._line = None if b"\n" in line.lstrip(b"\r\n") else line
+        if self._line is None and _OTHER_PROTOCOL.match(line):
+            raise _no_http()
 
     def _feed(self, data: bytes) -> bytes:
         """Parse; return the rest where a client offers another protocol. None is spoken here, and HTTP goes on.
@@ -278,6 +286,8 @@ class Connection(asyncio.Protocol):
             raise _no_http()
         if version != "1.0" and all(name.lower() != "host" for name, _ in self._headers):
             raise _Refused(HTTPStatus.BAD_REQUEST, "The request has no Host header (RFC 9112, 3.2).")
+        if not self._url.startswith(b"/") and b"@" in self._url.partition(b"://")[2].partition(b"/")[0]:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "The request's target names a user (RFC 9110, 4.2.4).")
 
     def on_body(self, body: bytes) -> None:
         """Take the next bytes; what is beyond the limit is read, so that the client hears us then, and dropped."""

@@ -12,7 +12,19 @@ from urllib.parse import quote
 
 from attack_requests import BOUNDARY, Part, Plain, multipart
 from attack_wire import Attack
-from attack_words import ENCODED, FRAMING, HEADERS, JSON_TEXTS, JSON_VALUES, METHODS, RAW, TARGETS, TEXTS
+from attack_words import (
+    ENCODED,
+    FRAMING,
+    HEADERS,
+    JSON_TEXTS,
+    JSON_VALUES,
+    METHODS,
+    OFFERS,
+    RAW,
+    TARGETS,
+    TEXTS,
+    WRONG_HOSTS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -205,6 +217,34 @@ def broken_http(material: Material) -> Iterator[Attack]:
         yield Attack("broken http", f"{name}, and away", raw, silence=True, ending="leave")
 
 
+def offers(material: Material) -> Iterator[Attack]:
+    """Documented requests that offer another protocol, as every JDK does: they are answered as without the offer."""
+    for plain in material.first:
+        payload = plain.payload()
+        chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(payload), payload)
+        wanted = tuple(plain.operation.responses.keys() & {200, 201, 204, 404})
+        for protocol, extra in OFFERS.items():
+            offered = replace(plain, headers={**plain.headers, "Connection": "Upgrade, HTTP2-Settings"}, extra=extra)
+            yield _attack("offer", protocol, offered, wanted=wanted, ending="half-close")
+            if payload:
+                head, _, _ = offered.raw().partition(b"\r\n\r\n")
+                head = head.replace(b"Content-Length: %d" % len(payload), b"Transfer-Encoding: chunked")
+                raw = head + b"\r\n\r\n" + chunked
+                yield Attack("offer", f"{protocol}, chunked", raw, wanted=wanted, ending="half-close")
+
+
+def hosts(material: Material) -> Iterator[Attack]:
+    """Hosts that are none, two of them, and protocols that are not HTTP/1.x: 400 (RFC 9112, 3.2)."""
+    key = b"Authorization: Bearer app-chat-fuzz\r\nConnection: close\r\n\r\n"
+    for plain, host in itertools.product(material.first, WRONG_HOSTS):
+        raw = plain.raw().replace(b"\r\nHost: mock", b"".join(b"\r\nHost: " + each for each in host), 1)
+        yield Attack("host", f"{host!r}", raw, wanted=(400,), ending="half-close")
+    for protocol in ("HTTP/2.0", "HTTP/3.0", "HTTP/0.9", "RTSP/1.0", "ICE/1.0", "http/1.1", "HTTPS/1.1", "SIP/2.0"):
+        raw = b"GET /v1/info " + protocol.encode() + b"\r\nHost: mock\r\n" + key
+        yield Attack("host", protocol, raw, wanted=(400,), ending="half-close")
+        yield Attack("host", f"{protocol}, dripping", raw, wanted=(400,), ending="half-close", drip=1)
+
+
 def framing(material: Material) -> Iterator[Attack]:
     """Lengths and chunks that do not fit."""
     for plain in (one for one in material.first if one.body is not None):
@@ -311,6 +351,8 @@ _ODD_HEADS: dict[str, bytes] = {
     "length": b'Content-Disposition: form-data; name="FIELD"; filename="a"\r\nContent-Length: 99999999999',
     "odd type": b'Content-Disposition: form-data; name="FIELD"; filename="a"\r\nContent-Type: ;;\xff/\x00; charset=kl',
     "continued name": b"Content-Disposition: form-data; name*0=FI; name*1=ELD; filename*0=a; filename*1=b",
+    "backslashes": b'Content-Disposition: form-data; name="FIELD"; filename="C:\\a\\n.txt"',
+    "extended first": b"Content-Disposition: form-data; name=FIELD; filename*=UTF-8''%e2%82%ac; filename=a",
     "odd charset": b"Content-Disposition: form-data; name=\"FIELD\"; filename*=klingon'x'%ff%fe",
     "no charset": b'Content-Disposition: form-data; name="FIELD"; filename*=%ff',
 }
@@ -451,6 +493,8 @@ KINDS: dict[str, Callable[[Material], Iterator[Attack]]] = {
     "methods": methods,
     "targets": targets,
     "broken-http": broken_http,
+    "offers": offers,
+    "hosts": hosts,
     "framing": framing,
     "forms": forms,
     "big": big,

@@ -35,9 +35,12 @@ class Judge:
             return
         if not outcome.status:
             return  # it left before an answer could come
+        if attack.wanted and outcome.status not in attack.wanted:
+            yield f"{outcome.status} where {' or '.join(map(str, attack.wanted))} is right"
         if outcome.status >= 500 and not _asked(attack):
             yield f"{outcome.status} that was not asked for: {_title(outcome)}"
-        if "html" in outcome.header("Content-Type") or outcome.body[:15].lower().startswith((b"<html", b"<!doctype")):
+        html = outcome.body and "html" in outcome.header("Content-Type")  # so Dify answers OPTIONS
+        if html or outcome.body[:15].lower().startswith((b"<html", b"<!doctype")):
             yield "HTML"
         if b"Traceback (most recent" in outcome.body:
             yield "traceback in the answer"

@@ -29,6 +29,7 @@ class Attack:
     ``operation``  whom it is meant for, `dify-chat/sendChatMessage`; '' where that cannot be said
     ``asked``      a 5xx would be asked for: it carries a Prefer header
     ``silence``    the connection may be closed without an answer: HTTP itself cannot be read, or the client has left
+    ``wanted``     the statuses that are right; none: any that the contract has
     ``drip``       bytes that are sent at once, with a pause after each; 0 sends everything at once
     ``ending``     what the client does when everything is sent: wait, say that nothing more comes, or leave
     """
@@ -39,6 +40,7 @@ class Attack:
     operation: str = ""
     asked: bool = False
     silence: bool = False
+    wanted: tuple[int, ...] = ()
     drip: int = 0
     ending: Literal["wait", "half-close", "leave"] = "wait"
 

@@ -328,3 +328,19 @@ FRAMING: dict[str, tuple[str, str]] = {
     "expects to be asked on": ("Content-Length: {length}\r\nExpect: 100-continue", "{body}"),
 }
 """Header lines and body, formatted with body, its length and a longer one; then the client says no more."""
+
+_SETTINGS = b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"
+OFFERS: dict[str, tuple[bytes, ...]] = {
+    "h2c": (b"Upgrade: h2c", _SETTINGS),
+    "TLS": (b"Upgrade: TLS/1.2",),
+    "websocket": (b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Version: 13"),
+    "several": (b"UPGRADE: h2c, HTTP/3.0", b"upgrade: foo/2"),
+    "nothing": (b"Upgrade:",),
+}
+"""Headers that offer another protocol."""
+
+WRONG_HOSTS: tuple[tuple[bytes, ...], ...] = (
+    (), (b"a", b"a"), (b"a", b"b"), (b"", b""), (b"user@a",), (b"user:secret@a:80",), (b"@a",), (b"a, b",), (b"a b",), (b"a/b",),
+    (b"a?b",), (b"a#b",), (b"a:b",), (b"a:80:80",), (b"[::1",), (b"::1",), (b"[a]b",), (b"<a>",), (b'"a"',), (b"a\\b",), (b"\xff",),
+)  # fmt: skip
+"""What stands in the Host headers of a request that is none."""

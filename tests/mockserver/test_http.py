@@ -64,8 +64,9 @@ def ask(server: MockServer, *pieces: bytes, count: int = 1) -> list[tuple[int, b
     """Send pieces, each on its own, and read so many answers."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for piece in pieces:
-            connection.sendall(piece)
+        with contextlib.suppress(ConnectionError):  # a server may refuse before everything was sent
+            for piece in pieces:
+                connection.sendall(piece)
         return read_answers(connection, count)
 
 
@@ -155,6 +156,7 @@ def get(headers: str, version: str = "HTTP/1.1", target: str = "/v1/info") -> by
         get("Host: [::1\r\n"),
         get("Host: a#b\r\n"),
         get("Host: a\r\nHost: b\r\n", "HTTP/1.0"),
+        get("Host: a\r\n", target="http://user:password@a/v1/info"),
         get("Host: a\r\n", "HTTP/2.0"),
         get("Host: a\r\n", "HTTP/3.0"),
         get("Host: a\r\n", "HTTP/9.9"),
@@ -170,8 +172,9 @@ def get(headers: str, version: str = "HTTP/1.1", target: str = "/v1/info") -> by
 )
 def test_what_is_not_http_1_with_one_host_is_a_bad_request(server: MockServer, raw: bytes) -> None:
     """RFC 9112, 3.2: no host, two of them, or one that is none; and every other protocol."""
-    status, body = ask(server, raw)[0]
-    assert (status, json.loads(body)["status"]) == (400, 400)
+    for pieces in ([raw], [raw[start : start + 1] for start in range(len(raw))]):
+        status, body = ask(server, *pieces)[0]
+        assert (status, json.loads(body)["status"]) == (400, 400)
 
 
 @pytest.mark.parametrize(

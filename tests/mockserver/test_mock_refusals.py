@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowcontract.errors import SpecError
 from flowcontract.response_validation import response_violations
+from mockserver.manners import read_manners
 
 if TYPE_CHECKING:
     from mock_calls import Answer, Caller
@@ -65,14 +67,65 @@ def test_path_outside_every_base_path_lists_the_base_paths(mock: Caller) -> None
     [
         ("agentbuilder", "/api/v2/files/", 200),
         ("agentbuilder", "/api/v2/files", 200),
+        ("agentbuilder", "/api/v1/users/whoami/", 307),
+        ("agentbuilder", "/api/v1/nowhere/", 404),
         ("dify-chat", "/v1/info/", 404),
         ("dify-chat", "/v1/info", 200),
         ("dify-chat", "/v1//info", 404),
     ],
 )
 def test_slash_at_the_end_matters_where_the_contract_says_so(mock: Caller, api: str, path: str, status: int) -> None:
-    """AgentBuilder takes both forms, as real servers do; elsewhere a path is what it is."""
+    """AgentBuilder takes both forms of one path and redirects from others, as real servers do; elsewhere none does."""
     assert mock.ask("GET", path, **KEYS[api]).status == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "location"),
+    [
+        ("GET", "/api/v1/users/whoami/", "http://mock:80/api/v1/users/whoami"),
+        ("POST", "/api/v1/run/x%20ü/?stream=false&a=/", "http://mock:80/api/v1/run/x%2520%C3%BC?stream=false&a=/"),
+        ("GET", "/api/v2/files/3fd63a45-3fea-4fb7-9353-8f117f143600/", None),
+        ("PATCH", "/api/v1/users/whoami//", "http://mock:80/api/v1/users/whoami"),
+    ],
+)
+def test_slash_leads_to_the_path_without(mock: Caller, method: str, path: str, location: str | None) -> None:
+    """307, so that method and body stay; without a key, too, and with the query (Langflow 1.4.3, 1.13.0)."""
+    answer = mock.ask(method, path, Host="mock:80")
+    assert (answer.status, answer.body) == (307, b"")
+    assert answer.headers["Location"] == (location or f"http://mock:80{path.rstrip('/')}")
+    assert mock.ask(method, path).headers["Location"].startswith("/api/")
+    assert mock.app.journal.entries()[-1].status == 307
+
+
+def test_options_tell_methods_where_real_servers_do(mock: Caller) -> None:
+    """Dify does, without a key; Langflow has no such method. A preflight is answered by both."""
+    answer = mock.ask("OPTIONS", "/v1/parameters")
+    assert (answer.status, answer.headers["Allow"], answer.body) == (200, "GET, HEAD, OPTIONS", b"")
+    assert mock.ask("OPTIONS", "/v1/nowhere", **KEYS["dify-chat"]).status == 404
+    assert mock.ask("OPTIONS", "/api/v1/users/whoami", **KEYS["agentbuilder"]).status == 405
+    asked = {
+        "Access_Control_Request_Method": "GET",
+        "Access_Control_Request_Headers": "x-api-key",
+        "Origin": "http://x",
+    }
+    preflight = mock.ask("OPTIONS", "/api/v1/users/whoami", **asked)
+    assert (preflight.status, preflight.body, preflight.headers["Access-Control-Max-Age"]) == (200, b"OK", "600")
+    assert preflight.headers["Access-Control-Allow-Methods"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
+
+def test_head_is_what_it_is_on_the_real_servers(mock: Caller) -> None:
+    """The same as GET on Dify; a wrong method on Langflow, whether the path has GET or not."""
+    assert mock.ask("HEAD", "/v1/parameters", **KEYS["dify-chat"]).status == 200
+    for path in ("/api/v1/users/whoami", "/api/v2/files"):
+        assert mock.ask("HEAD", path, **KEYS["agentbuilder"]).status == 405
+    assert mock.ask("HEAD", "/api/v1/nowhere", **KEYS["agentbuilder"]).status == 404
+
+
+@pytest.mark.parametrize("told", [{"head": "perhaps"}, {"heads": "get"}, {"trailing-slash": "307"}])
+def test_what_a_contract_cannot_say_about_http_is_told(told: dict[str, str]) -> None:
+    """With what it can say."""
+    with pytest.raises(SpecError, match="It says head: get or wrong-method"):
+        read_manners({"x-http": told})
 
 
 def test_base_path_ends_at_a_segment(mock: Caller) -> None:
@@ -84,17 +137,20 @@ def test_base_path_ends_at_a_segment(mock: Caller) -> None:
     ("api", "method", "path", "allowed"),
     [
         ("cybertron", "GET", "/openapi/v1/chatflow/offline_upload_file/", "POST"),
-        ("dify-chat", "PATCH", "/v1/chat-messages", "POST"),
-        ("dify-workflow", "DELETE", "/v1/workflows/run", "POST"),
-        ("agentbuilder", "PATCH", "/api/v2/files", "DELETE, GET, POST"),
-        ("dify-chat", "OPTIONS", "/v1/info", "GET"),
-        ("dify-chat", "HEAD", "/v1/chat-messages", "POST"),
+        ("dify-chat", "PATCH", "/v1/chat-messages", "OPTIONS, POST"),
+        ("dify-chat", "POST", "/v1/parameters", "GET, HEAD, OPTIONS"),
+        ("dify-workflow", "DELETE", "/v1/workflows/run", "OPTIONS, POST"),
+        ("agentbuilder", "PATCH", "/api/v2/files", "POST"),
+        ("agentbuilder", "POST", "/api/v2/files/3fd63a45-3fea-4fb7-9353-8f117f143600", "GET"),
+        ("agentbuilder", "HEAD", "/api/v1/users/whoami", "GET"),
+        ("agentbuilder", "OPTIONS", "/api/v2/files", "POST"),
+        ("dify-chat", "HEAD", "/v1/chat-messages", "OPTIONS, POST"),
     ],
 )
 def test_wrong_method_names_those_that_the_path_has(
     mock: Caller, api: str, method: str, path: str, allowed: str
 ) -> None:
-    """405 carries an Allow header with exactly the contract's methods (RFC 9110, 15.5.6)."""
+    """405 carries an Allow header (RFC 9110, 15.5.6), with what real servers name there."""
     answer = mock.ask(method, path, **KEYS[api])
     assert (answer.status, answer.headers["Allow"]) == (405, allowed)
 
