@@ -98,8 +98,8 @@ def block(cause: Mapping[str, Any]) -> Iterator[Line]:
     sort = "" if cause["severity"] == "form" else f"{cause['severity']}: "
     tests = counted(len(cause["tests"]), "test")
     yield Line(f"{sort}{what} ({tests}; explain {cause['handle']})", "red")
-    yield Line(f"  expected {cause['expected']}")
-    yield Line(f"  got      {cause['got']}")
+    yield Line(f"  expected {cause['expected'].strip()}")
+    yield Line(f"  got      {cause['got'].strip()}")
     rulings = "".join(f"; {ruling['name']}: {ruling['decision']}" for ruling in cause["rulings"])
     if cause["source"]:
         yield Line(f"  by       {', '.join(cause['source'])} [{cause['tier']}]{rulings}")
@@ -155,7 +155,8 @@ def _notes(document: Document) -> Iterator[str]:
     yield f"notes: {len(notes)}, beyond what {document['demand']} demands"
     for cause in notes:
         sort = "fuzzing" if cause["fuzzed"] else cause["tier"]
-        yield f"  {len(cause['tests']):4} x {cause['id']} [{sort}]: got {cause['got']} (explain {cause['handle']})"
+        got = f"got {cause['got'].strip()} (explain {cause['handle']})"
+        yield f"  {len(cause['tests']):4} x {cause['id']} [{sort}]: {got}"
 
 
 def _choices(document: Document) -> Iterator[str]:

@@ -64,14 +64,23 @@ class OperationRow:
     @property
     def outcome(self) -> str:
         """The worst of it."""
-        outcomes = {row["outcome"] for row in self.rows}
-        return next(outcome for outcome in SIGNS if outcome in outcomes)
+        return _worst(self.rows)
+
+    @property
+    def of_others(self) -> str:
+        """The worst of all that are no statuses."""
+        return _worst([row for rows in self.others.values() for row in rows])
 
     @property
     def exercised(self) -> int:
         """How much of it was exercised, in percent."""
         seen = sum(1 for row in self.rows if row["outcome"] != "not exercised")
         return round(100 * seen / len(self.rows))
+
+
+def _worst(rows: list[Json]) -> str:
+    outcomes = {row["outcome"] for row in rows}
+    return next((outcome for outcome in SIGNS if outcome in outcomes), "not exercised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ def time_line(stream: Json) -> TimeLine:
     kinds = list(dict.fromkeys(kind for _, kind, *_ in events))
     lanes = {kind: _MARGIN + 8 + _LANE * number for number, kind in enumerate(kinds)}
     begin, end = (events[0][0], events[-1][0]) if events else (0.0, 0.0)
-    scale = (_WIDTH - _LEFT - 2 * _MARGIN) / ((end - begin) or 1)
+    scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # what is wrong at the end has room there
     x = [_LEFT + _MARGIN + (at_s - begin) * scale for at_s, *_ in events]
     marks = [
         (x[number], lanes[kind], _sort(wrong=wrong, known=known), _event(number + 1, event))
