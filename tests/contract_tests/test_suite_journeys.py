@@ -451,7 +451,7 @@ def test_slow_flow_may_be_silent_for_as_long_as_a_stream_may_last(mute):
         suite._parameters["dify-workflow"] = {}
         object.__setattr__(suite.target.apis["dify-workflow"], "slow", True)
         record, _ = go(suite, "workflow/runs_are_numbered_upwards")
-    assert "no event but pings for 0.4 s" in red(record)[0]
+    assert " 0.4 s" in red(record)[0]
 
 
 def test_hang_is_waited_for_in_full_once_and_then_shorter():
