@@ -11,11 +11,20 @@ from requests.adapters import BaseAdapter
 from schemathesis.engine import context
 from urllib3 import HTTPResponse
 
+from contract_tests.exchange import Answer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from contract_tests.client import Client
-    from contract_tests.exchange import Answer, Exchange
+    from contract_tests.exchange import Exchange
+
+
+_PROBE = "X-Schemathesis-Probe"
+_NOT_ASKED = Answer(400, {"content-type": "text/plain"}, b"not asked")
+"""To what Schemathesis asks ahead, to find out what to make up: that must not depend on the server."""
+_CANNOT_BE_SENT = ("LocalProtocolError", "InvalidURL", "UnsupportedProtocol")
+_FRAMING = ("Content-Length", "Transfer-Encoding")  # the client's own
 
 
 class Carrier(BaseAdapter):
@@ -35,11 +44,15 @@ class Carrier(BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
         """Send a request and read its answer; raise ConnectionError where none came."""
+        if any(name.startswith(_PROBE) for name in request.headers):
+            return _response(request, _NOT_ASKED)
         body = request.body or b""
         headers = tuple((name, _text(value)) for name, value in request.headers.items() if name not in _FRAMING)
         content = body if isinstance(body, bytes) else str(body).encode()
         sent = self._client.seal(request.method or "GET", request.url or "", headers, content)
         exchange = self._client.exchange(sent, self.wait_s, read_s=self.wait_s)
+        if exchange.answer is None and exchange.trouble.startswith(_CANNOT_BE_SENT):
+            raise requests.exceptions.InvalidHeader(exchange.trouble, request=request)
         if exchange.answer is None:
             self._failed(exchange)
             raise requests.ConnectionError(exchange.trouble, request=request)
@@ -48,9 +61,6 @@ class Carrier(BaseAdapter):
 
     def close(self) -> None:
         """Leave the client open: others use it, too."""
-
-
-_FRAMING = ("Content-Length", "Transfer-Encoding")  # the client's own
 
 
 def _text(value: str | bytes) -> str:

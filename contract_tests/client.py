@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from contract_tests.clock import Clock
-from contract_tests.exchange import Answer, Exchange, Heard, Request, Sent, Upload
+from contract_tests.exchange import MAX_JSON_BYTES, Answer, Exchange, Heard, Request, Sent, Upload
 from contract_tests.wire import Decoder, TooMuchError, Wire
 from flowcontract.decoding import ABSENT
 from flowcontract.secrets import Secrets
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flowcontract.specs import Operation, SecurityScheme
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer, decoded; more is not read
+_BROKEN_BYTES = 64 * 1024  # of an answer that did not come to its end: enough to show it
 SLACK_BYTES = 1 << 20  # that a downloaded file may have beyond the largest one that was uploaded
 CAUSES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError)
 
@@ -75,8 +76,12 @@ class Client:
 
     def reach(self) -> str:
         """Ask for the base URL; return why nothing answers, '' if something does, whatever it says."""
-        exchange = self.send(Request("GET", "", keys={}))
-        return exchange.trouble
+        sent = self.prepare(Request("GET", "", keys={}))
+        try:
+            with self.open(sent):
+                return ""
+        except CAUSES as error:
+            return self.failed(sent, error).trouble
 
     def send(self, request: Request) -> Exchange:
         """Send a request and read its answer whole."""
@@ -107,7 +112,8 @@ class Client:
         self._rate.wait()
         started = time.monotonic()
         content = sent.body if sent.body or sent.method in ("POST", "PUT", "PATCH") else None
-        request = self._http.build_request(sent.method, sent.url, headers=list(sent.headers), content=content)
+        headers = [(name.encode("latin-1"), _header_bytes(value)) for name, value in sent.headers]
+        request = self._http.build_request(sent.method, sent.url, headers=headers, content=content)
         for name in ("accept-encoding", "user-agent"):  # httpx's own; `curl` must send the same as we did
             request.headers.pop(name, None)
         if read_s:
@@ -174,7 +180,8 @@ class LiveAnswer:
         self.started = started
         self.trouble = ""
         self.now = time.monotonic()  # when the last piece came, or the silence was broken off
-        self._max_bytes = max_bytes
+        is_json = "json" in self.headers.get("content-type", "").lower()
+        self._max_bytes = min(max_bytes, MAX_JSON_BYTES) if is_json else max_bytes
         self.heard = Heard()
         self._response = response
 
@@ -201,8 +208,17 @@ class LiveAnswer:
         self.now = time.monotonic()
 
     def answer(self, body: bytes = b"") -> Answer:
-        """Return what has come."""
+        """Return what has come: all of it, or how it began."""
+        body = body[:_BROKEN_BYTES] if self.trouble else body
         return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)
+
+
+def _header_bytes(value: str) -> bytes:
+    """Return a header's value as it goes out: each character a byte, where all of them are bytes, else as UTF-8."""
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
 
 
 def _sends_a_file(operation: Operation) -> bool:

@@ -22,15 +22,16 @@ class Clock:
 
     def __init__(self, minutes: float = math.inf) -> None:
         """Begin now."""
-        self.minutes = minutes
         self.interrupted = False
-        self._deadline = time.monotonic() + minutes * 60
+        self.is_over = False  # whether something was cut short by the bound
+        self._cleaning = False
+        self.limit(minutes)
         self._stopped = threading.Event()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has met its bound."""
-        return time.monotonic() >= self._deadline
+    def limit(self, minutes: float) -> None:
+        """Give the run so many minutes from now on."""
+        self.minutes = minutes
+        self._deadline = time.monotonic() + minutes * 60
 
     def left_s(self) -> float:
         """Return the seconds until the bound; raise what ends the run where it has come."""
@@ -38,6 +39,7 @@ class Clock:
             raise KeyboardInterrupt
         left = self._deadline - time.monotonic()
         if left <= 0:
+            self.is_over = self.is_over or not self._cleaning
             raise OutOfTimeError
         return left
 
@@ -48,6 +50,7 @@ class Clock:
 
     def clean_up(self) -> None:
         """Allow a little more, for what has to be done at the end."""
+        self._cleaning = True
         grace_s = _HURRIED_S if self.interrupted else _CLEANING_S
         if self.interrupted or self._deadline - time.monotonic() < grace_s:
             self._deadline = time.monotonic() + grace_s

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowcontract.streams import JudgedEvent
 
 _KEPT_BYTES, _KEPT_PIECES = 256 * 1024, 10_000  # of an answer that is written down
+MAX_JSON_BYTES = 16 * 1024 * 1024  # that are read as JSON: in memory it takes thirty times as much
 _LONGEST_CURL = 6000  # bytes of a body that a terminal still pastes
 _KEY, _OTHER_KEY = "\x00", "\x01"  # no request that a shell can send has these
 
@@ -111,6 +112,8 @@ class Answer:
     @property
     def json(self) -> Any:
         """The body as JSON; None where it is none."""
+        if len(self.body) > MAX_JSON_BYTES:
+            return None
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):

@@ -15,7 +15,7 @@ from schemathesis.engine import events, from_schema
 from contract_tests.carrier import Carrier, carrying
 from contract_tests.examples import FORM, refusable, wants_stream
 from contract_tests.exchange import Answer, Exchange, Request
-from contract_tests.judgement import Expected, Judge, unanswered
+from contract_tests.judgement import MAX_EVENTS, Expected, Judge, unanswered
 from contract_tests.multiparts import read_form
 from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT, parse_json
@@ -255,6 +255,7 @@ def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any
         "seed": _SEED,
         "headers": dict(sent.headers),
         "parameters": {f"path.{field}": value for field, value in client.api.values.items() if isinstance(value, str)},
+        "max-stream-events": MAX_EVENTS + 1,  # the carrier bounds streams, and says so
         "request-timeout": suite.target.answer_s,
         "checks": {"enabled": False, "answers_as_documented": {"enabled": True}},
         "cache": {"enabled": False},  # would lie in the user's folder, and ask this server what another one answered

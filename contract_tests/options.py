@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from flowcontract.evidence import BARS, DEFAULT_BAR
+
+
+def minutes(text: str) -> float:
+    """Read a number of minutes; raise ValueError for what is none."""
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError(text)
+    return found
+
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--base-url": {
@@ -45,5 +55,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "what a violation must at least rest on to fail the run; others are notes (default: %(default)s)",
     },
     "--require": {"metavar": "LEVEL", "help": "fail below a coverage in percent: 80, or codes=100,events=50"},
+    "--max-minutes": {
+        "type": minutes,
+        "default": 10.0,
+        "metavar": "N",
+        "help": "what a run may take; one that takes longer ends as incomplete (default: %(default)g)",
+    },
     "--thorough": {"action": "store_true", "help": "take up to ten minutes: more fuzzing, waiting for pings"},
 }

@@ -6,22 +6,27 @@ import contextlib
 import importlib.metadata
 import os
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract_tests import cases, explain, target, terminal
+from contract_tests import cases, explain, preflight, target, terminal
+from contract_tests.clock import Clock, OutOfTimeError
 from contract_tests.coverage import Coverage
 from contract_tests.deviations import Deviations
+from contract_tests.hiding import hide
+from contract_tests.journey import Journey
 from contract_tests.not_exercised import NotExercised, Withheld
 from contract_tests.options import OPTIONS
 from contract_tests.probes import probes
 from contract_tests.progress import Shown
 from contract_tests.reporting import folder, github
 from contract_tests.reporting.document import document, json_text, version
-from contract_tests.results import Results
+from contract_tests.results import EXIT_CODES, Results
 from contract_tests.suite import Record, Suite
 from flowcontract.errors import FlowContractError
 from flowcontract.evidence import Tier, fails
@@ -29,7 +34,7 @@ from flowcontract.printable import printable
 from flowcontract.specs import available_apis, load_apis
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from contract_tests.cases import Case
     from contract_tests.reporting.har import Recorder
@@ -39,6 +44,15 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _EVERYTHING = 2  # -vv
+_WORKERS_END_S = 0.5  # of an interrupted run; xdist's own ten seconds are too many
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command shares with the plugin: how long the run may take, and what is hidden in all that it prints."""
+
+    clock: Clock
+    secrets: Secrets
 
 
 class Run:
@@ -46,6 +60,8 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         """Read the options; raise FlowContractError for what cannot be."""
+        given = next((one for one in config.pluginmanager.get_plugins() if isinstance(one, Given)), None)
+        self.clock = given.clock if given else Clock(config.getoption("--max-minutes"))
         names = config.getoption("--api")
         profiles = dict(_pair(option) for option in config.getoption("--profile"))
         self.apis: dict[str, Api] = load_apis(names or available_apis(), profiles=profiles)
@@ -54,7 +70,11 @@ class Run:
             base_url=config.getoption("--base-url"),
             keys=config.getoption("--key"),
             file=config.getoption("--target"),
+            is_mock=partial(preflight.is_mock, clock=self.clock),
         )
+        if given:
+            for secret in self.target.secrets:
+                given.secrets.add(secret)
         self.thorough: bool = config.getoption("--thorough")
         self.deviations = Deviations.load(
             config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
@@ -67,9 +87,10 @@ class Run:
             deviations=self.deviations,
             demand=self.demand,
             demand_fuzz=config.getoption("--demand-fuzz"),
+            minutes=self.clock.minutes,
         )
         self.secrets = self.target.secrets
-        self.suite = Suite(self.target)
+        self.suite = Suite(self.target, self.clock)
         self.cases = list(self._cases())
         self.recorder: Recorder | None = None
 
@@ -92,6 +113,7 @@ class Run:
 
 _RUN = pytest.StashKey[Run]()
 _RECORD = pytest.StashKey[Record]()
+_UNFINISHED = pytest.StashKey[bool]()  # whether the run met its bound during a test, or before it
 
 
 def _pair(option: str) -> tuple[str, str]:
@@ -122,21 +144,18 @@ def _base_url_is_declared(pluginmanager: pytest.PytestPluginManager) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read contracts, target and deviations."""
-    try:
-        run = config.stash[_RUN] = Run(config)
-    except FlowContractError as error:
-        raise pytest.UsageError(str(error)) from None
-    worker = getattr(config, "workerinput", {}).get("workerid", "")
+    worker = getattr(config, "workerinput", {}).get("workerid", "")  # the controller collects and reports
     report = config.getoption("--report")
     try:
         if report and not worker:
             folder.prepare(report)
+        run = config.stash[_RUN] = Run(config)
         if report and not config.option.collectonly:
             run.record(report, worker or "main")
     except FlowContractError as error:
         raise pytest.UsageError(str(error)) from None
     if worker:
-        return  # the controller collects and reports
+        return
     if report and not getattr(config.option, "xmlpath", None):
         config.option.xmlpath = str(report / folder.JUNIT)
     collector = _Collector(config, run)
@@ -145,15 +164,15 @@ def pytest_configure(config: pytest.Config) -> None:
     collector.silence_pytest()
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Say in one line if nobody answers at all."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Ask each API one documented thing; say in a line what has to be mended before anything can be judged."""
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
-    for name, client in session.config.stash[_RUN].suite.clients.items():
-        trouble = client.reach()
-        if trouble:
-            hint = "Start the server, or mend --base-url."
-            raise pytest.UsageError(f"Nothing answers for {name} at {client.api.base_url}: {trouble}. {hint}")
+    try:
+        preflight.check(session.config.stash[_RUN].suite)
+    except FlowContractError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -185,6 +204,12 @@ def suite(request: pytest.FixtureRequest) -> Generator[Suite]:
         request.config.workeroutput["leftovers"] = run.suite.leftovers
 
 
+@pytest.fixture
+def begin(suite: Suite) -> Callable[[str], Journey]:
+    """Return what begins a journey at an API, by its name."""
+    return partial(Journey, suite)
+
+
 class ContractFailure(Exception):  # noqa: N818 - the server's failure, not ours
     """An answer is not as the contract demands; the text says everything."""
 
@@ -195,11 +220,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     run = item.config.stash[_RUN]
     if "suite" not in getattr(item, "fixturenames", ()):
         return (yield)
-    record = run.suite.record = item.stash[_RECORD] = Record(run.demand)
+    record = run.suite.record = item.stash[_RECORD] = Record(run.demand, secrets=run.secrets)
     if run.recorder:
         run.recorder.test = test_id(item)
     try:
+        run.clock.left_s()
         result = yield
+    except OutOfTimeError:
+        item.stash[_UNFINISHED] = True
+        pytest.skip(f"the run met its bound of {run.clock.minutes:g} minutes")
     except NotExercised as reason:
         record.skipped.setdefault(_subject(item, reason), str(reason))
         if not any(fails(failure.violation.tier, run.demand) for failure in record.failures):
@@ -213,7 +242,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     return result
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put what the test saw into its report, as plain JSON: it may have to travel from a worker."""
     report = yield
@@ -226,6 +255,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when != "call" or record is None:
         return report
     report.contract = record.as_json(test_id(item), run.deviations)
+    report.contract["unfinished"] = item.stash.get(_UNFINISHED, False)
     if report.outcome == "skipped":
         report.contract["reason"] = getattr(call.excinfo.value, "msg", "") if call.excinfo else ""
     return report
@@ -235,7 +265,7 @@ def _make_presentable(report: pytest.TestReport, secrets: Secrets, told: str) ->
     """Hide secrets, and what a terminal would obey, in what pytest itself may show or write of a test."""
 
     def shown(text: str) -> str:
-        return printable(secrets.mask(text), lines=True)
+        return printable(hide(text, secrets), lines=True)
 
     if isinstance(report.longrepr, tuple):  # of a test that was skipped
         path, line, reason = report.longrepr
@@ -322,15 +352,34 @@ class _Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test saw, in this process or in a worker."""
-        if hasattr(report, "crash"):
-            self.results.crashes.append(report.crash)
         if hasattr(report, "contract"):
             self.results.take(report.contract, report.outcome, report.duration)
+        if hasattr(report, "crash"):
+            self.results.crashes.append(report.crash)
+        elif report.failed and not hasattr(report, "contract"):  # xdist's report of a worker that has gone
+            self._crashed(report.nodeid, str(report.longrepr))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Take what keeps tests from being asked at all."""
+        """Take tests of ours that cannot even be read."""
         if report.failed:
-            self.results.crashes.append({"test": report.nodeid, "trace": str(report.longrepr)})
+            self._crashed(report.nodeid, str(report.longrepr))
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Take a breakdown outside of all tests."""
+        self._crashed("pytest", str(excrepr))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that somebody has ended the run, unless that was its own clock."""
+        excinfo.traceback = excinfo.traceback[-1:]  # pytest would show all of it, which takes longer than all the rest
+        self.results.interrupted = self.run.clock.interrupted or not self.run.clock.is_over
+        workers = self.config.pluginmanager.get_plugin("dsession")
+        if workers and workers.nodemanager:
+            workers.nodemanager.EXIT_TIMEOUT = _WORKERS_END_S
+            self.results.leftovers.append("what the workers made: they were ended at once")
+
+    def _crashed(self, name: str, trace: str) -> None:
+        self.results.crashes.append({"test": name, "trace": hide(trace, self.run.secrets)})
 
     @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
     def pytest_testnodedown(self, node: Any) -> None:
@@ -340,23 +389,24 @@ class _Collector:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the reports; fail a run that is below what was asked for."""
-        if self.config.option.collectonly:
+        option, results = self.config.option, self.results
+        if option.collectonly or session.exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
-        option = self.config.option
-        everything = not (option.keyword or option.markexpr)
-        self.results.settle(everything=everything, thorough=option.thorough, prune=option.prune)
-        self.results.interrupted |= session.exitstatus == pytest.ExitCode.INTERRUPTED
-        problems = self.results.problems()
-        if problems and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self.results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
-        self.document = document(self.results, problems, self.run.secrets)
+        results.is_over = self.run.clock.is_over and not results.interrupted
+        if results.interrupted or results.is_over:
+            ran = results.tests.keys() | set(results.missing)
+            results.missing += [name for name in map(test_id, getattr(session, "items", ())) if name not in ran]
+        everything = results.is_whole and not (option.keyword or option.markexpr)
+        results.settle(everything=everything, thorough=option.thorough, prune=option.prune and everything)
+        problems = results.problems()
+        session.exitstatus = EXIT_CODES[results.status(problems)]
+        results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
+        self.document = document(results, problems, self.run.secrets)
         try:
             self._write()
         except FlowContractError as error:
             self.write_line(str(error), "red")
-            if session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _write(self) -> None:
         if self.run.recorder:
@@ -366,6 +416,13 @@ class _Collector:
         report = self.config.getoption("--report")
         if report:
             folder.write(report, self.document)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Look at what pytest itself has written once more."""
+        report = self.config.getoption("--report")
+        if report and len(self.run.secrets):
+            folder.hide(report, self.run.secrets)
 
     def pytest_terminal_summary(self) -> None:
         """Say what is wrong, grouped by cause, what was not asked, and where to read on."""

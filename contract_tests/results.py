@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,7 @@ class Results:
     ``choices``    what the server did where a ruling leaves it the choice
     ``crashes``    tests that broke down, which is the suite's own fault: `test` and `trace`
     ``about``      when it began, how long it took, our version, the options it was given
+    ``missing``    tests that were not run, because the run was interrupted or met its bound
     """
 
     target: Target
@@ -48,6 +50,9 @@ class Results:
     fixed: list[dict[str, Any]] = field(default_factory=list)  # known deviations that occur no longer: id, reason
     choices: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     crashes: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    minutes: float = math.inf  # that the run may take
+    is_over: bool = False  # whether it took them
     streams: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +60,8 @@ class Results:
     def take(self, report: dict[str, Any], outcome: str, seconds: float) -> None:
         """Take what a test saw."""
         test = report["test"]
+        if report.get("unfinished"):
+            self.missing.append(test)
         self.tests[test] = {"outcome": outcome, "seconds": round(seconds, 3), "reason": report.get("reason", "")}
         self.exchanges += report["exchanges"]
         for failure in report["failures"]:
@@ -114,13 +121,24 @@ class Results:
             return "interrupted"
         if self.crashes:
             return "crashed"
-        if self.failures or problems:
-            return "failed"
-        return "passed" if self.exchanges else "incomplete"
+        if self.missing or self.is_over or not self.exchanges:
+            return "incomplete"
+        return "failed" if problems or (self.failures and not self.deviations.accept) else "passed"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that was to be asked was asked."""
+        return not (self.interrupted or self.crashes or self.missing or self.is_over)
 
     def problems(self) -> list[str]:
         """Return why the run as a whole fails, beyond single tests."""
-        found = [f"coverage: {below}" for below in self.coverage.below()]
+        found = [f"crashed: {crash['test']}, which is a fault of the suite" for crash in self.crashes]
+        if self.interrupted:
+            found.append(f"interrupted: {len(self.missing) or 'some'} tests were not run")
+        elif self.missing or self.is_over:
+            left = f"{len(self.missing)} tests were not run" if self.missing else "the run was not over"
+            found.append(f"incomplete: {left} within {self.minutes:g} minutes (--max-minutes)")
+        found += [f"coverage: {below}" for below in self.coverage.below()] if self.is_whole else []
         if not self.exchanges:
             found.append("nothing was exercised: no request was sent")
         return found
@@ -175,6 +193,7 @@ class Results:
             "fixed": self.fixed,
             "choices": [self._explained(choice) for _, choice in sorted(self.choices.items())],
             "crashes": self.crashes,
+            "missing": self.missing,
             "complaints": self.deviations.complaints(),
             "tests": self.tests,
             "matrix": matrix,

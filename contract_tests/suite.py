@@ -15,9 +15,11 @@ from contract_tests import judgement, samples
 from contract_tests.app_form import controls, wrong_value
 from contract_tests.causes import cause
 from contract_tests.client import CAUSES, Client, Rate
+from contract_tests.clock import Clock
 from contract_tests.deviations import Names, names
 from contract_tests.examples import examples, wants_stream
 from contract_tests.filling import Filler
+from contract_tests.hiding import hide, hide_json
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
 from contract_tests.not_exercised import NotExercised, Withheld
 from contract_tests.patience import MOST, Patience, Sort
@@ -25,12 +27,13 @@ from contract_tests.probes import unheld
 from contract_tests.resources import resources
 from flowcontract import yamlio
 from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes, rated
+from flowcontract.secrets import Secrets
 
 if TYPE_CHECKING:
     from contract_tests.cases import Case
     from contract_tests.choices import Choice
     from contract_tests.deviations import Deviations
-    from contract_tests.exchange import Exchange, Request, TimedEvent
+    from contract_tests.exchange import Exchange, Request, Sent, TimedEvent
     from contract_tests.target import Flow, Provocation, Target
     from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation
@@ -78,14 +81,15 @@ class Record:
     seen: list[tuple[str, str, str, bool]] = field(default_factory=list)  # operation, sort, name, whether all was well
     streams: list[dict[str, Any]] = field(default_factory=list)
     exchanges: int = 0
-    last_curl: str = ""
+    last: Sent | None = None  # what was asked last
     skipped: dict[str, str] = field(default_factory=dict)  # operation, or `operation sort name` -> why not exercised
+    secrets: Secrets = field(default_factory=Secrets)
 
     def note(self, operation: Operation, verdict: Verdict) -> None:
         """Take an exchange and its verdict."""
         self.exchanges += 1
         well = not any(fails(violation.tier, self.demand) for violation in verdict.violations)
-        self.last_curl = verdict.exchange.sent.curl()
+        self.last = verdict.exchange.sent
         for violation in verdict.violations:
             self.fail(operation, violation, verdict.rulings)
         self.choices += verdict.choices
@@ -103,7 +107,12 @@ class Record:
     def fail(self, operation: Operation, violation: Violation, rulings: Mapping[str, Ruling]) -> None:
         """Take a violation that was seen in the last exchange; `rulings` are those of the API."""
         found = cited(violation.source, rulings)
-        self.failures.append(Failure(operation.name, violation, self.last_curl, found))
+        expected, got, where = (
+            hide(text, self.secrets) for text in (violation.expected, violation.got, violation.where)
+        )
+        told = replace(violation, expected=expected, got=got, where=where)
+        curl = self.last.curl() if self.last else ""
+        self.failures.append(Failure(operation.name, told, curl, found))
 
     def _wrong_kinds(self, verdict: Verdict, *rules: str) -> set[str]:
         """Return the kinds of the events that break a rule that was demanded (any, by default)."""
@@ -119,7 +128,8 @@ class Record:
         failures = [_known(failure, test, deviations) for failure in self.failures]
         names = ("seen", "streams", "exchanges", "skipped")
         choices = [choice._asdict() for choice in self.choices]
-        return {"test": test, "failures": failures, "choices": choices, **{name: getattr(self, name) for name in names}}
+        others = hide_json({"choices": choices, **{name: getattr(self, name) for name in names}}, self.secrets)
+        return {"test": test, "failures": failures, **others}
 
 
 def _known(failure: Failure, test: str, deviations: Deviations) -> dict[str, Any]:
@@ -170,11 +180,12 @@ class _Wait:
 class Suite:
     """One run against one target. Tests ask through it, and it remembers what is to be cleaned up."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, clock: Clock | None = None) -> None:
         """Prepare clients; nothing is sent yet."""
         self.target = target
+        self.clock = clock or Clock()
         rate = Rate(target.rate)
-        self.clients = {name: Client(target, api, rate) for name, api in target.apis.items()}
+        self.clients = {name: Client(target, api, rate, self.clock) for name, api in target.apis.items()}
         self.record = Record()
         self.patience = Patience()
         self.leftovers: list[str] = []
@@ -185,7 +196,12 @@ class Suite:
 
     def close(self) -> None:
         """Clean up and close all connections."""
-        self.clean_up()
+        self.clock.clean_up()
+        try:
+            self.clean_up()
+        except KeyboardInterrupt:  # the time for that is over, too
+            left = (f"{api} {name} {value}: no time was left" for api, name, value in self._created)
+            self.leftovers += hide_json(list(left), self.target.secrets)
         for client in self.clients.values():
             client.close()
 
@@ -484,8 +500,9 @@ class Suite:
             )
             exchange = self.clients[api].send(self.with_keys(operation, replace(base, path_values=path, body=body)))
             if not 200 <= exchange.status < 300 and exchange.status != 404:  # noqa: PLR2004 - HTTP's own ranges
-                self.leftovers.append(f"{api} {name} {value}: status {exchange.status} {exchange.trouble}".strip())
-        self._created.clear()
+                left = f"{api} {name} {value}: status {exchange.status} {exchange.trouble}".strip()
+                self.leftovers.append(hide(left, self.target.secrets))
+            del self._created[api, name, value]
 
 
 def _has_neighbours() -> bool:

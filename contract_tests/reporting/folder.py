@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from contract_tests import hiding
 from contract_tests.files import write_whole
 from contract_tests.reporting.document import json_text, version
 from contract_tests.reporting.har import Recorder, har
@@ -33,7 +34,8 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / _PROBE, [])
-        for left in [folder / _PROBE, folder / JUNIT, *folder.glob(_RECORDED)]:
+        others = (folder / name for name in FILES)  # nobody is to take them for those of a run that is ended at once
+        for left in [folder / _PROBE, folder / JUNIT, *folder.glob(_RECORDED), *others]:
             left.unlink(missing_ok=True)
     except OSError as error:
         raise ReportError(f"--report {folder}: cannot be written: {error.strerror}. Name another folder.") from None
@@ -60,6 +62,13 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
         (folder / JUNIT).replace(folder / "junit.xml")
     if failed:
         raise ReportError("\n".join(failed))
+
+
+def hide(folder: Path, secrets: Secrets) -> None:
+    """Hide secrets in what pytest itself has written, which may tell more than the tests have."""
+    path = folder / "junit.xml"
+    if path.exists():
+        write_whole(path, [hiding.hide(path.read_text(encoding="utf-8"), secrets)])
 
 
 def _trouble(path: Path, make: Callable[[], Iterable[str]]) -> str:
