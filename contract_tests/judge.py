@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PIECE = 64 * 1024
 _WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told while it lasts
-_FITTED_BYTES = 4 * 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
+_FITTED_BYTES = 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
 _STDIN, _STDIN_FD = "standard input", 0
 
 _EPILOG = """\

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 from flowcontract.recordings.coding import MAX_BODY_BYTES
 from flowcontract.recordings.untrusted import Unreadable
 
-_MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024  # of all bodies of a recording: each entry may name the same large file
+_MAX_TOTAL_BYTES: Final = 4 * MAX_BODY_BYTES  # of all bodies of a recording: each entry may name the same large file
 _OPEN = os.O_RDONLY  # without waiting for who writes into a FIFO, nor following a link that has just been put there
 _OPEN |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 

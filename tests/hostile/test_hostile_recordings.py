@@ -84,16 +84,17 @@ def test_unknown_kinds_are_not_all_told_in_the_verdict(tmp_path):
     assert (status, "and 1990 more (2001 events)" in told) == (0, True)
 
 
-@pytest.mark.parametrize("kind", ["node_finished", "node_started"])
-def test_many_that_stay_open_are_judged_in_linear_time(kind: str, tmp_path):
+def test_many_that_stay_open_are_judged_in_linear_time(tmp_path):
     """Each close that fits nothing, and each open that waits for another, is looked up among them."""
-    opened = [event(event="node_started", data={"id": f"i{n}", "node_id": f"n{n}"}) for n in range(8_000)]
+    opened = [event(event="node_started", data={"id": f"i{n}", "node_id": f"n{n}"}) for n in range(6_000)]
     others = [
-        event(event=kind, data={"id": f"x{n}", "node_id": "x", "predecessor_node_id": "none"}) for n in range(8_000)
+        event(event=kind, data={"id": f"x{n}", "node_id": "x", "predecessor_node_id": "none"})
+        for kind in ("node_finished", "node_started")
+        for n in range(3_000)
     ]
     status, told = chat(tmp_path / "open.sse", b"".join([*opened, *others]))
     assert status == 1
-    assert "16000 events" in told
+    assert "12000 events" in told
 
 
 def test_many_pieces_are_judged_in_linear_time(tmp_path):
@@ -138,9 +139,9 @@ def test_a_stream_without_an_end_of_a_block_is_given_up(tmp_path):
     assert (status, "a block of the stream is larger than" in told.lower()) == (1, True)
 
 
-def test_a_body_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
+def test_a_body_that_unpacks_to_too_much_is_not_unpacked(tmp_path):
     """A few megabytes of gzip, Base64 and JSON around them; and many entries of them."""
-    packed = gzip.compress(gzip.compress(bytes(1024**3)))
+    packed = gzip.compress(gzip.compress(bytes(200 * 1024**2)))
     bomb = entry(text=base64.b64encode(packed).decode(), encoding="base64")
     bomb["response"]["headers"] = [*SSE, {"name": "Content-Encoding", "value": "gzip, gzip"}]
     status, told = har(tmp_path / "bomb.har", *[bomb] * 5)
