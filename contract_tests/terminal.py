@@ -86,16 +86,8 @@ def headline(document: Document) -> str:
 
 def _verdict(document: Document, most: int | None = None) -> Iterator[Line]:
     yield Line(headline(document), "green" if document["status"] == "passed" else "red")
-    crashes = (f"crashed: {crash['test']}: {_last_words(crash['trace'])}" for crash in document["crashes"])
-    yield from (Line(f"  {text}", "red") for text in _at_most([*document["problems"], *crashes], most))
+    yield from (Line(f"  {text}", "red") for text in _at_most(document["problems"], most))
     yield Line("")
-
-
-def _last_words(trace: str) -> str:
-    """Return the line of a traceback that says what went wrong; pytest marks it with an E."""
-    lines = trace.strip().splitlines()
-    marked = [line[1:].strip() for line in lines if line.startswith("E ")]
-    return (marked or lines or ["no traceback"])[-1]
 
 
 def block(cause: Mapping[str, Any]) -> Iterator[Line]:
