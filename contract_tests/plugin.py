@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from flowcontract.specs import Api
 
 _FOLDER = Path(__file__).parent
-_EVERYTHING = 2  # -vv
+_SILENT = -2  # the verbosity of pytest, which says nothing of its own then, as the command asks for it (`-qq`)
 _WORKERS_END_S = 0.5  # of an interrupted run; xdist's own ten seconds are too many
 
 
@@ -160,8 +160,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.xmlpath = str(report / folder.JUNIT)
     collector = _Collector(config, run)
     config.pluginmanager.register(collector, "contract-tests-collector")
-    config.pluginmanager.register(Shown(run.apis, collector.write_line), "contract-tests-progress")
-    collector.silence_pytest()
+    if config.option.no_summary:
+        config.option.verbose = _SILENT
+        config.pluginmanager.register(Shown(run.apis, collector.write_line), "contract-tests-progress")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -324,7 +325,7 @@ class _Collector:
         self.config = config
         self.run = run
         self.results = run.results
-        self.verbose = config.option.verbose > 0
+        self.verbose = config.option.verbose > (_SILENT if config.option.no_summary else 0)
         self.document: dict[str, Any] = {}
         self._began = time.monotonic()
         self.results.about = {
@@ -333,15 +334,9 @@ class _Collector:
             "options": _options(config.option),
         }
 
-    def silence_pytest(self) -> None:
-        """Have pytest say nothing of its own: no dots, headers, tracebacks, counts. With `-vv` it says everything."""
-        option = self.config.option
-        if option.verbose < _EVERYTHING and not option.collectonly:
-            option.no_summary, option.verbose = True, -2
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Print nothing for a test: `progress` does."""
+        """Print nothing for a test where the command runs: `progress` does."""
         return (report.outcome, "", "") if self.config.option.no_summary else None
 
     def write_line(self, text: str, colour: str = "") -> None:

@@ -43,7 +43,9 @@ class Shown:
         return found[1] if found else JOURNEYS
 
     def _begin(self, nodeids: Iterable[str]) -> None:
-        self._totals = Counter(map(self._sort, nodeids))
+        counts = Counter(map(self._sort, nodeids))
+        names = sorted(counts, key=lambda sort: (sort == JOURNEYS, sort))
+        self._totals = Counter({sort: counts[sort] for sort in names})
         if self._totals and sys.stdout.isatty():
             self._live = _Live(self._totals)
 

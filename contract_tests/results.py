@@ -22,6 +22,13 @@ Status = Literal["passed", "failed", "interrupted", "crashed", "incomplete"]
 EXIT_CODES: dict[Status, int] = {"passed": 0, "failed": 1, "interrupted": 2, "crashed": 2, "incomplete": 2}
 
 
+def last_words(trace: str) -> str:
+    """Return the line of a traceback that says what went wrong; pytest marks it with an E."""
+    lines = trace.strip().splitlines()
+    marked = [line[1:].strip() for line in lines if line.startswith("E ")]
+    return (marked or lines or ["no traceback"])[-1]
+
+
 @dataclass(slots=True)
 class Results:
     """Collects what each test reports, in this process or in a worker.
@@ -132,7 +139,7 @@ class Results:
 
     def problems(self) -> list[str]:
         """Return why the run as a whole fails, beyond single tests."""
-        found = [f"crashed: {crash['test']}, which is a fault of the suite" for crash in self.crashes]
+        found = [f"crashed: {crash['test']}: {last_words(crash['trace'])}" for crash in self.crashes]
         if self.interrupted:
             found.append(f"interrupted: {len(self.missing) or 'some'} tests were not run")
         elif self.missing or self.is_over:

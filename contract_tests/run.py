@@ -29,6 +29,7 @@ NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  
 _FOLDER = Path(__file__).parent
 _ALONE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_THEME", "PYTEST_DEBUG")
 _ENDING_S = 3.0  # after which a second Ctrl-C ends what a first one has not
+SILENT = ("-qq", "--no-summary")  # what there is to say the plugin says
 
 EPILOG = """\
 examples:
@@ -118,7 +119,7 @@ def _run(arguments: list[str], clock: Clock, secrets: Secrets) -> int:
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
     with _alone():
-        status = pytest.main([*ours, "-p", "xdist", *arguments, str(_FOLDER)], [Given(clock, secrets)])
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [Given(clock, secrets)])
     return int(status) if status in (WELL, PROBLEMS) else MISUSE
 
 

@@ -33,7 +33,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 def summary(document: Document, *, verbose: bool = False) -> list[Line]:
     """Return what a run has to say: at most `LINES` lines, or everything. Nothing in it is obeyed by a terminal."""
-    blocks = [[*block(cause)] for cause in of_kind(document, "failure")]
+    failures = of_kind(document, "failure")
+    blocks = [[*block(cause), *(_details(cause) if verbose else ())] for cause in failures]
     if verbose:
         lines = [*_verdict(document), *_flat(blocks), *_rest(document, None)]
     else:
@@ -85,10 +86,7 @@ def headline(document: Document) -> str:
 
 def _verdict(document: Document, most: int | None = None) -> Iterator[Line]:
     yield Line(headline(document), "green" if document["status"] == "passed" else "red")
-    crashes = (
-        f"crashed: {crash['test']}: {''.join(crash['trace'].splitlines()[-1:])}" for crash in document["crashes"]
-    )
-    yield from (Line(f"  {text}", "red") for text in _at_most([*document["problems"], *crashes], most))
+    yield from (Line(f"  {text}", "red") for text in _at_most(document["problems"], most))
     yield Line("")
 
 
@@ -103,6 +101,12 @@ def block(cause: Mapping[str, Any]) -> Iterator[Line]:
     rulings = "".join(f"; {ruling['name']}: {ruling['decision']}" for ruling in cause["rulings"])
     if cause["source"]:
         yield Line(f"  by       {', '.join(cause['source'])} [{cause['tier']}]{rulings}")
+
+
+def _details(cause: Mapping[str, Any]) -> Iterator[Line]:
+    yield Line(f"  in       {', '.join(cause['tests'])}")
+    yield Line(f"  {cause['curl']}")
+    yield Line("")
 
 
 def _place(cause: Mapping[str, Any]) -> str:

@@ -127,7 +127,7 @@ def test_what_no_document_says_is_a_note_until_it_is_demanded(other_status, tmp_
 def test_failure_says_everything_a_stranger_needs(mock, tmp_path):
     """Operation, expected, got, lines, and a command without the key."""
     options = ("--base-url", mock, "--api", "dify-chat", "-k", "getMeta and documented", "--key", "dify-chat=app-wrong")
-    status, said = run(*options, folder=tmp_path)
+    status, said = run(*options, "-v", folder=tmp_path)
     assert status == 1, said
     for text in (
         "dify-chat/getMeta: status",
