@@ -167,7 +167,9 @@ class Deviations:
             kept[name] = _merged(name, olds, kept.get(name))
             for old in olds:
                 kept.pop(old.id, None)
-        write_whole(self.path, ["\n".join([self._texts.get("", _HEAD), *self._blocks(kept.values(), found)])])
+        texts = _texts(self._text, self.entries)
+        text = "\n".join([texts.get("", _HEAD), *self._blocks(kept.values(), found, texts)])
+        write_whole(self.path, [text])
 
     def _covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
         """Return the entries that a cause falls under, be it by former ids."""
