@@ -86,7 +86,7 @@ class Deviations:
         patterns = ((entry, _pattern(entry.id)) for entry in self.entries)
         self._patterns = [(entry, pattern) for entry, pattern in patterns if pattern]
         self._found: dict[Names, Deviation | None] = {}
-        self._texts: dict[str, str] = {}  # entries as they stand in the file, with what people wrote around them
+        self._text = ""  # of the file, with what people wrote into it
 
     @classmethod
     def load(
@@ -108,7 +108,7 @@ class Deviations:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TargetError(f"{path}: expected [[deviation]] tables with `id` and `reason`: {error}.") from None
         deviations = cls(_entries(document, path), path, accept=accept, today=today)
-        deviations._texts = _texts(text, deviations.entries)
+        deviations._text = text
         return deviations
 
     def entry(self, found: str, former: str = "") -> Deviation | None:
@@ -167,7 +167,9 @@ class Deviations:
             kept[name] = _merged(name, olds, kept.get(name))
             for old in olds:
                 kept.pop(old.id, None)
-        write_whole(self.path, ["\n".join([self._texts.get("", _HEAD), *self._blocks(kept.values(), found)])])
+        texts = _texts(self._text, self.entries)
+        text = "\n".join([texts.get("", _HEAD), *self._blocks(kept.values(), found, texts)])
+        write_whole(self.path, [text])
 
     def _covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
         """Return the entries that a cause falls under, be it by former ids."""
@@ -175,11 +177,13 @@ class Deviations:
         now = self.entry(name)
         return entries or ([now] if now else [])
 
-    def _blocks(self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    def _blocks(
+        self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]
+    ) -> Iterator[str]:
         """Yield each entry as it stands in the file, unless there is something new to say of it."""
         unchanged = set(self.entries)
         for entry in entries:
-            as_it_was = self._texts.get(entry.id) if entry in unchanged else None
+            as_it_was = texts.get(entry.id) if entry in unchanged else None
             yield as_it_was or _block(entry, found.get(entry.id))
 
     def _renewed(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
