@@ -48,7 +48,7 @@ def wait_for(true, process, what):
 
 
 def interrupted(url, folder, true, what, *more):
-    """Run the suite, interrupt it once something is so; return its exit status, what it said, how long that took."""
+    """Run the suite and interrupt it once something is so; return its status, what it said, and how long that took."""
     options = ["--api", "dify-chat", "--key", "dify-chat=app-secret", "--report", folder, *more]
     command = [sys.executable, "-m", "contract_tests.cli", "--base-url", url, *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -95,7 +95,7 @@ def test_interrupted_run_ends_at_once_with_a_report(phase, tmp_path):
 
 
 def test_interrupted_before_it_can_ask_says_so(tmp_path):
-    """While it reads the contracts it has nothing to report; one of another run is not left there as if it were new."""
+    """While it reads the contracts it has nothing to report; reports of another run do not stay as if they were new."""
     (tmp_path / "report.html").write_text("of another run", encoding="utf-8")
     with Hostile(hostile_server.silent) as server:
         gone = lambda: not (tmp_path / "report.html").exists()  # noqa: E731 - what is waited for
