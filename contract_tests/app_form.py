@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from contract_tests.examples import NOBODY
+
 TEXTS = ("text-input", "paragraph")
 LOCAL, REMOTE = "local_file", "remote_url"
 SORTS = ("document", "image", "audio", "video")  # of files, as the documents name them
@@ -30,6 +32,7 @@ class Control:
     kind: str  # text-input | paragraph | select | number | file | file-list, or one that no document names
     variable: str
     required: bool = False
+    default: Any = None
     longest: int = 0
     options: tuple[str, ...] = ()
     files: Files = Files()
@@ -52,6 +55,7 @@ def _control(kind: str, told: Mapping[str, Any]) -> Control:
         kind,
         told["variable"],
         required=told.get("required") is True,
+        default=told.get("default"),
         longest=longest if isinstance(longest, int) and longest > 0 else 0,
         options=_texts(told.get("options")),
         files=_files(told, "allowed_file_types", "allowed_file_upload_methods"),
@@ -79,6 +83,20 @@ def _files(told: Mapping[str, Any], sorts: str, methods: str) -> Files:
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def wrong_value(control: Control, how: str) -> Any:
+    """Return a value against one bound of a control: longest, options, number, file; None where it has none such."""
+    if how == "longest" and control.kind in TEXTS and control.longest:
+        return "x" * (control.longest + 1)
+    if how == "options" and control.options:
+        return "none of the options"
+    if how == "number" and control.kind == "number":
+        return "twelve"
+    if how == "file" and control.kind in ("file", "file-list") and LOCAL in control.files.methods:
+        file = {"type": control.files.sorts[0], "transfer_method": LOCAL, "upload_file_id": NOBODY}
+        return file if control.kind == "file" else [file]
+    return None
 
 
 def kind_of(value: Any) -> str:

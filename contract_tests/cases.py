@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from flowcontract.sources import provenance
 
 if TYPE_CHECKING:
     from flowcontract.specs import Api, Operation
+    from flowcontract.violations import Violation
 
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 
@@ -43,12 +44,14 @@ _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 class Case:
     """One request and what may be answered.
 
-    ``family``     what sort of case: documented, generated, invalid, keys, unread, unknown, undocumented, provoked
+    ``family``     what sort of case: documented, generated, invalid, keys, unread, unknown, undocumented ...
     ``name``       tells it from the others of its family
     ``operation``  judges the answer; the request may go to another method or path
     ``keep``       JSON pointers into `body`, and `path/NAME`, `query/NAME`: what is tested, not to be filled in
     ``auth``       whose key is sent: own, none, other-app; `wrong:SCHEME` or `only:SCHEME`
     ``provoke``    error code, or `event:KIND`, that the target must be provoked into
+    ``holds``      JSON pointer -> what has to stand there in an answer, as in `probes.yaml`
+    ``form``       what is tried on the controls of the app's own form, as there
     """
 
     family: str
@@ -59,6 +62,8 @@ class Case:
     keep: frozenset[str] = frozenset()
     auth: str = "own"
     provoke: str = ""
+    holds: Mapping[str, Any] = field(default_factory=dict)
+    form: str = ""
 
     @property
     def id(self) -> str:
@@ -190,7 +195,7 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         if not found:
             continue
         first = found[0]
-        label = (_label(place), "null" if first.violation.got == "null" else first.violation.rule)
+        label = (_label(place), _what(first.violation))
         if label in seen:
             continue
         seen.add(label)
@@ -201,6 +206,14 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         if label[1] == "null" and _may_be_absent(api, operation, request, place):
             expected = _or_success(operation, request, expected, "null stands for a field that is left out")
         yield Case("invalid", " ".join(label), operation, request, expected, keep=frozenset({place}))
+
+
+def _what(violation: Violation) -> str:
+    """Return what is wrong with a value, as it stands in a case's name; an unknown word is not like an empty one."""
+    if violation.got == "null":
+        return "null"
+    unknown = violation.rule == "enum" and violation.got.startswith("the text") and violation.got != 'the text ""'
+    return "unknown word" if unknown else violation.rule
 
 
 def _may_be_absent(api: Api, operation: Operation, request: Request, place: str) -> bool:
@@ -251,7 +264,7 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
 def _closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...], why: str) -> Expected:
     """Return that a request without the key is refused: the document demands the key, whatever the refusal rests on."""
     shape = api.schemes[scheme]
-    return replace(refusal(operation, words, why, shape.provenance), outcome=shape.tier)
+    return replace(refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
 
 
 def _key_words(api: Api, scheme: str) -> tuple[str, ...]:

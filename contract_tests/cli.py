@@ -1,4 +1,4 @@
-"""The command `contract-tests`: asks a server, or (`contract-tests judge`) judges what was recorded of one."""
+"""The command `contract-tests`: asks a server, explains (`explain`) what came out, judges (`judge`) recordings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from contract_tests import judge, run
+from contract_tests import explain, judge, run
 from flowcontract.errors import FlowContractError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -16,25 +16,24 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["judge"]:
-        return _judge(arguments)
+    if arguments[:1] in (["judge"], ["explain"]):
+        return _command(arguments)
     if arguments and not arguments[0].startswith("-"):
         hint = "Without a command it asks a server: contract-tests --base-url URL"
-        return _misuse(str(UnknownNameError("command", arguments[0], ["judge"], hint=hint)))
+        return _misuse(str(UnknownNameError("command", arguments[0], ["judge", "explain"], hint=hint)))
     return run.main(arguments)
 
 
-def _judge(arguments: list[str]) -> int:
+def _command(arguments: list[str]) -> int:
     command = argparse.ArgumentParser(prog="contract-tests")
-    judge.add_to(command.add_subparsers())
+    commands = command.add_subparsers()
+    judge.add_to(commands)
+    explain.add_to(commands)
     chosen = command.parse_args(arguments)
     try:
-        broken = chosen.run(chosen)
+        return int(chosen.run(chosen))
     except FlowContractError as error:
         return _misuse(str(error))
-    except OSError as error:
-        return _misuse(f"{error.filename or 'standard input'} cannot be read: {error.strerror}.")
-    return run.PROBLEMS if broken else run.WELL
 
 
 def _misuse(problem: str) -> int:

@@ -15,13 +15,13 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from contract_tests.clock import Clock
-from contract_tests.exchange import Answer, Exchange, Request, Sent, Upload
+from contract_tests.exchange import Answer, Exchange, Heard, Request, Sent, Upload
 from contract_tests.wire import Decoder, TooMuchError, Wire
 from flowcontract.decoding import ABSENT
 from flowcontract.secrets import Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from contract_tests.target import ApiTarget, Target
     from contract_tests.wire import Body
@@ -62,6 +62,8 @@ class Client:
         self._rate = rate or Rate(target.rate)
         self._largest_upload = 0  # bytes of a form with a file
         self._downloads = {(one.method, one.path) for one in api.api.operations.values() if _sends_a_file(one)}
+        self.listen: Callable[[Sent, Answer | None, Heard, str], None] = lambda *_: None  # told of every exchange
+        self._told: Sent | None = None  # the last exchange that was told
         timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
         # The environment's proxies and .netrc would add to requests what the suite did not write.
         transport = Wire(clock or Clock())
@@ -92,6 +94,8 @@ class Client:
     def failed(self, sent: Sent, error: Exception) -> Exchange:
         """Return the exchange of a request that was not answered."""
         said = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
+        if sent is not self._told:
+            self.listen(sent, None, Heard(), said)
         return Exchange(sent, None, trouble=said)
 
     @contextmanager
@@ -107,12 +111,15 @@ class Client:
         for name in ("accept-encoding", "user-agent"):  # httpx's own; `curl` must send the same as we did
             request.headers.pop(name, None)
         if read_s:
-            request.extensions["timeout"]["read"] = min(read_s, self.target.answer_s)
+            request.extensions["timeout"]["read"] = read_s
         response = self._http.send(request, stream=True)
+        live = LiveAnswer(response, started, sent.max_bytes)
         try:
-            yield LiveAnswer(response, started, sent.max_bytes)
+            yield live
         finally:
             response.close()
+            self._told = sent
+            self.listen(sent, live.answer(), live.heard, live.trouble)
 
     def prepare(self, request: Request) -> Sent:
         """Return a request as bytes, credentials included."""
@@ -127,8 +134,8 @@ class Client:
             headers.setdefault("Content-Type", content_type)
         path = request.path
         for name, value in request.path_values.items():
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
-        url = self.api.base_url + path + (f"?{urlencode(query)}" if query else "")
+            path = path.replace(f"{{{name}}}", quote(value, safe="", errors="surrogatepass"))
+        url = self.api.base_url + path + (f"?{urlencode(query, errors='surrogatepass')}" if query else "")
         if content_type.startswith("multipart/"):
             self._largest_upload = max(self._largest_upload, len(body))
         sent = self.seal(request.method, url, tuple(headers.items()), body)
@@ -147,11 +154,15 @@ class Client:
 
     def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
         """Return the keys of the first alternative that the target has all keys of; by default of all operations."""
-        alternatives = security or tuple((name,) for name in self.api.api.schemes)
-        for names in alternatives:
-            if all(name in self.api.keys for name in names):
-                return {name: self.api.keys[name] for name in names}
-        return {}
+        return keys_for(security or tuple((name,) for name in self.api.api.schemes), self.api.keys)
+
+
+def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the keys of the first alternative for all of whose schemes there is one; none where there is no such."""
+    for names in alternatives:
+        if all(name in keys for name in names):
+            return {name: keys[name] for name in names}
+    return {}
 
 
 class LiveAnswer:
@@ -164,6 +175,7 @@ class LiveAnswer:
         self.trouble = ""
         self.now = time.monotonic()  # when the last piece came, or the silence was broken off
         self._max_bytes = max_bytes
+        self.heard = Heard()
         self._response = response
 
     def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
@@ -175,6 +187,7 @@ class LiveAnswer:
             for raw in self._response.iter_raw():
                 now = self.now = time.monotonic()
                 for piece in decoder.feed(raw):
+                    self.heard.add(now - self.started, piece)
                     yield now, piece
                 if now > body.deadline:
                     self.trouble = f"no end of the answer within {limit_s:g} s"

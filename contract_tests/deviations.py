@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import tomllib
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.causes import cause, plain
+from contract_tests.files import write_whole
 from contract_tests.judgement import cause as rule_and_place
 from contract_tests.target import TargetError
 
@@ -168,7 +167,7 @@ class Deviations:
             kept[name] = _merged(name, olds, kept.get(name))
             for old in olds:
                 kept.pop(old.id, None)
-        write_whole(self.path, "\n".join([self._texts.get("", _HEAD), *self._blocks(kept.values(), found)]))
+        write_whole(self.path, ["\n".join([self._texts.get("", _HEAD), *self._blocks(kept.values(), found)])])
 
     def _covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
         """Return the entries that a cause falls under, be it by former ids."""
@@ -278,18 +277,3 @@ def _character(character: str) -> str:
     if 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004 - Unicode's own range
         return f"\\\\u{code:04x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - TOML's own limit
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole, or as it was: beside it first, then renamed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

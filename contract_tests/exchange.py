@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from flowcontract.streams import JudgedEvent
 
+_KEPT_BYTES, _KEPT_PIECES = 256 * 1024, 10_000  # of an answer that is written down
 _LONGEST_CURL = 6000  # bytes of a body that a terminal still pastes
 _KEY, _OTHER_KEY = "\x00", "\x01"  # no request that a shell can send has these
 
@@ -114,6 +115,27 @@ class Answer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+
+@dataclass(slots=True)
+class Heard:
+    """What came of an answer's body, as far as it is worth keeping.
+
+    ``beginning``  the first bytes
+    ``size``       how many came altogether
+    ``pieces``     of each piece, when it came (in seconds after the request), and its length
+    """
+
+    beginning: bytearray = field(default_factory=bytearray, repr=False)
+    size: int = 0
+    pieces: list[tuple[float, int]] = field(default_factory=list)
+
+    def add(self, at_s: float, piece: bytes) -> None:
+        """Take a piece."""
+        self.beginning += piece[: _KEPT_BYTES - len(self.beginning)]
+        self.size += len(piece)
+        if len(self.pieces) < _KEPT_PIECES:
+            self.pieces.append((at_s, len(piece)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contract_tests.app_form import LOCAL, REMOTE, SORTS, Control, Files, contro
 from contract_tests.exchange import Upload
 from contract_tests.not_exercised import NotExercised
 from contract_tests.resources import resources
+from contract_tests.samples import Oversize
 from flowcontract import yamlio
 
 if TYPE_CHECKING:
@@ -22,17 +23,21 @@ _NO_ADDRESS = (
     '"https://..."'
 )
 
+_LARGEST_MB = 64  # of a file that is sent to be refused
+
 
 @dataclass(slots=True)
 class Filler:
     """Fills one request.
 
-    ``keep``  the places that are tested: JSON pointers into the body, `path/NAME`, `query/NAME`
+    ``keep``    the places that are tested: JSON pointers into the body, `path/NAME`, `query/NAME`
+    ``values``  what the target file gives for fields and parameters, by name
     """
 
     suite: Suite
     operation: Operation
     keep: frozenset[str]
+    values: Mapping[str, Any]
     used_made: bool = False  # whether the request names something that the suite made
 
     @property
@@ -78,9 +83,8 @@ class Filler:
 
     def value(self, name: str, value: Any, sort: str = "") -> Any:
         """Return this server's value for a field, else the given one; `sort` is what sort of file it is to name."""
-        given = self.suite.clients[self.operation.api].api.values
-        if name in given:
-            return given[name]
+        if name in self.values:
+            return self.values[name]
         how = self._about.get("fields", {}).get(name)
         if how is None:
             return value
@@ -114,7 +118,19 @@ class Filler:
             return self.value(name, value, sort)
         if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
             return [self.value(name, item) for item in value]
+        if isinstance(value, Oversize):
+            return value.upload(value.megabytes or self._told(value.over))
         return value if isinstance(value, Upload) else self.body(value, pointer)
+
+    def _told(self, pointer: str) -> int:
+        """Return how many megabytes the app tells (GET /parameters)."""
+        try:
+            told = yamlio.resolve(self.suite.parameters(self.operation.api), pointer)
+        except KeyError:
+            told = None
+        if type(told) is not int or not 0 < told <= _LARGEST_MB:
+            raise NotExercised(f"the app tells no {pointer.rpartition('/')[2]} of at most {_LARGEST_MB} MB to go over")
+        return told
 
     def _is_kept(self, pointer: str) -> bool:
         """Tell whether a place is tested, or one inside of it is."""
@@ -138,10 +154,13 @@ class Filler:
     def _inputs(self, given: Mapping[str, Any], field: str) -> dict[str, Any]:
         """Return what the form requires, what the target gives, and what of the example has a place in the form."""
         form = controls(self.suite.parameters(self.operation.api).get("user_input_form"))
-        values = self.suite.clients[self.operation.api].api.values.get(field, {})
+        values = self.values.get(field, {})
         required = {control.variable: self.sample(control) for control in form if control.required}
-        fitted: dict[str, Any] = {}
-        for name, control in list(fitting(given, form)):
+        own = {control.variable for control in form}
+        tested = {name for name in own & set(given) if f"/{field}/{yamlio.escape(name)}" in self.keep}
+        fitted = {name: given[name] for name in tested}
+        others = {name: value for name, value in given.items() if name not in tested}
+        for name, control in list(fitting(others, form)):
             before = f"/{field}/{yamlio.escape(name)}"
             if control is None:
                 self._left_out(before, kind_of(given[name]))

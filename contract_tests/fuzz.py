@@ -19,6 +19,7 @@ from contract_tests.judgement import Expected, Judge, unanswered
 from contract_tests.multiparts import read_form
 from contract_tests.resources import resources
 from flowcontract.decoding import ABSENT, parse_json
+from flowcontract.evidence import Tier
 
 if TYPE_CHECKING:
     from contract_tests.suite import Suite
@@ -141,10 +142,16 @@ class Fuzzing:
             read = replace(request, body=read_form(*form)) if form else _read(request)
             found = refusable(self.api, operation, read)
         except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
-            return Expected(f"the body cannot be read: {problem}", statuses, refused=True, source=operation.provenance)
+            return _refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
         if not found:
             return Expected("the server did not fail", statuses)
-        return Expected(found[0].message, statuses, refused=True, source=found[0].violation.source)
+        return _refusal(found[0].message, statuses, found[0].violation.source)
+
+
+def _refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
+    """Return that a request is refused, somehow: that a server refuses whatever no table lists, no document says."""
+    observed = Tier.OBSERVED
+    return Expected(why, statuses, refused=True, source=source, outcome=observed, form=observed)
 
 
 def _request(case: Case) -> Request:

@@ -1,28 +1,39 @@
-"""`contract-tests judge`: reads streams, from files or while they come through a pipe, and says what is wrong."""
+"""`contract-tests judge`: reads streams and recordings, from files or while they come, and says what is wrong."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import select
-import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import recordings
+from contract_tests.printing import Printer
+from contract_tests.run import MISUSE, PROBLEMS, WELL
+from contract_tests.stream_report import StreamReport
+from flowcontract.data import specs_root
 from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.profiles import available_profiles
+from flowcontract.recordings.opening import Opening
+from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.specs import available_apis, load_api
 from flowcontract.streams import StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from contract_tests.recordings import Judged
+    from contract_tests.stream_report import Line
+    from flowcontract.specs import Api
     from flowcontract.stream_contract import StreamContract
-    from flowcontract.violations import Violation
 
 PIECE = 64 * 1024
 _WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told while it lasts
+_FITTED_BYTES = 4 * 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
+_STDIN, _STDIN_FD = "standard input", 0
 
 _EPILOG = """\
 examples:
@@ -32,6 +43,8 @@ examples:
 
 Without --operation a file is judged by every streaming operation, and the verdict of the one that fits best is told.
 Silence and --seconds are judged only on what comes through a pipe.
+
+exit status: 0 well, 1 violations, 2 no sound verdict: something could not be read, or nothing was there to judge.
 """
 
 
@@ -59,85 +72,238 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> bool:
-    """Judge every stream that was named; return whether any is broken."""
-    contracts = _contracts(arguments)
-    budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
-    broken = False
-    for name in arguments.streams:
-        if name == "-":
-            broken |= _judge_pipe(contracts, budget, quiet=arguments.quiet)
-        elif Path(name).suffix in (".har", ".json"):
-            broken |= _judge_recording(Path(name), arguments)
-        else:
-            broken |= _judge_file(Path(name), contracts, budget, quiet=arguments.quiet)
-    return broken
+def run(arguments: argparse.Namespace) -> int:
+    """Judge everything that was named; return the exit status."""
+    return _Session(arguments).run()
 
 
-def _contracts(arguments: argparse.Namespace) -> dict[str, StreamContract]:
-    """Return the stream contracts to judge by: that of one operation, or all."""
+def _apis(arguments: argparse.Namespace) -> list[Api]:
+    """Return the APIs to judge by: that of the operation, or all."""
     asked = arguments.operation
-    apis = [asked.partition("/")[0]] if asked else [api for api in available_apis() if not arguments.profile]
-    if not apis:
+    if arguments.profile and not asked:
         raise FlowContractError("A profile belongs to one API. Name the operation too: --operation API/OPERATION.")
-    found = {
-        operation.name: operation.stream
-        for api in apis
-        for operation in load_api(api, profile=arguments.profile).operations.values()
-        if operation.stream
-    }
-    if asked and asked not in found:
-        raise UnknownNameError("streaming operation", asked, found)
-    return {asked: found[asked]} if asked else found
+    names = [asked.partition("/")[0]] if asked else available_apis()
+    return [load_api(name, profile=arguments.profile) for name in names]
 
 
-def _judge_file(path: Path, contracts: dict[str, StreamContract], budget: StreamBudget, *, quiet: bool) -> bool:
-    """Judge a file by each contract; report the verdict with the fewest violations."""
-    stream = path.read_bytes()
-    reports = [_Report(name, contract, budget) for name, contract in contracts.items()]
-    for report in reports:
-        for at in range(0, len(stream), PIECE):
-            report.feed(stream[at : at + PIECE], None)
-        report.close(None)
-    best = min(reports, key=lambda report: report.broken)
-    _print(f"{path}: {best.operation}")
-    _print_all(best.told, quiet=quiet)
-    return best.broken > 0
+def _stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
+    """Return the stream contracts of some APIs, by operation."""
+    operations = [operation for api in apis for operation in api.operations.values()]
+    return {operation.name: operation.stream for operation in operations if operation.stream}
 
 
-def _judge_recording(path: Path, arguments: argparse.Namespace) -> bool:
-    """Judge every exchange of a HAR file or a recording; report what is wrong, and what no document names."""
-    names = [arguments.operation.partition("/")[0]] if arguments.operation else available_apis()
-    broken = False
-    for found in recordings.judge(path, [load_api(name, profile=arguments.profile) for name in names]):
-        if arguments.operation and (found.operation is None or found.operation.name != arguments.operation):
-            continue
-        recorded = found.recorded
-        verdict = "no operation that a document names" if found.operation is None else found.operation.name
-        if not arguments.quiet or found.violations:
-            _print(f"{recorded.method} {recorded.url} {recorded.answer.status}: {verdict}")
-        for violation in found.violations:
-            _print(f"  WRONG {violation}")
-        broken |= bool(found.violations)
-    return broken
+class _Session:
+    """One call of the command: what to judge by, and what came of it."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._sources: list[str] = arguments.streams
+        self._asked: str = arguments.operation or ""
+        self._profile: str | None = arguments.profile
+        self._apis = _apis(arguments)
+        self._contracts = self._stream_contracts()
+        self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
+        self._quiet: bool = arguments.quiet
+        self._printer = Printer(quiet=arguments.quiet)
+        self._broken = False
+        self._unsound = False
+
+    def run(self) -> int:
+        """Judge one source after the other: one that cannot be read spoils only itself."""
+        for name in self._sources:
+            try:
+                self._judge(name)
+            except FlowContractError as problem:
+                self._cannot(str(problem))
+            except OSError as problem:
+                self._cannot(f"{problem.filename or _called(name)} cannot be read: {problem.strerror}.")
+            except KeyboardInterrupt:
+                self._cannot(f"{_called(name)}: interrupted before its end.")
+                return MISUSE
+        return PROBLEMS if self._broken else MISUSE if self._unsound else WELL
+
+    def _stream_contracts(self) -> dict[str, StreamContract]:
+        """Return the stream contracts to judge raw streams by: of the operation that was asked for, or all."""
+        operations = {operation.name: operation for api in self._apis for operation in api.operations.values()}
+        if self._asked and self._asked not in operations:
+            raise UnknownNameError("operation", self._asked, operations)
+        found = _stream_contracts(self._apis)
+        return {name: contract for name, contract in found.items() if self._asked in ("", name)}
+
+    def _cannot(self, problem: str) -> None:
+        """Say that there is no sound verdict, and why."""
+        self._unsound = True
+        self._printer.problem(problem)
+
+    def _judge(self, name: str) -> None:
+        if name == "-":
+            self._judge_pipe()
+        elif Path(name).suffix.lower() in (".har", ".json"):
+            self._judge_recording(recordings.judge(Path(name), self._apis, self._asked), name)
+        else:
+            self._judge_file(Path(name))
+
+    def _reports(self, started: float | None = None) -> list[StreamReport]:
+        if not self._contracts:
+            raise self._no_contract()
+        return [StreamReport(name, it, self._budget, started=started) for name, it in self._contracts.items()]
+
+    def _judge_file(self, path: Path) -> None:
+        """Judge a file by each contract; report the verdict that fits best."""
+        reports, opening = self._reports(), self._opening()
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(PIECE), b""):
+                stream = opening.feed(piece)
+                for report in reports:
+                    report.feed(stream, None)
+                if opening.other or all(report.finished for report in reports):
+                    break
+        rest = opening.close()
+        if self._is_other(opening, str(path), path.parent):
+            return
+        for report in reports:
+            report.feed(rest, None)
+            report.close(None)
+        best = min(reports, key=_rank)
+        self._printer.line(f"{path}: {best.operation}")
+        self._tell_notes(opening)
+        self._tell(best)
+        if best.broken and self._asked and (fitting := self._fitting(path)):
+            self._printer.line(f"  note: the stream does follow {fitting}")
+
+    def _judge_pipe(self) -> None:
+        """Judge standard input while it comes; a HAR file once it is whole."""
+        if not self._asked and os.isatty(_STDIN_FD):
+            raise self._no_contract()
+        reports = self._reports(time.monotonic()) if self._asked and self._contracts else []
+        opening, head = self._opening(), f"{_STDIN}: {self._asked}"
+        for piece in _pieces(_STDIN_FD):
+            stream = opening.feed(piece)
+            for report in reports:
+                report.feed(stream, time.monotonic())
+                head = self._tell_running(report, head, begun=bool(stream))
+            if opening.other or self._printer.closed or (stream and not reports) or any(it.finished for it in reports):
+                break
+        rest = opening.close()
+        if self._is_other(opening, _STDIN, None):
+            return
+        if not reports:
+            raise self._no_contract()
+        for report in reports:
+            report.feed(rest, time.monotonic())
+            if not self._printer.closed:  # else the end was not waited for
+                report.close(time.monotonic())
+            self._tell_running(report, head, begun=True)
+            self._tell(report)
+            self._tell_notes(opening)
+
+    def _opening(self) -> Opening:
+        return Opening({contract.framing for contract in self._contracts.values()})
+
+    def _no_contract(self) -> FlowContractError:
+        """Say why there is nothing to judge a stream by."""
+        if self._asked:
+            return FlowContractError(f"{self._asked} has no streams. Only recordings of it (HAR) can be judged.")
+        known = ", ".join(self._contracts)
+        return FlowContractError(f"Standard input is judged while it comes. Say by what: --operation, one of {known}.")
+
+    def _tell_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
+        """Print what there is of a running stream; return its head, empty once that was printed."""
+        lines = report.taken()
+        if head and (lines or begun):
+            self._printer.line(head)
+            head = ""
+        self._printer.lines(self._shown(lines))
+        return head
+
+    def _tell_notes(self, opening: Opening) -> None:
+        self._printer.lines(f"  note: {note}" for note in opening.notes)
+
+    def _tell(self, report: StreamReport) -> None:
+        """Print the rest of a report, and take its verdict."""
+        self._printer.lines(self._shown(report.taken()))
+        self._broken |= report.broken > 0
+        self._unsound |= bool(report.unjudged)
+
+    def _shown(self, lines: Iterable[Line]) -> Iterator[str]:
+        return (line.text for line in lines if not (self._quiet and line.event))
+
+    def _is_other(self, opening: Opening, source: str, folder: Path | None) -> bool:
+        """Deal with what is no stream; tell whether it was none."""
+        if opening.other:
+            self._cannot(f"{source} is no stream: it is {opening.other}")
+        elif opening.recording:
+            entries = recordings.parse(opening.whole, source, folder)
+            self._judge_recording(recordings.judge_all(entries, self._apis, self._asked), source)
+        return bool(opening.other) or opening.recording
+
+    def _fitting(self, path: Path) -> str:
+        """Return by what a stream would be well that is broken by what was asked; empty where there is nothing."""
+        if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
+            return ""
+        for api in available_apis():
+            for profile in (None, *available_profiles(specs_root() / api)):
+                for name, contract in _stream_contracts([load_api(api, profile=profile)]).items():
+                    if (name, profile) != (self._asked, self._profile) and _is_well(path, contract):
+                        return f"{name}: --operation {name}" + (f" --profile {profile}" if profile else "")
+        return ""
+
+    def _judge_recording(self, entries: Iterable[Judged | Unreadable], source: str) -> None:
+        """Tell of every entry of a recording what is wrong with it, or why there is no verdict."""
+        counts = Counter(self._tell_entry(entry, source) for entry in entries)
+        self._unsound |= counts["unread"] > 0
+        if counts["judged"] and counts["unread"]:
+            self._printer.line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
+        elif not counts["judged"]:
+            wanted = self._asked or "an operation that a document names"
+            foreign = f"none of them is a request for {wanted}"
+            why = "what was to be judged could not be read" if counts["unread"] else foreign
+            self._cannot(f"{source}: nothing was judged. Its entries: {counts.total()}; {why}.")
+
+    def _tell_entry(self, entry: Judged | Unreadable, source: str) -> str:
+        """Print an entry of a recording; return whether it was `judged`, `unread` or `foreign`."""
+        if isinstance(entry, Unreadable):
+            self._printer.line(f"{source}: {entry}: not judged")
+            return "unread"
+        return self._tell_exchange(entry)
+
+    def _tell_exchange(self, judged: Judged) -> str:
+        """Print a judged exchange; return whether it was `judged`, `unread` or `foreign`."""
+        recorded, operation = judged.recorded, judged.operation
+        if operation is None:
+            if not self._asked:
+                self._printer.detail(f"{recorded.method} {recorded.url}: no operation that a document names")
+            return "foreign"
+        if judged.unjudged:
+            self._printer.line(f"{recorded.method} {recorded.url}: {operation.name}: not judged: {judged.unjudged}")
+            return "unread"
+        head = f"{recorded.method} {recorded.url} {recorded.answer.status}: {operation.name}"
+        tell = self._printer.line if judged.violations else self._printer.detail
+        tell(head)
+        for violation in judged.violations:
+            tell(f"  WRONG {violation}")
+        for note in judged.notes:
+            tell(f"  note: {note}")
+        self._broken |= bool(judged.violations)
+        return "judged"
 
 
-def _judge_pipe(contracts: dict[str, StreamContract], budget: StreamBudget, *, quiet: bool) -> bool:
-    """Judge standard input while it comes."""
-    if len(contracts) > 1:
-        known = ", ".join(contracts)
-        raise FlowContractError(f"Standard input is judged while it comes. Say by what: --operation, one of {known}.")
-    name, contract = next(iter(contracts.items()))
-    _print(f"standard input: {name}")
-    report = _Report(name, contract, budget, started=time.monotonic())
-    for piece in _pieces(sys.stdin.fileno()):
-        report.feed(piece, time.monotonic())
-        _print_all(report.taken(), quiet=quiet)
-        if report.finished:
-            break
-    report.close(time.monotonic())
-    _print_all(report.taken(), quiet=quiet)
-    return report.broken > 0
+def _called(name: str) -> str:
+    return _STDIN if name == "-" else name
+
+
+def _rank(report: StreamReport) -> tuple[int, int]:
+    """Return how badly a stream fits a contract; one of another sort of app still fits better than a broken one."""
+    return (1 if report.unjudged else 2 if report.broken else 0), report.broken
+
+
+def _is_well(path: Path, contract: StreamContract) -> bool:
+    """Tell whether a contract finds nothing wrong with the stream of a file."""
+    judge, opening = StreamJudge(contract), Opening({contract.framing})
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(PIECE), b""):
+            if judge.feed(opening.feed(piece)) or opening.other or opening.recording:
+                return False
+    return not (judge.feed(opening.close()) or opening.other or judge.close())
 
 
 def _pieces(source: int) -> Iterator[bytes]:
@@ -149,67 +315,3 @@ def _pieces(source: int) -> Iterator[bytes]:
             yield piece
         else:
             return
-
-
-class _Report:
-    """A judge, and what is to be printed: pairs of (is an event's line, text)."""
-
-    def __init__(
-        self, operation: str, contract: StreamContract, budget: StreamBudget, *, started: float | None = None
-    ) -> None:
-        self.operation = operation
-        self.told: list[tuple[bool, str]] = []
-        self.broken = 0
-        self._judge = StreamJudge(contract, budget=budget, started=started)
-
-    @property
-    def finished(self) -> bool:
-        return self._judge.finished
-
-    def feed(self, data: bytes, now: float | None) -> None:
-        found = self._judge.feed(data, now)
-        for event in self._judge.fresh:
-            note = "" if event.known else "  (no document names it)"
-            self.told.append((True, f"{event.number:>6}  byte {event.offset:<8} {event.kind}{note}"))
-            self._tell([one for one in found if one.event == event.number])
-        numbers = {event.number for event in self._judge.fresh}
-        self._tell([one for one in found if one.event not in numbers])
-
-    def close(self, now: float | None) -> None:
-        self._tell(self._judge.close(now))
-        self.told.append((False, f"{self._verdict()} ({self._judge.count} events)"))
-
-    def taken(self) -> list[tuple[bool, str]]:
-        """Return what is to be printed since the last time."""
-        told, self.told = self.told, []
-        return told
-
-    def _tell(self, found: list[Violation]) -> None:
-        self.broken += len(found)
-        for one in found:
-            place = "" if one.event is None else f" at event {one.event}"
-            place += "" if one.offset is None else f", byte {one.offset}"
-            lines = [f"  WRONG {one.rule}{place}{f', {one.where}' if one.where else ''}"]
-            lines += [f"        expected  {one.expected}", f"        got       {one.got}"]
-            lines += [f"        source    {'; '.join(one.source)}"] if one.source else []
-            self.told.append((False, "\n".join(lines)))
-
-    def _verdict(self) -> str:
-        matched = self._judge.matched
-        if self.broken or matched is None:
-            return f"broken: {self.broken} violation{'s' if self.broken > 1 else ''}"
-        noted = f"; no document names {', '.join(self._judge.unknown)}" if self._judge.unknown else ""
-        return f'well: follows the {matched.tier} order "{matched.name}"{noted}'
-
-
-def _print_all(told: list[tuple[bool, str]], *, quiet: bool) -> None:
-    for is_event, text in told:
-        if not (quiet and is_event):
-            _print(text)
-
-
-def _print(text: str) -> None:
-    """Print a line; a server may send what no terminal can show, a lone surrogate for instance."""
-    encoding = sys.stdout.encoding or "utf-8"
-    text = text.encode(encoding, "backslashreplace").decode(encoding)
-    print(text, flush=True)  # noqa: T201 - a command's own output

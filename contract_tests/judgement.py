@@ -12,7 +12,7 @@ from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
 from flowcontract.evidence import BARS, Tier, at_most, rated, weakest
 from flowcontract.media import find_media
 from flowcontract.response_validation import response_violations
-from flowcontract.streams import SILENCE_SLACK_S, StreamBudget, StreamJudge
+from flowcontract.streams import StreamBudget, StreamJudge
 from flowcontract.violations import Violation
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 _ACCOUNT_BYTES = 64 * 1024  # of a stream, from which choices are told
 _ALLOW = ("RFC 9110, 15.5.6",)
+_ARRIVE = ("observed: Dify 0.14.0, 1.4.1, 1.14.2; Langflow 1.4.3, 1.13.0",)
+_FEW_EVENTS, _LONG_S, _AT_ONCE = 3, 2.0, 0.05  # of how few, and how short a stream nothing is told; the end of it
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
@@ -74,6 +76,7 @@ class Verdict:
     transitions: tuple[tuple[str, str], ...] = ()
     rulings: Mapping[str, Ruling] = field(default_factory=dict)  # of the API
     choices: tuple[Choice, ...] = ()  # what the server did where a ruling leaves it the choice
+    missed: int = 0  # the status that was expected, where another one came
 
 
 class Judge:
@@ -130,6 +133,7 @@ class Judge:
             *_broken(answer),
             *(_of_status(one, self.operation, self.expected, exchange) for one in answered),
             *self._violations,
+            *(_held_back(self.events, self.stream.contract) if self.stream else ()),
             *expectation_violations(self.operation, self.expected, exchange),
         ]
         if not self.expected.promised:
@@ -142,6 +146,7 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
             self._choices(exchange),
+            missed(self.expected, answer.status),
         )
 
     def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
@@ -177,35 +182,54 @@ def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -
 def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
     """Return the verdict on a request that got no answer."""
     violation = Violation("answer", expected.because, exchange.trouble, source=expected.source, tier=Tier.SERVER_ERROR)
-    return Verdict(exchange, (violation,))
+    return Verdict(exchange, (violation,), missed=missed(expected, 0))
 
 
-def ask(client: Client, sent: Sent, judge: Judge) -> Verdict:
-    """Send a request, judge the answer while it comes."""
-    with client.open(sent, read_s=patience_s(judge.operation) if judge.expected.streamed else None) as live:
+def missed(expected: Expected, status: int) -> int:
+    """Return the status that was expected where another one came; 0 where expectations were not of one sort."""
+    sorts = {wanted // 100 for wanted in expected.statuses}
+    return min(expected.statuses) if status not in expected.statuses and len(sorts) == 1 else 0
+
+
+def ask(client: Client, sent: Sent, judge: Judge, wait_s: float) -> Verdict:
+    """Send a request, judge the answer while it comes, as long as no silence lasts longer than `wait_s`."""
+    with client.open(sent, read_s=wait_s) as live:
         if not judge.begin(live, client.target.stream_s):
             body = b"".join(piece for _, piece in live.pieces(client.target.stream_s))
             return judge.verdict(sent, live.answer(body))
-        for now, piece in live.pieces(client.target.stream_s):
-            for _ in judge.feed(now, piece):
-                pass
-            if judge.stream is None or judge.stream.finished:
-                break
+        for _ in follow(judge, live, client.target.stream_s, wait_s):
+            pass
         judge.end(live.now, broken=bool(live.trouble))
         return judge.verdict(sent, live.answer())
 
 
-def patience_s(operation: Operation) -> float | None:
-    """Return how long a silent stream of an operation is waited for, in seconds; None where nothing is promised."""
-    if operation.stream is None or operation.stream.silence_s is None:
-        return None
-    return operation.stream.silence_s + SILENCE_SLACK_S + 1
+def follow(judge: Judge, live: LiveAnswer, limit_s: float, silence_s: float) -> Iterator[TimedEvent]:
+    """Yield the events of a stream while they come, until it ends, or nothing but pings came for `silence_s`."""
+    assert judge.stream is not None
+    aside, heard = judge.stream.contract.anywhere, live.now
+    for now, piece in live.pieces(limit_s):
+        for timed in judge.feed(now, piece):
+            heard = heard if timed.event.kind in aside else now
+            yield timed
+        if judge.stream.finished or now - heard > silence_s:
+            break
+    if not judge.stream.finished and live.now - heard >= silence_s:
+        live.trouble = f"the stream hangs: no event but pings for {silence_s:g} s"
 
 
 def _stream_contract(operation: Operation, status: int, content_type: str) -> StreamContract | None:
     response = operation.responses.get(status)
     name = find_media(response.media, content_type) if response else None
     return response.media[name].stream if response and name else None
+
+
+def _held_back(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:
+    """Tell a stream whose events all came at its end, although it took seconds: somebody in between collects them."""
+    times = [timed.at_s for timed in events if timed.event.kind not in contract.anywhere]
+    if len(times) < _FEW_EVENTS or times[-1] < _LONG_S or times[-1] - times[0] > times[-1] * _AT_ONCE:
+        return
+    got = f"{len(times)} events within {times[-1] - times[0]:.2f} s, after {times[0]:.1f} s without one"
+    yield Violation("arrival", "events while the run goes on", got, source=_ARRIVE)
 
 
 def _broken(answer: Answer) -> Iterator[Violation]:

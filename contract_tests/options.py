@@ -26,7 +26,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "API=NAME",
         "help": "judge an API by a profile of its contract",
     },
-    "--report": {"type": Path, "metavar": "DIR", "help": "write report.html, report.json and junit.xml there"},
+    "--report": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "write report.html, report.json, report.sarif, exchanges.har and junit.xml there",
+    },
     "--deviations": {
         "type": Path,
         "metavar": "FILE",

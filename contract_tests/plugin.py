@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract_tests import cases, target, terminal
+from contract_tests import cases, explain, target, terminal
 from contract_tests.coverage import Coverage
 from contract_tests.deviations import Deviations
 from contract_tests.not_exercised import NotExercised, Withheld
 from contract_tests.options import OPTIONS
-from contract_tests.page import page
+from contract_tests.probes import probes
+from contract_tests.progress import Shown
+from contract_tests.reporting import folder, github
+from contract_tests.reporting.document import document, json_text, version
 from contract_tests.results import Results
 from contract_tests.suite import Record, Suite
 from flowcontract.errors import FlowContractError
 from flowcontract.evidence import Tier, fails
+from flowcontract.printable import printable
 from flowcontract.specs import available_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from contract_tests.cases import Case
+    from contract_tests.reporting.har import Recorder
     from contract_tests.target import Target
+    from flowcontract.secrets import Secrets
     from flowcontract.specs import Api
 
 _FOLDER = Path(__file__).parent
+_EVERYTHING = 2  # -vv
 
 
 class Run:
@@ -58,12 +68,21 @@ class Run:
             demand=self.demand,
             demand_fuzz=config.getoption("--demand-fuzz"),
         )
+        self.secrets = self.target.secrets
         self.suite = Suite(self.target)
         self.cases = list(self._cases())
+        self.recorder: Recorder | None = None
+
+    def record(self, report: Path, worker: str) -> None:
+        """Write all exchanges of this process down, for the reports."""
+        self.recorder = folder.recorder(report, worker, self.secrets)
+        for client in self.suite.clients.values():
+            client.listen = self.recorder.record
 
     def _cases(self) -> Iterator[Case]:
         for api in self.apis.values():
             yield from cases.cases(api, self.apis.values())
+            yield from probes(api)
             for operation in api.operations.values():
                 ways = self.target.provoke.get(operation.name, {})
                 wanted = [code for code, way in ways.items() if self.thorough or not way.get("thorough")]
@@ -107,13 +126,23 @@ def pytest_configure(config: pytest.Config) -> None:
         run = config.stash[_RUN] = Run(config)
     except FlowContractError as error:
         raise pytest.UsageError(str(error)) from None
-    if hasattr(config, "workerinput"):
-        return  # the controller collects and reports
-    config.pluginmanager.register(_Collector(config, run), "contract-tests-collector")
+    worker = getattr(config, "workerinput", {}).get("workerid", "")
     report = config.getoption("--report")
-    if report:
-        report.mkdir(parents=True, exist_ok=True)
-        config.option.xmlpath = getattr(config.option, "xmlpath", None) or str(report / "junit.xml")
+    try:
+        if report and not worker:
+            folder.prepare(report)
+        if report and not config.option.collectonly:
+            run.record(report, worker or "main")
+    except FlowContractError as error:
+        raise pytest.UsageError(str(error)) from None
+    if worker:
+        return  # the controller collects and reports
+    if report and not getattr(config.option, "xmlpath", None):
+        config.option.xmlpath = str(report / folder.JUNIT)
+    collector = _Collector(config, run)
+    config.pluginmanager.register(collector, "contract-tests-collector")
+    config.pluginmanager.register(Shown(run.apis, collector.write_line), "contract-tests-progress")
+    collector.silence_pytest()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -149,6 +178,8 @@ def suite(request: pytest.FixtureRequest) -> Generator[Suite]:
     run = request.config.stash[_RUN]
     yield run.suite
     run.suite.close()
+    if run.recorder:
+        run.recorder.close()
     run.results.leftovers += run.suite.leftovers
     if hasattr(request.config, "workeroutput"):
         request.config.workeroutput["leftovers"] = run.suite.leftovers
@@ -165,6 +196,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if "suite" not in getattr(item, "fixturenames", ()):
         return (yield)
     record = run.suite.record = item.stash[_RECORD] = Record(run.demand)
+    if run.recorder:
+        run.recorder.test = test_id(item)
     try:
         result = yield
     except NotExercised as reason:
@@ -184,16 +217,32 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put what the test saw into its report, as plain JSON: it may have to travel from a worker."""
     report = yield
+    run = item.config.stash[_RUN]
     record = item.stash.get(_RECORD, None)
+    ours = bool(call.excinfo and call.excinfo.errisinstance(ContractFailure))
+    _make_presentable(report, run.secrets, str(call.excinfo.value) if call.excinfo and ours else "")
+    if report.failed and not ours:
+        report.crash = {"test": test_id(item), "trace": str(report.longrepr)}
     if call.when != "call" or record is None:
         return report
-    if call.excinfo and call.excinfo.errisinstance(ContractFailure):
-        report.longrepr = str(call.excinfo.value)
-    deviations = item.config.stash[_RUN].deviations
-    report.contract = record.as_json(test_id(item), deviations)
+    report.contract = record.as_json(test_id(item), run.deviations)
     if report.outcome == "skipped":
         report.contract["reason"] = getattr(call.excinfo.value, "msg", "") if call.excinfo else ""
     return report
+
+
+def _make_presentable(report: pytest.TestReport, secrets: Secrets, told: str) -> None:
+    """Hide secrets, and what a terminal would obey, in what pytest itself may show or write of a test."""
+
+    def shown(text: str) -> str:
+        return printable(secrets.mask(text), lines=True)
+
+    if isinstance(report.longrepr, tuple):  # of a test that was skipped
+        path, line, reason = report.longrepr
+        report.longrepr = (path, line, shown(reason))
+    elif report.longrepr:
+        report.longrepr = shown(told or str(report.longrepr))
+    report.sections = [(name, shown(text)) for name, text in report.sections]
 
 
 def test_id(item: pytest.Item) -> str:
@@ -222,18 +271,66 @@ def _subject(item: pytest.Item, reason: NotExercised) -> str:
     return case.operation.name if isinstance(reason, Withheld) else item.name
 
 
+def _options(option: Any) -> list[str]:
+    """Return the options that a run was given, as one writes them; of keys only whose they are."""
+    told = []
+    for name, settings in OPTIONS.items():
+        value = getattr(option, name.removeprefix("--").replace("-", "_"), None)
+        if value in (None, False, [], settings.get("default")):
+            continue
+        values = value if isinstance(value, list) else [value]
+        told += [name if one is True else f"{name} {_without_key(name, str(one))}" for one in values]
+    return told + [f"-k {option.keyword}" for _ in [0] if option.keyword]
+
+
+def _without_key(name: str, value: str) -> str:
+    return f"{value.partition('=')[0]}=***" if name == "--key" else value
+
+
 class _Collector:
     """Collects what all tests saw, reports it, and decides whether the run was good enough."""
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self.config = config
+        self.run = run
         self.results = run.results
-        self.problems: list[str] = []
+        self.verbose = config.option.verbose > 0
+        self.document: dict[str, Any] = {}
+        self._began = time.monotonic()
+        self.results.about = {
+            "version": version(),
+            "started": _now(),
+            "options": _options(config.option),
+        }
+
+    def silence_pytest(self) -> None:
+        """Have pytest say nothing of its own: no dots, headers, tracebacks, counts. With `-vv` it says everything."""
+        option = self.config.option
+        if option.verbose < _EVERYTHING and not option.collectonly:
+            option.no_summary, option.verbose = True, -2
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Print nothing for a test: `progress` does."""
+        return (report.outcome, "", "") if self.config.option.no_summary else None
+
+    def write_line(self, text: str, colour: str = "") -> None:
+        """Write a line to the terminal."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter:
+            reporter.write_line(text, **({colour: True} if colour else {}))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test saw, in this process or in a worker."""
+        if hasattr(report, "crash"):
+            self.results.crashes.append(report.crash)
         if hasattr(report, "contract"):
             self.results.take(report.contract, report.outcome, report.duration)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take what keeps tests from being asked at all."""
+        if report.failed:
+            self.results.crashes.append({"test": report.nodeid, "trace": str(report.longrepr)})
 
     @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
     def pytest_testnodedown(self, node: Any) -> None:
@@ -248,18 +345,49 @@ class _Collector:
         option = self.config.option
         everything = not (option.keyword or option.markexpr)
         self.results.settle(everything=everything, thorough=option.thorough, prune=option.prune)
-        self.problems = self.results.problems()
-        if self.problems and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        self.results.interrupted |= session.exitstatus == pytest.ExitCode.INTERRUPTED
+        problems = self.results.problems()
+        if problems and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self.results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
+        self.document = document(self.results, problems, self.run.secrets)
+        try:
+            self._write()
+        except FlowContractError as error:
+            self.write_line(str(error), "red")
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _write(self) -> None:
+        if self.run.recorder:
+            self.run.recorder.close()
+        with contextlib.suppress(OSError):  # a cache is no duty
+            explain.remember(json_text(self.document))
         report = self.config.getoption("--report")
         if report:
-            (report / "report.json").write_text(self.results.json_text(self.problems), encoding="utf-8")
-            (report / "report.html").write_text(page(self.results, self.problems), encoding="utf-8")
+            folder.write(report, self.document)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what is wrong, grouped by cause, what was not exercised, and what took longest."""
-        if not self.config.option.collectonly:
-            for title, lines in terminal.sections(self.results, self.problems, self.config.getoption("--report")):
-                terminalreporter.section(title)
-                for line in lines:
-                    terminalreporter.write_line(line)
+    def pytest_terminal_summary(self) -> None:
+        """Say what is wrong, grouped by cause, what was not asked, and where to read on."""
+        if self.config.option.collectonly or not self.document:
+            return
+        lines = terminal.summary(self.document, verbose=self.verbose)
+        if not github.is_there():
+            self._say(lines)
+            return
+        with github.without_commands(self.write_line):
+            self._say(lines)
+        for line in github.annotate(self.document):
+            self.write_line(line)
+        github.summarize(self.document)
+
+    def _say(self, lines: list[terminal.Line]) -> None:
+        for line in lines:
+            self.write_line(line.text, line.colour)
+        report = self.config.getoption("--report")
+        if report:
+            self.write_line(printable(f"reports: {report}: {', '.join(folder.FILES)}"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,120 +2,145 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
+from contract_tests.asked import mode_violations
 from contract_tests.exchange import Answer, Sent
 from contract_tests.judgement import ANYTHING, Judge
-from flowcontract.errors import FlowContractError
+from contract_tests.strangers import Recogniser, Stranger
+from flowcontract.recordings.opening import Opening
+from flowcontract.recordings.reading import parse, read
+from flowcontract.recordings.untrusted import Unreadable
+from flowcontract.violations import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from flowcontract.recordings.exchange import Recorded, RecordedAnswer
     from flowcontract.specs import Api, Operation
-    from flowcontract.violations import Violation
 
+__all__ = ["Judged", "judge", "judge_all", "parse", "read"]
 
-class Recorded(NamedTuple):
-    """One recorded exchange; `app` is a word that may tell which API it was, `name` what people call it."""
-
-    method: str
-    url: str
-    answer: Answer
-    app: str = ""
-    name: str = ""
+_PIECE = 64 * 1024
 
 
 class Judged(NamedTuple):
-    """A recorded exchange, its operation (None: no document names one), and what is wrong with its answer."""
+    """A recorded exchange, its operation (None: no document names one), and what is wrong with its answer.
+
+    ``unjudged``  why there is no verdict; empty where there is one
+    ``notes``     what a reader of the verdict should know of how the answer was recorded
+    """
 
     recorded: Recorded
     operation: Operation | None
-    violations: tuple[Violation, ...]
+    violations: tuple[Violation, ...] = ()
+    unjudged: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def judge(path: Path, apis: Iterable[Api]) -> Iterator[Judged]:
-    """Judge every exchange of a file; raise FlowContractError where it is no recording."""
-    known = list(apis)
-    for recorded in read(path):
-        candidates = [_judged(recorded, api, operation) for api, operation in _operations(recorded, known)]
-        yield min(candidates, key=lambda one: len(one.violations), default=Judged(recorded, None, ()))
+def judge(path: Path, apis: Iterable[Api], only: str = "") -> Iterator[Judged | Unreadable]:
+    """Judge every exchange of a file as `judge_all` does; raise Unreadable where it is no recording."""
+    return judge_all(read(path), apis, only)
 
 
-def read(path: Path) -> list[Recorded]:
-    """Read a HAR file, or one exchange as JSON with `request` and `response`."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-        if "log" in found:
-            return [_from_har(entry) for entry in found["log"]["entries"]]
-        return [_from_ours(found, path)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise FlowContractError(
-            f"{path} is no recording: {told}. A HAR file, or JSON with `request` and `response`."
-        ) from None
-
-
-def _from_har(entry: Mapping[str, Any]) -> Recorded:
-    request, response = entry["request"], entry["response"]
-    content = response.get("content", {})
-    text = content.get("text", "")
-    body = base64.b64decode(text) if content.get("encoding") == "base64" else text.encode()
-    headers = {one["name"].lower(): one["value"] for one in response["headers"]}
-    answer = Answer(response["status"], headers, body)
-    return Recorded(request["method"].upper(), request["url"], answer, entry.get("_app", ""), entry.get("comment", ""))
-
-
-def _from_ours(found: Mapping[str, Any], path: Path) -> Recorded:
-    request, response = found["request"], found["response"]
-    headers = {name.lower(): value for name, value in response["headers"]}
-    answer = Answer(response["status"], headers, _body(response, path))
-    return Recorded(request["method"].upper(), request["path"], answer, request.get("app") or "", path.stem)
-
-
-def _body(response: Mapping[str, Any], path: Path) -> bytes:
-    """Return a recorded body: in a file of its own, as raw text, as Base64, or as JSON."""
-    if response.get("sse_file"):
-        return (path.parent / str(response["sse_file"])).read_bytes()
-    if response.get("body_base64") is not None:
-        return bytes(base64.b64decode(response["body_base64"]))
-    raw = response.get("body_bytes_raw")
-    if raw is not None and len(raw.encode()) == response.get("body_len"):  # a long one was cut
-        return str(raw).encode()
-    for name in ("body_text", "body"):
-        body = response.get(name)
-        if isinstance(body, str):
-            return body.encode()
-        if body is not None:
-            return json.dumps(body).encode()
-    return b""
-
-
-def _operations(recorded: Recorded, apis: list[Api]) -> list[tuple[Api, Operation]]:
-    """Return every operation that a recorded request may have been for, of the app that it names where there is one."""
-    path = urlsplit(recorded.url).path
-    found = [
-        (api, operation)
+def judge_all(
+    entries: Iterable[Recorded | Unreadable], apis: Iterable[Api], only: str = ""
+) -> Iterator[Judged | Unreadable]:
+    """Judge recorded exchanges by the operations of some APIs, or by the one that is named `only`."""
+    patterns = [
+        (_pattern(api, operation), api, operation)
         for api in apis
         for operation in api.operations.values()
-        if operation.method == recorded.method and _pattern(api, operation).fullmatch(path)
+        if only in ("", operation.name)
     ]
-    return [pair for pair in found if recorded.app and recorded.app in pair[0].name] or found
+    for entry in entries:
+        yield entry if isinstance(entry, Unreadable) else _best(entry, _operations(entry, patterns))
+
+
+def _best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
+    """Judge an exchange by each operation that it may have been for; return the verdict that fits best."""
+    judged = [_judged(recorded, api, operation) for api, operation in operations]
+    return min(judged, key=_badness, default=Judged(recorded, None))
+
+
+def _badness(judged: Judged) -> tuple[bool, int]:
+    return bool(judged.unjudged), len(judged.violations)
 
 
 def _pattern(api: Api, operation: Operation) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{\w+\}", "[^/]+", api.base_path + operation.path))
+    """Return what the path of a request for an operation looks like; a proxy may have put something before it."""
+    parts = re.split(r"\{\w+\}", api.base_path + operation.path)
+    return re.compile(f"(?P<prefix>(?:/.*)?){'[^/]+'.join(map(re.escape, parts))}", re.DOTALL)
+
+
+def _operations(
+    recorded: Recorded, patterns: list[tuple[re.Pattern[str], Api, Operation]]
+) -> list[tuple[Api, Operation]]:
+    """Return every operation that a recorded request may have been for, of the app that it names where there is one."""
+    matches = [
+        (len(match["prefix"]), api, operation)
+        for pattern, api, operation in patterns
+        if operation.method == recorded.method and (match := pattern.fullmatch(recorded.path))
+    ]
+    shortest = min((prefix for prefix, _, _ in matches), default=0)
+    found = [(api, operation) for prefix, api, operation in matches if prefix == shortest]
+    return [pair for pair in found if recorded.app and recorded.app in pair[0].name] or found
 
 
 def _judged(recorded: Recorded, api: Api, operation: Operation) -> Judged:
+    try:
+        answer = recorded.answer
+    except Unreadable as problem:
+        return Judged(recorded, operation, unjudged=str(problem))
     judge = Judge(api, operation, ANYTHING)
-    if judge.watch(recorded.answer):
-        for _ in judge.feed(0.0, recorded.answer.body):
+    came = Answer(answer.status, answer.headers, answer.body)
+    stranger = _follow(judge, came, left=bool(answer.left)) if judge.watch(came) else None
+    if stranger is not None and not stranger.judged:
+        return Judged(recorded, operation, unjudged=str(stranger), notes=answer.notes)
+    violations = (
+        *_no_stream(judge, came),
+        *judge.verdict(Sent(recorded.method, recorded.url, ()), came).violations,
+        *_other_mode(recorded, judge, came),
+    )
+    return Judged(recorded, operation, violations, notes=(*answer.notes, *_notes(stranger, answer)))
+
+
+def _other_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
+    """Yield a violation where a stream was asked for and none came, or the other way round."""
+    if answer.status == judge.operation.success.status:
+        streamed = judge.stream is not None
+        yield from mode_violations(
+            recorded, judge.api, judge.operation, media_type=answer.media_type, streamed=streamed
+        )
+
+
+def _notes(stranger: Stranger | None, answer: RecordedAnswer) -> Iterator[str]:
+    if stranger is not None:
+        yield str(stranger)
+    if answer.left:
+        yield f"the client left before the end ({answer.left}): what was missing then is not asked for"
+
+
+def _follow(judge: Judge, answer: Answer, *, left: bool) -> Stranger | None:
+    """Have a recorded stream judged event by event; return what it is where no document describes it."""
+    assert judge.stream is not None
+    for start in range(0, len(answer.body), _PIECE):
+        for _ in judge.feed(0.0, answer.body[start : start + _PIECE]):
             pass
-        judge.end(0.0, broken=False)
-    verdict = judge.verdict(Sent(recorded.method, recorded.url, ()), recorded.answer)
-    return Judged(recorded, operation, verdict.violations)
+    judge.end(0.0, broken=left)
+    recogniser = Recogniser(judge.stream.contract)
+    recogniser.see(timed.event for timed in judge.events)
+    return recogniser.found
+
+
+def _no_stream(judge: Judge, answer: Answer) -> Iterator[Violation]:
+    """Yield a violation with the name of what was sent as a stream and is none."""
+    if judge.stream is None:
+        return
+    opening = Opening({judge.stream.contract.framing})
+    opening.feed(answer.body[:_PIECE])
+    opening.close()
+    if opening.other:
+        yield Violation("framing", "a stream of events", opening.other, source=judge.operation.success.provenance)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from contract_tests.coverage import Key
 from flowcontract.evidence import DEFAULT_BAR, Tier, fails
@@ -22,13 +21,6 @@ Status = Literal["passed", "failed", "interrupted", "crashed", "incomplete"]
 EXIT_CODES: dict[Status, int] = {"passed": 0, "failed": 1, "interrupted": 2, "crashed": 2, "incomplete": 2}
 
 
-class Group(NamedTuple):
-    """Failures with one cause: the first of them, and where it was seen."""
-
-    first: dict[str, Any]
-    tests: list[str]
-
-
 @dataclass(slots=True)
 class Results:
     """Collects what each test reports, in this process or in a worker.
@@ -39,6 +31,7 @@ class Results:
     ``deviating``  known differences that occurred; ``fixed`` those that no longer do
     ``choices``    what the server did where a ruling leaves it the choice
     ``crashes``    tests that broke down, which is the suite's own fault: `test` and `trace`
+    ``about``      when it began, how long it took, our version, the options it was given
     """
 
     target: Target
@@ -57,6 +50,7 @@ class Results:
     crashes: list[dict[str, Any]] = field(default_factory=list)
     streams: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
 
     def take(self, report: dict[str, Any], outcome: str, seconds: float) -> None:
         """Take what a test saw."""
@@ -114,14 +108,6 @@ class Results:
         """Return the notes that would be failures where fuzzing is demanded."""
         return [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
 
-    def groups(self, failures: list[dict[str, Any]] | None = None) -> list[Group]:
-        """Return failures (those that are red, by default) grouped by cause, the most frequent first."""
-        found: dict[tuple[Any, ...], Group] = {}
-        for failure in self.failures if failures is None else failures:
-            key = (failure["operation"].partition("/")[0], failure["cause"], *failure["source"])
-            found.setdefault(key, Group(failure, [])).tests.append(failure["test"])
-        return sorted(found.values(), key=lambda group: -len(group.tests))
-
     def status(self, problems: list[str]) -> Status:
         """Return how the run ended; `problems` is why it fails as a whole."""
         if self.interrupted:
@@ -155,6 +141,12 @@ class Results:
                 found[self.coverage.reason(key)].append(f"{key.operation} {key.name}")
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
+    def _explained(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a choice with what its ruling says."""
+        rulings = self.target.apis[choice["operation"].partition("/")[0]].api.rulings
+        ruling = rulings.get(choice["ruling"])
+        return {**choice, "decision": ruling.decision if ruling else ""}
+
     def as_json(self, problems: list[str]) -> dict[str, Any]:
         """Return everything as plain JSON."""
         matrix = [
@@ -171,6 +163,7 @@ class Results:
         return {
             "status": status,
             "exit_code": EXIT_CODES[status],
+            "about": self.about,
             "demand": str(self.demand),
             "target": {name: api.base_url for name, api in self.target.apis.items()},
             "exchanges": self.exchanges,
@@ -180,7 +173,7 @@ class Results:
             "notes": self.notes,
             "deviating": self.deviating,
             "fixed": self.fixed,
-            "choices": list(self.choices.values()),
+            "choices": [self._explained(choice) for _, choice in sorted(self.choices.items())],
             "crashes": self.crashes,
             "complaints": self.deviations.complaints(),
             "tests": self.tests,
@@ -188,7 +181,3 @@ class Results:
             "streams": self.streams,
             "left_over": self.leftovers,
         }
-
-    def json_text(self, problems: list[str]) -> str:
-        """Return everything as JSON text."""
-        return json.dumps(self.as_json(problems), ensure_ascii=False, indent=1)

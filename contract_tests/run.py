@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WELL, PROBLEMS, MISUSE = 0, 1, 2
-NEEDED = ("httpx", "pytest", "schemathesis")  # the extra `flowcontract[suite]`
+NEEDED = ("httpx", "jinja2", "pytest", "rich", "schemathesis")  # the extra `flowcontract[suite]`
 
 EPILOG = """\
 examples:
@@ -21,6 +21,7 @@ examples:
   contract-tests --base-url https://api.example.com --api dify-chat --key dify-chat=app-... --report out
   contract-tests --target staging.toml --deviations known.toml          what is different there is known
   contract-tests --base-url http://127.0.0.1:8080 -n 2 -k sendChatMessage    what follows goes to pytest
+  contract-tests explain 3f9a2c1                                       one cause of the last run
   curl -N ... | contract-tests judge --operation dify-chat/sendChatMessage -
 
 a target file, everything may be left out:
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSE
     import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
 
-    status = pytest.main(["-p", "contract_tests.plugin", "--pyargs", "contract_tests", "-q", *arguments])
+    status = pytest.main(["-p", "contract_tests.plugin", "--pyargs", "contract_tests", *arguments])
     if status in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
         return PROBLEMS
     return WELL if status == pytest.ExitCode.OK else MISUSE

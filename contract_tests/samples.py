@@ -6,6 +6,7 @@ import io
 import struct
 import wave
 import zlib
+from dataclasses import dataclass
 from functools import cache
 
 from contract_tests.exchange import Upload
@@ -25,6 +26,21 @@ def upload(hint: str, run: str) -> Upload:
     if "pdf" in low:
         return Upload(f"manual-{run}.pdf", "application/pdf", fragile(run))
     return Upload(f"note-{run}.txt", "text/plain", text(run))
+
+
+@dataclass(frozen=True, slots=True)
+class Oversize:
+    """A file that is to be one byte too large: over so many megabytes, or what an app tells (`over`, a pointer)."""
+
+    filename: str
+    megabytes: int = 0
+    over: str = ""
+
+    def upload(self, megabytes: int) -> Upload:
+        """Return the file."""
+        begin = wav() if self.filename.endswith("wav") else b""
+        content = begin + bytes(megabytes * 1024 * 1024 + 1 - len(begin))
+        return Upload(self.filename, "audio/wav" if begin else "text/plain", content)
 
 
 @cache

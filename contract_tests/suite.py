@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from contract_tests import judgement, samples
+from contract_tests.app_form import controls, wrong_value
 from contract_tests.causes import cause
 from contract_tests.client import CAUSES, Client, Rate
 from contract_tests.deviations import Names, names
-from contract_tests.examples import examples
+from contract_tests.examples import examples, wants_stream
 from contract_tests.filling import Filler
 from contract_tests.judgement import ANYTHING, Expected, Judge, Verdict
 from contract_tests.not_exercised import NotExercised, Withheld
+from contract_tests.patience import MOST, Patience, Sort
+from contract_tests.probes import unheld
 from contract_tests.resources import resources
 from flowcontract import yamlio
-from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
+from flowcontract.evidence import DEFAULT_BAR, Tier, cited, fails, quotes, rated
 
 if TYPE_CHECKING:
     from contract_tests.cases import Case
     from contract_tests.choices import Choice
     from contract_tests.deviations import Deviations
     from contract_tests.exchange import Exchange, Request, TimedEvent
-    from contract_tests.target import Provocation, Target
+    from contract_tests.target import Flow, Provocation, Target
     from flowcontract.sources import Ruling
     from flowcontract.specs import Api, Operation
     from flowcontract.violations import Violation
 
 __all__ = ["Failure", "NotExercised", "Record", "Suite"]
+
+_CONTROLS = 20  # of a form that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class Record:
         for violation in verdict.violations:
             self.fail(operation, violation, verdict.rulings)
         self.choices += verdict.choices
-        marks = [("status", str(verdict.exchange.status))] if verdict.exchange.status else []
+        status = verdict.exchange.status if well else verdict.missed or verdict.exchange.status
+        marks = [("status", str(status))] if status else []
         marks += [("code", f"{verdict.exchange.status} {verdict.code}")] if verdict.code else []
         self.seen += [(operation.name, sort, name, well) for sort, name in marks]
         wrong, misplaced = self._wrong_kinds(verdict), self._wrong_kinds(verdict, "order", "end")
@@ -133,7 +141,13 @@ def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
     """Return a stream as a report shows it: when which event came, and which are wrong."""
     wrong = {violation.event for violation in verdict.violations}
     events = [
-        [round(timed.at_s, 4), timed.event.kind, timed.event.offset, timed.event.number in wrong, timed.event.known]
+        [
+            round(timed.at_s, 4),
+            timed.event.kind[:100],
+            timed.event.offset,
+            timed.event.number in wrong,
+            timed.event.known,
+        ]
         for timed in verdict.exchange.events[:500]
     ]
     return {
@@ -141,7 +155,16 @@ def _stream(operation: Operation, verdict: Verdict) -> dict[str, Any]:
         "events": events,
         "total": len(verdict.exchange.events),
         "violations": [str(judgement.shortened(violation)) for violation in verdict.violations],
+        "wrong": [violation.event for violation in verdict.violations],
     }
+
+
+@dataclass(slots=True)
+class _Wait:
+    """How long a silence is waited for, and the verdict that came of it."""
+
+    seconds: float
+    verdict: Verdict = field(init=False)
 
 
 class Suite:
@@ -153,6 +176,7 @@ class Suite:
         rate = Rate(target.rate)
         self.clients = {name: Client(target, api, rate) for name, api in target.apis.items()}
         self.record = Record()
+        self.patience = Patience()
         self.leftovers: list[str] = []
         self.users = 0  # how many have been invented
         self._made: dict[str, dict[tuple[str, str], Any]] = {}
@@ -171,54 +195,122 @@ class Suite:
 
     # Asking.
 
-    def run(self, case: Case) -> Verdict:
+    def run(self, case: Case) -> None:
         """Ask what a case asks; raise NotExercised where this target cannot be asked it."""
         operation = case.operation
-        self.may_call(operation, refused=case.expected.refused is True)
-        request, keep = case.request, case.keep
-        if case.provoke:
-            way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
-            request, keep = _provoked(request, way), keep | way.places
-        request = self.filled(operation, request, keep)
-        verdict = self.ask(operation, self.with_keys(operation, request, case.auth), case.expected)
+        self.may_call(operation, refused=case.expected.refused is True and case.family != "probes")
+        flow = self._flow(case)
+        for request, keep in self._requests(case):
+            filled = self.filled(operation, request, keep, flow.values if flow else {})
+            asked = replace(filled, keys=flow.keys) if flow else self.with_keys(operation, filled, case.auth)
+            verdict = self.ask(operation, asked, case.expected)
+            rulings = self.api(operation.api).rulings
+            for violation in rated(unheld(case, asked, verdict.exchange), rulings):
+                self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the target was made to
-        return verdict
+
+    def _requests(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
+        """Yield what a case asks, each with the places that are not to be filled in."""
+        operation = case.operation
+        if case.provoke:
+            way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
+            yield _provoked(case.request, way), case.keep | way.places
+        elif case.form:
+            yield from self._tries(case)
+        else:
+            yield case.request, case.keep
+
+    def _tries(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
+        """Yield a request for each control of the app's form that has the bound which a case is about."""
+        field = resources()[case.operation.api]["form"]["inputs"]
+        form = controls(self.parameters(case.operation.api).get("user_input_form"))
+        found = [(one, wrong_value(one, case.form)) for one in form[:_CONTROLS]]
+        wrong = [(control.variable, value) for control, value in found if value is not None]
+        if not wrong:
+            raise NotExercised(f"the form of this app (GET /parameters) has nothing for it: {case.expected.because}")
+        for variable, value in wrong:
+            body = {**case.request.body, field: {variable: value}}
+            yield replace(case.request, body=body), case.keep | {f"/{field}/{yamlio.escape(variable)}"}
+
+    def _flow(self, case: Case) -> Flow | None:
+        """Return the flow that a documented example is for; None where any will do."""
+        about = resources().get(case.operation.api, {})
+        if case.family != "documented" or case.operation.id not in about.get("components", ()):
+            return None
+        return self.flow_for(case.operation, case.name)
+
+    def flow_for(self, operation: Operation, example: str) -> Flow:
+        """Return the flow that has the components of an example.
+
+        Which one that is only the target file can say; raises NotExercised.
+        """
+        flow = self.clients[operation.api].api.examples.get(operation.id, {}).get(example)
+        if flow is None:
+            where = f"[api.{operation.api}.examples.{operation.id}.{example}]"
+            raise NotExercised(f"the target file names no flow with the components of this example, under {where}")
+        return flow
 
     def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
         """Send a request, whose values are final, and judge the answer."""
         client = self.clients[operation.api]
         sent = client.prepare(request if request.keys is not None else self.with_keys(operation, request))
         judge = Judge(client.api.api, operation, expected)
-        try:
-            verdict = judgement.ask(client, sent, judge)
-        except CAUSES as error:
-            verdict = judgement.unanswered(client.failed(sent, error), expected)
-        self.record.note(operation, verdict)
-        self.remember(operation, request, verdict.exchange)
-        return verdict
+        with self._waiting(operation, request, expected) as wait:
+            try:
+                wait.verdict = judgement.ask(client, sent, judge, wait.seconds)
+            except CAUSES as error:
+                wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+        return wait.verdict
 
     @contextmanager
     def streaming(self, operation: Operation, request: Request, expected: Expected) -> Iterator[Iterator[TimedEvent]]:
-        """Send a request and hand out the events of its stream while they come; the verdict is noted at the end."""
+        """Send a request and hand out the events of its stream while they come; the verdict is noted at the end.
+
+        A journey that ends in between (NotExercised) does not spare the stream its verdict.
+        """
         client = self.clients[operation.api]
-        sent = client.prepare(self.with_keys(operation, request))
+        sent = client.prepare(request if request.keys is not None else self.with_keys(operation, request))
         judge = Judge(client.api.api, operation, expected)
-        with client.open(sent, read_s=judgement.patience_s(operation)) as live:
-            streamed = judge.begin(live, self.target.stream_s)
-
-            def events() -> Iterator[TimedEvent]:
-                for now, piece in live.pieces(self.target.stream_s):
-                    yield from judge.feed(now, piece)
-
-            coming = events()
-            yield coming if streamed else iter(())
-            for _ in coming if streamed else ():
+        reason: NotExercised | None = None
+        with self._waiting(operation, request, expected) as wait, ExitStack() as stack:
+            try:
+                live = stack.enter_context(client.open(sent, read_s=wait.seconds))
+            except CAUSES as error:
+                wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+                yield iter(())
+                return
+            limit_s = self.target.stream_s
+            streamed = judge.begin(live, limit_s)
+            coming = judgement.follow(judge, live, limit_s, wait.seconds) if streamed else iter(())
+            try:
+                yield coming
+            except NotExercised as error:
+                reason = error
+            for _ in coming:
                 pass
-            body = b"" if streamed else b"".join(piece for _, piece in live.pieces(self.target.stream_s))
+            body = b"" if streamed else b"".join(piece for _, piece in live.pieces(limit_s))
             if streamed:
                 judge.end(live.now, broken=bool(live.trouble))
-            verdict = judge.verdict(sent, live.answer(body))
+            wait.verdict = judge.verdict(sent, live.answer(body))
+        if reason:
+            raise reason
+
+    @contextmanager
+    def _waiting(self, operation: Operation, request: Request, expected: Expected) -> Iterator[_Wait]:
+        """Say how long an answer may be waited for, then note the verdict, and whether it hung."""
+        sort = Sort(operation.name, expected.refused is True, bool(wants_stream(operation, request)))
+        full_s = self.target.answer_s
+        if sort.streamed:
+            full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
+        if self.patience.is_over(sort):
+            raise NotExercised(f"{operation.name} hung on such requests {MOST} times, so it was not asked again")
+        wait = _Wait(self.patience.seconds(sort, full_s))
+        began = time.monotonic()
+        yield wait
+        verdict = wait.verdict
+        trouble = verdict.exchange.trouble or (verdict.exchange.answer and verdict.exchange.answer.trouble)
+        self.patience.note(sort, hung=bool(trouble) and time.monotonic() - began >= wait.seconds)
         self.record.note(operation, verdict)
         self.remember(operation, request, verdict.exchange)
 
@@ -294,17 +386,32 @@ class Suite:
 
     # Values that only this server has.
 
-    def filled(self, operation: Operation, request: Request, keep: frozenset[str] = frozenset()) -> Request:
-        """Return a request with this server's values in the places of the documents', except in `keep`."""
-        return Filler(self, operation, keep).filled(request)
+    def filled(
+        self,
+        operation: Operation,
+        request: Request,
+        keep: frozenset[str] = frozenset(),
+        values: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Request:
+        """Return a request with this server's values in the places of the documents', except in `keep`.
 
-    def example(self, operation: Operation, name: str = "", **changed: Any) -> Request:
-        """Return a documented request, filled; the first by default. `changed` replaces fields of its body."""
+        ``values``  come before those of the target file
+        """
+        given = {**self.clients[operation.api].api.values, **values}
+        return Filler(self, operation, keep, given).filled(request)
+
+    def example(
+        self, operation: Operation, name: str = "", values: Mapping[str, Any] = MappingProxyType({}), **changed: Any
+    ) -> Request:
+        """Return a documented request, filled; the first by default. `changed` replaces fields of its body.
+
+        ``values`` are sent instead of the target's: those of another flow.
+        """
         found = {label: request for label, request, _ in examples(self.api(operation.api), operation)}
         request = found[name] if name else next(iter(found.values()))
         if changed:
             request = replace(request, body={**request.body, **changed})
-        return self.filled(operation, request)
+        return self.filled(operation, request, values=values)
 
     def made(self, api: str, name: str, sort: str = "") -> Any:
         """Return the value of a field that only this server can give, made when it is first needed.

@@ -1,28 +1,121 @@
-"""What a run says on the terminal."""
+"""What a run says on the terminal when it is over: the verdict, a block per cause, and what else there is in short."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.coverage import SORTS
+from flowcontract.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
-    from contract_tests.results import Results
+Document = dict[str, Any]
+LINES = 60  # of a summary, unless all of it was asked for
+_WIDTH = 160  # characters of a line of a summary
+_PROBLEMS, _LISTED, _REASONS = 3, 2, 5  # lines of each in a summary
+_SHOWN = 4  # names of a reason
+_SLOW_S = 10  # of a test that is worth a line
+_PLURALS = {"status": "statuses"}
 
-_SHOWN = 4  # tests of a group, names of a reason
+
+class Line(NamedTuple):
+    """A line, and the colour that it has where there are colours."""
+
+    text: str
+    colour: str = ""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 cause`, `2 causes`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def summary(document: Document, *, verbose: bool = False) -> list[Line]:
+    """Return what a run has to say: at most `LINES` lines, or everything. Nothing in it is obeyed by a terminal."""
+    blocks = [[*block(cause)] for cause in of_kind(document, "failure")]
+    if verbose:
+        lines = [*_verdict(document), *_flat(blocks), *_rest(document, None)]
+    else:
+        room = LINES - 1 - len([*_verdict(document, _PROBLEMS)]) - len([*_rest(document, _REASONS)])
+        shown = _that_fit(blocks, room)
+        spare = room - len([*_flat(shown)])
+        more = counted(len(blocks) - len(shown), "more cause")
+        hidden = [Line(f"... and {more}: -v, the reports, or contract-tests explain")] if shown != blocks else []
+        lines = [*_verdict(document, _PROBLEMS), *_flat(shown), *hidden, *_rest(document, _REASONS + spare)]
+    return [Line(_fitted(line.text, verbose=verbose), line.colour) for line in lines]
+
+
+def _flat(blocks: list[list[Line]]) -> Iterator[Line]:
+    yield from (line for lines in blocks for line in lines)
+
+
+def _that_fit(blocks: list[list[Line]], room: int) -> list[list[Line]]:
+    shown: list[list[Line]] = []
+    for lines in blocks:
+        room -= len(lines)
+        if room < 0:
+            break
+        shown.append(lines)
+    return shown
+
+
+def _fitted(text: str, *, verbose: bool) -> str:
+    plain = printable(text)
+    return plain if verbose or len(plain) <= _WIDTH else f"{plain[: _WIDTH - 3]}..."
+
+
+def of_kind(document: Document, kind: str) -> list[dict[str, Any]]:
+    """Return the causes of one kind."""
+    return [cause for cause in document["causes"] if cause["kind"] == kind]
+
+
+def headline(document: Document) -> str:
+    """Return the verdict in a line."""
+    counts = document["counts"]
+    parts = [f"{document['status'].upper()}:"]
+    if counts["causes"]:
+        parts.append(f"{counted(counts['causes'], 'cause')} in {counted(counts['failed tests'], 'test')},")
+    apis = counted(len(document["target"]), "API")
+    parts.append(f"{counted(document['exchanges'], 'request')} to {apis}")
+    seconds = document["about"].get("seconds")
+    parts += [f"in {seconds:.0f} s"] if seconds is not None else []
+    return " ".join(parts)
+
+
+def _verdict(document: Document, most: int | None = None) -> Iterator[Line]:
+    yield Line(headline(document), "green" if document["status"] == "passed" else "red")
+    crashes = (
+        f"crashed: {crash['test']}: {''.join(crash['trace'].splitlines()[-1:])}" for crash in document["crashes"]
+    )
+    yield from (Line(f"  {text}", "red") for text in _at_most([*document["problems"], *crashes], most))
+    yield Line("")
+
+
+def block(cause: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield a cause: what is wrong, what was expected, what came, by which lines, and how to learn more."""
+    what = f"{cause['operation']}: {cause['rule']}{_place(cause)}"
+    sort = "" if cause["severity"] == "form" else f"{cause['severity']}: "
+    tests = counted(len(cause["tests"]), "test")
+    yield Line(f"{sort}{what} ({tests}; explain {cause['handle']})", "red")
+    yield Line(f"  expected {cause['expected']}")
+    yield Line(f"  got      {cause['got']}")
+    rulings = "".join(f"; {ruling['name']}: {ruling['decision']}" for ruling in cause["rulings"])
+    if cause["source"]:
+        yield Line(f"  by       {', '.join(cause['source'])} [{cause['tier']}]{rulings}")
+
+
+def _place(cause: Mapping[str, Any]) -> str:
+    place = [f"event {cause['event']}"] if cause["event"] else []
+    place += [f"byte {cause['offset']}"] if cause["offset"] is not None else []
+    place += [cause["where"]] if cause["where"] else []
+    return f" at {', '.join(place)}" if place else ""
 
 
 def told(failure: Mapping[str, Any]) -> str:
-    """Return a failure as people read it: what, where, by which lines, and how to see it again."""
-    place = [f"event {failure['event']}"] if failure["event"] else []
-    place += [f"byte {failure['offset']}"] if failure["offset"] is not None else []
-    place += [failure["where"]] if failure["where"] else []
+    """Return a failure as a test's own report has it: what, where, by which lines, and how to see it again."""
     lines = [
-        f"{failure['operation']}: {failure['rule']}{' at ' + ', '.join(place) if place else ''}",
+        f"{failure['operation']}: {failure['rule']}{_place(failure)}",
         f"  expected {failure['expected']}",
         f"  got      {failure['got']}",
     ]
@@ -32,93 +125,79 @@ def told(failure: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sections(results: Results, problems: list[str], report: Path | None) -> Iterator[tuple[str, list[str]]]:
-    """Yield each section with its lines."""
-    groups = results.groups()
-    if groups:
-        failed = sum(len(group.tests) for group in groups)
-        yield f"violations: {failed}, causes: {len(groups)}", list(_groups(results))
-    if results.notes:
-        yield f"notes: {len(results.notes)}, beyond what {results.demand} demands", list(_notes(results))
-    if results.choices:
-        yield "choices", list(_choices(results))
-    if results.deviating or results.fixed or results.deviations.complaints():
-        yield "known deviations", [*_deviating(results), *_fixed(results), *results.deviations.complaints()]
-    yield "not exercised", list(_not_exercised(results)) or ["nothing: every line of the contract was exercised"]
-    yield "contract", [*_coverage(results), *_slowest(results), *_ending(results, problems, report)]
+# What stands below the causes.
 
 
-def _groups(results: Results) -> Iterator[str]:
-    for group in results.groups():
-        yield told(group.first)
-        names = list(dict.fromkeys(group.tests))
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield f"  in {', '.join(names[:_SHOWN])}{more}"
-        yield ""
+def _rest(document: Document, reasons: int | None) -> Iterator[Line]:
+    """Yield what else there is: a title for each sort of it, and below at most so many lines."""
+    most = None if reasons is None else _LISTED
+    for lines, listed, colour in (
+        (_notes(document), most, ""),
+        (_choices(document), 0 if most else None, ""),
+        (_deviating(document), most, ""),
+        (_fixed(document), most, "green"),
+        (_reasons(document), reasons, ""),
+    ):
+        title, *below = lines
+        if below:
+            yield from (Line(text, colour) for text in [title, *_at_most(below, listed)])
+    yield from map(Line, _ending(document, verbose=reasons is None))
 
 
-def _notes(results: Results) -> Iterator[str]:
-    for group in results.groups(results.notes):
-        first = group.first
-        yield f"{len(group.tests):4} x {first['operation']} [{first['tier']}] {first['cause']}: got {first['got']}"
+def _at_most(lines: list[str], most: int | None) -> Iterator[str]:
+    yield from lines[:most]
+    if most and len(lines) > most:
+        yield f"  ... and {len(lines) - most} more"
 
 
-def _choices(results: Results) -> Iterator[str]:
-    for (operation, name, took), choice in sorted(results.choices.items()):
-        yield f"{operation}: {name}: {took} ({choice['count']} x)"
+def _notes(document: Document) -> Iterator[str]:
+    notes = of_kind(document, "note")
+    yield f"notes: {len(notes)}, beyond what {document['demand']} demands"
+    for cause in notes:
+        sort = "fuzzing" if cause["fuzzed"] else cause["tier"]
+        yield f"  {len(cause['tests']):4} x {cause['id']} [{sort}]: got {cause['got']} (explain {cause['handle']})"
 
 
-def _deviating(results: Results) -> Iterator[str]:
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for failure in results.deviating:
-        counts[failure["known"], failure["reason"]] += 1
+def _choices(document: Document) -> Iterator[str]:
+    yield f"choices: {len(document['choices'])}, what this server does where a ruling allows several things (-v)"
+    for choice in document["choices"]:
+        yield f"  {choice['operation']}: {choice['name']}: {choice['took']} ({choice['count']} x)"
+
+
+def _deviating(document: Document) -> Iterator[str]:
+    counts: dict[tuple[str, str], int] = {}
+    for failure in document["deviating"]:
+        key = (failure["known"], failure["reason"])
+        counts[key] = counts.get(key, 0) + 1
+    yield f"known deviations: {counted(len({name for name, _ in counts}), 'entry', 'entries')}"
     for (name, reason), count in sorted(counts.items()):
-        yield f"{count:4} x {name}: {reason}"
+        yield f"  {count:4} x {name}: {reason or 'no reason given'}"
+    yield from (f"  {complaint}" for complaint in document["complaints"])
 
 
-def _fixed(results: Results) -> Iterator[str]:
-    for entry in results.fixed:
-        yield f"FIXED {entry['id']}: {entry['reason']}"
+def _fixed(document: Document) -> Iterator[str]:
+    yield f"fixed: {counted(len(document['fixed']), 'known deviation')} no longer there"
+    for entry in document["fixed"]:
+        yield f"  FIXED {entry['id']}: {entry['reason']}"
 
 
-def _not_exercised(results: Results) -> Iterator[str]:
-    lines = [
-        *results.not_exercised().items(),
-        *((f"test: {reason}", names) for reason, names in results.not_asked().items()),
-    ]
-    for reason, names in lines:
+def _reasons(document: Document) -> Iterator[str]:
+    reasons = document["not_asked"]
+    yield f"not asked: {sum(map(len, reasons.values()))}"
+    for reason, names in reasons.items():
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield f"{len(names):4} {reason}: {', '.join(names[:_SHOWN])}{more}"
+        yield f"  {len(names):4} {reason}: {', '.join(names[:_SHOWN])}{more}"
 
 
-def _coverage(results: Results) -> Iterator[str]:
+def _ending(document: Document, *, verbose: bool) -> Iterator[str]:
+    exercised = []
     for sort in SORTS:
-        rows = [row for key, row in results.coverage.rows.items() if key.sort == sort]
-        if rows:
-            counts = {
-                name: sum(row.outcome == name for row in rows)
-                for name in ("passed", "failed", "deviating", "not exercised")
-            }
-            said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-            yield f"{sort:10} {len(rows):4}: {said}"
-
-
-def _slowest(results: Results) -> Iterator[str]:
-    slowest = sorted(results.tests.items(), key=lambda item: -item[1]["seconds"])[:_SHOWN]
-    said = ", ".join(f"{name} {test['seconds']:.1f} s" for name, test in slowest)
-    if said:
-        yield f"slowest: {said}"
-
-
-def _ending(results: Results, problems: list[str], report: Path | None) -> Iterator[str]:
-    share = f"{results.coverage.share():.1f} % of the contract exercised"
-    yield f"{results.exchanges} exchanges, {len(results.streams)} streams, {share}"
-    if results.deviating or results.fixed:
-        known = len({failure["known"] for failure in results.deviating})
-        yield f"{known} known deviations, {len(results.fixed)} fixed"
-    for name in results.leftovers:
-        yield f"could not be removed: {name}"
-    for problem in problems:
-        yield f"FAILED: {problem}"
-    if report:
-        yield f"reports: {report}/report.html, report.json, junit.xml"
+        rows = [row for row in document["matrix"] if row["sort"] == sort and row["documented"]]
+        seen = sum(row["outcome"] != "not exercised" for row in rows)
+        exercised += [f"{seen} of {counted(len(rows), sort, _PLURALS.get(sort, ''))}"] if rows else []
+    yield f"coverage: {document['coverage_percent']} % of the contract: {', '.join(exercised)}"
+    slowest = sorted(document["tests"].items(), key=lambda item: -item[1]["seconds"])
+    for name, test in slowest[: None if verbose else 1]:
+        if verbose or test["seconds"] >= _SLOW_S:
+            yield f"slow: {test['seconds']:.1f} s {name}"
+    yield from (f"could not be removed: {name}" for name in document["left_over"][: None if verbose else 2])

@@ -44,6 +44,11 @@ def test_undocumented(suite: Suite, case: Case) -> None:
     suite.run(case)
 
 
+def test_probes(suite: Suite, case: Case) -> None:
+    """A request that somebody has thought of is answered as is written down beside it."""
+    suite.run(case)
+
+
 def test_provoked(suite: Suite, case: Case) -> None:
     """Every documented error comes as documented, where the target says how it can be provoked."""
     suite.run(case)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from flowcontract.validation import MAX_DEPTH, is_too_deep
@@ -38,8 +39,8 @@ def _refuse_constant(name: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f'the key "{next(name for name in names if names.count(name) > 1)}" stands twice')
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f'the key "{next(name for name, count in counts.items() if count > 1)}" stands twice')
     return mapping
 
 

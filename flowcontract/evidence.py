@@ -42,7 +42,7 @@ DEFAULT_BAR = Tier.RULING
 
 def fails(tier: Tier, bar: Tier = DEFAULT_BAR) -> bool:
     """Tell whether a violation of this tier fails a run that demands the tiers up to `bar`."""
-    return tier is Tier.SERVER_ERROR or BARS.index(tier) <= BARS.index(bar)
+    return tier == Tier.SERVER_ERROR or BARS.index(tier) <= BARS.index(bar)
 
 
 def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
@@ -56,7 +56,8 @@ def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
     if any(map(is_printed, texts)) or any(ruling.derives for ruling in decided):
         return weakest((Tier.DOCUMENT, *map(tier_of_ruling, decided)))
     seen = [text for text in texts if not text.startswith(RULING)]
-    return Tier.STANDARD if all(map(_STANDARD.match, seen)) else Tier.OBSERVED
+    standard = all(map(_STANDARD.match, seen)) and (seen or not decided)
+    return Tier.STANDARD if standard else Tier.OBSERVED
 
 
 def tier_of_ruling(ruling: Ruling) -> Tier:

@@ -24,7 +24,7 @@ def remembered(name: str, folder: Path, work_out: Callable[[], Any]) -> Any:
 
     ``name``  tells it from the other values of the folder
     """
-    place = _place()
+    place = cache_folder()
     if place is None:
         return work_out()
     digest = hashlib.sha256(f"{folder}\n{name}".encode()).hexdigest()[:20]
@@ -35,11 +35,11 @@ def remembered(name: str, folder: Path, work_out: Callable[[], Any]) -> Any:
             return kept["value"]
     value = work_out()
     with contextlib.suppress(OSError):
-        _write(file, json.dumps({"stamp": stamp, "value": value}).encode())
+        write_private(file, json.dumps({"stamp": stamp, "value": value}).encode())
     return value
 
 
-def _place() -> Path | None:
+def cache_folder() -> Path | None:
     """Return the folder to keep things in (https://specifications.freedesktop.org/basedir-spec/latest/)."""
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
@@ -68,8 +68,8 @@ def _stamp(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _write(file: Path, content: bytes) -> None:
-    """Put a file in place as a whole, so that another process never reads half of it."""
+def write_private(file: Path, content: bytes) -> None:
+    """Put a file that only its owner reads in place as a whole, so that another process never reads half of it."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
     with os.fdopen(handle, "wb") as writer:

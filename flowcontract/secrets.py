@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 import unicodedata
-from bisect import bisect_right
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_plus
 
+from flowcontract.encodings import ENCODED, ENCODED_OUT_OF_NEED, LAYERS, decode, outside
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flowcontract.encodings import Layer
 
 MASK = "***"
 """What stands where a secret stood."""
@@ -105,10 +107,23 @@ def _parsed(text: str) -> Any:
         return None
 
 
+# Texts
+
 _FIELD = re.compile(r'(?<!\\)"((?:[^"\\]|\\.)*)"\s*:\s*', re.DOTALL)
 _STRING = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
 _SCALAR = re.compile(rf"{_STRING}|[^\s,\]}}\[{{]+", re.DOTALL)
+_VALUE = re.compile(rf"{_STRING}(?!\s*:)", re.DOTALL)
 _BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
+_PAIR = re.compile(r"(?:\A|(?<=[&;?]))([^=&;?]*)=")
+_QUERY = re.compile(r"(?<=\?)[^\s\"'<>\\#]+")
+_USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
+
+
+def mask_text(text: str) -> str:
+    """Mask what stands under a secret name in a text: in JSON or a piece of it, in queries of URLs; and their users."""
+    text = mask_fields(text) if '"' in text else text
+    text = _QUERY.sub(lambda query: mask_query(query[0]), text) if "?" in text else text
+    return _USER.sub(MASK, text) if "@" in text else text
 
 
 def mask_fields(text: str) -> str:
@@ -116,14 +131,66 @@ def mask_fields(text: str) -> str:
 
     The rest stays as it is written. `null`, `true`, `false` tell nothing and stay.
     """
+    return _replace(text, _secret_fields(text), f'"{MASK}"')
+
+
+def mask_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> str:
+    """Mask every value that stands under a name that `hides` in a query, or in an urlencoded body."""
+    return _replace(text, _secret_pairs(text, hides), MASK)
+
+
+def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
     shown, end = [], 0
-    while field := _FIELD.search(text, end):
-        shown.append(text[end : field.end()])
-        end = field.end()
-        if is_secret_name(_unescaped(field[1])):
-            start, end = end, _end_of_value(text, end)
-            shown.append(text[start:end] if text[start:end] in ("null", "true", "false", "") else f'"{MASK}"')
+    for start, stop in spans:
+        shown += [text[end:start], by]
+        end = stop
     return "".join([*shown, text[end:]])
+
+
+def values_in_text(text: str) -> Iterator[str]:
+    """Yield what `mask_text` masks, decoded, and what stands under secret names in JSON in texts of JSON."""
+    for start, end in _secret_fields(text):
+        yield from _meant(text[start:end])
+    if text.lstrip()[:1] in ("{", "["):
+        yield from secret_values(_parsed(text))
+    for query in _QUERY.finditer(text):
+        yield from values_in_query(query[0])
+    for user in _USER.finditer(text):
+        yield unquote(user[0]).rpartition(":")[2]
+
+
+def values_in_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> Iterator[str]:
+    """Yield what `mask_query` masks, decoded."""
+    for start, end in _secret_pairs(text, hides):
+        yield unquote_plus(text[start:end])
+
+
+def _meant(written: str) -> Iterator[str]:
+    """Yield the texts of a JSON value that may be cut."""
+    value = _parsed(written)
+    if value is None:
+        value = [_unescaped(text[0].strip('"')) for text in _VALUE.finditer(written)]
+    yield from secret_values({"secret": value})
+
+
+def _secret_fields(text: str) -> Iterator[tuple[int, int]]:
+    end = 0
+    while field := _FIELD.search(text, end):
+        start = end = field.end()
+        if is_secret_name(_unescaped(field[1])):
+            end = _end_of_value(text, start)
+            if text[start:end].lower() not in ("", '""', *_TELLS_NOTHING):
+                yield start, end
+
+
+def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    end = 0
+    while pair := _PAIR.search(text, end):
+        start = end = pair.end()
+        if hides(pair[1]):
+            end = len(text) if (ampersand := text.find("&", start)) < 0 else ampersand
+            if start < end:
+                yield start, end
 
 
 def _unescaped(string: str) -> str:
@@ -142,8 +209,11 @@ def _end_of_value(text: str, start: int) -> int:
     return len(text)
 
 
+# Known values
+
 _SHORTEST = 4  # characters: shorter ones stand in every text by chance, and are only hidden under their names
 _LONG = 8  # below, only whole words are masked
+_NEVERENCODED = re.compile(rf"[A-Za-z0-9._~-]{{{_LONG},}}")
 _BASE64 = 8  # characters of base64 that are no coincidence
 _TELLS_NOTHING = frozenset({"true", "false", "null", "none", "undefined"})
 
@@ -171,15 +241,8 @@ class Secrets:
 
     def add_header(self, name: str, value: str) -> None:
         """Know what a header that carries a secret has: the key without its scheme, each value of a cookie."""
-        if name.lower() in ("cookie", "set-cookie"):
-            pairs = value.split(";") if name.lower() == "cookie" else [value.partition(";")[0]]
-            for pair in pairs:
-                self.add(pair.partition("=")[2].strip().strip('"'))
-            return
-        scheme, _, rest = value.strip().partition(" ")
-        self.add(rest or scheme)
-        if scheme.lower() == "basic":
-            self.add(_password(rest))
+        for secret in values_in_header(name, value):
+            self.add(secret)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the values, the longest first."""
@@ -195,26 +258,38 @@ class Secrets:
     def mask_bytes(self, data: bytes, by: bytes = MASK.encode()) -> bytes:
         """Return bytes with every secret masked; whether they are UTF-8 does not matter."""
         shown, end = [], 0
-        for start, stop in sorted(self._find(data)):
-            if start >= end:
-                shown += [data[end:start], by]
-            end = max(end, stop)
+        for start, stop in self.spans(data):
+            shown += [data[end:start], by]
+            end = stop
         return b"".join([*shown, data[end:]])
+
+    def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end, in order; those that overlap are one."""
+        begun, end = 0, 0
+        for start, stop in sorted(self._find(data)):
+            if start > end and end:
+                yield begun, end
+            begun, end = (start, stop) if start > end or not end else (begun, max(end, stop))
+        if end:
+            yield begun, end
 
     def _find(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield where secrets stand: as they are, or below up to three layers of encodings."""
-        layers: list[_Layer] = []
-        encoded = _ENCODED_OUT_OF_NEED if all(map(_NEVER_ENCODED.fullmatch, self._values)) else _ENCODED
+        layers: list[Layer] = []
+        encoded = ENCODED_OUT_OF_NEED if all(map(_NEVERENCODED.fullmatch, self._values)) else ENCODED
         while self._values:
             for found in chain.from_iterable(pattern.finditer(data) for v in self._values for pattern in _patterns(v)):
-                yield _outside(layers, found.start()), _outside(layers, found.end())
-            if len(layers) == _LAYERS or encoded.search(data) is None:
+                yield outside(layers, found.start()), outside(layers, found.end())
+            if len(layers) == LAYERS or encoded.search(data) is None:
                 return
-            data, layer = _decode(data)
+            data, layer = decode(data)
             layers.append(layer)
 
     def mask_json(self, value: Any) -> Any:
-        """Return a JSON value with secrets masked in its texts and names, and whatever stands under a secret name."""
+        """Return a JSON value with secrets masked in its texts and names, and whatever stands under a secret name.
+
+        Texts that are JSON or have URLs in them are masked by the names there, too.
+        """
         try:
             return self._mask_json(value)
         except RecursionError:
@@ -222,7 +297,7 @@ class Secrets:
 
     def _mask_json(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.mask(value)
+            return self.mask(mask_text(value))
         if isinstance(value, list | tuple):
             return [self._mask_json(item) for item in value]
         if isinstance(value, dict):
@@ -232,6 +307,19 @@ class Secrets:
     def _mask_field(self, name: str, value: Any) -> Any:
         hidden = value is not None and not isinstance(value, bool) and value != "" and is_secret_name(name)
         return MASK if hidden else self._mask_json(value)
+
+
+def values_in_header(name: str, value: str) -> Iterator[str]:
+    """Yield what of a header that carries a secret is one: the key without its scheme, each value of a cookie."""
+    value = value.strip()
+    if name.lower() in ("cookie", "set-cookie"):
+        pairs = value.split(";") if name.lower() == "cookie" else [value.partition(";")[0]]
+        yield from (pair.partition("=")[2].strip().strip('"') for pair in pairs)
+        return
+    scheme, _, rest = value.partition(" ")
+    yield rest.strip() or scheme
+    if scheme.lower() == "basic":
+        yield _password(rest)
 
 
 def _password(basic: str) -> str:
@@ -247,8 +335,8 @@ def _patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
     """Return what finds a value, also where a part of it that looks encoded has been decoded, and in base64."""
     raw = value.encode("utf-8", "surrogatepass")
     forms = [raw]
-    for _ in range(_LAYERS):
-        forms.append(_decode(forms[-1])[0])
+    for _ in range(LAYERS):
+        forms.append(decode(forms[-1])[0])
     pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
     plain = [pattern % re.escape(form) for form in dict.fromkeys(forms) if form.strip() and _is_text(form)]
     return tuple(re.compile(form) for form in [*plain, *map(re.escape, _in_base64(raw))])
@@ -269,62 +357,3 @@ def _in_base64(raw: bytes) -> set[bytes]:
         padded = bytes(before) + raw
         parts |= {base64.b64encode(padded)[start:end], base64.urlsafe_b64encode(padded)[start:end]}
     return {part for part in parts if len(part) >= _BASE64}
-
-
-# Encodings
-
-_LAYERS = 3  # JSON in JSON in a query
-_ENCODED = re.compile(
-    rb"%([0-9a-fA-F]{2})"
-    rb"|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})"
-    rb"""|\\(["'\\/bfnrt])"""
-    rb"|(&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)"
-    rb"|\+"
-)
-"""A character that is percent-encoded, escaped in JSON or Python, or in HTML or XML; `+` may be a space."""
-_NEVER_ENCODED = re.compile(rf"[A-Za-z0-9._~-]{{{_LONG},}}")
-_ENCODED_OUT_OF_NEED = re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])|\\+[ux](?:00)?[2-7]|&#")
-"""What a text has that encodes even such characters: most have not, and need no second look."""
-_SHORT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-
-
-class _Layer(NamedTuple):
-    """Places in decoded bytes, and the places in what was decoded that these belong to: at each end of a character."""
-
-    inside: list[int]
-    outside: list[int]
-
-
-def _decode(data: bytes) -> tuple[bytes, _Layer]:
-    parts: list[bytes] = []
-    layer, end, size = _Layer([0], [0]), 0, 0
-    for found in _ENCODED.finditer(data):
-        meant = _meant(found)
-        size += found.start() - end
-        layer.inside.extend((size, size + len(meant)))
-        layer.outside.extend(found.span())
-        parts += (data[end : found.start()], meant)
-        size, end = size + len(meant), found.end()
-    return b"".join([*parts, data[end:]]), layer
-
-
-def _meant(found: re.Match[bytes]) -> bytes:
-    percent, high, low, unit, byte, short, entity = found.groups()
-    if short:
-        return _SHORT.get(short, short)
-    if entity:
-        return html.unescape(entity.decode()).encode("utf-8", "surrogatepass")
-    if percent or byte:
-        return bytes.fromhex((percent or byte).decode())
-    if high or unit:
-        units = bytes.fromhex((high + low if high else unit).decode())
-        return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
-    return b" "
-
-
-def _outside(layers: list[_Layer], place: int) -> int:
-    """Return where a place in the innermost layer is in the outermost bytes."""
-    for layer in reversed(layers):
-        index = bisect_right(layer.inside, place) - 1
-        place = layer.outside[index] + place - layer.inside[index]
-    return place

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from flowcontract.order import Atom, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 _SHOWN = 60  # characters of a value in a message
+_BEFORE, _BEHIND = 20, 30  # characters shown around the place where two long texts differ
+_NAMED = 10  # names in a message; all of them would make many messages as long as the stream
 
 
 class Moment(NamedTuple):
@@ -109,8 +113,8 @@ class _ConstantFollower(_Silent):
         if self._first is None:
             self._first = (value, f"{path} of {moment.kind}")
         elif value != self._first[0]:
-            expected = f"{path} {show(self._first[0])}, as in {self._first[1]} before"
-            yield Problem(expected, show(value), pointer(path))
+            first, got = show_both(self._first[0], value)
+            yield Problem(f"{path} {first}, as in {self._first[1]} before", got, pointer(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +145,8 @@ class _EqualFollower(_Silent):
         present = [(path, value) for path, value in values.items() if value is not None]
         for path, value in present[1:]:
             if value != present[0][1]:
-                yield Problem(f"{path} equal to {present[0][0]} {show(present[0][1])}", show(value), pointer(path))
+                first, got = show_both(present[0][1], value)
+                yield Problem(f"{path} equal to {present[0][0]} {first}", got, pointer(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +180,7 @@ class _PairFollower:
         self._rule = rule
         self._open: dict[str, object] = {}
         self._used: set[str] = set()
+        self._awaited = {path: Counter[str]() for path in rule.waits_for.values()}  # what the open ones have there
 
     def see(self, moment: Moment) -> Iterator[Problem]:
         rule = self._rule
@@ -196,11 +202,19 @@ class _PairFollower:
             yield Problem(f"a {rule.by} that no {rule.opens} had before", key, pointer(rule.by))
         for path, other in rule.waits_for.items():
             wanted = value_at(payload, path)
-            if wanted is not None and any(value_at(opened, other) == wanted for opened in self._open.values()):
+            if wanted is not None and self._awaited[other][json.dumps(wanted)]:
                 expected = f"{rule.closes} of {path} {show(wanted)} first"
                 yield Problem(expected, f"{rule.opens} while it is open", pointer(path))
         self._used.add(key)
+        if key in self._open:
+            self._count(self._open[key], -1)
         self._open[key] = payload
+        self._count(payload, 1)
+
+    def _count(self, opened: object, change: int) -> None:
+        """Note what has been opened or closed by the values that others wait for: to look at each would be slow."""
+        for path, counts in self._awaited.items():
+            counts[json.dumps(value_at(opened, path))] += change
 
     def _closed(self, key: str, payload: object) -> Iterator[Problem]:
         rule = self._rule
@@ -208,17 +222,19 @@ class _PairFollower:
             yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, pointer(rule.by))
             return
         opened = self._open.pop(key)
+        self._count(opened, -1)
         for path in rule.agree:
             before, now = value_at(opened, path), value_at(payload, path)
             if before is not None and now is not None and before != now:
-                yield Problem(f"{path} {show(before)}, as in its {rule.opens}", show(now), pointer(path))
+                first, got = show_both(before, now)
+                yield Problem(f"{path} {first}, as in its {rule.opens}", got, pointer(path))
 
     def _all_closed(self, when: str) -> Iterator[Problem]:
         if self._open:
             yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
 
     def _names(self) -> str:
-        return ", ".join(self._open) or "none"
+        return _names(self._open) or "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +268,7 @@ class Concatenation(Rule):
 class _ConcatenationFollower(_Silent):
     def __init__(self, rule: Concatenation) -> None:
         self._rule = rule
-        self._pieces: dict[tuple[Any, ...], list[str]] = {}
+        self._pieces: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = {}  # by what `where` looks at, by `by`
         self._whole: str | None = None  # came before any piece did
 
     def see(self, moment: Moment) -> Iterator[Problem]:
@@ -265,30 +281,35 @@ class _ConcatenationFollower(_Silent):
             whole = value_at(moment.payload, rule.equals)
             self._whole = whole if isinstance(whole, str) else None
         if self._whole is not None and not rule.by and (moment.ended or (self._pieces and moment.kind == rule.of)):
-            yield from self._compare(self._pieces.get((), []), self._whole, rule.equals)
+            yield from self._compare(self._pieces.get((), {}).get((), []), self._whole, rule.equals)
             self._whole = None
 
     def _add(self, payload: object) -> None:
         key = value_at(payload, self._rule.by) if self._rule.by else []
         piece = value_at(payload, self._rule.path)
-        if isinstance(piece, str) and isinstance(key, list) and all(isinstance(part, str) for part in key):
-            self._pieces.setdefault(tuple(key), []).append(piece)
+        if not (isinstance(piece, str) and isinstance(key, list) and all(isinstance(part, str) for part in key)):
+            return
+        if all(n < len(key) for n in self._rule.where.values()):
+            group = tuple(key[n] for n in self._rule.where.values())
+            self._pieces.setdefault(group, {}).setdefault(tuple(key), []).append(piece)
 
     def _compare_parts(self, payload: object) -> Iterator[Problem]:
-        for key in list(self._pieces):
-            if all(n < len(key) and value_at(payload, path) == key[n] for path, n in self._rule.where.items()):
-                path = self._rule.equals.format(*key)
-                whole = value_at(payload, path)
-                pieces = self._pieces.pop(key)
-                if isinstance(whole, str):
-                    yield from self._compare(pieces, whole, path)
+        group = tuple(value_at(payload, path) for path in self._rule.where)
+        if not all(isinstance(part, str) for part in group):
+            return
+        for key, pieces in self._pieces.pop(group, {}).items():
+            path = self._rule.equals.format(*key)
+            whole = value_at(payload, path)
+            if isinstance(whole, str):
+                yield from self._compare(pieces, whole, path)
 
     def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Problem]:
         if not says_the_same(pieces, whole):
             rule, joined = self._rule, "".join(pieces)
             names = " and ".join(rule.events)
-            expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {show(whole)}"
-            yield Problem(expected, show(joined), pointer(path))
+            wanted, got = show_both(whole, joined)
+            expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {wanted}"
+            yield Problem(expected, got, pointer(path))
 
 
 def says_the_same(pieces: list[str], whole: str) -> bool:
@@ -410,7 +431,7 @@ class Reference(Rule):
 class _ReferenceFollower:
     def __init__(self, rule: Reference) -> None:
         self._rule = rule
-        self._named: set[str] = set()
+        self._named: dict[str, None] = {}  # as a set that remembers the order
         self._waiting: dict[str, object] = {}  # names that may still be given
 
     def see(self, moment: Moment) -> Iterator[Problem]:
@@ -421,7 +442,7 @@ class _ReferenceFollower:
         elif name is not None:
             yield from self._unless_named(name, " before")
         if moment.kind == rule.to:
-            self._named.add(json.dumps(value_at(moment.payload, rule.its)))
+            self._named[json.dumps(value_at(moment.payload, rule.its))] = None
 
     def close(self) -> Iterator[Problem]:
         for name in self._waiting.values():
@@ -430,7 +451,7 @@ class _ReferenceFollower:
     def _unless_named(self, name: object, when: str) -> Iterator[Problem]:
         rule = self._rule
         if json.dumps(name) not in self._named:
-            there_is = ", ".join(sorted(self._named)) or "none yet"
+            there_is = _names(self._named) or "none yet"
             expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
             yield Problem(expected, f"{rule.path} {show(name)}", pointer(rule.path))
 
@@ -457,5 +478,41 @@ def pointer(path: str) -> str:
 
 def show(value: object) -> str:
     """Return a value as JSON, shortened to fit a message."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _short(_json(value))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 10]}...{text[-7:]}"
+
+
+def show_both(wanted: object, got: object) -> tuple[str, str]:
+    """Return two values that differ, as JSON: of long ones the place where they do, which their ends do not show.
+
+    >>> show_both("a" * 90 + "b", "a" * 90 + "c")[1]
+    '..."aaaaaaaaaaaaaaaaaaaac", character 91 of 91'
+    """
+    first, second = _json(wanted), _json(got)
+    if max(len(first), len(second)) <= _SHOWN:
+        return first, second
+    if isinstance(wanted, str) and isinstance(got, str):
+        first, second = wanted, got
+    shorter = min(len(first), len(second))
+    place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), shorter)
+    return _around(first, place), _around(second, place)
+
+
+def _around(text: str, place: int) -> str:
+    """Return a text around a place."""
+    start, end = max(0, place - _BEFORE), place + _BEHIND
+    where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"
+    return f"{'...' if start else ''}{_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
+
+
+def _names(names: Collection[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(_short(name) for name in islice(names, _NAMED)) + more
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

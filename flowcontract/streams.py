@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from flowcontract.decoding import strict_json
+from flowcontract.decoding import parse_json
 from flowcontract.errors import BlockTooLargeError
 from flowcontract.evidence import Tier
 from flowcontract.sse import MAX_BLOCK_BYTES, Block, Decoder
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _STANDARD = ("WHATWG HTML, 9.2.6: interpreting an event stream",)
 SILENCE_SLACK_S = 2.0  # seconds a network and a busy server may add to the longest silence
+_GUESSES: Final = 20  # unknown kinds for which a known one is looked for: comparing words is slow, and one is enough
+_LONGEST_KIND: Final = 100  # characters of a kind that may be a slip
+_CLOSE: Final = 0.8  # how alike two names are, from 0 to 1, of which one is a slip of the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class StreamJudge:
     ``kinds``        how often each kind came
     ``transitions``  (kind before, kind) pairs, without what may stand anywhere; `""` is the beginning
     ``unknown``      kinds that the contract does not name, in order of appearance
+    ``misspelt``     those of them that look like a slip, each with the kind that was probably meant
     ``finished``     whether the judge has stopped listening: closed, over its budget, or unreadable
 
     Times are seconds of any one clock, such as `time.monotonic`; without them silence and time are not judged.
@@ -91,16 +96,24 @@ class StreamJudge:
         self.fresh: list[JudgedEvent] = []
         self.kinds: dict[str, int] = {}
         self.transitions: set[tuple[str, str]] = set()
-        self.unknown: list[str] = []
+        self.misspelt: dict[str, str] = {}
+        self._unknown: dict[str, None] = {}  # as a set that remembers the order
         self._budget = budget or StreamBudget()
         self._decoder = Decoder(contract.framing, max_block_bytes=max_block_bytes)
         self._progress: Progress = contract.orders.start
         self._followed = True  # no event so far was out of order
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[_Watch]] = {}
+        named = (kind for rule in contract.rules for kind in (*rule.kinds(), *(atom.kind for atom in rule.unless)))
+        self._watched = contract.end | set(named)
         self._bytes = 0
         self._started = self._heard = started
         self._before = ""
+
+    @property
+    def unknown(self) -> list[str]:
+        """The kinds that the contract does not name, in order of appearance."""
+        return list(self._unknown)
 
     @property
     def complete(self) -> bool:
@@ -146,7 +159,7 @@ class StreamJudge:
         self.finished = True
         found = self._silence(now, heard=False)
         for block in self._decoder.close():
-            got = f"the stream ended inside a block: {block.raw[:60]!r}"
+            got = _without_blank_lines(block) or f"the stream ended inside a block: {block.raw[:60]!r}"
             found.append(self._framing("a blank line after every block", got, block.start, self._lines))
         for watch in self._watches:
             found += [self._violation(watch.rule.word, one, watch.rule.source) for one in watch.close()]
@@ -154,6 +167,7 @@ class StreamJudge:
 
     def _watching(self, kind: str) -> list[_Watch]:
         """Return the rules to which a kind means something; to some, any event that ends the answer does."""
+        kind = kind if kind in self._watched else ""  # there may be no end of kinds that mean something to none
         if kind not in self._by_kind:
             ends = kind in self.contract.end
             self._by_kind[kind] = [watch for watch in self._watches if ends or watch.rule.concerns(kind)]
@@ -161,7 +175,7 @@ class StreamJudge:
 
     def _missing(self) -> list[Violation]:
         """Tell what a stream that stopped here still owes."""
-        got = f"the stream ended after {self._before or 'nothing'}"
+        got = f"the stream ended after {self._before or 'nothing'}{self._slips()}"
         if not self.ended:
             return [self._violation("end", Problem(self._allowed(), got), self._ends())]
         if self._followed and not self.complete:
@@ -177,9 +191,9 @@ class StreamJudge:
         if "\ufffd" in data and not _is_utf8(block.raw):
             return [self._framing("UTF-8", f"bytes that are none, in {block.raw[:60]!r}", block.start)]
         try:
-            payload = strict_json(data)
-        except (ValueError, RecursionError) as error:
-            return [self._framing("data that is JSON", f"{error}: {data[:60]!r}", block.start, self._lines)]
+            payload = parse_json(data)
+        except ValueError as error:
+            return [self._unreadable(block, f"{error}: {data[:60]!r}")]
         kind = value_at(payload, self.contract.kind)
         if not isinstance(kind, str):
             expected = f'an object whose "{self.contract.kind}" says what it is'
@@ -189,6 +203,13 @@ class StreamJudge:
         if named not in ("message", kind):
             return [*found, self._framing(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
         return [*found, *self._beginning(block)]
+
+    def _unreadable(self, block: Block, problem: str) -> Violation:
+        """Tell why the data of a block is no JSON: most often there are several events in it."""
+        joined = _without_blank_lines(block)
+        if joined:
+            return self._framing("a blank line after every block", joined, block.start, self._lines)
+        return self._framing("data that is JSON", problem, block.start, self._lines)
 
     def _beginning(self, block: Block) -> list[Violation]:
         """Judge the first line of a block that carries data."""
@@ -242,11 +263,27 @@ class StreamJudge:
         ]
 
     def _note(self, kind: str, offset: int) -> list[Violation]:
-        if kind not in self.unknown:
-            self.unknown.append(kind)
+        if kind not in self._unknown:
+            self._unknown[kind] = None
+            self._guess(kind)
         if self.contract.unknown_allowed or kind in self.contract.undocumented:
             return []
-        return [self._violation("unknown", Problem("a kind that the contract names", kind), self._lines, offset)]
+        guess = f': did you mean "{self.misspelt[kind]}"?' if kind in self.misspelt else ""
+        return [
+            self._violation("unknown", Problem("a kind that the contract names", kind + guess), self._lines, offset)
+        ]
+
+    def _guess(self, kind: str) -> None:
+        """Note which kind was probably meant by one that the contract does not name."""
+        if len(self._unknown) > _GUESSES or len(kind) > _LONGEST_KIND or kind in self.contract.undocumented:
+            return
+        written = kind.lower().replace("-", "_")
+        for close in difflib.get_close_matches(written, sorted(self.contract.events), n=1, cutoff=_CLOSE):
+            self.misspelt[kind] = close
+
+    def _slips(self) -> str:
+        """Say which kinds were probably meant, where something is missing."""
+        return "".join(f'; "{kind}": did you mean "{meant}"?' for kind, meant in self.misspelt.items())
 
     def _place(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
@@ -341,3 +378,20 @@ def _is_utf8(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _without_blank_lines(block: Block) -> str:
+    """Say so where the lines of a block are several events between which the blank lines are gone; else nothing."""
+    data = [field.value for field in block.fields if field.name == "data"]
+    lines = data or block.raw.decode("utf-8", "replace").splitlines()
+    if len(lines) < 2 or not all(_is_object(line) for line in lines[:2]):  # noqa: PLR2004 - two are a pair already
+        return ""
+    return f"{len(lines)} events without a blank line between them: {block.raw[:60]!r}"
+
+
+def _is_object(text: str) -> bool:
+    """Tell whether a line is a whole JSON object."""
+    try:
+        return isinstance(parse_json(text), dict)
+    except ValueError:
+        return False

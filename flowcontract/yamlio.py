@@ -10,6 +10,7 @@ import yaml
 from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 try:
@@ -47,7 +48,8 @@ def loads(text: str, *, name: str = "YAML text") -> Any:
     """Parse YAML text into JSON's types; raise SpecError naming `name` and the line."""
     _refuse_deep_nesting(text, name)
     try:
-        return yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - _JsonLoader derives from the safe loader
+        root = _compose(text, name)
+        return None if root is None else _JsonLoader("").construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = f", line {mark.line + 1}" if (mark := error.problem_mark) else ""
         raise SpecError(f"{name}{line}: {error.problem}. Mend the YAML.") from None
@@ -74,6 +76,59 @@ def _refuse_deep_nesting(text: str, name: str) -> None:
         return  # told with its line by the reader itself
 
 
+_MOST_REPEATED = 100_000
+"""Values, and hundreds of characters, that aliases may stand for: nine lines of them can stand for a billion."""
+_WEIGHED = 100  # characters that weigh as much as one more value
+
+
+def _compose(text: str, name: str) -> yaml.Node | None:
+    """Return the nodes of a text; raise SpecError where its aliases stand for too much, or for what they stand in."""
+    root: yaml.Node | None = yaml.compose(text, Loader=_JsonLoader)
+    if root is not None and "&" in text and "*" in text:
+        _Repetition(name).measure(root)
+    return root
+
+
+class _Repetition:
+    """Measures what aliases stand for: each node once, however often it is repeated."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._measured: dict[int, tuple[int, int]] = {}  # weight and depth of a node, by its id
+        self._open: set[int] = set()
+        self._repeated = 0
+
+    def measure(self, node: yaml.Node) -> tuple[int, int]:
+        """Return the weight of a node with all that is in it, and how deep it nests; raise SpecError."""
+        known = self._measured.get(id(node))
+        if known is not None:
+            self._repeated += known[0]
+            self._refuse(node, self._repeated > _MOST_REPEATED, f"aliases repeat more than {_MOST_REPEATED} values")
+            return known
+        self._refuse(node, id(node) in self._open, "an alias stands for what it stands in")
+        if isinstance(node, yaml.ScalarNode):
+            return self._note(node, 1 + len(node.value) // _WEIGHED, 0)
+        self._open.add(id(node))
+        parts = [self.measure(part) for part in _parts(node)]
+        self._open.remove(id(node))
+        depth = 1 + max((deep for _, deep in parts), default=0)
+        self._refuse(node, depth > _DEEPEST, f"aliases nest more than {_DEEPEST} deep")
+        return self._note(node, 1 + sum(weight for weight, _ in parts), depth)
+
+    def _note(self, node: yaml.Node, weight: int, depth: int) -> tuple[int, int]:
+        self._measured[id(node)] = weight, depth
+        return weight, depth
+
+    def _refuse(self, node: yaml.Node, too_much: bool, what: str) -> None:
+        if too_much:
+            raise SpecError(f"{self._name}, line {node.start_mark.line + 1}: {what}. Mend the YAML.")
+
+
+def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
+    for part in node.value:
+        yield from part if isinstance(part, tuple) else (part,)
+
+
 def load(path: Path) -> Any:
     """Read a YAML file into JSON's types; raise SpecError naming the file and the line."""
     try:
@@ -87,7 +142,7 @@ def lines_of(text: str) -> dict[str, int]:
     """Map the JSON pointer of every value in a YAML text to the line (from 1) on which it, or its key, begins."""
     _refuse_deep_nesting(text, "YAML text")
     lines: dict[str, int] = {}
-    root = yaml.compose(text, Loader=_JsonLoader)
+    root = _compose(text, "YAML text")
     if root is not None:
         _note(root, "", root.start_mark.line + 1, lines)
     return lines

@@ -20,6 +20,7 @@ from mockserver.controls import Controls
 from mockserver.curl import curl
 from mockserver.failures import problem
 from mockserver.faults import FaultError
+from mockserver.keys import NOBODYS
 from mockserver.messages import Reply
 from mockserver.misses import misses
 
@@ -144,12 +145,13 @@ class Admin:
         app = self._app
         app.fixtures.current(at_once=True)
         broken = app.fixtures.broken
+        nobodys = {f"{name}{NOBODYS}" for name in app.apis}
         content = {
             "status": "broken scenarios" if broken else "ok",
             "version": metadata.version("flowcontract"),
             "process": os.getpid(),
             "apis": {name: api.base_path for name, api in app.apis.items()},
-            "worlds": [name for name in app.worlds.names() if not name.endswith("?")],  # those of wrong keys
+            "worlds": [name for name in app.worlds.names() if name not in nobodys],
             "requests": app.journal.count,
             "overrides": len(app.overrides.standing()),
             "broken": broken,

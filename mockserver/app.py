@@ -14,7 +14,7 @@ from flowcontract.decoding import ABSENT
 from flowcontract.errors import FlowContractError, StateUnwritableError
 from flowcontract.expressions import Context, RequestView
 from flowcontract.request_validation import CheckedRequest, check_request, sample_violation
-from mockserver import choosing, faults, wishes
+from mockserver import choosing, faults, keys, wishes
 from mockserver.admin import Admin
 from mockserver.apps import Apps
 from mockserver.behaviours import BEHAVIOURS, revive
@@ -106,8 +106,9 @@ class App:
         )
         self.overrides = self.kept.overrides
         self.torture = Torture(apis)
-        keys = (scheme.parameter for api in apis.values() for scheme in api.schemes.values())
-        self.journal = Journal(settings.journal, Masking(keys), self.kept.archive)
+        schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
+        masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
+        self.journal = Journal(settings.journal, masking, self.kept.archive)
         self._admin = Admin(self)
         self._default_body = lru_cache(1024)(self._render_default)
 
@@ -171,7 +172,7 @@ class App:
             return self._nowhere(request)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
-        world = self.worlds.open(route.api.name, route.keyring.suffix if known else "?")
+        world = self.worlds.open(route.api.name, route.keyring.suffix if known else keys.NOBODYS)
         entry.world = world.name if known else None
         call = _Call(
             request, route, operation, world, query, int(now), entry, wishes.read_wish(request.fields.get("prefer", ""))
@@ -410,9 +411,13 @@ def _whole(request: Request) -> Request:
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
+    count = sum(map(len, body.uploads.values()))
+    if count > 1 and "too-many-files" in operation.problems:
+        names = ", ".join(body.uploads)
+        raise Refusal(
+            "too-many-files", f"{count} files came as {names}; one is accepted", field=next(iter(body.uploads))
+        )
     for name, uploads in body.uploads.items():
-        if len(uploads) > 1 and "too-many-files" in operation.problems:
-            raise Refusal("too-many-files", f"{len(uploads)} files came as {name}; one is accepted", field=name)
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
         wanted = (media.encoding if media else {}).get(name, {}).get("contentType")

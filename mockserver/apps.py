@@ -13,7 +13,7 @@ from flowcontract import data, yamlio
 from flowcontract.errors import AppError, FlowContractError, UnknownNameError
 from flowcontract.scenarios import APP, default_app
 from flowcontract.templates import compile_value
-from flowcontract.validation import Validators
+from flowcontract.validation import MAX_DEPTH, Validators, is_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,7 +104,7 @@ class _File:
         try:
             self._text = path.read_text(encoding="utf-8")
             self.tables = self._parsed()
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise AppError(f"{path}: cannot be read: {error}. `mockserver init` prints one that can.") from None
         except FlowContractError as error:
             raise AppError(str(error)) from None
@@ -114,6 +114,8 @@ class _File:
             tables: Any = json.loads(json.dumps(tomllib.loads(self._text), default=str))  # TOML's dates become text
         else:
             tables = yamlio.loads(self._text, name=str(self.path))
+        if is_too_deep(tables):
+            raise AppError(f"{self.path}: cannot be read: nested more than {MAX_DEPTH} deep.")
         if not isinstance(tables, Mapping):
             raise AppError(f"{self.path}: one table per API is wanted. `mockserver init` prints an example.")
         return tables

@@ -7,7 +7,7 @@ import mimetypes
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from multipart import MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.http import parse_options_header
@@ -189,7 +189,7 @@ class _Form:
         self._parser.error = None
 
     def _begin(self, part: MultipartSegment) -> None:
-        options = _options(part["Content-Disposition"])[1]
+        options = _disposition(part["Content-Disposition"])
         if not options.get("name"):
             raise ValueError("a part has no name")
         self._part, self._name, self._filename = part, options["name"], options.get("filename")
@@ -210,5 +210,31 @@ class _Form:
 
 @memo(1024)
 def _options(header: str) -> tuple[str, Mapping[str, str]]:
-    """Return a header's value and its parameters; clients mostly send the same again."""
-    return parse_options_header(header)
+    """Return a media type, in lower case, and its parameters; clients mostly send the same again."""
+    media_type, options = parse_options_header(header)
+    return media_type.lower(), options
+
+
+_PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))""", re.ASCII | re.DOTALL)
+
+
+def _disposition(header: str) -> dict[str, str]:
+    """Return the parameters of a Content-Disposition; `filename*` wins over `filename` (RFC 6266, 4.3)."""
+    options: dict[str, str] = {}
+    for name, quoted, token in _PARAMETER.findall(header):
+        options[name.lower()] = token or re.sub(r'\\(["\\])', r"\1", quoted).replace("%22", '"')  # paths keep theirs
+    if (extended := _extended(options.pop("filename*", ""))) is not None:
+        options["filename"] = extended
+    return options
+
+
+def _extended(value: str) -> str | None:
+    """Return what `UTF-8''%e2%82%ac` stands for (RFC 8187, 3.2), None where it is wrong."""
+    charset, _, rest = value.partition("'")
+    _, apostrophe, encoded = rest.partition("'")
+    if not apostrophe or charset.lower() not in ("utf-8", "iso-8859-1", "us-ascii"):
+        return None
+    try:
+        return unquote(encoded, charset, "strict")
+    except UnicodeDecodeError:
+        return None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -259,8 +260,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _misuse(message: str) -> int:
-    print(f"mockserver: {message}", file=sys.stderr)
+    _complain(message)
     return MISUSE
+
+
+def _complain(message: str) -> None:
+    print(f"mockserver: {printable(message, lines=True)}", file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    """Print a line, in which names and texts of others may stand."""
+    print(printable(line))
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -307,7 +317,7 @@ def _serve(options: argparse.Namespace) -> int:
             f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
         )
     for line in _greeting(server):
-        print(line)
+        _say(line)
     sys.stdout.flush()
     gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
@@ -325,9 +335,7 @@ def _answer(server: MockServer, count: int) -> None:
         return
     from mockserver.workers import Workers  # noqa: PLC0415
 
-    workers = Workers(
-        server.sockets, bury=server.app.kept.bury, say=lambda text: print(f"mockserver: {text}", file=sys.stderr)
-    )
+    workers = Workers(server.sockets, bury=server.app.kept.bury, say=_complain)
     worker = workers.run()
     if worker is not None:
         server.serve(worker)
@@ -389,7 +397,9 @@ def _torture(options: argparse.Namespace) -> int:
     session = mock.torture(options.operation)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a script's way of pressing Ctrl-C
     with contextlib.suppress(KeyboardInterrupt):
-        print("\n".join(greeting(mock, session)), flush=True)
+        for line in greeting(mock, session):
+            _say(line)
+        sys.stdout.flush()
         answer_until_whole(mock, session)
     print(session.table())
     return OK if all(outcome == "survived" for _, _, outcome, _ in session.rows()) else PROBLEMS
@@ -424,9 +434,9 @@ def _list(options: argparse.Namespace) -> int:
     scenarios = load_scenarios(tuple(apis), options.fixtures)
     for api in apis.values():
         for operation in api.operations.values():
-            print(f"{operation.name}  {operation.method} {api.base_path}{operation.path}")
+            _say(f"{operation.name}  {operation.method} {api.base_path}{operation.path}")
             for key, scenario in sorted(scenarios.for_operation(operation).items()):
-                print(f"  {key:<36} {scenario.description}")
+                _say(f"  {key:<36} {scenario.description}")
     return OK
 
 
@@ -441,7 +451,8 @@ def _check(options: argparse.Namespace) -> int:
     findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
     for finding in sorted(findings):
         print(finding)
-    print(f"{len(findings)} problem{'' if len(findings) == 1 else 's'} in {options.fixtures}", file=sys.stderr)
+    count = f"{len(findings)} problem{'' if len(findings) == 1 else 's'}"
+    print(printable(f"{count} in {options.fixtures}"), file=sys.stderr)
     return PROBLEMS if findings else OK
 
 

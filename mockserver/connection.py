@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import time
@@ -22,7 +23,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
 from mockserver.blobs import Blob
-from mockserver.failures import complain
+from mockserver.failures import complain, tell
 from mockserver.framing import BodyReader, announced_length, answer, frame
 from mockserver.messages import Cut, PlainHeaders, Reply, Request
 
@@ -41,6 +42,14 @@ _WAITING_LIMIT = 32  # requests that a client has sent ahead of their answers
 _AT_ONCE = 1 << 20  # larger bodies are parsed in a thread, so that streams go on meanwhile
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 _LAST_CHUNK = b"0\r\n\r\n"
+_FIRST = 24  # bytes that tell what a client speaks: the preface of HTTP/2 has so many (RFC 9113, 3.4)
+_OTHER_PROTOCOL = re.compile(rb"[\r\n]*[A-Z]+ [^ \r\n]+ (?!HTTP/1\.)[^ \r\n][^\r\n]*\r?\n")
+"""A request line of another protocol; the parser takes RTSP and ICE as well."""
+_FOREIGN = {
+    b"PRI * HTTP/2": "speaks HTTP/2 from its first byte, and this port HTTP/1.1: have the client use HTTP/1.1",
+    b"\x16\x03": "speaks TLS, and this port does not: have the client ask http:// instead of https://",
+}
+"""How clients begin that take the port for another one, and what to tell whoever runs them."""
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {HTTP_STATUS_CODES.get(status, 'Unknown')}\r\n" for status in range(100, 600)
 }
@@ -81,6 +90,15 @@ class _Refused(Exception):  # noqa: N818 - what the server does, not what went w
         self.reply = Reply(status, headers, json.dumps(content).encode())
 
 
+def _no_http() -> _Refused:
+    return _Refused(HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+
+
+def _foreign(first: bytes) -> str:
+    """Return what a client speaks instead of HTTP/1.1, by the first bytes that it sent; '' where that is unclear."""
+    return next((told for begins, told in _FOREIGN.items() if first.startswith(begins)), "")
+
+
 class Connection(asyncio.Protocol):
     """Reads requests, answers them one after the other in their order.
 
@@ -102,6 +120,8 @@ class Connection(asyncio.Protocol):
         self._method = ""
         self._chunked = self._keep = self._modern = self._separate = False
         self._peer = ""
+        self._first = b""  # of what came at all
+        self._offered: list[tuple[str, str]] | None = None  # headers of a request that offers another protocol
         self._stream: Streamed | None = None
         self._file: Iterator[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -135,16 +155,38 @@ class Connection(asyncio.Protocol):
             return
         if not self._answering:
             self.silent_since = self._shared.seconds
-        self._answered = False
+        self._answered, size = False, len(data)
+        if len(self._first) < _FIRST:
+            self._first = (self._first + data)[:_FIRST]
         try:
-            self._parser.feed_data(data)
+            if not self._in_message and _OTHER_PROTOCOL.match(data):
+                raise _no_http()
+            while data:
+                data = self._feed(data)
             if self._in_message and self._reader is None:  # one endless header, of which the parser says nothing yet
-                self._guard_head(len(data))
-        except httptools.HttpParserUpgrade as upgrade:  # to a protocol that is not spoken here: HTTP goes on
-            self._parser = self._new_parser()
-            self.data_received(data[upgrade.args[0] :])
+                self._guard_head(size)
         except (httptools.HttpParserError, _Refused) as error:
             self._refuse(error)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse; return the rest where a client offers another protocol. None is spoken here, and HTTP goes on.
+
+        The parser takes what follows for that protocol. So it is given the head again, without the offer.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            head = self._head_without_offer() if self._offered is not None else b""
+            self._parser = self._new_parser()
+            if head:
+                self._parser.feed_data(head)
+            return data[upgrade.args[0] :]
+        return b""
+
+    def _head_without_offer(self) -> bytes:
+        lines = [f"{name}: {value}\r\n" for name, value in self._headers if name.lower() != "upgrade"]
+        first = b"%b %b HTTP/%b\r\n" % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
+        return first + "".join(lines).encode("latin-1") + b"\r\n"
 
     def eof_received(self) -> bool:
         """Answer even a request that ends too early; the client may still read."""
@@ -175,7 +217,10 @@ class Connection(asyncio.Protocol):
 
     def _new_parser(self) -> Any:
         parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_chunked_length=True)  # chunks count, as RFC 9112, 6.3 allows
+        parser.set_dangerous_leniencies(
+            lenient_chunked_length=True,  # chunks count, as RFC 9112, 6.3 allows
+            lenient_version=True,  # a later HTTP/1.x is read as HTTP/1.1 (RFC 9110, 2.5); others are refused here
+        )
         return parser
 
     def _begin(self) -> None:
@@ -213,6 +258,12 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Prepare to read the body."""
+        if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+            self._offered = self._headers
+            return
+        if self._offered is not None:
+            self._headers, self._offered = self._offered, None
+        self._guard_version()
         self._reader = BodyReader(self._shared.app.settings.max_upload)
         for name, value in self._headers:
             lower = name.lower()
@@ -221,6 +272,13 @@ class Connection(asyncio.Protocol):
             elif lower == "expect" and value.lower() == "100-continue" and not self._answering:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _guard_version(self) -> None:
+        version = self._parser.get_http_version()
+        if not version.startswith("1."):
+            raise _no_http()
+        if version != "1.0" and all(name.lower() != "host" for name, _ in self._headers):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "The request has no Host header (RFC 9112, 3.2).")
+
     def on_body(self, body: bytes) -> None:
         """Take the next bytes; what is beyond the limit is read, so that the client hears us then, and dropped."""
         if self._reader is not None:
@@ -228,14 +286,15 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer, or let the request wait for its turn."""
-        self._end_request(whole=True)
+        if self._offered is None:
+            self._end_request(whole=True)
 
     def _end_request(self, *, whole: bool) -> None:
         assert self._reader is not None
         body, damage = self._reader.finish(whole=whole)
         method = self._parser.get_method().decode("ascii")
         path, query = _target(self._url)
-        modern = self._parser.get_http_version() == "1.1"
+        modern = self._parser.get_http_version() != "1.0"
         keep = whole and self._parser.should_keep_alive() and modern
         headers = PlainHeaders(self._headers)
         self._in_message, self._reader = not whole, None
@@ -260,8 +319,11 @@ class Connection(asyncio.Protocol):
         elif self._answered and not self._url:  # the rest of a body that is longer than announced
             self._transport.close()
         else:
-            if not isinstance(refused, _Refused):
-                refused = _Refused(HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+            if (foreign := _foreign(self._first)) and not self._answered:
+                tell(f"Somebody at {self._peer or 'an unknown address'} {foreign}.")
+                refused = _Refused(HTTPStatus.BAD_REQUEST, f"Your client {foreign}.")
+            elif not isinstance(refused, _Refused):
+                refused = _no_http()
             self._method, self._keep, self._answering, self._in_message = "GET", False, True, True
             self._send(refused.reply)
         self._closing = True

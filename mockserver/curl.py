@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mockserver.masking import MASK
+from flowcontract.secrets import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import FlowContractError, StateError, StateUnreachableError, StateUnwritableError
+from flowcontract.printable import printable
 from mockserver.messages import Reply
 
 _QUIET_S = 10.0
@@ -36,9 +37,14 @@ def failure(error: Exception) -> Reply:
 def complain(error: BaseException) -> None:
     """Tell the terminal: one line of what keeps the state, once in a while; all of a mistake of ours."""
     if isinstance(error, StateError):
-        _terminal.say(f"mockserver: {error}\n")
+        tell(str(error))
     elif not isinstance(error, FlowContractError):
-        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.write(printable("".join(traceback.format_exception(error)), lines=True))
+
+
+def tell(text: str) -> None:
+    """Tell the terminal something once in a while."""
+    _terminal.say(f"mockserver: {printable(text, lines=True)}\n")
 
 
 def problem(status: int, title: str, detail: str, **more: object) -> Reply:

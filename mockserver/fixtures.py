@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowcontract import data
+from flowcontract.printable import printable
 from flowcontract.scenarios import load_scenarios, reload_scenarios
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Fixtures:
     def complain(self, error: FlowContractError) -> None:
         """Tell that a file is broken, in the terminal and to who asks."""
         self.broken.append(str(error))
-        sys.stderr.write(f"mockserver: {error} What was read of it last still answers.\n")
+        told = printable(str(error), lines=True)
+        sys.stderr.write(f"mockserver: {told} What was read of it last still answers.\n")
 
     def _look(self) -> frozenset[_Stamp]:
         """Return what tells the files from any earlier state of theirs."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnwritableError
 from mockserver.blobs import EMPTY, Blob, BlobWriter
-from mockserver.failures import complain, failure
+from mockserver.failures import complain, failure, problem
 from mockserver.messages import put
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _MOST_DIGITS = 19  # of 2**63
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?", re.ASCII)
+"""Of several a comma and a space would stand between; an empty one is for targets without a host."""
 _IN_MEMORY = 1 << 20  # of a request that is being answered
 
 
@@ -64,12 +67,19 @@ class BodyReader:
 def answer(app: App, request: Request, now: float) -> Reply:
     """Ask the application; whatever goes wrong in it, the client gets JSON and the terminal the rest."""
     try:
-        return app.handle(request, now)
+        return _wrong_host(request.fields.get("host", "")) or app.handle(request, now)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the server
         complain(error)
         return failure(error)
     finally:
         request.body = EMPTY  # what is kept of it is kept elsewhere; streams would hold it until they have ended
+
+
+def _wrong_host(host: str) -> Reply | None:
+    if _HOST.fullmatch(host):
+        return None
+    wanted = "Host is one host without user, perhaps with a port (RFC 9112, 3.2)"
+    return problem(HTTPStatus.BAD_REQUEST, "Bad Request", f"{wanted}, not {host[:200]}.")
 
 
 def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:

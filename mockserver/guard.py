@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from mockserver.messages import Request
 
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+_FORWARDED = re.compile(
+    r".*forwarded.*|via|cdn-loop"
+    r"|.*(?:client|connecting|real|remote|source|peer|viewer|external|originating|original|user|socket|pseudo)"
+    r"[-_]?(?:connection-)?(?:ip|ipv[46]|addr|address|host)",
+    re.IGNORECASE,
+)
+"""Headers by which proxies announce whom they ask for: `X-Forwarded-For`, `CF-Connecting-IP`, `Fly-Client-IP` ..."""
 
 
 def refusal(request: Request, token: str) -> str:
@@ -26,8 +33,8 @@ def refusal(request: Request, token: str) -> str:
         return "" if right else "the token of --admin-token is needed: Authorization: Bearer TOKEN"
     if not _is_loopback(request.peer):
         return f"it answers this machine only, and the request came from {request.peer or 'an unknown address'}"
-    for name in _FORWARDED:
-        if name in request.headers:
+    for name in request.fields:
+        if _FORWARDED.fullmatch(name):
             return f"the request was forwarded ({name}), so nobody knows from where"
     host = request.headers.get("Host")
     if host is not None and not is_here(f"//{host}"):

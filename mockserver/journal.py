@@ -8,19 +8,21 @@ import threading
 from array import array
 from collections import deque
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.datastructures import Headers
 
+from flowcontract import secrets
 from flowcontract.errors import StateError
 from mockserver.blobs import Blob
-from mockserver.masking import MASK
 from mockserver.messages import Cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flowcontract.request_validation import RequestViolation
+    from flowcontract.secrets import Secrets
     from mockserver.masking import Masking
     from mockserver.messages import Reply, Request, Streamed
     from mockserver.problems import Refusal
@@ -53,6 +55,11 @@ class StreamLog:
     _times: array[float] = field(default_factory=lambda: array("d"))
     _ends: array[int] = field(default_factory=lambda: array("L"))
     _bytes: bytearray = field(default_factory=bytearray)
+    _known: Callable[[str], Secrets] | None = field(default=None, repr=False)
+
+    def hide(self, known: Callable[[str], Secrets]) -> None:
+        """Show without the secrets that are `known` of what was sent, also where one is spread over several pieces."""
+        self._known = known
 
     def add(self, after_s: float, data: bytes) -> None:
         """Note a piece that is sent `after_s` seconds after the sender first asked for one."""
@@ -66,9 +73,15 @@ class StreamLog:
     @property
     def sent(self) -> list[tuple[float, str]]:
         """The pieces that are kept: seconds since the beginning, and text."""
-        ends = list(self._ends)
-        spans = zip(list(self._times), [0, *ends], ends, strict=False)
-        return [(after_s, self._bytes[start:end].decode("utf-8", "replace")) for after_s, start, end in spans]
+        times, pieces = self._shown()
+        return [(after_s, piece.decode("utf-8", "replace")) for after_s, piece in zip(times, pieces, strict=False)]
+
+    def _shown(self) -> tuple[list[float], list[bytes]]:
+        """Return times and pieces; a secret is masked in the piece in which it begins and missing in the next ones."""
+        ends, data = list(self._ends), bytes(self._bytes)
+        known = self._known(data.decode("utf-8", "replace")) if self._known else ()
+        hidden = list(known.spans(data)) if known else []
+        return list(self._times), list(_pieces(data, ends, hidden))
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `/__mock__/requests` shows it."""
@@ -77,7 +90,12 @@ class StreamLog:
 
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads."""
-        kept = {"times": list(self._times), "ends": list(self._ends), "bytes": self._bytes.decode("latin-1")}
+        times, pieces = self._shown()
+        kept = {
+            "times": times,
+            "ends": list(accumulate(map(len, pieces))),
+            "bytes": b"".join(pieces).decode("latin-1"),
+        }
         return {"ended": self.ended, "pieces": self.pieces, "size": self.size, **kept}
 
     @classmethod
@@ -87,6 +105,22 @@ class StreamLog:
         return cls(
             record["ended"], record["pieces"], record["size"], times, ends, bytearray(record["bytes"], "latin-1")
         )
+
+
+def _pieces(data: bytes, ends: list[int], hidden: list[tuple[int, int]]) -> Iterator[bytes]:
+    """Cut data at `ends`, with a mask where something hidden begins."""
+    start, waiting = 0, deque(hidden)
+    for end in ends:
+        piece = b""
+        while waiting and waiting[0][0] < end:
+            begun, stop = waiting.popleft()
+            piece += data[start:begun] + (secrets.MASK.encode() if begun >= start else b"")
+            start = max(start, min(stop, end))
+            if stop > end:
+                waiting.appendleft((begun, stop))
+                break
+        yield piece + data[start:end]
+        start = max(start, end)
 
 
 class _Logged:
@@ -155,11 +189,37 @@ class _Paced:
 class _Raw:
     """What is kept as it came; it is masked when somebody looks, since most exchanges are never looked at."""
 
+    path: str
     query: str
     headers: Headers
     content: bytes
     masking: Masking
+    form: Any = None
     answer_headers: Headers = field(default_factory=Headers)
+    answer: bytes = b""
+    _known: Secrets | None = None
+
+    def known(self) -> Secrets:
+        """Return the secrets of both sides, but for what streams."""
+        if self._known is None:
+            self._known = self.masking.known(self._found())
+        return self._known
+
+    def known_with(self, text: str) -> Secrets:
+        """Return them with those of a text that was sent."""
+        return self.masking.known(chain(self._found(), self.masking.in_body(text, "")))
+
+    def changed(self) -> None:
+        """Forget the secrets that were found: there may be more."""
+        self._known = None
+
+    def _found(self) -> Iterator[str]:
+        headers = [*self.headers.items(), *self.answer_headers.items()]
+        yield from self.masking.in_headers(headers[: 2 * _KEPT_HEADERS])
+        yield from self.masking.in_query(self.query)
+        yield from self.masking.in_body(_as_text(self.content), _media_type(self.headers))
+        yield from self.masking.in_form(self.form)
+        yield from self.masking.in_body(_as_text(self.answer), _media_type(self.answer_headers))
 
 
 @dataclass(slots=True)
@@ -168,9 +228,7 @@ class Entry:
 
     ``number``      counts from 1, also over those that are forgotten
     ``at``          when it came, epoch seconds of the mock's clock
-    ``path``        percent-decoded; ``query`` is as on the wire, ``headers`` in the order of the request
-    ``content``     the request's body, of ``size`` bytes, only its beginning if ``cut``
-    ``form``        the fields of a form instead of its bytes, a file as filename, content_type and size
+    ``size``        bytes of the body; ``content`` is only its beginning if ``cut``
     ``world``       API and suffix of the key, `dify-chat-alice`; None without a valid key
     ``operation``   qualified; None where the path leads nowhere
     ``violations``  what of the request the contract forbids, also where a scenario was forced
@@ -179,18 +237,16 @@ class Entry:
     ``because``     more of that: what was wished for, or what is wrong
     ``faults``      what was done wrong on purpose, in the order in which it was
     ``status``      of the answer; None as long as there is none
-    ``answer``      the first bytes of its body, of ``answer_size``; what streams is in ``stream`` instead
+    ``answer_size`` bytes of its body, of which ``answer`` has the first; what streams is in ``stream`` instead
     ``failure``     what went wrong in the mock itself
     """
 
     number: int
     at: float
     method: str
-    path: str
     size: int
     _raw: _Raw = field(repr=False)
     cut: bool = False
-    form: Any = None
     world: str | None = None
     operation: str | None = None
     violations: list[Problem] = field(default_factory=list)
@@ -199,30 +255,55 @@ class Entry:
     because: str | None = None
     faults: tuple[str, ...] = ()
     status: int | None = None
-    answer: bytes = b""
     answer_size: int = 0
     stream: StreamLog | None = None
     failure: str | None = None
 
     @property
+    def path(self) -> str:
+        """The path, percent-decoded."""
+        return self._hide(self._raw.path)
+
+    @property
     def query(self) -> str:
         """The query string as on the wire."""
-        return self._raw.masking.query(self._raw.query)[:_KEPT_TEXT]
+        return self._hide(self._raw.masking.query(self._raw.query))[:_KEPT_TEXT]
 
     @property
     def headers(self) -> Pairs:
         """The request's headers in their order."""
-        return _shown(self._raw.headers, self._raw.masking)
+        return self._hide_headers(self._raw.headers)
 
     @property
     def answer_headers(self) -> Pairs:
         """The headers of the answer."""
-        return _shown(self._raw.answer_headers, self._raw.masking)
+        return self._hide_headers(self._raw.answer_headers)
 
     @property
     def content(self) -> bytes:
         """The request's body, or its beginning."""
-        return self._raw.masking.text(self._raw.content.decode("latin-1")).encode("latin-1")
+        return self._hide_body(self._raw.content, self._raw.headers)
+
+    @property
+    def form(self) -> Any:
+        """The fields of a form instead of its bytes, a file as filename, content_type and size; None without a form."""
+        return self._raw.known().mask_json(self._raw.masking.form(self._raw.form))
+
+    @property
+    def answer(self) -> bytes:
+        """The beginning of the answer's body."""
+        return self._hide_body(self._raw.answer, self._raw.answer_headers)
+
+    def _hide(self, text: str) -> str:
+        return self._raw.known().mask(text)
+
+    def _hide_headers(self, headers: Headers) -> Pairs:
+        masking, items = self._raw.masking, list(headers.items())[:_KEPT_HEADERS]
+        return [(name, self._hide(masking.header(name, value))[:_KEPT_TEXT]) for name, value in items]
+
+    def _hide_body(self, content: bytes, headers: Headers) -> bytes:
+        shown = self._raw.masking.body(_as_text(content), _media_type(headers))
+        return self._hide(shown).encode("utf-8", "surrogateescape")
 
     @property
     def json(self) -> Any:
@@ -234,10 +315,29 @@ class Entry:
     def take(self, reply: Reply) -> None:
         """Note status, headers and the beginning of a body that does not stream."""
         self.status, self._raw.answer_headers = reply.status, reply.headers
+        self._raw.changed()
         if isinstance(reply.body, bytes):
-            self.answer, self.answer_size = reply.body[:KEPT_OF_ANSWER], len(reply.body)
+            self._raw.answer, self.answer_size = reply.body[:KEPT_OF_ANSWER], len(reply.body)
         elif isinstance(reply.body, Blob):
             self.answer_size = reply.body.size
+
+    def read(self, form: Any) -> None:
+        """Note the fields of a form."""
+        self._raw.form = form
+        self._raw.changed()
+
+    def begin(self) -> StreamLog:
+        """Note that the answer streams, and return where to note its pieces."""
+        self.stream = StreamLog()
+        self.stream.hide(self._raw.known_with)
+        return self.stream
+
+    def settle(self) -> None:
+        """Hide secrets in what is said about the request; all are known now."""
+        if self.violations or self.because or self.failure:
+            known = self._raw.known()
+            self.violations = known.mask_json(self.violations)
+            self.because, self.failure = known.mask_json(self.because), known.mask_json(self.failure)
 
     def choose(self, by: str, because: str | None = None) -> None:
         """Note who chooses the scenario, and why."""
@@ -282,7 +382,8 @@ class Entry:
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads: everything that is kept, and nothing that is masked."""
         record = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("_raw", "stream")}
-        record |= {"query": self.query, "headers": self.headers, "answer_headers": self.answer_headers}
+        record |= {"path": self.path, "query": self.query, "form": self.form}
+        record |= {"headers": self.headers, "answer_headers": self.answer_headers}
         record |= {"content": self.content.decode("latin-1"), "answer": self.answer.decode("latin-1")}
         return {**record, "stream": self.stream and self.stream.as_record()}
 
@@ -291,14 +392,17 @@ class Entry:
         """Return the entry that `as_record` was asked of."""
         given = dict(record)
         raw = _Raw(
+            given.pop("path"),
             given.pop("query"),
             Headers([(name, value) for name, value in given.pop("headers")]),
             given.pop("content").encode("latin-1"),
             masking,
+            given.pop("form"),
             Headers([(name, value) for name, value in given.pop("answer_headers")]),
+            given.pop("answer").encode("latin-1"),
         )
         stream = given.pop("stream")
-        given |= {"answer": given["answer"].encode("latin-1"), "stream": stream and StreamLog.of_record(stream)}
+        given["stream"] = stream and StreamLog.of_record(stream)
         given["faults"] = tuple(given["faults"])
         return cls(_raw=raw, **given)
 
@@ -351,9 +455,9 @@ class Journal:
         """Begin to write down an exchange."""
         size, is_form = request.body.size, _is_form(request)
         content = _first(request.body, KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
-        raw = _Raw(request.query, request.headers, content, self._masking)
+        raw = _Raw(request.path[:_KEPT_TEXT], request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
-        entry = Entry(0, now, request.method, request.path[:_KEPT_TEXT], size, raw, cut)
+        entry = Entry(0, now, request.method, size, raw, cut)
         if self._archive is not None:
             entry.number = self._archive.number()
             return entry
@@ -366,28 +470,31 @@ class Journal:
     def read(self, entry: Entry, form: Any) -> None:
         """Note the fields of a form, which `open` leaves out: a file's bytes are not kept."""
         if self.limit and isinstance(form, dict):
-            entry.form, left = {}, KEPT_OF_REQUEST
+            kept, left = {}, KEPT_OF_REQUEST
             for name, value in list(form.items())[:_KEPT_HEADERS]:
-                shown = self._field(name, value)
-                left -= len(name) + len(str(shown))
+                beginning = _beginning(value)
+                left -= len(name) + len(str(beginning))
                 if left >= 0:
-                    entry.form[name] = shown
+                    kept[name] = beginning
+            entry.read(kept)
 
     def close(self, entry: Entry, reply: Reply) -> Reply:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
         entry.take(reply)
+        entry.settle()
         if isinstance(reply.body, bytes | Blob) or not self.limit:
             self._write(entry)
             return reply
-        entry.stream = StreamLog()
+        log = entry.begin()
         self._write(entry)
         noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
-        body = _Logged(reply.body, entry, entry.stream, noted)
+        body = _Logged(reply.body, entry, log, noted)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
     def fail(self, entry: Entry, error: Exception, status: int) -> None:
         """Note that the mock itself failed; the adapter answers that, with this status."""
         entry.status, entry.failure = status, f"{type(error).__name__}: {error}"
+        entry.settle()
         self._write(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:
@@ -437,19 +544,23 @@ class Journal:
             self._entries = deque(kept, maxlen=self.limit)
             return forgotten
 
-    def _field(self, name: str, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._field(name, item) for item in value[:_KEPT_HEADERS]]
-        if isinstance(value, dict):  # a file
-            return {key: told[:_KEPT_TEXT] if isinstance(told, str) else told for key, told in value.items()}
-        if not isinstance(value, str):
-            return value
-        return MASK if self._masking.hides(name) else self._masking.text(value[:_KEPT_TEXT])
+
+def _beginning(value: Any) -> Any:
+    """Return what is kept of a field of a form."""
+    if isinstance(value, list):
+        return [_beginning(item) for item in value[:_KEPT_HEADERS]]
+    if isinstance(value, dict):  # a file
+        return {key: told[:_KEPT_TEXT] if isinstance(told, str) else told for key, told in value.items()}
+    return value[:_KEPT_TEXT] if isinstance(value, str) else value
 
 
-def _shown(headers: Headers, masking: Masking) -> Pairs:
-    items = list(headers.items())[:_KEPT_HEADERS]
-    return [(name, masking.header(name, value)[:_KEPT_TEXT]) for name, value in items]
+def _media_type(headers: Headers) -> str:
+    return headers.get("Content-Type", "")
+
+
+def _as_text(content: bytes) -> str:
+    """Return a body as text from which the same bytes can be made again."""
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _is_form(request: Request) -> bool:

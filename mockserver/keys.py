@@ -35,6 +35,8 @@ class Keyring:
 
 
 _LONGEST = 200  # characters of a key, which names a world
+NOBODYS = "?"
+"""What the world is named by that answers wrong keys; a key's own suffix begins with a hyphen."""
 VALID_WITHOUT_KEY = Keyring("valid")
 
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from flowcontract.stream_contract import StreamContract
 
 _UNSENDABLE = re.compile(r"[^\t -~\xa0-\xff]")  # a client's line break in a header would begin a header of its own
+_TURN = 64 << 10
+"""Bytes that are handed out at once; a piece that begins before them is handed out whole."""
+_TURN_PIECES = 1000
+_MADE_UP_S = 1.0
+"""How far a stream catches up when nobody asked for a while: a server, too, waits until its client has read."""
 End = Literal["complete", "stopped", "gone", "cut"]
 
 
@@ -89,6 +94,7 @@ class Stream:
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream.
 
+        What is due together and large comes in several turns, each of which is due when the one before has been sent.
         Raise Cut where a fault wants that, and where what is due cannot be kept: it is not sent either.
         """
         try:
@@ -124,6 +130,8 @@ class Stream:
 
     def gone(self) -> None:
         """Note that nobody reads any further."""
+        if self.ended:
+            return
         try:
             with self._transaction():
                 if not self.ended:
@@ -156,24 +164,28 @@ class Stream:
         self.on_pause()
         if self._due is None:
             return due, self._finish(now, due)
+        wake = max(self._due, now)
         if self._keep_alive is None:
-            return due, self._due
+            return due, wake
         if not due and now >= self._last + self._keep_alive.after_s:
             due.append(self._keep_alive.block)
         if due:
             self._last = now
-        return due, min(self._due, self._last + self._keep_alive.after_s)
+        return due, min(wake, self._last + self._keep_alive.after_s)
 
     def _take_due(self, now: float) -> Iterator[bytes]:
         """Yield what is due, and leave in `_due` when the piece after it is; None where there is none."""
         scheduled = now if self._due is None else self._due
+        scheduled = self._due = max(scheduled, now - _MADE_UP_S)
+        left, size = _TURN_PIECES, 0
         while True:
             if self._next is None:
                 self._next = next(self._pieces, None)
                 self._due = None if self._next is None else scheduled + self._next.delay_ms / 1000 * self._pace
-            if self._next is None or self._due is None or self._due > now:
+            if self._next is None or self._due is None or self._due > now or not left or size >= _TURN:
                 return
             piece, scheduled, self._next = self._next, self._due, None
+            left, size = left - 1, size + len(piece.data)
             self._finishing = self._finishing or self._ending.has_begun(piece.payload)
             self.on_piece(piece.payload)
             if piece.data:

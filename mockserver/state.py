@@ -192,11 +192,11 @@ class StateFile:
         """Raise StateUnwritableError where files of so many bytes would leave the log no room to grow."""
         if not size:
             return
-        free = shutil.disk_usage(self.path.absolute().parent).free
-        if free < size + _LOG:
+        needed, free = size + min(_LOG, 16 * size), shutil.disk_usage(self.path.absolute().parent).free
+        if free < needed:
             raise StateUnwritableError(
-                f"{self.path} cannot be written: {size} bytes of files need {size + _LOG} on its disk, and {free} are "
-                "free. Make room there."
+                f"{self.path} cannot be written: {size} bytes of files need {needed} on its disk, and {free} are free. "
+                "Make room there."
             )
 
     @contextlib.contextmanager
@@ -257,7 +257,9 @@ class StateFile:
                     f"{self.path} is in use by another mock. Stop that one, or give each its own --state."
                 ) from None
             if what == "be written":
-                raise StateUnwritableError(f"{self.path} cannot be written: {error}. Make room on its disk.") from None
+                raise StateUnwritableError(
+                    f"{self.path} cannot be written: {error}. See to its disk and its folder."
+                ) from None
             raise StateError(f"{self.path} cannot {what}: {error}.") from None
         except (sqlite3.Error, ValueError) as error:
             raise StateError(

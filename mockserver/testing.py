@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from flowcontract.printable import printable
 from mockserver.controls import Controls
 from mockserver.curl import curl
 
@@ -61,7 +62,11 @@ class ForTests:
         wrong = [entry for entry in entries if entry.violations]
         if wrong:
             head = f"The client sent what the contract forbids, in {len(wrong)} of {len(entries)} requests."
-            raise AssertionError("\n\n".join([head, *("\n".join(_told(entry)) for entry in wrong)]))
+            raise AssertionError(
+                "\n\n".join(
+                    [head, *("\n".join(printable(line, lines=True) for line in _told(entry)) for entry in wrong)]
+                )
+            )
 
     def torture(self, operation: str, faults: Sequence[str] = ()) -> Session:
         """Begin to torture a client with one fault after the other: all that fit a streaming operation, or some.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from flowcontract.errors import UnknownNameError
+from flowcontract.printable import printable
 from flowcontract.stream_rules import value_at
 from mockserver.examples import example_requests
 from mockserver.faults import FAULTS, FaultError, parse
@@ -303,7 +304,9 @@ class Session:
         """Return the verdicts for people, and how many there are of each."""
         rows = self.rows()
         counts = Counter(outcome for _, _, outcome, _ in rows)
-        lines = [f"{fault:<22} {harm:<9} {outcome:<24} {detail}".rstrip() for fault, harm, outcome, detail in rows]
+        lines = [
+            printable(f"{fault:<22} {harm:<9} {outcome:<24} {detail}".rstrip()) for fault, harm, outcome, detail in rows
+        ]
         return "\n".join([*lines, ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())])
 
 

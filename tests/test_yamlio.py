@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from flowcontract import yamlio
@@ -79,3 +82,39 @@ def test_a_pointer_to_nothing_is_a_key_error(pointer: str) -> None:
     """A pointer that leads nowhere is never taken for a value that is null."""
     with pytest.raises(KeyError):
         yamlio.resolve({"a/b": [0, {"~": 1}]}, pointer)
+
+
+LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "complaint"),
+    [
+        (LAUGHS, 6, "aliases repeat more than 100000 values"),
+        (f"a: &a {'x' * 1_000_000}\nb: [{', '.join(['*a'] * 1000)}]", 2, "aliases repeat more than 100000 values"),
+        ("a: &a [1, 2, *a]\n", 1, "stands for what it stands in"),
+        ("a: 1\nb: &b\n  c: {d: *b}\n", 3, "stands for what it stands in"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 400)),
+            201,
+            "aliases nest more than 200 deep",
+        ),
+    ],
+    ids=["laughs", "long text", "itself", "itself below", "deep"],
+)
+@pytest.mark.parametrize("read", [yamlio.loads, yamlio.lines_of])
+def test_aliases_that_stand_for_too_much_are_refused(read: Any, text: str, line: int, complaint: str) -> None:
+    """A few lines may stand for a billion values; nobody waits for them, and the line is told."""
+    with pytest.raises(SpecError, match=complaint) as caught:
+        read(text)
+    told = re.search(r"line (\d+):", str(caught.value))
+    assert told is not None
+    assert abs(int(told[1]) - line) <= 1
+
+
+def test_ordinary_aliases_are_read() -> None:
+    """They stand for what they name, also in several places."""
+    assert yamlio.loads("a: &a {b: 1}\nc: [*a, *a]") == {"a": {"b": 1}, "c": [{"b": 1}, {"b": 1}]}
+    assert yamlio.lines_of("a: &a {b: 1}\nc: [*a, *a]")["/c/1/b"] == 1

@@ -5,11 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journey import Journey, last, left_alone, uploaded
+from contract_tests.app_form import LOCAL, top_level_files
+from contract_tests.journey import last
+from contract_tests.journeys import dify
+from contract_tests.journeys.dify import CHAT
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from contract_tests.journey import Journey
+    from contract_tests.said import Event, Said
 
     Begin = Callable[[str], Journey]
 
@@ -27,89 +33,170 @@ def body(chat: Journey, user: str, query: str, mode: str = "blocking", conversat
     }
 
 
-def say(chat: Journey, user: str, query: str, conversation: str = "") -> Any:
+def say(chat: Journey, user: str, query: str, conversation: str = "") -> Said:
     """Send a message; return the whole answer."""
-    return chat.call("sendChatMessage", body=body(chat, user, query, conversation=conversation)).json
+    return chat.call("sendChatMessage", body=body(chat, user, query, conversation=conversation))
 
 
-def messages(chat: Journey, user: str, conversation: str, **query: str) -> Any:
+def messages(chat: Journey, user: str, conversation: str, **query: str) -> Said:
     """Return a page of a conversation's messages."""
-    return chat.call("listMessages", query={"conversation_id": conversation, "user": user, **query}).json
+    return chat.call("listMessages", query={"conversation_id": conversation, "user": user, **query})
+
+
+def conversations(chat: Journey, user: str, **query: str) -> Said:
+    """Return a page of a user's conversations."""
+    return chat.call("listConversations", query={"user": user, **query})
+
+
+def ids(rows: list[Said]) -> list[str]:
+    """Return the ids of the rows of a list."""
+    return [row["id"].text for row in rows]
 
 
 def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
     """What was asked and answered, whole and streamed, is what the message list shows, page by page."""
     chat = begin("dify-chat")
     user = chat.user("talk")
+    began = time.monotonic()
     first = say(chat, user, "first question")
-    conversation = first["conversation_id"]
+    conversation = first["conversation_id"].text
+    say(chat, user, "in another conversation")
+    chat.apart(began)
+    began = time.monotonic()
     second = say(chat, user, "second question", conversation)
-    chat.same("sendChatMessage", "the conversation that goes on,", conversation, second["conversation_id"], "004:52-54")
-    streamed = chat.payloads("sendChatMessage", body=body(chat, user, "third question", "streaming", conversation))
+    goes_on = "the conversation that goes on,"
+    chat.same("sendChatMessage", goes_on, conversation, second.get("conversation_id"), "004:52-54")
+    chat.apart(began)
+    streamed = chat.events("sendChatMessage", body=body(chat, user, "third question", "streaming", conversation))
     end = last(streamed, "message_end")
-    chat.same(
-        "sendChatMessage", "the conversation that goes on,", conversation, end["conversation_id"], "004:52-54, 004:110"
-    )
-    answers = {
-        first["message_id"]: ["first question", first["answer"], quoted(first)],
-        second["message_id"]: ["second question", second["answer"], quoted(second)],
-        end.get("message_id") or end["id"]: ["third question", spoken(streamed), quoted(end)],
-    }
-    listed = paged(chat, user, conversation)
-    inputs = body(chat, user, "first question")["inputs"]
-    chat.same(
-        "listMessages", "every message once,", sorted(answers), sorted(one["id"] for one in listed), "004:515-532"
-    )
-    for one in listed:
-        if one["id"] in answers:
-            chat.same(
-                "listMessages",
-                "question, answer and quotations as they were,",
-                answers[one["id"]],
-                [one["query"], one["answer"], one.get("retriever_resources") or []],
-                "004:84, 004:95-100, 004:113, 004:520, 004:526, 004:530",
-            )
-        given = {name: one["inputs"].get(name) for name in inputs}
-        chat.same("listMessages", "the inputs as they were,", inputs, given, "004:37-39, 004:519")
-        chat.same("listMessages", "the conversation of the message,", conversation, one["conversation_id"], "004:518")
+    chat.same("sendChatMessage", goes_on, conversation, end.get("conversation_id"), "004:52-54", "004:110")
+    third = end["message_id" if end.has("message_id") else "id"].text
+    order = [first["message_id"].text, second["message_id"].text, third]
+    listed = paged(chat, user, conversation, order)
+    told = [
+        ["first question", words(first.get("answer")), quoted(first)],
+        ["second question", words(second.get("answer")), quoted(second)],
+        ["third question", words(spoken(streamed)), quoted(end)],
+    ]
+    shown_again(chat, conversation, dict(zip(order, told, strict=True)), listed)
 
 
-def quoted(answer: Any) -> list[Any]:
+def shown_again(chat: Journey, conversation: str, told: dict[str, list[Any]], listed: list[Said]) -> None:
+    """Demand that a list shows messages as their answers told them: question, answer and quotations, and the inputs.
+
+    Several answer nodes may be joined by line breaks, and trailing blanks may be lost: white space does not count.
+    """
+    inputs = body(chat, "", "")["inputs"]
+    for row in listed:
+        shown = [row["query"].text, words(row.get("answer")), quotations(row.get("retriever_resources"))]
+        lines = ("004:84", "004:95-100", "004:113", "004:520", "004:526", "004:530")
+        what = "question, answer and quotations as they were,"
+        chat.same("listMessages", what, told.get(row["id"].text, shown), shown, *lines)
+        given = {name: row.get("inputs", name) for name in inputs}
+        chat.same("listMessages", "the inputs as they were,", inputs, given, "004:37-39", "004:519")
+        what = "the conversation of the message,"
+        chat.same("listMessages", what, conversation, row.get("conversation_id"), "004:518")
+
+
+def quoted(answer: Said) -> list[Any]:
     """Return the passages that an answer, or the end of its stream, quotes."""
-    return list(answer["metadata"].get("retriever_resources") or [])
+    return quotations(answer.get("metadata", "retriever_resources"))
 
 
-def spoken(payloads: list[Any]) -> str:
+def quotations(found: Any) -> list[Any]:
+    """Return the passages of a field that may be absent."""
+    return found if isinstance(found, list) else []
+
+
+def words(text: Any) -> Any:
+    """Return a text without its white space."""
+    return "".join(text.split()) if isinstance(text, str) else text
+
+
+def spoken(events: list[Event]) -> str:
     """Return the answer that a stream's pieces add up to; what replaces it replaces it."""
     text = ""
-    for payload in payloads:
-        if payload.get("event") == "message":
-            text += payload["answer"]
-        elif payload.get("event") == "message_replace":
-            text = payload["answer"]
+    for event in events:
+        if event.kind == "message":
+            text += event.said["answer"].text
+        elif event.kind == "message_replace":
+            text = event.said["answer"].text
     return text
 
 
-def paged(chat: Journey, user: str, conversation: str) -> list[Any]:
-    """Return all three messages, two at a time; demand that pages go back in time."""
+def paged(chat: Journey, user: str, conversation: str, order: list[str]) -> list[Said]:
+    """Return three messages, read two at a time; demand that pages go back in time. `order` is that of their making.
+
+    Inside a page either direction will do: the next page is asked for by the message that was made first.
+    """
     newest = messages(chat, user, conversation, limit="2")
-    chat.same("listMessages", "two messages on a page of two,", 2, len(newest["data"]), "004:511-513")
-    chat.same("listMessages", "the limit that was asked for,", 2, newest["limit"], "004:512, 004:532")
-    chat.same("listMessages", "`has_more` before the last page,", True, newest["has_more"], "004:531")
-    oldest_shown = min(newest["data"], key=lambda one: one["created_at"])
-    first = newest["data"][0] if newest["data"][0]["created_at"] <= newest["data"][-1]["created_at"] else oldest_shown
-    rest = messages(chat, user, conversation, limit="2", first_id=first["id"])
-    chat.same("listMessages", "`has_more` on the last page,", False, rest["has_more"], "004:531")
-    times = [one["created_at"] for one in rest["data"]], [one["created_at"] for one in newest["data"]]
-    so = max(times[0], default=0) <= min(times[1], default=0)
-    chat.holds(
-        "listMessages",
-        "nothing on an earlier page that is newer than a later page",
-        times,
-        "004:499, 004:508-510",
-        so=so,
+    page = newest["data"].rows
+    chat.same("listMessages", "two messages on a page of two,", 2, len(page), "004:511-513")
+    chat.same("listMessages", "the limit that was asked for,", 2, newest.get("limit"), "004:512", "004:532")
+    chat.same("listMessages", "`has_more` before the last page,", True, newest.get("has_more"), "004:531")
+    chat.same("listMessages", "the latest messages first,", sorted(order[1:]), sorted(ids(page)), "004:499")
+    shown = [one for one in order if one in ids(page)] or ids(page)
+    if not shown:
+        raise NotExercised("the first page is empty, so the journey ended there")
+    rest = messages(chat, user, conversation, limit="2", first_id=shown[0])
+    chat.same("listMessages", "`has_more` on the last page,", False, rest.get("has_more"), "004:531")
+    listed = [*rest["data"].rows, *page]
+    chat.same("listMessages", "every message once,", sorted(order), sorted(ids(listed)), "004:515-532")
+    return listed
+
+
+def test_messages_of_one_second_are_all_shown(begin: Begin) -> None:
+    """Pages show every message of a conversation once, those of the same second too."""
+    chat = begin("dify-chat")
+    user = chat.user("hasty")
+    first = say(chat, user, "question 0")
+    conversation = first["conversation_id"].text
+    made = chat.in_one_second(
+        lambda number: say(chat, user, f"question {number}", conversation)["message_id"].text,
+        lambda: messages(chat, user, conversation, limit="100")["data"].rows,
+        "created_at",
     )
-    return [*rest["data"], *newest["data"]]
+    page_by_page(
+        chat, "listMessages", "first_id", [first["message_id"].text, *made], conversation_id=conversation, user=user
+    )
+
+
+def test_conversations_of_one_second_are_all_shown(begin: Begin) -> None:
+    """Pages show every conversation once, those of the same second too.
+
+    They are sorted by when they were made: a title that is generated meanwhile may update them.
+    """
+    chat = begin("dify-chat")
+    user = chat.user("hasty")
+    made = chat.in_one_second(
+        lambda number: say(chat, user, f"question {number}")["conversation_id"].text,
+        lambda: conversations(chat, user, limit="100")["data"].rows,
+        "created_at",
+    )
+    page_by_page(chat, "listConversations", "last_id", made, user=user, sort_by="-created_at")
+
+
+_PAGES = {"listMessages": ("004:508-513", "004:531"), "listConversations": ("004:623-628", "004:644")}
+
+
+def page_by_page(chat: Journey, name: str, mark: str, made: list[str], **query: str) -> None:
+    """Demand that pages of one item each show all items once, and say `has_more` until the last."""
+    seen: list[str] = []
+    more = True
+    while more and len(seen) <= len(made):
+        after = {mark: seen[-1]} if seen else {}
+        page = chat.call(name, query={**query, "limit": "1", **after})
+        chat.same(name, "the limit that was asked for,", 1, page.get("limit"), *_PAGES[name])
+        found = ids(page["data"].rows)
+        if not found:
+            chat.same(name, "`has_more` on the last page,", False, more, *_PAGES[name])
+            break
+        seen += found
+        more = page.get("has_more") is True
+    lost, twice = sorted(set(made) - set(seen)), len(seen) - len(set(seen))
+    what = f"each of {len(made)} items once, over all pages"
+    got = f"{len(set(seen))} of them, {twice} twice; lost: {', '.join(lost) or 'none'}"
+    chat.holds(name, what, got, *_PAGES[name], so=sorted(seen) == sorted(made))
 
 
 def test_feedback_stays_with_the_message(begin: Begin) -> None:
@@ -117,90 +204,76 @@ def test_feedback_stays_with_the_message(begin: Begin) -> None:
     chat = begin("dify-chat")
     user = chat.user("feedback")
     message = say(chat, user, "do you like this?")
-    other = say(chat, user, "and this?", message["conversation_id"])["message_id"]
+    conversation, liked = message["conversation_id"].text, message["message_id"].text
+    other = say(chat, user, "and this?", conversation)["message_id"].text
     for rating in ("like", "dislike", None):
-        chat.call(
-            "sendMessageFeedback", path={"message_id": message["message_id"]}, body={"rating": rating, "user": user}
-        )
-        found = messages(chat, user, message["conversation_id"])["data"]
-        shown = {one["id"]: one["feedback"] for one in found}
-        expected = {message["message_id"]: {"rating": rating} if rating else None, other: None}
-        chat.same("listMessages", "the feedback that was given,", expected, shown, "004:411-419, 004:528-529")
+        chat.call("sendMessageFeedback", path={"message_id": liked}, body={"rating": rating, "user": user})
+        found = messages(chat, user, conversation)["data"].rows
+        shown = {row["id"].text: row.get("feedback", "rating") for row in found}
+        what = "the feedback that was given,"
+        chat.same("listMessages", what, {liked: rating, other: None}, shown, "004:411-419", "004:528-529")
 
 
 def test_suggestions_follow_an_answer(begin: Begin) -> None:
     """Questions are suggested for a message that there is."""
     chat = begin("dify-chat")
     user = chat.user("suggest")
-    message = say(chat, user, "what next?")
-    found = chat.call("listSuggestedQuestions", path={"message_id": message["message_id"]}, query={"user": user}).json
-    chat.same("listSuggestedQuestions", "success,", "success", found["result"], "004:475-485")
+    message = say(chat, user, "what next?")["message_id"].text
+    found = chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user})
+    chat.same("listSuggestedQuestions", "success,", "success", found.get("result"), "004:475-485")
 
 
 def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
     """A new name is shown everywhere; each order sorts; pages show every conversation once."""
     chat = begin("dify-chat")
     user = chat.user("list")
-    ids = [say(chat, user, "question 0")["conversation_id"]]
-    time.sleep(1.1)  # times are whole seconds: only then does an order show
-    ids += [say(chat, user, f"question {number}")["conversation_id"] for number in (1, 2)]
-    time.sleep(1.1)  # the first one is touched last, or both orders would be the same
-    say(chat, user, "question 3", ids[0])
-    renamed = chat.call(
-        "renameConversation", path={"conversation_id": ids[0]}, body={"name": "renamed", "user": user}
-    ).json
-    chat.same("renameConversation", "the new name,", "renamed", renamed["name"], "004:737-739, 004:749")
-    chat.same("renameConversation", "the conversation that was named,", ids[0], renamed["id"], "004:734, 004:748")
-    generated = chat.call(
-        "renameConversation", path={"conversation_id": ids[1]}, body={"auto_generate": True, "user": user}
-    ).json
-    chat.holds(
-        "renameConversation", "a title that was generated", generated["name"], "004:740-742", so=bool(generated["name"])
+    made = []
+    for number in range(3):  # times are whole seconds: only then does an order show
+        began = time.monotonic()
+        made.append(say(chat, user, f"question {number}")["conversation_id"].text)
+        chat.apart(began)
+    say(chat, user, "question 3", made[0])  # the first one is touched last, or both orders would be the same
+    renamed = chat.call("renameConversation", path={"conversation_id": made[0]}, body={"name": "renamed", "user": user})
+    chat.same("renameConversation", "the new name,", "renamed", renamed.get("name"), "004:737-739", "004:749")
+    chat.same(
+        "renameConversation", "the conversation that was named,", made[0], renamed.get("id"), "004:734", "004:748"
     )
-    kept = {name: renamed[name] for name in ("name", "inputs", "status", "created_at")}
+    generated = chat.call(
+        "renameConversation", path={"conversation_id": made[1]}, body={"auto_generate": True, "user": user}
+    )
+    title = generated.get("name")
+    chat.holds("renameConversation", "a title that was generated", title, "004:740-742", so=bool(title))
     for sort_by in ("created_at", "-created_at", "updated_at", "-updated_at", ""):
-        query = {"user": user, "sort_by": sort_by} if sort_by else {"user": user}
-        found = chat.call("listConversations", query=query).json["data"]
-        chat.same(
-            "listConversations",
-            "every conversation of the user once,",
-            sorted(ids),
-            sorted(one["id"] for one in found),
-            "004:609-617",
-        )
-        order = sort_by or "-updated_at"  # the default, 004:630
-        times = [one[order.removeprefix("-")] for one in found]
-        ordered = sorted(times, reverse=order.startswith("-"))
-        chat.same("listConversations", f"times in the order of {order},", ordered, times, "004:629-633")
-        shown: dict[str, Any] = next((one for one in found if one["id"] == ids[0]), {})
-        told = {name: shown.get(name) for name in kept}
-        chat.same("listConversations", "the conversation as renaming told it,", kept, told, "004:636-643, 004:747-754")
-        so = shown.get("updated_at", 0) > shown.get("created_at", 0)
-        what = "`updated_at` above `created_at` of a conversation that went on"
-        chat.holds("listConversations", what, shown, "004:642-643", so=so)
-        names = {one["name"] for one in found if one["id"] != ids[0]}
-        chat.holds(
-            "listConversations", "the other names as they were", sorted(names), "004:732", so="renamed" not in names
-        )
-    one_by_one(chat, user, ids)
+        query = {"sort_by": sort_by} if sort_by else {}
+        found = conversations(chat, user, **query)["data"].rows
+        in_order(chat, made, found, sort_by or "-updated_at")  # the default, 004:630
+        as_renamed(chat, renamed, found)
+    page_by_page(chat, "listConversations", "last_id", made, user=user)
 
 
-def one_by_one(chat: Journey, user: str, ids: list[str]) -> None:
-    """Demand that pages of one conversation each show them all."""
-    seen: list[str] = []
-    for number in range(len(ids)):
-        after = {"last_id": seen[-1]} if seen else {}
-        page = chat.call("listConversations", query={"user": user, "limit": "1", **after}).json
-        chat.same("listConversations", "the limit that was asked for,", 1, page["limit"], "004:627, 004:645")
-        chat.same(
-            "listConversations",
-            "`has_more` until the last page,",
-            number < len(ids) - 1,
-            page["has_more"],
-            "004:644",
-        )
-        seen += [one["id"] for one in page["data"]]
-    chat.same("listConversations", "every conversation once, over all pages,", sorted(ids), sorted(seen), "004:623-628")
+def in_order(chat: Journey, made: list[str], found: list[Said], order: str) -> None:
+    """Demand that a list has every conversation once, in an order."""
+    what = "every conversation of the user once,"
+    chat.same("listConversations", what, sorted(made), sorted(ids(found)), "004:609-617")
+    times = [row[order.removeprefix("-")].number for row in found]
+    ordered = sorted(times, reverse=order.startswith("-"))
+    chat.same("listConversations", f"times in the order of {order},", ordered, times, "004:629-633")
+
+
+def as_renamed(chat: Journey, renamed: Said, found: list[Said]) -> None:
+    """Demand that a list shows a conversation as renaming told it, and the others under other names."""
+    kept = {name: renamed.get(name) for name in ("name", "inputs", "status", "created_at")}
+    for row in found:
+        if row.get("id") != renamed.get("id"):
+            so = row.get("name") != "renamed"
+            chat.holds("listConversations", "the other names as they were", row.get("name"), "004:732", so=so)
+            continue
+        told = {name: row.get(name) for name in kept}
+        lines = ("004:636-643", "004:747-754")
+        chat.same("listConversations", "the conversation as renaming told it,", kept, told, *lines)
+        so = row["updated_at"].number > row["created_at"].number
+        what = "`updated_at` above `created_at` of a conversation that went on and was renamed"
+        chat.holds("listConversations", what, row.value, "004:642-643", so=so)
 
 
 def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
@@ -208,28 +281,42 @@ def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     chat = begin("dify-chat")
     user = chat.user("delete")
     answer, other = say(chat, user, "forget this"), say(chat, user, "keep this")
-    conversation, message = answer["conversation_id"], answer["message_id"]
+    conversation, kept = answer["conversation_id"].text, other["conversation_id"].text
     chat.call("deleteConversation", path={"conversation_id": conversation}, body={"user": user})
-    listed = [one["id"] for one in chat.call("listConversations", query={"user": user}).json["data"]]
+    listed = ids(conversations(chat, user)["data"].rows)
     chat.holds("listConversations", "no deleted conversation", listed, "004:682-690", so=conversation not in listed)
-    kept = other["conversation_id"]
     chat.holds("listConversations", "the other conversation as before", listed, "004:690", so=kept in listed)
-    chat.same("listMessages", "its message,", 1, len(messages(chat, user, kept)["data"]), "004:690, 004:515-526")
-    gone(chat, user, conversation, message, {"why": "the conversation was deleted", "source": "004:690"})
+    shown = messages(chat, user, kept)["data"].rows
+    chat.same("listMessages", "its message,", 1, len(shown), "004:690", "004:515-526")
+    deleted = ("004:682-690",)
+    about_conversation(chat, user, conversation, "the conversation was deleted", *deleted)
+    # That the list does not show its messages is all that is promised of them.
+    about_message(
+        chat,
+        user,
+        answer["message_id"].text,
+        "the conversation was deleted",
+        "ruling messages-of-deleted-conversations",
+    )
 
 
-def gone(chat: Journey, user: str, conversation: str, message: str, promise: dict[str, str]) -> None:
-    """Demand that a user is refused everything about a conversation; what of its messages, no document says."""
+def about_conversation(chat: Journey, user: str, conversation: str, why: str, *source: str) -> None:
+    """Demand that a user is refused everything that names a conversation."""
     path = {"conversation_id": conversation}
-    refused: dict[str, Any] = {"refused": "unknown-id", **promise}
-    of_message: dict[str, Any] = {"refused": "unknown-id", "why": promise["why"]}
+    refused: dict[str, Any] = {"refused": "unknown-id", "why": why, "source": source}
     chat.call("listMessages", query={"conversation_id": conversation, "user": user}, **refused)
     chat.call("renameConversation", path=path, body={"name": "x", "user": user}, **refused)
-    chat.call("sendChatMessage", body=body(chat, user, "still there?", conversation=conversation), **refused)
-    chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **of_message)
-    if chat.suite.has(chat.api.name, "suggested_questions"):
-        chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **of_message)
+    for mode in ("blocking", "streaming"):
+        chat.call("sendChatMessage", body=body(chat, user, "still there?", mode, conversation), **refused)
     chat.call("deleteConversation", path=path, body={"user": user}, **refused)
+
+
+def about_message(chat: Journey, user: str, message: str, why: str, *source: str) -> None:
+    """Demand that a user is refused everything that names a message."""
+    refused: dict[str, Any] = {"refused": "unknown-id", "why": why, "source": source}
+    chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **refused)
+    if chat.suite.has(chat.api.name, "suggested_questions"):
+        chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **refused)
 
 
 def test_another_user_sees_nothing(begin: Begin) -> None:
@@ -237,45 +324,70 @@ def test_another_user_sees_nothing(begin: Begin) -> None:
     chat = begin("dify-chat")
     alice, bob = chat.user("alice"), chat.user("bob")
     answer = say(chat, alice, "between us")
-    conversation = answer["conversation_id"]
-    listed = [one["id"] for one in chat.call("listConversations", query={"user": bob}).json["data"]]
-    chat.holds(
-        "listConversations", "no conversation of another user", listed, "004:620-622", so=conversation not in listed
-    )
-    promise = {"why": "the conversation is another user's", "source": "004:505-507, 004:695-697"}
-    gone(chat, bob, conversation, answer["message_id"], promise)
-    still = messages(chat, alice, conversation)["data"]
-    chat.same(
-        "listMessages",
-        "the conversation as it was,",
-        [answer["message_id"]],
-        [one["id"] for one in still],
-        "004:505-507",
-    )
+    conversation, message = answer["conversation_id"].text, answer["message_id"].text
+    listed = ids(conversations(chat, bob)["data"].rows)
+    what = "no conversation of another user"
+    chat.holds("listConversations", what, listed, "004:609", "004:620-622", so=conversation not in listed)
+    about_conversation(chat, bob, conversation, "the conversation is another user's", "004:48-51", "004:609")
+    about_message(chat, bob, message, "the message is another user's", "004:48-51", "004:414-416")
+    still = ids(messages(chat, alice, conversation)["data"].rows)
+    chat.same("listMessages", "the conversation as it was,", [message], still, "004:505-507")
+
+
+def test_another_app_sees_nothing(begin: Begin) -> None:
+    """A conversation is its app's own: the same user does not find it with another app's key."""
+    chat = begin("dify-chat")
+    other = chat.second()
+    user = chat.user("alice")
+    answer = say(chat, user, "in this app")
+    conversation, message = answer["conversation_id"].text, answer["message_id"].text
+    listed = ids(conversations(other, user)["data"].rows)
+    what = "no conversation of another app"
+    chat.holds("listConversations", what, listed, "004:51", "004:609", so=conversation not in listed)
+    why = "the conversation is another app's"
+    about_conversation(other, user, conversation, why, "004:51", "004:609")
+    about_message(other, user, message, why, "004:51", "004:609")
+    still = ids(messages(chat, user, conversation)["data"].rows)
+    chat.same("listMessages", "the conversation as it was,", [message], still, "004:505-507")
 
 
 def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
     """After stop the stream ends in good order, and the message list has what was said until then."""
     chat = begin("dify-chat")
     user = chat.user("stop")
-    asked = body(chat, user, "a long story", "streaming")
-    payloads = chat.stopped("sendChatMessage", "stopChatMessage", asked, "004:358-373")
-    end = last(payloads, "message_end")
-    shown = messages(chat, user, end["conversation_id"])["data"]
-    chat.same(
-        "listMessages",
-        "the answer as far as it came,",
-        [spoken(payloads)],
-        [one["answer"] for one in shown],
-        "004:358-373, 004:526",
-    )
+    events = dify.stopped(chat, CHAT, body(chat, user, "a long story", "streaming"))
+    end = last(events, "message_end")
+    shown = [words(row.get("answer")) for row in messages(chat, user, end["conversation_id"].text)["data"].rows]
+    lines = ("004:358-373", "004:526")
+    chat.same("listMessages", "the answer as far as it came,", [words(spoken(events))], shown, *lines)
 
 
 def test_another_user_cannot_stop_an_answer(begin: Begin) -> None:
     """Stop wants the user who sent the message."""
     chat = begin("dify-chat")
-    asked = body(chat, chat.user("going-on"), "a long story", "streaming")
-    left_alone(chat, "sendChatMessage", "stopChatMessage", asked, "004:370-371")
+    dify.left_alone(chat, CHAT, body(chat, chat.user("going-on"), "a long story", "streaming"))
+
+
+def test_answer_that_fails_says_so(begin: Begin) -> None:
+    """A run that fails ends its stream with an error, or with the message's end."""
+    chat = begin("dify-chat")
+    events = dify.failed(chat, CHAT, body(chat, chat.user("failing"), "this will not do", "streaming"))
+    kinds = [event.kind for event in events]
+    so = bool({"error", "message_end"} & set(kinds))
+    what = "an `error` or a `message_end` after a run that failed"
+    chat.holds("sendChatMessage", what, kinds[-3:], "004:107", "004:188-189", so=so)
+
+
+def test_required_inputs_are_demanded(begin: Begin) -> None:
+    """A message without an input that the form requires is refused at once."""
+    chat = begin("dify-chat")
+    dify.required_inputs_are_demanded(chat, CHAT, body(chat, chat.user("lacking"), "hello"))
+
+
+def test_required_inputs_are_demanded_of_streams(begin: Begin) -> None:
+    """So is one that asks for a stream: a stream that begins and then says nothing is no refusal."""
+    chat = begin("dify-chat")
+    dify.required_inputs_are_demanded(chat, CHAT, body(chat, chat.user("lacking"), "hello", "streaming"))
 
 
 def test_both_modes_answer_the_same(begin: Begin) -> None:
@@ -285,55 +397,54 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
         raise NotExercised("the target is not deterministic")
     user = chat.user("modes")
     whole = say(chat, user, "the same question")
-    streamed = chat.payloads("sendChatMessage", body=body(chat, user, "the same question", "streaming"))
-    chat.same("sendChatMessage", "the blocking answer,", whole["answer"], spoken(streamed), "004:81, 004:95-100")
+    streamed = chat.events("sendChatMessage", body=body(chat, user, "the same question", "streaming"))
+    lines = ("004:81", "004:95-100")
+    chat.same("sendChatMessage", "the blocking answer,", words(whole.get("answer")), words(spoken(streamed)), *lines)
     end = last(streamed, "message_end")
-    expected, used = ({**one["metadata"]["usage"], "latency": 0} for one in (whole, end))
-    chat.same("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83, 004:112")
-    chat.same("sendChatMessage", "its quotations,", quoted(whole), quoted(end), "004:84, 004:113")
+    expected, used = (usage(said) for said in (whole, end))
+    chat.same("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83", "004:112")
+    chat.same("sendChatMessage", "its quotations,", quoted(whole), quoted(end), "004:84", "004:113")
+
+
+def usage(answer: Said) -> Any:
+    """Return what an answer cost, without the time that it took."""
+    told = answer.get("metadata", "usage")
+    return {**told, "latency": 0} if isinstance(told, dict) else told
 
 
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
-    """A file that was uploaded is told as it was sent, and stands as the user's among the files of the message."""
+    """A picture that was uploaded is among the message's files, as the user's; another user cannot use it."""
     chat = begin("dify-chat")
-    user = chat.user("upload")
-    file = uploaded(chat, user, "a PNG")
-    one = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"]}
-    answer = chat.call("sendChatMessage", body={**body(chat, user, "what is this?"), "files": [one]}).json
-    (shown, *_) = messages(chat, user, answer["conversation_id"])["data"]
-    why = "an upload is for its own user only (004:303)"
-    source = "004:303, ruling dify-workflow/uploads-belong-to-their-user"
-    refused: dict[str, Any] = {"refused": "invalid-request", "why": why, "source": source}
-    chat.call("sendChatMessage", body={**body(chat, chat.user("other"), "what is this?"), "files": [one]}, **refused)
-    told = [[one["type"], one["belongs_to"]] for one in shown["message_files"] if one["belongs_to"] == "user"]
-    chat.same("listMessages", "the file of the user,", [["image", "user"]], told, "004:55-66, 004:521-525")
+    takes = top_level_files(chat.suite.parameters(chat.api.name).get("file_upload"))
+    if takes is None or "image" not in takes.sorts or LOCAL not in takes.methods:
+        raise NotExercised("this app takes no pictures with a message")
+    user = chat.user("picture")
+    file = dify.uploaded(chat, CHAT, user, "a PNG")
+    picture = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"].text}
+    asked = {**body(chat, user, "what is this?"), "files": [picture]}
+    answer = chat.call("sendChatMessage", body=asked)
+    dify.refused_to_others(chat, CHAT, asked)
+    rows = messages(chat, user, answer["conversation_id"].text)["data"].rows
+    told = [[one.get("type"), one.get("belongs_to")] for row in rows for one in row["message_files"].rows]
+    of_user = [pair for pair in told if pair[1] == "user"]
+    chat.same("listMessages", "the file of the user,", [["image", "user"]], of_user, "004:55-66", "004:521-525")
 
 
 def test_runs_are_numbered_upwards(begin: Begin) -> None:
     """The run behind an answer has a higher number than the run before it."""
     chat = begin("dify-chat")
-    asked = body(chat, chat.user("numbers"), "count me", "streaming")
-    runs = [last(chat.payloads("sendChatMessage", body=asked), "workflow_started") for _ in range(2)]
-    first, second = (run["data"].get("sequence_number") for run in runs)
-    if first is None or second is None:
-        raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
-    chat.holds("sendChatMessage", f"a `sequence_number` above {first}", second, "004:138", so=second > first)
+    dify.numbered_upwards(chat, CHAT, body(chat, chat.user("numbers"), "count me", "streaming"))
 
 
 def test_speech_goes_both_ways(begin: Begin) -> None:
     """What is spoken has a header that fits its bytes; sound is turned into text."""
     chat = begin("dify-chat")
     user = chat.user("audio")
-    heard = chat.call(
-        "convertAudioToText",
-        body={
-            "file": chat.suite.example(chat.api.operations["convertAudioToText"], "with-user").body["file"],
-            "user": user,
-        },
-    )
-    chat.holds("convertAudioToText", "a text", heard.json, "004:805-806", so=isinstance(heard.json.get("text"), str))
-    message = say(chat, user, "say this aloud")
-    for request in ({"text": "hello"}, {"message_id": message["message_id"]}):
+    file = chat.suite.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
+    heard = chat.call("convertAudioToText", body={"file": file, "user": user})
+    chat.holds("convertAudioToText", "a text", heard.value, "004:805-806", so=isinstance(heard.get("text"), str))
+    message = say(chat, user, "say this aloud")["message_id"].text
+    for request in ({"text": "hello"}, {"message_id": message}):
         answer = chat.call("convertTextToAudio", body={**request, "user": user}).answer
         assert answer is not None  # `call` ends the journey without one
         sound = answer.body[:12]

@@ -5,21 +5,25 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from contract_tests.choices import Choice
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journey import Journey
+    from contract_tests.said import Said
 
     Begin = Callable[[str], Journey]
 
+ATTEMPTS = 4  # pairs of uploads, of which one at least falls into one second
 
-def same_bytes(files: Journey, name: str, content: bytes, source: str, **values: Any) -> str:
+
+def same_bytes(files: Journey, name: str, content: bytes, *source: str, **values: Any) -> str:
     """Demand that a download gives the bytes that were uploaded; return its Content-Disposition."""
     answer = files.call(name, **values).answer
     assert answer is not None  # `call` ends the journey without one
-    files.same(name, "the bytes that were uploaded,", fingerprint(content), fingerprint(answer.body), source)
+    files.same(name, "the bytes that were uploaded,", fingerprint(content), fingerprint(answer.body), *source)
     return answer.headers.get("content-disposition", "")
 
 
@@ -28,43 +32,63 @@ def fingerprint(content: bytes) -> str:
     return f"{len(content)} bytes {content[:20].hex()}...{content[-20:].hex()}, SHA-256 {sha256(content).hexdigest()}"
 
 
+def place(uploaded: Said) -> dict[str, str]:
+    """Return the path values of a file of a flow, by what its upload said."""
+    flow, _, name = uploaded["file_path"].text.partition("/")
+    return {"flow_id": flow, "file_name": name}
+
+
+def names(files: Journey, flow: str) -> list[str]:
+    """Return the names of a flow's files."""
+    return [row.text for row in files.call("listFlowFiles", path={"flow_id": flow})["files"].rows]
+
+
 def test_files_of_a_flow(begin: Begin) -> None:
     """A file of a flow is listed, comes back as it was, and is gone after deletion (v1)."""
     files = begin("agentbuilder")
     for hint in ("a note", "a PNG", "a PDF"):
         uploaded, content = files.upload("uploadFlowFile", hint)
-        flow, _, name = uploaded["file_path"].partition("/")
-        path = {"flow_id": flow, "file_name": name}
-        files.same("uploadFlowFile", "the flow's id before the name,", uploaded["flowId"], flow, "003:18")
-        listed = files.call("listFlowFiles", path={"flow_id": flow}).json["files"]
-        so = listed.count(name) == 1
-        files.holds("listFlowFiles", f"{name} in the list, once", listed[-20:], "003:31-34", so=so)
-        disposition = same_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
+        path = place(uploaded)
+        flow, name = path["flow_id"], path["file_name"]
+        files.same("uploadFlowFile", "the flow's id before the name,", uploaded.get("flowId"), flow, "003:18")
+        listed = names(files, flow)
         files.holds(
-            "downloadFlowFile",
-            "an attachment with its name",
-            disposition,
-            "003:38-39",
-            so=not disposition or name in disposition,
+            "listFlowFiles", f'in the list, once, "{name}"', listed[-20:], "003:31-34", so=listed.count(name) == 1
         )
-        told = files.call("deleteFlowFile", path=path).json.get("message", "")
+        disposition = same_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
+        named(files, "downloadFlowFile", disposition, name)
+        told = str(files.call("deleteFlowFile", path=path).get("message"))
         so = name in told and "deleted" in told
-        files.holds("deleteFlowFile", f"a message that {name} was deleted", told, "003:43-44", so=so)
-        listed = files.call("listFlowFiles", path={"flow_id": flow}).json["files"]
-        files.holds("listFlowFiles", f"no {name} after its deletion", listed[-20:], "003:40-44", so=name not in listed)
-        files.call("downloadFlowFile", path=path, refused="unknown-file", why="the file was deleted", source="003:44")
+        files.holds("deleteFlowFile", f'a message that it was deleted, "{name}"', told, "003:43-44", so=so)
+        listed = names(files, flow)
+        files.holds(
+            "listFlowFiles", f'after its deletion no "{name}"', listed[-20:], "003:40-44", so=name not in listed
+        )
+        files.call(
+            "downloadFlowFile", path=path, refused="unknown-file", why="the file was deleted", source=("003:40-44",)
+        )
+
+
+def named(files: Journey, operation: str, disposition: str, name: str) -> None:
+    """Demand that a download that says what it is names the file."""
+    so = not disposition or name in disposition
+    source = "ruling disposition-names-the-file"
+    files.holds(operation, f'an attachment named "{name}"', disposition, source, so=so)
 
 
 def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
-    """Uploads under one name, one right after the other, come back each under the path that was told (v1)."""
+    """Uploads under one name, one right after the other, come back each under the path that was told (v1).
+
+    The documented names tell seconds apart: pairs are uploaded until one has fallen into one second.
+    """
     files = begin("agentbuilder")
-    uploads = [files.upload("uploadFlowFile", "a note", f"twin-{files.run}.txt") for _ in range(2)]
-    # The documented names tell seconds apart and no more: of two files with one path the later one counts.
-    for file_path, content in {uploaded["file_path"]: content for uploaded, content in uploads}.items():
-        flow, _, name = file_path.partition("/")
-        same_bytes(
-            files, "downloadFlowFile", content, "003:17-18, 003:38-39", path={"flow_id": flow, "file_name": name}
-        )
+    for number in range(ATTEMPTS):
+        uploads = [files.upload("uploadFlowFile", "a note", f"twin-{files.run}-{number}.txt") for _ in range(2)]
+        lines = ("003:17-18", "003:26", "003:35-39", "ruling uploads-of-one-second-are-two-files")
+        paths = [uploaded["file_path"].text for uploaded, _ in uploads]
+        files.holds("uploadFlowFile", "another path for another file", paths, *lines, so=len(set(paths)) == len(paths))
+        for uploaded, content in uploads:
+            same_bytes(files, "downloadFlowFile", content, *lines, path=place(uploaded))
 
 
 def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> None:
@@ -72,17 +96,37 @@ def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> Non
     files = begin("agentbuilder")
     name = f"twin-{files.run}.txt"
     uploads = [files.upload("uploadUserFile", "a note", name)]
-    files.call("renameUserFile", path={"file_id": uploads[0][0]["id"]}, query={"name": f"former-{files.run}"})
+    files.call("renameUserFile", path={"file_id": uploads[0][0]["id"].text}, query={"name": f"former-{files.run}"})
     uploads += [files.upload("uploadUserFile", "a note", name) for _ in range(2)]
     for uploaded, content in uploads:
-        path = {"file_id": uploaded["id"]}
-        same_bytes(files, "downloadUserFile", content, "003:58, 003:83-84, 003:85-89", path=path)
+        path = {"file_id": uploaded["id"].text}
+        same_bytes(files, "downloadUserFile", content, "003:58", "003:83-84", "003:85-89", path=path)
+
+
+def test_renaming_to_a_taken_name_loses_nothing(begin: Begin) -> None:
+    """A file gets the name that another one has, or is refused it; both stay what they were (v2)."""
+    files = begin("agentbuilder")
+    (first, content), (second, other) = (files.upload("uploadUserFile", "a note") for _ in range(2))
+    taken, own = first["name"].text, second["name"].text
+    operation = files.api.operations["renameUserFile"]
+    answer = files.ask_anyhow(
+        "renameUserFile", path={"file_id": second["id"].text}, query={"name": taken}, may_fail=True
+    )
+    renamed = answer.answer is not None and answer.answer.status == operation.success.status
+    took = "renamed" if renamed else f"refused with {answer.answer.status}" if answer.answer else "no answer"
+    files.suite.record.choices.append(
+        Choice(operation.name, "a name that another file has", took, "agentbuilder/taken-names-are-a-server-error")
+    )
+    shown(files, {**first.value})
+    shown(files, {**second.value, "name": taken if renamed else own})
+    for uploaded, sent in ((first, content), (second, other)):
+        same_bytes(files, "downloadUserFile", sent, "003:83-84", "003:85-89", path={"file_id": uploaded["id"].text})
 
 
 def test_files_of_the_account(begin: Begin) -> None:
     """A file of the account is listed, comes back as it was, also under a new name, and is gone after deletion (v2)."""
     files = begin("agentbuilder")
-    user = files.call("getCurrentUser").json["id"]
+    user = files.call("getCurrentUser")["id"].text
     for hint in ("a PDF", "a note"):
         account_file(files, user, hint)
 
@@ -90,94 +134,123 @@ def test_files_of_the_account(begin: Begin) -> None:
 def account_file(files: Journey, user: str, hint: str) -> None:
     """Demand of a file of the account what is documented, from its upload to its deletion."""
     uploaded, content = files.upload("uploadUserFile", hint)
-    path = {"file_id": uploaded["id"]}
-    files.same(
-        "uploadUserFile",
-        "the account's id before the name,",
-        user,
-        uploaded["path"].partition("/")[0],
-        "003:52-55, 003:58",
-    )
-    files.same("uploadUserFile", "the size of the file,", len(content), uploaded["size"], "003:58")
-    ending = {"a note": ".txt", "a PDF": ".pdf"}[hint]
-    so = files.run in uploaded["name"] and not uploaded["name"].endswith(ending)
-    files.holds("uploadUserFile", "the file's name without its ending", uploaded["name"], "003:58", so=so)
-    so = uploaded["path"].endswith(ending)
-    files.holds("uploadUserFile", f"a path that ends with {ending}", uploaded["path"], "003:51, 003:58", so=so)
-    shown(files, uploaded)
+    as_sent(files, user, uploaded, content, {"a note": ".txt", "a PDF": ".pdf"}[hint])
+    shown(files, uploaded.value)
+    path = {"file_id": uploaded["id"].text}
     same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
     name = f"renamed-{files.run}"
-    renamed = files.call("renameUserFile", path=path, query={"name": name}).json
-    files.same("renameUserFile", "only another name,", {**uploaded, "name": name}, {**uploaded, **renamed}, "003:85-89")
-    shown(files, renamed)
-    disposition = same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
-    files.holds(
-        "downloadUserFile",
-        f"an attachment named {name}",
-        disposition,
-        "003:83-84",
-        so=not disposition or name in disposition,
-    )
-    told = str(files.call("deleteUserFile", path=path).json)
+    renamed = files.call("renameUserFile", path=path, query={"name": name})
+    expected = {**uploaded.value, "name": name}
+    now = {key: renamed.get(key) if renamed.has(key) else value for key, value in uploaded.value.items()}
+    files.same("renameUserFile", "only another name,", expected, now, "003:85-89")
+    shown(files, expected)
+    named(files, "downloadUserFile", same_bytes(files, "downloadUserFile", content, "003:83-84", path=path), name)
+    told = str(files.call("deleteUserFile", path=path).value)
     files.holds("deleteUserFile", "a message that it was deleted", told, "003:93-94", so="deleted" in told)
-    ids = [one["id"] for one in files.call("listUserFiles").json]
-    files.holds("listUserFiles", "no deleted file", ids[-20:], "003:90-94", so=uploaded["id"] not in ids)
+    ids = [row["id"].text for row in files.call("listUserFiles").rows]
+    files.holds("listUserFiles", "no deleted file", ids[-20:], "003:90-94", so=path["file_id"] not in ids)
+    gone(files, path, "the file was deleted", "003:90-94")
+
+
+def as_sent(files: Journey, user: str, uploaded: Said, content: bytes, ending: str) -> None:
+    """Demand that an upload is told as it was sent."""
+    account = uploaded["path"].text.partition("/")[0]
+    files.same("uploadUserFile", "the account's id before the name,", user, account, "003:52-55", "003:58")
+    files.same("uploadUserFile", "the size of the file,", len(content), uploaded.get("size"), "003:58")
+    name, path = uploaded["name"].text, uploaded["path"].text
+    so = files.run in name and not name.endswith(ending)
+    files.holds("uploadUserFile", "the file's name without its ending", name, "003:58", so=so)
+    so = path.endswith(ending)
+    files.holds("uploadUserFile", f"a path that ends with {ending}", path, "003:51", "003:58", so=so)
+
+
+def gone(files: Journey, path: dict[str, str], why: str, *source: str) -> None:
+    """Demand that a file of an account is neither downloaded, renamed nor deleted."""
+    refused: dict[str, Any] = {"path": path, "refused": "unknown-id", "why": why, "source": source}
     for name in ("downloadUserFile", "deleteUserFile"):
-        files.call(name, path=path, refused="unknown-id", why="the file was deleted", source="003:94")
-    asked: dict[str, Any] = {"path": path, "query": {"name": "x"}}
-    files.call("renameUserFile", **asked, refused="unknown-id", why="the file was deleted", source="003:94")
+        files.call(name, **refused)
+    files.call("renameUserFile", query={"name": "x"}, **refused)
 
 
 def shown(files: Journey, file: dict[str, Any]) -> None:
     """Demand that the list shows a file as its upload or renaming told it."""
-    found = files.call("listUserFiles").json
-    listed = {one["id"]: one for one in found}
-    ids = [one["id"] for one in found]
-    files.holds("listUserFiles", "every file once", ids[-20:], "003:75-78", so=len(listed) == len(ids))
+    found = files.call("listUserFiles").rows
+    ids = [row["id"].text for row in found]
+    files.holds("listUserFiles", "every file once", ids[-20:], "003:75-78", so=len(set(ids)) == len(ids))
     fields = ("id", "name", "path", "size")
-    entry = listed.get(file["id"], {})
-    files.same(
-        "listUserFiles",
-        "the file as it was told,",
-        [file[name] for name in fields],
-        [entry.get(name) for name in fields],
-        "003:77-78",
-    )
+    entry = next((row for row in found if row.get("id") == file.get("id")), None)
+    told, listed = [file.get(name) for name in fields], [entry.get(name) if entry else None for name in fields]
+    files.same("listUserFiles", "the file as it was told,", told, listed, "003:77-78")
 
 
 def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     """After deleting all the list is empty, and no file can be downloaded."""
     files = begin("agentbuilder")
     files.suite.may_call(files.api.operations["deleteAllUserFiles"])
-    uploaded = [files.upload("uploadUserFile", "a note")[0] for _ in range(2)]
-    told = str(files.call("deleteAllUserFiles").json)
+    ids = {files.upload("uploadUserFile", "a note")[0]["id"].text for _ in range(2)}
+    told = str(files.call("deleteAllUserFiles").value)
     files.holds("deleteAllUserFiles", "a message that they were deleted", told, "003:98-99", so="deleted" in told)
-    listed = [one["id"] for one in files.call("listUserFiles").json]
-    files.holds(
-        "listUserFiles",
-        "none of the files that were there",
-        listed,
-        "003:95-99",
-        so=not {one["id"] for one in uploaded} & set(listed),
-    )
-    path = {"file_id": uploaded[0]["id"]}
-    files.call("downloadUserFile", path=path, refused="unknown-id", why="all files were deleted", source="003:99")
+    listed = [row["id"].text for row in files.call("listUserFiles").rows]
+    what = "none of the files that were there"
+    files.holds("listUserFiles", what, listed, "003:95-99", so=not ids & set(listed))
+    why = "all files were deleted"
+    files.call("downloadUserFile", path={"file_id": min(ids)}, refused="unknown-id", why=why, source=("003:95-99",))
 
 
-def test_files_go_into_a_run(begin: Begin) -> None:
-    """The path of an image of the flow, and that of a file of the account, are taken by a run."""
+def test_another_account_sees_nothing(begin: Begin) -> None:
+    """A file is its account's own: another account neither lists nor gets, renames nor deletes it (v2)."""
     files = begin("agentbuilder")
+    other = files.second()
+    uploaded, content = files.upload("uploadUserFile", "a note")
+    path = {"file_id": uploaded["id"].text}
+    listed = [row["id"].text for row in other.call("listUserFiles").rows]
+    what = "no file of another account"
+    files.holds("listUserFiles", what, listed[-20:], "003:6", "003:75-78", so=path["file_id"] not in listed)
+    gone(other, path, "the file is another account's", "003:6", "003:49-50")
+    shown(files, uploaded.value)
+    same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
+
+
+def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
+    """The list of a flow without files is empty, and has no file of another flow (v1)."""
+    files = begin("agentbuilder")
+    other = files.second()
+    files.upload("uploadFlowFile", "a note")
+    listed = [row.text for row in other.call("listFlowFiles")["files"].rows]
+    mine = [name for name in listed if files.run in name]
+    files.holds("listFlowFiles", "no file of another flow", mine, "003:31-34", so=not mine)
+
+
+def test_image_goes_into_a_run(begin: Begin) -> None:
+    """The path of an image of the flow is taken by a run."""
+    files = begin("agentbuilder").of_example("runFlow", "image")
+    asked = files.example("runFlow", "image")
     image, _ = files.upload("uploadFlowFile", "a PNG")
+    body = tweaked(asked.body, files=image["file_path"].text)
+    files.call("runFlow", query={"stream": "false"}, body=body)
+
+
+def test_file_of_the_account_goes_into_a_run(begin: Begin) -> None:
+    """The path of a file of the account is taken by a run."""
+    files = begin("agentbuilder").of_example("runFlow", "document")
+    asked = files.example("runFlow", "document")
     document, _ = files.upload("uploadUserFile", "a note")
-    flow = {"flow_id": image["flowId"]}
-    components = files.suite.clients["agentbuilder"].api.values.get("components", {})
-    tweaks = {
-        components.get("files", "ChatInput-b67sL"): {"files": image["file_path"], "input_value": "describe this image"},
-        components.get("path", "File-1olS3"): {"path": [document["path"]]},
-    }
-    for component, tweak in tweaks.items():
-        body = {"output_type": "chat", "input_type": "chat", "tweaks": {component: tweak}}
-        files.call("runFlow", path=flow, query={"stream": "false"}, body=body)
+    files.call("runFlow", query={"stream": "false"}, body=tweaked(asked.body, path=[document["path"].text]))
+
+
+def tweaked(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
+    """Return the body of a run whose one component gets something else."""
+    ((component, settings),) = body["tweaks"].items()
+    return {**body, "tweaks": {component: {**settings, **tweak}}}
+
+
+def test_run_on_a_file_that_is_not_there_says_so(begin: Begin) -> None:
+    """A stream of a run that cannot read its file is refused, or ends with an event: it never ends without a word."""
+    files = begin("agentbuilder").of_example("runFlow", "document")
+    asked = files.example("runFlow", "document")
+    user = files.call("getCurrentUser")["id"].text
+    body = tweaked(asked.body, path=[f"{user}/not-there-{files.run}.txt"])
+    files.ask_anyhow("runFlow", query={"stream": "true"}, body=body, may_fail=True)
 
 
 def test_both_modes_of_a_run_answer_the_same(begin: Begin) -> None:
@@ -186,19 +259,14 @@ def test_both_modes_of_a_run_answer_the_same(begin: Begin) -> None:
     if not files.deterministic:
         raise NotExercised("the target is not deterministic")
     body = {"input_value": "hello", "session_id": files.user("session")}
-    whole = files.call("runFlow", query={"stream": "false"}, body=body).json
-    payloads = files.payloads("runFlow", query={"stream": "true"}, body=body)
-    results = [one["data"]["result"] for one in payloads if one.get("event") == "end"]
-    files.same(
-        "runFlow",
-        "the texts of the run without a stream,",
-        [texts(whole)],
-        [texts(one) for one in results],
-        "003:72-73",
-    )
+    whole = files.call("runFlow", query={"stream": "false"}, body=body)
+    events = files.events("runFlow", query={"stream": "true"}, body=body)
+    results = [event.said["data"]["result"] for event in events if event.kind == "end"]
+    expected, got = [texts(whole)], [texts(result) for result in results]
+    files.same("runFlow", "the texts of the run without a stream,", expected, got, "003:72-73")
 
 
-def texts(result: Any) -> list[Any]:
+def texts(result: Said) -> list[Any]:
     """Return the session and the messages of a result, without its times and ids."""
-    found = [part["results"]["message"]["text"] for one in result["outputs"] for part in one["outputs"] if part]
-    return [result["session_id"], *found]
+    parts = [part for output in result["outputs"].rows for part in output["outputs"].rows if part.value]
+    return [result.get("session_id"), *(part.get("results", "message", "text") for part in parts)]

@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journey import Journey, last, left_alone, uploaded
+from contract_tests.app_form import LOCAL
+from contract_tests.journey import last
+from contract_tests.journeys import dify
+from contract_tests.journeys.dify import WORKFLOW
 from contract_tests.suite import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from contract_tests.journey import Journey
+    from contract_tests.said import Said
+
     Begin = Callable[[str], Journey]
 
-OUTCOME = ("workflow_id", "status", "error", "total_tokens", "total_steps", "created_at", "finished_at")
+OUTCOME = ("workflow_id", "status", "error", "total_tokens", "total_steps")
+TIMES = ("created_at", "finished_at", "elapsed_time")
+SEEN = "observed: Dify 0.14.0, 1.4.1, 1.14.2"
+BY_USER = "observed: Dify 0.14.0, 1.4.1, 1.14.2 (150_logs_keyword)"  # what a keyword is looked for in is not printed
+
+OF_APP = "observed: Dify 0.14.0, 1.14.2 (088_rundetail_other_app_key)"  # no line says what one key opens of another's
 
 
 def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
@@ -23,93 +34,114 @@ def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any
     return {**filled.body, "user": user, "inputs": {**journey.texts(), **filled.body["inputs"], **inputs}}
 
 
+def run(workflow: Journey, user: str) -> Said:
+    """Run the workflow; return the whole answer."""
+    return workflow.call("runWorkflow", body=body(workflow, user, "blocking"))
+
+
 def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
     """What `workflow_finished` says stands in the run's detail and in the log."""
     workflow = begin("dify-workflow")
     user = workflow.user("run")
-    payloads = workflow.payloads("runWorkflow", body=body(workflow, user, "streaming"))
-    finished = last(payloads, "workflow_finished")
-    told_alike(workflow, user, finished["workflow_run_id"], finished["data"])
+    events = workflow.events("runWorkflow", body=body(workflow, user, "streaming"))
+    finished = last(events, "workflow_finished")
+    told_alike(workflow, user, finished["workflow_run_id"].text, finished["data"])
 
 
 def test_run_is_the_same_in_blocking_answer_detail_and_log(begin: Begin) -> None:
     """What the blocking answer says stands in the run's detail and in the log; another run has ids of its own."""
     workflow = begin("dify-workflow")
     user = workflow.user("whole")
-    first, second = (workflow.call("runWorkflow", body=body(workflow, user, "blocking")).json for _ in range(2))
+    first, second = (run(workflow, user) for _ in range(2))
     for field in ("workflow_run_id", "task_id"):
-        so = first[field] != second[field]
-        workflow.holds("runWorkflow", f"another `{field}` for another run", second[field], "001:63-64", so=so)
-    expected, got = first["data"]["workflow_id"], second["data"]["workflow_id"]
-    workflow.same("runWorkflow", "the workflow that ran before,", expected, got, "001:67")
-    users = {entry["created_by_end_user"]["id"] for run in (first, second) for entry in entries(workflow, user, run)}
+        so = first[field].text != second[field].text
+        workflow.holds("runWorkflow", f"another `{field}` for another run", second.get(field), "001:63-64", so=so)
+    for answer in (first, second):
+        what, expected = "`data.id` equal to `workflow_run_id`", answer.get("workflow_run_id")
+        lines = ("001:63", "001:66", "ruling run-ids-agree")
+        workflow.same("runWorkflow", what, expected, answer.get("data", "id"), *lines)
+    of_one_workflow = (first.get("data", "workflow_id"), second.get("data", "workflow_id"))
+    workflow.same("runWorkflow", "the workflow that ran before,", *of_one_workflow, "001:67")
+    entries = [told_alike(workflow, user, one["workflow_run_id"].text, one["data"]) for one in (first, second)]
+    users = {entry["created_by_end_user"]["id"].text for entry in entries if entry}
     so = len(users) <= 1
     workflow.holds("listWorkflowLogs", "one end user for two runs of one user", sorted(users), "001:500-501", so=so)
 
 
-def entries(workflow: Journey, user: str, run: dict[str, Any]) -> list[Any]:
-    """Demand that all accounts of a blocking run agree; return its entry in the log, if it has one."""
-    entry = told_alike(workflow, user, run["workflow_run_id"], run["data"])
-    return [entry] if entry else []
-
-
-def told_alike(workflow: Journey, user: str, run: str, data: dict[str, Any]) -> Any:
+def told_alike(workflow: Journey, user: str, run: str, data: Said) -> Said | None:
     """Demand that a run's detail and its entry in the log say what its answer said; return the entry."""
-    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run}).json
-    workflow.same("getWorkflowRun", "the id of the run,", run, detail["id"], "001:87, 001:310")
-    same_outcome(workflow, "getWorkflowRun", data, detail, "001:66-75, 001:133-143, 001:309-320")
-    for field, expected in (("outputs", data["outputs"]), ("inputs", body(workflow, user, "blocking")["inputs"])):
-        told = json.loads(detail[field]) if isinstance(detail[field], str) else detail[field]
-        got = {key: told.get(key) for key in expected or {}} if field == "inputs" and isinstance(told, dict) else told
+    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run})
+    workflow.same("getWorkflowRun", "the id of the run,", run, detail.get("id"), "001:87", "001:310")
+    same_outcome(workflow, "getWorkflowRun", data, detail, "001:66-75", "001:133-143", "001:309-320")
+    given = body(workflow, user, "blocking")["inputs"]
+    for field, expected in (("outputs", data.get("outputs")), ("inputs", given)):
+        told = unpacked(detail.get(field))
+        got = {key: told.get(key) for key in expected} if field == "inputs" and isinstance(told, dict) else told
         workflow.same("getWorkflowRun", f"the {field} of the run,", expected or None, got or None, "001:313-314")
-    entry = next((one for one in logged(workflow) if one["workflow_run"]["id"] == run), None)
-    workflow.holds(
-        "listWorkflowLogs", f"an entry of the run {run} among the latest", entry, "001:480-505", so=entry is not None
-    )
+    entry = next((entry for entry in logged(workflow) if entry.get("workflow_run", "id") == run), None)
+    what = f'an entry among the latest of the run "{run}"'
+    workflow.holds("listWorkflowLogs", what, entry and entry.value, "001:480-505", so=entry is not None)
     if entry:
-        same_outcome(workflow, "listWorkflowLogs", data, entry["workflow_run"], "001:133-143, 001:487-496")
-        expected = ["service-api", "end_user", user]
-        got = [entry["created_from"], entry["created_by_role"], (entry["created_by_end_user"] or {}).get("session_id")]
-        workflow.same("listWorkflowLogs", "where the run came from, and whose it is,", expected, got, "001:497-504")
+        told_by_whom(workflow, user, entry)
+        same_outcome(workflow, "listWorkflowLogs", data, entry["workflow_run"], "001:133-143", "001:487-496")
     return entry
 
 
-def same_outcome(workflow: Journey, name: str, expected: dict[str, Any], got: dict[str, Any], source: str) -> None:
-    """Demand that two accounts of a run agree; times only where both are numbers, since older details had dates."""
+def told_by_whom(workflow: Journey, user: str, entry: Said) -> None:
+    """Demand that an entry of the log says where the run came from, and whose it is."""
+    got = [entry.get("created_from"), entry.get("created_by_role")]
+    lines = ("001:497-498", "001:536-537")
+    workflow.same("listWorkflowLogs", "where the run came from,", ["service-api", "end_user"], got, *lines)
+    session = entry.get("created_by_end_user", "session_id")
+    workflow.same("listWorkflowLogs", "the user as the session,", user, session, SEEN)
+
+
+def unpacked(value: Any) -> Any:
+    """Return a JSON value that may be written as text; a text that is none stays one."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
+def same_outcome(workflow: Journey, name: str, expected: Said, got: Said, *source: str) -> None:
+    """Demand that two accounts of a run agree; in their times to a second, and where both are numbers, not dates."""
     for field in OUTCOME:
-        one, other = expected.get(field), got.get(field)
-        if field in expected and field in got and not (field.endswith("_at") and isinstance(other, str)):
-            workflow.same(name, f"`{field}` as the run answered,", one or None, other or None, source)
-    one, other = expected.get("elapsed_time"), got.get("elapsed_time")
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        what = f"`elapsed_time` within a second of what the run answered, {one}"
-        workflow.holds(name, what, other, source, so=abs(one - other) <= 1)
+        if expected.has(field) and got.has(field):
+            before, now = expected.get(field), got.get(field)
+            workflow.same(name, f"`{field}` as the run answered,", before or None, now or None, *source)
+    for field in TIMES:
+        before, now = expected.get(field), got.get(field)
+        if isinstance(before, int | float) and isinstance(now, int | float):
+            what = f"`{field}` within a second of what the run answered, {before}"
+            lines = (*source, "ruling elapsed-time-is-measured-twice")
+            workflow.holds(name, what, now, *lines, so=abs(before - now) <= 1)
 
 
-def logged(workflow: Journey, **query: str) -> list[Any]:
+def logged(workflow: Journey, **query: str) -> list[Said]:
     """Return one page of the log; demand that its numbers are those of its entries."""
     asked = {"limit": "20", **query}
-    found = workflow.call("listWorkflowLogs", query=asked).json
-    before, data = (int(asked.get("page", "1")) - 1) * int(asked["limit"]), list(found["data"])
-    total = found["total"]
-    counted = before + len(data)
-    what = f"a total above {counted}" if found["has_more"] else f"the total {counted}, since no more follow,"
-    so = total > counted if found["has_more"] else total == counted or not data
+    found = workflow.call("listWorkflowLogs", query=asked)
+    before, data = (int(asked.get("page", "1")) - 1) * int(asked["limit"]), found["data"].rows
+    total = found["total"].number
+    counted, more = before + len(data), found["has_more"].flag
+    what = f"a total above {counted}" if more else f"the total {counted}, since no more follow,"
+    so = total > counted if more else total == counted or not data
     workflow.holds("listWorkflowLogs", what, total, "001:482-485", so=so)
-    ids = [entry["id"] for entry in data]
+    ids = [entry["id"].text for entry in data]
     workflow.holds("listWorkflowLogs", "every entry once", ids, "001:485-486", so=len(set(ids)) == len(ids))
     return data
+
+
+def runs(entries: list[Said]) -> set[str]:
+    """Return the ids of the runs of some entries."""
+    return {entry["workflow_run"]["id"].text for entry in entries}
 
 
 def test_runs_are_numbered_upwards(begin: Begin) -> None:
     """A run has a higher number than the run before it."""
     workflow = begin("dify-workflow")
-    asked = body(workflow, workflow.user("numbers"), "streaming")
-    runs = (last(workflow.payloads("runWorkflow", body=asked), "workflow_started") for _ in range(2))
-    first, second = (run["data"].get("sequence_number") for run in runs)
-    if first is None or second is None:
-        raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
-    workflow.holds("runWorkflow", f"a `sequence_number` above {first}", second, "001:92", so=second > first)
+    dify.numbered_upwards(workflow, WORKFLOW, body(workflow, workflow.user("numbers"), "streaming"))
 
 
 def test_both_modes_answer_the_same(begin: Begin) -> None:
@@ -118,114 +150,153 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
     if not workflow.deterministic:
         raise NotExercised("the target is not deterministic")
     user = workflow.user("modes")
-    whole = workflow.call("runWorkflow", body=body(workflow, user, "blocking")).json["data"]
-    finished = last(workflow.payloads("runWorkflow", body=body(workflow, user, "streaming")), "workflow_finished")[
-        "data"
-    ]
+    whole = run(workflow, user)
+    finished = last(workflow.events("runWorkflow", body=body(workflow, user, "streaming")), "workflow_finished")
     for field in ("status", "outputs", "error"):
-        workflow.same(
-            "runWorkflow",
-            f"`{field}` as in the blocking answer,",
-            whole[field],
-            finished[field],
-            "001:61-75, 001:133-143",
-        )
+        what, lines = f"`{field}` as in the blocking answer,", ("001:61-75", "001:133-143")
+        workflow.same("runWorkflow", what, whole.get("data", field), finished.get("data", field), *lines)
 
 
 def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
-    """A file that was uploaded can be handed to a run, whose detail knows it."""
+    """A file that was uploaded can be handed to a run, whose detail knows it; another user cannot use it."""
     workflow = begin("dify-workflow")
     user = workflow.user("upload")
-    file = uploaded(workflow, user, "a note")
-    one = {"type": "document", "transfer_method": "local_file", "upload_file_id": file["id"]}
-    name, value = file_variable(workflow, one)
-    run = workflow.call("runWorkflow", body=body(workflow, user, "blocking", **{name: value})).json
-    stranger = body(workflow, workflow.user("other"), "blocking", **{name: value})
-    why = "an upload is for its own user only (001:402)"
-    source = "001:402, ruling uploads-belong-to-their-user"
-    workflow.call("runWorkflow", body=stranger, refused="invalid-request", why=why, source=source)
-    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run["workflow_run_id"]}).json
-    said = json.dumps(detail["inputs"])
-    workflow.holds(
-        "getWorkflowRun", f"the file {file['id']} among the inputs", detail["inputs"], "001:313", so=file["id"] in said
-    )
+    variable, kind = file_variable(workflow)
+    file = dify.uploaded(workflow, WORKFLOW, user, "a note")["id"].text
+    document = {"type": "document", "transfer_method": "local_file", "upload_file_id": file}
+    asked = body(workflow, user, "blocking", **{variable: document if kind == "file" else [document]})
+    answer = workflow.call("runWorkflow", body=asked)
+    dify.refused_to_others(workflow, WORKFLOW, asked)
+    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": answer["workflow_run_id"].text})
+    inputs = detail.get("inputs")
+    so = file in json.dumps(inputs)
+    workflow.holds("getWorkflowRun", f'among the inputs the file "{file}"', inputs, "001:313", so=so)
 
 
-def file_variable(workflow: Journey, one: dict[str, str]) -> tuple[str, Any]:
-    """Return a variable of the app's form that takes a file, with the file as it wants it; else the document's."""
-    for control in workflow.suite.parameters("dify-workflow").get("user_input_form", []):
-        for kind, settings in control.items():
-            if kind in ("file", "file-list"):
-                return settings["variable"], one if kind == "file" else [one]
-    return "orig_mail", [one]
+def file_variable(workflow: Journey) -> tuple[str, str]:
+    """Return a variable of the app's form that takes documents, and whether it takes one (`file`) or several."""
+    for control in workflow.controls():
+        takes = control.files
+        if control.kind in ("file", "file-list") and "document" in takes.sorts and LOCAL in takes.methods:
+            return control.variable, control.kind
+    raise NotExercised("the app's form takes no document")
 
 
 def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
     """Each filter keeps what it says, two pages have nothing in common, times never grow."""
     workflow = begin("dify-workflow")
     user = workflow.user("log")
-    runs = [workflow.call("runWorkflow", body=body(workflow, user, "blocking")).json for _ in range(3)]
-    ids = {run["workflow_run_id"] for run in runs if run["data"]["status"] == "succeeded"}
-    times = [entry["created_at"] for entry in logged(workflow)]
-    workflow.holds(
-        "listWorkflowLogs",
-        "entries from the latest to the earliest",
-        times,
-        "001:464, 001:485",
-        so=times == sorted(times, reverse=True),
-    )
+    made = [run(workflow, user) for _ in range(3)]
+    ids = {one["workflow_run_id"].text for one in made if one.get("data", "status") == "succeeded"}
+    times = [entry["created_at"].number for entry in logged(workflow)]
+    what = "entries from the latest to the earliest"
+    so = times == sorted(times, reverse=True)
+    workflow.holds("listWorkflowLogs", what, times, "001:464", "001:485", so=so)
     for status in ("succeeded", "failed", "stopped"):
-        found = {entry["workflow_run"]["status"] for entry in logged(workflow, status=status)}
-        workflow.holds(
-            "listWorkflowLogs",
-            f"entries with the status {status} only",
-            sorted(found),
-            "001:470-472",
-            so=found <= {status},
-        )
-    for filters in ({"status": "succeeded"}, {"keyword": user}):
-        shown = {entry["workflow_run"]["id"] for entry in logged(workflow, **filters)}
-        what = f"the runs that fit {filters}"
-        workflow.holds("listWorkflowLogs", what, sorted(shown), "001:467-472", so=ids <= shown)
-    nothing = workflow.call("listWorkflowLogs", query={"keyword": f"nobody-said-{workflow.run}"}).json
-    workflow.same("listWorkflowLogs", "nothing for a keyword that nobody said,", 0, nothing["total"], "001:467-469")
-    pages(workflow)
+        found = {entry["workflow_run"]["status"].text for entry in logged(workflow, status=status)}
+        what = f"entries with the status {status} only"
+        workflow.holds("listWorkflowLogs", what, sorted(found), "001:470-472", so=found <= {status})
+    shown = runs(logged(workflow, status="succeeded"))
+    what = "the latest runs that succeeded"
+    workflow.holds("listWorkflowLogs", what, sorted(shown), "001:467-472", so=ids <= shown)
+    shown = runs(logged(workflow, keyword=user))
+    workflow.holds("listWorkflowLogs", f'the runs of "{user}"', sorted(shown), BY_USER, so=ids <= shown)
+    nothing = workflow.call("listWorkflowLogs", query={"keyword": f"nobody-said-{workflow.run}"})
+    what = "nothing for a keyword that nobody said,"
+    workflow.same("listWorkflowLogs", what, 0, nothing.get("total"), "001:467-469")
+    two_pages(workflow)
 
 
-def pages(workflow: Journey) -> None:
+def two_pages(workflow: Journey) -> None:
     """Demand of the log's first two pages what holds even if others run something meanwhile."""
-    first, second = (workflow.call("listWorkflowLogs", query={"limit": "1", "page": page}).json for page in ("1", "2"))
-    for number, page in ((1, first), (2, second)):
-        workflow.same("listWorkflowLogs", "the page that was asked for,", number, page["page"], "001:473-475, 001:481")
-        workflow.same("listWorkflowLogs", "the limit that was asked for,", 1, page["limit"], "001:476-478, 001:482")
-        workflow.same(
-            "listWorkflowLogs", "`has_more` where more follow,", page["total"] > number, page["has_more"], "001:484"
-        )
-        workflow.same("listWorkflowLogs", "as many entries as the limit,", 1, len(page["data"]), "001:476-478")
-    ids = [page["data"][0]["id"] for page in (first, second) if page["data"]]
-    workflow.holds(
-        "listWorkflowLogs", "different entries on different pages", ids, "001:473-475", so=len(set(ids)) == len(ids)
+    pages = [workflow.call("listWorkflowLogs", query={"limit": "1", "page": page}) for page in ("1", "2")]
+    for number, page in enumerate(pages, 1):
+        page_as_asked(workflow, number, page)
+    ids = [row["id"].text for page in pages for row in page["data"].rows[:1]]
+    so = len(set(ids)) == len(ids)
+    workflow.holds("listWorkflowLogs", "different entries on different pages", ids, "001:473-475", so=so)
+
+
+def page_as_asked(workflow: Journey, number: int, page: Said) -> None:
+    """Demand of a page of one entry that it is the page, as long, and says whether more follow."""
+    asked = "the page that was asked for,"
+    workflow.same("listWorkflowLogs", asked, number, page.get("page"), "001:473-475", "001:481")
+    workflow.same("listWorkflowLogs", "the limit that was asked for,", 1, page.get("limit"), "001:476-478", "001:482")
+    more = page["total"].number > number
+    workflow.same("listWorkflowLogs", "`has_more` where more follow,", more, page.get("has_more"), "001:484")
+    count = len(page["data"].rows)
+    workflow.same("listWorkflowLogs", "as many entries as the limit,", 1, count, "001:476-478")
+
+
+def test_runs_of_one_second_are_all_shown(begin: Begin) -> None:
+    """Pages of the log show every run once, those of the same second too."""
+    workflow = begin("dify-workflow")
+    user = workflow.user("hasty")
+    made = workflow.in_one_second(
+        lambda _: run(workflow, user)["workflow_run_id"].text,
+        lambda: logged(workflow, keyword=user, limit="100"),
+        "created_at",
     )
+    if runs(logged(workflow, keyword=user, limit="100")) != set(made):
+        raise NotExercised("the log cannot be narrowed to the runs of one user")
+    pages = [logged(workflow, keyword=user, limit="1", page=str(number)) for number in range(1, len(made) + 1)]
+    shown = [entry["workflow_run"]["id"].text for page in pages for entry in page]
+    what = f"each of {len(made)} runs once, over all pages"
+    lines = ("001:473-478", "001:484-486")
+    workflow.holds("listWorkflowLogs", what, sorted(shown), *lines, so=sorted(shown) == sorted(made))
 
 
 def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
     """After stop the stream ends as stopped, and the detail and the log say so."""
     workflow = begin("dify-workflow")
     user = workflow.user("stop")
-    payloads = workflow.stopped("runWorkflow", "stopWorkflow", body(workflow, user, "streaming"), "001:352-391")
-    finished = last(payloads, "workflow_finished")
+    events = dify.stopped(workflow, WORKFLOW, body(workflow, user, "streaming"))
+    ended = last(events, "workflow_finished")["workflow_run_id"].text
+    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": ended})
     workflow.same(
-        "runWorkflow", "a run that was stopped,", "stopped", finished["data"]["status"], "001:68, 001:352-391"
+        "getWorkflowRun", "a run that was stopped,", "stopped", detail.get("status"), "001:312", "001:352-391"
     )
-    run = finished["workflow_run_id"]
-    detail = workflow.call("getWorkflowRun", path={"workflow_run_id": run}).json
-    workflow.same("getWorkflowRun", "a run that was stopped,", "stopped", detail["status"], "001:312")
-    ids = [entry["workflow_run"]["id"] for entry in logged(workflow, status="stopped")]
-    workflow.holds("listWorkflowLogs", f"the run {run} among the stopped", ids, "001:470-472", so=run in ids)
+    ids = runs(logged(workflow, status="stopped"))
+    what = f'among the stopped the run "{ended}"'
+    workflow.holds("listWorkflowLogs", what, sorted(ids), "001:470-472", so=ended in ids)
 
 
 def test_another_user_cannot_stop_a_run(begin: Begin) -> None:
     """Stop wants the user who began the run."""
     workflow = begin("dify-workflow")
-    asked = body(workflow, workflow.user("going-on"), "streaming")
-    left_alone(workflow, "runWorkflow", "stopWorkflow", asked, "001:364-365")
+    dify.left_alone(workflow, WORKFLOW, body(workflow, workflow.user("going-on"), "streaming"))
+
+
+def test_run_that_fails_says_so(begin: Begin) -> None:
+    """A run that fails ends its stream as failed, and its detail says so."""
+    workflow = begin("dify-workflow")
+    events = dify.failed(workflow, WORKFLOW, body(workflow, workflow.user("failing"), "streaming"))
+    finished = last(events, "workflow_finished")
+    path = {"workflow_run_id": finished["workflow_run_id"].text}
+    detail = workflow.failing().ask_anyhow("getWorkflowRun", path=path)
+    if detail.has("workflow_id"):  # a flow that is made to fail need not keep its runs
+        workflow.same("getWorkflowRun", "a run that failed,", "failed", detail.get("status"), "001:312")
+
+
+def test_another_app_sees_nothing(begin: Begin) -> None:
+    """A run is its app's own: another app's key neither finds it nor lists it."""
+    workflow = begin("dify-workflow")
+    other = workflow.second()
+    ran = run(workflow, workflow.user("own"))["workflow_run_id"].text
+    listed = runs(logged(other))
+    what = f'no run of another app, "{ran}"'
+    workflow.holds("listWorkflowLogs", what, sorted(listed), "001:464", OF_APP, so=ran not in listed)
+    why = "the run is another app's"
+    other.call("getWorkflowRun", path={"workflow_run_id": ran}, refused="unknown-id", why=why, source=(OF_APP,))
+
+
+def test_required_inputs_are_demanded(begin: Begin) -> None:
+    """A run without an input that the form requires is refused at once."""
+    workflow = begin("dify-workflow")
+    dify.required_inputs_are_demanded(workflow, WORKFLOW, body(workflow, workflow.user("lacking"), "blocking"))
+
+
+def test_required_inputs_are_demanded_of_streams(begin: Begin) -> None:
+    """So is one that asks for a stream: a stream that begins and then says nothing is no refusal."""
+    workflow = begin("dify-workflow")
+    dify.required_inputs_are_demanded(workflow, WORKFLOW, body(workflow, workflow.user("lacking"), "streaming"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import FlowContractError
+from flowcontract.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +29,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the line that is printed: `specs/dify-chat/openapi.yaml:123: what is wrong. What to do.`."""
-        return " ".join(f"{shown(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}".split())
+        line = f"{shown(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}"
+        return printable(" ".join(line.split()))
 
 
 def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:

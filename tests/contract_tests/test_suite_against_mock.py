@@ -6,11 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mockserver.server import MockServer
 from mockserver.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
+
+from mutant import Mutant, Mutation
+from proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,30 @@ def test_accepted_differences_pass_and_fail_when_they_are_gone(mock, tmp_path):
     status, said = run(*options, folder=tmp_path)
     assert status == 1, said
     assert "deviation no longer occurs: dify-chat/getMeta/documented/request#status" in said
+
+
+@pytest.fixture
+def other_status():
+    """Return the address of a mock whose uploads answer 200: real servers answer 201, no document says a number."""
+    mutant = Mutant("agentbuilder", "003:57", "uploadUserFile", "status", {"status": 200}, ("status",))
+    key = {"x-api-key": "sk-agentbuilder"}
+    mutation = Mutation(mutant, "POST", "/api/v2/files", key)
+    with MockServer(settings=Settings(pace=0)) as server, Proxy(server.port, mutation) as proxy:
+        yield f"http://127.0.0.1:{proxy.port}"
+
+
+@pytest.mark.parametrize(("demand", "status"), [((), 0), (("--demand", "document"), 0), (("--demand", "observed"), 1)])
+def test_what_no_document_says_is_a_note_until_it_is_demanded(other_status, tmp_path, demand, status):
+    """A note is told and counted, and fails nothing; moving the bar makes it red."""
+    options = ("--base-url", other_status, "--api", "agentbuilder", "-k", "uploadUserFile and documented")
+    ended, said = run(*options, *demand, "--report", tmp_path, folder=tmp_path)
+    assert ended == status, said
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    found = report["failures"] if status else report["notes"]
+    assert {(one["rule"], one["tier"]) for one in found} == {("status", "observed")}
+    assert [ruling["name"] for ruling in found[0]["rulings"]] or found[0]["quotes"]
+    assert report["demand"] == (demand[1] if demand else "ruling")
+    assert "notes: " in said or status
 
 
 def test_failure_says_everything_a_stranger_needs(mock, tmp_path):

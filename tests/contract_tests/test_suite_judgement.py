@@ -9,6 +9,7 @@ import pytest
 from contract_tests.cases import cases
 from contract_tests.exchange import Answer, Exchange, Sent
 from contract_tests.judgement import ANYTHING, Expected, Judge, error_code, is_refusal
+from flowcontract.evidence import Tier
 from flowcontract.specs import load_apis
 
 APIS = load_apis()
@@ -168,3 +169,20 @@ def test_refusals_are_known_by_status_or_by_the_code_in_a_200():
         exchange = Exchange(SENT, Answer(200, JSON, json.dumps({"code": code}).encode()))
         assert is_refusal(operation, exchange) is refused
         assert error_code(operation, exchange) == (code if refused else "")
+
+
+@pytest.mark.parametrize(("first_s", "told"), [(0.1, []), (2.95, ["arrival"])])
+def test_stream_that_comes_all_at_its_end_is_a_note(first_s, told):
+    """Three seconds of nothing but pings, and then everything: something in between collects the events."""
+    operation = APIS["dify-workflow"].operations["runWorkflow"]
+    (name,) = (name for name, media in operation.success.media.items() if media.stream)
+    judge = Judge(APIS["dify-workflow"], operation, Expected("a test"))
+    assert judge.begin(Live(), 10)
+    assert len(list(judge.feed(100.05, b"event: ping\n\n"))) == 1
+    for at_s in (100 + first_s, 102.98, 103.0):
+        assert len(list(judge.feed(at_s, b'data: {"event": "x"}\n\n'))) == 1
+    judge.end(103.0, broken=True)
+    found = judge.verdict(SENT, Answer(200, {"content-type": name})).violations
+    assert [(violation.rule, violation.tier) for violation in found if violation.rule == "arrival"] == [
+        (rule, Tier.OBSERVED) for rule in told
+    ]

@@ -60,12 +60,13 @@ def test_command_tells_what_is_wrong_and_where(capsys):
 
 
 def test_command_is_content_with_a_good_recording(tmp_path, capsys):
-    """An exchange as documented exits 0, an unknown path is named and not judged."""
+    """An exchange as documented exits 0; an unknown path is named, and where nothing else was there, it exits 2."""
     path = tmp_path / "one.json"
     answer = {"status": 200, "headers": [["Content-Type", "application/json"]], "body": {"result": "success"}}
-    for url, told in (("/v1/workflows/tasks/x/stop", "dify-workflow/stopWorkflow"), ("/v1/none", "no operation")):
+    stop = "/v1/workflows/tasks/x/stop"
+    for url, told, status in ((stop, "dify-workflow/stopWorkflow", 0), ("/v1/none", "no operation", 2)):
         path.write_text(json.dumps({"request": {"method": "POST", "path": url, "app": "workflow"}, "response": answer}))
-        assert main(["judge", str(path)]) == 0
+        assert main(["judge", str(path)]) == status
         assert told in capsys.readouterr().out
 
 

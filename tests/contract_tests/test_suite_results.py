@@ -6,65 +6,27 @@ import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from datetime import date
-from html.parser import HTMLParser
 
 import pytest
+from reported import APIS, CHAT, empty, failure, parsed, report, stream, told
 
 from contract_tests import terminal
 from contract_tests.coverage import Coverage, Key, lines, read_level
 from contract_tests.deviations import Deviation, Deviations, names
 from contract_tests.exchange import Answer, Exchange, Sent, TimedEvent
 from contract_tests.judgement import Verdict
-from contract_tests.page import page
-from contract_tests.results import Results
+from contract_tests.reporting.document import json_text
+from contract_tests.reporting.page import page
 from contract_tests.suite import Failure, Record
-from contract_tests.target import TargetError, load_target
-from flowcontract.specs import load_apis
+from contract_tests.target import TargetError
 from flowcontract.streams import JudgedEvent
 from flowcontract.violations import Violation
-
-APIS = load_apis(["dify-chat", "cybertron"])
-CHAT = "dify-chat/sendChatMessage"
-
-
-def failure(rule="type", where="/data/0/id", known="", source=("004:1",), operation=CHAT):
-    """Return a failure as a test reports it."""
-    texts = {"expected": "text <b>", "got": "5 & more", "curl": "curl x", "reason": "we know" if known else ""}
-    place = {"where": where, "event": 3, "offset": 120}
-    return {
-        "operation": operation,
-        "rule": rule,
-        "id": "t#x",
-        "known": known,
-        "entry": known,
-        "fuzzed": False,
-        "cause": rule,
-        "source": list(source),
-        "tier": "document",
-        "quotes": [],
-        "rulings": [],
-        **texts,
-        **place,
-    }
-
-
-def report(test="a/b", failures=(), seen=(), skipped=None, streams=()):
-    """Return what a test saw."""
-    return {
-        "test": test,
-        "failures": list(failures),
-        "seen": list(seen),
-        "skipped": skipped or {},
-        "streams": list(streams),
-        "choices": [],
-        "exchanges": 1,
-    }
 
 
 @pytest.fixture
 def results():
     """Return the results of nothing yet."""
-    return Results(load_target(APIS, base_url="http://127.0.0.1:1"), Coverage(APIS), Deviations())
+    return empty()
 
 
 def test_matrix_has_every_line_of_the_contract():
@@ -124,10 +86,14 @@ def test_failures_of_one_cause_are_one_group(results):
     for test in ("a", "b"):
         results.take(report(test=test, failures=[failure()]), "failed", 0.1)
     results.take(report(test="c", failures=[failure(rule="enum")]), "failed", 0.1)
-    assert [(group.first["rule"], group.tests) for group in results.groups()] == [("type", ["a", "b"]), ("enum", ["c"])]
-    told = "\n".join(line for _, lines_ in terminal.sections(results, [], None) for line in lines_)
-    for text in ("event 3, byte 120, /data/0/id", "demanded by 004:1", "in a, b", "curl x"):
-        assert text in told
+    document = told(results)
+    assert [(cause["rule"], cause["tests"]) for cause in document["causes"]] == [("type", ["a", "b"]), ("enum", ["c"])]
+    said = "\n".join(line.text for line in terminal.summary(document))
+    for text in ("event 3, byte 120, /data/0/id", "by       004:1", "(2 tests; explain "):
+        assert text in said
+    of_a_test = terminal.told(document["failures"][0])
+    for text in ("event 3, byte 120, /data/0/id", "demanded by 004:1", "curl x"):
+        assert text in of_a_test
 
 
 def test_id_of_a_difference_does_not_depend_on_items_or_values():
@@ -286,9 +252,9 @@ def test_fixed_deviation_is_good_news(results, tmp_path):
     results.deviations = Deviations.load(path)
     results.take(report(test=f"{CHAT}/documented/x"), "passed", 0.1)
     results.settle(everything=True, thorough=False)
-    told = "\n".join(line for _, lines_ in terminal.sections(results, [], None) for line in lines_)
-    assert f"FIXED {CHAT}#status 500: ticket 7" in told
-    assert "0 known deviations, 1 fixed" in told
+    said = "\n".join(line.text for line in terminal.summary(told(results)))
+    assert f"FIXED {CHAT}#status 500: ticket 7" in said
+    assert "fixed: 1 known deviation no longer there" in said
     assert results.problems() == []
 
 
@@ -310,46 +276,15 @@ def test_wrong_deviations_file_is_told(tmp_path, text):
         Deviations.load(path)
 
 
-class Balanced(HTMLParser):
-    """Checks that tags close, and collects the text."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.text = [], []
-
-    def handle_starttag(self, tag, attrs):
-        """Open a tag; none may fetch anything."""
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        if tag not in ("meta", "path", "circle"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        """Close the innermost tag."""
-        assert self.open.pop() == tag if tag not in ("path", "circle") else True
-
-    def handle_data(self, data):
-        """Keep text."""
-        self.text.append(data)
-
-
 def test_page_is_whole_self_contained_and_says_what_is_wrong(results):
-    """Tags balance, nothing is fetched, texts are escaped, each stream has a time line with its wrong event in red."""
-    stream = {
-        "operation": CHAT,
-        "total": 2,
-        "violations": ["event 2: order"],
-        "events": [[0.1, "message", 0, False, True], [0.4, "ping", 90, True, True]],
-    }
+    """Tags balance, nothing is fetched, texts are escaped, each stream has a time line with its wrong event marked."""
     results.take(
-        report(failures=[failure(), failure(known="t*")], streams=[stream], seen=[(CHAT, "status", "200", False)]),
+        report(failures=[failure(), failure(known="t*")], streams=[stream()], seen=[(CHAT, "status", "200", False)]),
         "failed",
         0.1,
     )
-    text = page(results, ["deviation no longer occurs: <x>"])
-    parser = Balanced()
-    parser.feed(text)
-    assert parser.open == []
-    said = " ".join(parser.text)
+    text = page(told(results, ["deviation no longer occurs: <x>"]))
+    said = parsed(text)
     for part in (
         "text <b>",
         "5 & more",
@@ -359,23 +294,15 @@ def test_page_is_whole_self_contained_and_says_what_is_wrong(results):
         CHAT,
     ):
         assert part in said
-    assert text.count("#c62f2d") >= 2
-    assert (
-        len(
-            [
-                line
-                for line in ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6]).iter()
-                if line.tag == "circle"
-            ]
-        )
-        == 2
-    )
+    drawing = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
+    marks = [part for part in drawing if part.get("class") in ("wrong", "known")]
+    assert [part.get("class") for part in marks] == ["known", "wrong"]
 
 
 def test_json_report_has_everything(results):
     """The machine's report is plain JSON with matrix, failures and streams."""
     results.take(report(failures=[failure()], seen=[(CHAT, "status", "200", False)]), "failed", 0.1)
-    found = json.loads(results.json_text(["x"]))
+    found = json.loads(json_text(told(results, ["x"])))
     assert found["problems"] == ["x"]
     assert found["failures"][0]["operation"] == CHAT
     assert {"operation": CHAT, "sort": "status", "name": "200", "outcome": "failed"}.items() <= found["matrix"][
@@ -401,3 +328,9 @@ def test_only_the_events_that_are_wrong_are_marked_as_failed():
         ("transition", "workflow_started > message"): True,
         ("transition", "message > message_end"): False,
     }
+
+
+def test_server_error_is_red_as_it_comes_from_a_report(results):
+    """A tier travels as text from a worker; that of a server error lies on no bar."""
+    results.take(report(failures=[failure(tier="server-error")]), "failed", 0.1)
+    assert len(results.failures) == 1

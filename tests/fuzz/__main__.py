@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import attack_crowd
+import attack_room
 import attack_schemathesis
 import attack_stored
 import attack_streams
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _again(victim, judge, report, material)
         _look(victim, report)
         address = victim.address
+    if "room" in wanted and options.base_url is None:
+        attack_room.attack(report, seed=options.seed)
     if "streams" in wanted and options.base_url is None:
         attack_streams.attack(report)
     for line in report.lines(address):
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if report.clean else 1
 
 
-_OTHERS = ("mutations", "stored", "crowd", "schemathesis", "again", "streams")
+_OTHERS = ("mutations", "stored", "crowd", "schemathesis", "again", "room", "streams")
 
 
 def _parser() -> argparse.ArgumentParser:

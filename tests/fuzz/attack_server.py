@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PAGE_KB = 1024
+_LIMITED = """
+import resource, sys
+largest = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+from mockserver.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +37,10 @@ class Health:
 class Victim:
     """`mockserver serve` on a free port, or a server that runs already and of which nothing else can be seen."""
 
-    def __init__(self, base_url: str | None = None, options: Sequence[str] = ()) -> None:
-        """Attack the server at `base_url`, or start one with `options`."""
+    def __init__(self, base_url: str | None = None, options: Sequence[str] = (), *, largest_file: int = 0) -> None:
+        """Attack the server at `base_url`, or start one with `options`, whose files may not become larger than that."""
         self._options = options
+        self._program = ["-m", "mockserver"] if not largest_file else ["-c", _LIMITED, str(largest_file)]
         self._process: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="fuzz-")
         self.address = _address(base_url) if base_url else ("127.0.0.1", 0)
@@ -51,7 +59,7 @@ class Victim:
         if not self._start:
             return self
         self._temporary.mkdir()
-        command = [sys.executable, "-m", "mockserver", "serve", "--port", "0", "--pace", "0", *self._options]
+        command = [sys.executable, *self._program, "serve", "--port", "0", "--pace", "0", *self._options]
         environment = os.environ | {"TMPDIR": str(self._temporary), "PYTHONUNBUFFERED": "1"}
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import attack_room
 import attack_stored
 import pytest
 from attack_kinds import KINDS, Material, mutations
@@ -69,6 +70,14 @@ def test_stored_names_come_back_harmless(mock: MockServer, material: Material, j
     attack_stored.attack(("127.0.0.1", mock.port), judge, report, flow)
     assert report.kinds["stored names"] > 200
     assert [line for line in report.lines(("127.0.0.1", 1)) if line.startswith("FOUND")] == []
+
+
+def test_what_is_refused_for_want_of_room_has_not_happened() -> None:
+    """Uploads, deletions and questions where there is little room, some with wishes that cannot be granted."""
+    report = Report()
+    attack_room.attack(report, count=60, seed=1)
+    assert {"200", "201", "501", "507"} <= set(report.statuses["no room"])
+    assert report.failures == []
 
 
 def answered(raw: bytes) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -22,13 +23,27 @@ RUN = {"Authorization": "Bearer app-workflow"}
 FILES = {"x-api-key": "sk-agentbuilder"}
 
 
+_LIMITED = """
+import resource, sys
+largest = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+from mockserver.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 class Server:
     """A mock in a process of its own, to be killed."""
 
-    def __init__(self, state: Path | str, *options: str) -> None:
-        """Start it and wait until it answers."""
+    def __init__(self, state: Path | str, *options: str, largest_file: int = 0, temporary: Path | None = None) -> None:
+        """Start it and wait until it answers; its disk is full for a file that would be larger than `largest_file`."""
         command = [sys.executable, "-m", "mockserver.cli", "serve", "--port", "0", "--state", str(state), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if largest_file:
+            command[1:3] = ["-c", _LIMITED, str(largest_file)]
+        environment = os.environ | ({"TMPDIR": str(temporary)} if temporary else {})
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
         assert self.process.stdout is not None
         said = []
         for line in self.process.stdout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import Self
@@ -41,6 +42,14 @@ class RedisServer:
         self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+    def pause(self) -> None:
+        """Let it answer nothing, with all connections open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> redis.Redis:
         """Return a client of it."""

@@ -40,6 +40,40 @@ PATHS = (
     "POST /__mock__/reset",
 )
 
+FORWARDED = [
+    "X-Forwarded",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Forwarded-By",
+    "X-Original-Forwarded-For",
+    "CF-Connecting-IP",
+    "CF-Connecting-IPv6",
+    "CF-Pseudo-IPv4",
+    "True-Client-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "Fly-Client-IP",
+    "Fastly-Client-IP",
+    "X-Envoy-External-Address",
+    "X-Azure-ClientIP",
+    "X-Azure-SocketIP",
+    "X-Appengine-User-IP",
+    "CloudFront-Viewer-Address",
+    "CDN-Loop",
+    "X-Vercel-Forwarded-For",
+    "X-NF-Client-Connection-IP",
+    "DO-Connecting-IP",
+    "Ali-CDN-Real-IP",
+    "X-Originating-IP",
+    "X-Remote-IP",
+    "X-Remote-Addr",
+    "Proxy-Client-IP",
+    "WL-Proxy-Client-IP",
+    "X-Original-Host",
+    "x-real-ip",
+]
+
 
 # Who may ask.
 
@@ -65,6 +99,7 @@ PATHS = (
         ("127.0.0.1", {"X_Real_IP": "127.0.0.1"}),
         ("127.0.0.1", {"Via": "1.1 proxy"}),
         ("127.0.0.1", {"Forwarded": "for=127.0.0.1"}),
+        *(("127.0.0.1", {name.replace("-", "_"): "127.0.0.1"}) for name in FORWARDED),
         ("127.0.0.1", {"Authorization": "Bearer guessed", "Origin": "https://app.example"}),
     ],
 )
@@ -74,6 +109,21 @@ def test_strangers_are_refused(mock: Caller, path: str, peer: str, headers: dict
     answer = Caller(mock.app, peer).ask(method, path, **headers)
     assert (answer.status, answer.headers["Content-Type"]) == (403, PROBLEM)
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_headers_of_clients_are_no_announcement_of_proxies(mock: Caller) -> None:
+    """What clients send of themselves does not close anything."""
+    sent = {"User_Agent": "x", "X_Client_Version": "1", "X_Request_Id": "1", "X_Real_Time": "1", "X_User": "me"}
+    assert mock.ask("GET", "/__mock__/health", **sent).status == 200
+
+
+def test_key_that_is_a_question_mark_has_a_world_like_any_other(make_app: Callable[..., Caller]) -> None:
+    """It is shown, and is not the one from which wrong keys are answered."""
+    mock = make_app("dify-chat")
+    mock.ask("GET", "/v1/info", key="app-chat-?")
+    mock.ask("GET", "/v1/info", key="nobody")
+    assert mock.ask("GET", "/__mock__/health").json["worlds"] == ["dify-chat-?"]
+    assert [entry.world for entry in mock.app.journal.entries()] == ["dify-chat-?", None]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,10 @@ agentbuilder:
   flows: [11111111-1111-4111-8111-111111111111]
 """
 
+LAUGHS = "dify-chat:\n  a0: &a0 [ha, ha]\n" + "".join(
+    f"  a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
+)
+
 
 @pytest.fixture
 def configured(make_app: Callable[..., Caller], tmp_path: Path) -> Callable[..., Caller]:
@@ -253,6 +257,25 @@ def test_file_that_is_not_there_is_told(make_app: Callable[..., Caller], tmp_pat
 
 
 QUESTION = {"query": "Wie hoch ist der Kilimandscharo?", "inputs": {}, "response_mode": "blocking"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("laughs.yaml", LAUGHS, r"laughs\.yaml, line [67]: aliases repeat more than"),
+        ("itself.yaml", "dify-chat: &a {form: [*a]}", r"itself\.yaml, line 1: an alias stands for what it stands in"),
+        ("deep.toml", "a = " + "[" * 5000 + "]" * 5000, r"deep\.toml: cannot be read"),
+        ("keys.toml", ".".join(["a"] * 5000) + " = 1", r"keys\.toml: cannot be read"),
+        ("less.toml", ".".join(["a"] * 300) + " = 1", r"less\.toml: cannot be read: nested more than 200 deep"),
+    ],
+)
+def test_file_of_apps_that_explodes_is_refused(
+    make_app: Callable[..., Caller], tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    """Few lines that stand for billions of values, or nest without end, are an error like any other."""
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(AppError, match=told):
+        make_app("dify-chat", app=tmp_path / name)
 
 
 def test_answer_depends_on_question_and_seed_alone(make_app: Callable[..., Caller]) -> None:

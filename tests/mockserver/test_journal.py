@@ -15,21 +15,21 @@ from werkzeug.datastructures import Headers
 
 from mockserver.blobs import Blob
 from mockserver.curl import curl
-from mockserver.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Journal, StreamLog
+from mockserver.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry, Journal, StreamLog
 from mockserver.masking import Masking
-from mockserver.messages import Cut, Request
+from mockserver.messages import Cut, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mock_calls import Caller
 
-    from mockserver.journal import Entry
     from mockserver.server import MockServer
 
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 STREAM = CHAT | {"response_mode": "streaming"}
 FORM = "multipart/form-data; boundary=x"
+URLENCODED = "application/x-www-form-urlencoded"
 
 
 def last(mock: Caller) -> Entry:
@@ -310,6 +310,31 @@ SECRETS = "hunter2"
             "body": form(("api_key", "", SECRETS), ("inputs", "", f'{{"token": "{SECRETS}"}}')),
             "Content_Type": FORM,
         },
+        {"method": "POST", "path": "/login", "body": f"user=u&password={SECRETS}".encode(), "Content_Type": URLENCODED},
+        {"method": "POST", "path": "/login", "body": f"pass%77ord={SECRETS}%21&a=b".encode()},
+        {"method": "POST", "path": "/v1/chat-messages", "json_body": {"inputs": {"accessToken": SECRETS}}},
+        {"method": "POST", "path": "/v1/chat-messages", "json_body": {"inputs": {"clientSecret": [SECRETS, {"a": 1}]}}},
+        {"method": "POST", "path": "/v1/chat-messages", "json_body": {"inputs": {"api_key": {"value": SECRETS}}}},
+        {
+            "method": "POST",
+            "path": "/v1/chat-messages",
+            "json_body": {"query": 7, "password": SECRETS, "user": SECRETS},
+        },
+        {
+            "method": "POST",
+            "path": "/v1/chat-messages",
+            "json_body": {"query": f"https://u:{SECRETS}@h/?token={SECRETS}"},
+        },
+        {"method": "POST", "path": "/v1/chat-messages", "json_body": {"query": f'{{"password": "{SECRETS}"}}'}},
+        {"method": "POST", "path": "/v1/chat-messages", "body": f'{{"pass\\u0077ord": ["{SECRETS}'.encode()},
+        {"path": f"/v1/conversations?user=u&x%2Dapi%2Dkey={SECRETS}"},
+        {"path": f"/v1/conversations?user=u;token={SECRETS}"},
+        {"path": f"/v1/info?user[password]={SECRETS}"},
+        {"path": f"/v1/{SECRETS}", "X_Access_Key": SECRETS},
+        {"path": "/v1/info", "Ocp_Apim_Subscription_Key": SECRETS, "X_Other": f"it is {SECRETS}"},
+        {"path": "/v1/info", "X_Functions_Key": SECRETS},
+        {"path": "/v1/info", "Authorization": "Basic dXNlcjpodW50ZXIy", "X_Other": SECRETS},
+        {"path": "/v1/info", "Referer": f"http://h/?accessToken={SECRETS}"},
     ],
 )
 def test_secrets_are_not_shown(make_app: Callable[..., Caller], request_: dict[str, Any]) -> None:
@@ -317,16 +342,67 @@ def test_secrets_are_not_shown(make_app: Callable[..., Caller], request_: dict[s
     mock = make_app()
     mock.ask(request_.pop("method", "GET"), request_.pop("path"), **request_)
     entry = last(mock)
-    shown = json.dumps(entry.as_json()["request"]) + curl(entry) + repr(entry)
+    shown = json.dumps(entry.as_json()) + curl(entry) + repr(entry) + json.dumps(entry.as_record())
     assert SECRETS not in shown
     assert "***" in shown
+
+
+@pytest.mark.parametrize("fault", ["split=3", "split=13", "escapes", "raw-utf8", ""])
+@pytest.mark.parametrize("secret", [SECRETS, 'h"unter2/ü'])
+def test_secrets_that_a_stream_repeats_are_not_shown(make_app: Callable[..., Caller], secret: str, fault: str) -> None:
+    """A run tells its inputs again, and a secret may be spread over several pieces."""
+    mock = make_app("dify-workflow", pace=0)
+    asked = {"inputs": {"password": secret, "note": f"it is {secret}!"}, "user": "u", "response_mode": "streaming"}
+    headers = Headers({"Authorization": "Bearer app-workflow", "Content-Type": "application/json"})
+    if fault:
+        headers["Prefer"] = f'fault="{fault}"'
+    can: frozenset[Any] = frozenset({"pieces", "close", "reset"})
+    request = Request("POST", "/v1/workflows/run", "", headers, Blob(json.dumps(asked).encode()), can=can)
+    told = read(mock.app.handle(request, NOW)).body.decode()
+    written = "".join(f"\\u{ord(letter):04x}" for letter in "unter2") if fault == "escapes" else "unter2"
+    assert written in told
+    entry = last(mock)
+    shown = "".join(piece["text"] for piece in entry.as_json()["answer"]["stream"]["sent"])
+    assert written not in shown
+    assert "***" in shown
+    assert written not in json.dumps(entry.as_record()).replace("\\\\", "\\")
+    again = Entry.of_record(json.loads(json.dumps(entry.as_record())), Masking())
+    assert json.dumps(again.as_json()) == json.dumps(entry.as_json())
+
+
+def test_secrets_that_an_answer_repeats_are_not_shown(make_app: Callable[..., Caller]) -> None:
+    """In a blocking answer, too."""
+    mock = make_app("dify-workflow")
+    asked = {"inputs": {"password": SECRETS}, "user": SECRETS, "response_mode": "blocking"}
+    mock.ask("POST", "/v1/workflows/run", key="app-workflow", json_body=asked, Prefer="code=400")
+    assert SECRETS not in json.dumps(last(mock).as_json())
+
+
+def test_secrets_of_the_answer_itself_are_not_shown(make_app: Callable[..., Caller]) -> None:
+    """What stands under a secret name there, and a cookie that it sets."""
+    mock = make_app("dify-chat")
+    entry = mock.app.journal.open(Request("GET", "/v1/info"), NOW)
+    headers = Headers([("Content-Type", "application/json"), ("Set-Cookie", f"sid={SECRETS}; Path=/")])
+    mock.app.journal.close(entry, Reply(200, headers, b'{"accessToken": {"jwt": "abcdefgh"}, "again": "abcdefgh"}'))
+    shown = json.dumps(entry.as_json())
+    assert "abcdefgh" not in shown
+    assert SECRETS not in shown
+
+
+def test_keys_that_everybody_knows_do_not_hide_words(make_app: Callable[..., Caller]) -> None:
+    """The mock prints `robot-key` when it starts: an answer about the header `cybertron-robot-key` stays readable."""
+    mock = make_app("cybertron")
+    mock.ask("GET", "/openapi/v1/x", cybertron_robot_key="robot-key", cybertron_robot_token="wrong")
+    assert ("cybertron-robot-key", "***") in [(name.lower(), value) for name, value in last(mock).headers]
+    assert last(mock).as_json()["answer"]["body"] == last(mock).answer.decode()
 
 
 def test_other_names_are_shown() -> None:
     """A keyword is no key, and a count of tokens no token."""
     masking = Masking(["X-Api-Key"])
     assert masking.query("keyword=a&max_tokens=5&x-api-key=b") == "keyword=a&max_tokens=5&x-api-key=***"
-    assert masking.text('{"total_tokens": "5", "keyword": "a"}') == '{"total_tokens": "5", "keyword": "a"}'
+    text = '{"total_tokens": "5", "keyword": "a"}'
+    assert masking.body(text, "application/json") == text
     assert masking.header("Authorization", "Bearer abc") == "Bearer ***"
     assert masking.header("Accept", "a b") == "a b"
 

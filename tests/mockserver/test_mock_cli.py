@@ -11,9 +11,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from flowcontract.printable import printable
 from mockserver import cli
+from mockserver.failures import complain
+from mockserver.fixtures import Fixtures
 from mockserver.server import MockServer
 
 if TYPE_CHECKING:
@@ -178,3 +182,76 @@ def test_check_says_what_is_wrong_where(
     assert f"{path}:" in out
     assert told in out
     assert any(f"{path}:{number}:" in out for number in (line, line + 1))
+
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e\r"
+QUOTED = r"\e]0;owned\a\e[2J\x9b2J\u202e\r"  # in YAML
+
+
+def obeyed(text: str) -> set[str]:
+    """Return what of a text a terminal would obey, other than line breaks."""
+    return {letter for letter in text if printable(letter) != letter and letter != "\n"}
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """Return a folder of scenarios whose texts and file names are full of control characters."""
+    folder = tmp_path / "dify-chat" / "stopChatMessage"
+    folder.mkdir(parents=True)
+    sound = f'description: "sound {QUOTED}"\nreply:\n  body: {{result: success}}\n'
+    (folder / "200-sound.yaml").write_text(sound, encoding="utf-8")
+    return tmp_path
+
+
+def test_list_and_check_obey_nobody(evil: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters of scenarios and of file names are shown, in what is sound and in what is wrong."""
+    assert cli.main(["list", "--api", "dify-chat", "--fixtures", str(evil)]) == 0
+    told = capsys.readouterr()
+    assert "\\x1b]0;owned" in told.out
+    assert obeyed(told.out + told.err) == set()
+    for number, text in enumerate(
+        (
+            f'description: x\n"{QUOTED}": 1\nreply:\n  body: {{result: success}}\n',
+            f'description: x\nreply:\n  body: {{result: "{QUOTED}"}}\n',
+            f'description: x\nfaults: "{QUOTED}"\nreply:\n  body: {{result: success}}\n',
+            f'description: x\nreply: "{QUOTED}"\n',
+            f'"{QUOTED}": *nowhere\n',
+        )
+    ):
+        wrong = evil / "dify-chat" / "stopChatMessage" / f"200-wrong-{number}{EVIL}.yaml"
+        wrong.write_text(text, encoding="utf-8")
+        assert cli.main(["check", "--fixtures", str(evil)]) == 1
+        told = capsys.readouterr()
+        assert "owned" in told.out
+        assert obeyed(told.out + told.err) == set()
+        assert cli.main(["list", "--fixtures", str(evil)]) == 2
+        told = capsys.readouterr()
+        assert "owned" in told.err
+        assert obeyed(told.out + told.err) == set()
+        wrong.unlink()
+
+
+def test_broken_file_under_a_running_mock_is_told_and_not_obeyed(
+    evil: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a traceback of ours, whatever stands in it."""
+    fixtures = Fixtures(("dify-chat",), evil)
+    (evil / "dify-chat" / "stopChatMessage" / "200-new.yaml").write_text(f'"{QUOTED}": 1\n', encoding="utf-8")
+    fixtures.current(at_once=True)
+    complain(ValueError(EVIL))
+    told = capsys.readouterr().err
+    assert told.count("owned") >= 2
+    assert obeyed(told) == set()
+
+
+def test_verdicts_of_torture_obey_nobody() -> None:
+    """What a client says that it raised is printed when the session ends."""
+    with MockServer(["dify-chat"]) as mock:
+        session = mock.torture("sendChatMessage", ["bom"])
+        for case in session:
+            asked = {"query": "x", "inputs": {}, "user": "u", "response_mode": "streaming"}
+            headers = {"Authorization": f"Bearer {case.key}"}
+            httpx.post(f"{mock.url('dify-chat')}/chat-messages", json=asked, headers=headers, trust_env=False)
+            case.verdict(raised=EVIL)
+        assert "owned" in session.table()
+        assert obeyed(session.table()) == set()

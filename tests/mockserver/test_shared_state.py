@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +17,23 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import mock_redis
 import pytest
+import redis
 from mock_calls import Answer, Caller, read
 from mock_processes import CHAT, FILES, RUN, USER, Answered, Server, chat_body, first_events
 from mock_users import Live
 from test_random_walk import STEPS, walk
 from walkers import START
+from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateError, StateUnreachableError
 from mockserver import cli
+from mockserver.blobs import Blob
 from mockserver.framing import answer
 from mockserver.limits import Limits
+from mockserver.messages import Cut, Request
+from mockserver.past import Past
+from mockserver.server import MockServer
+from mockserver.settings import Settings
 from mockserver.shared import link
 
 if TYPE_CHECKING:
@@ -462,3 +471,187 @@ def test_workers_end_with_the_process_that_watches_over_them(state: str, how: si
         assert server.process.stdout is not None
         assert "Traceback" not in server.process.stdout.read()
         assert server.process.wait() == (0 if how is not signal.SIGKILL else -9)
+
+
+def test_file_that_vanishes_while_it_is_sent_ends_the_connection(
+    state: str, redis_server: mock_redis.RedisServer
+) -> None:
+    """The rest of its announced length is neither another answer nor silence, and the next connection is served."""
+    size = 24 << 20
+    with MockServer(settings=Settings(pace=0, state=state)) as mock:
+        with httpx.Client(base_url=mock.origin, trust_env=False, timeout=20) as client:
+            file = client.post("/api/v2/files", headers=FILES, files={"file": ("a.bin", bytes(size))}).json()["id"]
+        asked = f"GET /api/v2/files/{file} HTTP/1.1\r\nHost: a\r\nx-api-key: sk-agentbuilder\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", mock.port), timeout=20) as connection:
+            connection.sendall(asked * 3)
+            got = connection.recv(1 << 16)
+            with redis_server.client() as client:
+                client.delete(*client.keys("*content:*"))
+            while piece := connection.recv(1 << 20):
+                got += piece
+        head, _, body = got.partition(b"\r\n\r\n")
+        assert f"Content-Length: {size}".encode() in head
+        assert len(body) < size
+        assert set(body) == {0}
+        with httpx.Client(base_url=mock.origin, trust_env=False, timeout=20) as client:
+            assert client.get("/api/v2/files", headers=FILES).status_code == 200
+
+
+def test_streams_end_in_the_journal_as_what_they_are(make_workers: Callable[..., list[Caller]]) -> None:
+    """One that runs has not ended; that of a worker that is gone was interrupted, for all who look."""
+    one, two, three = make_workers(3)
+    streams = [worker.open("POST", "/v1/workflows/run", key="app-workflow", json_body=RUNNING) for worker in (one, two)]
+    for stream in streams:
+        Live(stream.body).step()  # type: ignore[arg-type]
+
+    def ended(worker: Caller) -> list[str | None]:
+        found = worker.ask("GET", "/__mock__/requests?operation=runWorkflow").json["requests"]
+        return [entry["answer"]["stream"]["ended"] for entry in found]
+
+    assert ended(three) == [None, None]
+    one.app.close()
+    assert ended(two) == ended(three) == ["interrupted", None]
+    Live(streams[1].body).rest()  # type: ignore[arg-type]
+    assert ended(three) == ["interrupted", "complete"]
+    assert three.ask("GET", "/__mock__/requests/1").json["answer"]["stream"]["ended"] == "interrupted"
+
+
+def test_streams_of_a_killed_worker_were_interrupted(state: str) -> None:
+    """Over sockets: the process that takes its place tells so."""
+    with Server(state, "--workers", "2", "--pace", "1000") as server, server.client() as client:
+        with client.stream("POST", "/v1/workflows/run", headers=RUN, json=RUNNING) as stream:
+            lines = stream.iter_lines()
+            first_events(lines, 1)
+            for victim in processes(client, server.url, 2):
+                os.kill(victim, signal.SIGKILL)
+            with pytest.raises(httpx.TransportError):
+                list(lines)
+        said, waiting = "", threading.Event()
+        for _ in range(200):
+            with contextlib.suppress(httpx.TransportError):
+                entry = httpx.get(f"{server.url}/__mock__/requests/1", trust_env=False, timeout=30).json()
+                said = entry["answer"]["stream"]["ended"]
+            if said:
+                break
+            waiting.wait(0.05)
+        assert said == "interrupted"
+
+
+def test_exception_leaves_nothing_in_redis(
+    make_workers: Callable[..., list[Caller]], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed or was refused on one worker is on none, and the world is free at once."""
+    one, two = make_workers(2)
+    chat(one, "before")
+    upload(one, b"before")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    before = kept(state)
+    with monkeypatch.context() as patch:
+        patch.setattr(Past, "note", fail)
+        for act in (lambda: chat(one, "lost"), lambda: upload(one, b"lost"), lambda: conversations(one)):
+            with pytest.raises(RuntimeError):
+                act()
+    assert kept(state) == before
+    assert chat(one, "q", Prefer="fault=bom").status == 501
+    assert kept(state) == before
+    assert [len(conversations(worker)) for worker in (two, one)] == [1, 1]
+
+
+def kept(state: str) -> dict[bytes, Any]:
+    """Return what Redis keeps of worlds and orders, but not the locks, nor when each was used."""
+    found = {}
+    with redis.Redis.from_url(state) as client:
+        for key in client.keys("*"):
+            kind = client.type(key)
+            if kind == b"hash" and b"journal" not in key:
+                found[key] = client.hgetall(key)
+        assert client.keys("*:lock") == [], "nobody holds a world"
+    return found
+
+
+def test_override_of_a_refusal_stands_for_all_workers(make_workers: Callable[..., list[Caller]]) -> None:
+    """Also one that is used up by it: where it stood it stands, with as many uses, unless another came meanwhile."""
+    one, two = make_workers(2)
+    for times in (1, 2):
+        order = {"operation": "sendChatMessage", "scenario": "fault=bom", "times": times}
+        one.ask("PUT", "/__mock__/overrides", json_body=order)
+        stands = one.ask("GET", "/__mock__/overrides").json
+        assert [chat(worker, "q").status for worker in (one, two)] == [501, 501]
+        assert two.ask("GET", "/__mock__/overrides").json == stands
+    two.ask("PUT", "/__mock__/overrides", json_body={**order, "times": None})
+    stands = one.ask("GET", "/__mock__/overrides").json
+    assert chat(one, "q").status == 501
+    assert one.ask("GET", "/__mock__/overrides").json == stands
+
+
+def test_upload_that_does_not_fit_into_redis_fails_alone(
+    make_workers: Callable[..., list[Caller]], state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a 507 of the mock; what there was of it is deleted, so that there is room for others at once."""
+    (worker,) = make_workers(1)
+    before = upload(worker, b"small").json["id"]
+    with redis.Redis.from_url(state) as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + (6 << 20))
+        try:
+            for _ in range(3):
+                refused = read(answer(worker.app, form_request(bytes(12 << 20)), worker.now))
+                assert refused.status == 507, refused.body
+                assert "takes nothing more" in refused.json["detail"]
+                assert upload(worker, b"small").status == 201
+        finally:
+            client.config_set("maxmemory", 0)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert worker.ask("GET", f"/api/v2/files/{before}", x_api_key="sk-agentbuilder").body == b"small"
+
+
+def form_request(data: bytes) -> Request:
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n\r\n' + data + b"\r\n--b--\r\n"
+    headers = Headers({"Content-Type": "multipart/form-data; boundary=b", "x-api-key": "sk-agentbuilder"})
+    return Request("POST", "/api/v2/files", headers=headers, body=Blob(form), peer="127.0.0.1")
+
+
+def test_redis_that_does_not_answer_is_waited_for_once(
+    make_app: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever comes after that is told at once, streams that run are cut; when it answers again all goes on."""
+    monkeypatch.setattr(link, "_ANSWER_S", 1.0)
+    with mock_redis.RedisServer() as server:
+        worker = make_app(state=server.url)
+        live = Live(worker.open("POST", "/v1/workflows/run", key="app-workflow", json_body=RUNNING).body)  # type: ignore[arg-type]
+        live.step()
+        answered = chat(worker, "before").json["conversation_id"]
+        capsys.readouterr()
+        server.pause()
+        asked = plain_request()
+        assert read(answer(worker.app, asked, worker.now)).status == 503
+        asks = [0]
+        send = redis.Redis.execute_command
+
+        def count(client: redis.Redis, *command: Any, **options: Any) -> Any:
+            asks[0] += threading.current_thread() is threading.main_thread()
+            return send(client, *command, **options)
+
+        monkeypatch.setattr(redis.Redis, "execute_command", count)
+        assert [read(answer(worker.app, asked, worker.now)).status for _ in range(20)] == [503] * 20
+        with pytest.raises(Cut):
+            live.rest()
+        assert asks == [0], "nobody else waits for it"
+        assert capsys.readouterr().err.count("\n") <= 3
+        server.resume()
+        waiting = threading.Event()
+        for _ in range(200):
+            if read(answer(worker.app, asked, worker.now)).status == 200:
+                break
+            waiting.wait(0.05)
+        assert conversations(worker) == [answered]
+        told = worker.ask("GET", "/__mock__/requests?operation=runWorkflow").json["requests"][0]
+        assert told["answer"]["stream"]["ended"] == "cut"
+        assert "Redis" in told["failure"]
+        worker.app.close()
+
+
+def plain_request() -> Request:
+    return Request("GET", "/v1/info", headers=Headers({"Authorization": "Bearer app-chat"}), peer="127.0.0.1")

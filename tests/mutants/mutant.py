@@ -201,6 +201,10 @@ class Mutation:
         self.applied += changed != reply
         return changed
 
+    def passing(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Let a stream pass as it comes: what a mutant changes in one, it changes in the whole of it."""
+        yield from pieces
+
     def _changed(self, reply: Reply, raw: bytes) -> Reply:
         self.applied += raw != reply.raw
         return Reply(reply.status, reply.headers, raw)
@@ -219,8 +223,8 @@ class Mutation:
         if "bytes" in do:
             old, new = (text.encode() for text in do["bytes"])
             return reply.raw.replace(old, new)
-        blocks = _blocks(reply.raw)
-        return b"".join(_written(block) for block in _acted(blocks, do))
+        blocks = read_blocks(reply.raw)
+        return b"".join(write_block(block) for block in _acted(blocks, do))
 
     def pauses(self, raw: bytes) -> Iterator[bytes]:
         """Yield a stream's bytes, with the pause where the mutant makes one."""
@@ -229,9 +233,9 @@ class Mutation:
             yield raw
             return
         waited = False
-        for block in _blocks(raw):
-            yield _written(block)
-            if not waited and _kind(block) == do["after"]:
+        for block in read_blocks(raw):
+            yield write_block(block)
+            if not waited and kind_of(block) == do["after"]:
                 waited = True
                 self.applied += 1
                 time.sleep(do["pause_s"])
@@ -295,7 +299,8 @@ def _places(value: Any, pointer: str) -> Iterator[tuple[Any, Any]]:
 Block = tuple[str, Any]  # what stands before the JSON, and the JSON; or the text of a block without
 
 
-def _blocks(raw: bytes) -> list[Block]:
+def read_blocks(raw: bytes) -> list[Block]:
+    """Return the blocks of a stream."""
     found: list[Block] = []
     for text in filter(None, raw.decode().split("\n\n")):
         lead = "data: " if text.startswith("data: ") else ""
@@ -306,12 +311,14 @@ def _blocks(raw: bytes) -> list[Block]:
     return found
 
 
-def _written(block: Block) -> bytes:
+def write_block(block: Block) -> bytes:
+    """Return a block as it stands on the wire."""
     lead, payload = block
     return (lead + ("" if payload is None else json.dumps(payload)) + "\n\n").encode()
 
 
-def _kind(block: Block) -> Any:
+def kind_of(block: Block) -> Any:
+    """Return what kind of event a block is; None for one without JSON."""
     return block[1].get("event") if isinstance(block[1], dict) else None
 
 
@@ -323,7 +330,7 @@ def _acted(blocks: list[Block], do: dict[str, Any]) -> list[Block]:
             blocks[one], blocks[two] = blocks[two], blocks[one]
         return blocks
     kind = next(do[word] for word in ("kind", "drop", "duplicate", "append", "cut") if word in do)
-    meant = [number for number, block in enumerate(blocks) if _kind(block) == kind]
+    meant = [number for number, block in enumerate(blocks) if kind_of(block) == kind]
     meant = meant[do["nth"] : do["nth"] + 1] if "nth" in do else meant
     if not meant:
         return blocks
@@ -340,7 +347,7 @@ def _acted(blocks: list[Block], do: dict[str, Any]) -> list[Block]:
 
 
 def _first(blocks: list[Block], kind: str) -> int | None:
-    return next((number for number, block in enumerate(blocks) if _kind(block) == kind), None)
+    return next((number for number, block in enumerate(blocks) if kind_of(block) == kind), None)
 
 
 def read_query(text: str) -> Query:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mutant import Mutation, Question, Reply, read_query, write_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
 
@@ -70,7 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._forward(question, target, mutation if meant else None)
 
     def _forward(self, question: Question, target: str, mutation: Mutation | None) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=60)  # type: ignore[attr-defined]
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=60)  # type: ignore[attr-defined]
+        with contextlib.closing(upstream) as connection:
+            self._exchange(connection, question, target, mutation)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, question: Question, target: str, mutation: Mutation | None
+    ) -> None:
         connection.putrequest(question.method, target, skip_accept_encoding=True)
         for name, value in question.headers:
             if name.lower() not in _HOP:
@@ -82,15 +92,15 @@ class _Handler(BaseHTTPRequestHandler):
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP]
         reply = Reply(answer.status, kept, b"")
         if reply.streamed and (mutation is None or mutation.mutant.pace):
-            self._stream(reply, answer)
+            pieces = iter(lambda: answer.read1(65536), b"")
+            self._stream(reply, mutation.passing(pieces) if mutation else pieces)
         else:
             reply.raw = answer.read()
             self._send(mutation.answer(reply) if mutation else reply, mutation)
-        connection.close()
 
-    def _stream(self, reply: Reply, answer: Any) -> None:
+    def _stream(self, reply: Reply, pieces: Iterator[bytes]) -> None:
         self._head(reply, chunked=True)
-        while piece := answer.read1(65536):
+        for piece in pieces:
             self._chunk(piece)
         self._chunk(b"")
 

@@ -1,0 +1,196 @@
+"""What both Dify apps have in common: how a run is stopped, how a form is filled, whose a file is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from contract_tests import samples
+from contract_tests.journey import last
+from contract_tests.suite import NotExercised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from contract_tests.journey import Journey
+    from contract_tests.said import Event, Said
+
+_SEEN = "observed: Dify 0.14.0, 1.4.1"
+_WELL = ("succeeded", "partial-succeeded")
+_TOO_FAST = "the stream was over before a stop could show: a slower app would show it"
+
+
+class App(NamedTuple):
+    """What is called otherwise in the two apps: the operations, and the lines that they rest on.
+
+    ``stopping``  of stop; ``whose``  that it wants the user who began; ``ending``  of the status of a run;
+    ``private``   that uploads are for their own user; ``uploading``  of the answer to an upload;
+    ``form``      that a control of the form says whether it is required; ``numbering`` of runs
+    """
+
+    run: str
+    stop: str
+    stopping: tuple[str, ...]
+    whose: tuple[str, ...]
+    ending: tuple[str, ...]
+    private: tuple[str, ...]
+    uploading: tuple[str, ...]
+    form: tuple[str, ...]
+    numbering: tuple[str, ...]
+
+
+WORKFLOW = App(
+    "runWorkflow",
+    "stopWorkflow",
+    stopping=("001:136", "001:352-391"),
+    whose=("001:364-365",),
+    ending=("001:129", "001:136"),
+    private=("001:402", "ruling uploads-belong-to-their-user"),
+    uploading=("001:411-417",),
+    form=("001:616", "001:621", "001:626"),
+    numbering=("001:92",),
+)
+CHAT = App(
+    "sendChatMessage",
+    "stopChatMessage",
+    stopping=("004:180", "004:358-373"),
+    whose=("004:370-371",),
+    ending=("004:173", "004:180"),
+    private=("004:303", "ruling dify-workflow/uploads-belong-to-their-user"),
+    uploading=("004:316-321",),
+    form=("004:944", "004:949", "004:954"),
+    numbering=("004:138",),
+)
+
+
+class Interrupted(NamedTuple):
+    """The events of a stream during which something was done, and for how long it went on after that."""
+
+    events: list[Event]
+    went_on_s: float
+
+    @property
+    def status(self) -> Any:
+        """How the run ended; None where the stream does not say."""
+        return ended(self.events)
+
+
+def ended(events: list[Event]) -> Any:
+    """Return the status of the last `workflow_finished`; None where there is none."""
+    found = [event.said.get("data", "status") for event in events if event.kind == "workflow_finished"]
+    return found[-1] if found else None
+
+
+def interrupt(journey: Journey, name: str, body: Any, act: Callable[[str], Any]) -> Interrupted:
+    """Ask for a stream; do something with its task as soon as an event names it, and read on."""
+    events: list[Event] = []
+    done_s: float | None = None
+    began = time.monotonic()
+    with journey.stream(name, body=body) as coming:
+        for event in coming:
+            events.append(event)
+            task = event.said.get("task_id")
+            if done_s is None and isinstance(task, str):
+                act(task)
+                done_s = time.monotonic() - began
+    if done_s is None:
+        raise NotExercised("no event of the stream names the task")
+    return Interrupted(events, events[-1].at_s - done_s)
+
+
+def stopped(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
+    """Ask for a stream and stop it; demand that the run ends as stopped, and return its events.
+
+    A stream that goes on as if nothing had happened breaks the promise; one that was over at once shows nothing.
+    """
+    run = interrupt(
+        journey,
+        app.run,
+        body,
+        lambda task: journey.call(app.stop, path={"task_id": task}, body={"user": body["user"]}),
+    )
+    if run.status not in _WELL:
+        last(run.events, "workflow_finished")
+        if run.status != "stopped" and run.status == ended(journey.events(app.run, body=body)):
+            raise NotExercised(f"this app's runs end as {run.status} anyway")
+        journey.same(app.run, "a run that was stopped,", "stopped", run.status, *app.stopping)
+        return run.events
+    limit_s = journey.suite.target.stop_s
+    if run.went_on_s <= limit_s:
+        raise NotExercised(_TOO_FAST)
+    expected = f"the end of the stream within {limit_s:g} s after the stop was granted"
+    journey.fault(app.run, "stop", expected, f"{run.went_on_s:.1f} s more, and the run succeeded", *app.stopping)
+    raise NotExercised("the stop did not stop anything")
+
+
+def left_alone(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run goes on to its end when another user asks to stop it, whatever that user is told."""
+    journey.suite.may_call(journey.api.operations[app.stop])
+    other = journey.user("other")
+    run = interrupt(
+        journey, app.run, body, lambda task: journey.ask_anyhow(app.stop, path={"task_id": task}, body={"user": other})
+    )
+    if run.status in _WELL:
+        if run.went_on_s <= journey.suite.target.stop_s:
+            raise NotExercised(_TOO_FAST)
+        return
+    undisturbed = ended(journey.events(app.run, body=body))
+    if undisturbed == run.status:
+        raise NotExercised(f"this app's runs end as {undisturbed} anyway")
+    journey.same(app.run, "a run that another user cannot stop,", undisturbed, run.status, *app.whose)
+
+
+def failed(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
+    """Run a flow that fails; demand that its stream says so, and return its events."""
+    failing = journey.failing()
+    own = {name: value for name, value in failing.flow.values.items() if name in body}
+    events = failing.events(app.run, body={**body, **own})
+    finished = last(events, "workflow_finished")
+    journey.same(app.run, "a run that failed,", "failed", finished.get("data", "status"), *app.ending)
+    error = finished.get("data", "error")
+    journey.holds(app.run, "the reason of the failure as `error`", error, _SEEN, so=bool(error))
+    return events
+
+
+def required_inputs_are_demanded(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run without an input that the app's form requires is refused; one with a default may do without."""
+    needed = [control.variable for control in journey.controls() if control.required and not control.default]
+    if not needed:
+        raise NotExercised("the app's form requires no input")
+    for variable in needed:
+        inputs = {name: value for name, value in body["inputs"].items() if name != variable}
+        why = f"the form requires `{variable}`"
+        journey.call(app.run, body={**body, "inputs": inputs}, refused="invalid-request", why=why, source=app.form)
+
+
+def uploaded(journey: Journey, app: App, user: str, hint: str) -> Said:
+    """Upload two files; demand that each is told as it was sent; return what was told of the first."""
+    told: list[Said] = []
+    for number in (1, 2):
+        file = samples.upload(hint, f"{journey.run}-{number}")
+        told.append(journey.call("uploadFile", body={"file": file, "user": user}))
+        expected = [file.filename, len(file.content), file.filename.rpartition(".")[2], file.content_type]
+        got = [told[-1].get(name) for name in ("name", "size", "extension", "mime_type")]
+        journey.same("uploadFile", "name, size, ending and type as they were sent,", expected, got, *app.uploading)
+    first, second = told
+    so = first["id"].text != second["id"].text
+    journey.holds("uploadFile", "another id for another file", second.get("id"), *app.uploading, so=so)
+    owners = first.get("created_by"), second.get("created_by")
+    journey.same("uploadFile", "the same owner for the same user,", *owners, *app.uploading)
+    return first
+
+
+def refused_to_others(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run on a file that another user has uploaded is refused."""
+    why = "an upload is for its own user only"
+    stranger = {**body, "user": journey.user("other")}
+    journey.call(app.run, body=stranger, refused="invalid-request", why=why, source=app.private)
+
+
+def numbered_upwards(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run has a higher number than the run before it."""
+    runs = [last(journey.events(app.run, body=body), "workflow_started")["data"] for _ in range(2)]
+    if any(run.get("sequence_number") is None for run in runs):
+        raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
+    first, second = (run["sequence_number"].number for run in runs)
+    journey.holds(app.run, f"a `sequence_number` above {first}", second, *app.numbering, so=second > first)

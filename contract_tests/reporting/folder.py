@@ -1,0 +1,70 @@
+"""The folder of `--report`: what is written there, each file as a whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.files import write_whole
+from contract_tests.reporting.document import json_text, version
+from contract_tests.reporting.har import Recorder, har
+from contract_tests.reporting.page import page
+from contract_tests.reporting.sarif import sarif
+from flowcontract.errors import FlowContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from flowcontract.secrets import Secrets
+
+FILES = ("report.html", "report.json", "report.sarif", "exchanges.har", "junit.xml")
+_PROBE = ".writable"
+_RECORDED = ".exchanges-*.jsonl"
+JUNIT = ".junit.xml"
+"""Where pytest writes JUnit XML, until it is moved to its place."""
+
+
+class ReportError(FlowContractError):
+    """Reports cannot be written where they are wanted."""
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder and see that files can be written there; raise ReportError where they cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / _PROBE, [])
+        for left in [folder / _PROBE, folder / JUNIT, *folder.glob(_RECORDED)]:
+            left.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(f"--report {folder}: cannot be written: {error.strerror}. Name another folder.") from None
+
+
+def recorder(folder: Path, worker: str, secrets: Secrets) -> Recorder:
+    """Return what records the exchanges of one process."""
+    return Recorder(folder / _RECORDED.replace("*", worker), secrets)
+
+
+def write(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write all reports of a run; raise ReportError naming those that could not be written, after all others."""
+    recorded = sorted(folder.glob(_RECORDED))
+    made: dict[str, Callable[[], Iterable[str]]] = {
+        "report.json": lambda: [json_text(document)],
+        "report.html": lambda: [page(document)],
+        "report.sarif": lambda: [sarif(document)],
+        "exchanges.har": lambda: har(recorded, version()),
+    }
+    failed = [trouble for name, make in made.items() if (trouble := _trouble(folder / name, make))]
+    for path in recorded:
+        path.unlink(missing_ok=True)
+    if (folder / JUNIT).exists():
+        (folder / JUNIT).replace(folder / "junit.xml")
+    if failed:
+        raise ReportError("\n".join(failed))
+
+
+def _trouble(path: Path, make: Callable[[], Iterable[str]]) -> str:
+    try:
+        write_whole(path, make())
+    except OSError as error:
+        return f"{path}: cannot be written: {error.strerror}."
+    return ""

@@ -1,0 +1,64 @@
+"""Characters that are percent-encoded, escaped in JSON or in HTML -> what is meant, and where in a text that stands."""
+
+from __future__ import annotations
+
+import html
+import re
+from bisect import bisect_right
+from typing import NamedTuple
+
+LAYERS = 3  # JSON in JSON in a query
+ENCODED = re.compile(
+    rb"%([0-9a-fA-F]{2})"
+    rb"|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})"
+    rb"""|\\(["'\\/bfnrt])"""
+    rb"|(&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)"
+    rb"|\+"
+)
+"""A character that is percent-encoded, escaped in JSON or Python, or in HTML or XML; `+` may be a space."""
+ENCODED_OUT_OF_NEED = re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])|\\+[ux](?:00)?[2-7]|&#")
+"""What a text has that encodes even such characters: most have not, and need no second look."""
+_SHORT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+
+class Layer(NamedTuple):
+    """Places in decoded bytes, and the places in what was decoded that these belong to: at each end of a character."""
+
+    inside: list[int]
+    outside: list[int]
+
+
+def decode(data: bytes) -> tuple[bytes, Layer]:
+    """Return bytes with one layer of encodings taken off, and the places of what was decoded."""
+    parts: list[bytes] = []
+    layer, end, size = Layer([0], [0]), 0, 0
+    for found in ENCODED.finditer(data):
+        meant = _meant(found)
+        size += found.start() - end
+        layer.inside.extend((size, size + len(meant)))
+        layer.outside.extend(found.span())
+        parts += (data[end : found.start()], meant)
+        size, end = size + len(meant), found.end()
+    return b"".join([*parts, data[end:]]), layer
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    percent, high, low, unit, byte, short, entity = found.groups()
+    if short:
+        return _SHORT.get(short, short)
+    if entity:
+        return html.unescape(entity.decode()).encode("utf-8", "surrogatepass")
+    if percent or byte:
+        return bytes.fromhex((percent or byte).decode())
+    if high or unit:
+        units = bytes.fromhex((high + low if high else unit).decode())
+        return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
+    return b" "
+
+
+def outside(layers: list[Layer], place: int) -> int:
+    """Return where a place in the innermost layer is in the outermost bytes."""
+    for layer in reversed(layers):
+        index = bisect_right(layer.inside, place) - 1
+        place = layer.outside[index] + place - layer.inside[index]
+    return place

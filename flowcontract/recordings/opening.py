@@ -1,0 +1,175 @@
+"""The beginning of what may be a raw stream: of what is none, its name; of `curl -i`, the answer's head before it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Any, Final
+
+from flowcontract.recordings.reading import MAX_RECORDING_BYTES
+
+if TYPE_CHECKING:
+    from flowcontract.sse import Framing
+
+_ENOUGH: Final = 64 * 1024  # bytes that tell what something is, unless it is JSON without an end
+_SHOWN: Final = 200
+_BOM: Final = b"\xef\xbb\xbf"
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+_ARCHIVES: Final = {
+    b"\x1f\x8b": "compressed with gzip: use curl --compressed, or unpack it",
+    b"PK\x03\x04": "a ZIP archive: unpack it, and judge the .har file in it",
+}
+_OF_ERRORS: Final = {"code", "detail", "error", "errors", "message"}
+_OF_ANSWERS: Final = {"answer", "data", "id", "outputs"}
+_HEAD = re.compile(rb"HTTP/\d(?:\.\d)? \d{3}\b")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r){2}")
+_CHUNK = re.compile(rb"[0-9A-Fa-f]{1,8}\r?\n(?:data|event|id|retry)?:")
+_HAR = re.compile(rb'\{\s*"log"\s*:')
+_TITLE = re.compile(r"<title[^>]*>(.{0,300}?)</title>", re.DOTALL | re.IGNORECASE)
+_OTHERS: Final = {
+    re.compile(rb'^data: ?\{[^\n]{0,200}"object": ?"chat\.completion\.chunk"'): "a stream of the OpenAI form",
+    re.compile(rb"^event: ?message_start\r?\ndata: ?\{[^\n]{0,200}\"message_start\""): "a stream of the Anthropic form",
+}
+
+
+class Opening:
+    """Holds back the beginning of some bytes until it is certain what they are.
+
+    ``notes``      what was left out before the stream
+    ``other``      what the bytes are, if they are no stream; empty as long as they may be one
+    ``recording``  whether they are a HAR file; then all of them are held in `whole`
+    """
+
+    def __init__(self, framings: set[Framing]) -> None:
+        """Expect a stream in one of the framings."""
+        self.notes: list[str] = []
+        self.other = ""
+        self.recording = False
+        self._json = "json-blank-line" in framings
+        self._held = bytearray()
+        self._decided = False
+
+    @property
+    def whole(self) -> bytes:
+        """What was held back."""
+        return bytes(self._held)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those that are certain to be of a stream."""
+        if self._decided:
+            return data
+        self._held += data
+        return self._look(ended=False)
+
+    def close(self) -> bytes:
+        """Say that no more bytes come; return what is left of a stream."""
+        return b"" if self._decided else self._look(ended=True)
+
+    def _look(self, *, ended: bool) -> bytes:
+        """Decide as soon as possible; return the stream's bytes once it is one."""
+        if self.other:
+            return b""
+        self._skip_heads()
+        ended = ended or (not self.recording and len(self._held) > _ENOUGH and not self._is_json())
+        certain = self._name(ended=ended)
+        if not certain or self.other or self.recording:
+            return b""
+        self._decided = True
+        stream, self._held = bytes(self._held), bytearray()
+        return stream
+
+    def _skip_heads(self) -> None:
+        """Take the heads of answers away; there are several after a redirect."""
+        while _HEAD.match(self._held) and (end := _HEAD_END.search(self._held)):
+            line = self._held.splitlines()[0].decode("utf-8", "replace")
+            self.notes.append(f"skipped the head of the answer, as curl -i prints it: {line[:_SHOWN]}")
+            del self._held[: end.end()]
+
+    def _is_json(self) -> bool:
+        return self._start()[:1] in (b"{", b"[", b'"')
+
+    def _start(self) -> bytes:
+        return bytes(self._held[: _ENOUGH + len(_BOM)]).removeprefix(_BOM).lstrip(b" \t\r\n")
+
+    def _name(self, *, ended: bool) -> bool:
+        """Name what is no stream; return whether it is certain what there is."""
+        start = self._start()
+        if not ended and len(start) < len(b"HTTP/1.1 200"):
+            return False
+        if start.startswith(_UTF16) or b"\0" in start[:2]:
+            self.other = "UTF-16, as PowerShell redirects: save it as UTF-8 (curl -o FILE instead of > FILE)"
+        elif archive := next((name for magic, name in _ARCHIVES.items() if start.startswith(magic)), ""):
+            self.other = archive
+        elif _HEAD.match(start):
+            self.other = f"the head of an answer without its body: {_shown(start)}" if ended else ""
+            return ended
+        elif start.startswith(b"<"):
+            return self._name_page(start, ended=ended)
+        elif _CHUNK.match(start):
+            self.other = "a body in chunks (Transfer-Encoding), as curl --raw prints it: leave --raw out"
+        elif self._is_json():
+            return self._name_json(start, ended=ended)
+        else:
+            self.other = next((name for pattern, name in _OTHERS.items() if pattern.match(start)), "")
+        return True
+
+    def _name_page(self, start: bytes, *, ended: bool) -> bool:
+        """Name a page; its title tells what went wrong, so it is waited for."""
+        title = _TITLE.search(start.decode("utf-8", "replace"))
+        if not title and not ended and b"</html>" not in start:
+            return False
+        told = " ".join(unescape(title[1]).split()) if title else _shown(start)
+        self.other = f"an HTML page: {told}" if b"<html" in start.lower() or title else f"markup: {told}"
+        return True
+
+    def _name_json(self, start: bytes, *, ended: bool) -> bool:
+        """Name JSON: a HAR file, a body, or lines of it; return whether it is certain."""
+        if _HAR.match(start):
+            self.recording = True
+            if len(self._held) > MAX_RECORDING_BYTES:
+                self.other = f"a HAR file of more than {MAX_RECORDING_BYTES} bytes"
+            return ended
+        lines = [line for line in start.split(b"\n", 3)[:3] if line.strip()]
+        first = _loads(lines[0]) if b"\n" in start else None
+        if self._json and (_BLANK_LINE.search(start.rstrip()) or (ended and _is_event(first))):
+            return True
+        if not self._json and _is_event(first) and len(lines) > 1:
+            self.other = (
+                "lines of JSON (NDJSON) without `data:` before and blank lines between them, as DevTools copies"
+            )
+        elif ended:
+            body = _loads(bytes(self._held).removeprefix(_BOM))
+            if self._json and _is_event(body):
+                return True
+            self.other = f"{name_body(body)}: {_shown(start)}"
+        elif len(self._held) > MAX_RECORDING_BYTES:
+            self.other = f"JSON of more than {MAX_RECORDING_BYTES} bytes"
+        return ended or bool(self.other)
+
+
+def name_body(body: Any) -> str:
+    """Return what a whole body of JSON is."""
+    if body is None:
+        return "JSON that is broken or cut off"
+    if isinstance(body, dict) and _OF_ERRORS & body.keys() and not _OF_ANSWERS & body.keys():
+        return "a JSON error body"
+    return "a JSON body, an answer that is not streamed" if isinstance(body, dict) else "JSON, but no object"
+
+
+def _is_event(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("event"), str)
+
+
+def _loads(text: bytes) -> Any:
+    """Return what a JSON text says; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _shown(data: bytes) -> str:
+    text = " ".join(data[: _SHOWN * 4].decode("utf-8", "replace").split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

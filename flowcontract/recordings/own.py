@@ -1,0 +1,64 @@
+"""One exchange as our own recorder writes it, a JSON file with `request` and `response` -> a recorded exchange."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+from flowcontract.recordings.har import encoded, from_base64, split_url
+from flowcontract.recordings.untrusted import Unreadable, Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.recordings.beside import Beside
+
+
+def exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
+    """Return the exchange of a file; raise Unreadable where it has not the form of one."""
+    request, response = whole["request"], whole["response"]
+    method, url = request["method"].text().upper(), request["path"].text()
+    path, query = split_url(url)
+    answer = RecordedAnswer(response["status"].number(), dict(_headers(response)), _body(response, beside))
+    return Recorded(
+        1,
+        method,
+        url,
+        path,
+        query,
+        _dumped(request["body"]) if request["body"] else None,
+        lambda: answer,
+        request["app"].text() if request["app"] else "",
+        name,
+    )
+
+
+def _headers(response: Untrusted) -> Iterator[tuple[str, str]]:
+    for pair in response["headers"].items():
+        name, value, *_ = [*pair.items(), Untrusted(None, pair.place), Untrusted(None, pair.place)]
+        yield name.text().lower(), value.text()
+
+
+def _body(response: Untrusted, beside: Beside) -> bytes:
+    """Return a recorded body: in a file of its own, as raw text, as Base64, or as JSON."""
+    if response["sse_file"]:
+        return beside.read(response["sse_file"].text())
+    if response["body_base64"]:
+        return from_base64(response["body_base64"].text())
+    raw = response["body_bytes_raw"]
+    if raw and len(encoded(raw.text())) == response["body_len"].value:  # a long one was cut
+        return encoded(raw.text())
+    for name in ("body_text", "body"):
+        body = response[name].value
+        if body is not None:
+            return encoded(body) if isinstance(body, str) else _dumped(response[name])
+    return b""
+
+
+def _dumped(body: Untrusted) -> bytes:
+    """Return a body that was recorded as JSON."""
+    try:
+        return json.dumps(body.value).encode()
+    except RecursionError:
+        raise Unreadable(f"{body.place} is nested too deeply") from None

@@ -1,0 +1,62 @@
+"""JSON that others wrote, read piece by piece: what is missing or of another type is told with its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from flowcontract.errors import FlowContractError
+from flowcontract.wording import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_T = TypeVar("_T")
+_WORDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
+
+
+class Unreadable(FlowContractError):  # noqa: N818 - what it is called in reports
+    """A part of a recording cannot be read, or does not hold what is to be judged; the message says which, and why."""
+
+
+class Untrusted:
+    """A JSON value and its place. A field that is null counts as absent."""
+
+    def __init__(self, value: object, place: str = "") -> None:
+        """Wrap what was parsed; `place` is its path, for messages."""
+        self.value = value
+        self.place = place
+
+    def __getitem__(self, name: str) -> Untrusted:
+        """Return a field of an object; absent ones have the value None."""
+        fields = self._as(dict)
+        return Untrusted(fields.get(name), f"{self.place}/{name}".lstrip("/"))
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything: null and what is absent are not."""
+        return self.value is not None
+
+    def text(self) -> str:
+        """Return it as text."""
+        return self._as(str)
+
+    def number(self) -> int:
+        """Return it as a whole number."""
+        if isinstance(self.value, bool):
+            raise self._wrong(int)
+        return self._as(int)
+
+    def items(self) -> Iterator[Untrusted]:
+        """Yield the items of a list."""
+        for number, item in enumerate(self._as(list)):
+            yield Untrusted(item, f"{self.place}/{number}")
+
+    def _as(self, wanted: type[_T]) -> _T:
+        if not isinstance(self.value, wanted):
+            raise self._wrong(wanted)
+        return self.value
+
+    def _wrong(self, wanted: type) -> Unreadable:
+        place = self.place or "the whole"
+        if self.value is None:
+            return Unreadable(f"it has no {place}")
+        return Unreadable(f"{place} is {describe(self.value)}, but is to be {_WORDS[wanted]}")
