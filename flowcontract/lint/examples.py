@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flowcontract.lint.findings import Finding
     from flowcontract.lint.project import View
 
+_REQUEST = re.compile(r"/(requestBody|parameters)/")
 _VALUES = ("value", "dataValue", "serializedValue", "externalValue")
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,),
@@ -25,15 +27,22 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield every example, default and enum member that its own schema does not allow."""
+    """Yield every example, default and enum member that its own schema does not allow.
+
+    What a profile's server answers differs from what the documents print: of answers only the profile's own are judged.
+    """
     for position in walk(view.document):
-        if not isinstance(position.value, dict):
-            continue
-        if position.kind == "schema":
-            yield from _in_schema(view, position)
-        elif position.kind == "media" or (position.kind in ("parameter", "header") and "$ref" not in position.value):
-            yield from _named(view, position)
-            yield from _single(view, position)
+        if isinstance(position.value, dict):
+            own = view.profile is None or _REQUEST.search(position.pointer)
+            yield from (found for found in _held(view, position) if own or found.path == view.profile.path)
+
+
+def _held(view: View, position: Position) -> Iterator[Finding]:
+    if position.kind == "schema":
+        yield from _in_schema(view, position)
+    elif position.kind == "media" or (position.kind in ("parameter", "header") and "$ref" not in position.value):
+        yield from _named(view, position)
+        yield from _single(view, position)
 
 
 def against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:

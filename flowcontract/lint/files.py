@@ -63,8 +63,14 @@ def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
         elif name and target.parent.name not in SECTIONS:
             folders = ", ".join(sorted(SECTIONS))
             yield file.finding(where, f'"$ref: {reference}" leads into no folder of parts', f"Use one of: {folders}.")
-        elif fragment and target in project.files and not _resolves(project.files[target].data, fragment):
+        elif fragment and target in project.files and not any(_resolves(data, fragment) for data in _held(project, target)):
             yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
+
+
+def _held(project: Project, target: Path) -> Iterator[Any]:
+    """Yield what a reference may lead into: a file, or the contract that an overlay makes."""
+    yield project.files[target].data
+    yield from (view.document for view in project.views if view.profile and view.profile.path == target)
 
 
 def _siblings(path: Path, reference: str) -> list[str]:

@@ -1,12 +1,16 @@
-"""Checks of profiles: the format of OpenAPI Overlay 1.0, and targets that are there."""
+"""Checks of profiles: the format of OpenAPI Overlay 1.0, targets that are there, and what `x-profile` names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import overlay
-from flowcontract.errors import SpecError
+from flowcontract import overlay, specs
+from flowcontract.errors import FlowContractError, SpecError
+from flowcontract.lint import scenarios
+from flowcontract.lint.ledger import nearest
 from flowcontract.lint.references import mapping, sequence
+from flowcontract.profiles import load_profile
+from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +29,44 @@ def check(project: Project, view: View) -> Iterator[Finding]:
         file = project.files.get(path)
         if file is not None:
             yield from _head(file)
-            yield from _actions(file, dict(view.document))
+            yield from _about(file)
+            yield from _actions(file, _before(file, view))
+
+
+def check_defaults(project: Project, view: View) -> Iterator[Finding]:
+    """Yield every default of a profile that names no operation, or no scenario of it."""
+    if view.profile is None or view.api is None:
+        return
+    operations = view.api.operations
+    for name, key in mapping(mapping(view.profile.data.get("x-profile")).get("defaults")).items():
+        where = f"/x-profile/defaults/{escape(name)}"
+        if name not in operations:
+            what = f'{view.name} has no operation "{name}"'
+            yield view.profile.finding(where, what, nearest(name, frozenset(operations)))
+        elif key not in (known := scenarios.keys(project, view, operations[name])):
+            what = f'"{key}" is no scenario of {name}'
+            yield view.profile.finding(where, what, nearest(str(key), frozenset(known)))
+
+
+def _about(file: YamlFile) -> Iterator[Finding]:
+    """Check what a profile says of itself: the release, and the profile that it builds on."""
+    said = file.data.get("x-profile") if isinstance(file.data, dict) else None
+    if not isinstance(said, dict) or not said.get("release"):
+        yield file.finding("/x-profile", "nothing says which release this is", "Write `x-profile: {release: ...}`.")
+    try:
+        load_profile(file.path.parent.parent, file.path.stem)
+    except FlowContractError as error:
+        what, _, todo = str(error).removeprefix(f"{file.path}: ").partition(". ")
+        yield file.finding("/x-profile", what.rstrip("."), todo or "Mend the x-profile.")
+
+
+def _before(file: YamlFile, view: View) -> dict[str, Any]:
+    """Return the document as a profile finds it: as the one that it builds on has left it."""
+    base = mapping(mapping(file.data).get("x-profile")).get("builds_on")
+    try:
+        return dict(specs.load_bundle(file.path.parent.parent, profile=base).document if base else view.document)
+    except FlowContractError:
+        return dict(view.document)  # that it builds on nothing that can be read is said elsewhere
 
 
 def _actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:

@@ -59,7 +59,11 @@ _CONTRACT: dict[str, _OfBoth] = {  # of the contract without profiles
     "coverage": coverage.check,
     "profiles": profiles.check,
 }
-_PROFILES: dict[str, _OfBoth] = {"scenarios": scenarios.check_profile}
+_PROFILES: dict[str, _OfBoth] = {
+    "defaults": profiles.check_defaults,
+    "problems": problems.check,
+    "scenarios": scenarios.check_profile,
+}
 
 
 def run(

@@ -11,8 +11,11 @@ from flowcontract.errors import ScenarioError
 from flowcontract.lint import ledger, replies
 from flowcontract.lint import project as reading
 from flowcontract.lint.findings import Finding, guarded
+from flowcontract.lint.ledger import nearest
 from flowcontract.lint.references import mapping
+from flowcontract.profiles import available_profiles
 from flowcontract.scenarios import APP, documents, read_scenario
+from flowcontract.scenarios.sets import PROFILES
 from flowcontract.sources import as_list
 
 if TYPE_CHECKING:
@@ -33,16 +36,22 @@ def folder(project: Project, api: str, operation: str) -> str:
     return f"{project.fixtures.name}/{api}/{operation}"
 
 
-def paths(project: Project, api: str, operation: Operation) -> dict[str, Path]:
-    """Return an operation's scenario files by `<status>-<name>`: its own, and the shared ones that it documents."""
-    root = project.fixtures / api
-    shared = {path.stem: path for path in sorted((root / SHARED).glob("*.yaml")) if documents(operation, path.stem)}
-    return shared | {path.stem: path for path in sorted((root / operation.id).glob("*.yaml"))}
+def paths(project: Project, view: View, operation: Operation) -> dict[str, Path]:
+    """Return an operation's scenario files by `<status>-<name>`: the shared ones that it documents, then its own.
+
+    Those of a profile, and of what it builds on, come behind the documents' and replace them.
+    """
+    root = project.fixtures / view.name
+    chain = view.api.profile.chain if view.api and view.api.profile else ()
+    folders = (root, *(root / PROFILES / name for name in chain))
+    shared = {path.stem: path for at in folders for path in sorted((at / SHARED).glob("*.yaml"))}
+    own = {path.stem: path for at in folders for path in sorted((at / operation.id).glob("*.yaml"))}
+    return {key: path for key, path in shared.items() if documents(operation, key)} | own
 
 
 def keys(project: Project, view: View, operation: Operation) -> set[str]:
     """Return the `<status>-<name>` of all scenarios of an operation."""
-    return set(paths(project, view.name, operation))
+    return set(paths(project, view, operation))
 
 
 def example_names(operation: Operation, status: int) -> set[str]:
@@ -52,11 +61,21 @@ def example_names(operation: Operation, status: int) -> set[str]:
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the scenarios of the APIs that are checked, as the contract is without a profile."""
-    views = {view.name: view for view in project.views if view.profile is None}
+    """Yield what is wrong with the scenarios of the APIs that are checked, each by the contract that it is written for.
+
+    That is the one without a profile, or for those under profiles/NAME the one with that profile.
+    """
+    views = {(view.name, view.profile.path.stem if view.profile else None): view for view in project.views}
     for path in sorted(project.fixtures.rglob("*.yaml")):
         if path in project.files and (own := _own_folder(project, path)):
-            yield from guarded("this scenario", path, _file(project, project.files[path], views.get(own)))
+            view = views.get((own, _profile_of(project, path)))
+            yield from guarded("this scenario", path, _file(project, project.files[path], view))
+
+
+def _profile_of(project: Project, path: Path) -> str | None:
+    """Return the profile under which a scenario lies, None for the documents' own."""
+    place = path.relative_to(project.fixtures).parts
+    return place[2] if len(place) > 2 and place[1] == PROFILES else None  # noqa: PLR2004 - <api>/profiles/<name>/...
 
 
 def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | None = None) -> tuple[Finding, ...]:
@@ -76,7 +95,7 @@ def check_profile(project: Project, view: View) -> Iterator[Finding]:
     if view.api is None:
         return
     for operation in view.api.operations.values():
-        for key, path in paths(project, view.name, operation).items():
+        for key, path in paths(project, view, operation).items():
             status, _, name = key.partition("-")
             if name.startswith("default") and int(status) in operation.responses and path in project.files:
                 yield from guarded("this scenario", path, _default(project, view, operation, path))
@@ -100,6 +119,13 @@ def _own_folder(project: Project, path: Path) -> str | None:
 
 def _file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
     place = file.path.relative_to(project.fixtures).parts
+    profile = _profile_of(project, file.path)
+    if profile is not None:
+        if view is None and place[0] in project.names:
+            known = frozenset(available_profiles(project.specs / place[0]))
+            yield file.finding("", f'{place[0]} has no profile "{profile}"', nearest(profile, known))
+            return
+        place = (place[0], *place[3:])
     match = NAME.fullmatch(file.path.stem)
     if place[1:] in ((WORLD,), (APP,)):
         return  # what every world begins with, and what the app is: the mock reads them
@@ -116,7 +142,7 @@ def _of_api(project: Project, file: YamlFile, view: View, name: str, status: int
     operations = view.api.operations if view.api else {}
     if name not in (SHARED, *operations):
         known = frozenset(operations) | {SHARED}
-        yield file.finding("", f'{view.name} has no operation "{name}"', ledger.nearest(name, known))
+        yield file.finding("", f'{view.name} has no operation "{name}"', nearest(name, known))
         return
     if name == SHARED:
         concerned = [operation for operation in operations.values() if documents(operation, file.path.stem)]
@@ -143,7 +169,7 @@ def _judged(project: Project, file: YamlFile, view: View, operations: list[Opera
     after, known = scenario.request.after if scenario.request else None, view.api.operations if view.api else {}
     if after is not None and after not in known:
         yield file.finding(
-            "/request/after", f'{view.name} has no operation "{after}"', ledger.nearest(after, frozenset(known))
+            "/request/after", f'{view.name} has no operation "{after}"', nearest(after, frozenset(known))
         )
     for operation in operations:
         yield from replies.check(replies.Case(file, scenario, operation, view.validators))
