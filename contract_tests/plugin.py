@@ -113,6 +113,7 @@ class Run:
 
 _RUN = pytest.StashKey[Run]()
 _RECORD = pytest.StashKey[Record]()
+_NAME = pytest.StashKey[str]()
 _UNFINISHED = pytest.StashKey[bool]()  # whether the run met its bound during a test, or before it
 
 
@@ -278,6 +279,15 @@ def _make_presentable(report: pytest.TestReport, secrets: Secrets, told: str) ->
 
 def test_id(item: pytest.Item) -> str:
     """Return the name of a test that stays the same wherever the suite is installed."""
+    return item.stash[_NAME]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Name a test while its case is there: of one that is over, pytest forgets the parameters."""
+    item.stash[_NAME] = _name(item)
+
+
+def _name(item: pytest.Item) -> str:
     case = _case(item)
     if case:
         return case.id

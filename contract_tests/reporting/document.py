@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contract_tests.results import Results
     from flowcontract.secrets import Secrets
 
+_OVER = "the run was over before"
 _LONGEST = 10_000  # characters of a text: a server may send megabytes of anything
 
 
@@ -52,7 +53,8 @@ def document(results: Results, problems: list[str], secrets: Secrets) -> dict[st
 
 def _not_asked(results: Results) -> dict[str, list[str]]:
     """Return what was not asked by reason, the reason with the most first."""
-    found: dict[str, list[str]] = {}
+    missing = [name for name in results.missing if name not in results.tests]
+    found = {_OVER: missing} if missing else {}
     for reasons in (results.not_asked(), results.not_exercised()):
         for reason, names in reasons.items():
             found.setdefault(reason, []).extend(names)

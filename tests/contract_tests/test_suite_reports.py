@@ -141,6 +141,15 @@ def test_reasons_fill_what_causes_leave_free(results):
     assert sum("because of" in line.text for line in terminal.summary(told(results))) == 30
 
 
+def test_what_an_interrupted_run_did_not_come_to_is_listed(results):
+    """It is one reason among the others, with all tests."""
+    results.take(report(test="a"), "passed", 0.1)
+    results.missing, results.interrupted = ["a", "b", "c"], True
+    document = told(results)
+    assert document["not_asked"]["the run was over before"] == ["b", "c"]
+    assert any("the run was over before: b, c" in line.text for line in terminal.summary(document))
+
+
 def test_tests_that_see_the_same_are_one_block():
     """Operation, rule, place and what came make a cause, whichever test saw it."""
     found = causes([{**failure(), "test": f"t{n}"} for n in range(20)], "failure")
