@@ -113,7 +113,6 @@ class Run:
 
 _RUN = pytest.StashKey[Run]()
 _RECORD = pytest.StashKey[Record]()
-_NAME = pytest.StashKey[str]()
 _UNFINISHED = pytest.StashKey[bool]()  # whether the run met its bound during a test, or before it
 
 
@@ -279,15 +278,6 @@ def _make_presentable(report: pytest.TestReport, secrets: Secrets, told: str) ->
 
 def test_id(item: pytest.Item) -> str:
     """Return the name of a test that stays the same wherever the suite is installed."""
-    return item.stash[_NAME]
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Name a test while its case is there: of one that is over, pytest forgets the parameters."""
-    item.stash[_NAME] = _name(item)
-
-
-def _name(item: pytest.Item) -> str:
     case = _case(item)
     if case:
         return case.id
@@ -297,7 +287,14 @@ def _name(item: pytest.Item) -> str:
 
 def _case(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("case") if callspec else None
+    found = callspec.params.get("case") if callspec else None
+    return found if isinstance(found, cases.Case) else None  # a family without cases has a test with none, skipped
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the families that have no cases: there is nothing that could not be asked."""
+    items[:] = [item for item in items if _case(item) or "case" not in getattr(item, "fixturenames", ())]
 
 
 def _subject(item: pytest.Item, reason: NotExercised) -> str:

@@ -397,7 +397,7 @@ class Suite:
         """Return what makes this target answer with an error code; raise NotExercised where nothing does."""
         way = self.target.provocation(operation, code, status)
         if way is None:
-            raise NotExercised(f"{code} cannot be provoked from outside; a target file may say how, under [provoke]")
+            raise NotExercised("cannot be provoked from outside; a target file may say how, under [provoke]")
         return way
 
     # Values that only this server has.
