@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from flowcontract.printable import printable
 
@@ -99,15 +100,16 @@ class _Live:
 
     def __init__(self, totals: Counter[str]) -> None:
         file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace")
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         columns = (
             TextColumn("{task.description:<14}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[failed]}", style="red", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}", style="dim", markup=False),
+            TextColumn("{task.fields[now]}", style="dim", markup=False, table_column=rest),
         )
-        self._progress = Progress(*columns, console=Console(file=file), transient=True)
+        self._progress = Progress(*columns, console=Console(file=file), transient=True, expand=True)
         self._tasks: dict[str, TaskID] = {
             sort: self._progress.add_task(sort, total=total, start=False, failed="", now="")
             for sort, total in totals.items()
@@ -118,7 +120,7 @@ class _Live:
         """Show what is asked now."""
         if sort in self._tasks:
             self._progress.start_task(self._tasks[sort])
-            self._progress.update(self._tasks[sort], now=printable(_name(nodeid))[:60])
+            self._progress.update(self._tasks[sort], now=printable(_name(nodeid).removeprefix(f"{sort}/")))
 
     def show(self, sort: str, done: int, failed: int) -> None:
         """Show how far it is."""
