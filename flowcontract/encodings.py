@@ -16,7 +16,7 @@ ENCODED = re.compile(
     rb"|\+"
 )
 """A character that is percent-encoded, escaped in JSON or Python, or in HTML or XML; `+` may be a space."""
-ENCODED_OUT_OF_NEED = re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])|\\+[ux](?:00)?[2-7]|&#")
+ENCODED_OUT_OF_NEED = re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])|\\+(?:u00|x)[2-7]|&#")
 """What a text has that encodes even such characters: most have not, and need no second look."""
 _SHORT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 

@@ -41,6 +41,24 @@ _GLUED = re.compile(
     r"|(?:access|auth|api|refresh|bearer)tokens)\Z"
 )
 """How last words end that are written without humps and hyphens: `clientsecret`, `XAPIKEY`."""
+_HINTS = (
+    "auth",
+    "token",
+    "key",
+    "pass",
+    "pwd",
+    "secret",
+    "cred",
+    "cookie",
+    "session",
+    "sig",
+    "jwt",
+    "otp",
+    "bearer",
+    "\\u",
+    "%",
+)
+"""Of which one stands in every name that tells, or in how it is encoded."""
 _HARMLESS_KEYS = _words(
     "answer cache column dict event field foreign form group hash i18n idempotency index input item json lookup map "
     "message object output partition path primary property public question result row socket sort text translation "
@@ -109,8 +127,8 @@ def _parsed(text: str) -> Any:
 
 # Texts
 
-_FIELD = re.compile(r'(?<!\\)"((?:[^"\\]|\\.)*)"\s*:\s*', re.DOTALL)
-_STRING = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
+_FIELD = re.compile(r'(?<!\\)"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:\s*+', re.DOTALL)
+_STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
 _SCALAR = re.compile(rf"{_STRING}|[^\s,\]}}\[{{]+", re.DOTALL)
 _VALUE = re.compile(rf"{_STRING}(?!\s*:)", re.DOTALL)
 _BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
@@ -153,9 +171,9 @@ def values_in_text(text: str) -> Iterator[str]:
         yield from _meant(text[start:end])
     if text.lstrip()[:1] in ("{", "["):
         yield from secret_values(_parsed(text))
-    for query in _QUERY.finditer(text):
+    for query in _QUERY.finditer(text) if "?" in text else ():
         yield from values_in_query(query[0])
-    for user in _USER.finditer(text):
+    for user in _USER.finditer(text) if "@" in text else ():
         yield unquote(user[0]).rpartition(":")[2]
 
 
@@ -174,13 +192,21 @@ def _meant(written: str) -> Iterator[str]:
 
 
 def _secret_fields(text: str) -> Iterator[tuple[int, int]]:
+    if not _may_tell(text):
+        return
+    hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescaped(name))}
     end = 0
-    while field := _FIELD.search(text, end):
-        start = end = field.end()
-        if is_secret_name(_unescaped(field[1])):
-            end = _end_of_value(text, start)
+    for field in _FIELD.finditer(text) if hidden else ():
+        if field[1] in hidden and field.start() >= end:
+            start, end = field.end(), _end_of_value(text, field.end())
             if text[start:end].lower() not in ("", '""', *_TELLS_NOTHING):
                 yield start, end
+
+
+def _may_tell(text: str) -> bool:
+    """Tell whether a name in a text can be secret: most texts need no second look."""
+    lower = text.lower()
+    return not text.isascii() or any(hint in lower for hint in _HINTS)
 
 
 def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:

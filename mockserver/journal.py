@@ -198,6 +198,7 @@ class _Raw:
     answer_headers: Headers = field(default_factory=Headers)
     answer: bytes = b""
     _known: Secrets | None = None
+    _sent: tuple[int, Secrets] | None = None
 
     def known(self) -> Secrets:
         """Return the secrets of both sides, but for what streams."""
@@ -206,12 +207,14 @@ class _Raw:
         return self._known
 
     def known_with(self, text: str) -> Secrets:
-        """Return them with those of a text that was sent."""
-        return self.masking.known(chain(self._found(), self.masking.in_body(text, "")))
+        """Return them with those of a text that was sent, of which more may come."""
+        if self._sent is None or self._sent[0] != len(text):
+            self._sent = len(text), self.masking.known(chain(self._found(), self.masking.in_body(text, "")))
+        return self._sent[1]
 
     def changed(self) -> None:
         """Forget the secrets that were found: there may be more."""
-        self._known = None
+        self._known = self._sent = None
 
     def _found(self) -> Iterator[str]:
         headers = [*self.headers.items(), *self.answer_headers.items()]

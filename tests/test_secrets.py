@@ -37,6 +37,7 @@ ORDINARY_NAMES = """
 def test_a_name_that_tells_of_a_secret_is_known(name: str) -> None:
     """Whatever the case, the separators and the encoding."""
     assert is_secret_name(name)
+    assert MASK in mask_fields(f'{{"{name}": "x"}}')
 
 
 def test_a_name_with_spaces_or_wide_letters_is_known() -> None:
