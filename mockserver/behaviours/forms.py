@@ -48,7 +48,7 @@ def _check_input(kind: str, settings: Mapping[str, Any], value: Any) -> None:
 
 def _refuse(settings: Mapping[str, Any], why: str) -> NoReturn:
     name = settings["variable"]
-    raise Refusal("invalid-request", f"{name} {why}", field=f"inputs.{name}")
+    raise Refusal("invalid-request", f"{name} {why}", field=f"inputs.{name}", finer=["wrong-input"])
 
 
 def _check_text(settings: Mapping[str, Any], value: Any) -> None:
