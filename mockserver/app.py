@@ -337,6 +337,7 @@ class App:
             return self._replay(call, scenario, context)
         act = Act(
             operation=call.operation,
+            contract=self.apis[call.operation.api].bundle["components"]["schemas"],
             request=call.checked,
             uploads=call.body.uploads,
             world=call.world,
@@ -357,9 +358,14 @@ class App:
         operation = call.operation
         call.entry.choose("problem", refusal.words[0])
         known = self.scenarios.for_operation(operation)
-        key = scenario_key(operation.problems, refusal.words, known, api=operation.api)
+        words = refusal.words
+        if choosing.wants_stream(operation, call.view):
+            words = (*(f"{word}-streaming" for word in words), *words)
+        key = scenario_key(operation.problems, words, known, api=operation.api)
         status, _, name = key.partition("-")
         scenario = self.scenarios.find(call.operation, int(status), name)
+        if limited := self._limit(call, scenario):
+            return limited
         reply = self._replay(call, scenario, self._context(call, refusal))
         if reply.status == HTTPStatus.METHOD_NOT_ALLOWED:
             reply.headers["Allow"] = ", ".join(call.route.allowed)

@@ -204,7 +204,7 @@ class _Check:
         """Judge what is said of an app, which together with what is below it is `table`."""
         if not isinstance(said, Mapping):
             return
-        for section, media in _served(api).items():
+        for section, media in _served(api, self._scenarios).items():
             if section in said:
                 here = f"{where}/{section}"
                 for found in api.validators.violations(media.pointer, table[section]):
@@ -224,10 +224,16 @@ class _Check:
             yield _Problem(where, f"is wrong. {UnknownNameError(f'{operation.name} scenario', str(key), known)}")
 
 
-def _served(api: Api) -> dict[str, MediaType]:
-    """Return what an app's tables are served as: the name of the table is the operation's path, `/parameters`."""
+def _served(api: Api, scenarios: ScenarioSet) -> dict[str, MediaType]:
+    """Return what an app's tables are served as: the name of the table is the operation's path, `/parameters`.
+
+    A release that says it in another way is none of them.
+    """
     plain = (one for one in api.operations.values() if one.method == "GET" and one.path.count("/") == 1)
-    found = {one.path[1:]: one.success.media.get("application/json") for one in plain if "{" not in one.path}
+    whole = (
+        one for one in plain if "{" not in one.path and scenarios.default(one).reply.body == f"$app.{one.path[1:]}"
+    )
+    found = {one.path[1:]: one.success.media.get("application/json") for one in whole}
     return {name: media for name, media in found.items() if media and name in _default(api.name)}
 
 

@@ -32,6 +32,8 @@ examples:
   mockserver serve --app my-app.yaml                with apps of your own
   mockserver list --api dify-chat                   every scenario of an API
   mockserver list --faults                          everything that can go wrong on purpose
+  mockserver list --profiles                        the releases that an API can answer as
+  mockserver serve --profile dify-chat=1.14         as one of them
   mockserver torture --port 8080                    whether your client copes with each of them
   mockserver check --fixtures my-scenarios          what is wrong with yours, and where
   curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
@@ -131,7 +133,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "API=NAME",
-        "help": "read an API as a certain version of it has it; may be repeated",
+        "help": "answer as a certain release does (`mockserver list --profiles`); may be repeated",
     },
     "--fixtures": {
         "type": Path,
@@ -192,6 +194,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
     "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
+    "--profiles": {"action": "store_true", "help": "print the releases that --profile takes instead"},
     "--operation": {
         "default": "dify-chat/sendChatMessage",
         "metavar": "NAME",
@@ -203,7 +206,10 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve the APIs over HTTP", tuple(_OPTIONS)),
     "init": ("print what the apps are by default, for a file of your own to give to --app", ("--api",)),
-    "list": ("print every scenario, by operation, or every fault", ("--api", "--fixtures", "--faults")),
+    "list": (
+        "print every scenario, by operation, or every fault, or every profile",
+        ("--api", "--fixtures", "--faults", "--profiles"),
+    ),
     "check": ("check a folder of scenarios", ("--api", "--fixtures")),
     "torture": (
         "try a client with one fault after the other, and print the verdicts",
@@ -413,6 +419,20 @@ def _list_faults() -> int:
     return OK
 
 
+def _list_profiles(names: Sequence[str]) -> int:
+    from flowcontract import data  # noqa: PLC0415
+    from flowcontract.profiles import available_profiles, load_profile  # noqa: PLC0415
+    from flowcontract.specs import available_apis  # noqa: PLC0415
+
+    for api in names or available_apis():
+        if api not in available_apis():
+            raise UnknownNameError("API", api, available_apis())
+        folder = data.specs_root() / api
+        for name in available_profiles(folder):
+            print(f"{api:<14} {name:<6} {load_profile(folder, name).release}")
+    return OK
+
+
 def _init(options: argparse.Namespace) -> int:
     from flowcontract.specs import available_apis  # noqa: PLC0415
     from mockserver import apps  # noqa: PLC0415
@@ -427,6 +447,8 @@ def _init(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     if options.faults:
         return _list_faults()
+    if options.profiles:
+        return _list_profiles(options.api)
     from flowcontract.scenarios import load_scenarios  # noqa: PLC0415
     from flowcontract.specs import load_apis  # noqa: PLC0415
 

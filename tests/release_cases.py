@@ -127,7 +127,9 @@ def refused() -> dict[str, dict[str, list[str]]]:
     for release in RELEASES:
         server = release.partition("-")[0]
         profiles = [profile for other, profile in RELEASES.items() if other.startswith(server)]
-        table[release] = {each: sorted({one.name for one, wrong in judged(release, each) if wrong}) for each in profiles}
+        table[release] = {
+            each: sorted({one.name for one, wrong in judged(release, each) if wrong}) for each in profiles
+        }
     return table
 
 

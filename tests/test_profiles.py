@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -106,7 +107,7 @@ def test_a_stream_without_one_of_its_events_is_refused(name: str) -> None:
 def test_a_stream_with_two_events_in_the_wrong_order_is_refused(name: str) -> None:
     """Neighbours that change places are noticed, unless one of them may stand anywhere there."""
     blocks = _blocks(name)
-    pairs = enumerate(zip(blocks, blocks[1:], strict=False))
+    pairs = enumerate(itertools.pairwise(blocks))
     unnoticed = {
         (_kind(first), _kind(second))
         for index, (first, second) in pairs
@@ -127,7 +128,7 @@ def _may_swap(name: str, first: str, second: str) -> bool:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_profile_accepts_of_other_releases_only_what_is_the_same(release: str) -> None:
-    """tests/data/releases/refused.json says which recordings each profile refuses of each release; it is read by people.
+    """tests/data/releases/refused.json says which recordings each profile refuses of each release, for people to read.
 
     `python tests/release_cases.py` writes it anew.
     """
@@ -143,7 +144,8 @@ def _blocks(name: str) -> list[bytes]:
     asked = operation_of(recording, profile)
     assert asked
     media = media_of(asked[1], recording)
-    assert media and media.stream
+    assert media
+    assert media.stream
     raw = recording.body.encode()
     starts = [block.start for block in Decoder(media.stream.framing).feed(raw)]
     return [raw[start:end] for start, end in zip(starts, [*starts[1:], len(raw)], strict=True)]

@@ -34,7 +34,11 @@ def check(view: View) -> Iterator[Finding]:
     for position in walk(view.document):
         if isinstance(position.value, dict):
             own = view.profile is None or _REQUEST.search(position.pointer)
-            yield from (found for found in _held(view, position) if own or found.path == view.profile.path)
+            yield from (found for found in _held(view, position) if own or _is_in_profile(view, found))
+
+
+def _is_in_profile(view: View, found: Finding) -> bool:
+    return view.profile is not None and found.path == view.profile.path
 
 
 def _held(view: View, position: Position) -> Iterator[Finding]:

@@ -63,7 +63,11 @@ def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
         elif name and target.parent.name not in SECTIONS:
             folders = ", ".join(sorted(SECTIONS))
             yield file.finding(where, f'"$ref: {reference}" leads into no folder of parts', f"Use one of: {folders}.")
-        elif fragment and target in project.files and not any(_resolves(data, fragment) for data in _held(project, target)):
+        elif (
+            fragment
+            and target in project.files
+            and not any(_resolves(data, fragment) for data in _held(project, target))
+        ):
             yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
 
 

@@ -43,7 +43,7 @@ def _names_something(operation: Operation) -> bool:
 
 
 # What can be wrong with a request -> where it can occur. Beside these: `missing-FIELD` and `invalid-FIELD`, with the
-# name of a field or parameter, hyphenated.
+# name of a field or parameter, hyphenated; and any word with `-streaming`, where the request asks for a stream.
 WORDS: dict[str, Callable[[Operation], bool]] = {
     "no-key": _has_key,
     "wrong-key": _has_key,
@@ -65,9 +65,11 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "unknown-file": _names_something,
     "unreadable-file": _takes_body,
     "input-value-twice": _takes_body,
+    "wrong-input": _takes_body,
     "switched-off": _always,
 }
 
+STREAMING = "-streaming"
 
 # What can happen to any server; the other words are finer ones, used where a contract has them.
 NEEDED = (
@@ -84,6 +86,9 @@ NEEDED = (
 
 def _occurs(word: str, operation: Operation, view: View) -> bool:
     """Tell whether a request to an operation can have this problem."""
+    if word.endswith(STREAMING):
+        plain = word.removesuffix(STREAMING)
+        return operation.stream is not None and (plain in WORDS or _occurs(plain, operation, view))
     if word in WORDS:
         return WORDS[word](operation)
     kind, _, name = word.partition("-")

@@ -163,21 +163,28 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
         yield case.file.finding("/reply", what, "Answer with what the contract offers, or give it an `x-stream`.")
         return
     listed = "lines" if reply.kind == "lines" else "events"
-    pieces = [(f"/reply/{listed}/{each.place}", each.data) for each in render_events(reply, context)]
+    rendered = list(render_events(reply, context))
+    pieces = [(f"/reply/{listed}/{each.place}", each.data) for each in rendered]
+    hangs = "hang" in re.split(r"[,=\s]+", case.scenario.faults)
     for where, violation in _judged(contract, pieces):
+        if not where and hangs:
+            continue  # it is meant to have no end
         yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
     if reply.stopped is not None:
         stops = render_events(reply, context, stopped=True)
-        yield from _stops(case, contract, pieces, [(f"/reply/stopped/{each.place}", each.data) for each in stops])
+        ending = [(f"/reply/stopped/{each.place}", each.data) for each in stops]
+        bare = next((number for number, each in enumerate(rendered) if each.payload is not None), 0)
+        yield from _stops(case, contract, pieces, ending, after=bare + 1)
 
 
-def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces) -> Iterator[Finding]:
+def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces, *, after: int) -> Iterator[Finding]:
     """Judge what a stream sends when it is stopped, after each of its events; the first that goes wrong is told.
 
-    Once an event of the ending has come, or the answer has ended, it is too late to stop.
+    Nobody can stop it before the first event `after` which its ids are known. Once an event of the ending has come, or
+    the answer has ended, it is too late.
     """
     final = _kinds(contract, stops)
-    for number in range(1, len(pieces)):
+    for number in range(after, len(pieces)):
         if (final | contract.end) & _kinds(contract, pieces[:number]):
             return
         what = f"the stream of {case.operation.id}, stopped after {number} events,"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Act:
     """One request to act upon. The world's lock is held while a behaviour runs.
 
+    ``contract``  the schemas that several places of the contract share, by name
     ``request``   its values with the contract's types; absent ones are filled in from the contract's defaults
     ``uploads``   the files of a form by field
     ``answers``   what the app answers to another operation by default, for instance to the one that shows its form
@@ -34,6 +35,7 @@ class Act:
     """
 
     operation: Operation
+    contract: Mapping[str, Any]
     request: CheckedRequest
     uploads: Mapping[str, Sequence[Upload]]
     world: World
@@ -54,6 +56,12 @@ class Act:
         if record is None or (user is not None and record.get("user") not in (None, user)):
             raise Refusal("unknown-id", f"there is no {key}", field=key, location="path")
         return record
+
+    def completed(self, record: Record, schema: str) -> Record:
+        """Return a record with what the contract demands of it and it lacks, where the contract has a default."""
+        said = self.contract[schema]
+        named = {name: said["properties"].get(name, {}) for name in said.get("required", ())}
+        return {**{name: each["default"] for name, each in named.items() if "default" in each}, **record}
 
     def upload(self, field: str = "file") -> Upload:
         """Return the one file of a form."""

@@ -158,7 +158,13 @@ def list_messages(act: Act) -> Reply:
     if query["conversation_id"]:
         act.record("conversations", query["conversation_id"], user=dify.user_of(act))
         page = page_after(act, "first_id", _messages(query["conversation_id"]), order="-")
-    return act.reply(page={"limit": query["limit"], "has_more": page.more, "data": page.rows[::-1]})
+    return act.reply(
+        page={
+            "limit": query["limit"],
+            "has_more": page.more,
+            "data": [act.completed(row, "Message") for row in page.rows[::-1]],
+        }
+    )
 
 
 def list_conversations(act: Act) -> Reply:
@@ -178,7 +184,9 @@ def rename_conversation(act: Act) -> Reply:
         first = act.world.store.page(_messages(conversation["id"]), limit=1).rows
         name = _name_from(first[0]["query"]) if first else conversation["name"]
     if not name:
-        raise Refusal("invalid-request", "name is required when auto_generate is false", field="name")
+        raise Refusal(
+            "invalid-request", "name is required when auto_generate is false", field="name", finer=["missing-name"]
+        )
     renamed = {**conversation, "name": name, "updated_at": act.now}
     act.world.store.put("conversations", conversation["id"], renamed)
     return act.reply(conversation=_shown(renamed))

@@ -48,7 +48,7 @@ def _check_input(kind: str, settings: Mapping[str, Any], value: Any) -> None:
 
 def _refuse(settings: Mapping[str, Any], why: str) -> NoReturn:
     name = settings["variable"]
-    raise Refusal("invalid-request", f"{name} {why}", field=f"inputs.{name}")
+    raise Refusal("invalid-request", f"{name} {why}", field=f"inputs.{name}", finer=["wrong-input"])
 
 
 def _check_text(settings: Mapping[str, Any], value: Any) -> None:
@@ -115,11 +115,13 @@ def _check_owner(act: Act, file: _File, user: str) -> None:
         return
     known = act.world.store.get("files", identifier)
     if known is None or known.get("user") not in (None, user):
-        raise Refusal("invalid-request", f"there is no file {identifier} of user {user}", field=file.where)
+        raise Refusal(
+            "invalid-request", f"there is no file {identifier} of user {user}", field=file.where, finer=["wrong-input"]
+        )
     kind = known.get("type")  # printed files have none: the documents send the same one as a document and as an image
     if kind is not None and file.said.get("type") != kind:
         message = f"file {identifier} is of type {kind}, not {file.said.get('type')}"
-        raise Refusal("invalid-request", message, field=file.where)
+        raise Refusal("invalid-request", message, field=file.where, finer=["wrong-input"])
 
 
 def _check_allowed(file: _File, settings: Mapping[str, Any]) -> None:
@@ -128,7 +130,7 @@ def _check_allowed(file: _File, settings: Mapping[str, Any]) -> None:
         choices = settings.get(allowed)
         if choices and file.said.get(name) not in choices:
             message = f"{name} {file.said.get(name)} is not allowed for {file.variable}, only {', '.join(choices)}"
-            raise Refusal("invalid-request", message, field=file.where)
+            raise Refusal("invalid-request", message, field=file.where, finer=["wrong-input"])
 
 
 def _check_images(files: Any, settings: Mapping[str, Any]) -> None:
@@ -137,11 +139,16 @@ def _check_images(files: Any, settings: Mapping[str, Any]) -> None:
         return
     images = [file for file in files if file.get("type") == "image"]
     if len(images) > settings["number_limits"]:
-        raise Refusal("invalid-request", f"at most {settings['number_limits']} images are accepted", field="files")
+        raise Refusal(
+            "invalid-request",
+            f"at most {settings['number_limits']} images are accepted",
+            field="files",
+            finer=["wrong-input"],
+        )
     for image in images:
         if image["transfer_method"] not in settings["transfer_methods"]:
             message = f"images come by {' or '.join(settings['transfer_methods'])}, not {image['transfer_method']}"
-            raise Refusal("invalid-request", message, field="files")
+            raise Refusal("invalid-request", message, field="files", finer=["wrong-input"])
 
 
 def check_upload(act: Act, upload: Upload) -> str | None:
