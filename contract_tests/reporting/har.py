@@ -14,6 +14,7 @@ import base64
 import json
 from datetime import UTC, datetime
 from http import HTTPStatus
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -38,6 +39,7 @@ class Recorder:
         """Begin an empty file; raise OSError where that cannot be."""
         self.test = ""  # which test asks now
         self._secrets = secrets
+        self._lock = Lock()  # journeys ask several things at once, and a text file takes no two writers
         self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
 
     def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
@@ -55,7 +57,9 @@ class Recorder:
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        with self._lock:
+            self._file.write(line)
 
     def close(self) -> None:
         """Write what is still to be written."""

@@ -188,6 +188,7 @@ def test_null_of_an_optional_field_may_be_taken_for_its_absence():
     [
         ("dify-chat/renameConversation/invalid/user type", {404}, set()),
         ("dify-chat/sendMessageFeedback/generated/nothing optional", {400}, set()),
+        ("dify-chat/sendMessageFeedback/generated/rating=None", {400}, set()),
         ("dify-workflow/uploadFile/invalid/user type", set(), {"too_many_files"}),
         ("dify-workflow/listWorkflowLogs/keys/of dify-chat", {200, 404}, set()),
         ("dify-chat/sendMessageFeedback/keys/of dify-workflow", {404}, {"not_found"}),

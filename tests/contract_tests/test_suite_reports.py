@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -299,6 +301,26 @@ def test_har_has_every_exchange_without_keys_and_with_the_times_of_pieces(tmp_pa
     assert (third["response"]["status"], third["_trouble"]) == (0, "refused ***")
     needed = {"startedDateTime", "time", "request", "response", "cache", "timings"}
     assert all(needed <= set(entry) for entry in log["entries"])
+
+
+def test_exchanges_of_several_threads_do_not_mix(tmp_path):
+    """Journeys ask several things at once: every line is one exchange, and none is lost."""
+    recorder = folder.recorder(tmp_path, "main", Secrets())
+    sent = Sent("POST", "http://x/p", (), b"y" * 3000)
+
+    def record(_: int) -> None:
+        recorder.record(sent, Answer(200, {}), Heard())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns in the middle of everything
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(record, range(500)))
+    finally:
+        sys.setswitchinterval(interval)
+    recorder.close()
+    text = "".join(folder.har([tmp_path / ".exchanges-main.jsonl"], "1"))
+    assert [entry["request"]["bodySize"] for entry in json.loads(text)["log"]["entries"]] == [3000] * 500
 
 
 def test_har_of_a_process_that_was_killed_has_what_was_whole(tmp_path):
