@@ -29,7 +29,7 @@ import copy
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -119,6 +119,8 @@ class Reply:
 class Mutation:
     """A mutant at work: changes what belongs to its operation, and counts how often."""
 
+    wire: Mapping[str, Any] = {}  # how an answer is sent, where that is what differs
+
     def __init__(self, mutant: Mutant, method: str, path: str, keys: dict[str, str]) -> None:
         """`path` is the operation's template with the base path; `keys` the headers that open the API."""
         self.mutant = mutant
@@ -126,6 +128,11 @@ class Mutation:
         self._method = method
         self._path = re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "/?")
         self._keys = keys
+        self.live = bool(mutant.pace)  # whether streams pass while they come
+
+    def head(self, reply: Reply) -> Reply:
+        """Return an answer as its head is sent, before a stream passes."""
+        return reply
 
     def is_meant(self, question: Question) -> bool:
         """Tell whether a request is one of the operation's."""
@@ -195,9 +202,9 @@ class Mutation:
         if "raw" in do:
             changed.raw = do["raw"].encode()
         if not reply.streamed and "kind" not in do and isinstance(body := changed.body, dict | list):
-            edited = json.dumps(_edited(body, do))
-            if edited != json.dumps(body):  # not by ==, to which 0 and false are the same
-                changed.raw = edited.encode()
+            new = json.dumps(edited(body, do))
+            if new != json.dumps(body):  # not by ==, to which 0 and false are the same
+                changed.raw = new.encode()
         self.applied += changed != reply
         return changed
 
@@ -264,7 +271,7 @@ def _put(question: Question, place: str, name: str, value: Any) -> None:
         question.raw = json.dumps(others if value is _ABSENT else {**others, name: value}).encode()
 
 
-def _edited(body: Any, do: dict[str, Any]) -> Any:
+def edited(body: Any, do: dict[str, Any]) -> Any:
     """Return a JSON value with the edits made."""
     body = copy.deepcopy(body)
     for pointer, value in do.get("set", {}).items():
@@ -341,8 +348,8 @@ def _acted(blocks: list[Block], do: dict[str, Any]) -> list[Block]:
     copies = 0 if "drop" in do else 2 if "duplicate" in do else 1
     acted: list[Block] = []
     for number, (lead, payload) in enumerate(blocks):
-        edited = _edited(payload, do) if number in meant and "kind" in do else payload
-        acted += [(lead, edited)] * (copies if number in meant else 1)
+        sent = edited(payload, do) if number in meant and "kind" in do else payload
+        acted += [(lead, sent)] * (copies if number in meant else 1)
     return acted
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mutant import Mutation, Question, Reply, read_query, write_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
 
@@ -91,9 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         answer = connection.getresponse()
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP]
         reply = Reply(answer.status, kept, b"")
-        if reply.streamed and (mutation is None or mutation.mutant.pace):
+        if reply.streamed and (mutation is None or mutation.live):
             pieces = iter(lambda: answer.read1(65536), b"")
-            self._stream(reply, mutation.passing(pieces) if mutation else pieces)
+            self._stream(mutation.head(reply) if mutation else reply, mutation.passing(pieces) if mutation else pieces)
         else:
             reply.raw = answer.read()
             self._send(mutation.answer(reply) if mutation else reply, mutation)
@@ -111,8 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk(piece)
             self._chunk(b"")
             return
-        self._head(reply)
-        self.wfile.write(reply.raw)
+        chunked = bool(mutation and mutation.wire.get("chunked"))
+        self._head(reply, chunked=chunked)
+        if chunked:
+            self._chunk(reply.raw)
+            self._chunk(b"")
+        else:
+            self.wfile.write(reply.raw)
 
     def _head(self, reply: Reply, *, chunked: bool = False) -> None:
         self.send_response_only(reply.status)
@@ -122,11 +127,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         elif reply.status != http.HTTPStatus.NO_CONTENT:
             self.send_header("Content-Length", str(len(reply.raw)))
+        if self._wire.get("close"):
+            self.send_header("Connection", "close")
         self.end_headers()
 
+    @property
+    def _wire(self) -> Mapping[str, Any]:
+        wire: Mapping[str, Any] = self.server.mutation.wire  # type: ignore[attr-defined]
+        return wire
+
     def _chunk(self, piece: bytes) -> None:
-        self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-        self.wfile.flush()
+        """Send a piece; an empty one, of which the end consists, as it is."""
+        size = self._wire.get("chunk") or len(piece) or 1
+        for start in range(0, len(piece) or 1, size):
+            part = piece[start : start + size]
+            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            self.wfile.flush()
 
 
 def _same_user(question: Question, user: str) -> bool:
