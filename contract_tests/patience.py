@@ -28,10 +28,11 @@ class Patience:
     def seconds(self, sort: Sort, full_s: float) -> float:
         """Return how long to wait for the next piece of an answer, which for what has been answered before is in full.
 
-        What has never been asked, of an operation that hung on something else, gets half of that.
+        What has never been asked, of an operation that hung on something else, gets half of that. Requests that are to
+        be refused are different from each other: that one was answered does not mean that the next one will be.
         """
         hangs = sum(count for other, count in self._hangs.items() if other.operation == sort.operation)
-        if sort in self._answered or not hangs:
+        if not hangs or (sort in self._answered and not (sort.refused and self._hangs[sort])):
             return full_s
         if not self._hangs[sort]:
             return full_s / 2

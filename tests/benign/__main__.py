@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mutants"))
 
-from manner import Benign, Manner, load
+from manner import APIS, FOLDER, REAL, Benign, Manner, Together, load
 from proxy import Proxy
-from running import run_suite
+from running import Outcome, run_suite
 
 from mockserver.server import MockServer
 from mockserver.settings import Settings
@@ -21,18 +21,48 @@ from mockserver.settings import Settings
 
 def complaints(benign: Benign, api: str) -> list[str]:
     """Run the suite against one server; return what it found red, or why the server proves nothing."""
-    manner = Manner(benign, api)
-    with MockServer(settings=Settings(pace=benign.pace)) as mock, Proxy(mock.port, manner) as proxy:
+    together = benign.manners(api)
+    with MockServer(settings=Settings(pace=benign.pace)) as mock, Proxy(mock.port, together) as proxy:
         chosen = f"({benign.tests}) and not fuzz" if benign.tests else "not fuzz"
-        outcome = run_suite(proxy.port, api, chosen)
-    if not manner.applied:
+        outcome = run_suite(proxy.port, list(filter(None, [api, benign.beside])), chosen)
+    if not benign.idle and not all(manner.applied for manner in together.manners[:1]):
         return ["never applied"]
-    told = [f"{red['operation']} {red['rule']}: {red['expected']} / {red['got']}" for red in outcome.found("failures")]
-    return told or ([] if outcome.status == 0 else [f"exit {outcome.status}: {outcome.report['status']}"])
+    if benign.verdict in ("false", "unclear"):
+        return told(outcome)
+    wanted = "failures" if benign.verdict == "true" else "notes"
+    found = {each["rule"] for each in outcome.found(wanted)} & set(benign.caught)
+    return [] if found else [f"none of the {wanted} is by {' or '.join(benign.caught)}", *told(outcome)]
+
+
+def complaints_of_all(api: str) -> list[str]:
+    """Run the suite against one server of an API that has all manners at once; return what it found red."""
+    together = Together([Manner(benign, api) for benign in load() if api in benign.apis and not benign.alone])
+    with MockServer(settings=Settings(pace=0)) as mock, Proxy(mock.port, together) as proxy:
+        outcome = run_suite(proxy.port, [api], "not fuzz")
+    idle = [f"never applied: {manner.benign.name}" for manner in together.manners if not manner.applied]
+    return idle + told(outcome)
+
+
+def told(outcome: Outcome) -> list[str]:
+    """Return what was red in a run, or why it was none."""
+    red = [f"{red['operation']} {red['rule']}: {red['expected']} / {red['got']}" for red in outcome.found("failures")]
+    return red or ([] if outcome.status == 0 else [f"exit {outcome.status}: {outcome.report['status']}"])
 
 
 def _complain(task: tuple[Benign, str]) -> list[str]:
-    return complaints(*task)
+    try:
+        return complaints(*task)
+    except RuntimeError as error:
+        return [str(error)]
+
+
+def _try_together(text: str) -> int:
+    red = 0
+    for api in APIS:
+        for line in dict.fromkeys(complaints_of_all(api)) if text in api else ():
+            red += not line.startswith("never applied")
+            print(f"{api}: {line}", flush=True)  # noqa: T201 - a command's own output
+    return int(red > 0)
 
 
 def main() -> int:
@@ -40,8 +70,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benign", description=__doc__)
     parser.add_argument("text", nargs="?", default="", help="only servers whose name holds this")
     parser.add_argument("-n", type=int, default=os.cpu_count() or 1, help="how many at a time")
+    parser.add_argument("--together", action="store_true", help="one server for each API that has all manners at once")
+    parser.add_argument("--real", action="store_true", help="servers that answer as real releases of Dify did")
     options = parser.parse_args()
-    tasks = [(benign, api) for benign in load() for api in benign.apis if options.text in f"{api}: {benign.name}"]
+    if options.together:
+        return _try_together(options.text)
+    tasks = [
+        (benign, api)
+        for benign in load(REAL if options.real else FOLDER)
+        for api in benign.apis
+        if options.text in f"{api}: {benign.name}"
+    ]
     started, green = time.monotonic(), 0
     with multiprocessing.get_context("fork").Pool(options.n, maxtasksperchild=8) as pool:
         for (benign, api), found in zip(tasks, pool.imap(_complain, tasks), strict=True):

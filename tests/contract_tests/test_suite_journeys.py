@@ -464,6 +464,7 @@ def test_hang_is_waited_for_in_full_once_and_then_shorter():
         assert not patience.is_over(ill)
         waited.append(patience.seconds(ill, 20))
         patience.note(ill, hung=True)
+        patience.note(ill, hung=False)  # another one that is refused as it should be
     assert waited == [20, 5, 2, 1, 1, 1]
     assert patience.is_over(ill)
     assert patience.seconds(well, 20) == 20

@@ -1,43 +1,69 @@
-"""`nox -s mutants`: one wrong server after another; the suite must notice each, for the right reason."""
+"""`nox -s mutants`: one wrong server after another; the suite must notice each, for the right reason, in its tier."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import multiprocessing
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pytest
 from mutant import Mutant, Mutation, load
 from proxy import Proxy
+from running import Outcome, run_suite
 
+from flowcontract.evidence import Tier, fails
 from flowcontract.specs import load_apis
 from mockserver.server import MockServer
 from mockserver.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 APIS = load_apis()
+FIRMEST = (Tier.SERVER_ERROR, Tier.DOCUMENT, Tier.RULING, Tier.OBSERVED, Tier.STANDARD)
 
 
 class Fate(NamedTuple):
-    """What became of a mutant: caught, wrong reason, survived, or never applied; and the rules that noticed it."""
+    """What became of a mutant; the firmest tier in which its own rule noticed it; all rules that did, and the time."""
 
     outcome: str
+    tier: str
     rules: tuple[str, ...]
     seconds: float
 
 
 def fate(mutant: Mutant) -> Fate:
-    """Run the suite against a server with one mutant."""
-    started = time.monotonic()
+    """Run the suite against a server with one mutant: first what asks its operation, then whole journeys."""
+    started, found, applied = time.monotonic(), Fate("never applied", "", (), 0), 0
+    for chosen in _chosen(mutant):
+        mutation = _mutation(mutant)
+        with MockServer(settings=Settings(pace=mutant.pace)) as mock, Proxy(mock.port, mutation) as proxy:
+            outcome = run_suite(proxy.port, [mutant.api], chosen)
+        applied += mutation.applied
+        found = _judged(mutant, outcome)
+        if found.outcome == "caught":
+            break
+    return found._replace(outcome=found.outcome if applied else "never applied", seconds=time.monotonic() - started)
+
+
+def _chosen(mutant: Mutant) -> Iterator[str]:
+    """Yield which of the suite's tests to ask, the quickest first."""
+    if mutant.sort == "stop":
+        yield "stopped"
+    elif mutant.sort == "timing":
+        yield f"/{mutant.op}/documented"
+    else:
+        yield f"/{mutant.op}/"
+        yield f"/{mutant.op}/ or journeys"
+
+
+def _mutation(mutant: Mutant) -> Mutation:
     api = APIS[mutant.api]
     operation = api.operations[mutant.op]
     # The proxy turns every key into the mock's own, so that `key: any` lets everybody in.
@@ -45,44 +71,25 @@ def fate(mutant: Mutant) -> Fate:
         api.schemes[name].parameter: api.schemes[name].prefix + api.schemes[name].mock_key
         for name in operation.security[0]
     }
-    mutation = Mutation(mutant, operation.method, api.base_path + operation.path, keys)
-    with MockServer(settings=Settings(pace=mutant.pace)) as mock, Proxy(mock.port, mutation) as proxy:
-        rules = noticed(mutant, proxy.port)
-    seconds = time.monotonic() - started
-    if not mutation.applied:
-        return Fate("never applied", rules, seconds)
-    if not rules:
-        return Fate("survived", rules, seconds)
-    return Fate("caught" if set(rules) & set(mutant.caught) else "wrong reason", rules, seconds)
+    return Mutation(mutant, operation.method, api.base_path + operation.path, keys)
 
 
-def noticed(mutant: Mutant, port: int) -> tuple[str, ...]:
-    """Run what touches the mutant's operation; return the rules that failed, the most frequent first."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--base-url", f"http://127.0.0.1:{port}", "--api", mutant.api, "--report", folder]
-        chosen = "stopped" if mutant.sort == "stop" else f"/{mutant.op}/ or journeys"
-        if mutant.sort == "timing":
-            chosen = f"/{mutant.op}/documented"
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            status = pytest.main(
-                [
-                    "-p",
-                    "contract_tests.plugin",
-                    "-p",
-                    "no:randomly",
-                    "--pyargs",
-                    "contract_tests",
-                    "-q",
-                    "-k",
-                    chosen,
-                    *arguments,
-                ]
-            )
-        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            raise RuntimeError(f"the suite did not run against {mutant.name}: {said.getvalue()[-2000:]}")
-        report = json.loads((Path(folder) / "report.json").read_text())
-    found = [failure["rule"] for failure in report["failures"]]
-    return tuple(sorted(set(found), key=lambda rule: -found.count(rule)))
+def _judged(mutant: Mutant, outcome: Outcome) -> Fate:
+    """Tell whether the mutant's own rule noticed it, and in which tier; one beyond the bar must not be red."""
+    found = outcome.found("failures", "notes")
+    names = [each["rule"] for each in found]
+    rules = tuple(sorted(set(names), key=lambda rule: -names.count(rule)))
+    its = [each for each in found if each["rule"] in mutant.caught]
+    if not its:
+        return Fate("wrong reason" if rules else "survived", "", rules, 0)
+    tier = min((Tier(each["tier"]) for each in its), key=FIRMEST.index)
+    return Fate(_named(mutant, tier, outcome.found("failures")), tier, rules, 0)
+
+
+def _named(mutant: Mutant, tier: Tier, red: list[dict[str, Any]]) -> str:
+    if fails(tier) != any(each["rule"] in mutant.caught for each in red):
+        return "wrong verdict"
+    return "caught" if mutant.tier in ("", tier) else f"in {tier}"
 
 
 def main() -> int:
@@ -90,16 +97,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("text", nargs="?", default="", help="only mutants whose name holds this")
     parser.add_argument("-n", type=int, default=os.cpu_count() or 1, help="how many at a time")
+    parser.add_argument("--json", type=Path, help="write there what became of each, one a line")
     options = parser.parse_args()
-    mutants = [one for one in load() if options.text in one.name]
-    started = time.monotonic()
-    fates: dict[str, Fate] = {}
+    mutants = [mutant for mutant in load() if options.text in mutant.name]
+    started, caught = time.monotonic(), 0
     with multiprocessing.get_context("fork").Pool(options.n, maxtasksperchild=8) as pool:
-        for one, its in zip(mutants, pool.imap(fate, mutants), strict=True):
-            fates[one.name] = its
+        for mutant, its in zip(mutants, pool.imap(fate, mutants), strict=True):
+            caught += its.outcome == "caught"
             if its.outcome != "caught":
-                print(f"{its.outcome:14} {one.name}  rules: {', '.join(its.rules) or 'none'}", flush=True)  # noqa: T201 - a command's own output
-    caught = sum(its.outcome == "caught" for its in fates.values())
+                print(f"{its.outcome:14} {mutant.name}  rules: {', '.join(its.rules) or 'none'}", flush=True)  # noqa: T201 - a command's own output
+            if options.json:
+                with options.json.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"name": mutant.name, **its._asdict()}) + "\n")
     print(f"{caught} of {len(mutants)} mutants caught in {time.monotonic() - started:.0f} s")  # noqa: T201 - the same
     return int(caught < len(mutants))
 

@@ -8,14 +8,20 @@ The form of a server (`tests/benign/*.yaml`, a list), which is a mutant's with t
     for: {path: REGEX, method: M, lacks: [FIELD], has: {FIELD: REGEX}}    only requests like this
     if: {status: 405, refused, well, whole, type, says: REGEX}            only answers like this; without it all
     tests: EXPRESSION        which of the suite's tests the difference can concern (`-k`)
+    alone: true              goes with no other
+    kind, verdict, caught    of a server of tests/data/real-runs: what it stands for, and what is to be said to it
+    and: [{for, if, do}]     what it does besides
+    beside: API              another API that is asked at the same time, for its key
+    idle: true               the suite need not ask what is answered otherwise
     pace: 1                  with a mock that takes its time
     do:                      besides `status`, `type`, `raw`, `set`, `delete`, `kind` and `ignore`, together as needed
       headers: {NAME: VALUE}                headers of an answer; null takes one away
       json: {sort_keys: true, ...}          how JSON is written, of bodies and of events
+      parse: /NAME                          a field that holds JSON as text holds the value itself
       sub: [[PATTERN, TEXT], ...]           in the text of a body, or of each block of a stream
       first: TEXT | each: TEXT              before a stream's first block; behind each block
       hold: [KIND, KIND]                    the first kind waits for the second
-      wire: {chunk: BYTES, whole, chunked, close, gzip, delay_s}    how an answer is sent
+      wire: {chunk: BYTES, whole, chunked, close, gzip, delay_s, hang: TEXT}    how an answer is sent
 """
 
 from __future__ import annotations
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = Path(__file__).parents[1] / "benign"
+REAL = Path(__file__).parents[1] / "data" / "real-runs"
 APIS = ("agentbuilder", "cybertron", "dify-chat", "dify-workflow")
 
 
@@ -51,17 +58,35 @@ class Benign:
     when: Any = None
     pace: float = 0
     tests: str = ""
+    alone: bool = False
+    kind: str = ""
+    verdict: str = "false"
+    caught: tuple[str, ...] = ()
+    further: tuple[Benign, ...] = ()
+    idle: bool = False
+    beside: str = ""
+
+    def manners(self, api: str) -> Together:
+        """Return what makes the mock such a server."""
+        return Together([Manner(part, api) for part in (self, *self.further)])
 
 
 def load(folder: Path = FOLDER) -> list[Benign]:
-    """Read all benign servers."""
+    """Read all benign servers, or those that answer as real releases did."""
     return [_benign(entry) for path in sorted(folder.glob("*.yaml")) for entry in yamlio.load(path)]
 
 
 def _benign(entry: dict[str, Any]) -> Benign:
-    entry = dict(entry)
-    apis = tuple(entry.pop("apis", APIS))
-    return Benign(apis=apis, asked=entry.pop("for", {}), when=entry.pop("if", {}), **entry)
+    entry = {"name": entry.get("kind", ""), "why": "", **entry}
+    caught = entry.pop("caught", ())
+    return Benign(
+        apis=tuple(entry.pop("apis", APIS)),
+        asked=entry.pop("for", {}),
+        when=entry.pop("if", {}),
+        caught=(caught,) if isinstance(caught, str) else tuple(caught),
+        further=tuple(map(_benign, entry.pop("and", ()))),
+        **entry,
+    )
 
 
 class Manner(Mutation):
@@ -97,10 +122,16 @@ class Manner(Mutation):
         if not self._fits(reply):
             return reply
         changed = self.head(super().answer(reply))
+        if "parse" in self.benign.do and isinstance(changed.body, dict):
+            name = self.benign.do["parse"].removeprefix("/")
+            inner = changed.body.get(name)
+            changed.raw = json.dumps({**changed.body, name: json.loads(inner) if inner else inner}).encode()
         if changed.raw and not reply.streamed:
             changed.raw = self._written(changed.raw)
         if self.wire.get("gzip"):
             changed.raw = gzip.compress(changed.raw)
+        if "hang" in self.wire:
+            changed = Reply(200, [("Content-Type", "text/event-stream")], self.wire["hang"].encode())
         self.applied += changed != reply or bool(self.wire)
         return changed
 
@@ -139,7 +170,7 @@ class Manner(Mutation):
             and ("refused" not in when or reply.status >= 400)
             and ("well" not in when or reply.status < 300)
             and ("whole" not in when or not reply.streamed)
-            and ("type" not in when or any(when["type"] in value for _, value in reply.headers))
+            and ("type" not in when or any(when["type"] in value.lower() for _, value in reply.headers))
             and ("says" not in when or re.search(when["says"], reply.raw.decode("utf-8", "replace")) is not None)
         )
 
@@ -177,6 +208,43 @@ class Manner(Mutation):
         for pattern, new in self.benign.do.get("sub", ()):
             text = re.sub(pattern, new, text)
         return text.encode()
+
+
+class Together(Mutation):
+    """One server that has many manners at once, each change made on what the one before has left."""
+
+    def __init__(self, manners: list[Manner]) -> None:
+        """Act as all of these do."""
+        super().__init__(manners[0].mutant if manners else Mutant("", "", "", "benign", {}, ()), "", "", {})
+        self.manners = manners
+        self.live = True
+        self.wire = {name: value for manner in manners for name, value in manner.wire.items()}
+
+    def acting(self, question: Question) -> Mutation | None:
+        """Return those that change a request."""
+        return Together([manner for manner in self.manners if manner.is_meant(question)])
+
+    def ask(self, question: Question) -> Reply | None:
+        """Let the first answer that does."""
+        return next((reply for manner in self.manners if (reply := manner.ask(question))), None)
+
+    def answer(self, reply: Reply) -> Reply:
+        """Change a whole answer."""
+        for manner in self.manners:
+            reply = manner.answer(reply)
+        return reply
+
+    def head(self, reply: Reply) -> Reply:
+        """Change an answer's head."""
+        for manner in self.manners:
+            reply = manner.head(reply)
+        return reply
+
+    def passing(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Change a stream."""
+        for manner in self.manners:
+            pieces = manner.passing(pieces)
+        return pieces
 
 
 def _rewritten(text: str, form: dict[str, Any]) -> str:

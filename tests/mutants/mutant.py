@@ -21,6 +21,7 @@ The form of a mutant (`<api>.yaml`, a list):
       key: any                                         every key opens
       everybody: TEXT                                  every user is the same one
     caught: RULE or list     by which rule the suite must notice
+    tier: TIER               what that demand rests on: `document`, `ruling` and `server-error` are red, others notes
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Mutant:
     caught: tuple[str, ...]
     when: dict[str, Any] = field(default_factory=dict)
     pace: float = 0
+    tier: str = ""
 
     @cached_property
     def name(self) -> str:
@@ -113,7 +115,7 @@ class Reply:
     @property
     def streamed(self) -> bool:
         """Whether it is a stream of events."""
-        return any(name.lower() == "content-type" and "event-stream" in value for name, value in self.headers)
+        return any(name.lower() == "content-type" and "event-stream" in value.lower() for name, value in self.headers)
 
 
 class Mutation:
@@ -137,6 +139,10 @@ class Mutation:
     def is_meant(self, question: Question) -> bool:
         """Tell whether a request is one of the operation's."""
         return question.method == self._method and self._path.fullmatch(question.path) is not None
+
+    def acting(self, question: Question) -> Mutation | None:
+        """Return what changes a request and its answer; None where nothing does."""
+        return self if self.is_meant(question) else None
 
     def ask(self, question: Question) -> Reply | None:
         """Change a request, or answer it."""

@@ -64,14 +64,14 @@ class _Handler(BaseHTTPRequestHandler):
         everybody = mutation.mutant.do.get("everybody")
         if everybody and _same_user(question, everybody):
             mutation.applied += 1
-        meant = mutation.is_meant(question)
-        reply = mutation.ask(question) if meant else None
-        changed = meant and (question.raw != raw or question.query != read_query(query))
+        acting = mutation.acting(question)
+        reply = acting.ask(question) if acting else None
+        changed = acting and (question.raw != raw or question.query != read_query(query))
         target = f"{path}?{write_query(question.query)}" if changed or everybody else self.path
         if reply is not None:
             self._send(reply)
             return
-        self._forward(question, target, mutation if meant else None)
+        self._forward(question, target, acting)
 
     def _forward(self, question: Question, target: str, mutation: Mutation | None) -> None:
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=60)  # type: ignore[attr-defined]
@@ -111,10 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk(piece)
             self._chunk(b"")
             return
-        chunked = bool(mutation and mutation.wire.get("chunked"))
+        wire = mutation.wire if mutation else {}
+        chunked = "chunked" in wire or ("hang" in wire and reply.streamed)
         self._head(reply, chunked=chunked)
         if chunked:
             self._chunk(reply.raw)
+            if "hang" in wire:
+                self.connection.recv(1)  # until whoever asked has had enough
             self._chunk(b"")
         else:
             self.wfile.write(reply.raw)

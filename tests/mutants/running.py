@@ -7,9 +7,12 @@ import io
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Outcome(NamedTuple):
@@ -23,10 +26,10 @@ class Outcome(NamedTuple):
         return [failure for name in lists for failure in self.report[name]]
 
 
-def run_suite(port: int, api: str, chosen: str) -> Outcome:
-    """Run those tests of one API that `chosen` names (pytest's `-k`); raise RuntimeError where they did not run."""
+def run_suite(port: int, apis: Sequence[str], chosen: str) -> Outcome:
+    """Run those tests of some APIs that `chosen` names (pytest's `-k`); raise RuntimeError where they did not run."""
     with tempfile.TemporaryDirectory() as folder:
-        own = ["--base-url", f"http://127.0.0.1:{port}", "--api", api, "--report", folder]
+        own = ["--base-url", f"http://127.0.0.1:{port}", "--report", folder, *(f"--api={api}" for api in apis)]
         plugins = ["-p", "contract_tests.plugin", "-p", "no:randomly"]
         with contextlib.redirect_stdout(io.StringIO()) as said:
             status = pytest.main([*plugins, "--pyargs", "contract_tests", "-q", "-k", chosen, *own])
