@@ -12,12 +12,14 @@ The form of a server (`tests/benign/*.yaml`, a list), which is a mutant's with t
     kind, verdict, caught    of a server of tests/data/real-runs: what it stands for, and what is to be said to it
     and: [{for, if, do}]     what it does besides
     beside: API              another API that is asked at the same time, for its key
+    target: FILE             a target file beside it, instead of the mock's own
     idle: true               the suite need not ask what is answered otherwise
     pace: 1                  with a mock that takes its time
     do:                      besides `status`, `type`, `raw`, `set`, `delete`, `kind` and `ignore`, together as needed
       headers: {NAME: VALUE}                headers of an answer; null takes one away
       json: {sort_keys: true, ...}          how JSON is written, of bodies and of events
-      parse: /NAME                          a field that holds JSON as text holds the value itself
+      add: {NAME: VALUE}                    fields of an object, or of every event of a `kind`
+      parse: NAME                           a field that holds JSON as text holds the value itself
       sub: [[PATTERN, TEXT], ...]           in the text of a body, or of each block of a stream
       first: TEXT | each: TEXT              before a stream's first block; behind each block
       hold: [KIND, KIND]                    the first kind waits for the second
@@ -65,6 +67,7 @@ class Benign:
     further: tuple[Benign, ...] = ()
     idle: bool = False
     beside: str = ""
+    target: str = ""
 
     def manners(self, api: str) -> Together:
         """Return what makes the mock such a server."""
@@ -123,9 +126,11 @@ class Manner(Mutation):
             return reply
         changed = self.head(super().answer(reply))
         if "parse" in self.benign.do and isinstance(changed.body, dict):
-            name = self.benign.do["parse"].removeprefix("/")
+            name = self.benign.do["parse"]
             inner = changed.body.get(name)
             changed.raw = json.dumps({**changed.body, name: json.loads(inner) if inner else inner}).encode()
+        if "add" in self.benign.do and isinstance(changed.body, dict):
+            changed.raw = json.dumps({**changed.body, **self.benign.do["add"]}).encode()
         if changed.raw and not reply.streamed:
             changed.raw = self._written(changed.raw)
         if self.wire.get("gzip"):
@@ -194,7 +199,7 @@ class Manner(Mutation):
         if lead or not block.startswith(b"data: "):
             return block + do.get("each", "").encode()
         if "kind" in do and do["kind"] in ("*", _kind(block)):
-            text = json.dumps(edited(json.loads(text), do)).encode() + b"\n\n"
+            text = json.dumps({**edited(json.loads(text), do), **do.get("add", {})}).encode()
         return lead + b"data: " + self._written(text.strip()) + b"\n\n" + do.get("each", "").encode()
 
     def _written(self, raw: bytes) -> bytes:

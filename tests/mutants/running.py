@@ -26,10 +26,17 @@ class Outcome(NamedTuple):
         return [failure for name in lists for failure in self.report[name]]
 
 
-def run_suite(port: int, apis: Sequence[str], chosen: str) -> Outcome:
+def run_suite(port: int, apis: Sequence[str], chosen: str, *options: str) -> Outcome:
     """Run those tests of some APIs that `chosen` names (pytest's `-k`); raise RuntimeError where they did not run."""
     with tempfile.TemporaryDirectory() as folder:
-        own = ["--base-url", f"http://127.0.0.1:{port}", "--report", folder, *(f"--api={api}" for api in apis)]
+        own = [
+            "--base-url",
+            f"http://127.0.0.1:{port}",
+            "--report",
+            folder,
+            *(f"--api={api}" for api in apis),
+            *options,
+        ]
         plugins = ["-p", "contract_tests.plugin", "-p", "no:randomly"]
         with contextlib.redirect_stdout(io.StringIO()) as said:
             status = pytest.main([*plugins, "--pyargs", "contract_tests", "-q", "-k", chosen, *own])
