@@ -69,9 +69,20 @@ def compat(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Ask one wrong server after the other; the contract suite must notice each (`nox -s mutants -- dify-chat/`)."""
+    """Ask one wrong server after the other; the contract suite must notice each (`nox -s mutants -- dify-chat/`).
+
+    `-- --name-tiers` writes into `tests/mutants/*.yaml` in which tier each was noticed.
+    """
     session.install("-e", ".[suite]")
     session.run("python", "tests/mutants", *session.posargs)
+
+
+@nox.session
+def benign(session: nox.Session) -> None:
+    """Ask servers that go against no document, on which the suite must be green, and those of real runs."""
+    session.install("-e", ".[suite]")
+    session.run("python", "tests/benign", *session.posargs)
+    session.run("python", "tests/benign", "--real", *session.posargs)
 
 
 @nox.session

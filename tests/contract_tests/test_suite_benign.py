@@ -78,6 +78,7 @@ def test_sample_of_real_differences_is_told_as_it_weighs(text):
         ({"sub": [["a+", "b"]]}, (200, '{"x": "b"}')),
         ({"json": {"indent": 1}}, (200, '{\n "x": "aa"\n}')),
         ({"set": {"/x": 1}}, (200, '{"x": 1}')),
+        ({"lag": ["x", "y"]}, (200, '{"x": "aa"}')),
         ({"add": {"y": 1}}, (200, '{"x": "aa", "y": 1}')),
     ],
 )
@@ -86,7 +87,13 @@ def test_answer_is_changed_as_the_server_says(do, expected):
     acting = manner(**do)
     reply = acting.answer(Reply(200, JSON, b'{"x": "aa"}'))
     assert (reply.status, reply.raw.decode()) == expected
-    assert acting.applied
+    assert bool(acting.applied) == (reply.raw != b'{"x": "aa"}')
+
+
+def test_times_that_are_equal_are_told_a_second_apart():
+    """In every object; those that are not equal stay as they are."""
+    reply = manner(lag=["b", "a"]).answer(Reply(200, JSON, b'[{"a": 5, "b": 5}, {"a": 5, "b": 6}]'))
+    assert reply.body == [{"a": 5, "b": 4}, {"a": 5, "b": 6}]
 
 
 def test_headers_come_and_go():
@@ -103,6 +110,8 @@ def test_headers_come_and_go():
         ({"each": ":\n\n"}, EVENTS.replace(b"\n\n", b"\n\n:\n\n")),
         ({"hold": ["a", "b"]}, b"\n\n".join(EVENTS.split(b"\n\n")[number] for number in (1, 0, 2, 3))),
         ({"hold": ["c", "z"]}, EVENTS),
+        ({"exchange": ["a", "b"]}, b"\n\n".join(EVENTS.split(b"\n\n")[number] for number in (1, 0, 2, 3))),
+        ({"exchange": ["a", "c"]}, EVENTS),
         ({"kind": "a", "set": {"/n": 3}, "add": {}}, EVENTS.replace(b"1", b"3")),
         ({"kind": "c", "add": {"n": 3}}, EVENTS.replace(b'"c"', b'"c", "n": 3')),
         ({"kind": "*", "delete": "/n"}, EVENTS.replace(b', "n": 1', b"").replace(b', "n": 2', b"")),

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from flowcontract import data, yamlio
+from flowcontract.evidence import Tier
 from flowcontract.specs import load_apis
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
 sys.path.insert(0, str(MUTANTS))
 
-from mutant import Mutation, Question, Reply, load  # noqa: E402 - lies beside the program that runs it
+from mutant import Mutation, Question, Reply, load, name_tiers  # noqa: E402 - lies beside the program that runs it
 
 APIS = load_apis()
 ALL = load()
@@ -65,6 +66,23 @@ def test_sample_of_mutants_is_noticed():
     count = sum(SAMPLE in mutant.name for mutant in ALL)
     assert done.stdout.startswith(f"{count} of {count} mutants caught"), done.stdout + done.stderr
     assert done.returncode == 0
+
+
+def test_tiers_are_written_into_the_lines_of_the_mutants(tmp_path):
+    """Of those that are known; all else stays as it is, and a tier that was written is replaced."""
+    file = tmp_path / "dify-chat.yaml"
+    line = "- {at: '004:80', op: sendChatMessage, sort: enum, do: {status: 202}, caught: status"
+    file.write_text(f"# a comment\n{line}}}\n{line.replace('202', '203')}, tier: ruling}}\n")
+    mutants = load(tmp_path)
+    name_tiers({mutants[0].name: "document", mutants[1].name: "server-error"}, tmp_path)
+    first, second = f"{line}, tier: document}}", f"{line.replace('202', '203')}, tier: server-error}}"
+    assert file.read_text() == f"# a comment\n{first}\n{second}\n"
+    assert [mutant.tier for mutant in load(tmp_path)] == ["document", "server-error"]
+
+
+def test_tiers_of_mutants_are_tiers():
+    """Where one is named, the run holds the suite to it."""
+    assert {mutant.tier for mutant in ALL if mutant.tier} <= set(Tier)
 
 
 @pytest.mark.parametrize(

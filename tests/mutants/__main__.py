@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mutant import Mutant, Mutation, load
+from mutant import Mutant, Mutation, load, name_tiers
 from proxy import Proxy
 from running import Outcome, run_suite
 
@@ -97,18 +96,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("text", nargs="?", default="", help="only mutants whose name holds this")
     parser.add_argument("-n", type=int, default=os.cpu_count() or 1, help="how many at a time")
-    parser.add_argument("--json", type=Path, help="write there what became of each, one a line")
+    parser.add_argument("--name-tiers", action="store_true", help="write into the files in which tier each was noticed")
     options = parser.parse_args()
     mutants = [mutant for mutant in load() if options.text in mutant.name]
     started, caught = time.monotonic(), 0
+    tiers: dict[str, str] = {}
     with multiprocessing.get_context("fork").Pool(options.n, maxtasksperchild=8) as pool:
         for mutant, its in zip(mutants, pool.imap(fate, mutants), strict=True):
             caught += its.outcome == "caught"
             if its.outcome != "caught":
                 print(f"{its.outcome:14} {mutant.name}  rules: {', '.join(its.rules) or 'none'}", flush=True)  # noqa: T201 - a command's own output
-            if options.json:
-                with options.json.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"name": mutant.name, **its._asdict()}) + "\n")
+            tiers |= {mutant.name: its.tier} if its.tier else {}
+    if options.name_tiers:
+        name_tiers(tiers)
     print(f"{caught} of {len(mutants)} mutants caught in {time.monotonic() - started:.0f} s")  # noqa: T201 - the same
     return int(caught < len(mutants))
 

@@ -23,6 +23,8 @@ The form of a server (`tests/benign/*.yaml`, a list), which is a mutant's with t
       sub: [[PATTERN, TEXT], ...]           in the text of a body, or of each block of a stream
       first: TEXT | each: TEXT              before a stream's first block; behind each block
       hold: [KIND, KIND]                    the first kind waits for the second
+      exchange: [KIND, KIND]                the first kind, where the second follows at once, comes behind it
+      lag: [NAME, NAME]                     a number that equals its neighbour is one less, in every object
       wire: {chunk: BYTES, whole, chunked, close, gzip, delay_s, hang: TEXT}    how an answer is sent
 """
 
@@ -156,7 +158,7 @@ class Manner(Mutation):
 
     def passing(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Let a stream pass as it comes, block by block, each as this server writes it."""
-        blocks = self._held(_blocks(pieces))
+        blocks = self._exchanged(self._held(_blocks(pieces)))
         if self.wire.get("whole"):
             blocks = iter([b"".join(blocks)])
         first = self.benign.do.get("first", "").encode()
@@ -193,6 +195,19 @@ class Manner(Mutation):
                 waiting = []
         yield from waiting
 
+    def _exchanged(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        first, second = self.benign.do.get("exchange", ("", ""))
+        last = b""
+        for block in blocks:
+            if last and _kind(last) == first and _kind(block) == second:
+                yield block
+                continue
+            if last:
+                yield last
+            last = block
+        if last:
+            yield last
+
     def _block(self, block: bytes) -> bytes:
         do = self.benign.do
         lead, _, text = block.rpartition(b"data: ")
@@ -208,6 +223,8 @@ class Manner(Mutation):
             text = raw.decode()
         except ValueError:
             return raw
+        if "lag" in self.benign.do:
+            text = json.dumps(_lagging(json.loads(text), *self.benign.do["lag"]))
         if "json" in self.benign.do:
             text = _rewritten(text, self.benign.do["json"])
         for pattern, new in self.benign.do.get("sub", ()):
@@ -250,6 +267,15 @@ class Together(Mutation):
         for manner in self.manners:
             pieces = manner.passing(pieces)
         return pieces
+
+
+def _lagging(value: Any, name: str, other: str) -> Any:
+    if isinstance(value, list):
+        return [_lagging(item, name, other) for item in value]
+    if not isinstance(value, dict):
+        return value
+    late = {name: value[name] - 1} if name in value and value[name] == value.get(other) else {}
+    return {key: _lagging(item, name, other) for key, item in value.items()} | late
 
 
 def _rewritten(text: str, form: dict[str, Any]) -> str:

@@ -70,6 +70,22 @@ def load(folder: Path = FOLDER) -> list[Mutant]:
     return [_mutant(path.stem, one) for path in sorted(folder.glob("*.yaml")) for one in yamlio.load(path)]
 
 
+def name_tiers(tiers: Mapping[str, str], folder: Path = FOLDER) -> None:
+    """Write the tier of each mutant, by name, into its line of the files, which else stay as they are."""
+    for path in sorted(folder.glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            if line.startswith("- "):
+                (mutant,) = (_mutant(path.stem, entry) for entry in yamlio.loads(line))
+                lines[number] = _with_tier(line, tiers.get(mutant.name, mutant.tier))
+        path.write_text("".join(lines), encoding="utf-8")
+
+
+def _with_tier(line: str, tier: str) -> str:
+    plain = re.sub(r", tier: [\w-]+\}$", "}", line.rstrip("\n"))
+    return f"{plain[:-1]}, tier: {tier}}}\n" if tier else line
+
+
 def _mutant(api: str, one: dict[str, Any]) -> Mutant:
     one = dict(one)
     caught = one.pop("caught")
