@@ -107,7 +107,7 @@ def test_taken_port_is_one_line_and_misuse() -> None:
         (["serve", "--port", "many"], "no number"),
         (["serve", "--pace", "-1"], "between"),
         (["serve", "--profile", "older"], "API=NAME"),
-        (["serve", "--profile", "dify-workflow=ancient"], "There is: older"),
+        (["serve", "--profile", "dify-workflow=ancient"], "There is: 0.14, 1.14, 1.4, older"),
         (["serve", "--fixtures", "/nowhere/at/all"], "there is no folder"),
         (["check"], "--fixtures"),
         (["dance"], "serve"),
@@ -120,6 +120,18 @@ def test_misuse_says_what_there_is(arguments: list[str], told: str) -> None:
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_list_prints_the_profiles_with_their_releases() -> None:
+    """Who upgrades finds the names for --profile, and which server each stands for."""
+    done = run("list", "--profiles", "--api", "dify-chat")
+    assert done.returncode == 0
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert rows == [
+        ["dify-chat", "0.14", "Dify 0.14.0"],
+        ["dify-chat", "1.14", "Dify 1.14.2"],
+        ["dify-chat", "1.4", "Dify 1.4.1"],
+    ]
 
 
 def test_environment_is_the_second_source() -> None:
