@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -301,6 +302,22 @@ def test_har_has_every_exchange_without_keys_and_with_the_times_of_pieces(tmp_pa
     assert all(needed <= set(entry) for entry in log["entries"])
 
 
+def test_exchanges_of_several_threads_are_written_one_after_the_other(tmp_path):
+    """Schemathesis asks from threads of its own; no line is torn."""
+    recorder = folder.recorder(tmp_path, "main", Secrets())
+
+    def ask(number):
+        heard = Heard()
+        heard.add(0.1, f"{number}é".encode() * 3000)
+        recorder.record(Sent("GET", "http://x/", ()), Answer(200, {}), heard)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(200)))
+    recorder.close()
+    entries = json.loads("".join(folder.har([tmp_path / ".exchanges-main.jsonl"], "1")))["log"]["entries"]
+    assert {entry["response"]["content"]["text"] for entry in entries} == {f"{n}é" * 3000 for n in range(200)}
+
+
 def test_har_of_a_process_that_was_killed_has_what_was_whole(tmp_path):
     """Half a line at the end is left out."""
     path = tmp_path / "x"
@@ -316,11 +333,14 @@ def test_folder_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path
         folder.prepare(tmp_path / in_the_way)
 
 
-def test_report_that_cannot_be_written_costs_no_other(tmp_path, results):
-    """The rest is there, and it is said which is not."""
+def test_report_that_cannot_be_written_costs_no_other(tmp_path, results, monkeypatch):
+    """The rest is there, and it is said which is not, be that our own fault."""
     folder.prepare(tmp_path)
     (tmp_path / "report.sarif").mkdir()
-    with pytest.raises(folder.ReportError, match=r"report\.sarif: cannot be written"):
+    monkeypatch.setattr(folder, "json_text", lambda _: 1 / 0)
+    with pytest.raises(
+        folder.ReportError, match=r"(?s)report\.json: cannot be made: Zero.*report\.sarif: cannot be written"
+    ):
         folder.write(tmp_path, told(results))
     assert (tmp_path / "report.html").is_file()
     assert (tmp_path / "exchanges.har").is_file()
