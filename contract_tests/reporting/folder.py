@@ -76,4 +76,6 @@ def _trouble(path: Path, make: Callable[[], Iterable[str]]) -> str:
         write_whole(path, make())
     except OSError as error:
         return f"{path}: cannot be written: {error.strerror}."
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one report costs no other
+        return f"{path}: cannot be made: {type(error).__name__}: {error}. Please report it."
     return ""

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from datetime import UTC, datetime
 from http import HTTPStatus
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -39,8 +39,8 @@ class Recorder:
         """Begin an empty file; raise OSError where that cannot be."""
         self.test = ""  # which test asks now
         self._secrets = secrets
-        self._lock = Lock()  # journeys ask several things at once, and a text file takes no two writers
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file = path.open("wb")
+        self._lock = threading.Lock()  # Schemathesis asks from threads of its own
 
     def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
         """Write down an exchange that has just ended."""
@@ -57,9 +57,9 @@ class Recorder:
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace")
         with self._lock:
-            self._file.write(line)
+            self._file.write(line + b"\n")
 
     def close(self) -> None:
         """Write what is still to be written."""
@@ -132,9 +132,9 @@ def har(recorded: Iterable[Path], version: str) -> Iterator[str]:
     yield f'{{"log": {{"version": "1.2", "creator": {creator}, "entries": [\n'
     before = ""
     for path in recorded:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for line in lines:
-                if line.endswith("\n"):  # the last one may be half there
-                    yield before + line.rstrip("\n")
+                if line.endswith(b"\n"):  # the last one may be half there
+                    yield before + line.decode().rstrip("\n")
                     before = ",\n"
     yield "\n]}}\n"

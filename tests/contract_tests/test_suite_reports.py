@@ -338,11 +338,14 @@ def test_folder_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path
         folder.prepare(tmp_path / in_the_way)
 
 
-def test_report_that_cannot_be_written_costs_no_other(tmp_path, results):
-    """The rest is there, and it is said which is not."""
+def test_report_that_cannot_be_written_costs_no_other(tmp_path, results, monkeypatch):
+    """The rest is there, and it is said which is not, be that our own fault."""
     folder.prepare(tmp_path)
     (tmp_path / "report.sarif").mkdir()
-    with pytest.raises(folder.ReportError, match=r"report\.sarif: cannot be written"):
+    monkeypatch.setattr(folder, "json_text", lambda _: 1 / 0)
+    with pytest.raises(
+        folder.ReportError, match=r"(?s)report\.json: cannot be made: Zero.*report\.sarif: cannot be written"
+    ):
         folder.write(tmp_path, told(results))
     assert (tmp_path / "report.html").is_file()
     assert (tmp_path / "exchanges.har").is_file()
