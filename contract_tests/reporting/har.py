@@ -38,7 +38,8 @@ class Recorder:
         """Begin an empty file; raise OSError where that cannot be."""
         self.test = ""  # which test asks now
         self._secrets = secrets
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
+        # Unbuffered: an exchange may end, and be written down, while the garbage of another is collected in a write.
+        self._file = path.open("wb", buffering=0)
 
     def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
         """Write down an exchange that has just ended."""
@@ -55,7 +56,7 @@ class Recorder:
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         """Write what is still to be written."""
