@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from flowcontract.secrets import Secrets
 
-_PIECE = 8  # characters of a secret that tell something of it
+_PIECE = 10  # characters of a secret that tell something of it
 _OURS = ("operation", "test")  # fields whose values are the contract's or the suite's, and by which reports are joined
 
 

@@ -9,7 +9,7 @@ import httpx
 
 from contract_tests.client import CAUSES
 from contract_tests.hiding import hide
-from contract_tests.judgement import error_code, error_codes
+from contract_tests.judgement import error_code, error_codes, is_refusal
 from contract_tests.not_exercised import NotExercised
 from contract_tests.resources import resources
 from contract_tests.target import NobodyThereError, TargetError
@@ -106,7 +106,7 @@ def _other_mode(name: str, exchange: Exchange) -> str:
 def _is_shut(operation: Operation, exchange: Exchange, sort: str) -> bool:
     """Tell whether an answer says that the key, or the address and the flow, are not right."""
     if sort == _FLOW:
-        return exchange.status in _NOT_THERE
+        return exchange.status < httpx.codes.INTERNAL_SERVER_ERROR and is_refusal(operation, exchange)
     return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _codes(operation)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib.util
 import os
 import signal
@@ -96,14 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     clock = Clock()
     with _hiding(secrets), _interrupting(clock):
         try:
-            options, _ = parser().parse_known_args(arguments)  # answers --help and misuse; pytest reads them again
+            options, others = parser().parse_known_args(arguments)  # answers --help and misuse; pytest reads them again
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
                 print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)  # noqa: T201 - a command's own output
                 return MISUSE
             clock.limit(options.max_minutes)
-            return _run(arguments, clock, secrets)
+            return _run(arguments, others, clock, secrets)
         except KeyboardInterrupt:
             print("contract-tests: interrupted before anything was asked.", file=sys.stderr)  # noqa: T201 - the same
         except Exception:  # noqa: BLE001 - a fault of ours: shown without keys, and no verdict
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return MISUSE
 
 
-def _run(arguments: list[str], clock: Clock, secrets: Secrets) -> int:
+def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets) -> int:
     """Let pytest run what is in this package, by its settings alone, whatever lies in the current folder."""
     import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
 
@@ -120,7 +121,18 @@ def _run(arguments: list[str], clock: Clock, secrets: Secrets) -> int:
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
     with _alone():
         status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [Given(clock, secrets)])
+    if status == pytest.ExitCode.USAGE_ERROR:
+        _guess(others)
     return int(status) if status in (WELL, PROBLEMS) else MISUSE
+
+
+def _guess(others: list[str]) -> None:
+    """Say which of our options may have been meant by those that were left to pytest."""
+    for other in others:
+        name = other.partition("=")[0]
+        close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.75) if name.startswith("--") else []
+        if close:
+            print(f'contract-tests: "{name}" is no option. Did you mean "{close[0]}"?', file=sys.stderr)  # noqa: T201 - the same
 
 
 @contextmanager

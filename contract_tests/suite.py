@@ -219,6 +219,8 @@ class Suite:
         for request, keep in self._requests(case):
             filled = self.filled(operation, request, keep, flow.values if flow else {})
             asked = replace(filled, keys=flow.keys) if flow else self.with_keys(operation, filled, case.auth)
+            if case.provoke and request.keys:
+                asked = replace(asked, keys={**(asked.keys or {}), **request.keys})
             verdict = self.ask(operation, asked, case.expected)
             rulings = self.api(operation.api).rulings
             for violation in rated(unheld(case, asked, verdict.exchange), rulings):
@@ -231,7 +233,8 @@ class Suite:
         operation = case.operation
         if case.provoke:
             way = self.provocation(operation, case.provoke, min(case.expected.statuses, default=0))
-            yield _provoked(case.request, way), case.keep | way.places
+            request = replace(_provoked(case.request, way), keys=way.keys_for(self.api(operation.api)))
+            yield request, case.keep | way.places
         elif case.form:
             yield from self._tries(case)
         else:

@@ -39,8 +39,10 @@ class Recorder:
         """Begin an empty file; raise OSError where that cannot be."""
         self.test = ""  # which test asks now
         self._secrets = secrets
-        self._file = path.open("wb")
-        self._lock = threading.Lock()  # Schemathesis asks from threads of its own
+        # Unbuffered, and a lock that its holder may take again: while one exchange is written, the garbage of another may
+        # be collected, which ends it and writes it down. Schemathesis asks from threads of its own.
+        self._file = path.open("wb", buffering=0)
+        self._lock = threading.RLock()
 
     def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
         """Write down an exchange that has just ended."""
@@ -57,9 +59,9 @@ class Recorder:
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
-        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
-            self._file.write(line + b"\n")
+            self._file.write(line)
 
     def close(self) -> None:
         """Write what is still to be written."""

@@ -13,10 +13,11 @@ import pytest
 from mockserver.server import MockServer
 from mockserver.settings import Settings
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("mutants", "hostile")]
 
-from mutant import Mutant, Mutation
-from proxy import Proxy
+from hostile_server import Hostile, json_answer, relay  # noqa: E402 - lies in one of these folders
+from mutant import Mutant, Mutation  # noqa: E402 - the same
+from proxy import Proxy  # noqa: E402 - the same
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_mock_passes_and_every_status_and_code_is_exercised(mock, tmp_path):
 
 
 def test_suite_needs_no_plugins_but_its_own(mock, tmp_path):
-    """`pip install 'flowcontract[suite]'` brings neither pytest-xdist nor pytest-randomly."""
+    """It runs without pytest-xdist, which only `-n` takes, and without what else may be installed."""
     none = ("-p", "no:xdist", "-p", "no:randomly", "-p", "no:cacheprovider")
     status, said = run("--base-url", mock, "--api", "cybertron", "-k", "documented", *none, folder=tmp_path)
     assert status == 0, said
@@ -80,21 +81,33 @@ def test_level_that_is_not_reached_fails(mock, tmp_path):
 
 
 def test_run_that_exercised_nothing_fails(mock, tmp_path):
-    """A selection of nothing is no success."""
+    """A selection of nothing is no success, and no verdict."""
     status, said = run("--base-url", mock, "-k", "no_such_test", folder=tmp_path)
-    assert status == 1, said
+    assert status == 2, said
     assert "nothing was exercised" in said
 
 
-def test_accepted_differences_pass_and_are_good_news_when_they_are_gone(mock, tmp_path):
-    """A wrong key makes differences; accepted they are known, with the right key they are gone, and can be pruned."""
+@pytest.fixture
+def refusing(mock):
+    """Return the address of a server like the mock, whose key is another, and which refuses it at GET /meta."""
+    port = int(mock.rpartition(":")[2])
+    refusal = json_answer(b'{"code": "unauthorized", "message": "app-right?", "status": 401}', "401 Unauthorized")
+    with Hostile(relay(port, keys={"app-right": "app-chat"}, instead={"/v1/meta": refusal})) as server:
+        yield server.url
+
+
+RIGHT = ("--key", "dify-chat=app-right")
+
+
+def test_accepted_differences_pass_and_are_good_news_when_they_are_gone(mock, refusing, tmp_path):
+    """A server that refuses makes differences; accepted they are known, and once they are gone they can be pruned."""
     known = tmp_path / "known.toml"
-    options = ("--base-url", mock, "--api", "dify-chat", "--deviations", known)
-    wrong = ("-k", "getMeta and documented", "--key", "dify-chat=app-wrong")
+    options = ("--api", "dify-chat", "--deviations", known)
+    wrong = ("--base-url", refusing, "-k", "getMeta and documented", *RIGHT)
     assert run(*options, *wrong, "--accept", folder=tmp_path)[0] == 0
     assert 'id = "dify-chat/getMeta#status 401 instead of success"' in known.read_text()
     assert run(*options, *wrong, folder=tmp_path)[0] == 0
-    status, said = run(*options, "--prune", folder=tmp_path)
+    status, said = run(*options, "--base-url", mock, "--prune", folder=tmp_path)
     assert status == 0, said
     assert "FIXED" in said
     assert "getMeta#status 401" not in known.read_text()
@@ -124,9 +137,9 @@ def test_what_no_document_says_is_a_note_until_it_is_demanded(other_status, tmp_
     assert "notes: " in said or status
 
 
-def test_failure_says_everything_a_stranger_needs(mock, tmp_path):
+def test_failure_says_everything_a_stranger_needs(refusing, tmp_path):
     """Operation, expected, got, lines, and a command without the key."""
-    options = ("--base-url", mock, "--api", "dify-chat", "-k", "getMeta and documented", "--key", "dify-chat=app-wrong")
+    options = ("--base-url", refusing, "--api", "dify-chat", "-k", "getMeta and documented", *RIGHT)
     status, said = run(*options, "-v", folder=tmp_path)
     assert status == 1, said
     for text in (
@@ -138,7 +151,7 @@ def test_failure_says_everything_a_stranger_needs(mock, tmp_path):
         "$KEY",
     ):
         assert text in said
-    assert "app-wrong" not in said
+    assert "app-right" not in said
 
 
 PYTEST = (

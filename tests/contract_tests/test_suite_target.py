@@ -10,7 +10,7 @@ from contract_tests import target
 from contract_tests.exchange import Request
 from contract_tests.suite import Suite
 from contract_tests.target import Provocation, TargetError, load_target
-from flowcontract.errors import UnknownNameError
+from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.specs import load_apis
 
 URL = "http://127.0.0.1:8080"
@@ -136,6 +136,96 @@ def test_wrong_target_file_is_told_with_the_place(apis, tmp_path, text, said):
         load_target(apis, base_url=URL, file=path)
     assert said in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[api.dify-chat.values]\ninptus = {}", "inputs"),
+        ("[api.agentbuilder.second.values]\nflow_idd = 'x'", "flow_id"),
+        ("[api.dify-chat.features]\ntext_to_speach = false", "text_to_speech"),
+        ("[api.dify-chat.keys]\napikey = 'x'", "apiKey"),
+        ("[api.dify-chat.failing]\nkye = 'x'", "key"),
+        ("[api.agentbuilder.examples.runFlows.image]\nslow = true", "runFlow"),
+        ("[api.agentbuilder.examples.runFlow.imgae]\nslow = true", "image"),
+        ("[api.dify-chat]\nslwo = true", "slow"),
+        ("timeouts = { anwser_s = 5 }", "answer_s"),
+        ("read_olny = true", "read_only"),
+        ("[provoke.'dify-chat/sendChatMesage'.forbidden]\nkey = 'x'", "sendChatMessage"),
+        ("[provoke.'dify-chat/sendChatMessage'.forbiden]\nkey = 'x'", "forbidden"),
+        ("[provoke.'dify-chat/sendChatMessage'.'event:mesage_end']\nkey = 'x'", "event:message_end"),
+        ("[provoke.'dify-chat/sendChatMessage'.'status:2000']\nkey = 'x'", "status:200"),
+        ("[provoke.'dify-chat/sendChatMessage'.forbidden]\nheader = {}", "headers"),
+        ("[provoke.'*'.forbiden]\nkey = 'x'", "forbidden"),
+        ("[provoke.'dify-chat/getInfo'.forbidden]\nkeys = { apikey = 'x' }", "apiKey"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["dify-chat", "cybertron"])
+def test_misspelt_name_is_refused_with_what_was_meant(apis, tmp_path, text, meant, asked):
+    """A value that is sent nowhere, a feature that nobody asks for: whoever wrote it is told, whatever is asked now."""
+    path = write(tmp_path, f"{text}\n")
+    with pytest.raises(FlowContractError, match=f'Did you mean "{meant}"') as error:
+        load_target({asked: apis[asked]}, base_url=URL, keys=[f"{asked}=k"], file=path)
+    assert str(path) in str(error.value)
+
+
+def test_one_file_serves_whatever_is_asked(apis, tmp_path, monkeypatch):
+    """Neither the keys nor the environment of another API are needed."""
+    monkeypatch.setenv("CHAT_KEY", "app-1")
+    path = write(
+        tmp_path,
+        "base_url = 'http://one'\n[api.dify-chat]\nkey = '${CHAT_KEY}'\n"
+        "[api.agentbuilder]\nkey = '${NOT_SET}'\n[provoke.'agentbuilder/runFlow'.flow-failed]\nkey = '${NOT_SET}'\n",
+    )
+    chat = {"dify-chat": apis["dify-chat"]}
+    assert load_target(chat, file=path).apis["dify-chat"].keys == {"apiKey": "app-1"}
+    with pytest.raises(TargetError, match="NOT_SET"):
+        load_target({"agentbuilder": apis["agentbuilder"]}, file=path)
+
+
+def test_flows_of_a_file_have_what_the_api_has_and_their_own(apis, tmp_path):
+    """A second account, a failing flow, the flow of an example: each with its key, its values, its pace."""
+    path = write(
+        tmp_path,
+        "[api.agentbuilder]\nkey = 'sk-1'\nvalues = { flow_id = 'a', session_id = 's' }\n"
+        "second = { key = 'sk-2' }\nfailing = { values = { flow_id = 'b' }, slow = true }\n"
+        "examples.runFlow.image = { values = { flow_id = 'c' } }\n"
+        "[provoke.'agentbuilder/runFlow'.wrong-api-key]\nkey = 'sk-3'\n",
+    )
+    found = load_target({"agentbuilder": apis["agentbuilder"]}, base_url=URL, file=path)
+    target = found.apis["agentbuilder"]
+    assert target.second.keys == {"apiKey": "sk-2", "apiKeyInQuery": "sk-2"}
+    assert target.second.values == {"flow_id": "a", "session_id": "s"}
+    assert (target.failing.keys, target.failing.values["flow_id"], target.failing.slow) == (target.keys, "b", True)
+    assert target.examples["runFlow"]["image"].values == {"flow_id": "c", "session_id": "s"}
+    operation = target.api.operations["runFlow"]
+    way = found.provocation(operation, "wrong-api-key", 403)
+    assert way.keys_for(target.api) == {"apiKey": "sk-3", "apiKeyInQuery": "sk-3"}
+    assert {"sk-1", "sk-2", "sk-3"} == set(found.secrets)
+
+
+def test_keys_of_the_mock_go_to_the_mock_only(apis):
+    """A server that is not the mock, and for which there is no key, is a misuse that says what to give."""
+    asked = []
+
+    def is_mock(url):
+        asked.append(url)
+        return False
+
+    with pytest.raises(TargetError, match=r"No key for agentbuilder.*--key agentbuilder=KEY"):
+        load_target(apis, base_url=f"{URL}/v1", is_mock=is_mock)
+    assert asked == [f"{URL}/v1"]
+    given = [f"{name}={next(iter(api.schemes.values())).mock_key}" for name, api in apis.items()]
+    found = load_target(apis, base_url=URL, keys=given, is_mock=is_mock)
+    assert not found.provoke
+    assert not found.own_world
+
+
+def test_mock_can_be_named(apis):
+    """`--target mock` is the shipped file, whoever can see that it is the mock."""
+    found = load_target(apis, base_url=URL, file=Path("mock"), is_mock=lambda _: False)
+    assert found.own_world
+    assert found.provoke
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import threading
 import zlib
@@ -174,6 +175,30 @@ async def empty_object(_: Asked, writer: asyncio.StreamWriter) -> None:
     """Answer everything with nothing."""
     writer.write(json_answer(json.dumps({}).encode()))
     await writer.drain()
+
+
+def relay(port: int, *, keys: dict[str, str], instead: dict[str, bytes] | None = None) -> Behaviour:
+    """Pass everything on to a server on this machine, with other keys; answer some paths `instead`."""
+
+    def forward(asked: Asked) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        headers = {name: value for name, value in asked.headers.items() if name not in ("host", "connection")}
+        for ours, theirs in keys.items():
+            headers = {name: value.replace(ours, theirs) for name, value in headers.items()}
+        connection.request(asked.method, asked.path, asked.body or None, headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in ("transfer-encoding", "content-length")]
+        lines = [f"HTTP/1.1 {answer.status} X", *(f"{name}: {value}" for name, value in kept)]
+        return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
+
+    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        known = (instead or {}).get(asked.path.partition("?")[0])
+        writer.write(known if known is not None else await asyncio.to_thread(forward, asked))
+        await writer.drain()
+
+    return behave
 
 
 ALL = {
