@@ -39,8 +39,8 @@ class Recorder:
         """Begin an empty file; raise OSError where that cannot be."""
         self.test = ""  # which test asks now
         self._secrets = secrets
-        # Unbuffered, and a lock that its holder may take again: while one exchange is written, the garbage of another may
-        # be collected, which ends it and writes it down. Schemathesis asks from threads of its own.
+        # Unbuffered, and a lock that its holder may take again: while one exchange is written, the garbage of another
+        # may be collected, which ends it and writes it down. Schemathesis asks from threads of its own.
         self._file = path.open("wb", buffering=0)
         self._lock = threading.RLock()
 
