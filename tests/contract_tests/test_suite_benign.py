@@ -55,7 +55,7 @@ def test_every_kind_of_the_real_runs_has_a_server():
     assert all(bool(one.caught) == (one.verdict in ("true", "lenient")) for one in OF_REAL_RUNS)
 
 
-@pytest.mark.parametrize("text", ["dify-chat: 405 without Allow", "dify-workflow: a ping before the first event"])
+@pytest.mark.parametrize("text", ["dify-workflow: a ping before the first event"])
 def test_sample_of_benign_servers_is_green(text):
     """`nox -s benign` tries all of them."""
     status, told = run(text)
@@ -63,7 +63,7 @@ def test_sample_of_benign_servers_is_green(text):
     assert status == 0
 
 
-@pytest.mark.parametrize("text", ["limit", "lenient"])
+@pytest.mark.parametrize("text", ["lenient"])
 def test_sample_of_real_differences_is_told_as_it_weighs(text):
     """What breaks a promise is red; what only takes more than it should is a note; what nobody promised is nothing."""
     status, told = run("--real", text)
