@@ -33,13 +33,18 @@ class Change:
     """What the proxy does: `ask` changes a request, or answers it; `reply` changes an answer, `live` passing blocks."""
 
     def __init__(self, reply=lambda reply: reply, ask=lambda question: None, live=None):
-        self.mutant = SimpleNamespace(do={}, pace=live is not None)
+        self.mutant = SimpleNamespace(do={})
+        self.live, self.wire = live is not None, {}
         self.troubles = []
         self._reply, self._ask, self._live = reply, ask, live
 
-    def is_meant(self, _):
-        """Everything is."""
-        return True
+    def acting(self, _):
+        """Change everything."""
+        return self
+
+    def head(self, reply):
+        """Change nothing of a stream's head."""
+        return reply
 
     def ask(self, question):
         """Change a request, or answer it in the server's place."""
