@@ -76,9 +76,11 @@ def _problem(suite: Suite, name: str) -> str:
         refused = None
         for operation in (suite.api(name).operations[operation] for operation in operations):
             exchange = _ask(suite, operation)
-            if exchange is None or not _is_shut(operation, exchange, sort):
+            if exchange is None:
+                continue
+            if not _is_shut(operation, exchange, sort):
                 refused = None
-                if exchange and (mode := _other_mode(name, exchange)):
+                if mode := _other_mode(name, exchange):
                     return f"The key for {name} opens an app whose mode is {mode}: mend `--key {name}=...`."
                 break
             refused = refused or (operation, exchange)
