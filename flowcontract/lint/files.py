@@ -66,9 +66,15 @@ def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
         elif (
             fragment
             and target in project.files
+            and not _is_of_another_api(project, target)
             and not any(_resolves(data, fragment) for data in _held(project, target))
         ):
             yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
+
+
+def _is_of_another_api(project: Project, target: Path) -> bool:
+    """Tell whether a file is the overlay of an API that is not checked: what it leads into is not known then."""
+    return target.parent.name == "profiles" and target.parent.parent.name not in project.names
 
 
 def _held(project: Project, target: Path) -> Iterator[Any]:

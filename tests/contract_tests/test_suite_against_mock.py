@@ -161,7 +161,7 @@ PYTEST = (
     "--pyargs",
     "contract_tests",
     "-k",
-    "getMeta and documented",
+    "getMeta and documented and not undocumented",
     "--base-url",
 )
 
