@@ -144,11 +144,11 @@ class Deviations:
         unexplained = [entry for entry in self.entries if not entry.reason.strip()]
         expired = [entry for entry in self.entries if self.has_expired(entry)]
         return [
-            *(f"{self.path}: write a reason for {entry.id}" for entry in unexplained),
             *(
                 f"{self.path}: {entry.id} was accepted until {entry.expires}: {entry.reason or 'no reason'}"
                 for entry in expired
             ),
+            *(f"{self.path}: write a reason for {entry.id}" for entry in unexplained),
         ]
 
     def write(self, found: Mapping[str, Mapping[str, Any]], *, gone: Iterable[Deviation] = ()) -> None:

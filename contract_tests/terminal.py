@@ -174,10 +174,12 @@ def _deviating(document: Document) -> Iterator[str]:
     for failure in document["deviating"]:
         key = (failure["known"], failure["reason"])
         counts[key] = counts.get(key, 0) + 1
-    yield f"known deviations: {counted(len({name for name, _ in counts}), 'entry', 'entries')}"
+    complaints = document["complaints"]
+    mend = f"; their file is to be mended in {counted(len(complaints), 'place')} (-v)" if complaints else ""
+    yield f"known deviations: {counted(len({name for name, _ in counts}), 'entry', 'entries')}{mend}"
     for (name, reason), count in sorted(counts.items()):
         yield f"  {count:4} x {name}: {reason or 'no reason given'}"
-    yield from (f"  {complaint}" for complaint in document["complaints"])
+    yield from (f"  {complaint}" for complaint in complaints)
 
 
 def _fixed(document: Document) -> Iterator[str]:
