@@ -24,7 +24,7 @@ class Clock:
         """Begin now."""
         self.interrupted = False
         self.is_over = False  # whether something was cut short by the bound
-        self._cleaning = False
+        self.is_ending = False  # whether nothing more is asked, and what there is is put down
         self.limit(minutes)
         self._stopped = threading.Event()
 
@@ -39,7 +39,7 @@ class Clock:
             raise KeyboardInterrupt
         left = self._deadline - time.monotonic()
         if left <= 0:
-            self.is_over = self.is_over or not self._cleaning
+            self.is_over = self.is_over or not self.is_ending
             raise OutOfTimeError
         return left
 
@@ -50,7 +50,7 @@ class Clock:
 
     def clean_up(self) -> None:
         """Allow a little more, for what has to be done at the end."""
-        self._cleaning = True
+        self.is_ending = True
         grace_s = _HURRIED_S if self.interrupted else _CLEANING_S
         if self.interrupted or self._deadline - time.monotonic() < grace_s:
             self._deadline = time.monotonic() + grace_s

@@ -394,21 +394,31 @@ class _Collector:
         option, results = self.config.option, self.results
         if option.collectonly or session.exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
+        self.run.clock.is_ending = True
+        results.interrupted |= self.run.clock.interrupted
         results.is_over = self.run.clock.is_over and not results.interrupted
         if results.interrupted or results.is_over:
             ran = results.tests.keys() | set(results.missing)
             results.missing += [name for name in map(test_id, getattr(session, "items", ())) if name not in ran]
         everything = results.is_whole and not (option.keyword or option.markexpr)
         results.settle(everything=everything, thorough=option.thorough, prune=option.prune and everything)
-        problems = results.problems()
-        session.exitstatus = EXIT_CODES[results.status(problems)]
         results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
-        self.document = document(results, problems, self.run.secrets)
+        session.exitstatus = self._report()
+        if self.run.clock.interrupted and not results.interrupted:  # while that was done
+            results.interrupted = True
+            session.exitstatus = self._report()
+
+    def _report(self) -> int:
+        """Put down how the run ended, and everything else; return the exit status."""
+        problems = self.results.problems()
+        status = EXIT_CODES[self.results.status(problems)]
+        self.document = document(self.results, problems, self.run.secrets)
         try:
             self._write()
         except FlowContractError as error:
             self.write_line(str(error), "red")
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return status or pytest.ExitCode.USAGE_ERROR
+        return status
 
     def _write(self) -> None:
         if self.run.recorder:

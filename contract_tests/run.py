@@ -123,7 +123,7 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
         status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [Given(clock, secrets)])
     if status == pytest.ExitCode.USAGE_ERROR:
         _guess(others)
-    return int(status) if status in (WELL, PROBLEMS) else MISUSE
+    return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
 
 
 def _guess(others: list[str]) -> None:
@@ -181,7 +181,8 @@ def _interrupting(clock: Clock) -> Iterator[None]:
         if not first:
             first.append(time.monotonic())
             clock.interrupt()
-            raise KeyboardInterrupt
+            if not clock.is_ending:
+                raise KeyboardInterrupt
 
     try:
         before: Any = signal.signal(signal.SIGINT, interrupt)

@@ -46,7 +46,7 @@ class Wire(httpx.BaseTransport):
         """Send a request; return its answer as soon as the head is there. Raises httpx's errors."""
         timeout: dict[str, float] = request.extensions["timeout"]
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        origin = (request.url.scheme, request.url.host, port)
+        origin = (request.url.scheme, request.url.raw_host.decode("ascii"), port)
         connection = self._connection(origin, timeout["connect"])
         try:
             connection.send(request, timeout["write"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,14 @@ async def slow_answers(_, writer):
     await writer.drain()
 
 
+async def stuck_at_the_end(asked, writer):
+    """Make a conversation, and say nothing when it is to be removed."""
+    if asked.method == "DELETE":
+        await hostile_server.silent(asked, writer)
+    writer.write(json_answer(b'{"result": "success", "conversation_id": "c1"}'))
+    await writer.drain()
+
+
 def wait_for(true, process, what):
     """Poll until something is so."""
     until = time.monotonic() + 90
@@ -51,10 +60,11 @@ def interrupted(url, folder, true, what, *more):
     """Run the suite and interrupt it once something is so; return its status, what it said, and how long that took."""
     options = ["--api", "dify-chat", "--key", "dify-chat=app-secret", "--report", folder, *more]
     command = [sys.executable, "-m", "contract_tests.cli", "--base-url", url, *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         try:
             wait_for(true, process, what)
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it, too
             began = time.monotonic()
             said, _ = process.communicate(timeout=60)
             return process.returncode, said, time.monotonic() - began
@@ -74,6 +84,19 @@ PHASES = {
     "two-workers": (slow_answers, INFO, 40, ("-n", "2", "-k", "invalid")),
     "two-workers-waiting": (hostile_server.silent, INFO, 4, ("-n", "2", "-k", "documented")),
 }
+
+
+def test_interrupted_while_it_cleans_up_it_says_what_is_left(tmp_path):
+    """Everything has been asked, but the server is stuck: no verdict either, and nobody waits."""
+    with Hostile(stuck_at_the_end, but=INFO) as server:
+        cleaning = lambda: any(asked.method == "DELETE" for asked in server.asked)  # noqa: E731 - what is waited for
+        more = ("-k", "sendChatMessage and documented")
+        status, said, took_s = interrupted(server.url, tmp_path, cleaning, "cleaning up", *more)
+    assert status == 2, said
+    assert took_s < BUSY_S, said
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["status"] == "interrupted"
+    assert report["left_over"] == ["dify-chat conversation_id c1: no time was left"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
