@@ -28,7 +28,7 @@ class Change:
     """One difference between an old contract and a new one.
 
     ``operation``  `dify-chat/sendChatMessage`, or the API's name where it concerns all of them
-    ``place``      where in the operation, in words: `response 200 field mode`, `stream event message_end field id`
+    ``place``      where in the operation, in words: `response 200 field mode`, `stream event opened field id`
     ``what``       what has changed, in words
     ``clients``    what it means for a client of the old contract that meets a server of the new one
     ``servers``    what it means for a server of the old contract that has to fulfil the new one
