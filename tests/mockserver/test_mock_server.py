@@ -122,8 +122,8 @@ def test_length_that_is_none_is_refused(server: MockServer, length: str) -> None
         b"GET http://[:: HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /v1/\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n",
         b"BREW /v1/chat-messages HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /v1/info?user=%ff HTTP/1.1\r\nAuthorization: Bearer app-chat\r\n\r\n",
-        b"GET /v1/info HTTP/1.1\r\nAuthorization: \xff\xfe\r\n\r\n",
+        b"GET /v1/info?user=%ff HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer app-chat\r\n\r\n",
+        b"GET /v1/info HTTP/1.1\r\nHost: a\r\nAuthorization: \xff\xfe\r\n\r\n",
     ],
 )
 def test_broken_http_never_gets_html_or_a_server_error(server: MockServer, raw: bytes) -> None:

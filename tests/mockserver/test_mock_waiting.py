@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 CHAT = json.dumps({"query": "hello", "user": "abc-123", "inputs": {}, "response_mode": "streaming"}).encode()
 HEADERS = {"Authorization": "Bearer app-chat", "Content-Type": "application/json", "Content-Length": str(len(CHAT))}
-POST = b"POST /v1/chat-messages HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in HEADERS.items()).encode() + b"\r\n"
-INFO = b"GET /v1/info HTTP/1.1\r\nAuthorization: Bearer app-chat\r\n\r\n"
+POST = (
+    b"POST /v1/chat-messages HTTP/1.1\r\nHost: mock\r\n"
+    + "".join(f"{n}: {v}\r\n" for n, v in HEADERS.items()).encode()
+    + b"\r\n"
+)
+INFO = b"GET /v1/info HTTP/1.1\r\nHost: mock\r\nAuthorization: Bearer app-chat\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
