@@ -44,7 +44,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests of the toolkit."""
     session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
-    session.run("pytest", "-n", "2", "--junitxml=.nox/tests.xml", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", "--junitxml=.nox/tests.xml", *session.posargs)
 
 
 @nox.session

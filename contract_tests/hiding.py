@@ -4,47 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flowcontract.secrets import MASK
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowcontract.secrets import Secrets
 
-_PIECE = 10  # characters of a secret that tell something of it
 _OURS = ("operation", "test")  # fields whose values are the contract's or the suite's, and by which reports are joined
 
 
 def hide(text: str, secrets: Secrets) -> str:
     """Return a text without secrets, and without the beginnings and ends of any."""
-    if not len(secrets):
-        return text
-    text = secrets.mask(text)
-    for secret in secrets:
-        if len(secret) > _PIECE:
-            text = _without_pieces(text, secret)
-    return text
-
-
-def _without_pieces(text: str, secret: str) -> str:
-    start = 0
-    while (start := text.find(secret[:_PIECE], start)) >= 0:
-        end = start + _shared(text[start:], secret)
-        text = text[:start] + MASK + text[end:]
-        start += len(MASK)
-    end = len(text)
-    while (found := text.rfind(secret[-_PIECE:], 0, end)) >= 0:
-        after = found + _PIECE
-        begin = after - _shared(text[:after][::-1], secret[::-1])
-        text = text[:begin] + MASK + text[after:]
-        end = begin
-    return text
-
-
-def _shared(text: str, other: str) -> int:
-    """Return how many characters two texts begin with in common."""
-    pairs = zip(text, other, strict=False)
-    return next((number for number, (left, right) in enumerate(pairs) if left != right), min(len(text), len(other)))
+    return secrets.mask(text, pieces=True) if len(secrets) else text
 
 
 def hide_json(value: Any, secrets: Secrets) -> Any:

@@ -238,6 +238,7 @@ def _end_of_value(text: str, start: int) -> int:
 # Known values
 
 _SHORTEST = 4  # characters: shorter ones stand in every text by chance, and are only hidden under their names
+_PIECE = 10  # bytes of one that tell something of it
 _LONG = 8  # below, only whole words are masked
 _NEVERENCODED = re.compile(rf"[A-Za-z0-9._~-]{{{_LONG},}}")
 _BASE64 = 8  # characters of base64 that are no coincidence
@@ -277,35 +278,41 @@ class Secrets:
     def __len__(self) -> int:
         return len(self._values)
 
-    def mask(self, text: str, by: str = MASK) -> str:
-        """Return a text with `by` in place of every secret, however it is encoded there."""
-        return self.mask_bytes(text.encode("utf-8", "surrogatepass"), by.encode()).decode("utf-8", "surrogatepass")
+    def mask(self, text: str, by: str = MASK, *, pieces: bool = False) -> str:
+        """Return a text with `by` in place of every secret, however it is encoded there.
 
-    def mask_bytes(self, data: bytes, by: bytes = MASK.encode()) -> bytes:
+        With `pieces` also in place of the ten characters and more that are left of one where a text was cut.
+        """
+        masked = self.mask_bytes(text.encode("utf-8", "surrogatepass"), by.encode(), pieces=pieces)
+        return masked.decode("utf-8", "surrogatepass")
+
+    def mask_bytes(self, data: bytes, by: bytes = MASK.encode(), *, pieces: bool = False) -> bytes:
         """Return bytes with every secret masked; whether they are UTF-8 does not matter."""
         shown, end = [], 0
-        for start, stop in self.spans(data):
+        for start, stop in self.spans(data, pieces=pieces):
             shown += [data[end:start], by]
             end = stop
         return b"".join([*shown, data[end:]])
 
-    def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+    def spans(self, data: bytes, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
         """Yield where secrets begin and end, in order; those that overlap are one."""
         begun, end = 0, 0
-        for start, stop in sorted(self._find(data)):
+        for start, stop in sorted(self._find(data, _find_pieces if pieces else _find_whole)):
             if start > end and end:
                 yield begun, end
             begun, end = (start, stop) if start > end or not end else (begun, max(end, stop))
         if end:
             yield begun, end
 
-    def _find(self, data: bytes) -> Iterator[tuple[int, int]]:
+    def _find(
+        self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]
+    ) -> Iterator[tuple[int, int]]:
         """Yield where secrets stand: as they are, or below up to three layers of encodings."""
         layers: list[Layer] = []
         encoded = ENCODED_OUT_OF_NEED if all(map(_NEVERENCODED.fullmatch, self._values)) else ENCODED
         while self._values:
-            for found in chain.from_iterable(pattern.finditer(data) for v in self._values for pattern in _patterns(v)):
-                yield outside(layers, found.start()), outside(layers, found.end())
+            for start, end in chain.from_iterable(find(data, value) for value in self._values):
+                yield outside(layers, start), outside(layers, end)
             if len(layers) == LAYERS or encoded.search(data) is None:
                 return
             data, layer = decode(data)
@@ -356,16 +363,60 @@ def _password(basic: str) -> str:
         return ""
 
 
+def _find_whole(data: bytes, value: str) -> Iterator[tuple[int, int]]:
+    for pattern in _patterns(value):
+        for found in pattern.finditer(data):
+            yield found.span()
+
+
+def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
+    """Yield where a value stands, and where its beginning or its end does that is long enough to tell something."""
+    yield from _find_whole(data, value)
+    for form in [form for forms in _forms(value) for form in forms if len(form) > _PIECE]:
+        start, head, tail = 0, form[:_PIECE], form[-_PIECE:]
+        while (start := data.find(head, start)) >= 0:
+            length = _shared(data[start : start + len(form)], form)
+            while length < len(form) and _inside_character(form[length]):
+                length -= 1
+            yield start, start + length
+            start += _PIECE
+        end = len(data)
+        while (found := data.rfind(tail, 0, end)) >= 0:
+            end = found + _PIECE
+            length = _shared(data[max(0, end - len(form)) : end][::-1], form[::-1])
+            while _inside_character(form[-length]):
+                length -= 1
+            yield end - length, end
+            end = found
+
+
+def _inside_character(byte: int) -> bool:
+    """Tell whether a byte of UTF-8 is not the first one of its character."""
+    return byte & 0xC0 == 0x80
+
+
+def _shared(data: bytes, other: bytes) -> int:
+    """Return how many bytes two texts begin with in common."""
+    pairs = zip(data, other, strict=False)
+    return next((number for number, (left, right) in enumerate(pairs) if left != right), min(len(data), len(other)))
+
+
 @lru_cache(maxsize=1024)
 def _patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
-    """Return what finds a value, also where a part of it that looks encoded has been decoded, and in base64."""
+    """Return what finds a value, in whatever form."""
+    pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
+    plain, encoded = _forms(value)
+    return tuple(re.compile(form) for form in [*(pattern % re.escape(one) for one in plain), *map(re.escape, encoded)])
+
+
+@lru_cache(maxsize=1024)
+def _forms(value: str) -> tuple[list[bytes], list[bytes]]:
+    """Return how a value may stand in a text: also where a part of it that looks encoded was decoded; and in base64."""
     raw = value.encode("utf-8", "surrogatepass")
     forms = [raw]
     for _ in range(LAYERS):
         forms.append(decode(forms[-1])[0])
-    pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
-    plain = [pattern % re.escape(form) for form in dict.fromkeys(forms) if form.strip() and _is_text(form)]
-    return tuple(re.compile(form) for form in [*plain, *map(re.escape, _in_base64(raw))])
+    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_in_base64(raw))
 
 
 def _is_text(form: bytes) -> bool:

@@ -75,6 +75,7 @@ ALLOWED = {
     "dify-workflow": [
         *_COMMON,
         _allowed("parallel nodes finish in any order", "swap", "node_finished"),
+        _allowed("a chunk may name a node that starts later", "swap", "node_started text_chunk"),
         _allowed("Dify's source code sends speech between any two events", "swap", "workflow_finished tts_message"),
         _allowed(
             "without a finish of the node there is nothing to compare the pieces with",

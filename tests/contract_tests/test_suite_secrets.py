@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,10 @@ async def parrot(asked, writer):
     form = LOUD[parrot.count % len(LOUD)]
     plain = form.encode("latin-1", "replace").replace(b"\r", b"").replace(b"\n", b"")
     sort = parrot.count % 6
-    if asked.path.partition("?")[0].endswith(("/info", "/parameters", "/meta", "/files", "/v1", "/api")):
+    path = asked.path.partition("?")[0]
+    if "/files/list/" in path:
+        writer.write(json_answer(json.dumps([form]).encode()))
+    elif path.endswith(("/info", "/parameters", "/meta", "/files", "/v1", "/api")):
         writer.write(json_answer(json.dumps({**echo(form), "mode": form}).encode()))
     elif sort == 0:
         events = [f"data: {json.dumps({**echo(form), 'event': form})}\n\n", f"event: {form}\n\n", f"data: {form}\n\n"]
@@ -170,6 +174,30 @@ def test_pieces_of_a_key_are_hidden_where_a_text_was_cut(cut):
     secrets = Secrets(["app-0123456789abcdef"])
     assert hide("got app-0123456789abcdef"[: 4 + cut] + "...", secrets) == "got ***..."
     assert hide("..." + "app-0123456789abcdef"[-cut:] + " came", secrets) == "...*** came"
+
+
+@pytest.mark.parametrize("key", ALL)
+def test_pieces_of_an_encoded_key_are_hidden_too(key):
+    """Wherever a text ends inside a key, no more than nine bytes of it are left, in whatever form it stood there."""
+    secrets = Secrets(ALL)
+    *plain, encoded, of_user, of_api_key = encodings(key)
+    for form in plain:
+        for end in range(1, len(form)):
+            told = hide(f"said: {form[:end]}", secrets).removeprefix("said: ").replace("***", "")
+            units = re.sub(r"\\+u[0-9a-f]{0,4}|\\+.?|%.?.?|&#?\w*;?", ".", told)
+            assert len(units) <= 10, (form[:end], told)
+    for form in (encoded, of_user, of_api_key):
+        for end in range(1, len(form)):
+            told = hide(f"said: {form[:end]}", secrets).removeprefix("said: ").replace("***", "")
+            whole = told[: len(told) - (len(told) % 4 == 1)]
+            assert key[:10].encode() not in base64.b64decode(whole + "=" * (-len(whole) % 4)), (form[:end], told)
+
+
+def test_pieces_end_with_a_character():
+    """A text that goes on with another letter, whose first byte is the same."""
+    secrets = Secrets(["schlüssel-grün-ä"])
+    assert hide("schlüssel-grè", secrets) == "***è"
+    assert hide("Él-grün-ä", secrets) == "É***"
 
 
 def test_stream_hides_a_key_that_is_written_in_pieces():

@@ -64,7 +64,17 @@ def test_fuzzing_reads_within_the_same_bounds(name, tmp_path):
     """Schemathesis's requests go through the suite's client: no memory without limit, and a report at the end."""
     impatient = tmp_path / "impatient.toml"
     impatient.write_text("timeouts = { answer_s = 1.5, stream_s = 3 }\n[api.dify-chat]\nkey = 'app-secret'\n")
-    options = ["--api", "dify-chat", "--target", impatient, "--max-minutes", "0.4", "--report", tmp_path]
+    options = [
+        "--api",
+        "dify-chat",
+        "--target",
+        impatient,
+        "--max-minutes",
+        "0.4",
+        "--report",
+        tmp_path,
+        "--demand-fuzz",
+    ]
     with Hostile(hostile_server.ALL[name], but=PROBES) as server:
         began = time.monotonic()
         done = child("-m", "contract_tests.cli", "--base-url", server.url, *options, "-k", "fuzz", timeout=150)

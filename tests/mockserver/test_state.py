@@ -44,7 +44,7 @@ def test_nothing_that_was_answered_is_lost_when_the_mock_is_killed(tmp_path: Pat
         answered.check(client)
     assert answered.messages
     assert answered.runs
-    assert answered.files
+    assert answered.files or answered.deleted
 
 
 def test_run_that_was_interrupted_comes_back_as_failed(tmp_path: Path) -> None:
