@@ -304,9 +304,7 @@ class Secrets:
         if end:
             yield begun, end
 
-    def _find(
-        self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]
-    ) -> Iterator[tuple[int, int]]:
+    def _find(self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
         """Yield where secrets stand: as they are, or below up to three layers of encodings."""
         layers: list[Layer] = []
         encoded = ENCODED_OUT_OF_NEED if all(map(_NEVERENCODED.fullmatch, self._values)) else ENCODED
@@ -390,9 +388,11 @@ def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
             end = found
 
 
+_CONTINUATION = range(0x80, 0xC0)  # bytes of UTF-8 that begin no character (RFC 3629, 3)
+
+
 def _inside_character(byte: int) -> bool:
-    """Tell whether a byte of UTF-8 is not the first one of its character."""
-    return byte & 0xC0 == 0x80
+    return byte in _CONTINUATION
 
 
 def _shared(data: bytes, other: bytes) -> int:
