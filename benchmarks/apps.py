@@ -62,7 +62,7 @@ def _paced() -> Iterator[bytes]:
 
 
 def _mock() -> Any:
-    from mockserver.server import load_app
+    from mockserver.server.mock_server import load_app
 
     folder = Path(os.environ["BENCH_FIXTURES"]) if "BENCH_FIXTURES" in os.environ else None
     return load_app(fixtures=folder)
@@ -71,7 +71,7 @@ def _mock() -> Any:
 def __getattr__(name: str) -> Any:
     if name != "asgi":
         raise AttributeError(name)
-    from mockserver.asgi import AsgiAdapter
+    from mockserver.server.asgi import AsgiAdapter
 
     return AsgiAdapter(_mock())
 
@@ -80,7 +80,7 @@ def main() -> None:
     """Serve with Werkzeug's threaded server, in HTTP/1.1."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from mockserver.wsgi import WsgiAdapter
+    from mockserver.server.wsgi import WsgiAdapter
 
     class Handler(WSGIRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from flowcontract.sse import Decoder, encode, encode_json
+from flowcontract.streams.sse import Decoder, encode, encode_json
 
 PIECE = 64 * 1024
 _IDS = {"conversation_id": "edcc460d-6e5f-4a29-bb86-04530767f569", "task_id": "338fd04a-dda4-4060-82fc-1331d288aa1b"}

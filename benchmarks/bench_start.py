@@ -12,7 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from flowcontract.specs import load_apis
+from flowcontract.specs.model import load_apis
 
 
 def cold_start() -> tuple[float, float]:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from werkzeug.datastructures import Headers
 
-from mockserver.blobs import Blob
-from mockserver.messages import Request
-from mockserver.server import load_app
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Request
+from mockserver.server.mock_server import load_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.app import App
+    from mockserver.core.app import App
 
 _NOW = 1_732_147_200.0
 _TIMES = 500

@@ -10,16 +10,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mockserver.blobs import Blob
-from mockserver.limits import Limits
-from mockserver.messages import PlainHeaders, Request
-from mockserver.server import load_app
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import PlainHeaders, Request
+from mockserver.server.mock_server import load_app
+from mockserver.state.quotas import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mockserver.app import App
+    from mockserver.core.app import App
 
 _KEY = [("Authorization", "Bearer app-chat"), ("Content-Type", "application/json")]
 _LIMITS = dataclasses.replace(Limits(), records=1_000_000, state=8 << 30)

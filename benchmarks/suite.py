@@ -26,7 +26,7 @@ def measure() -> SuiteRun:
     with tempfile.TemporaryDirectory() as name:
         running = Running(next(ours()), Path(name) / "mock")
         try:
-            command = [sys.executable, "-m", "contract_tests.cli", "--base-url", f"http://127.0.0.1:{running.port}"]
+            command = [sys.executable, "-m", "contract_tests", "--base-url", f"http://127.0.0.1:{running.port}"]
             begun, before = time.perf_counter(), running.usage()[0]
             done = subprocess.run([*command, "--report", name], capture_output=True, text=True, check=False)
             seconds, cpu = time.perf_counter() - begun, running.usage()[0] - before

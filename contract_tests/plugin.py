@@ -14,33 +14,36 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract_tests import cases, explain, preflight, target, terminal
-from contract_tests.clock import Clock, OutOfTimeError
-from contract_tests.coverage import Coverage
-from contract_tests.deviations import Deviations
-from contract_tests.hiding import hide
-from contract_tests.journey import Journey
-from contract_tests.not_exercised import NotExercised, Withheld
-from contract_tests.options import OPTIONS
-from contract_tests.probes import probes
-from contract_tests.progress import Shown
-from contract_tests.reporting import folder, github
-from contract_tests.reporting.document import document, json_text, version
-from contract_tests.results import EXIT_CODES, Results
-from contract_tests.suite import Record, Suite
+from contract_tests.cases import derive as cases
+from contract_tests.cases.probes import probes
+from contract_tests.cli import explain
+from contract_tests.cli.options import OPTIONS
+from contract_tests.config import target
+from contract_tests.http.clock import Clock, OutOfTimeError
+from contract_tests.journeys.journey import Journey
+from contract_tests.report import folder, github, terminal
+from contract_tests.report.coverage import Coverage
+from contract_tests.report.deviations import Deviations
+from contract_tests.report.document import document, json_text, version
+from contract_tests.report.hiding import hide
+from contract_tests.report.progress import Shown
+from contract_tests.report.results import EXIT_CODES, Results
+from contract_tests.suite import preflight
+from contract_tests.suite.not_exercised import NotExercised, Withheld
+from contract_tests.suite.session import Record, Suite
 from flowcontract.errors import FlowContractError
-from flowcontract.evidence import Tier, fails
-from flowcontract.printable import printable
-from flowcontract.specs import available_apis, load_apis
+from flowcontract.output.printable import printable
+from flowcontract.specs.evidence import Tier, fails
+from flowcontract.specs.model import available_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from contract_tests.cases import Case
-    from contract_tests.reporting.har import Recorder
-    from contract_tests.target import Target
-    from flowcontract.secrets import Secrets
-    from flowcontract.specs import Api
+    from contract_tests.cases.derive import Case
+    from contract_tests.config.target import Target
+    from contract_tests.report.har import Recorder
+    from flowcontract.output.secrets import Secrets
+    from flowcontract.specs.model import Api
 
 _FOLDER = Path(__file__).parent
 _SILENT = -2  # the verbosity of pytest, which says nothing of its own then, as the command asks for it (`-qq`)

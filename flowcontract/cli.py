@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowcontract.diff.change import Change
-    from flowcontract.specs import Api
+    from flowcontract.specs.model import Api
 
 OK, BREAKS, MISUSE = 0, 1, 2
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowcontract.sse import Block
+    from flowcontract.streams.sse import Block
 
 
 class FlowContractError(Exception):

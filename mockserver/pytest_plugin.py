@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mockserver.server import MockServer
+    from mockserver.server.mock_server import MockServer
 
 # Nothing of the mock is imported before a test asks for it: pytest loads this module in every run.
 
@@ -27,8 +27,8 @@ def mock_server_options() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def _mock_server(mock_server_options: dict[str, Any]) -> Iterator[MockServer]:
     """Run one mock for all tests, on a free port and in a thread of its own."""
-    from mockserver.server import MockServer  # noqa: PLC0415 - only who uses it pays for it
-    from mockserver.settings import Settings  # noqa: PLC0415
+    from mockserver.config.settings import Settings  # noqa: PLC0415
+    from mockserver.server.mock_server import MockServer  # noqa: PLC0415 - only who uses it pays for it
 
     with MockServer(**{"settings": Settings(pace=0), **mock_server_options}) as running:
         yield running

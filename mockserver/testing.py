@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from flowcontract.printable import printable
-from mockserver.controls import Controls
-from mockserver.curl import curl
+from flowcontract.output.printable import printable
+from mockserver.core.controls import Controls
+from mockserver.journal.curl import curl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mockserver.app import App
-    from mockserver.journal import Entry, Problem
-    from mockserver.torture import Session
+    from mockserver.core.app import App
+    from mockserver.journal.journal import Entry, Problem
+    from mockserver.torture.session import Session
 
 _SHOWN = 600  # characters of a body in a failure
 

@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flowcontract.media import find_media
-from flowcontract.response_validation import response_violations
-from flowcontract.specs import Api, MediaType, Operation, load_api
-from flowcontract.streams import StreamJudge
-from flowcontract.violations import Violation
+from flowcontract.schemas.media_types import find_media
+from flowcontract.schemas.violations import Violation
+from flowcontract.specs.model import Api, MediaType, Operation, load_api
+from flowcontract.streams.judge import StreamJudge
+from flowcontract.validation.response import response_violations
 
 FOLDER = Path(__file__).parent / "data" / "releases"
 DIFY = ("dify-chat", "dify-workflow")

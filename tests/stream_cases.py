@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from flowcontract import yamlio
-from flowcontract.specs import load_api
-from flowcontract.sse import encode, encode_json
-from flowcontract.stream_contract import StreamContract
-from flowcontract.streams import StreamJudge
+from flowcontract.specs.model import load_api
+from flowcontract.streams.contract import StreamContract
+from flowcontract.streams.judge import StreamJudge
+from flowcontract.streams.sse import encode, encode_json
 
 FOLDER = Path(__file__).parent / "data" / "streams"
 FILES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mockserver import cli
-from mockserver.server import MockServer
+from mockserver.cli import main as cli
+from mockserver.server.mock_server import MockServer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ def test_a_wheel_works_in_an_empty_folder(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     shutil.rmtree(checkout)
     python = tmp_path / "venv" / "bin" / "python"
-    script = "from flowcontract.specs import load_apis; print(sorted(load_apis()))"
+    script = "from flowcontract.specs.model import load_apis; print(sorted(load_apis()))"
     for arguments, printed in (
         ([str(python), "-c", script], "['agentbuilder', 'cybertron', 'dify-chat', 'dify-workflow']"),
         ([str(tmp_path / "venv" / "bin" / "mockserver"), "list"], "400-provider-quota-exceeded"),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contract_tests import samples
-from contract_tests.journey import last
-from contract_tests.suite import NotExercised
+from contract_tests.cases import sample_files as samples
+from contract_tests.journeys.journey import last
+from contract_tests.suite.session import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from contract_tests.journey import Journey
-    from contract_tests.said import Event, Said
+    from contract_tests.journeys.journey import Journey
+    from contract_tests.journeys.said import Event, Said
 
 _SEEN = "observed: Dify 0.14.0, 1.4.1"
 _WELL = ("succeeded", "partial-succeeded")

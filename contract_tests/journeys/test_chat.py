@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.app_form import LOCAL, top_level_files
-from contract_tests.journey import last
+from contract_tests.cases.app_inputs import LOCAL, top_level_files
 from contract_tests.journeys import dify
 from contract_tests.journeys.dify import CHAT
-from contract_tests.suite import NotExercised
+from contract_tests.journeys.journey import last
+from contract_tests.suite.session import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from contract_tests.journey import Journey
-    from contract_tests.said import Event, Said
+    from contract_tests.journeys.journey import Journey
+    from contract_tests.journeys.said import Event, Said
 
     Begin = Callable[[str], Journey]
 

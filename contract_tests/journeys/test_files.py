@@ -5,14 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.choices import Choice
-from contract_tests.suite import NotExercised
+from contract_tests.judging.choices import Choice
+from contract_tests.suite.session import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from contract_tests.journey import Journey
-    from contract_tests.said import Said
+    from contract_tests.journeys.journey import Journey
+    from contract_tests.journeys.said import Said
 
     Begin = Callable[[str], Journey]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contract_tests import samples
+from contract_tests.cases import sample_files as samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from contract_tests.journey import Journey
+    from contract_tests.journeys.journey import Journey
 
     Begin = Callable[[str], Journey]
 

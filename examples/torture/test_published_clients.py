@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
-    from mockserver.server import MockServer
+    from mockserver.server.mock_server import MockServer
 
 HERE = Path(__file__).parent
 VERDICTS = HERE / "verdicts.yaml"

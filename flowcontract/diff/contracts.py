@@ -12,7 +12,7 @@ from flowcontract.diff.streams import compare_streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from flowcontract.specs import Api, MediaType, Operation, Parameter, Response
+    from flowcontract.specs.model import Api, MediaType, Operation, Parameter, Response
 
     Describe = Callable[[str, str, Difference], Change]
 

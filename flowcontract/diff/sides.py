@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.specs import available_apis, load_apis
+from flowcontract.specs.model import available_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowcontract.specs import Api
+    from flowcontract.specs.model import Api
 
 _GIT_S = 60  # how long git may take
 

@@ -18,8 +18,8 @@ from flowcontract.diff.fields import describe_answer
 from flowcontract.diff.schemas import Located, compare_schemas
 
 if TYPE_CHECKING:
-    from flowcontract.order import Progress
-    from flowcontract.stream_contract import StreamContract
+    from flowcontract.streams.contract import StreamContract
+    from flowcontract.streams.order import Progress
 
 OTHER_KIND = "a_kind_that_neither_names"
 _RULES = ("constant", "equal", "pairs", "concatenates", "counts", "increasing", "refers")

@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowcontract import data, specs
+from flowcontract import paths as data
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.lint.run import run
+from flowcontract.specs import model as specs
 
 _WIDTH = 72
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import ScenarioError
 from flowcontract.lint import scenarios
 from flowcontract.scenarios import read_scenario
-from flowcontract.stream_rules import value_at
+from flowcontract.streams.rules import value_at
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flowcontract.lint.findings import Finding
     from flowcontract.lint.project import Project, View
-    from flowcontract.specs import Operation
+    from flowcontract.specs.model import Operation
 
 
 def check(project: Project, view: View) -> Iterator[Finding]:

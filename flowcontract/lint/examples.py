@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import sse
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.streams import sse
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:

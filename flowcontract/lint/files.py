@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowcontract import yamlio
-from flowcontract.bundle import SECTIONS
 from flowcontract.lint.findings import Finding
+from flowcontract.specs.bundle import SECTIONS
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:

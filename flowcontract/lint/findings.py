@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import FlowContractError
-from flowcontract.printable import printable
+from flowcontract.output.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

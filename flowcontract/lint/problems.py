@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.lint import scenarios
-from flowcontract.lint.ledger import nearest
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, properties
+from flowcontract.lint.sources import nearest
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flowcontract.lint.findings import Finding
     from flowcontract.lint.project import Project, View
-    from flowcontract.specs import Operation
+    from flowcontract.specs.model import Operation
 
 
 def _always(operation: Operation) -> bool:

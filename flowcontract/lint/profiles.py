@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import overlay, specs
 from flowcontract.errors import FlowContractError, SpecError
 from flowcontract.lint import scenarios
-from flowcontract.lint.ledger import nearest
 from flowcontract.lint.references import mapping, sequence
-from flowcontract.profiles import load_profile
+from flowcontract.lint.sources import nearest
+from flowcontract.specs import model as specs
+from flowcontract.specs import overlay
+from flowcontract.specs.profiles import load_profile
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:

@@ -11,18 +11,19 @@ import jsonpath
 import jsonschema_rs
 import yaml
 
-from flowcontract import specs, yamlio
+from flowcontract import yamlio
 from flowcontract.errors import FlowContractError, SpecError
 from flowcontract.lint.findings import Finding, shown
-from flowcontract.validation import Validators
+from flowcontract.schemas.validators import Validators
+from flowcontract.specs import model as specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from flowcontract.bundle import Bundle
-    from flowcontract.specs import Api
-    from flowcontract.violations import Violation
+    from flowcontract.schemas.violations import Violation
+    from flowcontract.specs.bundle import Bundle
+    from flowcontract.specs.model import Api
 
 _YAML_ERROR = re.compile(r"YAML(?:, line (?P<line>\d+))?: (?P<what>.*)\. Mend the YAML\.", re.DOTALL)
 

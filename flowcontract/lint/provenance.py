@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 
 from flowcontract.errors import SpecError
-from flowcontract.lint import ledger
+from flowcontract.lint import sources as ledger
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, sequence
-from flowcontract.sources import BASES, CHOICE_FIELDS, Source, as_list
+from flowcontract.specs.sources import BASES, CHOICE_FIELDS, Source, as_list
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
-from flowcontract.decoding import ABSENT
 from flowcontract.errors import FlowContractError
-from flowcontract.expressions import Context, RequestView
 from flowcontract.lint import media
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.references import mapping
-from flowcontract.media import find_media
-from flowcontract.request_validation import check_request, sample_violation
-from flowcontract.response_validation import response_violations
 from flowcontract.scenarios import render_body, render_events, render_headers
-from flowcontract.streams import StreamJudge
+from flowcontract.scenarios.expressions import Context, RequestView
+from flowcontract.schemas.decoding import ABSENT
+from flowcontract.schemas.media_types import find_media
+from flowcontract.streams.judge import StreamJudge
+from flowcontract.validation.request import check_request, sample_violation
+from flowcontract.validation.response import response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from flowcontract.lint.project import YamlFile
     from flowcontract.scenarios import Scenario
-    from flowcontract.specs import MediaType, Operation
-    from flowcontract.stream_contract import StreamContract
-    from flowcontract.validation import Validators
-    from flowcontract.violations import Violation
+    from flowcontract.schemas.validators import Validators
+    from flowcontract.schemas.violations import Violation
+    from flowcontract.specs.model import MediaType, Operation
+    from flowcontract.streams.contract import StreamContract
 
 ERRORS = 400  # the lowest status that refuses
 _NOW = 1_732_147_200  # the moment of the sample context

@@ -12,7 +12,6 @@ from flowcontract.lint import (
     document,
     examples,
     files,
-    ledger,
     problems,
     profiles,
     project,
@@ -22,8 +21,9 @@ from flowcontract.lint import (
     streams,
     validator,
 )
+from flowcontract.lint import sources as ledger
 from flowcontract.lint.findings import Finding, guarded
-from flowcontract.specs import available_apis
+from flowcontract.specs.model import available_apis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

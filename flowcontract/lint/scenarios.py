@@ -6,24 +6,25 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import data
+from flowcontract import paths as data
 from flowcontract.errors import ScenarioError
-from flowcontract.lint import ledger, replies
 from flowcontract.lint import project as reading
+from flowcontract.lint import replies
+from flowcontract.lint import sources as ledger
 from flowcontract.lint.findings import Finding, guarded
-from flowcontract.lint.ledger import nearest
 from flowcontract.lint.references import mapping
-from flowcontract.profiles import available_profiles
+from flowcontract.lint.sources import nearest
 from flowcontract.scenarios import APP, documents, read_scenario
 from flowcontract.scenarios.sets import PROFILES
-from flowcontract.sources import as_list
+from flowcontract.specs.profiles import available_profiles
+from flowcontract.specs.sources import as_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from flowcontract.lint.project import Project, View, YamlFile
-    from flowcontract.specs import Operation
+    from flowcontract.specs.model import Operation
 
 SHARED = "every-operation"
 WORLD = "world.yaml"

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from flowcontract.recordings.coding import undo
 from flowcontract.recordings.exchange import Recorded, RecordedAnswer
 from flowcontract.recordings.untrusted import Unreadable
-from flowcontract.sse import encode
+from flowcontract.streams.sse import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowcontract.recordings.reading import MAX_RECORDING_BYTES
 
 if TYPE_CHECKING:
-    from flowcontract.sse import Framing
+    from flowcontract.streams.sse import Framing
 
 _ENOUGH: Final = 64 * 1024  # bytes that tell what something is, unless it is JSON without an end
 _SHOWN: Final = 200

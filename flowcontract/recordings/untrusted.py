@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from flowcontract.errors import FlowContractError
-from flowcontract.wording import describe
+from flowcontract.schemas.wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.wording import describe
+from flowcontract.schemas.wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowcontract.expressions import RequestView
+    from flowcontract.scenarios.expressions import RequestView
 
 
 def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:

@@ -8,7 +8,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from flowcontract.templates import Template
+from flowcontract.scenarios.templates import Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract import sse
+from flowcontract.streams import sse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowcontract.expressions import Context
+    from flowcontract.scenarios.expressions import Context
     from flowcontract.scenarios.model import Event, Reply
 
 

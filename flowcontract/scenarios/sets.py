@@ -9,19 +9,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowcontract import data
+from flowcontract import paths as data
 from flowcontract.errors import ScenarioError, UnknownNameError
-from flowcontract.profiles import Profile
 from flowcontract.scenarios.model import Scenario
 from flowcontract.scenarios.reading import FILE_NAME, NAME_WANTED, SHARED, read_scenario
+from flowcontract.specs.profiles import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from flowcontract.expressions import RequestView
+    from flowcontract.scenarios.expressions import RequestView
     from flowcontract.scenarios.matching import Match
-    from flowcontract.specs import Operation
+    from flowcontract.specs.model import Operation
 
 PROFILES = "profiles"  # in an API's folder: a folder of scenarios for each profile that has some
 Profiles = Mapping[str, Profile]  # by API

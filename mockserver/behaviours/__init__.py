@@ -9,8 +9,8 @@ from mockserver.behaviours import agentbuilder, cybertron, dify, dify_chat, dify
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.acts import Behaviour
-    from mockserver.worlds import World
+    from mockserver.behaviours.action import Behaviour
+    from mockserver.state.worlds import World
 
 BEHAVIOURS: Mapping[str, Mapping[str, Behaviour]] = {
     "agentbuilder": agentbuilder.BEHAVIOURS,

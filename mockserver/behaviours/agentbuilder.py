@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mockserver.behaviours import answers
-from mockserver.behaviours.acts import keep_file
-from mockserver.problems import Refusal
+from mockserver.behaviours.action import keep_file
+from mockserver.request.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mockserver.behaviours.acts import Act, Behaviour
-    from mockserver.blobs import Blob
-    from mockserver.messages import Reply
-    from mockserver.stores import Record
+    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.http.blobs import Blob
+    from mockserver.http.messages import Reply
+    from mockserver.state.store import Record
 
 _LISTED = ("id", "name", "path", "size", "provider", "user_id", "created_at", "updated_at")
 _LONGEST_NAME = 1000

@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flowcontract.expressions import Context, RequestView
-from flowcontract.templates import Template, compile_value
-from mockserver.memo import memo
+from flowcontract.scenarios.expressions import Context, RequestView
+from flowcontract.scenarios.templates import Template, compile_value
+from mockserver.caching import memo
 
 if TYPE_CHECKING:
-    from mockserver.behaviours.acts import Act
+    from mockserver.behaviours.action import Act
 
 _CHINESE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
 _PIECE = re.compile(rf"\s*[{_CHINESE}]{{1,6}}|\s*[^\s{_CHINESE}]+|\s+")

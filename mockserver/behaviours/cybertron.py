@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.acts import Act, Behaviour
-    from mockserver.messages import Reply
+    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.http.messages import Reply
 
 
 def upload_into_flow(act: Act) -> Reply:

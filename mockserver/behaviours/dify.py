@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mockserver.behaviours import forms
-from mockserver.behaviours.acts import keep_file
-from mockserver.problems import Refusal
-from mockserver.replay import Stream
+from mockserver.behaviours import input_forms as forms
+from mockserver.behaviours.action import keep_file
+from mockserver.request.refusals import Refusal
+from mockserver.scenarios.rendering import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.acts import Act, Behaviour
-    from mockserver.messages import Reply
-    from mockserver.stores import Record
-    from mockserver.worlds import World
+    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.http.messages import Reply
+    from mockserver.state.store import Record
+    from mockserver.state.worlds import World
 
 NOBODY = "DEFAULT-USER"
 """Whom Dify 0.14.0 and 1.4.1 take a request for that names no user."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mockserver.behaviours import answers, dify, forms
-from mockserver.behaviours.acts import listen, page_after, text_in
-from mockserver.problems import Refusal
-from mockserver.stores import Page
+from mockserver.behaviours import answers, dify
+from mockserver.behaviours import input_forms as forms
+from mockserver.behaviours.action import listen, page_after, text_in
+from mockserver.request.refusals import Refusal
+from mockserver.state.store import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.acts import Act, Behaviour
-    from mockserver.messages import Reply
-    from mockserver.replay import End
-    from mockserver.stores import Record
-    from mockserver.worlds import World
+    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.http.messages import Reply
+    from mockserver.scenarios.rendering import End
+    from mockserver.state.store import Record
+    from mockserver.state.worlds import World
 
 _NAME_LENGTH = 40
 

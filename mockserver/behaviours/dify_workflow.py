@@ -6,18 +6,19 @@ import json
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from mockserver.behaviours import dify, forms
-from mockserver.behaviours.acts import listen, text_in
-from mockserver.stores import Page
+from mockserver.behaviours import dify
+from mockserver.behaviours import input_forms as forms
+from mockserver.behaviours.action import listen, text_in
+from mockserver.state.store import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.acts import Act, Behaviour
-    from mockserver.messages import Reply
-    from mockserver.replay import End
-    from mockserver.stores import Record
-    from mockserver.worlds import World
+    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.http.messages import Reply
+    from mockserver.scenarios.rendering import End
+    from mockserver.state.store import Record
+    from mockserver.state.worlds import World
 
 _OUTCOME = ("status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "created_at", "finished_at")
 _LOGGED = (

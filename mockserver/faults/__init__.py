@@ -1,9 +1,9 @@
 """Ways in which the mock misbehaves on purpose: small changes of a reply that can be combined."""
 
 from mockserver.faults.applying import apply, wait_s
-from mockserver.faults.notation import Chosen, FaultError, ordered, parse
+from mockserver.faults.parsing import Chosen, FaultError, ordered, parse
+from mockserver.faults.registry import FAULTS, Fault, Harm
 from mockserver.faults.samples import ground_of, limited
-from mockserver.faults.table import FAULTS, Fault, Harm
 
 __all__ = [
     "FAULTS",

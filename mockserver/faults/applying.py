@@ -5,17 +5,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from mockserver.faults.notation import FaultError
+from mockserver.faults.parsing import FaultError
 from mockserver.faults.replies import as_stream
-from mockserver.replay import Stream
+from mockserver.scenarios.rendering import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from mockserver.faults.ground import Ground
-    from mockserver.faults.notation import Chosen
-    from mockserver.messages import Ability, Reply
-    from mockserver.worlds import World
+    from mockserver.faults.context import Ground
+    from mockserver.faults.parsing import Chosen
+    from mockserver.http.messages import Ability, Reply
+    from mockserver.state.worlds import World
 
 
 def apply(reply: Reply, faults: Sequence[Chosen], ground: Ground, abilities: Collection[Ability]) -> None:

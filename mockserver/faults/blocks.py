@@ -7,11 +7,11 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from mockserver.faults.context import lines_of, with_lines, with_text
 from mockserver.faults.events import BARE_PING
-from mockserver.faults.ground import lines_of, with_lines, with_text
 
 if TYPE_CHECKING:
-    from mockserver.faults.ground import Ground, Pieces
+    from mockserver.faults.context import Ground, Pieces
 
 BOM = b"\xef\xbb\xbf"
 RETRY_MS = 3000

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowcontract.scenarios import Piece
-    from mockserver.faults.ground import Ground, Pieces
+    from mockserver.faults.context import Ground, Pieces
 
 _TICKS = 10  # pieces a second of a slow drip
 _INSIDE = re.compile(rb"(?<=[\xc2-\xf4])(?=[\x80-\xbf])")  # behind the first byte of a character that has several

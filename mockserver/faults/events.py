@@ -7,14 +7,14 @@ import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.stream_rules import value_at
-from mockserver.faults.ground import silent
+from flowcontract.streams.rules import value_at
+from mockserver.faults.context import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowcontract.scenarios import Piece
-    from mockserver.faults.ground import Ground, Pieces
+    from mockserver.faults.context import Ground, Pieces
 
 MIDDLE = 3
 """After how many events "in the middle" is where nothing else is said."""

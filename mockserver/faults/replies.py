@@ -8,14 +8,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.scenarios import Piece
-from mockserver.blobs import Blob
 from mockserver.faults.events import lognormal
-from mockserver.messages import Cut
-from mockserver.replay import Stream
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Cut
+from mockserver.scenarios.rendering import Stream
 
 if TYPE_CHECKING:
-    from mockserver.faults.ground import Ground
-    from mockserver.messages import Reply
+    from mockserver.faults.context import Ground
+    from mockserver.http.messages import Reply
 
 Alter = Callable[["Reply", "Ground", Any], None]
 """Reply, ground and the fault's value: changes the reply."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.expressions import Context
 from flowcontract.scenarios import render_body
-from flowcontract.stream_rules import value_at
-from mockserver.faults.ground import Ground
-from mockserver.faults.notation import FaultError
+from flowcontract.scenarios.expressions import Context
+from flowcontract.streams.rules import value_at
+from mockserver.faults.context import Ground
+from mockserver.faults.parsing import FaultError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowcontract.scenarios import Scenario, ScenarioSet
-    from flowcontract.specs import Operation
+    from flowcontract.specs.model import Operation
 
 _TOO_MANY = ("429-", "-too-many-requests")
 """How the scenario begins, or ends where an API knows only one status, that refuses too many requests."""

@@ -15,8 +15,8 @@ from manner import APIS, FOLDER, REAL, Benign, Manner, Together, load
 from proxy import Proxy
 from running import Outcome, run_suite
 
-from mockserver.server import MockServer
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.server.mock_server import MockServer
 
 
 def complaints(benign: Benign, api: str) -> list[str]:

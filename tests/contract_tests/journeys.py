@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-from contract_tests.journey import Journey
+from contract_tests.config.target import load_target
 from contract_tests.journeys import test_chat, test_files, test_robot, test_workflow
-from contract_tests.suite import NotExercised, Record, Suite
-from contract_tests.target import load_target
-from flowcontract.evidence import fails
-from flowcontract.specs import load_apis
+from contract_tests.journeys.journey import Journey
+from contract_tests.suite.session import NotExercised, Record, Suite
+from flowcontract.specs.evidence import fails
+from flowcontract.specs.model import load_apis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))
 

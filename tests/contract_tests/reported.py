@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from contract_tests.coverage import Coverage
-from contract_tests.deviations import Deviations
-from contract_tests.reporting.document import document
-from contract_tests.results import Results
-from contract_tests.target import load_target
-from flowcontract.secrets import Secrets
-from flowcontract.specs import load_apis
+from contract_tests.config.target import load_target
+from contract_tests.report.coverage import Coverage
+from contract_tests.report.deviations import Deviations
+from contract_tests.report.document import document
+from contract_tests.report.results import Results
+from flowcontract.output.secrets import Secrets
+from flowcontract.specs.model import load_apis
 
 APIS = load_apis(["dify-chat", "cybertron"])
 CHAT = "dify-chat/sendChatMessage"

@@ -22,7 +22,7 @@ from attack_server import Victim
 from attack_verdict import Judge, Report
 from attack_wire import Attack, Outcome, send
 
-from flowcontract.specs import load_apis
+from flowcontract.specs.model import load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mockserver.examples import example_requests
+from mockserver.scenarios.examples import example_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flowcontract.specs import Api, Operation
+    from flowcontract.specs.model import Api, Operation
 
 BOUNDARY = b"fuzz-boundary"
 TEXT_ESCAPED = "surrogatepass"

@@ -15,7 +15,7 @@ from schemathesis.engine.events import NonFatalError, ScenarioFinished
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowcontract.specs import Api
+    from flowcontract.specs.model import Api
 
 _CHECKS: dict[str, Any] = {
     # Forms are judged by their bytes and clamps lower instead of refusing; our own tests refuse field by field.

@@ -20,7 +20,7 @@ _LIMITED = """
 import resource, sys
 largest = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-from mockserver.cli import main
+from mockserver.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -7,14 +7,14 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.response_validation import response_violations
+from flowcontract.validation.response import response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from attack_wire import Attack, Outcome
 
-    from flowcontract.specs import Api
+    from flowcontract.specs.model import Api
 
 _SHOWN = 700
 

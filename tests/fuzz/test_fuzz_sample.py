@@ -17,9 +17,9 @@ from attack_server import Victim
 from attack_verdict import Judge, Report
 from attack_wire import Attack, Outcome, send
 
-from flowcontract.specs import load_apis
-from mockserver.server import MockServer
-from mockserver.settings import Settings
+from flowcontract.specs.model import load_apis
+from mockserver.config.settings import Settings
+from mockserver.server.mock_server import MockServer
 
 _EACH = 40
 _NOT_HERE = {"big", "slow"}  # what takes long is left to the session

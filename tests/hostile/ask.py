@@ -6,10 +6,10 @@ import json
 import resource
 import sys
 
-from contract_tests.client import Client
-from contract_tests.exchange import Request
-from contract_tests.target import load_target
-from flowcontract.specs import load_apis
+from contract_tests.config.target import load_target
+from contract_tests.http.client import Client
+from contract_tests.http.exchange import Request
+from flowcontract.specs.model import load_apis
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ def test_fuzzing_reads_within_the_same_bounds(name, tmp_path):
     ]
     with Hostile(hostile_server.ALL[name], but=PROBES) as server:
         began = time.monotonic()
-        done = child("-m", "contract_tests.cli", "--base-url", server.url, *options, "-k", "fuzz", timeout=150)
+        done = child("-m", "contract_tests", "--base-url", server.url, *options, "-k", "fuzz", timeout=150)
         took_s = time.monotonic() - began
         assert len(server.asked) > 4
     assert done.returncode in (1, 2), done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_run_that_meets_its_bound_is_incomplete(tmp_path):
     """What was not asked within `--max-minutes` is listed; such a run is never green."""
     options = ["--api", "dify-chat", "--key", "dify-chat=app-secret", "--max-minutes", "0.25", "--report", tmp_path]
     with Hostile(hostile_server.dripping_body, but=PROBES) as server:
-        done = child("-m", "contract_tests.cli", "--base-url", server.url, *options, "-k", "documented", timeout=120)
+        done = child("-m", "contract_tests", "--base-url", server.url, *options, "-k", "documented", timeout=120)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "were not run within 0.25 minutes" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))

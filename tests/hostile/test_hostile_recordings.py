@@ -35,7 +35,7 @@ def limit() -> None:
 def judge(path: Path, *arguments: str, told: Path | None = None) -> tuple[int, str]:
     """Judge a file as a user does, within the bounds; return the status and all that was printed."""
     told = told or path.parent / "told.txt"
-    command = [sys.executable, "-m", "contract_tests.cli", "judge", *arguments, str(path)]
+    command = [sys.executable, "-m", "contract_tests", "judge", *arguments, str(path)]
     with told.open("wb") as out:
         done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, preexec_fn=limit, timeout=5 * CPU_S)
     text = told.read_text(encoding="utf-8")

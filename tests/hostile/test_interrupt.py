@@ -59,7 +59,7 @@ def wait_for(true, process, what):
 def interrupted(url, folder, true, what, *more):
     """Run the suite and interrupt it once something is so; return its status, what it said, and how long that took."""
     options = ["--api", "dify-chat", "--key", "dify-chat=app-secret", "--report", folder, *more]
-    command = [sys.executable, "-m", "contract_tests.cli", "--base-url", url, *map(str, options)]
+    command = [sys.executable, "-m", "contract_tests", "--base-url", url, *map(str, options)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, start_new_session=True, **pipes) as process:
         try:

@@ -49,7 +49,7 @@ def done(tmp_path_factory):
     options = ["--api", "dify-chat", "--key", "dify-chat=app-secret-0123", "--report", folder, "-p", "no:randomly"]
     told = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
     with Hostile(rude, but=PROBES) as server:
-        command = [sys.executable, "-m", "contract_tests.cli", "--base-url", server.url, *options]
+        command = [sys.executable, "-m", "contract_tests", "--base-url", server.url, *options]
         run = subprocess.run(
             [*map(str, command), "-k", "sendChatMessage and documented or listMessages and keys"],
             capture_output=True,

@@ -35,7 +35,7 @@ def main() -> int:
     ):
         print(f"Langflow {options.version} answers after {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201 - a command's own output
         known = HERE / f"deviations-{options.version}.toml"
-        command = [sys.executable, "-m", "contract_tests.cli", "--target", str(HERE / "target.toml")]
+        command = [sys.executable, "-m", "contract_tests", "--target", str(HERE / "target.toml")]
         command += ["--api", "agentbuilder", "--deviations", str(known), *more]
         return subprocess.run(command, env={**os.environ, **server.variables}, check=False).returncode
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mock_calls import Caller
 
-from flowcontract.specs import load_apis
-from mockserver.app import App
-from mockserver.fixtures import Fixtures
-from mockserver.server import MockServer, load_app
-from mockserver.settings import Settings
+from flowcontract.specs.model import load_apis
+from mockserver.config.settings import Settings
+from mockserver.core.app import App
+from mockserver.scenarios.files import Fixtures
+from mockserver.server.mock_server import MockServer, load_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flowcontract.specs import Api
+    from flowcontract.specs.model import Api
 
 
 @cache

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
-from mockserver.blobs import Blob
-from mockserver.messages import Reply, Request
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Reply, Request
 
 if TYPE_CHECKING:
-    from mockserver.app import App
+    from mockserver.core.app import App
 
 NOW = 1_732_147_200.0
 

@@ -27,7 +27,7 @@ _LIMITED = """
 import resource, sys
 largest = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-from mockserver.cli import main
+from mockserver.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -37,7 +37,7 @@ class Server:
 
     def __init__(self, state: Path | str, *options: str, largest_file: int = 0, temporary: Path | None = None) -> None:
         """Start it and wait until it answers; its disk is full for a file that would be larger than `largest_file`."""
-        command = [sys.executable, "-m", "mockserver.cli", "serve", "--port", "0", "--state", str(state), *options]
+        command = [sys.executable, "-m", "mockserver", "serve", "--port", "0", "--state", str(state), *options]
         if largest_file:
             command[1:3] = ["-c", _LIMITED, str(largest_file)]
         environment = os.environ | ({"TMPDIR": str(temporary)} if temporary else {})

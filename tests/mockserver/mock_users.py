@@ -10,17 +10,17 @@ from urllib.parse import unquote, urlencode
 from mock_calls import Answer, Caller, read
 from werkzeug.datastructures import Headers
 
-from flowcontract.response_validation import response_violations
-from flowcontract.streams import StreamJudge
-from mockserver.blobs import Blob
-from mockserver.messages import Request
+from flowcontract.streams.judge import StreamJudge
+from flowcontract.validation.response import response_violations
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from flowcontract.specs import Api, Operation
-    from mockserver.messages import Reply, Streamed
+    from flowcontract.specs.model import Api, Operation
+    from mockserver.http.messages import Reply, Streamed
 
 File = tuple[str, bytes]
 

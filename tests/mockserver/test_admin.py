@@ -10,18 +10,18 @@ import pytest
 from mock_calls import Caller
 
 from flowcontract.scenarios import load_scenarios
-from flowcontract.specs import load_api
-from mockserver import guard
-from mockserver.asgi import AsgiAdapter
-from mockserver.fixtures import Fixtures
-from mockserver.messages import Request
-from mockserver.wsgi import WsgiAdapter
+from flowcontract.specs.model import load_api
+from mockserver.admin import access as guard
+from mockserver.http.messages import Request
+from mockserver.scenarios.files import Fixtures
+from mockserver.server.asgi import AsgiAdapter
+from mockserver.server.wsgi import WsgiAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mockserver.server import MockServer
+    from mockserver.server.mock_server import MockServer
 
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 PROBLEM = "application/problem+json"

@@ -13,10 +13,10 @@ from mock_calls import Answer, read
 from mock_users import User, multipart, spooled
 from werkzeug.datastructures import Headers
 
-from mockserver.blobs import BlobWriter
-from mockserver.messages import Request
-from mockserver.server import MockServer
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.http.blobs import BlobWriter
+from mockserver.http.messages import Request
+from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import yaml
 from mock_users import User
 
 from flowcontract.errors import AppError, UnknownNameError
-from flowcontract.specs import available_apis
-from mockserver import cli
-from mockserver.apps import defaults
+from flowcontract.specs.model import available_apis
+from mockserver.cli import main as cli
+from mockserver.config.apps import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,17 +23,18 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
 from flowcontract.errors import ScenarioError
-from mockserver import framing, spool
-from mockserver.app import App
-from mockserver.blobs import Blob, BlobWriter
-from mockserver.connection import Connection, Shared
-from mockserver.limits import Ledger, Limits, Room
-from mockserver.messages import Request
-from mockserver.replay import Stream
-from mockserver.server import MockServer
-from mockserver.stores import MemoryStore
-from mockserver.transactions import Transactions
-from mockserver.worlds import Worlds
+from mockserver.core.app import App
+from mockserver.http.blobs import Blob, BlobWriter
+from mockserver.http.messages import Request
+from mockserver.scenarios.rendering import Stream
+from mockserver.server import adapter as framing
+from mockserver.server.http1 import Connection, Shared
+from mockserver.server.mock_server import MockServer
+from mockserver.state import tempfiles as spool
+from mockserver.state.quotas import Ledger, Limits, Room
+from mockserver.state.store import MemoryStore
+from mockserver.state.transactions import Transactions
+from mockserver.state.worlds import Worlds
 
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 EVIL_NAMES = (

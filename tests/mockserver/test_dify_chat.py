@@ -8,7 +8,8 @@ import pytest
 import yaml
 from mock_users import Live, User
 
-from flowcontract import data, yamlio
+from flowcontract import paths as data
+from flowcontract import yamlio
 from flowcontract.lint import media
 
 if TYPE_CHECKING:

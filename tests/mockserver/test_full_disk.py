@@ -16,12 +16,12 @@ from mock_processes import CHAT, FILES, RUN, USER, Server, chat_body, first_even
 from mock_users import Live, spooled
 
 from flowcontract.errors import StateError, StateUnwritableError
-from mockserver.blobs import Blob
-from mockserver.framing import answer
-from mockserver.messages import Cut, Request
-from mockserver.server import MockServer
-from mockserver.settings import Settings
-from mockserver.state import StateFile
+from mockserver.config.settings import Settings
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Cut, Request
+from mockserver.server.adapter import answer
+from mockserver.server.mock_server import MockServer
+from mockserver.state.sqlite import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mockserver import failures
-from mockserver.server import MockServer
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.http import failures
+from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,7 +213,7 @@ def test_client_of_another_protocol_is_explained_in_one_line(
     hello: bytes, told: str, size: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The terminal says what to change, once for the many attempts of a client; the client gets a 400."""
-    monkeypatch.setattr("mockserver.failures._terminal", failures._Terminal())
+    monkeypatch.setattr("mockserver.http.failures._terminal", failures._Terminal())
     with MockServer(["dify-chat"]) as mock:
         for _ in range(3):
             with (

@@ -13,18 +13,18 @@ import pytest
 from mock_calls import NOW, read
 from werkzeug.datastructures import Headers
 
-from mockserver.blobs import Blob
-from mockserver.curl import curl
-from mockserver.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry, Journal, StreamLog
-from mockserver.masking import Masking
-from mockserver.messages import Cut, Reply, Request
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Cut, Reply, Request
+from mockserver.journal.curl import curl
+from mockserver.journal.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry, Journal, StreamLog
+from mockserver.journal.masking import Masking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mock_calls import Caller
 
-    from mockserver.server import MockServer
+    from mockserver.server.mock_server import MockServer
 
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 STREAM = CHAT | {"response_mode": "streaming"}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mockserver import cli
-from mockserver.overrides import Override, Overrides
-from mockserver.wishes import Wish, take_off
+from mockserver.cli import main as cli
+from mockserver.request.preferences import Wish, take_off
+from mockserver.state.overrides import Override, Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable

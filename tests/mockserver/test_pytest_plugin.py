@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from flowcontract.errors import UnknownNameError
-from mockserver.server import MockServer
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.server.mock_server import MockServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}

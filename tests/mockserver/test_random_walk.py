@@ -14,8 +14,8 @@ import pytest
 from mock_calls import Caller
 from walkers import START, ChatWalker, FileWalker, RobotWalker, RunWalker, Walker
 
-from mockserver.app import App
-from mockserver.settings import Settings
+from mockserver.config.settings import Settings
+from mockserver.core.app import App
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,20 +26,20 @@ from walkers import START
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateError, StateUnreachableError
-from mockserver import cli
-from mockserver.blobs import Blob
-from mockserver.framing import answer
-from mockserver.limits import Limits
-from mockserver.messages import Cut, Request
-from mockserver.past import Past
-from mockserver.server import MockServer
-from mockserver.settings import Settings
-from mockserver.shared import link
+from mockserver.cli import main as cli
+from mockserver.config.settings import Settings
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Cut, Request
+from mockserver.server.adapter import answer
+from mockserver.server.mock_server import MockServer
+from mockserver.state.quotas import Limits
+from mockserver.state.redis import connection as link
+from mockserver.state.usage import Past
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mockserver.messages import Reply
+    from mockserver.http.messages import Reply
 
 pytestmark = pytest.mark.skipif(not mock_redis.is_installed(), reason=mock_redis.MISSING)
 ME = {"user": "me"}  # of whom no world knows anything in the beginning

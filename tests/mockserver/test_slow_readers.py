@@ -14,15 +14,15 @@ import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flowcontract.scenarios import Piece
-from mockserver.asgi import AsgiAdapter
-from mockserver.connection import Connection, Shared
-from mockserver.replay import Stream
-from mockserver.server import load_app
-from mockserver.settings import Settings
-from mockserver.wsgi import WsgiAdapter
+from mockserver.config.settings import Settings
+from mockserver.scenarios.rendering import Stream
+from mockserver.server.asgi import AsgiAdapter
+from mockserver.server.http1 import Connection, Shared
+from mockserver.server.mock_server import load_app
+from mockserver.server.wsgi import WsgiAdapter
 
 if TYPE_CHECKING:
-    from mockserver.app import App
+    from mockserver.core.app import App
 
 TURN = 64 << 10
 MEGABYTE = 1 << 20

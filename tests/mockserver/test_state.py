@@ -14,12 +14,12 @@ import pytest
 from mock_processes import CHAT, RUN, USER, Answered, Server, chat_body, first_events, work
 
 from flowcontract.errors import StateError
-from mockserver import cli
-from mockserver.blobs import Blob
-from mockserver.limits import Limits
-from mockserver.state import APPLICATION, StateFile
-from mockserver.stores import MemoryStore, Store
-from mockserver.worlds import Worlds
+from mockserver.cli import main as cli
+from mockserver.http.blobs import Blob
+from mockserver.state.quotas import Limits
+from mockserver.state.sqlite import APPLICATION, StateFile
+from mockserver.state.store import MemoryStore, Store
+from mockserver.state.worlds import Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 from flowcontract.errors import UnknownNameError
-from flowcontract.sse import Decoder
-from mockserver import cli
-from mockserver.exchange import greeting
+from flowcontract.streams.sse import Decoder
+from mockserver.admin.torture import greeting
+from mockserver.cli import main as cli
+from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError
-from mockserver.server import MockServer
-from mockserver.settings import Settings
-from mockserver.torture import Case, Session
+from mockserver.server.mock_server import MockServer
+from mockserver.torture.session import Case, Session
 
 CHAT = "dify-chat/sendChatMessage"
 ROOT = Path(__file__).resolve().parents[2]

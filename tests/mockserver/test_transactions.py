@@ -14,24 +14,24 @@ from mock_users import Live, multipart
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateUnwritableError
-from mockserver.blobs import Blob
-from mockserver.examples import example_requests
-from mockserver.framing import answer
-from mockserver.limits import Limits
-from mockserver.messages import Reply, Request
-from mockserver.past import Past
-from mockserver.state import StateFile
-from mockserver.stores import MemoryStore, Record
-from mockserver.worlds import World, Worlds
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Reply, Request
+from mockserver.scenarios.examples import example_requests
+from mockserver.server.adapter import answer
+from mockserver.state.quotas import Limits
+from mockserver.state.sqlite import StateFile
+from mockserver.state.store import MemoryStore, Record
+from mockserver.state.usage import Past
+from mockserver.state.worlds import World, Worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mock_calls import Caller
 
-    from flowcontract.specs import Api
-    from mockserver.app import App
-    from mockserver.examples import ExampleRequest
+    from flowcontract.specs.model import Api
+    from mockserver.core.app import App
+    from mockserver.scenarios.examples import ExampleRequest
 
 STREAMING = {"inputs": {}, "response_mode": "streaming", "user": "abc-123"}
 

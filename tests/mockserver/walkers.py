@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from mock_users import Live, User, events_of
 
-from flowcontract import data
+from flowcontract import paths as data
 
 if TYPE_CHECKING:
     import random

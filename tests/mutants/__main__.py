@@ -16,10 +16,10 @@ from mutant import Mutant, Mutation, load, name_tiers
 from proxy import Proxy
 from running import Outcome, run_suite
 
-from flowcontract.evidence import Tier, fails
-from flowcontract.specs import load_apis
-from mockserver.server import MockServer
-from mockserver.settings import Settings
+from flowcontract.specs.evidence import Tier, fails
+from flowcontract.specs.model import load_apis
+from mockserver.config.settings import Settings
+from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from dify_oapi.api.chatflow.v1.model.send_chat_message_request_body import SendC
 from dify_oapi.client import Client
 from dify_oapi.core.model.request_option import RequestOption
 
-from flowcontract.sse import Decoder
+from flowcontract.streams.sse import Decoder
 
 
 def ask(base_url, key):

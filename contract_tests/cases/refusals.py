@@ -1,0 +1,103 @@
+"""How a wrong request is to be refused: which statuses and error codes, by the contract's `x-problems`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contract_tests.judging.judge import Expected, error_codes
+from flowcontract.errors import SpecError
+from flowcontract.specs.evidence import Tier, is_printed, weakest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.specs.model import Example, Operation, Response
+    from flowcontract.validation.request import RequestViolation
+
+_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 leaves open by which of these a body is refused
+_NOT_READ_STATUSES = frozenset({400, 415, 422})
+_ANY_VALUE = {"invalid-request", "missing-parameter"}
+"""Words for a value that a table forbids. The tables say what to send; that a server refuses whatever else comes,
+no document says: one that takes more is lenient."""
+_WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
+
+
+def words_for(violation: RequestViolation) -> tuple[str, ...]:
+    """Return the words of `x-problems` that fit a violation, the most particular first."""
+    field = violation.field.partition(".")[0].replace("_", "-")
+    rule = violation.violation.rule
+    particular = {
+        "required": (f"missing-{field}", "missing-parameter") if field else ("malformed-body",),
+        "file": ("missing-file",),
+        "media-type": ("wrong-media-type",),
+    }
+    content = ("invalid-json-text",) if rule.startswith("content") else ()
+    return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
+
+
+def refusal(
+    operation: Operation, words: tuple[str, ...], why: str, source: tuple[str, ...] = (), *, any_of: bool = False
+) -> Expected:
+    """Return that a request is refused as `x-problems` has it for the first of some words that it knows, or for any.
+
+    An error code that is only observed, not documented, is as good: real servers know more of them than the documents.
+    """
+    words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
+    known = [operation.problems[word] for word in words if word in operation.problems]
+    if not known:
+        raise SpecError(f"{operation.name}: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
+    statuses = {int(key[:3]) for key in known}
+    codes = {code for key in known for code in _codes(operation, key)}
+    if _NOT_READ.intersection(words):
+        statuses |= _NOT_READ_STATUSES & set(operation.responses)
+        codes = set()
+    if _WRONG_STATUSES & statuses:
+        statuses |= _WRONG_STATUSES & set(operation.responses)
+    for status in statuses if codes else ():
+        codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
+    grounds = [_ground(operation, key) for key in known]
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(one.tier for one in grounds)
+    lines = dict.fromkeys(line for one in grounds for line in one.provenance)
+    printed = all(any(map(is_printed, one.provenance)) for one in grounds)
+    return Expected(
+        why,
+        frozenset(statuses),
+        frozenset(codes),
+        refused=True,
+        source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
+        outcome=outcome,
+        form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
+    )
+
+
+def _found(operation: Operation, key: str) -> Response | Example:
+    """Return what the contract has under `404-not-found`: the example of that name, or all of the status."""
+    status, _, name = key.partition("-")
+    response = operation.responses[int(status)]
+    named = {one.name.replace("_", "-"): one for media in response.media.values() for one in media.examples.values()}
+    return named.get(name, response)
+
+
+def _ground(operation: Operation, key: str) -> Response | Example:
+    """Return what a refusal rests on; an example that repeats the lines of its status has rulings on its code only."""
+    found, response = _found(operation, key), operation.responses[int(key[:3])]
+    lines, whole = ([text for text in one.provenance if is_printed(text)] for one in (found, response))
+    return response if lines == whole else found
+
+
+def _codes(operation: Operation, key: str) -> Iterator[str]:
+    """Yield the error code of a scenario's name, if it is one of its status."""
+    status, _, name = key.partition("-")
+    code = name.replace("-", "_")
+    if code in error_codes(operation, int(status)):
+        yield code
+
+
+def _only_observed(operation: Operation, status: int, code: str) -> bool:
+    found = [
+        one
+        for media in operation.responses[status].media.values()
+        for one in media.examples.values()
+        if one.name == code
+    ]
+    return any(one.observed and not any(map(is_printed, one.provenance)) for one in found)

@@ -1,0 +1,326 @@
+"""`contract-tests judge`: reads streams and recordings, from files or while they come, and says what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.cli.options import OPTIONS
+from contract_tests.cli.run import MISUSE, PROBLEMS, WELL
+from contract_tests.judging import recordings
+from contract_tests.report.printing import Printer
+from contract_tests.report.streams import StreamReport
+from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.paths import specs_root
+from flowcontract.recordings.opening import Opening
+from flowcontract.recordings.untrusted import Unreadable
+from flowcontract.specs.evidence import Tier, fails
+from flowcontract.specs.model import available_apis, load_api
+from flowcontract.specs.profiles import available_profiles
+from flowcontract.streams.judge import StreamBudget, StreamJudge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from contract_tests.judging.recordings import Judged
+    from contract_tests.report.streams import Line
+    from flowcontract.specs.model import Api
+    from flowcontract.streams.contract import StreamContract
+
+PIECE = 64 * 1024
+_WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told while it lasts
+_FITTED_BYTES = 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
+_STDIN, _STDIN_FD = "standard input", 0
+
+_EPILOG = """\
+examples:
+  contract-tests judge --operation dify-chat/sendChatMessage answer.sse
+  contract-tests judge --quiet captured.har
+  curl -N ... | contract-tests judge --operation dify-workflow/runWorkflow -
+
+Without --operation a file is judged by every streaming operation, and the verdict of the one that fits best is told.
+Silence and --seconds are judged only on what comes through a pipe.
+
+exit status: 0 well, 1 violations, 2 no sound verdict: something could not be read, or nothing was there to judge.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the others."""
+    command = commands.add_parser(
+        "judge",
+        help="judge recorded exchanges and streams, or a running stream",
+        description="Judge recordings (HAR, or our own JSON), and raw streams: what a server sent, without the head.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "streams",
+        nargs="+",
+        metavar="FILE",
+        help="a .har or .json recording, or the bytes of one stream; - is standard input",
+    )
+    command.add_argument("--operation", metavar="API/OPERATION", help="what was asked: dify-chat/sendChatMessage")
+    command.add_argument("--profile", metavar="NAME", help="judge by the contract as a profile of the API changes it")
+    command.add_argument("--quiet", action="store_true", help="print violations and verdicts, but not every event")
+    command.add_argument("--events", type=int, metavar="N", help="give up a stream after N events")
+    command.add_argument("--bytes", type=int, metavar="N", help="give up a stream after N bytes")
+    command.add_argument("--seconds", type=float, metavar="N", help="give up a stream after N seconds")
+    command.add_argument("--demand", **OPTIONS["--demand"])
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge everything that was named; return the exit status."""
+    return _Session(arguments).run()
+
+
+def _apis(arguments: argparse.Namespace) -> list[Api]:
+    """Return the APIs to judge by: that of the operation, or all."""
+    asked = arguments.operation
+    if arguments.profile and not asked:
+        raise FlowContractError("A profile belongs to one API. Name the operation too: --operation API/OPERATION.")
+    names = [asked.partition("/")[0]] if asked else available_apis()
+    return [load_api(name, profile=arguments.profile) for name in names]
+
+
+def _stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
+    """Return the stream contracts of some APIs, by operation."""
+    operations = [operation for api in apis for operation in api.operations.values()]
+    return {operation.name: operation.stream for operation in operations if operation.stream}
+
+
+class _Session:
+    """One call of the command: what to judge by, and what came of it."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._sources: list[str] = arguments.streams
+        self._asked: str = arguments.operation or ""
+        self._profile: str | None = arguments.profile
+        self._apis = _apis(arguments)
+        self._contracts = self._stream_contracts()
+        self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
+        self._demand = Tier(arguments.demand)
+        self._quiet: bool = arguments.quiet
+        self._printer = Printer(quiet=arguments.quiet)
+        self._broken = False
+        self._unsound = False
+
+    def run(self) -> int:
+        """Judge one source after the other: one that cannot be read spoils only itself."""
+        for name in self._sources:
+            try:
+                self._judge(name)
+            except FlowContractError as problem:
+                self._cannot(str(problem))
+            except OSError as problem:
+                self._cannot(f"{problem.filename or _called(name)} cannot be read: {problem.strerror}.")
+            except KeyboardInterrupt:
+                self._cannot(f"{_called(name)}: interrupted before its end.")
+                return MISUSE
+        return PROBLEMS if self._broken else MISUSE if self._unsound else WELL
+
+    def _stream_contracts(self) -> dict[str, StreamContract]:
+        """Return the stream contracts to judge raw streams by: of the operation that was asked for, or all."""
+        operations = {operation.name: operation for api in self._apis for operation in api.operations.values()}
+        if self._asked and self._asked not in operations:
+            raise UnknownNameError("operation", self._asked, operations)
+        found = _stream_contracts(self._apis)
+        return {name: contract for name, contract in found.items() if self._asked in ("", name)}
+
+    def _cannot(self, problem: str) -> None:
+        """Say that there is no sound verdict, and why."""
+        self._unsound = True
+        self._printer.problem(problem)
+
+    def _judge(self, name: str) -> None:
+        if name == "-":
+            self._judge_pipe()
+        elif Path(name).suffix.lower() in (".har", ".json"):
+            self._judge_recording(recordings.judge(Path(name), self._apis, self._asked), name)
+        else:
+            self._judge_file(Path(name))
+
+    def _reports(self, started: float | None = None) -> list[StreamReport]:
+        if not self._contracts:
+            raise self._no_contract()
+        return [
+            StreamReport(name, contract, self._budget, started=started, demand=self._demand)
+            for name, contract in self._contracts.items()
+        ]
+
+    def _judge_file(self, path: Path) -> None:
+        """Judge a file by each contract; report the verdict that fits best."""
+        reports, opening = self._reports(), self._opening()
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(PIECE), b""):
+                stream = opening.feed(piece)
+                for report in reports:
+                    report.feed(stream, None)
+                if opening.other or all(report.finished for report in reports):
+                    break
+        rest = opening.close()
+        if self._is_other(opening, str(path), path.parent):
+            return
+        for report in reports:
+            report.feed(rest, None)
+            report.close(None)
+        best = min(reports, key=_rank)
+        self._printer.line(f"{path}: {best.operation}")
+        self._tell_notes(opening)
+        self._tell(best)
+        if best.broken and self._asked and (fitting := self._fitting(path)):
+            self._printer.line(f"  note: the stream does follow {fitting}")
+
+    def _judge_pipe(self) -> None:
+        """Judge standard input while it comes; a HAR file once it is whole."""
+        if not self._asked and os.isatty(_STDIN_FD):
+            raise self._no_contract()
+        reports = self._reports(time.monotonic()) if self._asked and self._contracts else []
+        opening, head = self._opening(), f"{_STDIN}: {self._asked}"
+        for piece in _pieces(_STDIN_FD):
+            stream = opening.feed(piece)
+            for report in reports:
+                report.feed(stream, time.monotonic())
+                head = self._tell_running(report, head, begun=bool(stream))
+            if opening.other or self._printer.closed or (stream and not reports) or any(it.finished for it in reports):
+                break
+        rest = opening.close()
+        if self._is_other(opening, _STDIN, None):
+            return
+        if not reports:
+            raise self._no_contract()
+        for report in reports:
+            report.feed(rest, time.monotonic())
+            if not self._printer.closed:  # else the end was not waited for
+                report.close(time.monotonic())
+            self._tell_running(report, head, begun=True)
+            self._tell(report)
+            self._tell_notes(opening)
+
+    def _opening(self) -> Opening:
+        return Opening({contract.framing for contract in self._contracts.values()})
+
+    def _no_contract(self) -> FlowContractError:
+        """Say why there is nothing to judge a stream by."""
+        if self._asked:
+            return FlowContractError(f"{self._asked} has no streams. Only recordings of it (HAR) can be judged.")
+        known = ", ".join(self._contracts)
+        return FlowContractError(f"Standard input is judged while it comes. Say by what: --operation, one of {known}.")
+
+    def _tell_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
+        """Print what there is of a running stream; return its head, empty once that was printed."""
+        lines = report.taken()
+        if head and (lines or begun):
+            self._printer.line(head)
+            head = ""
+        self._printer.lines(self._shown(lines))
+        return head
+
+    def _tell_notes(self, opening: Opening) -> None:
+        self._printer.lines(f"  note: {note}" for note in opening.notes)
+
+    def _tell(self, report: StreamReport) -> None:
+        """Print the rest of a report, and take its verdict."""
+        self._printer.lines(self._shown(report.taken()))
+        self._broken |= report.broken > 0
+        self._unsound |= bool(report.unjudged)
+
+    def _shown(self, lines: Iterable[Line]) -> Iterator[str]:
+        return (line.text for line in lines if not (self._quiet and line.event))
+
+    def _is_other(self, opening: Opening, source: str, folder: Path | None) -> bool:
+        """Deal with what is no stream; tell whether it was none."""
+        if opening.other:
+            self._cannot(f"{source} is no stream: it is {opening.other}")
+        elif opening.recording:
+            entries = recordings.parse(opening.whole, source, folder)
+            self._judge_recording(recordings.judge_all(entries, self._apis, self._asked), source)
+        return bool(opening.other) or opening.recording
+
+    def _fitting(self, path: Path) -> str:
+        """Return by what a stream would be well that is broken by what was asked; empty where there is nothing."""
+        if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
+            return ""
+        for api in available_apis():
+            for profile in (None, *available_profiles(specs_root() / api)):
+                for name, contract in _stream_contracts([load_api(api, profile=profile)]).items():
+                    if (name, profile) != (self._asked, self._profile) and _is_well(path, contract):
+                        return f"{name}: --operation {name}" + (f" --profile {profile}" if profile else "")
+        return ""
+
+    def _judge_recording(self, entries: Iterable[Judged | Unreadable], source: str) -> None:
+        """Tell of every entry of a recording what is wrong with it, or why there is no verdict."""
+        counts = Counter(self._tell_entry(entry, source) for entry in entries)
+        self._unsound |= counts["unread"] > 0
+        if counts["judged"] and counts["unread"]:
+            self._printer.line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
+        elif not counts["judged"]:
+            wanted = self._asked or "an operation that a document names"
+            foreign = f"none of them is a request for {wanted}"
+            why = "what was to be judged could not be read" if counts["unread"] else foreign
+            self._cannot(f"{source}: nothing was judged. Its entries: {counts.total()}; {why}.")
+
+    def _tell_entry(self, entry: Judged | Unreadable, source: str) -> str:
+        """Print an entry of a recording; return whether it was `judged`, `unread` or `foreign`."""
+        if isinstance(entry, Unreadable):
+            self._printer.line(f"{source}: {entry}: not judged")
+            return "unread"
+        return self._tell_exchange(entry)
+
+    def _tell_exchange(self, judged: Judged) -> str:
+        """Print a judged exchange; return whether it was `judged`, `unread` or `foreign`."""
+        recorded, operation = judged.recorded, judged.operation
+        if operation is None:
+            if not self._asked:
+                self._printer.detail(f"{recorded.method} {recorded.url}: no operation that a document names")
+            return "foreign"
+        if judged.unjudged:
+            self._printer.line(f"{recorded.method} {recorded.url}: {operation.name}: not judged: {judged.unjudged}")
+            return "unread"
+        head = f"{recorded.method} {recorded.url} {recorded.answer.status}: {operation.name}"
+        tell = self._printer.line if judged.violations else self._printer.detail
+        tell(head)
+        for violation in judged.violations:
+            red = fails(violation.tier, self._demand)
+            tell(f"  {'WRONG' if red else 'note:'} {violation} [{violation.tier}]")
+            self._broken |= red
+        for note in judged.notes:
+            tell(f"  note: {note}")
+        return "judged"
+
+
+def _called(name: str) -> str:
+    return _STDIN if name == "-" else name
+
+
+def _rank(report: StreamReport) -> tuple[int, int]:
+    """Return how badly a stream fits a contract; one of another sort of app still fits better than a broken one."""
+    wrong = report.broken + report.notes
+    return (1 if report.unjudged else 2 if wrong else 0), wrong
+
+
+def _is_well(path: Path, contract: StreamContract) -> bool:
+    """Tell whether a contract finds nothing wrong with the stream of a file."""
+    judge, opening = StreamJudge(contract), Opening({contract.framing})
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(PIECE), b""):
+            if judge.feed(opening.feed(piece)) or opening.other or opening.recording:
+                return False
+    return not (judge.feed(opening.close()) or opening.other or judge.close())
+
+
+def _pieces(source: int) -> Iterator[bytes]:
+    """Yield what comes, as soon as it comes, and nothing now and then while nothing comes."""
+    while True:
+        if not select.select([source], [], [], _WAKE_S)[0]:
+            yield b""
+        elif piece := os.read(source, PIECE):
+            yield piece
+        else:
+            return

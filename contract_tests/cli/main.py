@@ -1,0 +1,45 @@
+"""The command `contract-tests`: asks a server, explains (`explain`) what came out, judges (`judge`) recordings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from contract_tests.cli import explain, judge, run
+from flowcontract.errors import FlowContractError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] in (["judge"], ["explain"]):
+        return _command(arguments)
+    if arguments and not arguments[0].startswith("-"):
+        hint = "Without a command it asks a server: contract-tests --base-url URL"
+        return _misuse(str(UnknownNameError("command", arguments[0], ["judge", "explain"], hint=hint)))
+    return run.main(arguments)
+
+
+def _command(arguments: list[str]) -> int:
+    command = argparse.ArgumentParser(prog="contract-tests")
+    commands = command.add_subparsers()
+    judge.add_to(commands)
+    explain.add_to(commands)
+    chosen = command.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except FlowContractError as error:
+        return _misuse(str(error))
+
+
+def _misuse(problem: str) -> int:
+    print(f"contract-tests: {problem}", file=sys.stderr)
+    return run.MISUSE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

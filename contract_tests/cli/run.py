@@ -1,0 +1,195 @@
+"""`contract-tests --base-url URL`: a thin front over pytest and the suite's plugin, alone with its own settings."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from contract_tests.cli.options import OPTIONS
+from contract_tests.http.clock import Clock
+from contract_tests.report.hiding import HidingStream
+from flowcontract.output.secrets import Secrets
+from flowcontract.specs.model import available_apis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+WELL, PROBLEMS, MISUSE = 0, 1, 2
+NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `flowcontract[suite]`
+_FOLDER = Path(__file__).parents[1]
+_ALONE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_THEME", "PYTEST_DEBUG")
+_ENDING_S = 3.0  # after which a second Ctrl-C ends what a first one has not
+SILENT = ("-qq", "--no-summary")  # what there is to say the plugin says
+
+EPILOG = """\
+examples:
+  contract-tests --base-url http://127.0.0.1:8080                       our mock, all APIs
+  contract-tests --base-url https://api.example.com --api dify-chat --key dify-chat=app-... --report out
+  contract-tests --target staging.toml --deviations known.toml          what is different there is known
+  contract-tests --base-url http://127.0.0.1:8080 -n 2 -k sendChatMessage    what follows goes to pytest
+  contract-tests explain 3f9a2c1                                       one cause of the last run
+  curl -N ... | contract-tests judge --operation dify-chat/sendChatMessage -
+
+a target file, everything may be left out:
+  base_url = "https://api.example.com"
+  read_only = false            # nothing but GET
+  no_delete_all = true         # nothing that deletes what the suite did not make
+  deterministic = false        # whether the same request gives the same answer twice
+  rate = 5                     # requests per second
+  reachable_url = "https://www.example.com/a.png"       # a file that the server can fetch
+  timeouts = { connect_s = 5, answer_s = 30, silence_s = 20, stream_s = 120, stop_s = 5 }
+  [api.dify-chat]
+  base_url = "https://chat.example.com"
+  key = "${DIFY_KEY}"                           # or by security scheme: keys = { apiKey = "${DIFY_KEY}" }
+  values = { inputs = { name = "x" } }          # fields and parameters by name
+  features = { text_to_speech = false }
+  slow = true                                   # its flows may be silent for longer than silence_s
+  second = { key = "${OTHER_KEY}" }             # another account; key, keys, values, slow
+  failing = { key = "${FAILING_KEY}" }          # a flow that fails
+  [api.agentbuilder]
+  values = { flow_id = "..." }
+  examples.runFlow.image = { values = { flow_id = "..." } }    # the flow that an example is for
+  [provoke."dify-chat/sendChatMessage".app_unavailable]    # an error by its code, "event:KIND", "stream:NAME" or
+  headers = { X-Test = "unavailable" }                      # "status:NUMBER", and what makes the server answer so:
+  query = { a = "b" }                           # parameters and fields to add, or to replace
+  body = { a = "b" }
+  key = "${KEY_OF_AN_APP_THAT_IS_OFF}"          # another key; or by security scheme: keys = { apiKey = "..." }
+  thorough = true                               # only with --thorough
+
+Without a key the mock's own is sent, and only to the mock: what answers GET /__mock__/health as it does, or is asked
+with --target mock.
+
+exit status: 0 conforming; 1 violations; 2 no sound verdict: misuse, nobody answers, interrupted, crashed, incomplete,
+or nothing was judged.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the suite's options."""
+    command = argparse.ArgumentParser(
+        prog="contract-tests",
+        description="Does a server answer as documented? Asks, judges answers and streams, says what it could not ask.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
+    for name, settings in OPTIONS.items():
+        command.add_argument(name, **settings)
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the suite; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    secrets = Secrets(_given_keys(arguments))
+    clock = Clock()
+    with _hiding(secrets), _interrupting(clock):
+        try:
+            options, others = parser().parse_known_args(arguments)  # answers --help and misuse; pytest reads them again
+            missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+            if missing:
+                names = ", ".join(missing)
+                print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)  # noqa: T201 - a command's own output
+                return MISUSE
+            clock.limit(options.max_minutes)
+            return _run(arguments, others, clock, secrets)
+        except KeyboardInterrupt:
+            print("contract-tests: interrupted before anything was asked.", file=sys.stderr)  # noqa: T201 - the same
+        except Exception:  # noqa: BLE001 - a fault of ours: shown without keys, and no verdict
+            traceback.print_exc()
+    return MISUSE
+
+
+def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets) -> int:
+    """Let pytest run what is in this package, by its settings alone, whatever lies in the current folder."""
+    import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
+
+    from contract_tests.plugin import Given  # noqa: PLC0415 - the same
+
+    ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
+    with _alone():
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [Given(clock, secrets)])
+    if status == pytest.ExitCode.USAGE_ERROR:
+        _guess(others)
+    return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
+
+
+def _guess(others: list[str]) -> None:
+    """Say which of our options may have been meant by those that were left to pytest."""
+    for other in others:
+        name = other.partition("=")[0]
+        close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.75) if name.startswith("--") else []
+        if close:
+            print(f'contract-tests: "{name}" is no option. Did you mean "{close[0]}"?', file=sys.stderr)  # noqa: T201 - the same
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep the settings and plugins of pytest that others have made out of this process, and of its workers."""
+    before = dict(os.environ)
+    for name in _ALONE:
+        os.environ.pop(name, None)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _given_keys(arguments: list[str]) -> Iterator[str]:
+    """Yield the keys on a command line, before anything of it can be printed."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, _, rest = argument.partition("=")
+        given = rest if name == "--key" else argument if before == "--key" else ""
+        api, equals, key = given.partition("=")
+        yield key if equals and api.partition(".")[0] in available_apis() else given
+
+
+@contextmanager
+def _hiding(secrets: Secrets) -> Iterator[None]:
+    """Hide secrets in everything that this process prints, pytest and its tracebacks included."""
+    out, err = HidingStream(sys.stdout, secrets), HidingStream(sys.stderr, secrets)
+    with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", err)):
+        try:
+            yield
+        finally:
+            out.flush()
+            err.flush()
+
+
+@contextmanager
+def _interrupting(clock: Clock) -> Iterator[None]:
+    """Let Ctrl-C end the run wherever it is: in this thread, and in those that others have started."""
+    first: list[float] = []
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        if first and time.monotonic() - first[0] > _ENDING_S:
+            os._exit(MISUSE)
+        if not first:
+            first.append(time.monotonic())
+            clock.interrupt()
+            if not clock.is_ending:
+                raise KeyboardInterrupt
+
+    try:
+        before: Any = signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not the main thread: who started it has signals of their own
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

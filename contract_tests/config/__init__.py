@@ -1,0 +1,1 @@
+"""The server under test: its address, keys and values, from options and a target file."""

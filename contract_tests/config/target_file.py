@@ -1,0 +1,204 @@
+"""A target file (TOML): read, with the environment's values, and every name in it looked up."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.cases.derive import provoked
+from contract_tests.cases.examples import examples
+from contract_tests.cases.server_values import resources
+from flowcontract import yamlio
+from flowcontract.errors import FlowContractError, UnknownNameError
+from flowcontract.schemas.validators import Validators
+from flowcontract.specs.model import available_apis, load_api
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from flowcontract.specs.model import Api, Operation
+
+HERE = files("contract_tests.config")
+
+
+class TargetError(FlowContractError):
+    """A target file, or an option that names a server, cannot be used."""
+
+
+def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, Any]:
+    """Read a target file, `${NAME}` replaced by environment variables; raise TargetError naming file, key and fault.
+
+    Of the APIs that are not in `apis` (all, by default) the environment need not have what their tables ask for.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"{path}: cannot be read: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise TargetError(f"{path}: {error}. Mend the TOML.") from None
+    schema = yamlio.loads((HERE / "target.schema.yaml").read_text(encoding="utf-8"))
+    try:
+        _check_keys(settings, schema, schema, "")
+        settings = _for_apis(settings, available_apis() if apis is None else apis)
+        _check_form(settings, schema)
+        _check_names(settings)
+    except FlowContractError as error:
+        error.args = (f"{path}: {error}",)
+        raise
+    return settings
+
+
+def _check_keys(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], place: str) -> None:
+    """Raise for a key that no target file has, with the one that was meant."""
+    if "$ref" in schema:
+        schema = yamlio.resolve(root, schema["$ref"].removeprefix("#"))
+    if not isinstance(value, dict):
+        return
+    known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+    for name, inner in value.items():
+        if name in known:
+            _check_keys(inner, known[name], root, f"{place}{name}.")
+        elif isinstance(others, dict):
+            _check_keys(inner, others, root, f"{place}{name}.")
+        elif others is False:
+            raise TargetError(str(UnknownNameError(f"setting in {place.rstrip('.') or 'a target file'}", name, known)))
+
+
+def _for_apis(settings: Mapping[str, Any], apis: Collection[str]) -> dict[str, Any]:
+    """Put the environment's values in, except where only other APIs ask for them."""
+    others = set(available_apis()) - set(apis)
+
+    def filled(section: str, name: str, value: Any) -> Any:
+        aside = section in ("api", "provoke") and name.partition("/")[0] in others
+        return value if aside else _with_environment(value)
+
+    return {
+        section: {name: filled(section, name, inner) for name, inner in value.items()}
+        if isinstance(value, dict)
+        else _with_environment(value)
+        for section, value in settings.items()
+    }
+
+
+def _check_form(settings: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    for wrong in Validators(schema).violations("", settings)[:1]:
+        place = wrong.where.strip("/").replace("~1", "/").replace("/", ".") or "the file"
+        raise TargetError(f"{place}: expected {wrong.expected}, got {wrong.got}. See `contract-tests --help`.")
+
+
+def _with_environment(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_environment(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(item) for item in value]
+    return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1]), value) if isinstance(value, str) else value
+
+
+def _variable(name: str) -> str:
+    if name not in os.environ:
+        raise TargetError(f"${{{name}}} is not set. Set the environment variable {name}.")
+    return os.environ[name]
+
+
+# Names.
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    """Raise UnknownNameError for a field, feature, operation, example or error code that no contract has."""
+    for name, table in settings.get("api", {}).items():
+        _known("API in the target file", name, available_apis())
+        api = contract(name)
+        for feature in table.get("features", {}):
+            _known(f"feature of {name}", feature, resources().get(name, {}).get("features", {}))
+        flows = [table, *(table[flow] for flow in ("second", "failing") if flow in table)]
+        for operation, named in table.get("examples", {}).items():
+            _known(f"operation of {name}", operation, api.operations)
+            known = [label for label, _, _ in examples(api, api.operations[operation])]
+            for example in named:
+                _known(f"example of {name}/{operation}", example, known)
+            flows += named.values()
+        for flow in flows:
+            _check_flow(api, flow)
+    for qualified, ways in settings.get("provoke", {}).items():
+        _check_provocations(qualified, ways)
+
+
+def _check_flow(api: Api, flow: Mapping[str, Any]) -> None:
+    for field in flow.get("values", {}):
+        _known(f"field or parameter of {api.name}", field, fields(api.name))
+    for scheme in flow.get("keys", {}):
+        _known(f"security scheme of {api.name}", scheme, api.schemes)
+
+
+def _check_provocations(qualified: str, ways: Mapping[str, Any]) -> None:
+    name, _, operation = qualified.partition("/")
+    if qualified == "*":
+        known = {code for api in available_apis() for one in contract(api).operations for code in codes(api, one)}
+    else:
+        _known("API", name, available_apis())
+        _known(f"operation of {name}", operation, contract(name).operations)
+        known = set(codes(name, operation))
+    for code, way in ways.items():
+        if code != "*" and not code.startswith("stream:"):
+            _known(f"error code, event or status of {qualified}", code, known)
+        for scheme in way.get("keys", {}) if qualified != "*" else ():
+            _known(f"security scheme of {name}", scheme, contract(name).schemes)
+
+
+def _known(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise UnknownNameError(what, name, known)
+
+
+@lru_cache
+def contract(api: str) -> Api:
+    """Return the contract of an API, whose names a target file may use; a profile changes none of them."""
+    return load_api(api)
+
+
+@lru_cache
+def codes(api: str, operation: str) -> frozenset[str]:
+    """Return what an operation may be provoked into: its errors by name, `event:KIND`, `status:NUMBER`."""
+    found = contract(api).operations[operation]
+    errors = {case.provoke for case in provoked(contract(api), found)}
+    events = {f"event:{kind}" for kind in (found.stream.events if found.stream else ())}
+    return frozenset({*errors, *events, *(f"status:{status}" for status in found.responses)})
+
+
+@lru_cache
+def fields(api: str) -> frozenset[str]:
+    """Return the names of everything that a request to an API may carry."""
+    known = set(resources().get(api, {}).get("fields", {}))
+    for operation in contract(api).operations.values():
+        known |= set(_fields_of(contract(api), operation))
+    return frozenset(known)
+
+
+def _fields_of(api: Api, operation: Operation) -> Iterator[str]:
+    yield from (parameter.name for parameter in operation.parameters)
+    for media in operation.request.values():
+        yield from _properties(api.bundle, media.schema, set())
+    for _, request, _ in examples(api, operation):
+        yield from request.path_values
+        yield from request.body if isinstance(request.body, dict) else ()
+
+
+def _properties(bundle: Mapping[str, Any], schema: Any, seen: set[str]) -> Iterator[str]:
+    """Yield the names of all properties in a schema, and in those that it refers to."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _properties(bundle, item, seen)
+    if not isinstance(schema, dict):
+        return
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in seen:
+        seen.add(reference)
+        yield from _properties(bundle, yamlio.resolve(bundle, reference.removeprefix("#")), seen)
+    yield from schema.get("properties", {}) if isinstance(schema.get("properties"), dict) else ()
+    for inner in schema.values():
+        yield from _properties(bundle, inner, seen)

@@ -1,0 +1,1 @@
+"""Sending a request and reading its answer piece by piece, within bounds."""

@@ -1,0 +1,97 @@
+"""Schemathesis's requests go out through the suite's own client: within its bounds, at its rate, ended when it ends."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import BaseAdapter
+from schemathesis.engine import context
+from urllib3 import HTTPResponse
+
+from contract_tests.http.exchange import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from contract_tests.http.client import Client
+    from contract_tests.http.exchange import Exchange
+
+
+_PROBE = "X-Schemathesis-Probe"
+_NOT_ASKED = Answer(400, {"content-type": "text/plain"}, b"not asked")
+"""To what Schemathesis asks ahead, to find out what to make up: that must not depend on the server."""
+_CANNOT_BE_SENT = ("LocalProtocolError", "InvalidURL", "UnsupportedProtocol")
+_FRAMING = ("Content-Length", "Transfer-Encoding")  # the client's own
+
+
+class Carrier(BaseAdapter):
+    """Sends what `requests` has prepared, one request at a time.
+
+    ``wait_s``   how long an answer may take
+    ``trouble``  why the last answer broke off, '' if it did not
+    """
+
+    def __init__(self, client: Client, failed: Callable[[Exchange], None]) -> None:
+        """Send through a client; `failed` is told of every request that is not answered."""
+        super().__init__()
+        self.wait_s = client.target.answer_s
+        self.trouble = ""
+        self._client = client
+        self._failed = failed
+
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
+        """Send a request and read its answer; raise ConnectionError where none came."""
+        if any(name.startswith(_PROBE) for name in request.headers):
+            return _response(request, _NOT_ASKED)
+        body = request.body or b""
+        headers = tuple((name, _text(value)) for name, value in request.headers.items() if name not in _FRAMING)
+        content = body if isinstance(body, bytes) else str(body).encode()
+        sent = self._client.seal(request.method or "GET", request.url or "", headers, content)
+        exchange = self._client.exchange(sent, self.wait_s, read_s=self.wait_s)
+        if exchange.answer is None and exchange.trouble.startswith(_CANNOT_BE_SENT):
+            raise requests.exceptions.InvalidHeader(exchange.trouble, request=request)
+        if exchange.answer is None:
+            self._failed(exchange)
+            raise requests.ConnectionError(exchange.trouble, request=request)
+        self.trouble = exchange.answer.trouble
+        return _response(request, exchange.answer)
+
+    def close(self) -> None:
+        """Leave the client open: others use it, too."""
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
+    headers = {name: value for name, value in answer.headers.items() if name != "content-encoding"}
+    response = requests.Response()
+    response.status_code = answer.status
+    response.headers.update(headers)
+    response.raw = HTTPResponse(BytesIO(answer.body), headers=headers, status=answer.status, preload_content=False)
+    response.request = request
+    response.url = request.url or ""
+    return response
+
+
+@contextmanager
+def carrying(client: Client, failed: Callable[[Exchange], None]) -> Iterator[Carrier]:
+    """Let all sessions of Schemathesis send through a client; there is no setting for that."""
+    carrier, make = Carrier(client, failed), context.make_session
+
+    def make_session(*arguments: Any, **named: Any) -> requests.Session:
+        session = make(*arguments, **named)
+        session.trust_env = False
+        session.mount("http://", carrier)
+        session.mount("https://", carrier)
+        return session
+
+    context.make_session = make_session
+    try:
+        yield carrier
+    finally:
+        context.make_session = make

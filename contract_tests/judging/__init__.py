@@ -1,0 +1,1 @@
+"""An answer or a recording against the contract: violations, their causes, and choices."""

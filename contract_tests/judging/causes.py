@@ -1,0 +1,81 @@
+"""What violations of one cause have in common: the rule, the place, and what came; not the values of one answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowcontract.schemas.violations import Violation
+
+_LONGEST = 160  # characters of a place or of a word: a server may send megabytes of either
+_STATUSES = re.compile(r"\d{3}(?: or \d{3})*(?=: )")
+_VARYING = re.compile(r"(?<=/)(?:\d+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})(?=/|$)")
+_NUMBER = re.compile(r"\d+")
+_MISSING = re.compile(r"(?:an object with the field|the header) `(.*?)`", re.DOTALL)
+_WORD = re.compile(r'(?:the text )?"?([A-Za-z][\w./+-]*)"?$')
+_VALUES = {"the text": "text", "a list": "list", "an empty list": "list", "an object": "object"} | {
+    "an empty object": "object", "null": "null", "true": "boolean", "false": "boolean",
+}  # fmt: skip
+_ANSWERED = {"status", "outcome"}
+_NAMED = {"code", "media-type", "order", "end", "unknown", "enum", "const"}  # what came is a word of some vocabulary
+_WORDED = {"agree", "stop", "event"}  # told in words, without a place
+
+
+def cause(violation: Violation) -> str:
+    """Return rule, place and what came, as they stay the same from one run to the next.
+
+    >>> from flowcontract.schemas.violations import Violation
+    >>> cause(Violation("status", "400: field `user` must be text, is 12345", '500 {"code": "unknown"}'))
+    'status 500'
+    >>> cause(Violation("status", "200: the request is documented", "500"))
+    'status 500 instead of success'
+    >>> cause(Violation("type", "text", "null", "/data/3/id"))
+    'type /data/*/id null'
+    >>> cause(Violation("required", "an object with the field `id`", "an object with the fields code", "/data/3"))
+    'required /data/*/id missing'
+    """
+    return plain(" ".join(filter(None, (violation.rule, _place(violation), _came(violation)))))
+
+
+def plain(text: str) -> str:
+    r"""Return a text in which everything that does not print is spelt out, so that any file and any reader carries it.
+
+    >>> plain("a" + chr(0) + chr(0xD800))
+    'a\\u0000\\ud800'
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def _place(violation: Violation) -> str:
+    if violation.rule in _WORDED:
+        words = re.split(r'["\[{]', violation.expected, maxsplit=1)[0].split()  # up to the first value that is JSON
+        return _cut(" ".join("*" if _NUMBER.search(word) else word for word in words).strip(" ,:*"))
+    missing = _MISSING.match(violation.expected)
+    where = f"{violation.where}/{missing[1]}" if missing else violation.where
+    return _cut(_VARYING.sub("*", where))
+
+
+def _came(violation: Violation) -> str:
+    got = violation.got
+    if violation.rule in _WORDED:
+        return ""
+    if _MISSING.match(violation.expected):
+        return "missing"
+    if violation.rule in _ANSWERED:
+        wanted = _STATUSES.match(violation.expected)
+        success = wanted and all(status.startswith("2") for status in wanted[0].split(" or "))
+        return got[:3] + (" instead of success" if success else "")
+    word = _WORD.match(got) if violation.rule in _NAMED else None
+    return _cut(_NUMBER.sub("*", word[1])) if word else _value(got)
+
+
+def _value(got: str) -> str:
+    """Return the kind of a JSON value that is told in words."""
+    if got[:1].isdigit() or got[:1] == "-":
+        return "number"
+    return next((kind for words, kind in _VALUES.items() if got.startswith(words)), "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -1,0 +1,146 @@
+"""Recorded exchanges, of browsers (HAR 1.2) and of our own recorder, judged as if they came just now."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from contract_tests.http.exchange import Answer, Sent
+from contract_tests.judging.asked import mode_violations
+from contract_tests.judging.foreign_streams import Recogniser, Stranger
+from contract_tests.judging.judge import ANYTHING, Judge
+from flowcontract.recordings.opening import Opening
+from flowcontract.recordings.reading import parse, read
+from flowcontract.recordings.untrusted import Unreadable
+from flowcontract.schemas.violations import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+    from flowcontract.specs.model import Api, Operation
+
+__all__ = ["Judged", "judge", "judge_all", "parse", "read"]
+
+_PIECE = 64 * 1024
+
+
+class Judged(NamedTuple):
+    """A recorded exchange, its operation (None: no document names one), and what is wrong with its answer.
+
+    ``unjudged``  why there is no verdict; empty where there is one
+    ``notes``     what a reader of the verdict should know of how the answer was recorded
+    """
+
+    recorded: Recorded
+    operation: Operation | None
+    violations: tuple[Violation, ...] = ()
+    unjudged: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def judge(path: Path, apis: Iterable[Api], only: str = "") -> Iterator[Judged | Unreadable]:
+    """Judge every exchange of a file as `judge_all` does; raise Unreadable where it is no recording."""
+    return judge_all(read(path), apis, only)
+
+
+def judge_all(
+    entries: Iterable[Recorded | Unreadable], apis: Iterable[Api], only: str = ""
+) -> Iterator[Judged | Unreadable]:
+    """Judge recorded exchanges by the operations of some APIs, or by the one that is named `only`."""
+    patterns = [
+        (_pattern(api, operation), api, operation)
+        for api in apis
+        for operation in api.operations.values()
+        if only in ("", operation.name)
+    ]
+    for entry in entries:
+        yield entry if isinstance(entry, Unreadable) else _best(entry, _operations(entry, patterns))
+
+
+def _best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
+    """Judge an exchange by each operation that it may have been for; return the verdict that fits best."""
+    judged = [_judged(recorded, api, operation) for api, operation in operations]
+    return min(judged, key=_badness, default=Judged(recorded, None))
+
+
+def _badness(judged: Judged) -> tuple[bool, int]:
+    return bool(judged.unjudged), len(judged.violations)
+
+
+def _pattern(api: Api, operation: Operation) -> re.Pattern[str]:
+    """Return what the path of a request for an operation looks like; a proxy may have put something before it."""
+    parts = re.split(r"\{\w+\}", api.base_path + operation.path)
+    return re.compile(f"(?P<prefix>(?:/.*)?){'[^/]+'.join(map(re.escape, parts))}", re.DOTALL)
+
+
+def _operations(
+    recorded: Recorded, patterns: list[tuple[re.Pattern[str], Api, Operation]]
+) -> list[tuple[Api, Operation]]:
+    """Return every operation that a recorded request may have been for, of the app that it names where there is one."""
+    matches = [
+        (len(match["prefix"]), api, operation)
+        for pattern, api, operation in patterns
+        if operation.method == recorded.method and (match := pattern.fullmatch(recorded.path))
+    ]
+    shortest = min((prefix for prefix, _, _ in matches), default=0)
+    found = [(api, operation) for prefix, api, operation in matches if prefix == shortest]
+    return [pair for pair in found if recorded.app and recorded.app in pair[0].name] or found
+
+
+def _judged(recorded: Recorded, api: Api, operation: Operation) -> Judged:
+    try:
+        answer = recorded.answer
+    except Unreadable as problem:
+        return Judged(recorded, operation, unjudged=str(problem))
+    judge = Judge(api, operation, ANYTHING)
+    came = Answer(answer.status, answer.headers, answer.body)
+    stranger = _follow(judge, came, left=bool(answer.left)) if judge.watch(came) else None
+    if stranger is not None and not stranger.judged:
+        return Judged(recorded, operation, unjudged=str(stranger), notes=answer.notes)
+    violations = (
+        *_no_stream(judge, came),
+        *judge.verdict(Sent(recorded.method, recorded.url, ()), came).violations,
+        *_other_mode(recorded, judge, came),
+    )
+    return Judged(recorded, operation, violations, notes=(*answer.notes, *_notes(stranger, answer)))
+
+
+def _other_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
+    """Yield a violation where a stream was asked for and none came, or the other way round."""
+    if answer.status == judge.operation.success.status:
+        streamed = judge.stream is not None
+        yield from mode_violations(
+            recorded, judge.api, judge.operation, media_type=answer.media_type, streamed=streamed
+        )
+
+
+def _notes(stranger: Stranger | None, answer: RecordedAnswer) -> Iterator[str]:
+    if stranger is not None:
+        yield str(stranger)
+    if answer.left:
+        yield f"the client left before the end ({answer.left}): what was missing then is not asked for"
+
+
+def _follow(judge: Judge, answer: Answer, *, left: bool) -> Stranger | None:
+    """Have a recorded stream judged event by event; return what it is where no document describes it."""
+    assert judge.stream is not None
+    for start in range(0, len(answer.body), _PIECE):
+        for _ in judge.feed(0.0, answer.body[start : start + _PIECE]):
+            pass
+    judge.end(0.0, broken=left)
+    recogniser = Recogniser(judge.stream.contract)
+    recogniser.see(timed.event for timed in judge.events)
+    return recogniser.found
+
+
+def _no_stream(judge: Judge, answer: Answer) -> Iterator[Violation]:
+    """Yield a violation with the name of what was sent as a stream and is none."""
+    if judge.stream is None:
+        return
+    opening = Opening({judge.stream.contract.framing})
+    opening.feed(answer.body[:_PIECE])
+    opening.close()
+    if opening.other:
+        yield Violation("framing", "a stream of events", opening.other, source=judge.operation.success.provenance)

@@ -1,0 +1,136 @@
+"""What of the contract was exercised, and how it went: per operation every status, error code, event and transition."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from contract_tests.config.target import TargetError
+from contract_tests.judging.judge import error_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flowcontract.specs.model import Api, Operation
+    from flowcontract.streams.contract import StreamContract
+
+Outcome = Literal["passed", "failed", "deviating", "not exercised"]
+SORTS = ("status", "code", "event", "transition")
+_PLURALS = {"statuses": "status", "codes": "code", "events": "event", "transitions": "transition"}
+_NEVER_SEEN = {
+    "status": "no request was answered with it",
+    "code": "no request was answered with it",
+    "event": "no stream had it",
+    "transition": "no stream had it",
+}
+
+
+class Key(NamedTuple):
+    """A line of the matrix: `dify-chat/sendChatMessage`, `code`, `400 invalid_param`."""
+
+    operation: str
+    sort: str
+    name: str
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of a line of the matrix."""
+
+    documented: bool = True
+    counts: dict[Outcome, int] = field(default_factory=lambda: {"passed": 0, "failed": 0, "deviating": 0})
+    reason: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst that was seen."""
+        worst: tuple[Outcome, ...] = ("failed", "deviating", "passed")
+        return next((outcome for outcome in worst if self.counts[outcome]), "not exercised")
+
+
+class Coverage:
+    """The matrix of one run."""
+
+    def __init__(self, apis: Mapping[str, Api], require: str | None = None) -> None:
+        """List every line that the contracts have; read the level that is required."""
+        self.rows: dict[Key, Row] = {key: Row() for api in apis.values() for key in lines(api)}
+        self._required = read_level(require) if require else {}
+
+    def see(self, key: Key, outcome: Outcome) -> None:
+        """Count one exchange; what no contract names becomes a line of its own."""
+        self.rows.setdefault(key, Row(documented=False)).counts[outcome] += 1
+
+    def explain(self, subject: str, reason: str) -> None:
+        """Note why something was not exercised: a line (`operation|sort|name`), or an operation with all its lines."""
+        key = Key(*subject.split("|")) if subject.count("|") == 2 else None  # noqa: PLR2004 - the parts of a key
+        for one in [key] if key else [one for one in self.rows if one.operation == subject]:
+            if one in self.rows:
+                self.rows[one].reason = self.rows[one].reason or reason
+
+    def reason(self, key: Key) -> str:
+        """Return why a line was not exercised."""
+        return self.rows[key].reason or _NEVER_SEEN[key.sort]
+
+    def share(self, sort: str = "") -> float:
+        """Return the percentage of documented lines, or of one sort of them, that were exercised."""
+        rows = [row for key, row in self.rows.items() if row.documented and sort in ("", key.sort)]
+        return 100 * sum(row.outcome != "not exercised" for row in rows) / len(rows) if rows else 100.0
+
+    def below(self) -> list[str]:
+        """Return what is below the required level, in words."""
+        shares = {sort: self.share(sort) for sort in self._required}
+        return [
+            f"{sort or 'all lines'}: {shares[sort]:.1f} % exercised, {level:g} % required"
+            for sort, level in self._required.items()
+            if shares[sort] < level
+        ]
+
+
+def read_level(text: str) -> dict[str, float]:
+    """Read `80` or `codes=100,events=50`; raise TargetError for anything else."""
+    levels: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, level = part.rpartition("=")
+        sort = _PLURALS.get(name.strip(), name.strip())
+        if (equals and sort not in SORTS) or not level.strip().replace(".", "", 1).isdecimal() or float(level) > 100:  # noqa: PLR2004
+            raise TargetError(
+                f"--require {text}: expected a percentage, or {'=N,'.join(_PLURALS)}=N, in any selection."
+            )
+        levels[sort] = float(level)
+    return levels
+
+
+def lines(api: Api) -> Iterator[Key]:
+    """Yield every line that an API's contract has."""
+    for operation in api.operations.values():
+        yield from _lines(operation)
+
+
+def _lines(operation: Operation) -> Iterator[Key]:
+    for status in operation.responses:
+        yield Key(operation.name, "status", str(status))
+        for code in error_codes(operation, status):
+            yield Key(operation.name, "code", f"{status} {code}")
+    if operation.stream is not None:
+        for kind in operation.stream.events:
+            yield Key(operation.name, "event", kind)
+        for before, after in sorted(_transitions(operation.stream)):
+            yield Key(operation.name, "transition", f"{before} > {after}")
+
+
+def _transitions(contract: StreamContract) -> set[tuple[str, str]]:
+    """Return which kind may follow which, in any of the orders; `start` is the beginning."""
+    found: set[tuple[str, str]] = set()
+    for one in contract.alternatives:
+        waiting = deque([("start", one.order.start)])
+        visited = set()
+        while waiting:
+            before, state = waiting.popleft()
+            if (before, state) in visited:
+                continue
+            visited.add((before, state))
+            for atom in one.order.allowed(state):
+                found.add((before, atom.kind))
+                waiting.append((atom.kind, one.order.step(state, atom.kind)))
+    return found

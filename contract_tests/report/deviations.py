@@ -1,0 +1,283 @@
+"""Known differences of a server: each has a stable id and a reason, and is reported instead of failing the run."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from contract_tests.config.target import TargetError
+from contract_tests.judging.causes import cause, plain
+from contract_tests.judging.judge import cause as rule_and_place
+from contract_tests.report.files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from flowcontract.schemas.violations import Violation
+
+_HEAD = """\
+# Known differences between a server and the contract, one entry for each cause: operation, rule, place, what came.
+# They are reported and fail nothing. Write a `reason` for each; `expires = 2030-12-31` is the last day on which one is
+# accepted. In an `id`, * stands for any text. `contract-tests --accept` adds new ones, `--prune` removes what is gone.
+"""
+_FIELDS = ("id", "reason", "expires")
+_MADE_UP = "/fuzzed"
+_REMARK = 300  # characters of a comment
+_LONGEST_FORMER = 1000  # characters that anybody will have kept of a former id
+_ITEM = re.compile(r"(?<=/)\*(?=[/ ]|$)")  # a `*` of ours: any item of a list
+
+
+class Names(NamedTuple):
+    """The ids of a difference: of its cause, and what the files of earlier versions called it."""
+
+    id: str
+    former: str
+
+
+def names(test: str, operation: str, violation: Violation) -> Names:
+    """Return the ids of a difference that a test saw; what fuzzing found has ids of its own."""
+    fuzzed = test.startswith("fuzzing/")
+    about = operation + _MADE_UP if fuzzed else operation
+    former = f"{about if fuzzed else test}#{rule_and_place(violation)}"
+    return Names(plain(f"{about}#{cause(violation)}"), plain(former[:_LONGEST_FORMER]))
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One known difference. ``expires`` is the last day on which it is accepted; None: for good."""
+
+    id: str
+    reason: str
+    expires: date | None = None
+
+    @property
+    def about(self) -> str:
+        """The part of the id that names the operation."""
+        return self.id.partition("#")[0]
+
+    @property
+    def made_up(self) -> bool:
+        """Whether fuzzing found it."""
+        return self.about.endswith(_MADE_UP)
+
+
+class Deviations:
+    """The known differences of one server, and which of them occurred."""
+
+    def __init__(
+        self,
+        entries: Iterable[Deviation] = (),
+        path: Path | None = None,
+        *,
+        accept: bool = False,
+        today: date | None = None,
+    ) -> None:
+        """Keep the entries of a file. `today` is the day in UTC, unless it is given."""
+        self.entries = tuple(entries)
+        self.path = path
+        self.accept = accept
+        self.today = today or datetime.now(UTC).date()
+        self.occurred: set[str] = set()
+        self._by_id = {entry.id: entry for entry in reversed(self.entries)}
+        patterns = ((entry, _pattern(entry.id)) for entry in self.entries)
+        self._patterns = [(entry, pattern) for entry, pattern in patterns if pattern]
+        self._found: dict[Names, Deviation | None] = {}
+        self._text = ""  # of the file, with what people wrote into it
+
+    @classmethod
+    def load(
+        cls, path: Path | None, *, accept: bool = False, prune: bool = False, today: date | None = None
+    ) -> Deviations:
+        """Read a deviations file; with `accept` it need not exist. Raises TargetError naming the file and the fault."""
+        if path is None:
+            if accept or prune:
+                option = "--accept" if accept else "--prune"
+                raise TargetError(f"{option} writes into the file of --deviations. Give --deviations FILE.")
+            return cls()
+        if accept and not path.exists():
+            return cls((), path, accept=True, today=today)
+        try:
+            text = path.read_text(encoding="utf-8")
+            document = tomllib.loads(text)
+        except OSError as error:
+            raise TargetError(f"{path}: cannot be read: {error.strerror}. --accept writes a new one.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TargetError(f"{path}: expected [[deviation]] tables with `id` and `reason`: {error}.") from None
+        deviations = cls(_entries(document, path), path, accept=accept, today=today)
+        deviations._text = text
+        return deviations
+
+    def entry(self, found: str, former: str = "") -> Deviation | None:
+        """Return the entry for a difference that was found, by its id or its former one; expired or not."""
+        names = Names(found, former)
+        if names not in self._found:
+            exact = self._by_id.get(found) or self._by_id.get(former)
+            matching = (entry for entry, pattern in self._patterns if any(map(pattern.fullmatch, names)))
+            self._found[names] = exact or next(matching, None)
+        return self._found[names]
+
+    def known(self, found: str, former: str = "") -> Deviation | None:
+        """Return the entry by which a difference is known, and no failure."""
+        entry = self.entry(found, former)
+        return None if entry is None or self.has_expired(entry) else entry
+
+    def has_expired(self, entry: Deviation) -> bool:
+        """Tell whether an entry counts no longer."""
+        return entry.expires is not None and entry.expires < self.today
+
+    def fixed(self, asked: Iterable[str], *, fuzzed: bool) -> list[Deviation]:
+        """Return the entries that occur no longer although their operations were asked.
+
+        ``asked``   names of operations and of tests, of a run that asked everything it could ask
+        ``fuzzed``  whether what fuzzing finds was looked for as thoroughly as it can be
+        """
+        ran = set(asked)
+        missing = (entry for entry in self.entries if entry.id not in self.occurred)
+        return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_asked(entry, ran)]
+
+    def complaints(self) -> list[str]:
+        """Return what somebody ought to mend in the file: entries without a reason, or out of date."""
+        unexplained = [entry for entry in self.entries if not entry.reason.strip()]
+        expired = [entry for entry in self.entries if self.has_expired(entry)]
+        return [
+            *(
+                f"{self.path}: {entry.id} was accepted until {entry.expires}: {entry.reason or 'no reason'}"
+                for entry in expired
+            ),
+            *(f"{self.path}: write a reason for {entry.id}" for entry in unexplained),
+        ]
+
+    def write(self, found: Mapping[str, Mapping[str, Any]], *, gone: Iterable[Deviation] = ()) -> None:
+        """Write the file anew: its entries without those that are `gone`, and one for each cause that was `found`.
+
+        ``found``  failures as in the reports, by their ids; one with `known` is known by the entry of that id
+        Reasons stay; those of entries that went by a former id go over to the entries of their causes.
+        """
+        assert self.path is not None
+        removed = {entry.id for entry in gone}
+        kept = {entry.id: self._renewed(entry, found) for entry in self.entries if entry.id not in removed}
+        for name in sorted(found):
+            olds = self._covering(name, found[name])
+            if any(old.id == name or _pattern(old.id) for old in olds):
+                continue
+            kept[name] = _merged(name, olds, kept.get(name))
+            for old in olds:
+                kept.pop(old.id, None)
+        texts = _texts(self._text, self.entries)
+        text = "\n".join([texts.get("", _HEAD), *self._blocks(kept.values(), found, texts)])
+        write_whole(self.path, [text])
+
+    def _covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
+        """Return the entries that a cause falls under, be it by former ids."""
+        entries = [self._by_id[old] for old in dict.fromkeys(failure.get("entries", ())) if old in self._by_id]
+        now = self.entry(name)
+        return entries or ([now] if now else [])
+
+    def _blocks(
+        self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]
+    ) -> Iterator[str]:
+        """Yield each entry as it stands in the file, unless there is something new to say of it."""
+        unchanged = set(self.entries)
+        for entry in entries:
+            as_it_was = texts.get(entry.id) if entry in unchanged else None
+            yield as_it_was or _block(entry, found.get(entry.id))
+
+    def _renewed(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
+        """Return an entry without its date if it has expired and was accepted once more."""
+        return replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
+
+
+def _merged(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:
+    """Return the entry of a cause, with the reasons of all entries that it takes the place of."""
+    former = [there] if there else []
+    reasons = dict.fromkeys(entry.reason for entry in [*former, *olds] if entry.reason)
+    return Deviation(name, "\n".join(reasons))
+
+
+def _texts(text: str, entries: tuple[Deviation, ...]) -> dict[str, str]:
+    """Return the entries as they stand in a file, by id, and what stands before the first; {} where that is unclear."""
+    head, *blocks = re.split(r"(?m)^(?=\[\[deviation\]\])", text)
+    try:
+        read = [list(_entries(tomllib.loads(block), Path())) for block in blocks]
+    except (tomllib.TOMLDecodeError, TargetError):
+        return {}
+    if read != [[entry] for entry in entries]:
+        return {}
+    found = {entry.id: f"{block.rstrip()}\n" for entry, block in zip(entries, blocks, strict=True)}
+    return found if head.startswith(_HEAD[:40]) or not head.strip() else {"": f"{head.rstrip()}\n", **found}
+
+
+def _pattern(name: str) -> re.Pattern[str] | None:
+    """Return what an id stands for, if it has a `*` that stands for any text."""
+    about, hash_, what = name.partition("#")
+    literal = about + hash_ + _ITEM.sub("\0", what)
+    if "*" not in literal:
+        return None
+    parts = (re.escape(part).replace("\0", r"\*") for part in literal.split("*"))
+    return re.compile(".*".join(parts), re.DOTALL)
+
+
+def _was_asked(entry: Deviation, asked: set[str]) -> bool:
+    about = entry.about.removesuffix(_MADE_UP)
+    if pattern := _pattern(about):
+        return any(map(pattern.fullmatch, asked))
+    operation = "/".join(about.split("/")[:2])
+    return about in asked or operation in asked
+
+
+def _entries(document: Mapping[str, Any], path: Path) -> Iterator[Deviation]:
+    """Yield the entries of a file."""
+    tables = document.get("deviation", [])
+    if not isinstance(tables, list) or set(document) - {"deviation"}:
+        raise TargetError(f"{path}: expected nothing but [[deviation]] tables.")
+    for number, table in enumerate(tables, 1):
+        yield _entry(table, f"{path}: deviation {number}")
+
+
+def _entry(table: Any, place: str) -> Deviation:
+    if not isinstance(table, dict) or not all(isinstance(table.get(name), str) for name in ("id", "reason")):
+        raise TargetError(f"{place}: expected a table with the texts `id` and `reason`.")
+    if unknown := set(table) - set(_FIELDS):
+        raise TargetError(f"{place}: {', '.join(sorted(unknown))} is none of {', '.join(_FIELDS)}.")
+    return Deviation(table["id"], table["reason"], _day(table.get("expires"), place))
+
+
+def _day(value: Any, place: str) -> date | None:
+    if isinstance(value, datetime) or not isinstance(value, date | str | None):
+        raise TargetError(f"{place}: `expires` is no day. Write expires = 2030-12-31.")
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise TargetError(f'{place}: `expires` is "{value}", no day. Write expires = 2030-12-31.') from None
+
+
+def _block(entry: Deviation, failure: Mapping[str, Any] | None) -> str:
+    remark = f"expected {failure['expected']}; got {failure['got']}" if failure else ""
+    lines = [
+        "[[deviation]]",
+        *([f"# {plain(' '.join(remark.split()))[:_REMARK]}"] if remark else []),
+        f"id = {_text(entry.id)}",
+        f"reason = {_text(entry.reason)}",
+        *([f"expires = {entry.expires}"] if entry.expires else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: str) -> str:
+    """Return a TOML basic string. Halves of surrogate pairs, which no file can hold, are spelt out."""
+    return '"' + "".join(map(_character, value)) + '"'
+
+
+def _character(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004 - Unicode's own range
+        return f"\\\\u{code:04x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - TOML's own limit

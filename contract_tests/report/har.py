@@ -1,0 +1,142 @@
+"""Every exchange of a run in HAR 1.2 (https://w3c.github.io/web-performance/specs/HAR/Overview.html).
+
+Exchanges are written to a file of JSON lines while the run goes on, so that they cost no memory and an interrupted run
+has them, too. Beyond the format, in fields whose names begin with `_`, as it wants them:
+
+``_test``     which test asked
+``_pieces``   of an answer: when its pieces came (`at_ms`, after the request) and how long they are (`bytes`)
+``_trouble``  why there is no answer, or why it broke off
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from contract_tests.report.document import cut
+from flowcontract.output.secrets import MASK, is_secret_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from contract_tests.http.exchange import Answer, Heard, Sent
+    from flowcontract.output.secrets import Secrets
+
+_LONGEST = 256 * 1024  # bytes of a request's body
+_MARGIN = 2048  # bytes, more than any key has, however it is encoded
+
+
+class Recorder:
+    """Writes down the exchanges of one process, in a file of its own."""
+
+    def __init__(self, path: Path, secrets: Secrets) -> None:
+        """Begin an empty file; raise OSError where that cannot be."""
+        self.test = ""  # which test asks now
+        self._secrets = secrets
+        # Unbuffered, and a lock that its holder may take again: while one exchange is written, the garbage of another
+        # may be collected, which ends it and writes it down. Schemathesis asks from threads of its own.
+        self._file = path.open("wb", buffering=0)
+        self._lock = threading.RLock()
+
+    def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
+        """Write down an exchange that has just ended."""
+        elapsed_s = answer.elapsed_s if answer else 0.0
+        began = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
+        waited_s = min(heard.pieces[0][0], elapsed_s) if heard.pieces else elapsed_s
+        entry = {
+            "startedDateTime": began.isoformat(timespec="milliseconds"),
+            "time": _ms(elapsed_s),
+            "request": self._request(sent),
+            "response": self._response(answer, heard),
+            "cache": {},
+            "timings": {"send": 0, "wait": _ms(waited_s), "receive": _ms(elapsed_s - waited_s)},
+            "_test": self._mask(self.test),
+            **({"_trouble": self._mask(trouble)} if trouble else {}),
+        }
+        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            self._file.write(line)
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+        self._file.close()
+
+    def _mask(self, text: str) -> str:
+        return cut(self._secrets.mask(text))
+
+    def _request(self, sent: Sent) -> dict[str, Any]:
+        content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
+        query = parse_qsl(urlsplit(sent.url).query, keep_blank_values=True)
+        posted = (
+            {"postData": {"mimeType": content_type, **self._content(sent.body[:_LONGEST], len(sent.body))}}
+            if sent.body
+            else {}
+        )
+        return {
+            "method": sent.method,
+            "url": self._mask(sent.url),
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": self._pairs(sent.headers),
+            "queryString": self._pairs(query),
+            **posted,
+            "headersSize": -1,
+            "bodySize": len(sent.body),
+        }
+
+    def _response(self, answer: Answer | None, heard: Heard) -> dict[str, Any]:
+        status = answer.status if answer else 0
+        headers = answer.headers if answer else {}
+        content = {"size": heard.size, "mimeType": self._mask(headers.get("content-type", ""))}
+        return {
+            "status": status,
+            "statusText": HTTPStatus(status).phrase if status in set(HTTPStatus) else "",
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": self._pairs(headers.items()),
+            "content": {**content, **self._content(bytes(heard.beginning), heard.size)},
+            "redirectURL": self._mask(headers.get("location", "")),
+            "headersSize": -1,
+            "bodySize": heard.size if answer else -1,
+            "_pieces": [{"at_ms": _ms(at_s), "bytes": size} for at_s, size in heard.pieces],
+        }
+
+    def _pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+        return [
+            {"name": self._mask(name), "value": MASK if is_secret_name(name) else self._mask(value)}
+            for name, value in pairs
+        ]
+
+    def _content(self, beginning: bytes, size: int) -> dict[str, str]:
+        """Return a body of so many bytes, or its beginning, as HAR has it: as text, or in base64."""
+        kept, cut = self._secrets.mask_bytes(beginning), {}
+        if len(beginning) < size:
+            kept, cut = kept[:-_MARGIN], {"comment": f"the beginning of {size} bytes"}  # half a key would not be found
+        try:
+            return {"text": kept.decode("utf-8", "ignore" if cut else "strict"), **cut}
+        except UnicodeDecodeError:
+            return {"text": base64.b64encode(kept).decode(), "encoding": "base64", **cut}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def har(recorded: Iterable[Path], version: str) -> Iterator[str]:
+    """Yield the text of a HAR file, put together from what recorders wrote."""
+    creator = json.dumps({"name": "flowcontract contract-tests", "version": version})
+    yield f'{{"log": {{"version": "1.2", "creator": {creator}, "entries": [\n'
+    before = ""
+    for path in recorded:
+        with path.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # the last one may be half there
+                    yield before + line.decode().rstrip("\n")
+                    before = ",\n"
+    yield "\n]}}\n"

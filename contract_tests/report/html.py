@@ -1,0 +1,177 @@
+"""One self-contained HTML page: what is wrong, what was exercised, chosen, known, not asked, and the streams."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from contract_tests.report.coverage import SORTS
+from contract_tests.report.rendering import environment, source
+from contract_tests.report.terminal import headline, of_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Json = dict[str, Any]
+SIGNS = {"failed": "✗", "deviating": "≈", "passed": "✓", "not exercised": "·"}
+_HEADINGS = {"code": "Error codes", "event": "Events", "transition": "Which event followed which"}
+_MOST_STREAMS = 80  # whose time lines are drawn; broken ones first
+_WIDTH, _LEFT, _LANE, _MARGIN = 1100, 190, 18, 14  # of a time line, in pixels
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """Return the page. Scripts and styles run by their hashes only, and nothing is fetched."""
+    style, script = (source(name) for name in ("report.css", "report.js"))
+    streams = sorted(document["streams"], key=lambda stream: not stream["violations"])
+    return environment().get_template("report.html.j2").render(
+        document=document,
+        headline=headline(dict(document)),
+        style=Markup(style),  # noqa: S704 - our own
+        script=Markup(script),  # noqa: S704 - our own
+        hashes={"style": _hash(style), "script": _hash(script)},
+        failures=of_kind(dict(document), "failure"),
+        notes=of_kind(dict(document), "note"),
+        deviations=of_kind(dict(document), "deviation"),
+        grids=grids(document["matrix"]),
+        signs=SIGNS,
+        broken=[time_line(stream) for stream in streams[:_MOST_STREAMS] if stream["violations"]],
+        sound=[time_line(stream) for stream in streams[:_MOST_STREAMS] if not stream["violations"]],
+        left_out=max(0, len(streams) - _MOST_STREAMS),
+    )  # fmt: skip
+
+
+def _hash(text: str) -> str:
+    """Return what a Content-Security-Policy allows a text by (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+# What was exercised.
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """An operation in the grid: its statuses by number, and the other lines that it has, by heading."""
+
+    name: str
+    statuses: Mapping[str, Json]
+    others: Mapping[str, list[Json]]
+    rows: list[Json]
+
+    @property
+    def outcome(self) -> str:
+        """The worst of it."""
+        return _worst(self.rows)
+
+    @property
+    def of_others(self) -> str:
+        """The worst of all that are no statuses."""
+        return _worst([row for rows in self.others.values() for row in rows])
+
+    @property
+    def exercised(self) -> int:
+        """How much of it was exercised, in percent."""
+        seen = sum(1 for row in self.rows if row["outcome"] != "not exercised")
+        return round(100 * seen / len(self.rows))
+
+
+def _worst(rows: list[Json]) -> str:
+    outcomes = {row["outcome"] for row in rows}
+    return next((outcome for outcome in SIGNS if outcome in outcomes), "not exercised")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The operations of an API, those with trouble first, and the statuses of them all."""
+
+    api: str
+    statuses: list[str]
+    operations: list[OperationRow]
+
+
+def grids(matrix: Iterable[Json]) -> list[Grid]:
+    """Return the matrix as a grid for each API."""
+    by_api: dict[str, dict[str, list[Json]]] = {}
+    for row in matrix:
+        api = row["operation"].partition("/")[0]
+        by_api.setdefault(api, {}).setdefault(row["operation"], []).append({**row, "title": _title(row)})
+    return [_grid(api, operations) for api, operations in by_api.items()]
+
+
+def _grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
+    rows = sorted((_operation(name, lines) for name, lines in operations.items()), key=_trouble)
+    return Grid(api, sorted({status for row in rows for status in row.statuses}), rows)
+
+
+def _operation(name: str, lines: list[Json]) -> OperationRow:
+    statuses = {line["name"]: line for line in lines if line["sort"] == "status"}
+    others = {_HEADINGS[sort]: [line for line in lines if line["sort"] == sort] for sort in SORTS if sort in _HEADINGS}
+    others = {heading: found for heading, found in others.items() if found}
+    return OperationRow(name.partition("/")[2], statuses, others, lines)
+
+
+def _trouble(row: OperationRow) -> tuple[int, int]:
+    failed = sum(line["counts"]["failed"] for line in row.rows)
+    return list(SIGNS).index(row.outcome), -failed
+
+
+def _title(row: Json) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in row["counts"].items() if count)
+    documented = "" if row["documented"] else " (in no document)"
+    return f"{row['name']}{documented}: {counts or row['reason']}"
+
+
+# Streams.
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLine:
+    """A drawing with a lane for each kind, and a mark for each event where it came.
+
+    ``marks``  x, y, `wrong`, `known` or `unknown`, what it is
+    ``rules``  x of each place where something is wrong, and its number
+    """
+
+    stream: Json
+    lanes: list[tuple[int, str]]
+    marks: list[tuple[float, int, str, str]]
+    rules: list[tuple[float, str]]
+    height: int
+    begin: str
+    end: str
+    width: int = _WIDTH
+    left: int = _LEFT
+
+
+def time_line(stream: Json) -> TimeLine:
+    """Return the drawing of a stream. What is wrong with no event in particular is wrong at the end."""
+    events = stream["events"]
+    kinds = list(dict.fromkeys(kind for _, kind, *_ in events))
+    lanes = {kind: _MARGIN + 8 + _LANE * number for number, kind in enumerate(kinds)}
+    begin, end = (events[0][0], events[-1][0]) if events else (0.0, 0.0)
+    scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # what is wrong at the end has room there
+    x = [_LEFT + _MARGIN + (at_s - begin) * scale for at_s, *_ in events]
+    marks = [
+        (x[number], lanes[kind], _sort(wrong=wrong, known=known), _event(number + 1, event))
+        for number, event in enumerate(events)
+        for _, kind, _, wrong, known in [event]
+    ]
+    at_end = float(_WIDTH - _MARGIN)
+    places = {number: x[number - 1] if number and number <= len(x) else at_end for number in stream["wrong"]}
+    rules = [(place, "end" if number is None else str(number)) for number, place in places.items()]
+    total = f"{end:.2f} s, {stream['total']} events"
+    height = _MARGIN + 8 + _LANE * len(kinds) + _MARGIN
+    return TimeLine(stream, [(y, kind) for kind, y in lanes.items()], marks, rules, height, f"{begin:.2f} s", total)
+
+
+def _sort(*, wrong: bool, known: bool) -> str:
+    return "wrong" if wrong else "known" if known else "unknown"
+
+
+def _event(number: int, event: list[Any]) -> str:
+    at_s, kind, offset, wrong, known = event
+    said = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
+    return f"event {number}, {kind}, {at_s:.3f} s, byte {offset}{said}"

@@ -1,0 +1,47 @@
+"""Lines for people: nothing that a terminal would obey, and nothing more once nobody reads on (`| head`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from flowcontract.output.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Printer:
+    """Prints to the standard output; `closed` once whoever read it has gone."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        """Leave details out where `quiet`."""
+        self.closed = False
+        self._quiet = quiet
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        self.lines([text])
+
+    def detail(self, text: str) -> None:
+        """Print a line that `quiet` leaves out."""
+        if not self._quiet:
+            self.lines([text])
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Print lines, each of them one whatever is in it, at once."""
+        shown = "".join(f"{printable(text)}\n" for text in texts)
+        if self.closed or not shown:
+            return
+        encoding = sys.stdout.encoding or "utf-8"
+        try:
+            sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self.closed = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush has to go somewhere
+
+    def problem(self, text: str) -> None:
+        """Print why there is no verdict to the standard error."""
+        print(f"contract-tests: {printable(text)}", file=sys.stderr)  # noqa: T201 - a command's own output

@@ -1,0 +1,139 @@
+"""How far a run is, API by API, while it goes on: redrawn on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from flowcontract.output.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.progress import TaskID
+
+JOURNEYS = "journeys"
+_TENTHS = 10  # plain lines of a run
+_LONG_S = 10.0  # of a test that is worth a line
+
+
+class Shown:
+    """The progress of one run. Hooks of pytest feed it, in whatever process they run."""
+
+    def __init__(self, apis: Iterable[str], write_line: Callable[[str], None]) -> None:
+        """Show nothing yet; `write_line` is where plain lines go."""
+        names = sorted(apis, key=len, reverse=True)
+        self._api = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
+        self._write_line = write_line
+        self._totals: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._told = 0
+        self._live: _Live | None = None
+
+    def _sort(self, nodeid: str) -> str:
+        found = self._api.search(nodeid)
+        return found[1] if found else JOURNEYS
+
+    def _begin(self, nodeids: Iterable[str]) -> None:
+        counts = Counter(map(self._sort, nodeids))
+        names = sorted(counts, key=lambda sort: (sort == JOURNEYS, sort))
+        self._totals = Counter({sort: counts[sort] for sort in names})
+        if self._totals and sys.stdout.isatty():
+            self._live = _Live(self._totals)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Begin, where the tests run in this process."""
+        if not session.config.option.collectonly and session.items:
+            self._begin(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:  # noqa: ARG002 - its signature
+        """Begin, where the tests run in workers, which all have the same ones."""
+        if not self._totals:
+            self._begin(ids)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Show what is asked now."""
+        if self._live:
+            self._live.ask(self._sort(nodeid), nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what failed; tell of a test that took long."""
+        self._failed[self._sort(report.nodeid)] += report.failed
+        if report.when == "call" and report.duration >= _LONG_S and not self._live:
+            self._write_line(f"{report.duration:.0f} s: {printable(_name(report.nodeid))}")
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Count what is done."""
+        sort = self._sort(nodeid)
+        self._done[sort] += 1
+        if self._live:
+            self._live.show(sort, self._done[sort], self._failed[sort])
+            return
+        done, total = self._done.total(), self._totals.total()
+        if total and done * _TENTHS // total > self._told:
+            self._told = done * _TENTHS // total
+            self._write_line(f"{100 * done // total:3} %  {', '.join(map(self._count, self._totals))}")
+
+    def _count(self, sort: str) -> str:
+        failed = f", {self._failed[sort]} failed" if self._failed[sort] else ""
+        return f"{sort} {self._done[sort]}/{self._totals[sort]}{failed}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Make room for the verdict."""
+        if self._live:
+            self._live.stop()
+
+
+class _Live:
+    """A bar for each API, redrawn in place. It draws on a copy of standard output, which pytest does not capture."""
+
+    def __init__(self, totals: Counter[str]) -> None:
+        file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace")
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        columns = (
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[failed]}", style="red", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}", style="dim", markup=False, table_column=rest),
+        )
+        self._progress = Progress(*columns, console=Console(file=file), transient=True, expand=True)
+        self._tasks: dict[str, TaskID] = {
+            sort: self._progress.add_task(sort, total=total, start=False, failed="", now="")
+            for sort, total in totals.items()
+        }
+        self._progress.start()
+
+    def ask(self, sort: str, nodeid: str) -> None:
+        """Show what is asked now."""
+        if sort in self._tasks:
+            self._progress.start_task(self._tasks[sort])
+            self._progress.update(self._tasks[sort], now=printable(_name(nodeid).removeprefix(f"{sort}/")))
+
+    def show(self, sort: str, done: int, failed: int) -> None:
+        """Show how far it is."""
+        if sort in self._tasks:
+            told = f"{failed} failed" if failed else ""
+            self._progress.update(self._tasks[sort], completed=done, failed=told, now="")
+
+    def stop(self) -> None:
+        """Leave nothing on the terminal."""
+        self._progress.stop()
+
+
+def _name(nodeid: str) -> str:
+    """Return a test's name without the file that it stands in."""
+    name = nodeid.partition("::")[2]
+    return name.partition("[")[2].removesuffix("]") or name

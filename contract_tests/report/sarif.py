@@ -1,0 +1,93 @@
+"""Causes in SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/), at the lines of the specs that demand it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from contract_tests.report.document import version
+from flowcontract import paths as data
+from flowcontract import yamlio
+from flowcontract.specs.locations import place
+from flowcontract.specs.sources import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVELS = {"failure": "error", "note": "note", "deviation": "warning"}
+_RULES = {
+    "status": "The status is none of those that were expected",
+    "outcome": "A wrong request was accepted, or a right one refused",
+    "code": "The error code is another one",
+    "answer": "There is no answer, or it does not come to its end",
+    "order": "Events come in an order that is not documented",
+    "end": "A stream does not end as documented",
+}
+
+
+def sarif(document: Mapping[str, Any]) -> str:
+    """Return the causes of a run as the text of a SARIF file."""
+    causes = document["causes"]
+    rules = sorted({cause["rule"] for cause in causes})
+    run = {
+        "tool": {
+            "driver": {
+                "name": "flowcontract contract-tests",
+                "semanticVersion": version(),
+                "rules": [_rule(name) for name in rules],
+            }
+        },
+        "invocations": [_invocation(document)],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(cause, rules) for cause in causes],
+    }
+    text = json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _rule(name: str) -> dict[str, Any]:
+    return {"id": name, "shortDescription": {"text": _RULES.get(name, f"The rule `{name}` of the contract is broken")}}
+
+
+def _invocation(document: Mapping[str, Any]) -> dict[str, Any]:
+    about = document["about"]
+    times = {"startTimeUtc": about.get("started"), "endTimeUtc": about.get("ended")}
+    return {
+        "executionSuccessful": document["status"] in ("passed", "failed"),
+        "exitCode": document["exit_code"],
+        **{name: value for name, value in times.items() if value},
+    }
+
+
+def _result(cause: Mapping[str, Any], rules: list[str]) -> dict[str, Any]:
+    demanded = place(cause["operation"], cause["source"], cause["where"])
+    known = [{"kind": "external", "status": "accepted", "justification": cause["reason"]}]
+    return {
+        "ruleId": cause["rule"],
+        "ruleIndex": rules.index(cause["rule"]),
+        "level": _LEVELS[cause["kind"]],
+        "message": {"text": f"{cause['operation']}: expected {cause['expected']}; got {cause['got']}"},
+        "locations": [_location(demanded.file, {"startLine": demanded.line}, cause["operation"])],
+        "relatedLocations": [*_printed(cause)],
+        "partialFingerprints": {"cause/v1": cause["id"]},
+        "occurrenceCount": cause["count"],
+        "suppressions": known if cause["kind"] == "deviation" else [],
+        "properties": {"tier": cause["tier"], "severity": cause["severity"], "tests": cause["tests"]},
+    }
+
+
+def _location(file: str, region: Mapping[str, Any], operation: str = "") -> dict[str, Any]:
+    physical = {"artifactLocation": {"uri": file, "uriBaseId": "%SRCROOT%"}, "region": dict(region)}
+    named = {"logicalLocations": [{"fullyQualifiedName": operation, "kind": "function"}]} if operation else {}
+    return {"physicalLocation": physical, **named}
+
+
+def _printed(cause: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the printed lines that a cause rests on."""
+    documents = yamlio.load(data.specs_root() / "sources.yaml")["documents"]
+    for number, quote in enumerate(cause["quotes"], 1):
+        lines = Source.parse(quote["source"])
+        region = {"startLine": lines.first, "endLine": lines.last, "snippet": {"text": quote["text"]}}
+        file = f"specs/documents/{documents[lines.document]['file']}"
+        yield {"id": number, "message": {"text": quote["title"]}, **_location(file, region)}

@@ -1,0 +1,279 @@
+"""Schemathesis over an API's bundle: it makes up the requests, our own judgement says what is wrong with answers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import requests
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+from contract_tests.cases.examples import FORM, refusable, wants_stream
+from contract_tests.cases.server_values import resources
+from contract_tests.http.exchange import Answer, Exchange, Request
+from contract_tests.http.multipart import read_form
+from contract_tests.http.schemathesis_transport import Carrier, carrying
+from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, unanswered
+from flowcontract.schemas.decoding import ABSENT, parse_json
+from flowcontract.specs.evidence import Tier
+
+if TYPE_CHECKING:
+    from contract_tests.suite.session import Suite
+    from flowcontract.specs.model import Api, Operation
+
+    Case = schemathesis.Case[Any]
+
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
+_SEED = 1
+_EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis makes up for an operation
+_STREAMS, _THOROUGH_STREAMS = 3, 100  # that are asked for in a phase of an operation: each takes as long as its run
+_DENSE = 8  # cases of an operation that are all asked; of those after them ever fewer
+_AFTER_A_HANG_S = 2.0
+_SERVER_ERROR = 500
+
+
+@dataclass(slots=True)
+class Fuzzing:
+    """One phase over one API, while it runs."""
+
+    suite: Suite
+    api: Api
+    phase: str
+    thorough: bool
+    answers: Counter[int] = field(default_factory=Counter)
+    considered: Counter[str] = field(default_factory=Counter)  # by operation: cases that were made up
+    streams: Counter[str] = field(default_factory=Counter)  # by operation: how often its stream was asked for
+    errors: list[str] = field(default_factory=list)
+    carrier: Carrier = field(init=False)
+    crash: Exception | None = None
+    _asking: Operation | None = None
+    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests that were waited for in vain
+
+    def begin(self, case: Case) -> None:
+        """Take a case that is about to be sent: of one whose operation has hung the answer is waited for less long."""
+        self._asking = self.operation(case)
+        hangs = self._hung[self._asking.id] if self._asking else 0
+        self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
+
+    def fail(self, exchange: Exchange) -> None:
+        """Note that a request was not answered."""
+        if self._asking is None:
+            return
+        self.answers[0] += 1
+        self._hung[self._asking.id] += 1
+        self.suite.record.note(self._asking, unanswered(exchange, Expected("an answer, whatever is asked")))
+
+    def operation(self, case: Case) -> Operation | None:
+        """Return the operation of a case; None for a method that its path does not have."""
+        method, path = case.method.upper(), case.path
+        return next((one for one in self.api.operations.values() if (one.method, one.path) == (method, path)), None)
+
+    def judge(self, case: Case, response: schemathesis.Response) -> None:
+        """Note what is wrong with an answer; a crash of ours is no finding of Schemathesis's."""
+        try:
+            self._judge(case, response)
+        except Exception as error:
+            self.crash = self.crash or error
+            raise
+
+    def _judge(self, case: Case, response: schemathesis.Response) -> None:
+        operation = self.operation(case)
+        self.answers[response.status_code] += 1
+        if operation is None:
+            return  # the suite's own cases try every undocumented method
+        raw = response.request.body
+        body = raw if isinstance(raw, bytes) else str(raw or "").encode()
+        request = _request(case)
+        headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
+        answer = Answer(response.status_code, headers, response.content or b"", trouble=self.carrier.trouble)
+        content_type = str(response.request.headers.get("Content-Type", ""))
+        form = (content_type, body) if request.media_type == FORM else None
+        judge = Judge(self.api, operation, self._expected(operation, request, form, response.status_code))
+        if judge.watch(answer):
+            for _ in judge.feed(0.0, answer.body):
+                pass
+            judge.end(0.0, broken=bool(answer.trouble))
+        client = self.suite.clients[self.api.name]
+        sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
+        sent = client.seal(case.method.upper(), str(response.request.url), sent_headers, body)
+        verdict = judge.verdict(sent, answer)
+        self.suite.record.note(operation, verdict)
+        self.suite.remember(operation, request, verdict.exchange)
+
+    def take(self, event: events.EngineEvent) -> None:
+        """Take what the engine tells while it runs."""
+        if isinstance(event, events.Interrupted):
+            self.suite.clock.left_s()
+            raise KeyboardInterrupt
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            error = getattr(event, "value", getattr(event, "exception", event))
+            if not isinstance(error, requests.RequestException):  # those have been noted as what they are
+                self.errors.append(" ".join(str(error).split())[:300])
+
+    def wants(self, case: Case) -> bool:
+        """Tell whether a case that was made up for coverage is to be asked: the first ones, then ever fewer."""
+        number = self.considered[case.operation.label]
+        self.considered[case.operation.label] += 1
+        return self.thorough or number % (1 + number // _DENSE) == 0
+
+    def spare_streams(self, case: Case) -> None:
+        """Ask for the whole body where the stream was asked for often enough, or the links of a case need it."""
+        operation = self.operation(case)
+        if operation is None or operation.stream is None or not _asks_for_stream(operation, case):
+            return
+        self.streams[operation.id] += 1
+        allowed = _THOROUGH_STREAMS if self.thorough else _STREAMS
+        if self.phase == "stateful" or self.streams[operation.id] > allowed:
+            _ask_for_body(operation, case)
+
+    def _expected(
+        self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int
+    ) -> Expected:
+        """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
+        may_fail = operation.id in resources().get(operation.api, {}).get("may_fail", {})
+        statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
+        if status >= _SERVER_ERROR:
+            return Expected("the server did not fail", statuses)
+        try:
+            read = replace(request, body=read_form(*form)) if form else _read(request)
+            found = refusable(self.api, operation, read)
+        except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
+            return _refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
+        if not found:
+            return Expected("the server did not fail", statuses)
+        return _refusal(found[0].message, statuses, found[0].violation.source)
+
+
+def _refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
+    """Return that a request is refused, somehow: that a server refuses whatever no table lists, no document says."""
+    observed = Tier.OBSERVED
+    return Expected(why, statuses, refused=True, source=source, outcome=observed, form=observed)
+
+
+def _request(case: Case) -> Request:
+    """Return a case as the suite's own requests are written; texts as they are sent."""
+    query = {name: _texts(value) for name, value in (case.query or {}).items()}
+    path = {name: str(value) for name, value in (case.path_parameters or {}).items()}
+    headers = {name: str(value) for name, value in (case.headers or {}).items()}
+    body = case.body
+    absent = type(body).__name__ == "NotSet"
+    media_type = "" if absent else case.media_type or ""
+    return Request(case.method.upper(), case.path, path, query, headers, ABSENT if absent else body, media_type)
+
+
+def _read(request: Request) -> Request:
+    """Return a request whose body is what a server reads from its bytes."""
+    return replace(request, body=parse_json(request.body)) if isinstance(request.body, bytes) else request
+
+
+def _texts(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(str(_texts(item)) for item in value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+_running: list[Fuzzing] = []  # Schemathesis knows checks and hooks by name only, for the whole process
+
+
+@schemathesis.check
+def answers_as_documented(ctx: Any, response: schemathesis.Response, case: Case) -> None:  # noqa: ARG001 - Schemathesis's signature
+    """Hand every answer to the phase that runs."""
+    for fuzzing in _running:
+        fuzzing.judge(case, response)
+
+
+@schemathesis.hook
+def filter_case(context: Any, case: Case) -> bool:  # noqa: ARG001 - Schemathesis's signature
+    """Bound the cases of an operation by their number, so that the same server is asked the same again."""
+    return all(fuzzing.phase != "coverage" or fuzzing.wants(case) for fuzzing in _running)
+
+
+@schemathesis.hook
+def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - Schemathesis's signature
+    """Bound the streams: their number, not the seconds that they take."""
+    for fuzzing in _running:
+        fuzzing.spare_streams(case)
+        fuzzing.begin(case)
+
+
+def _asks_for_stream(operation: Operation, case: Case) -> bool:
+    body = case.body if isinstance(case.body, dict) else None
+    return wants_stream(operation, replace(_request(case), body=body)) is True
+
+
+def _ask_for_body(operation: Operation, case: Case) -> None:
+    """Change what makes the answer a stream, by `x-stream.when`."""
+    when = operation.stream.when if operation.stream else {}
+    if isinstance(case.body, dict):
+        case.body = {**case.body, **dict.fromkeys(when.get("body", {}), "blocking")}
+    for name in when.get("query", {}):
+        case.query.pop(name, None)
+
+
+def has_links(api: Api) -> bool:
+    """Tell whether an answer of an API leads to other operations: without that there is nothing to follow."""
+    operations = (one for path in api.bundle["paths"].values() for one in path.values() if isinstance(one, dict))
+    return any(answer.get("links") for one in operations for answer in one.get("responses", {}).values())
+
+
+def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
+    """Run one phase over one API; what is wrong is in the suite's record afterwards."""
+    fuzzing = Fuzzing(suite, suite.api(name), phase, thorough)
+    config = SchemathesisConfig.from_dict(_config(suite, name, phase, _THOROUGH_EXAMPLES if thorough else _EXAMPLES))
+    schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
+    if suite.target.read_only:
+        schema = schema.include(method="GET")
+    about = resources().get(name, {})
+    if suite.target.no_delete_all:
+        for operation in about.get("deletes_all", ()):
+            schema = schema.exclude(operation_id=operation)
+    _running.append(fuzzing)
+    try:
+        with carrying(suite.clients[name], fuzzing.fail) as fuzzing.carrier:
+            for event in from_schema(schema).execute():
+                fuzzing.take(event)
+    finally:
+        _running.remove(fuzzing)
+    suite.clock.left_s()  # raises what the engine has swallowed
+    if fuzzing.crash:
+        raise fuzzing.crash
+    return fuzzing
+
+
+def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
+    """Return the settings of a phase. Nothing in it depends on the clock, or on what the server answered before."""
+    client = suite.clients[name]
+    operation = next(iter(client.api.api.operations.values()))
+    sent = client.prepare(Request("GET", "", keys=client.keys_for(operation.security)))
+    alone = {"extra-data-sources": {"responses": False}}
+    return {
+        "base-url": client.api.base_url,
+        "seed": _SEED,
+        "headers": dict(sent.headers),
+        "parameters": {f"path.{field}": value for field, value in client.api.values.items() if isinstance(value, str)},
+        "max-stream-events": MAX_EVENTS + 1,  # the carrier bounds streams, and says so
+        "request-timeout": suite.target.answer_s,
+        "checks": {"enabled": False, "answers_as_documented": {"enabled": True}},
+        "cache": {"enabled": False},  # would lie in the user's folder, and ask this server what another one answered
+        "suppress-health-check": ["all"],  # a machine that is busy for a moment makes no other requests
+        "phases": {
+            "examples": {"enabled": phase == "examples", **alone},
+            "coverage": {"enabled": phase == "coverage", **alone, "unexpected-methods": []},
+            "fuzzing": {"enabled": phase == "fuzzing", **alone, "error-feedback": {"enabled": False}},
+            "stateful": {
+                "enabled": phase == "stateful",
+                "inference": {"algorithms": []},
+                "link-calibration": False,
+            },
+        },
+        "generation": {
+            "database": "none",
+            "deterministic": True,
+            "max-examples": examples,
+            "with-security-parameters": False,
+        },
+    }

@@ -1,0 +1,59 @@
+"""Every operation on its own: what it answers to requests that are documented, and to those that are not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contract_tests.cases.derive import Case
+    from contract_tests.suite.session import Suite
+
+
+def test_documented(suite: Suite, case: Case) -> None:
+    """A request that a document prints is answered as documented."""
+    suite.run(case)
+
+
+def test_generated(suite: Suite, case: Case) -> None:
+    """A request that the documents allow is answered as documented."""
+    suite.run(case)
+
+
+def test_invalid(suite: Suite, case: Case) -> None:
+    """A request with one thing wrong is refused, and the refusal is a documented one."""
+    suite.run(case)
+
+
+def test_keys(suite: Suite, case: Case) -> None:
+    """Every way to send a key opens, every wrong key does not."""
+    suite.run(case)
+
+
+def test_unread(suite: Suite, case: Case) -> None:
+    """A body that cannot be read is refused as documented."""
+    suite.run(case)
+
+
+def test_unknown(suite: Suite, case: Case) -> None:
+    """An id that nobody knows is answered as documented."""
+    suite.run(case)
+
+
+def test_undocumented(suite: Suite, case: Case) -> None:
+    """A method or a path that no document names is refused, with the methods that there are."""
+    suite.run(case)
+
+
+def test_probes(suite: Suite, case: Case) -> None:
+    """A request that somebody has thought of is answered as is written down beside it."""
+    suite.run(case)
+
+
+def test_provoked(suite: Suite, case: Case) -> None:
+    """Every documented error comes as documented, where the target says how it can be provoked."""
+    suite.run(case)
+
+
+def test_streams(suite: Suite, case: Case) -> None:
+    """Every stream that this target can be made to send follows its contract."""
+    suite.run(case)

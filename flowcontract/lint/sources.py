@@ -1,0 +1,209 @@
+"""Checks of `sources.yaml`: every line of every document has exactly one owner, and every owner exists."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+from flowcontract.errors import SpecError
+from flowcontract.lint.references import mapping, sequence
+from flowcontract.specs.sources import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.lint.findings import Finding
+    from flowcontract.lint.project import Project, YamlFile
+
+_LINES = re.compile(r"([1-9]\d*)(?:-([1-9]\d*))?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DOCUMENT_FIELDS = {"file": str, "title": str, "lines": int, "sha256": str, "owners": list}
+OWNERS = ("operation", "field", "event", "ruling", "prose")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an owner or an `x-ruling` may name, qualified by the API: `dify-chat/sendChatMessage`."""
+
+    operations: frozenset[str]
+    events: frozenset[str]
+    rulings: frozenset[str]
+    unread: frozenset[tuple[str, str]] = frozenset()  # API and file that cannot be read: its names are unknown
+
+    def lack(self, kind: str, name: str) -> bool:
+        """Tell whether there certainly is no operation, event or ruling of this qualified name."""
+        there = {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind]
+        file = "rulings.yaml" if kind == "ruling" else "openapi.yaml"
+        return name not in there and (kind == "event" or (name.partition("/")[0], file) not in self.unread)
+
+    def nearest(self, kind: str, name: str) -> str:
+        """Return the advice for a name that does not exist."""
+        return nearest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
+
+
+@lru_cache(maxsize=1)
+def names(project: Project) -> Names:
+    """Collect all names from the files themselves, so that one broken API does not hide those of the others."""
+    operations, events, rulings = set(), set(), set()
+    for file in project.spec_files():
+        api, *rest = file.path.relative_to(project.specs).parts
+        if rest == ["openapi.yaml"]:
+            for item in mapping(mapping(file.data).get("paths")).values():
+                operations |= {
+                    f"{api}/{each['operationId']}" for each in mapping(item).values() if "operationId" in mapping(each)
+                }
+        elif rest == ["rulings.yaml"]:
+            rulings |= {f"{api}/{mapping(each).get('name')}" for each in sequence(file.data)}
+    for path in project.specs.glob("*/events/*.yaml"):
+        events.add(f"{path.parent.parent.name}/{path.stem}")
+    unread = frozenset((path.parent.name, path.name) for path in project.unreadable)
+    return Names(frozenset(operations), frozenset(events), frozenset(rulings), unread)
+
+
+@lru_cache(maxsize=1)
+def lengths(project: Project) -> dict[str, int]:
+    """Return the number of lines of each document that `sources.yaml` describes."""
+    file = project.spec("sources.yaml")
+    documents = mapping(mapping(file.data).get("documents")) if file else {}
+    return {
+        name: document["lines"]
+        for name, document in documents.items()
+        if isinstance(document, dict) and isinstance(document.get("lines"), int)
+    }
+
+
+def source_fault(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
+    """Return what is wrong with a source and what to do; None for lines that exist."""
+    try:
+        source = Source.parse(str(text))
+    except SpecError as error:
+        what, _, todo = str(error).partition(". ")
+        return what, todo
+    if known and source.document not in known:
+        return (
+            f'"{text}" names no document; there is: {", ".join(sorted(known)) or "none"}',
+            "Mend the document's number.",
+        )
+    if source.last > known.get(source.document, source.last):
+        return f'"{text}" goes beyond the document, which has {known[source.document]} lines', "Mend the lines."
+    return None
+
+
+def check(project: Project) -> Iterator[Finding]:
+    """Yield what is wrong with `sources.yaml`."""
+    file = project.spec("sources.yaml")
+    if file is None:
+        return
+    documents = mapping(file.data).get("documents")
+    if not isinstance(documents, dict) or not documents:
+        yield file.finding(
+            "", "the file has no `documents`", "Describe each document: file, title, lines, sha256, owners."
+        )
+        return
+    known = names(project)
+    for name, document in documents.items():
+        pointer = f"/documents/{name}"
+        if not isinstance(document, dict):
+            yield file.finding(pointer, f"document {name} is no mapping", "Write file, title, lines, sha256, owners.")
+            continue
+        yield from _fields(file, pointer, document)
+        yield from _text(project, file, pointer, document)
+        yield from _owners(project, file, pointer, document, known)
+
+
+def _fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+    for key, wanted in _DOCUMENT_FIELDS.items():
+        if not isinstance(document.get(key), wanted) or isinstance(document.get(key), bool):
+            yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or no {wanted.__name__}", "Write it.")
+    if isinstance(digest := document.get("sha256"), str) and not _DIGEST.fullmatch(digest):
+        yield file.finding(f"{pointer}/sha256", f'"{digest}" is no SHA-256 digest', "Write 64 hexadecimal digits.")
+    for key in document:
+        if key not in _DOCUMENT_FIELDS:
+            yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
+
+
+def _text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+    """Yield where the document that travels with the specs is not the one that was read."""
+    path = project.specs / "documents" / str(document.get("file"))
+    if not path.parent.is_dir():
+        return  # specs of somebody else, who quotes nothing
+    if not path.is_file():
+        yield file.finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
+    elif hashlib.sha256(path.read_bytes()).hexdigest() != document.get("sha256"):
+        what = f'"documents/{path.name}" is not the document that was read: it has another SHA-256'
+        yield file.finding(f"{pointer}/sha256", what, "Restore the document.")
+
+
+def _owners(
+    project: Project, file: YamlFile, pointer: str, document: dict[str, Any], known: Names
+) -> Iterator[Finding]:
+    last, total = 0, document.get("lines")
+    for index, owner in enumerate(sequence(document.get("owners"))):
+        where = f"{pointer}/owners/{index}"
+        if not isinstance(owner, dict) or not (match := _LINES.fullmatch(str(owner.get("lines")))):
+            yield file.finding(where, "the owner has no `lines`", "Write `lines: 25` or `lines: 25-34`.")
+            continue
+        first, end = int(match[1]), int(match[2] or match[1])
+        if end < first:
+            yield file.finding(where, f"lines {first}-{end} end before they begin", "Write the smaller line first.")
+        elif first <= last:
+            yield file.finding(
+                where, f"line {first} already has an owner: lines up to {last} do", "Let it begin later."
+            )
+        elif first > last + 1:
+            gap = f"{last + 1}-{first - 1}" if first > last + 2 else str(first - 1)
+            yield file.finding(where, f"lines {gap} before this have no owner", "Give them one.")
+        if isinstance(total, int) and end > total:
+            yield file.finding(where, f"line {end} is beyond the document's {total} lines", "Mend the lines.")
+        last = max(last, end)
+        yield from _owner(project, file, where, owner, known)
+    if isinstance(total, int) and last < total:
+        yield file.finding(f"{pointer}/owners", f"lines {last + 1}-{total} have no owner", "Give them one.")
+
+
+def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], known: Names) -> Iterator[Finding]:
+    kinds = [key for key in owner if key != "lines"]
+    if len(kinds) != 1 or kinds[0] not in OWNERS:
+        yield file.finding(
+            where,
+            f"the lines belong to {' and '.join(kinds) or 'nobody'}",
+            f"Name exactly one of: {', '.join(OWNERS)}.",
+        )
+        return
+    kind, name = kinds[0], owner[kinds[0]]
+    if kind == "prose":
+        if not isinstance(name, str) or not name.strip():
+            yield file.finding(
+                f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines."
+            )
+    elif kind == "field":
+        yield from _field(project, file, f"{where}/field", str(name))
+    elif known.lack(kind, str(name)):
+        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.nearest(kind, str(name)))
+
+
+def nearest(name: str, there: frozenset[str]) -> str:
+    """Return the advice for a name that is not there."""
+    close = difflib.get_close_matches(name, there, n=1)
+    return f'Did you mean "{close[0]}"?' if close else "Name one that exists, as API/NAME."
+
+
+def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
+    path, _, pointer = name.partition("#")
+    target = project.spec(path)
+    if project.specs / path in project.unreadable:
+        return
+    if target is None:
+        yield file.finding(
+            where, f'the field\'s file "{path}" does not exist under {project.specs.name}/', "Mend the path."
+        )
+        return
+    try:
+        yamlio.resolve(target.data, pointer)
+    except KeyError:
+        yield file.finding(where, f'"{path}" has nothing at "{pointer}"', "Mend the pointer.")

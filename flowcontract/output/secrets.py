@@ -1,0 +1,436 @@
+"""Which names carry a secret, and how known secrets are hidden in whatever is shown: raw, encoded, quoted."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import unicodedata
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, unquote_plus
+
+from flowcontract.output.encodings import ENCODED, ENCODED_OUT_OF_NEED, LAYERS, decode, outside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flowcontract.output.encodings import Layer
+
+MASK = "***"
+"""What stands where a secret stood."""
+
+# Names
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_TELLING = _words(
+    "auth authorization bearer cookie cookies credential credentials jwt oauth otp passcode passphrase passwd password "
+    "passwords passwds pwd secret secrets session sig signature token totp"
+)
+"""Last words of names that carry a secret."""
+_GLUED = re.compile(
+    r"(?:passw(?:or)?ds?|passphrase|passcode|pwd|secrets?|credentials?|token|jwt"
+    r"|(?:api|access|auth|client|private|secret|subscription|master|admin|shared|signing|encryption)keys?"
+    r"|(?:access|auth|api|refresh|bearer)tokens)\Z"
+)
+"""How last words end that are written without humps and hyphens: `clientsecret`, `XAPIKEY`."""
+_HINTS = (
+    "auth",
+    "token",
+    "key",
+    "pass",
+    "pwd",
+    "secret",
+    "cred",
+    "cookie",
+    "session",
+    "sig",
+    "jwt",
+    "otp",
+    "bearer",
+    "\\u",
+    "%",
+)
+"""Of which one stands in every name that tells, or in how it is encoded."""
+_HARMLESS_KEYS = _words(
+    "answer cache column dict event field foreign form group hash i18n idempotency index input item json lookup map "
+    "message object output partition path primary property public question result row socket sort text translation "
+    "value variable"
+)
+"""What stands before `key` where it opens nothing; `X-Anything-Key` does."""
+_SECRET_TOKENS = _words("access api auth bearer refresh secret session")
+"""What stands before `tokens`; other tokens (`total_tokens`) are counted, not secret."""
+_OF_THE_SECRET = _words(
+    "again base64 b64 confirm confirmation confirmed current digest encoded hash new old plain plaintext raw repeat "
+    "string text value verify"
+)
+"""What may follow: `password_confirmation`."""
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Tell whether what stands under a name is a secret: a header, a parameter, a field of a form or of JSON.
+
+    However it is written: `api_key`, `X-Access-Key`, `clientSecret`, `user[password]`, `x%2Dapi%2Dkey`, `APIKEY`.
+    """
+    if name.lower().startswith("access-control-"):  # `Access-Control-Allow-Credentials: true`
+        return False
+    plain = unicodedata.normalize("NFKC", unquote_plus(unquote(name)))
+    return any(_tells(part) for part in re.split(r"[\[\]]", plain))
+
+
+def _tells(part: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(_HUMP.sub(" ", part))]
+    while len(words) > 1 and (words[-1] in _OF_THE_SECRET or words[-1].isdigit()):
+        words.pop()
+    before, last = ["", "", *words][-2:]
+    if last in ("key", "keys"):
+        return bool(before) and before not in _HARMLESS_KEYS
+    if last == "tokens":
+        return before in _SECRET_TOKENS
+    return last in _TELLING or _GLUED.search(last) is not None
+
+
+# Values
+
+_NESTED = 3  # JSON in a text in JSON
+
+
+def secret_values(value: Any) -> Iterator[str]:
+    """Yield the texts and numbers that stand, however deep, under secret names in a JSON value, or in JSON in it."""
+    pending = [(value, False, _NESTED)]
+    while pending:
+        here, is_secret, nested = pending.pop()
+        if isinstance(here, dict):
+            pending += [(inner, is_secret or is_secret_name(name), nested) for name, inner in here.items()]
+        elif isinstance(here, list):
+            pending += [(inner, is_secret, nested) for inner in here]
+        elif is_secret and isinstance(here, str | int | float) and not isinstance(here, bool):
+            yield str(here)
+        elif isinstance(here, str) and nested and here.lstrip()[:1] in ("{", "["):
+            pending.append((_parsed(here), False, nested - 1))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+# Texts
+
+_FIELD = re.compile(r'(?<!\\)"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:\s*+', re.DOTALL)
+_STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
+_SCALAR = re.compile(rf"{_STRING}|[^\s,\]}}\[{{]+", re.DOTALL)
+_VALUE = re.compile(rf"{_STRING}(?!\s*:)", re.DOTALL)
+_BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
+_PAIR = re.compile(r"(?:\A|(?<=[&;?]))([^=&;?]*)=")
+_QUERY = re.compile(r"(?<=\?)[^\s\"'<>\\#]+")
+_USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
+
+
+def mask_text(text: str) -> str:
+    """Mask what stands under a secret name in a text: in JSON or a piece of it, in queries of URLs; and their users."""
+    text = mask_fields(text) if '"' in text else text
+    text = _QUERY.sub(lambda query: mask_query(query[0]), text) if "?" in text else text
+    return _USER.sub(MASK, text) if "@" in text else text
+
+
+def mask_fields(text: str) -> str:
+    """Mask every value, of whatever type, that stands under a secret name in a JSON text, or in a piece of one.
+
+    The rest stays as it is written. `null`, `true`, `false` tell nothing and stay.
+    """
+    return _replace(text, _secret_fields(text), f'"{MASK}"')
+
+
+def mask_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> str:
+    """Mask every value that stands under a name that `hides` in a query, or in an urlencoded body."""
+    return _replace(text, _secret_pairs(text, hides), MASK)
+
+
+def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
+    shown, end = [], 0
+    for start, stop in spans:
+        shown += [text[end:start], by]
+        end = stop
+    return "".join([*shown, text[end:]])
+
+
+def values_in_text(text: str) -> Iterator[str]:
+    """Yield what `mask_text` masks, decoded, and what stands under secret names in JSON in texts of JSON."""
+    for start, end in _secret_fields(text):
+        yield from _meant(text[start:end])
+    if text.lstrip()[:1] in ("{", "["):
+        yield from secret_values(_parsed(text))
+    for query in _QUERY.finditer(text) if "?" in text else ():
+        yield from values_in_query(query[0])
+    for user in _USER.finditer(text) if "@" in text else ():
+        yield unquote(user[0]).rpartition(":")[2]
+
+
+def values_in_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> Iterator[str]:
+    """Yield what `mask_query` masks, decoded."""
+    for start, end in _secret_pairs(text, hides):
+        yield unquote_plus(text[start:end])
+
+
+def _meant(written: str) -> Iterator[str]:
+    """Yield the texts of a JSON value that may be cut."""
+    value = _parsed(written)
+    if value is None:
+        value = [_unescaped(text[0].strip('"')) for text in _VALUE.finditer(written)]
+    yield from secret_values({"secret": value})
+
+
+def _secret_fields(text: str) -> Iterator[tuple[int, int]]:
+    if not _may_tell(text):
+        return
+    hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescaped(name))}
+    end = 0
+    for field in _FIELD.finditer(text) if hidden else ():
+        if field[1] in hidden and field.start() >= end:
+            start, end = field.end(), _end_of_value(text, field.end())
+            if text[start:end].lower() not in ("", '""', *_TELLS_NOTHING):
+                yield start, end
+
+
+def _may_tell(text: str) -> bool:
+    """Tell whether a name in a text can be secret: most texts need no second look."""
+    lower = text.lower()
+    return not text.isascii() or any(hint in lower for hint in _HINTS)
+
+
+def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    end = 0
+    while pair := _PAIR.search(text, end):
+        start = end = pair.end()
+        if hides(pair[1]):
+            end = len(text) if (ampersand := text.find("&", start)) < 0 else ampersand
+            if start < end:
+                yield start, end
+
+
+def _unescaped(string: str) -> str:
+    return str(_parsed(f'"{string}"') or string) if "\\" in string else string
+
+
+def _end_of_value(text: str, start: int) -> int:
+    if text[start : start + 1] not in ("{", "["):
+        scalar = _SCALAR.match(text, start)
+        return scalar.end() if scalar else start
+    depth = 0
+    for found in _BRACKET.finditer(text, start):
+        depth += bool(found[1]) - bool(found[2])
+        if depth == 0:
+            return found.end()
+    return len(text)
+
+
+# Known values
+
+_SHORTEST = 4  # characters: shorter ones stand in every text by chance, and are only hidden under their names
+_PIECE = 10  # bytes of one that tell something of it
+_LONG = 8  # below, only whole words are masked
+_NEVERENCODED = re.compile(rf"[A-Za-z0-9._~-]{{{_LONG},}}")
+_BASE64 = 8  # characters of base64 that are no coincidence
+_TELLS_NOTHING = frozenset({"true", "false", "null", "none", "undefined"})
+
+
+class Secrets:
+    """A set of secret values, to be hidden wherever they appear: raw, percent-encoded, JSON- and HTML-escaped, base64.
+
+    >>> Secrets(["a/b+c=12"]).mask("?key=a%2Fb%2Bc%3D12&user=u")
+    '?key=***&user=u'
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        """Know these values."""
+        self._values: list[str] = []
+        for value in values:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        """Know one more; one of fewer than four characters would be found everywhere and is left out."""
+        value = value.strip()
+        if len(value) < _SHORTEST or value.lower() in _TELLS_NOTHING or not value.strip("*") or value in self._values:
+            return
+        self._values.append(value)
+        self._values.sort(key=len, reverse=True)  # one that contains another is hidden whole
+
+    def add_header(self, name: str, value: str) -> None:
+        """Know what a header that carries a secret has: the key without its scheme, each value of a cookie."""
+        for secret in values_in_header(name, value):
+            self.add(secret)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the values, the longest first."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def mask(self, text: str, by: str = MASK, *, pieces: bool = False) -> str:
+        """Return a text with `by` in place of every secret, however it is encoded there.
+
+        With `pieces` also in place of the ten characters and more that are left of one where a text was cut.
+        """
+        masked = self.mask_bytes(text.encode("utf-8", "surrogatepass"), by.encode(), pieces=pieces)
+        return masked.decode("utf-8", "surrogatepass")
+
+    def mask_bytes(self, data: bytes, by: bytes = MASK.encode(), *, pieces: bool = False) -> bytes:
+        """Return bytes with every secret masked; whether they are UTF-8 does not matter."""
+        shown, end = [], 0
+        for start, stop in self.spans(data, pieces=pieces):
+            shown += [data[end:start], by]
+            end = stop
+        return b"".join([*shown, data[end:]])
+
+    def spans(self, data: bytes, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end, in order; those that overlap are one."""
+        begun, end = 0, 0
+        for start, stop in sorted(self._find(data, _find_pieces if pieces else _find_whole)):
+            if start > end and end:
+                yield begun, end
+            begun, end = (start, stop) if start > end or not end else (begun, max(end, stop))
+        if end:
+            yield begun, end
+
+    def _find(self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
+        """Yield where secrets stand: as they are, or below up to three layers of encodings."""
+        layers: list[Layer] = []
+        encoded = ENCODED_OUT_OF_NEED if all(map(_NEVERENCODED.fullmatch, self._values)) else ENCODED
+        while self._values:
+            for start, end in chain.from_iterable(find(data, value) for value in self._values):
+                yield outside(layers, start), outside(layers, end)
+            if len(layers) == LAYERS or encoded.search(data) is None:
+                return
+            data, layer = decode(data)
+            layers.append(layer)
+
+    def mask_json(self, value: Any) -> Any:
+        """Return a JSON value with secrets masked in its texts and names, and whatever stands under a secret name.
+
+        Texts that are JSON or have URLs in them are masked by the names there, too.
+        """
+        try:
+            return self._mask_json(value)
+        except RecursionError:
+            return MASK
+
+    def _mask_json(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.mask(mask_text(value))
+        if isinstance(value, list | tuple):
+            return [self._mask_json(item) for item in value]
+        if isinstance(value, dict):
+            return {self.mask(str(name)): self._mask_field(str(name), inner) for name, inner in value.items()}
+        return value
+
+    def _mask_field(self, name: str, value: Any) -> Any:
+        hidden = value is not None and not isinstance(value, bool) and value != "" and is_secret_name(name)
+        return MASK if hidden else self._mask_json(value)
+
+
+def values_in_header(name: str, value: str) -> Iterator[str]:
+    """Yield what of a header that carries a secret is one: the key without its scheme, each value of a cookie."""
+    value = value.strip()
+    if name.lower() in ("cookie", "set-cookie"):
+        pairs = value.split(";") if name.lower() == "cookie" else [value.partition(";")[0]]
+        yield from (pair.partition("=")[2].strip().strip('"') for pair in pairs)
+        return
+    scheme, _, rest = value.partition(" ")
+    yield rest.strip() or scheme
+    if scheme.lower() == "basic":
+        yield _password(rest)
+
+
+def _password(basic: str) -> str:
+    """Return the password of `Authorization: Basic ...` (RFC 7617), '' where it cannot be read."""
+    try:
+        return base64.b64decode(basic + "==").decode("utf-8", "surrogateescape").partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def _find_whole(data: bytes, value: str) -> Iterator[tuple[int, int]]:
+    for pattern in _patterns(value):
+        for found in pattern.finditer(data):
+            yield found.span()
+
+
+def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
+    """Yield where a value stands, and where its beginning or its end does that is long enough to tell something."""
+    yield from _find_whole(data, value)
+    for form in [form for forms in _forms(value) for form in forms if len(form) > _PIECE]:
+        start, head, tail = 0, form[:_PIECE], form[-_PIECE:]
+        while (start := data.find(head, start)) >= 0:
+            length = _shared(data[start : start + len(form)], form)
+            while length < len(form) and _inside_character(form[length]):
+                length -= 1
+            yield start, start + length
+            start += _PIECE
+        end = len(data)
+        while (found := data.rfind(tail, 0, end)) >= 0:
+            end = found + _PIECE
+            length = _shared(data[max(0, end - len(form)) : end][::-1], form[::-1])
+            while _inside_character(form[-length]):
+                length -= 1
+            yield end - length, end
+            end = found
+
+
+_CONTINUATION = range(0x80, 0xC0)  # bytes of UTF-8 that begin no character (RFC 3629, 3)
+
+
+def _inside_character(byte: int) -> bool:
+    return byte in _CONTINUATION
+
+
+def _shared(data: bytes, other: bytes) -> int:
+    """Return how many bytes two texts begin with in common."""
+    pairs = zip(data, other, strict=False)
+    return next((number for number, (left, right) in enumerate(pairs) if left != right), min(len(data), len(other)))
+
+
+@lru_cache(maxsize=1024)
+def _patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
+    """Return what finds a value, in whatever form."""
+    pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
+    plain, encoded = _forms(value)
+    return tuple(re.compile(form) for form in [*(pattern % re.escape(one) for one in plain), *map(re.escape, encoded)])
+
+
+@lru_cache(maxsize=1024)
+def _forms(value: str) -> tuple[list[bytes], list[bytes]]:
+    """Return how a value may stand in a text: also where a part of it that looks encoded was decoded; and in base64."""
+    raw = value.encode("utf-8", "surrogatepass")
+    forms = [raw]
+    for _ in range(LAYERS):
+        forms.append(decode(forms[-1])[0])
+    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_in_base64(raw))
+
+
+def _is_text(form: bytes) -> bool:
+    try:
+        return form.decode("utf-8", "surrogatepass") is not None
+    except UnicodeDecodeError:  # it would be found in the middle of a character
+        return False
+
+
+def _in_base64(raw: bytes) -> set[bytes]:
+    """Return what base64 of any text around a value has of it: three alignments, two alphabets."""
+    parts = set()
+    for before, start in ((0, 0), (1, 2), (2, 3)):  # bytes before it, and characters that these have a part in
+        end = (before + len(raw)) * 8 // 6
+        padded = bytes(before) + raw
+        parts |= {base64.b64encode(padded)[start:end], base64.urlsafe_b64encode(padded)[start:end]}
+    return {part for part in parts if len(part) >= _BASE64}

@@ -1,0 +1,227 @@
+"""A JSON value with expressions in it -> values, and JSON text, for one reply after another; parsed once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import ScenarioError
+from flowcontract.scenarios.expressions import UnknownExpressionError, expression, is_fixed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.scenarios.expressions import Context, Render
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMBEDDED = re.compile(r"\{(\$[^{}]+)\}")
+_Build = Callable[[Sequence[Any]], Any]
+_Dump = Callable[[Any], str]
+_DUMP: Mapping[type, _Dump] = {str: encode_basestring_ascii, int: repr}  # faster than for any value
+
+
+def _dumped(value: Any) -> str:
+    return _DUMP.get(type(value), json.dumps)(value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fixed:
+    """Expressions that are the same throughout a reply: worked out once for all events that have the same ones."""
+
+    holes: tuple[Render, ...]
+
+    def told(self, context: Context) -> tuple[list[Any], list[str]]:
+        """Return their values, and the JSON of each; not to be changed."""
+        found = context.told.get(self)
+        if found is None:
+            values = [hole(context) for hole in self.holes]
+            found = context.told[self] = values, [_dumped(one) for one in values]
+        return found
+
+
+@lru_cache(maxsize=4096)
+def _fixed(texts: tuple[str, ...]) -> _Fixed:
+    return _Fixed(tuple(render for text in texts if (render := expression(text, _NOTHING))))
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A value of a scenario, its expressions parsed. What it renders shares its constant parts: do not change them.
+
+    Its expressions are evaluated once, in their order, and stand in the value as well as in its JSON, whose constant
+    parts have been written before.
+    """
+
+    _value: Any
+    _build: _Build | None = None  # None where the value holds no expression
+    _json: str = "null"  # in ASCII, with %s for each hole
+    _fixed: _Fixed = _Fixed(())
+    _others: tuple[tuple[int, Render, _Dump], ...] = ()  # which hole each fills, with what, and how that is written
+
+    def render(self, context: Context) -> Any:
+        """Return the value with every expression replaced."""
+        return self.tell(context)[0]
+
+    def tell(self, context: Context) -> tuple[Any, str]:
+        """Return the same, and its JSON in ASCII."""
+        if self._build is None:
+            return self._value, self._json
+        values, written = self._fixed.told(context)
+        if self._others:
+            values, written = values.copy(), written.copy()
+            for place, hole, dump in self._others:
+                value = hole(context)
+                values.insert(place, value)
+                written.insert(place, dump(value))
+        return self._build(values), self._json % tuple(written)
+
+
+def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, Any] = _NOTHING) -> Template:
+    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is.
+
+    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    """
+    compiler = _Compiler(sample)
+    try:
+        marked = compiler.marked(value)
+    except UnknownExpressionError as error:
+        raise ScenarioError(f"{name}: {error}") from None
+    if not compiler.fixed and not compiler.others:
+        return Template(value, _json=json.dumps(value))
+    return Template(
+        value, _builder(marked), "".join(_written(marked)), _fixed(tuple(compiler.fixed)), tuple(compiler.others)
+    )
+
+
+class _Hole(int):
+    """Where the expression of this number stands."""
+
+
+class _Compiler:
+    """Finds the expressions of a value, in their order: `fixed` ones as texts, `others` ready to be filled in."""
+
+    def __init__(self, sample: Mapping[str, Any]) -> None:
+        self._sample = sample
+        self.fixed: list[str] = []
+        self.others: list[tuple[int, Render, _Dump]] = []
+
+    def marked(self, value: Any) -> Any:
+        """Return a value with holes for its expressions."""
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return {key: self.marked(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.marked(item) for item in value]
+        return value
+
+    def _text(self, text: str) -> str | _Hole:
+        place, render = len(self.fixed) + len(self.others), expression(text, self._sample)
+        if render is not None and is_fixed(text):
+            self.fixed.append(text)
+        elif render is not None:
+            self.others.append((place, render, self._dump(text)))
+        elif (mixed := self._mixed(text)) is not None:
+            self.others.append((place, mixed, _dumped))
+        else:
+            return text
+        return _Hole(place)
+
+    def _dump(self, text: str) -> _Dump:
+        """Return what writes an expression's values, from memory where nobody changes them: an app's, and a sample."""
+        root, _, name = text.partition(".")
+        sample = self._sample.get(name) if root in ("$world", "$app") else None
+        return _dumped if sample is None and root != "$app" else _Written(sample, follows=root == "$app")
+
+    def _mixed(self, text: str) -> Render | None:
+        """Return how to fill in the expressions in braces inside a text, None where there are none."""
+        pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
+        expressions = [expression(piece, self._sample) for piece in pieces[1::2]]
+        if all(one is None for one in expressions):
+            return None
+        parts: list[str | Render] = [pieces[0]]
+        for source, one, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
+            parts += [f"{{{source}}}" if one is None else one, after]
+        return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
+
+
+class _Written:
+    """Writes values; the JSON of one that is never changed is remembered."""
+
+    def __init__(self, known: Any, *, follows: bool) -> None:
+        """Remember the JSON of `known`; of the value that was written last instead, if it `follows`."""
+        self._follows = follows
+        self._known = known, json.dumps(known)
+
+    def __call__(self, value: Any) -> str:
+        known, text = self._known
+        if value is known:
+            return text
+        text = _dumped(value)
+        if self._follows:
+            self._known = value, text
+        return text
+
+
+def _as_text(value: Any) -> str:
+    """Return a value as it stands inside a longer text; null is nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _builder(marked: Any) -> _Build | None:
+    """Return what fills the holes of a value, None where it has none."""
+    if isinstance(marked, _Hole):
+        number = int(marked)
+        return lambda values: values[number]
+    if isinstance(marked, dict):
+        return _mapping_builder(marked)
+    if isinstance(marked, list):
+        parts = [(item, _builder(item)) for item in marked]
+        if all(part is None for _, part in parts):
+            return None
+        return lambda values: [item if part is None else part(values) for item, part in parts]
+    return None
+
+
+def _mapping_builder(marked: dict[Any, Any]) -> _Build | None:
+    direct = [(key, int(item)) for key, item in marked.items() if isinstance(item, _Hole)]
+    deeper = [(key, part) for key, item in marked.items() if key not in dict(direct) and (part := _builder(item))]
+    if not direct and not deeper:
+        return None
+
+    def build(values: Sequence[Any]) -> dict[str, Any]:
+        built = marked.copy()
+        for key, number in direct:
+            built[key] = values[number]
+        for key, part in deeper:
+            built[key] = part(values)
+        return built
+
+    return build
+
+
+def _written(marked: Any) -> Iterator[str]:
+    """Yield JSON for what is to be filled in by `%`, one hole as `%s`."""
+    if isinstance(marked, _Hole):
+        yield "%s"
+    elif isinstance(marked, dict):
+        for number, (key, item) in enumerate(marked.items()):
+            yield ", " if number else "{"
+            yield json.dumps({key: 0})[1:-2].replace("%", "%%")  # which makes a text of any key
+            yield from _written(item)
+        yield "}" if marked else "{}"
+    elif isinstance(marked, list):
+        for number, item in enumerate(marked):
+            yield ", " if number else "["
+            yield from _written(item)
+        yield "]" if marked else "[]"
+    else:
+        yield json.dumps(marked).replace("%", "%%")

@@ -1,0 +1,95 @@
+"""Texts that become values: JSON, read strictly, and what a parameter or form field means by its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from flowcontract.schemas.validators import MAX_DEPTH, is_too_deep
+from flowcontract.schemas.violations import Violation
+from flowcontract.schemas.wording import describe, type_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flowcontract.schemas.validators import Validators
+
+ABSENT: Final = object()  # the body of a request that has none, a text that is no value; None is the JSON value null
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON strictly: UTF-8, no `NaN`, no key twice, `MAX_DEPTH`; raise ValueError saying what is wrong."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    try:
+        value = strict_json(text)
+    except RecursionError:
+        raise ValueError(f"more than {MAX_DEPTH} levels of nesting") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(value):
+        raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f'the key "{next(name for name, count in counts.items() if count > 1)}" stands twice')
+    return mapping
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON as RFC 8259 has it: no `NaN`, no key twice; raise ValueError (or RecursionError)."""
+    return _STRICT.decode(text)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+
+
+def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
+    """Turn the texts of a parameter or form field into the value its schema means."""
+    types = validators.types(pointer)
+    if "array" in types:
+        return _decoded_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
+    if len(texts) > 1:
+        return None, Violation("repeated", "one value", f"{len(texts)} values")
+    for name, read in _DECODERS.items():
+        if name in types and (value := read(texts[0])) is not ABSENT:
+            return value, None
+    if not types or "string" in types:
+        return texts[0], None
+    return None, Violation("type", type_words(types), describe(texts[0]))
+
+
+def _decoded_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
+    try:
+        pairs = [decode(validators, pointer, [text]) for text in texts]
+    except KeyError:  # the list says nothing of its items
+        return texts, None
+    return [value for value, _ in pairs], next((undecodable for _, undecodable in pairs if undecodable), None)
+
+
+_INTEGER = re.compile(r"-?[0-9]{1,1000}")
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,2})?")
+_BOOLEANS = {"true": True, "false": False}
+
+
+def _decode_object(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError:
+        return ABSENT
+
+
+_DECODERS: Mapping[str, Callable[[str], Any]] = {
+    "integer": lambda text: int(text) if _INTEGER.fullmatch(text) else ABSENT,
+    "number": lambda text: float(text) if _NUMBER.fullmatch(text) else ABSENT,
+    "boolean": lambda text: _BOOLEANS.get(text.lower(), ABSENT),  # Python clients send `True`
+    "object": _decode_object,
+}

@@ -1,0 +1,41 @@
+"""What a violation is: one difference between what came and what the contract demands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowcontract.specs.evidence import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One difference, with everything a stranger needs to mend the server.
+
+    ``rule``      the name of the rule that was broken (``order``, ``constant``, ``schema``, ...)
+    ``expected``  what the contract allows there, in words
+    ``got``       what came instead, in words
+    ``where``     JSON pointer into the body or the event's payload; empty for the whole of it
+    ``event``     number of the event within its stream, from 1; None outside a stream
+    ``offset``    byte offset of the event's first byte within its stream; None outside a stream
+    ``source``    the lines the rule rests on: ``001:25-58``, the ruling, or where it was observed
+    ``tier``      how firm that is: whether the violation fails a run; where it is made, the most that it can be, since
+                  what its source weighs is told later (`evidence.rated`)
+    """
+
+    rule: str
+    expected: str
+    got: str
+    where: str = ""
+    event: int | None = None
+    offset: int | None = None
+    source: tuple[str, ...] = ()
+    tier: Tier = Tier.DOCUMENT
+
+    def __str__(self) -> str:
+        """Tell the violation in one line: where, rule, expected, got, source."""
+        place = [f"event {self.event}"] if self.event is not None else []
+        place += [f"byte {self.offset}"] if self.offset is not None else []
+        place += [self.where] if self.where else []
+        head = f"{' '.join(place)}: {self.rule}" if place else self.rule
+        tail = f" ({', '.join(self.source)})" if self.source else ""
+        return " ".join(f"{head}: expected {self.expected}; got {self.got}{tail}".split())

@@ -1,0 +1,1 @@
+"""The contract as data: bundled, overlaid by profiles, traced to the lines of the documents."""

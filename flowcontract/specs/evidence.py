@@ -1,0 +1,135 @@
+"""What a demand rests on: its tier, the rulings that it cites, and the printed lines themselves.
+
+The provenance of a part of the contract is a tuple of texts (see `sources.provenance`): `001:25-58` names lines of a
+document, `ruling NAME` a decision, and everything else says where it was observed, or which standard says so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowcontract import paths as data
+from flowcontract import yamlio
+from flowcontract.errors import SpecError
+from flowcontract.specs.sources import RULING, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowcontract.schemas.violations import Violation
+    from flowcontract.specs.sources import Ruling
+
+MAX_QUOTE = 600  # characters of one quotation
+_STANDARD = re.compile(r"(?:observed: )?(?:RFC \d|WHATWG )")
+
+
+class Tier(StrEnum):
+    """How firm the ground of a demand is, the firmest first; a server error is wrong whatever was demanded."""
+
+    DOCUMENT = "document"
+    RULING = "ruling"
+    OBSERVED = "observed"
+    STANDARD = "standard"
+    SERVER_ERROR = "server-error"
+
+
+BARS = (Tier.DOCUMENT, Tier.RULING, Tier.OBSERVED, Tier.STANDARD)
+DEFAULT_BAR = Tier.RULING
+
+
+def fails(tier: Tier, bar: Tier = DEFAULT_BAR) -> bool:
+    """Tell whether a violation of this tier fails a run that demands the tiers up to `bar`."""
+    return tier == Tier.SERVER_ERROR or BARS.index(tier) <= BARS.index(bar)
+
+
+def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
+    """Return the tier of a demand with this provenance; what rests on nothing, rests on the protocol alone.
+
+    A ruling weakens the lines beside it, since it says what they mean; of several rulings the weakest counts. Lines
+    from which a ruling derives its demand count as printed there.
+    """
+    texts = tuple(sources)
+    decided = cited(texts, rulings)
+    if any(map(is_printed, texts)) or any(ruling.derives for ruling in decided):
+        return weakest((Tier.DOCUMENT, *map(tier_of_ruling, decided)))
+    seen = [text for text in texts if not text.startswith(RULING)]
+    standard = all(map(_STANDARD.match, seen)) and (seen or not decided)
+    return Tier.STANDARD if standard else Tier.OBSERVED
+
+
+def tier_of_ruling(ruling: Ruling) -> Tier:
+    """Return the tier of what a ruling demands: filling a silence is an observation, unless a line implies it."""
+    return Tier.OBSERVED if ruling.basis == "gap" and not ruling.derives else Tier.RULING
+
+
+def weakest(tiers: Iterable[Tier]) -> Tier:
+    """Return the tier of a demand that rests on several things together: its weakest link."""
+    return max(tiers, key=BARS.index)
+
+
+def cited(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> tuple[Ruling, ...]:
+    """Return the rulings that a provenance names."""
+    names = (text.removeprefix(RULING) for text in sources if text.startswith(RULING))
+    return tuple(rulings[name] for name in names if name in rulings)
+
+
+def rated(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
+    """Return violations with the tiers that their sources give them; one that is weaker already stays so."""
+    return [at_most(violation, tier_of(violation.source, rulings)) for violation in violations]
+
+
+def at_most(violation: Violation, tier: Tier) -> Violation:
+    """Return a violation that is no firmer than a tier; a server error is one however little was demanded."""
+    if violation.tier is Tier.SERVER_ERROR:
+        return violation
+    return replace(violation, tier=weakest((violation.tier, tier)))
+
+
+def is_printed(source: str) -> bool:
+    """Tell whether a source is lines of a document."""
+    try:
+        Source.parse(source)
+    except SpecError:
+        return False
+    return True
+
+
+class Quote(NamedTuple):
+    """What a document prints at a source: its title, and the lines, shortened to fit a report."""
+
+    source: str
+    title: str
+    text: str
+
+
+def quote(source: str) -> Quote | None:
+    """Return the lines that a source names; None for what is no source, or of no document that travels with us."""
+    if not is_printed(source):
+        return None
+    lines = Source.parse(source)
+    document = _documents().get(lines.document)
+    if document is None:
+        return None
+    title, printed = document
+    text = "\n".join(line.strip() for line in printed[lines.first - 1 : lines.last])
+    return Quote(source, title, text if len(text) <= MAX_QUOTE else f"{text[: MAX_QUOTE - 3]}...")
+
+
+def quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
+    """Return what the documents print at each of some sources."""
+    return tuple(found for source in sources if (found := quote(source)))
+
+
+@cache
+def _documents() -> dict[str, tuple[str, list[str]]]:
+    """Return title and lines of each document, by its number."""
+    root = data.specs_root()
+    listed = yamlio.load(root / "sources.yaml")["documents"]
+    return {
+        number: (about["title"], (root / "documents" / about["file"]).read_text(encoding="utf-8").split("\n"))
+        for number, about in listed.items()
+    }

@@ -1,0 +1,111 @@
+"""Where in `specs/` a demand is written down: the file and line of the part that cites what the demand rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowcontract import paths as data
+from flowcontract import yamlio
+from flowcontract.specs.sources import RULING, as_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+_CITING = {"x-source": "", "source": "", "x-ruling": RULING, "ruling": RULING, "x-observed": "observed: "}
+
+
+class Place(NamedTuple):
+    """A line of a file. ``file`` is the path below the folder that holds `specs`, with slashes."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the contract that cites something."""
+
+    place: Place
+    pointer: str
+    cites: frozenset[str]
+
+
+def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
+    """Return where a demand stands in the specs.
+
+    ``operation``  qualified: `dify-chat/sendChatMessage`; where no part cites a source, it is the place
+    ``sources``    what the demand rests on, as a violation has it: what comes first is nearest to it
+    ``where``      JSON pointer into the body or event: of parts that cite the same, the one of that field is meant
+    """
+    api, _, name = operation.partition("/")
+    own = _own(api, name)
+    wanted = frozenset(sources)
+    parts = [part for part in _parts(api) if part.cites & wanted]
+    field = where.rpartition("/")[2]
+
+    def nearness(part: _Part) -> tuple[Any, ...]:
+        return (
+            min(sources.index(cited) for cited in part.cites & wanted),
+            part.cites != wanted,
+            field != part.pointer.rpartition("/")[2],
+            not (part.place.file == own.place.file and part.pointer.startswith(own.pointer)),
+        )
+
+    return min(parts, key=nearness, default=own).place
+
+
+@cache
+def _own(api: str, name: str) -> _Part:
+    """Return an operation itself; the beginning of its API's file where it is unknown."""
+    file = data.specs_root() / api / "openapi.yaml"
+    for pointer, line, node in _nodes(file):
+        if isinstance(node, dict) and node.get("operationId") == name:
+            return _Part(_placed(file, line), pointer, frozenset())
+    return _Part(_placed(file, 1), "", frozenset())
+
+
+@cache
+def _parts(api: str) -> tuple[_Part, ...]:
+    """Return all parts of an API that cite something, those that APIs share included."""
+    root = data.specs_root()
+    folders = (root / api, root / api.partition("-")[0])
+    files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
+    return tuple(part for file in files for part in _citing(file, api))
+
+
+def _citing(file: Path, api: str) -> Iterator[_Part]:
+    for pointer, line, node in _nodes(file):
+        if isinstance(node, dict) and (cites := frozenset(_cites(node, api))):
+            yield _Part(_placed(file, line), pointer, cites)
+
+
+def _cites(node: dict[str, Any], api: str) -> Iterator[str]:
+    """Yield what a part cites, in the words of `sources.provenance`; a ruling by its plain and its full name."""
+    for key, prefix in _CITING.items():
+        for cited in as_list(node.get(key)):
+            yield f"{prefix}{cited}"
+            if prefix == RULING:
+                yield f"{prefix}{str(cited).removeprefix(f'{api}/')}"
+                yield f"{prefix}{api}/{cited}"
+
+
+def _nodes(file: Path) -> Iterable[tuple[str, int, Any]]:
+    """Return pointer, line and value of every part of a file."""
+    if not file.is_file():
+        return []
+    text = file.read_text(encoding="utf-8")
+    return _walk(yamlio.loads(text), "", yamlio.lines_of(text))
+
+
+def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str, int, Any]]:
+    yield pointer, lines.get(pointer, 1), node
+    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, inner in pairs:
+        yield from _walk(inner, f"{pointer}/{yamlio.escape(str(name))}", lines)
+
+
+def _placed(file: Path, line: int) -> Place:
+    return Place(file.relative_to(data.specs_root().parent).as_posix(), line)

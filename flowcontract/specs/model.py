@@ -1,0 +1,389 @@
+"""The contract as Python sees it: bundle -> frozen Api, Operation, Parameter, Response, MediaType."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flowcontract import paths as data
+from flowcontract import yamlio
+from flowcontract.errors import SpecError, UnknownNameError
+from flowcontract.schemas.validators import Validators
+from flowcontract.specs.bundle import Bundle, bundle
+from flowcontract.specs.cache import remembered
+from flowcontract.specs.evidence import Tier, tier_of
+from flowcontract.specs.profiles import Profile, apply_profile, load_profile
+from flowcontract.specs.sources import Ruling, provenance, rulings_from
+from flowcontract.streams.contract import EventSchema, StreamContract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an operation, outside the body."""
+
+    name: str
+    location: str  # path | query | header | cookie
+    required: bool
+    schema: Mapping[str, Any]
+    pointer: str  # of the schema, in the bundle
+    provenance: tuple[str, ...]
+    clamp: float | None = None  # a larger value is answered as this one
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A named example of a media type."""
+
+    name: str
+    value: Any
+    provenance: tuple[str, ...]
+    observed: bool
+    tier: Tier = Tier.DOCUMENT
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """What a body may be. `pointer` leads to its schema in the bundle (to one item's, for a stream), or is ''."""
+
+    name: str  # as in the contract: application/json, multipart/form-data, text/event-stream, audio/*
+    pointer: str
+    schema: Mapping[str, Any]
+    examples: Mapping[str, Example]
+    stream: StreamContract | None
+    encoding: Mapping[str, Any]
+    provenance: tuple[str, ...] = ()  # its own, else that of its schema
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What an operation answers under one status."""
+
+    status: int
+    description: str
+    media: Mapping[str, MediaType]
+    headers: Mapping[str, Mapping[str, Any]]
+    provenance: tuple[str, ...]
+    observed: bool  # no document names this status
+    pointer: str
+    tier: Tier = Tier.DOCUMENT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation:
+    """One method on one path. Each is itself alone, so that what is derived from it can be kept by it.
+
+    ``name``     qualified: `dify-chat/sendChatMessage`
+    ``success``  the answer of a request that went well: the lowest documented 2xx status
+    ``stream``   the stream contract of the successful answer, where it can be a stream
+    """
+
+    api: str
+    id: str
+    method: str  # upper case
+    path: str  # template below the API's base path: /workflows/run/{workflow_run_id}
+    summary: str
+    deprecated: bool
+    parameters: tuple[Parameter, ...]
+    request: Mapping[str, MediaType]  # by media type; empty without a body
+    request_required: bool
+    responses: Mapping[int, Response]
+    security: tuple[tuple[str, ...], ...]  # alternatives, each the names of schemes that are needed together
+    problems: Mapping[str, str]  # what is wrong with a request -> "<status>-<scenario>"
+    provenance: tuple[str, ...]
+    pointer: str
+    name: str = field(init=False)
+    success: Response = field(init=False)
+    stream: StreamContract | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        statuses = [status for status in self.responses if 200 <= status < 300]  # noqa: PLR2004 - HTTP's own ranges
+        documented = [status for status in statuses if not self.responses[status].observed]
+        success = self.responses[min(documented or statuses)]
+        stream = next((media.stream for media in success.media.values() if media.stream), None)
+        for name, value in (("name", f"{self.api}/{self.id}"), ("success", success), ("stream", stream)):
+            object.__setattr__(self, name, value)  # frozen for everybody else
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityScheme:
+    """How a key is sent. `location` and `parameter` say where (`header`, `Authorization` for bearer tokens)."""
+
+    name: str
+    location: str  # header | query
+    parameter: str
+    prefix: str  # "Bearer " or ""
+    mock_key: str
+    provenance: tuple[str, ...] = ()
+    tier: Tier = Tier.DOCUMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API: everything that its folder under `specs/` says."""
+
+    name: str
+    title: str
+    base_path: str  # "/v1"
+    bundle: Mapping[str, Any]
+    operations: Mapping[str, Operation]
+    schemes: Mapping[str, SecurityScheme]
+    problems: Mapping[str, str]  # what is wrong with a request to no particular operation
+    rulings: Mapping[str, Ruling]  # its own by name, and those of all APIs as `dify-workflow/ids-are-strings`
+    validators: Validators = field(repr=False, compare=False)
+    profile: Profile | None = None  # the release whose contract this is; None: the documents'
+
+
+def available_apis(root: Path | None = None) -> tuple[str, ...]:
+    """Return the names of all APIs: the folders of `root` (default: the packaged specs) with an `openapi.yaml`."""
+    root = root or data.specs_root()
+    return tuple(sorted(path.parent.name for path in root.glob("*/openapi.yaml")))
+
+
+def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
+    """Read one API, as changed by a profile of it; raise UnknownNameError or SpecError."""
+    root = root or data.specs_root()
+    if name not in available_apis(root):
+        raise UnknownNameError("API", name, available_apis(root))
+    folder = root / name
+
+    def read() -> Any:
+        document = load_bundle(folder, profile=profile).document
+        files = {path.parent.name: path for path in sorted(root.glob("*/rulings.yaml"))}
+        return {
+            "document": document,
+            "rulings": {api: yamlio.load(path) for api, path in files.items()},
+            "profile": load_profile(folder, profile).as_json() if profile else None,
+        }
+
+    ours = root == data.specs_root()  # others are read once
+    contract = remembered(f"{name}@{profile}", root, read) if ours else read()
+    rulings = dict(_rulings(name, contract["rulings"], root))
+    api = _Reader(name, contract["document"], rulings).api()
+    return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
+
+
+def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
+    """Yield all rulings, qualified by their API, and an API's own by their plain names, too."""
+    for api, entries in rulings.items():
+        for ruling in rulings_from(entries, root / api / "rulings.yaml"):
+            yield f"{api}/{ruling.name}", ruling
+            if api == name:
+                yield ruling.name, ruling
+
+
+def load_apis(
+    names: Sequence[str] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None
+) -> dict[str, Api]:
+    """Read several APIs (all by default), each with the profile named for it, if any; raise as `load_api` does."""
+    wanted = tuple(names) or available_apis(root)
+    for name in profiles:
+        if name not in wanted:
+            raise UnknownNameError("API to put a profile on", name, wanted)
+    return {name: load_api(name, profile=profiles.get(name), root=root) for name in wanted}
+
+
+def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
+    """Bundle the API in a folder of the specs and apply a profile of it; raise UnknownNameError or SpecError."""
+    bundled = bundle(folder / "openapi.yaml", specs=folder.parent)
+    if profile is None:
+        return bundled
+    changed = apply_profile(bundled.document, folder, load_profile(folder, profile))
+    return replace(bundled, document=changed)
+
+
+def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSchema]:
+    """Return the kinds of a stream with their schemas; `item` is the JSON pointer of its `itemSchema` in the bundle."""
+    return dict(_Reader("", document).events(item))
+
+
+class _Reader:
+    """Turns one bundle into an Api. Every method takes the JSON pointer of what it reads."""
+
+    def __init__(self, name: str, document: Mapping[str, Any], rulings: Mapping[str, Ruling] | None = None) -> None:
+        self.name = name
+        self.document = document
+        self.rulings = rulings or {}
+        self.validators = Validators(document)
+
+    def api(self) -> Api:
+        document = self.document
+        try:
+            operations = {operation.id: operation for operation in self._operations()}
+            return Api(
+                name=self.name,
+                title=document["info"]["title"],
+                base_path=_base_path(document["servers"][0]),
+                bundle=document,
+                operations=MappingProxyType(operations),
+                schemes=MappingProxyType(dict(self._schemes())),
+                problems=MappingProxyType(document.get("x-problems", {})),
+                rulings=MappingProxyType(self.rulings),
+                validators=self.validators,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise SpecError(
+                f"specs/{self.name}/openapi.yaml does not read as OpenAPI: {type(error).__name__}: {error}. "
+                "`nox -s specs` tells where."
+            ) from error
+
+    def _follow(self, pointer: str) -> tuple[str, Any]:
+        """Return where a node really stands, and the node, following references."""
+        node = yamlio.resolve(self.document, pointer)
+        while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
+            pointer = node["$ref"].removeprefix("#")
+            node = yamlio.resolve(self.document, pointer)
+        return pointer, node
+
+    def _schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
+        for name, scheme in self.document.get("components", {}).get("securitySchemes", {}).items():
+            bearer = scheme["type"] == "http"
+            yield (
+                name,
+                SecurityScheme(
+                    name=name,
+                    location="header" if bearer else scheme["in"],
+                    parameter="Authorization" if bearer else scheme["name"],
+                    prefix="Bearer " if bearer else "",
+                    mock_key=scheme.get("x-mock-key", ""),
+                    provenance=provenance(scheme),
+                    tier=tier_of(provenance(scheme), self.rulings),
+                ),
+            )
+
+    def _operations(self) -> Iterator[Operation]:
+        for path in self.document["paths"]:
+            item_pointer, item = self._follow(f"/paths/{yamlio.escape(path)}")
+            for method in _METHODS:
+                if method in item:
+                    yield self._operation(path, method, item_pointer)
+
+    def _operation(self, path: str, method: str, item_pointer: str) -> Operation:
+        pointer = f"{item_pointer}/{method}"
+        node = yamlio.resolve(self.document, pointer)
+        request_pointer, request = self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
+        security = node.get("security", self.document.get("security", []))
+        return Operation(
+            api=self.name,
+            id=node["operationId"],
+            method=method.upper(),
+            path=path,
+            summary=node.get("summary", ""),
+            deprecated=node.get("deprecated", False),
+            parameters=tuple(self._parameters(item_pointer, pointer)),
+            request=MappingProxyType(dict(self._media(request_pointer, request))),
+            request_required=request.get("required", False),
+            responses=MappingProxyType(dict(self._responses(pointer, node))),
+            security=tuple(tuple(alternative) for alternative in security),
+            problems=MappingProxyType({**self.document.get("x-problems", {}), **node.get("x-problems", {})}),
+            provenance=provenance(node),
+            pointer=pointer,
+        )
+
+    def _parameters(self, *holders: str) -> Iterator[Parameter]:
+        """Yield the parameters of the path item, then those of the operation."""
+        for holder in holders:
+            for index in range(len(yamlio.resolve(self.document, holder).get("parameters", []))):
+                pointer, node = self._follow(f"{holder}/parameters/{index}")
+                schema_pointer, schema = self._follow(f"{pointer}/schema")
+                yield Parameter(
+                    name=node["name"],
+                    location=node["in"],
+                    required=node.get("required", False),
+                    schema=schema,
+                    pointer=schema_pointer,
+                    provenance=provenance(node),
+                    clamp=node.get("x-clamp"),
+                )
+
+    def _responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
+        for status in node["responses"]:
+            where, response = self._follow(f"{pointer}/responses/{status}")
+            headers = {name: self._follow(f"{where}/headers/{name}")[1] for name in response.get("headers", {})}
+            yield (
+                int(status),
+                Response(
+                    status=int(status),
+                    description=response["description"],
+                    media=MappingProxyType(dict(self._media(where, response))),
+                    headers=MappingProxyType(headers),
+                    provenance=provenance(response),
+                    observed="x-source" not in response,
+                    pointer=where,
+                    tier=tier_of(provenance(response), self.rulings),
+                ),
+            )
+
+    def _media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
+        for name in node.get("content", {}):
+            pointer, media = self._follow(f"{holder}/content/{yamlio.escape(name)}")
+            schema_pointer = next((f"{pointer}/{key}" for key in ("itemSchema", "schema") if key in media), "")
+            schema_pointer, schema = self._follow(schema_pointer) if schema_pointer else ("", {})
+            yield (
+                name,
+                MediaType(
+                    name=name,
+                    pointer=schema_pointer,
+                    schema=schema,
+                    examples=MappingProxyType(dict(self._examples(pointer, media))),
+                    stream=self._stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
+                    encoding=media.get("encoding", {}),
+                    provenance=provenance(media) or provenance(schema),
+                ),
+            )
+
+    def _examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
+        for name in media.get("examples", {}):
+            _, example = self._follow(f"{pointer}/examples/{yamlio.escape(name)}")
+            value = next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
+            origin = provenance(example)
+            yield name, Example(name, value, origin, "x-observed" in example, tier_of(origin, self.rulings))
+
+    def _stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
+        source = provenance(media) or around
+        return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source, self.rulings)
+
+    def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
+        """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""
+        content = f"{item}/properties/data/contentSchema"
+        try:
+            payload, node = self._follow(content)
+        except KeyError:
+            payload, node = self._follow(item)
+        for index, branch in enumerate(node.get("allOf", [])):
+            kind = next(iter(branch["if"]["properties"].values()))["const"]
+            pointer, schema = self._follow(f"{payload}/allOf/{index}/then")
+            validate = partial(self.validators.violations, pointer)
+            yield kind, EventSchema(kind, pointer, self._inlined(schema), validate, provenance(schema))
+
+    def _inlined(self, node: Any, depth: int = 8) -> Any:
+        """Return a schema with its references replaced by what they point to, as deep as events are."""
+        if isinstance(node, list):
+            return [self._inlined(item, depth) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node and depth:
+            target = yamlio.resolve(self.document, node["$ref"].removeprefix("#"))
+            rest = {key: value for key, value in node.items() if key != "$ref"}
+            return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
+        return {key: self._inlined(value, depth) for key, value in node.items()}
+
+
+def _is_remark(key: str) -> bool:
+    """Tell whether a key beside `$ref` leaves open what the reference means."""
+    return key in ("$ref", "summary", "description") or key.startswith("x-")
+
+
+def _base_path(server: Mapping[str, Any]) -> str:
+    url = server["url"]
+    for name, variable in server.get("variables", {}).items():
+        url = url.replace(f"{{{name}}}", str(variable["default"]))
+    return str(urlsplit(url).path).rstrip("/")

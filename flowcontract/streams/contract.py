@@ -1,0 +1,326 @@
+"""The stream contract: what an `x-stream` says of the events of a stream.
+
+The exact form of an `x-stream` (`?` marks what may be left out; a PATH is dotted and relative to the payload; an ORDER
+is the language of `flowcontract.streams.order`; every rule and every alternative names its `source`, as text or a list):
+
+    framing: sse | json-blank-line   how events stand on the wire
+    kind: PATH                       the payload's field that says what an event is
+    first_line?: {field: data | event | id | retry, source, ruling?}   with which a block that carries data begins
+    when: {body | query: {NAME: VALUE}}   which request gets the stream
+    unknown: allowed | rejected      what of kinds that nothing below names: they are noted, or violations
+    anywhere?: [KIND, ...]           may stand between any two others, and count for nothing
+    undocumented?: [KIND, ...]       seen on real servers but without a schema: noted; rules may name them
+    silence_s?: NUMBER               longest time between two blocks; SILENCE_SLACK_S is granted on top
+    order: [{name, tier: documented | observed, source, is: ORDER, ruling?}, ...]   a stream follows one of them
+    end: [KIND, ...]                 the answer has ended with the first of these
+    after_end?: [KIND, ...]          what may still follow it, as far as the order lets it; anything else may not
+    constant?:                       a value that never changes within a stream
+      - {field: PATH} | {fields: {KIND: PATH}}
+    equal?:                          fields of one event that agree
+      - {events: [KIND, ...], fields: [PATH, ...]}
+    pairs?:                          what `open` opens `close` closes, told apart by `by`, which no two opens share
+      - open: KIND
+        close: KIND
+        by: PATH
+        agree?: [PATH, ...]          fields that the two have in common
+        before?: KIND                all are closed when it comes; without it, when the stream ends
+        waits_for?: {PATH: PATH}     no open while another is open whose second field has the value of its first
+    concatenates?:                   `field` of the pieces, joined, is the field `equals` of the event `of`
+      - events: [KIND, ...]
+        field: PATH
+        equals: PATH
+        of: KIND
+        by?: PATH                    a list of names: pieces are joined per value; `{1}` in `equals` is its second item
+        where?: {PATH: N}            and only for an `of` whose field is item N of it
+    counts?:                         how many `events` came before `of` is its field `equals`
+      - {events: [KIND, ...], equals: PATH, of: KIND}
+    increasing?:                     a number that grows from each of the events to the next
+      - {events: [KIND, ...], field: PATH}
+    refers?:                         `field` is what an event `to` has as its field `its`, before it or, with
+                                     `named: anywhere`, at any place of the stream
+      - {events: [KIND, ...], field: PATH, to: KIND, its: PATH, named?: before | anywhere}
+
+Every rule may carry `ruling`, and `unless: KIND {guard} | KIND ...`: it does not hold once such an event has come.
+Where a field is absent or null, no rule but the schema demands it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from flowcontract.errors import SpecError
+from flowcontract.specs.sources import RULING, as_list
+from flowcontract.streams.order import Alternatives, Atom, Choice, Order, parse
+from flowcontract.streams.rules import (
+    Concatenation,
+    Constant,
+    Count,
+    Equal,
+    Increasing,
+    Pair,
+    Reference,
+    Rule,
+    show,
+)
+from flowcontract.streams.sse import FRAMINGS, Framing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.schemas.violations import Violation
+    from flowcontract.specs.sources import Ruling
+
+Tier = Literal["documented", "observed"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventSchema:
+    """What the contract says of one kind of event.
+
+    ``kind``      the name on the wire
+    ``pointer``   JSON pointer of the schema within the bundle
+    ``schema``    the schema, references resolved at least as far as field paths are looked up in it
+    ``validate``  payload -> violations (``where`` is a pointer into the payload)
+    ``source``    ``x-source`` or ``x-observed`` of the event
+    """
+
+    kind: str
+    pointer: str
+    schema: Mapping[str, Any]
+    validate: Callable[[object], list[Violation]]
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One order that a stream may follow."""
+
+    name: str
+    tier: Tier
+    source: tuple[str, ...]
+    order: Order = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLine:
+    """With which field every block that carries data begins."""
+
+    field: str
+    source: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamContract:
+    """An `x-stream` with the kinds and schemas of its events; the module's docstring says what each part means."""
+
+    framing: Framing
+    first_line: FirstLine | None
+    kind: str
+    when: Mapping[str, Mapping[str, Any]]
+    unknown_allowed: bool
+    anywhere: frozenset[str]
+    undocumented: frozenset[str]
+    silence_s: float | None
+    alternatives: tuple[Alternative, ...]
+    end: frozenset[str]
+    after_end: frozenset[str]
+    rules: tuple[Rule, ...]
+    events: Mapping[str, EventSchema]
+    orders: Alternatives = field(compare=False, repr=False)
+    spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as it stands
+    source: tuple[str, ...] = ()  # of the answer that is streamed
+    rulings: Mapping[str, Ruling] = field(default_factory=dict, compare=False, repr=False)  # that sources may name
+
+    @classmethod
+    def from_spec(
+        cls,
+        x_stream: Mapping[str, Any],
+        events: Mapping[str, EventSchema],
+        source: tuple[str, ...] = (),
+        rulings: Mapping[str, Ruling] | None = None,
+    ) -> StreamContract:
+        """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
+        spec = _Reader(x_stream, "x-stream")
+        alternatives = tuple(_alternative(one) for one in spec.items("order"))
+        contract = cls(
+            framing=cast("Framing", spec.one_of("framing", FRAMINGS)),
+            first_line=next((_first_line(one) for one in spec.part("first_line")), None),
+            kind=spec.text("kind"),
+            when=spec.mapping("when"),
+            unknown_allowed=spec.one_of("unknown", ("allowed", "rejected")) == "allowed",
+            anywhere=frozenset(spec.names("anywhere", needed=False)),
+            undocumented=frozenset(spec.names("undocumented", needed=False)),
+            silence_s=spec.number("silence_s"),
+            alternatives=alternatives,
+            end=frozenset(spec.names("end")),
+            after_end=frozenset(spec.names("after_end", needed=False)),
+            rules=tuple(_RULES[word](one) for word in _RULES for one in spec.items(word, needed=False)),
+            events=events,
+            orders=Alternatives({one.name: one.order for one in alternatives}),
+            spec=x_stream,
+            source=source,
+            rulings=rulings or {},
+        )
+        spec.nothing_left()
+        return contract
+
+    def alternative(self, name: str) -> Alternative:
+        """Return the alternative of that name."""
+        return next(one for one in self.alternatives if one.name == name)
+
+
+class _Reader:
+    """A mapping that is read key by key; what is missing, of a wrong sort, or left over is said with its place."""
+
+    def __init__(self, data: object, place: str) -> None:
+        self.place = place
+        if not isinstance(data, Mapping):
+            raise SpecError(f"{place} is {show(data)}, but is to be a mapping.")
+        self._left = dict(data)
+
+    def text(self, key: str) -> str:
+        return cast("str", self._take(key, str, "text"))
+
+    def optional(self, key: str) -> str | None:
+        return self.text(key) if key in self._left else None
+
+    def number(self, key: str) -> float | None:
+        return cast("float", self._take(key, (int, float), "a number")) if key in self._left else None
+
+    def mapping(self, key: str, *, needed: bool = True) -> Mapping[str, Any]:
+        return cast("Mapping[str, Any]", self._take(key, Mapping, "a mapping")) if needed or key in self._left else {}
+
+    def names(self, key: str, *, needed: bool = True) -> tuple[str, ...]:
+        if not needed and key not in self._left:
+            return ()
+        names = self._take(key, list, "a list of names")
+        if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise SpecError(f"{self.place}/{key} is {show(names)}, but is to be a list of names, each once.")
+        return tuple(names)
+
+    def part(self, key: str) -> Iterator[_Reader]:
+        """Yield the mapping under a key that may be left out."""
+        if key in self._left:
+            yield _Reader(self._left.pop(key), f"{self.place}/{key}")
+
+    def items(self, key: str, *, needed: bool = True) -> Iterator[_Reader]:
+        if needed or key in self._left:
+            found = self._take(key, list, "a list")
+            if not found:
+                raise SpecError(f"{self.place}/{key} is empty. Leave it out, or say something.")
+            for number, item in enumerate(found):
+                yield _Reader(item, f"{self.place}/{key}/{number}")
+
+    def one_of(self, key: str, known: tuple[str, ...]) -> str:
+        word = self.text(key)
+        if word not in known:
+            raise SpecError(f'{self.place}/{key} is "{word}". There is: {", ".join(known)}.')
+        return word
+
+    def source(self) -> tuple[str, ...]:
+        found = self._left.get("source")
+        return (self.text("source"),) if isinstance(found, str) else self.names("source")
+
+    def common(self) -> dict[str, Any]:
+        """Take what every rule may carry, and say that nothing else may be left."""
+        rulings = tuple(f"{RULING}{name}" for name in as_list(self._left.pop("ruling", None)))
+        unless = self.optional("unless")
+        common = {
+            "place": self.place,
+            "source": (*self.source(), *rulings),
+            "unless": _atoms(unless, f"{self.place}/unless") if unless else (),
+        }
+        self.nothing_left()
+        return common
+
+    def nothing_left(self) -> None:
+        if self._left:
+            names = ", ".join(self._left)
+            raise SpecError(f"{self.place} has {names}, which nothing reads. Remove it, or mend its name.")
+
+    def _take(self, key: str, sort: type | tuple[type, ...], words: str) -> Any:
+        if key not in self._left:
+            raise SpecError(f"{self.place} has no {key}. Add it: {words}.")
+        value = self._left.pop(key)
+        if not isinstance(value, sort) or isinstance(value, bool):
+            raise SpecError(f"{self.place}/{key} is {show(value)}, but is to be {words}.")
+        return value
+
+
+def _atoms(text: str, place: str) -> tuple[Atom, ...]:
+    tree = parse(text)
+    parts = tree.parts if isinstance(tree, Choice) else (tree,)
+    atoms = tuple(part for part in parts if isinstance(part, Atom))
+    if len(atoms) < len(parts):
+        raise SpecError(f'{place} is "{text}", but is to be kinds with their guards, separated by "|".')
+    return atoms
+
+
+def _first_line(spec: _Reader) -> FirstLine:
+    field = spec.one_of("field", ("data", "event", "id", "retry"))
+    return FirstLine(field, spec.common()["source"])
+
+
+def _alternative(spec: _Reader) -> Alternative:
+    name, tier, order = spec.text("name"), spec.one_of("tier", ("documented", "observed")), Order(spec.text("is"))
+    return Alternative(name, cast("Tier", tier), cast("tuple[str, ...]", spec.common()["source"]), order)
+
+
+def _constant(spec: _Reader) -> Rule:
+    path = spec.optional("field")
+    return Constant(paths={"*": path} if path else spec.mapping("fields"), **spec.common())
+
+
+def _equal(spec: _Reader) -> Rule:
+    return Equal(events=spec.names("events"), paths=spec.names("fields"), **spec.common())
+
+
+def _pair(spec: _Reader) -> Rule:
+    return Pair(
+        opens=spec.text("open"),
+        closes=spec.text("close"),
+        by=spec.text("by"),
+        agree=spec.names("agree", needed=False),
+        before=spec.optional("before"),
+        waits_for=spec.mapping("waits_for", needed=False),
+        **spec.common(),
+    )
+
+
+def _concatenation(spec: _Reader) -> Rule:
+    return Concatenation(
+        events=spec.names("events"),
+        path=spec.text("field"),
+        equals=spec.text("equals"),
+        of=spec.text("of"),
+        by=spec.optional("by"),
+        where=spec.mapping("where", needed=False),
+        **spec.common(),
+    )
+
+
+def _count(spec: _Reader) -> Rule:
+    return Count(events=spec.names("events"), equals=spec.text("equals"), of=spec.text("of"), **spec.common())
+
+
+def _increasing(spec: _Reader) -> Rule:
+    return Increasing(events=spec.names("events"), path=spec.text("field"), **spec.common())
+
+
+def _reference(spec: _Reader) -> Rule:
+    events, path = spec.names("events"), spec.text("field")
+    to, its, anywhere = spec.text("to"), spec.text("its"), spec.optional("named") == "anywhere"
+    return Reference(events=events, path=path, to=to, its=its, anywhere=anywhere, **spec.common())
+
+
+_RULES: Mapping[str, Callable[[_Reader], Rule]] = {
+    "constant": _constant,
+    "equal": _equal,
+    "pairs": _pair,
+    "concatenates": _concatenation,
+    "counts": _count,
+    "increasing": _increasing,
+    "refers": _reference,
+}

@@ -1,0 +1,518 @@
+"""The rules of a stream that look at values: what each says, and how it is followed while the stream runs.
+
+A rule is frozen data, read from an `x-stream`; `follow()` gives a follower, which sees one event after the other and
+yields what is wrong. The form of every rule is in the docstring of `flowcontract.streams.judge`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from flowcontract.streams.order import Atom, lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+_SHOWN = 60  # characters of a value in a message
+_BEFORE, _BEHIND = 20, 30  # characters shown around the place where two long texts differ
+_NAMED = 10  # names in a message; all of them would make many messages as long as the stream
+
+
+class Moment(NamedTuple):
+    """One event as a rule sees it; `ended` tells whether the answer has ended with it or before."""
+
+    kind: str
+    payload: object
+    ended: bool
+
+
+class Problem(NamedTuple):
+    """What a rule expected, what came, and the JSON pointer into the payload."""
+
+    expected: str
+    got: str
+    where: str = ""
+
+
+class Follower(Protocol):
+    """A rule in one running stream."""
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        """Take the next event; yield what is wrong with it."""
+
+    def close(self) -> Iterator[Problem]:
+        """Take the end of the stream; yield what is still missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What all rules have: a word for their sort, where they stand, what they rest on, where they do not hold."""
+
+    word: ClassVar[str]
+    place: str  # within the contract: `x-stream/pairs/0`
+    source: tuple[str, ...]
+    unless: tuple[Atom, ...] = ()
+
+    @abstractmethod
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+
+    @abstractmethod
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with a dotted path that it must have; kind `*` means at least two kinds must."""
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return every kind that the rule names, its exceptions apart."""
+        return tuple(kind for kind, _ in self.fields() if kind != "*")
+
+    def concerns(self, kind: str) -> bool:
+        """Tell whether an event of this kind can mean anything to the rule or to its exceptions."""
+        every = any(named == "*" for named, _ in self.fields())
+        return every or kind in self.kinds() or any(atom.kind == kind for atom in self.unless)
+
+
+class _Silent:
+    """A follower that has nothing to say at the end."""
+
+    def close(self) -> Iterator[Problem]:
+        """Yield nothing."""
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Rule):
+    """A value that never changes within a stream, wherever it stands; where a field is absent nothing is demanded."""
+
+    word: ClassVar[str] = "constant"
+    paths: Mapping[str, str]  # kind, or `*` for every kind -> path
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _ConstantFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with its path."""
+        yield from self.paths.items()
+
+
+class _ConstantFollower(_Silent):
+    def __init__(self, rule: Constant) -> None:
+        self._paths = rule.paths
+        self._first: tuple[Any, str] | None = None
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        path = self._paths.get(moment.kind) or self._paths.get("*")
+        value = value_at(moment.payload, path) if path else None
+        if value is None or path is None:
+            return
+        if self._first is None:
+            self._first = (value, f"{path} of {moment.kind}")
+        elif value != self._first[0]:
+            first, got = show_both(self._first[0], value)
+            yield Problem(f"{path} {first}, as in {self._first[1]} before", got, pointer(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equal(Rule):
+    """Fields of one event that agree with each other."""
+
+    word: ClassVar[str] = "equal"
+    events: tuple[str, ...]
+    paths: tuple[str, ...]
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _EqualFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with each path."""
+        yield from ((kind, path) for kind in self.events for path in self.paths)
+
+
+class _EqualFollower(_Silent):
+    def __init__(self, rule: Equal) -> None:
+        self._rule = rule
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        if moment.kind not in self._rule.events:
+            return
+        values = {path: value_at(moment.payload, path) for path in self._rule.paths}
+        present = [(path, value) for path, value in values.items() if value is not None]
+        for path, value in present[1:]:
+            if value != present[0][1]:
+                first, got = show_both(present[0][1], value)
+                yield Problem(f"{path} equal to {present[0][0]} {first}", got, pointer(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(Rule):
+    """What one event opens another closes, told apart by a field."""
+
+    word: ClassVar[str] = "pairs"
+    opens: str
+    closes: str
+    by: str
+    agree: tuple[str, ...] = ()
+    before: str | None = None
+    waits_for: Mapping[str, str] = field(default_factory=dict)
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _PairFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with each path."""
+        yield from ((kind, path) for kind in (self.opens, self.closes) for path in (self.by, *self.agree))
+        yield from ((self.opens, path) for item in self.waits_for.items() for path in item)
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that open, close, and come after all is closed."""
+        return (self.opens, self.closes, *([self.before] if self.before else []))
+
+
+class _PairFollower:
+    def __init__(self, rule: Pair) -> None:
+        self._rule = rule
+        self._open: dict[str, object] = {}
+        self._used: set[str] = set()
+        self._awaited = {path: Counter[str]() for path in rule.waits_for.values()}  # what the open ones have there
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        key = json.dumps(value_at(moment.payload, rule.by))
+        if moment.kind == rule.opens:
+            yield from self._opened(key, moment.payload)
+        elif moment.kind == rule.closes:
+            yield from self._closed(key, moment.payload)
+        elif moment.kind == rule.before:
+            yield from self._all_closed(f"before {rule.before}")
+
+    def close(self) -> Iterator[Problem]:
+        if self._rule.before is None:
+            yield from self._all_closed("before the stream ends")
+
+    def _opened(self, key: str, payload: object) -> Iterator[Problem]:
+        rule = self._rule
+        if key in self._used:
+            yield Problem(f"a {rule.by} that no {rule.opens} had before", key, pointer(rule.by))
+        for path, other in rule.waits_for.items():
+            wanted = value_at(payload, path)
+            if wanted is not None and self._awaited[other][json.dumps(wanted)]:
+                expected = f"{rule.closes} of {path} {show(wanted)} first"
+                yield Problem(expected, f"{rule.opens} while it is open", pointer(path))
+        self._used.add(key)
+        if key in self._open:
+            self._count(self._open[key], -1)
+        self._open[key] = payload
+        self._count(payload, 1)
+
+    def _count(self, opened: object, change: int) -> None:
+        """Note what has been opened or closed by the values that others wait for: to look at each would be slow."""
+        for path, counts in self._awaited.items():
+            counts[json.dumps(value_at(opened, path))] += change
+
+    def _closed(self, key: str, payload: object) -> Iterator[Problem]:
+        rule = self._rule
+        if key not in self._open:
+            yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, pointer(rule.by))
+            return
+        opened = self._open.pop(key)
+        self._count(opened, -1)
+        for path in rule.agree:
+            before, now = value_at(opened, path), value_at(payload, path)
+            if before is not None and now is not None and before != now:
+                first, got = show_both(before, now)
+                yield Problem(f"{path} {first}, as in its {rule.opens}", got, pointer(path))
+
+    def _all_closed(self, when: str) -> Iterator[Problem]:
+        if self._open:
+            yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
+
+    def _names(self) -> str:
+        return _names(self._open) or "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenation(Rule):
+    """Pieces which, joined, are a field of another event."""
+
+    word: ClassVar[str] = "concatenates"
+    events: tuple[str, ...]
+    path: str
+    equals: str  # with `by`, `{0}` stands for the first item of its value
+    of: str
+    by: str | None = None
+    where: Mapping[str, int] = field(default_factory=dict)  # path of `of` -> which item of `by` it equals
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _ConcatenationFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with each path; what depends on a value cannot be told beforehand."""
+        yield from ((kind, path) for kind in self.events for path in (self.path, self.by) if path)
+        yield from ((self.of, path) for path in self.where)
+        if "{" not in self.equals:
+            yield self.of, self.equals
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that are joined or counted, and the one that says the result."""
+        return (*self.events, self.of)
+
+
+class _ConcatenationFollower(_Silent):
+    def __init__(self, rule: Concatenation) -> None:
+        self._rule = rule
+        self._pieces: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = {}  # by what `where` looks at, by `by`
+        self._whole: str | None = None  # came before any piece did
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        if moment.kind in rule.events:
+            self._add(moment.payload)
+        elif moment.kind == rule.of and rule.by:
+            yield from self._compare_parts(moment.payload)
+        elif moment.kind == rule.of:
+            whole = value_at(moment.payload, rule.equals)
+            self._whole = whole if isinstance(whole, str) else None
+        if self._whole is not None and not rule.by and (moment.ended or (self._pieces and moment.kind == rule.of)):
+            yield from self._compare(self._pieces.get((), {}).get((), []), self._whole, rule.equals)
+            self._whole = None
+
+    def _add(self, payload: object) -> None:
+        key = value_at(payload, self._rule.by) if self._rule.by else []
+        piece = value_at(payload, self._rule.path)
+        if not (isinstance(piece, str) and isinstance(key, list) and all(isinstance(part, str) for part in key)):
+            return
+        if all(n < len(key) for n in self._rule.where.values()):
+            group = tuple(key[n] for n in self._rule.where.values())
+            self._pieces.setdefault(group, {}).setdefault(tuple(key), []).append(piece)
+
+    def _compare_parts(self, payload: object) -> Iterator[Problem]:
+        group = tuple(value_at(payload, path) for path in self._rule.where)
+        if not all(isinstance(part, str) for part in group):
+            return
+        for key, pieces in self._pieces.pop(group, {}).items():
+            path = self._rule.equals.format(*key)
+            whole = value_at(payload, path)
+            if isinstance(whole, str):
+                yield from self._compare(pieces, whole, path)
+
+    def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Problem]:
+        if not says_the_same(pieces, whole):
+            rule, joined = self._rule, "".join(pieces)
+            names = " and ".join(rule.events)
+            wanted, got = show_both(whole, joined)
+            expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {wanted}"
+            yield Problem(expected, got, pointer(path))
+
+
+def says_the_same(pieces: list[str], whole: str) -> bool:
+    """Tell whether pieces add up to a text that may have line breaks between them and lack blanks before these.
+
+    Several answer nodes are told apart by line breaks that no piece carries, and servers trim what each of them said.
+    """
+    at, left = 0, len("".join(pieces).rstrip())
+    for piece in pieces:
+        said = piece[:left]  # without the blanks behind the last word
+        left -= len(said)
+        at = _behind(said, whole, at)
+        if at < 0:
+            return False
+    return not whole[at:].strip()
+
+
+def _behind(piece: str, whole: str, at: int) -> int:
+    """Return where a text goes on behind a piece that it has at a place, or behind line breaks there; else -1."""
+    trimmed = piece.rstrip()
+    while not whole.startswith(piece, at):
+        if whole.startswith(f"{trimmed}\n", at):
+            return at + len(trimmed)
+        if not whole.startswith("\n", at):
+            return -1
+        at += 1
+    return at + len(piece)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(Rule):
+    """How many events of some kinds came is a field of another event."""
+
+    word: ClassVar[str] = "counts"
+    events: tuple[str, ...]
+    equals: str
+    of: str
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _CountFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield the kind with the number."""
+        yield self.of, self.equals
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that are joined or counted, and the one that says the result."""
+        return (*self.events, self.of)
+
+
+class _CountFollower(_Silent):
+    def __init__(self, rule: Count) -> None:
+        self._rule = rule
+        self._count = 0
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        self._count += moment.kind in rule.events
+        told = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
+        if told is not None and told != self._count:
+            expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
+            yield Problem(expected, show(told), pointer(rule.equals))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Increasing(Rule):
+    """A number that grows from one event to the next."""
+
+    word: ClassVar[str] = "increasing"
+    events: tuple[str, ...]
+    path: str
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _IncreasingFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with the number."""
+        yield from ((kind, self.path) for kind in self.events)
+
+
+class _IncreasingFollower(_Silent):
+    def __init__(self, rule: Increasing) -> None:
+        self._rule = rule
+        self._last: int | None = None
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        value = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        if not isinstance(value, int):
+            return
+        last, self._last = self._last, value
+        if last is not None and value <= last:
+            yield Problem(f"{rule.path} above {last}", show(value), pointer(rule.path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(Rule):
+    """A field that names something which another event names: one before it, or one at any place of the stream."""
+
+    word: ClassVar[str] = "refers"
+    events: tuple[str, ...]
+    path: str
+    to: str
+    its: str
+    anywhere: bool = False
+
+    def follow(self) -> Follower:
+        """Begin to follow one stream."""
+        return _ReferenceFollower(self)
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each kind with the name, and the kind that gave it."""
+        yield from ((kind, self.path) for kind in self.events)
+        yield self.to, self.its
+
+
+class _ReferenceFollower:
+    def __init__(self, rule: Reference) -> None:
+        self._rule = rule
+        self._named: dict[str, None] = {}  # as a set that remembers the order
+        self._waiting: dict[str, object] = {}  # names that may still be given
+
+    def see(self, moment: Moment) -> Iterator[Problem]:
+        rule = self._rule
+        name = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        if name is not None and rule.anywhere:
+            self._waiting.setdefault(json.dumps(name), name)
+        elif name is not None:
+            yield from self._unless_named(name, " before")
+        if moment.kind == rule.to:
+            self._named[json.dumps(value_at(moment.payload, rule.its))] = None
+
+    def close(self) -> Iterator[Problem]:
+        for name in self._waiting.values():
+            yield from self._unless_named(name, "")
+
+    def _unless_named(self, name: object, when: str) -> Iterator[Problem]:
+        rule = self._rule
+        if json.dumps(name) not in self._named:
+            there_is = _names(self._named) or "none yet"
+            expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
+            yield Problem(expected, f"{rule.path} {show(name)}", pointer(rule.path))
+
+
+def value_at(payload: object, path: str) -> Any:
+    """Return what stands at a dotted path, or None where nothing does."""
+    try:
+        return lookup(payload, path)
+    except KeyError:
+        return None
+
+
+def reader(path: str) -> Callable[[object], Any]:
+    """Return `value_at` for one path, faster where that is the name of a field."""
+    if "." in path:
+        return lambda payload: value_at(payload, path)
+    return lambda payload: payload.get(path) if isinstance(payload, dict) else value_at(payload, path)
+
+
+def pointer(path: str) -> str:
+    """Return a dotted path as a JSON pointer."""
+    return "/" + path.replace(".", "/")
+
+
+def show(value: object) -> str:
+    """Return a value as JSON, shortened to fit a message."""
+    return _short(_json(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 10]}...{text[-7:]}"
+
+
+def show_both(wanted: object, got: object) -> tuple[str, str]:
+    """Return two values that differ, as JSON: of long ones the place where they do, which their ends do not show.
+
+    >>> show_both("a" * 90 + "b", "a" * 90 + "c")[1]
+    '..."aaaaaaaaaaaaaaaaaaaac", character 91 of 91'
+    """
+    first, second = _json(wanted), _json(got)
+    if max(len(first), len(second)) <= _SHOWN:
+        return first, second
+    if isinstance(wanted, str) and isinstance(got, str):
+        first, second = wanted, got
+    shorter = min(len(first), len(second))
+    place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), shorter)
+    return _around(first, place), _around(second, place)
+
+
+def _around(text: str, place: int) -> str:
+    """Return a text around a place."""
+    start, end = max(0, place - _BEFORE), place + _BEHIND
+    where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"
+    return f"{'...' if start else ''}{_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
+
+
+def _names(names: Collection[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(_short(name) for name in islice(names, _NAMED)) + more
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,1 @@
+"""A request and a response against their operation."""

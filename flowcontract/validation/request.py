@@ -1,0 +1,297 @@
+"""A request against its operation: its values with the types that the contract gives them, and what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+from flowcontract.schemas.decoding import ABSENT, decode, parse_json
+from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
+from flowcontract.schemas.violations import Violation
+from flowcontract.schemas.wording import FORMAT_WORDS, bare, describe, type_words
+from flowcontract.specs.sources import provenance
+
+if TYPE_CHECKING:
+    from flowcontract.schemas.validators import Step, Validators
+    from flowcontract.specs.model import MediaType, Operation, Parameter
+
+_UPLOAD = "an uploaded file"
+_NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestViolation:
+    """What is wrong with a request, and in which parameter or field.
+
+    ``location``   body | query | path | header
+    ``field``      the parameter's name, or the dotted path of the field (``inputs.name``, ``files.0.url``); '' for the
+                   whole body
+    ``violation``  the difference itself; ``where`` is a JSON pointer into the body, or into the parameter's value
+    """
+
+    location: str
+    field: str
+    violation: Violation
+
+    @property
+    def message(self) -> str:
+        """One sentence for people: "required field `user` is missing"."""
+        what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "request body"
+        if self.violation.rule == "required" and self.violation.expected != _UPLOAD:
+            condition = self.violation.expected.partition(" where ")
+            return f"required {what} is missing{condition[1]}{condition[2]}"
+        return f"{what} must be {self.violation.expected}, is {self.violation.got}"
+
+    def as_mapping(self) -> dict[str, str]:
+        """Return what `$violation.NAME` offers to a scenario: field, message, rule, location."""
+        return {
+            "field": self.field,
+            "message": self.message,
+            "rule": self.violation.rule,
+            "location": self.location,
+        }
+
+
+def _missing(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
+    expected = f"the {_NOUNS[location]} `{field}`" if field else "a request body"
+    return RequestViolation(location, field, Violation("required", expected, "none", source=source))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request's values with the types that the contract gives them, and what is wrong with them.
+
+    Undecodable parameters are left out; those that the contract does not name stay text (a list where one is repeated).
+    Header names are lower case. Defaults are not filled in.
+    """
+
+    path: Mapping[str, Any]
+    query: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    body: Any  # None without one
+    violations: tuple[RequestViolation, ...]
+
+
+def check_request(  # noqa: PLR0913 - the parts of a request, each by name
+    validators: Validators,
+    operation: Operation,
+    *,
+    path: Mapping[str, str],
+    query: Mapping[str, Sequence[str]],
+    headers: Mapping[str, str],
+    body: Any = ABSENT,
+    media_type: str = "",
+) -> CheckedRequest:
+    """Decode a request by its operation's schemas and return the values with all violations, parameters first.
+
+    ``query`` has every value of a repeated parameter; ``headers`` may have names in any case. ``body`` is parsed
+    JSON, or for forms a mapping of fields: text, ``{filename, content_type, size}`` for an uploaded part, or a list of
+    these where a field is repeated. ``media_type`` is the body's (parameters such as charset are ignored).
+    """
+    values: dict[str, dict[str, Any]] = {
+        "path": dict(path),
+        "query": {name: texts[0] if len(texts) == 1 else list(texts) for name, texts in query.items()},
+        "header": {name.lower(): value for name, value in headers.items()},
+    }
+    found: list[RequestViolation] = []
+    for parameter in operation.parameters:
+        name = parameter.name.lower() if parameter.location == "header" else parameter.name
+        given = values[parameter.location].get(name)
+        texts = given if given is None or isinstance(given, list) else [given]
+        value, violations = _checked_parameter(validators, parameter, texts)
+        found += violations
+        if value is not ABSENT:
+            values[parameter.location][name] = value
+        elif texts:
+            del values[parameter.location][name]
+    checked_body, violations = _checked_body(validators, operation, body, media_type, values["header"])
+    return CheckedRequest(values["path"], values["query"], values["header"], checked_body, (*found, *violations))
+
+
+def _checked_parameter(
+    validators: Validators, parameter: Parameter, texts: list[str] | None
+) -> tuple[Any, list[RequestViolation]]:
+    """Return a parameter's decoded value, ABSENT if there is none, and what is wrong with it."""
+    where = (parameter.location, parameter.name)
+    if not texts:
+        return ABSENT, [_missing(*where, parameter.provenance)] if parameter.required else []
+    value, undecodable = decode(validators, parameter.pointer, texts)
+    violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
+    if parameter.clamp is not None:  # what is above is answered as this value, so it is no violation
+        violations = [one for one in violations if one.rule != "maximum"]
+    told = [RequestViolation(*where, replace(one, source=one.source or parameter.provenance)) for one in violations]
+    return ABSENT if undecodable else value, told
+
+
+def _checked_body(
+    validators: Validators, operation: Operation, body: Any, media_type: str, headers: Mapping[str, Any]
+) -> tuple[Any, list[RequestViolation]]:
+    if body is ABSENT:
+        return None, [_missing("body", "", operation.provenance)] if operation.request_required else []
+    if not operation.request:
+        return body, []
+    name = find_media(operation.request, media_type)
+    if name is None:
+        expected = f"a body of the media type {' or '.join(operation.request)}"
+        wrong = Violation("media-type", expected, media_type or "none", source=operation.provenance)
+        return body, [RequestViolation("body", "", wrong)]
+    media = operation.request[name]
+    if not media.pointer:
+        return body, []
+    if name.startswith(_FORMS):
+        values, violations = _checked_form(validators, media, body)
+        fields = validators.form(media.pointer)
+        if "too-many-files" in operation.problems:
+            violations += _beyond_one_file(fields, body)
+        return values, [*violations, *_in_neither(fields, body, headers)]
+    found = validators.violations(media.pointer, body)
+    return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
+
+
+_FORMS = ("multipart/", "application/x-www-form-urlencoded")
+
+
+def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
+    """Yield the fields with several files, for an operation that takes a single one."""
+    for name, step in fields.items():
+        given = body.get(name)
+        if isinstance(given, list) and len(given) > 1 and is_file(step.schema):
+            wrong = Violation("repeated", "one file", f"{len(given)} files", source=provenance(step.schema))
+            yield RequestViolation("body", name, wrong)
+
+
+def _in_neither(
+    fields: Mapping[str, Step], body: Mapping[str, Any], headers: Mapping[str, Any]
+) -> Iterator[RequestViolation]:
+    """Yield the fields that are needed unless a header has their name (`x-or-header`), and came in neither place."""
+    for name, step in fields.items():
+        if step.schema.get("x-or-header") and name not in body and name.lower() not in headers:
+            yield _missing("body", name, provenance(step.schema))
+
+
+def _in_body(violation: Violation) -> RequestViolation:
+    tokens = [yamlio.unescape(token) for token in violation.where.split("/")[1:]]
+    if violation.rule == "required" and (name := _REQUIRED.match(violation.expected)):
+        tokens.append(name["field"])
+    return RequestViolation("body", ".".join(tokens), violation)
+
+
+_REQUIRED = re.compile(r"an object with the field `(?P<field>.*?)`(?= where |$)", re.DOTALL)
+
+
+def _checked_form(
+    validators: Validators, media: MediaType, body: Mapping[str, Any]
+) -> tuple[Any, list[RequestViolation]]:
+    """Decode and check a form. Uploaded parts count as empty text before the schema, which says `type: string`."""
+    fields = validators.form(media.pointer)
+    values: dict[str, Any] = dict(body)
+    judged: dict[str, Any] = {}
+    found: list[RequestViolation] = []
+    for name in (name for name, given in body.items() if name in fields and given != []):
+        values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
+        found += violations
+        if not violations and is_file(fields[name].schema):
+            found += _upload_violations(name, fields[name], body[name], media.encoding.get(name, {}))
+    settled = {violation.field for violation in found}
+    judged_ones = [_in_body(one) for one in validators.violations(media.pointer, judged)]
+    found += [one for one in judged_ones if one.field.partition(".")[0] not in settled]
+    order = {name: number for number, name in enumerate(fields)}
+    return values, sorted(found, key=lambda one: order.get(one.field.partition(".")[0], -1))
+
+
+def _checked_field(
+    validators: Validators, name: str, step: Step, given: Any
+) -> tuple[Any, Any, list[RequestViolation]]:
+    """Return a form field's value, what stands for it before the schema, and what is wrong with it already."""
+    parts = given if isinstance(given, list) else [given]
+    file = is_file(step.schema)
+    for part in parts:
+        if isinstance(part, Mapping) != file:
+            # A text where a file belongs is a file that is missing: that is what servers say.
+            rule, expected = ("required", _UPLOAD) if file else ("type", "text, not a file")
+            wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
+            return given, "", [RequestViolation("body", name, wrong)]
+    if file:
+        return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
+    value, undecodable = decode(validators, step.pointer, parts)
+    violations = [undecodable] if undecodable else _json_text(validators, step, value)
+    placed = [replace(one, where=f"/{yamlio.escape(name)}{one.where}") for one in violations]
+    sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
+    return given if undecodable else value, value, [_in_body(one) for one in sourced]
+
+
+def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str, Any]) -> Iterator[RequestViolation]:
+    """Yield what is wrong with uploaded files as such: bytes over `maxLength`, a type that `encoding` does not list."""
+    longest, wanted = step.schema.get("maxLength"), encoding.get("contentType")
+    if longest is None and wanted is None:
+        return
+    where, source = f"/{yamlio.escape(name)}", provenance(step.schema)
+    for part in given if isinstance(given, list) else [given]:
+        size, sent = part.get("size", 0), part.get("content_type") or UNKNOWN_FILE
+        if longest is not None and size > longest:
+            wrong = Violation("maxLength", f"a file of at most {longest} bytes", f"{size} bytes", where, source=source)
+            yield RequestViolation("body", name, wrong)
+        if wanted is not None and not is_of(sent, str(part.get("filename", "")), wanted):
+            wrong = Violation("media-type", f"a file of the type {wanted}", sent, where, source=source)
+            yield RequestViolation("body", name, wrong)
+
+
+def _json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
+    """Return what is wrong with the JSON in a text field that is declared to hold some."""
+    if step.schema.get("contentMediaType") != JSON or not isinstance(value, str):
+        return []
+    try:
+        parsed = parse_json(value)
+    except ValueError:
+        return [Violation("contentMediaType", "JSON as text", describe(value))]
+    return validators.violations(f"{step.pointer}/contentSchema", parsed) if "contentSchema" in step.schema else []
+
+
+@lru_cache(maxsize=1024)
+def sample_violation(operation: Operation) -> RequestViolation:
+    """Return the first thing that could be wrong with a request to an operation; always the same one.
+
+    Used where an error scenario is forced upon a request that has nothing wrong.
+    """
+    return next(_possible_violations(operation))
+
+
+def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
+    """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
+    fields = {name: schema for media in operation.request.values() for name, schema in _own_fields(media.schema)}
+    for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
+        yield _missing("body", name, provenance(fields.get(name, {})))
+    for parameter in operation.parameters:
+        if parameter.required and parameter.location != "path":
+            yield _missing(parameter.location, parameter.name, parameter.provenance)
+    for parameter in operation.parameters:
+        if expected := _bounds(parameter.schema):
+            yield _wrong(parameter.location, parameter.name, expected, parameter.provenance)
+    for name, schema in fields.items():
+        if expected := _bounds(schema):
+            yield _wrong("body", name, expected, provenance(schema))
+    wrong = Violation("invalid", "what the contract documents", "something else", source=operation.provenance)
+    yield RequestViolation("body", "", wrong)
+
+
+def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, one) for name, one in schema.get("properties", {}).items() if isinstance(one, dict))
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """Return what a parameter or field is bound to, in words; '' where any text will do."""
+    if "enum" in schema:
+        return f"one of {', '.join(bare(option) for option in schema['enum'])}"
+    types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    if types and "string" not in types:
+        return type_words(types)
+    return FORMAT_WORDS.get(schema.get("format", ""), "")
+
+
+def _wrong(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
+    where = f"/{yamlio.escape(field)}" if location == "body" and field else ""
+    return RequestViolation(location, field, Violation("type", expected, 'the text "?"', where, source=source))

@@ -1,0 +1,1 @@
+"""`/__mock__`: what tests and people can see and change, and who may."""

@@ -1,0 +1,282 @@
+"""`/__mock__`: what was asked and answered, what answers next, which scenarios there are, and a fresh start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from werkzeug.datastructures import Headers
+
+from flowcontract.errors import FlowContractError, StateError, UnknownNameError
+from flowcontract.schemas.decoding import parse_json
+from mockserver.admin import access as guard
+from mockserver.admin import torture as exchange
+from mockserver.core.controls import Controls
+from mockserver.faults import FaultError
+from mockserver.http.failures import problem
+from mockserver.http.messages import Reply
+from mockserver.journal.curl import curl
+from mockserver.journal.near_misses import misses
+from mockserver.request.credentials import NOBODYS
+from mockserver.scenarios.selection import no_fault
+
+if TYPE_CHECKING:
+    from mockserver.core.app import App
+    from mockserver.http.messages import Request
+    from mockserver.journal.journal import Entry
+
+_PREFIX = "/__mock__"
+_BODY_LIMIT = 1 << 20
+_DIGITS = 15
+_SHOWN = 100  # exchanges, unless `limit` says otherwise
+Query = Mapping[str, str]
+
+
+class Misused(Exception):  # noqa: N818 - what the client did
+    """A request to `/__mock__` that cannot be granted: status, title and detail of the problem that says so."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.title = status, title
+
+
+class _Asked:
+    """One request to `/__mock__`: what its path names, its query, its body."""
+
+    def __init__(self, request: Request, name: str) -> None:
+        self.name = name
+        self.query: Query = dict(parse_qsl(request.query, keep_blank_values=True))
+        self._request = request
+
+    def body(self) -> Any:
+        """Return the JSON of the body, None without one."""
+        body = self._request.body
+        if self._request.damage or body.size > _BODY_LIMIT:
+            raise Misused(400, "No JSON", "The body was cut short, or is too large.")
+        try:
+            return parse_json(body.read()) if body.size else None
+        except ValueError as error:
+            raise Misused(400, "No JSON", f"The body is no JSON: {error}.") from None
+
+
+class Admin:
+    """Answers everything under `/__mock__`, in JSON; nothing of it is written into the journal."""
+
+    def __init__(self, app: App) -> None:
+        """Look behind an application."""
+        self._app = app
+        self._controls = Controls(app)
+        self._routes: dict[tuple[str, str], Callable[[_Asked], Reply]] = {
+            ("GET", ""): lambda _: _json({"paths": self._paths()}),
+            ("GET", "/health"): lambda _: self._health(),
+            ("GET", "/requests"): lambda asked: self._requests(asked.query),
+            ("DELETE", "/requests"): lambda asked: self._forget(asked.query),
+            ("GET", r"/requests/(\d{1,15})"): lambda asked: _json(self._entry(asked.name).as_json()),
+            ("GET", r"/requests/(\d{1,15})/curl"): lambda asked: _text(curl(self._entry(asked.name))),
+            ("GET", r"/requests/(\d{1,15})/misses"): lambda asked: _json(self._misses(self._entry(asked.name))),
+            ("GET", "/scenarios"): lambda asked: self._scenarios(asked.query.get("operation")),
+            ("GET", r"/openapi/([\w-]+)\.json"): lambda asked: self._openapi(asked.name),
+            ("GET", "/overrides"): lambda _: self._overrides(),
+            ("PUT", "/overrides"): lambda asked: self._override(asked.body()),
+            ("DELETE", "/overrides"): lambda asked: self._remove_overrides(asked.query),
+            ("POST", "/reset"): self._reset,
+            ("POST", "/torture"): lambda asked: _json(exchange.begin(self._app, asked.body())),
+            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(exchange.show(self._app, asked.name)),
+            ("POST", r"/torture/(\d{1,15}/[a-z0-9-]+)"): lambda asked: _json(
+                exchange.report(self._app, asked.name, asked.body())
+            ),
+        }
+
+    def concerns(self, request: Request) -> bool:
+        """Tell whether a request is for the mock itself rather than for one of its APIs."""
+        return request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
+
+    def handle(self, request: Request) -> Reply:
+        """Answer a request, or say who may ask."""
+        token = self._app.settings.admin_token
+        asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        why_not = "" if asks_first and token else guard.refusal(request, token)  # no browser sends keys ahead
+        if why_not:
+            reply = problem(401 if token else 403, "Not for everyone", f"{_PREFIX} is closed: {why_not}.")
+            if token:
+                reply.headers["WWW-Authenticate"] = "Bearer"
+            return reply
+        reply = _permit() if asks_first else self._answer(request)
+        if origin := request.headers.get("Origin"):
+            reply.headers["Access-Control-Allow-Origin"] = origin
+            reply.headers["Vary"] = "Origin"
+        reply.headers["Cache-Control"] = "no-store"
+        return reply
+
+    def _answer(self, request: Request) -> Reply:
+        method = "GET" if request.method == "HEAD" else request.method
+        path = request.path.removeprefix(_PREFIX).rstrip("/")
+        found = {
+            asked: (answer, match)
+            for (asked, pattern), answer in self._routes.items()
+            if (match := re.fullmatch(pattern, path))
+        }
+        if not found:
+            return problem(404, "Nothing here", f"There is no {request.path}.", paths=self._paths())
+        if method not in found:
+            reply = problem(405, "Not this method", f"{request.path} answers {', '.join(found)}.")
+            reply.headers["Allow"] = ", ".join(found)
+            return reply
+        answer, match = found[method]
+        try:
+            return answer(_Asked(request, "".join(match.groups())))
+        except Misused as misused:
+            return problem(misused.status, misused.title, str(misused))
+        except UnknownNameError as error:
+            return problem(404, "No such thing", str(error))
+        except StateError:
+            raise
+        except FlowContractError as error:
+            return problem(400, "Not understood", str(error))
+
+    def _paths(self) -> list[str]:
+        return [f"{method} {_PREFIX}{_readable(pattern)}" for method, pattern in self._routes]
+
+    def _health(self) -> Reply:
+        app = self._app
+        app.fixtures.current(at_once=True)
+        broken = app.fixtures.broken
+        nobodys = {f"{name}{NOBODYS}" for name in app.apis}
+        content = {
+            "status": "broken scenarios" if broken else "ok",
+            "version": metadata.version("flowcontract"),
+            "process": os.getpid(),
+            "apis": {name: api.base_path for name, api in app.apis.items()},
+            "worlds": [name for name in app.worlds.names() if name not in nobodys],
+            "requests": app.journal.count,
+            "overrides": len(app.overrides.standing()),
+            "broken": broken,
+        }
+        return _json(content)
+
+    def _requests(self, query: Query) -> Reply:
+        status, limit = _number(query, "status"), _number(query, "limit")
+        operation = query.get("operation")
+        if operation is not None:
+            self._controls.operations(operation)
+        found = self._app.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
+        shown = found[max(0, len(found) - (_SHOWN if limit is None else limit)) :]
+        return _json(
+            {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self._app.journal.count}
+        )
+
+    def _forget(self, query: Query) -> Reply:
+        return _json({"forgotten": self._app.journal.clear(self._world(query.get("world")))})
+
+    def _entry(self, number: str) -> Entry:
+        journal = self._app.journal
+        entry = journal.entry(int(number))
+        if entry is None:
+            what = f"{journal.count} have come, and the last {journal.limit} are remembered unless they were cleared"
+            raise Misused(404, "No such request", f"Request {number} is not remembered: {what}.")
+        return entry
+
+    def _misses(self, entry: Entry) -> list[dict[str, Any]]:
+        if entry.operation is None:
+            raise Misused(404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios.")
+        (operation,) = self._controls.operations(entry.operation)
+        return misses(entry, operation, self._app.scenarios)
+
+    def _scenarios(self, name: str | None) -> Reply:
+        apis = self._app.apis.values()
+        operations = (
+            self._controls.operations(name) if name else [one for api in apis for one in api.operations.values()]
+        )
+        scenarios = self._app.fixtures.current(at_once=True)
+        return _json(
+            {
+                each.name: {key: one.description for key, one in sorted(scenarios.for_operation(each).items())}
+                for each in operations
+            }
+        )
+
+    def _openapi(self, api: str) -> Reply:
+        if api not in self._app.apis:
+            raise UnknownNameError("API", api, self._app.apis)
+        return _json(self._app.apis[api].bundle)
+
+    def _overrides(self) -> Reply:
+        return _json([one.as_json() for one in self._app.overrides.standing()])
+
+    def _override(self, body: Any) -> Reply:
+        operation, scenario, times, named = _order(body)
+        world, operations = self._world(named), self._controls.operations(operation)
+        try:
+            done = self._controls.order(operation, scenario, times=times, world=world)
+        except UnknownNameError as error:
+            listed = {one.name: list(self._app.scenarios.keys(one)) for one in operations}
+            return problem(501, "No such scenario", str(error), scenarios=listed)
+        except FaultError as error:
+            return no_fault(error, operations[0])
+        return _json([one.as_json() for one in done])
+
+    def _remove_overrides(self, query: Query) -> Reply:
+        world, name = self._world(query.get("world")), query.get("operation")
+        operations = [one.name for one in self._controls.operations(name)] if name else [None]
+        return _json({"removed": sum(self._app.overrides.remove(world=world, operation=one) for one in operations)})
+
+    def _reset(self, asked: _Asked) -> Reply:
+        body = asked.body()
+        world = self._world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
+        return _json({"worlds": self._controls.reset(world), "world": world})
+
+    def _world(self, name: Any) -> str | None:
+        if name is None:
+            return None
+        if not isinstance(name, str):
+            raise Misused(400, "No world", "`world` is a text: a world, or the key that opens it.")
+        return self._controls.world(name)
+
+
+def _order(body: Any) -> tuple[str, str, int | None, Any]:
+    """Read what `PUT /__mock__/overrides` is sent: operation, scenario, times, world."""
+    wanted = (
+        '{"operation": "sendChatMessage", "scenario": "400-provider-quota-exceeded", "times": 1, "world": "app-chat"}'
+    )
+    if not isinstance(body, dict):
+        raise Misused(400, "No override", f"An override is a JSON object: {wanted}.")
+    if unknown := set(body) - {"operation", "scenario", "times", "world"}:
+        raise Misused(400, "No override", f"An override has no {', '.join(sorted(unknown))}. It is: {wanted}.")
+    operation, scenario, times = body.get("operation"), body.get("scenario"), body.get("times")
+    if not isinstance(operation, str) or not isinstance(scenario, str):
+        raise Misused(400, "No override", f"An override names an operation and a scenario: {wanted}.")
+    if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
+        raise Misused(400, "No override", "`times` is how often: a whole number from 1, or null for always.")
+    return operation, scenario, times, body.get("world")
+
+
+def _number(query: Query, name: str) -> int | None:
+    text = query.get(name)
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise Misused(400, "No number", f"`{name}` is a whole number, not {text}.")
+    return None if text is None else int(text)
+
+
+def _json(content: Any) -> Reply:
+    return Reply(200, Headers([("Content-Type", "application/json")]), json.dumps(content, indent=1).encode())
+
+
+def _text(content: str) -> Reply:
+    return Reply(200, Headers([("Content-Type", "text/plain; charset=utf-8")]), content.encode("utf-8", "replace"))
+
+
+def _permit() -> Reply:
+    """Tell a browser that a page may send what is asked of `/__mock__`."""
+    headers = Headers([("Access-Control-Allow-Methods", "GET, PUT, POST, DELETE")])
+    headers["Access-Control-Allow-Headers"] = "authorization, content-type"
+    return Reply(204, headers)
+
+
+def _readable(pattern: str) -> str:
+    pattern = pattern.replace(r"(\d{1,15}/[a-z0-9-]+)", "{number}/{case}")
+    return pattern.replace(r"(\d{1,15})", "{number}").replace(r"([\w-]+)\.", "{api}.")

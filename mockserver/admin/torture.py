@@ -1,0 +1,107 @@
+"""Torture over HTTP, for clients in any language: `/__mock__/torture` tells cases, takes reports, shows verdicts."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import FlowContractError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockserver.core.app import App
+    from mockserver.server.mock_server import MockServer
+    from mockserver.torture.session import Case, Session
+
+_PREFIX = "/__mock__/torture"
+_FIELDS = {"text": str, "events": list, "raised": str, "hung": bool}
+_SLICE_S = 0.5
+
+
+def begin(app: App, body: Any) -> dict[str, Any]:
+    """Begin a session: `{"operation": "sendChatMessage", "faults": ["split=1", "bom, cr"]}`, or without, all faults."""
+    if app.kept.shared:
+        raise FlowContractError("Torture needs a mock of its own: start one without --state redis://...")
+    body = body if isinstance(body, dict) else {}
+    operation, faults = body.get("operation", "dify-chat/sendChatMessage"), body.get("faults", [])
+    if not isinstance(operation, str) or not isinstance(faults, list) or not all(isinstance(f, str) for f in faults):
+        raise FlowContractError('A session is {"operation": TEXT, "faults": [TEXT, ...]}; both may be left out.')
+    return shown(app.torture.begin(operation, faults))
+
+
+def show(app: App, number: str) -> dict[str, Any]:
+    """Return a session with its verdicts."""
+    return shown(_session(app, number))
+
+
+def report(app: App, name: str, body: Any) -> dict[str, Any]:
+    """Take what a client understood of a case, `{"text", "events", "raised", "hung"}`; return the verdict."""
+    number, _, case = name.partition("/")
+    session = _session(app, number)
+    if case not in session.cases:
+        raise UnknownNameError("case", case, session.cases)
+    return _case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
+
+
+def _understood(body: Any) -> Mapping[str, Any]:
+    for name, value in body.items() if isinstance(body, dict) else [("report", body)]:
+        if name not in _FIELDS or not isinstance(value, _FIELDS[name] | None):
+            wanted = "text and raised are texts, events is a list of payloads or kinds, hung is true or false"
+            raise FlowContractError(f"A report has no such {name}: {str(value)[:60]}. In a report {wanted}.")
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _session(app: App, number: str) -> Session:
+    session = app.torture.session(int(number))
+    if session is None:
+        raise UnknownNameError("session", number, (), hint=f"POST {_PREFIX} begins one.")
+    return session
+
+
+def shown(session: Session) -> dict[str, Any]:
+    """Return a session as JSON: what to ask with which key, where to report, and the verdicts."""
+    request = session.request()
+    request["path"] = session.api.base_path + request["path"]
+    cases = [_case(session, case, case.standing) for case in session]
+    return {
+        "session": session.number,
+        "operation": session.operation.name,
+        "request": request,
+        "cases": cases,
+        "table": session.table(),
+    }
+
+
+def _case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "case": case.name,
+        "fault": case.faults,
+        "harm": case.harm,
+        "summary": case.summary,
+        "key": case.key,
+        "headers": dict(case.headers),
+        "report": f"{_PREFIX}/{session.number}/{case.name}",
+        "verdict": verdict[0],
+        "detail": verdict[1],
+    }
+
+
+def answer_until_whole(mock: MockServer, session: Session) -> None:
+    """Answer until every case has been reported."""
+    waiting = threading.Event()
+    with mock:
+        while not session.whole:
+            waiting.wait(_SLICE_S)
+
+
+def greeting(mock: MockServer, session: Session) -> list[str]:
+    """Return the lines that tell a user what to ask, and where to report."""
+    address = mock.url(session.api.name).removesuffix(session.api.base_path)
+    lines = [f"{case.faults:<32} {case.harm:<9} key {case.key}" for case in session]
+    return [
+        f"{session.operation.name} on {mock.url(session.api.name)}: ask with each key, and report what was understood:",
+        *lines,
+        f'POST {address}{_PREFIX}/{session.number}/CASE  {{"text": ..., "events": [...], "raised": ..., "hung": ...}}',
+        f"GET  {address}{_PREFIX}/{session.number}  shows the verdicts; the last report, or Ctrl-C, prints them.",
+    ]

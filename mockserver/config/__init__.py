@@ -1,0 +1,1 @@
+"""What can be set: pace, seed and limits, and what the apps are."""

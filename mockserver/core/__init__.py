@@ -1,0 +1,1 @@
+"""The application: a request's whole journey from operation to reply."""

@@ -1,0 +1,78 @@
+"""What can be changed and asked about a running mock, by `/__mock__` and by a test alike."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import UnknownNameError
+from mockserver import faults
+from mockserver.request.preferences import Wish
+from mockserver.scenarios import selection as choosing
+from mockserver.state.overrides import Override
+
+if TYPE_CHECKING:
+    from flowcontract.specs.model import Operation
+    from mockserver.core.app import App
+
+
+class Controls:
+    """The controls of one application. May be used from several threads."""
+
+    def __init__(self, app: App) -> None:
+        """Control an application."""
+        self._app = app
+
+    def operations(self, name: str, *, api: str | None = None) -> list[Operation]:
+        """Return the operations of a name, `dify-chat/uploadFile` or `uploadFile`; raise UnknownNameError for none."""
+        known = [
+            one for each in self._app.apis.values() for one in each.operations.values() if api in (None, each.name)
+        ]
+        found = [one for one in known if name in (one.name, one.id)]
+        if not found:
+            raise UnknownNameError("operation", name, {one.name if "/" in name else one.id for one in known})
+        return found
+
+    def world(self, name: str) -> str:
+        """Return a world's name, given that or its key (`app-chat-alice`); raise UnknownNameError."""
+        beginnings = {api.name: api.name for api in self._app.apis.values()}
+        for api in self._app.apis.values():
+            beginnings |= {scheme.mock_key: api.name for scheme in api.schemes.values()}
+        fitting = [one for one in beginnings if name == one or name.startswith(f"{one}-")]
+        if not fitting:
+            raise UnknownNameError("world", name, beginnings, hint="Worlds begin with one of these and a hyphen.")
+        longest = max(fitting, key=len)
+        return beginnings[longest] + name.removeprefix(longest)
+
+    def api_of(self, world: str) -> str:
+        """Return the API that a world belongs to."""
+        return max((name for name in self._app.apis if world == name or world.startswith(f"{name}-")), key=len)
+
+    def order(
+        self, operation: str, scenario: str, *, times: int | None = None, world: str | None = None
+    ) -> list[Override]:
+        """Let an operation answer with a scenario, always or so many times, in one world or in all.
+
+        An operation's name that two APIs share counts for each that has the scenario. Raise UnknownNameError or
+        FaultError, which list what there is.
+        """
+        wish, scenarios = Wish.named(scenario, "override"), self._app.fixtures.current(at_once=True)
+        if wish.fault:
+            faults.parse(wish.fault)
+        concerned = self.operations(operation, api=None if world is None else self.api_of(world))
+        orders: list[Override] = []
+        for one in concerned:
+            with contextlib.suppress(UnknownNameError):
+                if wish.chooses:
+                    choosing.find(scenarios, one, wish, streaming=None)
+                orders.append(Override(one.name, scenario, world, times))
+        if not orders:
+            choosing.find(scenarios, concerned[0], wish, streaming=None)  # says what there is
+        for order in orders:
+            self._app.overrides.put(order)
+        return orders
+
+    def reset(self, world: str | None = None) -> int:
+        """Let a world, or all, begin anew, without overrides; return how many had begun. The journal stays."""
+        self._app.overrides.remove(world=world)
+        return self._app.worlds.reset(world)

@@ -1,0 +1,91 @@
+"""What every fault is: a change of pieces; and what it knows of the stream that it changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.scenarios import Piece
+from flowcontract.streams import sse
+from flowcontract.streams.rules import value_at
+
+if TYPE_CHECKING:
+    from flowcontract.streams.contract import StreamContract
+    from flowcontract.streams.sse import Framing
+
+Pieces = Iterator[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What faults know of a reply.
+
+    ``random``    decides what is left to chance; the same seed decides the same
+    ``contract``  of the stream; None for a reply that is none
+    ``error``     gives the payload of an event with which such a stream reports an error
+    ``refusal``   gives the body of the API's refusal with a status
+    """
+
+    random: Random = field(default_factory=lambda: Random(0))  # noqa: S311 - reproducible on purpose
+    contract: StreamContract | None = None
+    error: Callable[[], Mapping[str, Any]] = dict
+    refusal: Callable[[int], bytes] = lambda _status: b"{}"
+
+    @property
+    def framing(self) -> Framing:
+        """How events stand on the wire."""
+        return self.contract.framing if self.contract else "sse"
+
+    def kind(self, payload: Any) -> Any:
+        """Return what an event says it is; None for what says nothing."""
+        return value_at(payload, self.contract.kind) if self.contract else None
+
+    def ends(self, payload: Any) -> bool:
+        """Tell whether an event ends the answer."""
+        return self.contract is not None and self.kind(payload) in self.contract.end
+
+    def contents(self, status: int) -> Mapping[str, Any]:
+        """Return the fields of the API's refusal with a status."""
+        contents = json.loads(self.refusal(status))
+        return contents if isinstance(contents, dict) else {}
+
+    def event(self, payload: Mapping[str, Any]) -> Piece:
+        """Return an event that the server itself never said, so that the world does not hear it."""
+        text = json.dumps(payload)
+        return Piece(0, sse.encode_json(text) if self.framing == "json-blank-line" else sse.encode(text), None)
+
+    def stranger(self, **more: Any) -> Piece:
+        """Return an event of a kind that no document names."""
+        return self.event({self.contract.kind if self.contract else "event": "mock_unknown", **more})
+
+
+Change = Callable[[Pieces, Ground, Any], Pieces]
+"""Pieces, ground, the fault's value -> what is sent instead. A piece without bytes is heard by the world, not sent."""
+
+
+def silent(piece: Piece) -> Piece:
+    """Return a piece that is said, but never arrives."""
+    return piece._replace(data=b"")
+
+
+def lines_of(piece: Piece) -> list[bytes]:
+    """Return the lines of a block that the mock wrote itself: they end with LF, and a blank line ends them."""
+    return piece.data.removesuffix(b"\n\n").split(b"\n")
+
+
+def with_lines(piece: Piece, lines: list[bytes]) -> Piece:
+    """Return a piece with other lines; one that never arrives has none."""
+    return piece if not piece.data else piece._replace(data=b"\n".join(lines) + b"\n\n")
+
+
+def with_text(piece: Piece, ground: Ground, change: Callable[[bytes], bytes]) -> Piece:
+    """Return a piece with its JSON text changed; where that has several lines, so has the block."""
+    label = b"data: " if ground.framing == "sse" else b""
+    lines: list[bytes] = []
+    for line in lines_of(piece):
+        is_text = line.startswith(label) and len(line) > len(label)
+        lines += [label + one for one in change(line[len(label) :]).split(b"\n")] if is_text else [line]
+    return with_lines(piece, lines)

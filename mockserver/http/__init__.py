@@ -1,0 +1,1 @@
+"""Requests and replies as adapters give and take them; no sockets."""

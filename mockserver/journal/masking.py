@@ -1,0 +1,84 @@
+"""What of an exchange is a secret: by the names of headers, parameters and fields, and by what stands under them."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.output import secrets
+from flowcontract.output.secrets import Secrets, is_secret_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_KNOWN = 200  # secrets of one exchange that are masked wherever they stand again
+
+
+class Masking:
+    """Knows which names carry a secret: those of a contract's security schemes, and those that tell it themselves."""
+
+    def __init__(self, names: Iterable[str] = (), public: Iterable[str] = ()) -> None:
+        """Take names of headers and parameters that carry a key, in any case, and keys that everybody knows."""
+        self._names = {name.lower() for name in names}
+        self._public = frozenset(public)
+
+    def hides(self, name: str) -> bool:
+        """Tell whether a header, a parameter or a field of this name carries a secret."""
+        return name.lower() in self._names or is_secret_name(name)
+
+    def header(self, name: str, value: str) -> str:
+        """Return a header's value as it may be shown; the scheme in `Bearer ***` is no secret."""
+        if not self.hides(name):
+            return secrets.mask_text(value)
+        scheme, space, _ = value.partition(" ")
+        return f"{scheme} {secrets.MASK}" if space and name.lower().endswith("authorization") else secrets.MASK
+
+    def query(self, text: str) -> str:
+        """Return a query string as it may be shown."""
+        return secrets.mask_query(text, self.hides)
+
+    def body(self, text: str, media_type: str) -> str:
+        """Return a body, or the beginning of it, as it may be shown."""
+        return self.query(text) if _is_query(text, media_type) else secrets.mask_text(text)
+
+    def form(self, form: Any) -> Any:
+        """Return the fields of a form as they may be shown; what describes a file tells none."""
+        if not isinstance(form, dict):
+            return form
+        return {name: self._field(name, value) for name, value in form.items()}
+
+    def _field(self, name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._field(name, item) for item in value]
+        if not isinstance(value, str):
+            return value
+        return secrets.MASK if self.hides(name) else secrets.mask_text(value)
+
+    def known(self, found: Iterable[str]) -> Secrets:
+        """Return some of the secrets that were found, without those that the mock prints when it starts."""
+        return Secrets(islice((value for value in found if value not in self._public), _KNOWN))
+
+    def in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+        """Yield the secrets of headers."""
+        for name, value in headers:
+            yield from secrets.values_in_header(name, value) if self.hides(name) else secrets.values_in_text(value)
+
+    def in_query(self, text: str) -> Iterator[str]:
+        """Yield the secrets of a query string."""
+        return secrets.values_in_query(text, self.hides)
+
+    def in_body(self, text: str, media_type: str) -> Iterator[str]:
+        """Yield the secrets of a body."""
+        return chain(self.in_query(text) if _is_query(text, media_type) else (), secrets.values_in_text(text))
+
+    def in_form(self, form: Any) -> Iterator[str]:
+        """Yield the secrets of the fields of a form."""
+        for name, value in form.items() if isinstance(form, dict) else ():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str):
+                    yield from [text] if self.hides(name) else secrets.values_in_text(text)
+
+
+def _is_query(text: str, media_type: str) -> bool:
+    """Tell whether a text is urlencoded: it says so, or does not look like JSON, which is what the others are."""
+    return "urlencoded" in media_type.lower() or text.lstrip()[:1] not in ("{", "[", '"')

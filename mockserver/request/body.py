@@ -1,0 +1,241 @@
+"""A request's body -> JSON or form fields; whatever cannot be read is refused by its word in `x-problems`."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qsl, unquote
+
+from multipart import MultipartSegment, ParserLimitReached, PushMultipartParser
+from werkzeug.http import parse_options_header
+
+from flowcontract.schemas import decoding
+from flowcontract.schemas import media_types as media
+from flowcontract.schemas.decoding import ABSENT
+from mockserver.caching import memo
+from mockserver.http.blobs import Blob, BlobWriter
+from mockserver.request.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowcontract.specs.model import Operation
+    from mockserver.http.messages import Request
+
+JSON_LIMIT = 16 << 20
+"""Bytes of a JSON or urlencoded body; files come as multipart, whose limit is the server's option."""
+_FIELD_LIMIT = 4 << 20
+_PART_LIMIT = 1000
+_HEAD_LIMIT = 128 << 10  # bytes of a line in a part's head
+_HEAD_LINES = 100  # of a part
+_AT_ONCE = 1 << 20
+_UNKNOWN = "application/octet-stream"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A part of a form that is a file: its name as the client gave it, and its bytes."""
+
+    filename: str
+    content_type: str
+    blob: Blob
+
+    def described(self) -> dict[str, Any]:
+        """Return what validation and scenarios see of it."""
+        return {"filename": self.filename, "content_type": self.content_type, "size": self.blob.size}
+
+    def is_of(self, wanted: str) -> bool:
+        """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
+        return media.is_of(self.content_type, self.filename, wanted)
+
+
+def _guessed(filename: str) -> str:
+    """Return the type that a name's ending tells; Python before 3.14 knows `audio/wav` by its old name."""
+    return (mimetypes.guess_type(filename)[0] or _UNKNOWN).replace("audio/x-", "audio/")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that was read. `value` is parsed JSON or a mapping of form fields, ABSENT without a body."""
+
+    media_type: str
+    value: Any
+    uploads: dict[str, list[Upload]]
+
+
+def read_body(request: Request, operation: Operation) -> Body:
+    """Read what an operation wants to have; raise Refusal by `wrong-media-type`, `malformed-body` or `too-large`."""
+    content_type = request.fields.get("content-type", "")
+    if not operation.request:
+        return Body("", ABSENT, {})
+    if request.damage == "too large":
+        raise Refusal("too-large", "the request is larger than this server accepts")
+    if not content_type and not request.body.size:
+        return Body("", ABSENT, {})
+    media_type, options = _options(content_type)
+    if media.find_media(operation.request, media_type) is None:
+        raise Refusal(
+            "wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}"
+        )
+    if request.damage:
+        _malformed("the body ended before its announced length")
+    if media_type == "multipart/form-data":
+        return _read_multipart(request.body, options.get("boundary", ""), media_type)
+    if request.body.size > JSON_LIMIT:
+        raise Refusal("too-large", f"the body has {request.body.size} bytes, more than {JSON_LIMIT}")
+    if media_type == "application/x-www-form-urlencoded":
+        return Body(media_type, _fields(parse_query(request.body.read().decode("latin-1"))), {})
+    return Body(media_type, parse_json(request.body.read()) if request.body.size else ABSENT, {})
+
+
+def parse_query(text: str) -> dict[str, list[str]]:
+    """Return every value of every name of a query string; raise Refusal by `invalid-request` where it is no UTF-8."""
+    values: dict[str, list[str]] = {}
+    if not text:
+        return values
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_PART_LIMIT)
+    except (UnicodeDecodeError, ValueError):
+        raise Refusal(
+            "invalid-request", "the query is no percent-encoded UTF-8 of at most 1000 fields", location="query"
+        ) from None
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parse JSON that contains nothing but characters; raise Refusal by `malformed-body` otherwise."""
+    try:
+        value = decoding.parse_json(raw)
+    except ValueError as error:
+        _malformed(f"the body is no JSON: {error}")
+    if _SURROGATE.search(raw):
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        _malformed("a string has half a surrogate pair, which is no character")
+
+
+def _malformed(why: str) -> NoReturn:
+    raise Refusal("malformed-body", why)
+
+
+def _fields(values: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return form fields with the single ones unpacked."""
+    return {name: items[0] if len(items) == 1 else items for name, items in values.items()}
+
+
+def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
+    if not boundary:
+        _malformed("multipart/form-data without a boundary")
+    form = _Form(boundary)
+    try:
+        for chunk in body.chunks(_AT_ONCE):
+            form.feed(chunk)
+        form.feed(b"")
+    except ValueError as error:
+        form.discard()
+        error.__traceback__ = None  # its frames hold the error: with them the body would wait for the garbage
+        if isinstance(error, ParserLimitReached):
+            raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
+        _malformed(f"the multipart body cannot be read: {error}")
+    uploads = form.uploads
+    values: dict[str, list[Any]] = {**form.texts}
+    for name, files in uploads.items():
+        values.setdefault(name, []).extend(upload.described() for upload in files)
+    return Body(media_type, _fields(values), uploads)
+
+
+class _Form:
+    """Collects the parts of a multipart body while its bytes arrive."""
+
+    def __init__(self, boundary: str) -> None:
+        self._parser = PushMultipartParser(
+            boundary.encode("latin-1", "replace"),
+            max_header_size=_HEAD_LIMIT,
+            max_header_count=_HEAD_LINES,
+            max_segment_count=_PART_LIMIT,
+        )
+        self._part = MultipartSegment([])
+        self._name = ""
+        self._filename: str | None = None
+        self._writer = BlobWriter()
+        self.texts: dict[str, list[str]] = {}
+        self.uploads: dict[str, list[Upload]] = {}
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, none after the last; raise ValueError where the form is broken."""
+        for event in self._parser.parse(chunk):
+            if event is None:
+                self._end()
+            elif isinstance(event, MultipartSegment):
+                self._begin(event)
+            else:
+                self._writer.write(event)
+                self._guard_field()
+
+    def discard(self) -> None:
+        """Forget the part that is being read, and the parser's error, whose frames hold the parser."""
+        self._writer.discard()
+        self._parser.error = None
+
+    def _begin(self, part: MultipartSegment) -> None:
+        options = _disposition(part["Content-Disposition"])
+        if not options.get("name"):
+            raise ValueError("a part has no name")
+        self._part, self._name, self._filename = part, options["name"], options.get("filename")
+        self._writer = BlobWriter()
+
+    def _guard_field(self) -> None:
+        if self._filename is None and self._writer.size > _FIELD_LIMIT:
+            raise ParserLimitReached("a text is too long")
+
+    def _end(self) -> None:
+        blob = self._writer.finish()
+        if self._filename is None:
+            self.texts.setdefault(self._name, []).append(blob.read().decode("utf-8"))
+        else:
+            content_type = _options(self._part.header("Content-Type", _guessed(self._filename)))[0]
+            self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
+
+
+@memo(1024)
+def _options(header: str) -> tuple[str, Mapping[str, str]]:
+    """Return a media type, in lower case, and its parameters; clients mostly send the same again."""
+    media_type, options = parse_options_header(header)
+    return media_type.lower(), options
+
+
+_PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))""", re.ASCII | re.DOTALL)
+
+
+def _disposition(header: str) -> dict[str, str]:
+    """Return the parameters of a Content-Disposition; `filename*` wins over `filename` (RFC 6266, 4.3)."""
+    options: dict[str, str] = {}
+    for name, quoted, token in _PARAMETER.findall(header):
+        options[name.lower()] = token or re.sub(r'\\(["\\])', r"\1", quoted).replace("%22", '"')  # paths keep theirs
+    if (extended := _extended(options.pop("filename*", ""))) is not None:
+        options["filename"] = extended
+    return options
+
+
+def _extended(value: str) -> str | None:
+    """Return what `UTF-8''%e2%82%ac` stands for (RFC 8187, 3.2), None where it is wrong."""
+    charset, _, rest = value.partition("'")
+    _, apostrophe, encoded = rest.partition("'")
+    if not apostrophe or charset.lower() not in ("utf-8", "iso-8859-1", "us-ascii"):
+        return None
+    try:
+        return unquote(encoded, charset, "strict")
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,123 @@
+"""Wish, matching scenario, default -> the scenario that answers, or the problem that says why none does."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import UnknownNameError
+from flowcontract.scenarios import Match
+from mockserver.faults import FAULTS
+from mockserver.http.failures import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowcontract.scenarios import Scenario, ScenarioSet
+    from flowcontract.scenarios.expressions import RequestView
+    from flowcontract.specs.model import Operation
+    from mockserver.faults import FaultError
+    from mockserver.http.messages import Reply
+    from mockserver.request.preferences import Wish
+    from mockserver.state.usage import Past
+
+
+_STATUS = re.compile(r"[1-5][0-9]{2}")
+
+
+class Unserved(Exception):  # noqa: N818 - what is answered, not what went wrong
+    """Nothing can be served as it was asked for: `reply` says so, and the request changes nothing."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+def wants_stream(operation: Operation, view: RequestView) -> bool:
+    """Tell whether a request asks for the stream rather than for the whole body, by `x-stream.when`."""
+    when = _when(operation)
+    return operation.stream is not None and (when is None or when.fits(view))
+
+
+@lru_cache(maxsize=1024)
+def _when(operation: Operation) -> Match | None:
+    when = operation.stream.spec.get("when") if operation.stream else None
+    return None if when is None else Match(**when)
+
+
+def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
+    """Return the scenario that is wished for; raise Unserved with the 501 that lists what there is.
+
+    Who sends `Prefer` knows the request that it comes with, and gets what it names. The other wishes have to fit: the
+    stream where the request asks for it, else the body (`streaming` is None where a wrong request does not tell).
+    """
+    try:
+        scenario = find(scenarios, operation, wish, streaming=streaming)
+    except UnknownNameError as error:
+        raise _no_scenario(str(error), operation, scenarios.keys(operation)) from None
+    if wish.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
+        return scenario
+    asked = "the stream" if streaming else "the whole body"
+    what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
+    known = scenarios.for_operation(operation).items()
+    raise _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
+
+
+def find(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
+    """Return the scenario that is wished for, if possible of the kind that is asked for; raise UnknownNameError."""
+    code, example = wish.code, wish.example
+    if code and not _STATUS.fullmatch(code):
+        raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})
+    if wish.by != "prefer" and example and streaming is not None:
+        example = _of_kind(scenarios, operation, wish, streaming=streaming)
+    return scenarios.find(operation, int(code) if code else None, example, streaming=bool(streaming))
+
+
+def _of_kind(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool) -> str | None:
+    """Return the name of the scenario of the kind asked for: `node-failed-blocking` for a body of `node-failed`."""
+    kin = f"{wish.example}-{'streaming' if streaming else 'blocking'}"
+    known = (key.partition("-") for key in scenarios.keys(operation))
+    return kin if any(name == kin and wish.code in (None, code) for code, _, name in known) else wish.example
+
+
+def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
+    can_stream = operation.stream is not None and scenario.status == operation.success.status
+    return scenario.reply.streamed == (streaming and can_stream)
+
+
+def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> Unserved:
+    return Unserved(problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
+
+
+def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
+    scenarios: ScenarioSet,
+    operation: Operation,
+    view: RequestView,
+    app: Mapping[str, str],
+    past: Past,
+    *,
+    streaming: bool,
+) -> tuple[Scenario, str]:
+    """Return the scenario whose request this one contains, else the app's, else the default; and which it is."""
+    matching = scenarios.matching(operation, view, streaming=streaming, may=past.allows)
+    if matching is not None:
+        return matching, "request"
+    scenario = default(scenarios, operation, app, streaming=streaming)
+    return scenario, "app" if operation.id in app else "default"
+
+
+def default(
+    scenarios: ScenarioSet, operation: Operation, app: Mapping[str, str], *, streaming: bool = False
+) -> Scenario:
+    """Return what answers where nothing is chosen: what the app has for the operation, else the operation's default."""
+    if operation.id in app:
+        status, _, name = app[operation.id].partition("-")
+        return scenarios.find(operation, int(status), name)
+    return scenarios.default(operation, streaming=streaming)
+
+
+def no_fault(error: FaultError, operation: Operation) -> Reply:
+    """Return the 501 for faults that do not exist, do not fit, or cannot be done here."""
+    known = [fault.usage for fault in FAULTS.values()]
+    return problem(501, "No such fault", str(error), operation=operation.name, faults=known)

@@ -1,0 +1,166 @@
+"""The mock on a port of its own: in a thread of a test, or as the program that `mockserver serve` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import threading
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self
+
+from flowcontract.specs.model import load_apis
+from mockserver.config.settings import Settings
+from mockserver.core.app import App
+from mockserver.scenarios.files import Fixtures
+from mockserver.server.http1 import Connection, Shared
+from mockserver.testing import ForTests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from mockserver.server.workers import Worker
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+_QUEUE = 4096  # connections that wait to be accepted
+_START_S = 10.0
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop, the faster one, or Python's own where there is no uvloop (Windows)."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every system
+    except ImportError:  # pragma: no cover
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def load_app(
+    names: Sequence[str] = (),
+    *,
+    profiles: Mapping[str, str] = _NONE,
+    fixtures: Path | None = None,
+    settings: Settings | None = None,
+) -> App:
+    """Read contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
+    apis = load_apis(tuple(names), profiles=profiles)
+    in_force = {name: api.profile for name, api in apis.items() if api.profile}
+    return App(apis, Fixtures(tuple(apis), fixtures, profiles=in_force), settings or Settings())
+
+
+class MockServer(ForTests):
+    """A running mock.
+
+    >>> with MockServer(["dify-chat"], settings=Settings(pace=0)) as mock:  # doctest: +SKIP
+    ...     requests.post(mock.url("dify-chat") + "/chat-messages", headers=..., json=...)
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of `mockserver serve`
+        self,
+        names: Sequence[str] = (),
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        profiles: Mapping[str, str] = _NONE,
+        fixtures: Path | None = None,
+        settings: Settings | None = None,
+        workers: int = 1,
+    ) -> None:
+        """Prepare a mock of some APIs (all by default); port 0 is a free one. Raise OSError where it cannot listen.
+
+        It has a socket for each of `workers`, who need a state that they share.
+        """
+        self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
+        try:
+            self.sockets = _listen(host, port, workers)
+        except OSError:
+            self.app.close()
+            raise
+        self.host, self.port = host, self.sockets[0].getsockname()[1]
+        self._thread: threading.Thread | None = None
+        self._running = threading.Event()
+        self._stop: Callable[[], object] = lambda: None
+
+    @property
+    def origin(self) -> str:
+        """Where it listens: `http://127.0.0.1:8080`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def url(self, api: str) -> str:
+        """Return the base URL of an API, without a slash at its end."""
+        return f"{self.origin}{self.app.apis[api].base_path}"
+
+    def serve(self, worker: Worker | None = None) -> None:
+        """Answer requests, alone or as a worker, until `close` is called from another thread, or until Ctrl-C."""
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(self._serve(worker))
+
+    async def _serve(self, worker: Worker | None) -> None:
+        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(self.app)
+        self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
+        listening = worker.socket if worker else self.sockets[0]
+        server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)
+        if worker:
+            loop.add_reader(worker.parent, stopped.set)
+        self._running.set()
+        if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
+            loop.add_signal_handler(signal.SIGTERM, stopped.set)  # end as Ctrl-C does, and leave no temporary file
+        try:
+            while not stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), 1)
+                shared.tick()
+        finally:
+            server.close()
+            shared.close()
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """Stop answering and free the port."""
+        if self._thread is not None:
+            self._stop()
+            self._thread.join()
+        for one in self.sockets:
+            one.close()
+        self.app.close()
+
+    def __enter__(self) -> Self:
+        """Answer in a thread."""
+        self._thread = threading.Thread(target=self.serve, name="mockserver", daemon=True)
+        self._thread.start()
+        self._running.wait(_START_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.close()
+
+
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return sockets that listen on the same port; raise OSError."""
+    alone = _bind(host, port, shared=False)  # a port that others share among themselves is not taken from them
+    if count == 1:
+        return [alone]
+    port = alone.getsockname()[1]
+    alone.close()
+    return [_bind(host, port, shared=True) for _ in range(count)]
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_QUEUE)
+    except OSError:
+        listening.close()
+        raise
+    return listening

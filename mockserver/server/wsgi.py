@@ -1,0 +1,95 @@
+"""The application behind any WSGI server: reads a request, asks the application, then waits and writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.datastructures import EnvironHeaders, Headers
+from werkzeug.http import HTTP_STATUS_CODES
+
+from mockserver.http.blobs import Blob
+from mockserver.http.messages import Request
+from mockserver.server.adapter import BodyReader, announced_length, answer, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mockserver.core.app import App
+    from mockserver.http.messages import Damage, Reply, Streamed
+
+_CHUNK = 1 << 16
+
+
+class WsgiAdapter:
+    """A WSGI application."""
+
+    def __init__(self, app: App, *, clock: Callable[[], float] = time.time) -> None:
+        """Serve `app`; `clock` gives epoch seconds."""
+        self._app = app
+        self._clock = clock
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        reply = answer(self._app, self._read(environ), self._clock())
+        if reply.delay_s:
+            threading.Event().wait(reply.delay_s)
+        return _send(reply, start_response, head=environ["REQUEST_METHOD"] == "HEAD")
+
+    def _read(self, environ: dict[str, Any]) -> Request:
+        body, damage = _read_body(environ, self._app.settings.max_upload)
+        return Request(
+            method=environ["REQUEST_METHOD"].upper(),
+            path=environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace") or "/",
+            query=environ.get("QUERY_STRING", ""),
+            headers=Headers(EnvironHeaders(environ)),
+            body=body,
+            damage=damage,
+            peer=environ.get("REMOTE_ADDR", ""),
+        )
+
+
+def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, Damage]:
+    """Read as many bytes as were announced, or all of a chunked body, but never more than `limit`."""
+    reader = BodyReader(limit)
+    announced = announced_length(environ.get("CONTENT_LENGTH", ""))
+    if announced is None:
+        return reader.finish(whole=False)
+    if announced > limit:
+        reader.refuse()
+        return reader.finish(whole=True)
+    chunked = bool(environ.get("wsgi.input_terminated")) and "HTTP_TRANSFER_ENCODING" in environ
+    left = limit + 1 if chunked else announced
+    try:
+        while left and (data := environ["wsgi.input"].read(min(left, _CHUNK))) and reader.feed(data):
+            left -= len(data)
+    except OSError:  # the client has gone, is too slow, or its chunks are broken
+        return reader.finish(whole=False)
+    return reader.finish(whole=chunked or not left)
+
+
+def _send(reply: Reply, start_response: Callable[..., Any], *, head: bool) -> Iterable[bytes]:
+    body = frame(reply, head=head)
+    phrase = HTTP_STATUS_CODES.get(reply.status, "Unknown")
+    start_response(f"{reply.status} {phrase}", reply.headers.to_wsgi_list())
+    if isinstance(body, bytes):
+        return [body] if body else []
+    return body.chunks() if isinstance(body, Blob) else _pump(body, separate=reply.separate)
+
+
+def _pump(stream: Streamed, *, separate: bool) -> Iterator[bytes]:
+    """Yield what is due when it is due, all of it at once unless `separate`; sleep until then or until it changes."""
+    changed = threading.Event()
+    stream.on_change = changed.set
+    try:
+        yield b""  # the headers go out before the first event is due
+        while True:
+            pieces, wake = stream.advance(time.monotonic())
+            yield from (piece for piece in (pieces if separate else [b"".join(pieces)]) if piece)
+            if wake is None:
+                return
+            changed.wait(max(0.0, wake - time.monotonic()))
+            changed.clear()
+    finally:
+        stream.gone()

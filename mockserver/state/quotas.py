@@ -1,0 +1,148 @@
+"""How much the mock keeps: worlds, records, bytes. What was used or written longest ago goes first."""
+
+from __future__ import annotations
+
+import marshal
+import threading
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from mockserver.request.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mockserver.http.blobs import Blob
+    from mockserver.state.store import Place, Record, Store
+
+_MB = 1 << 20
+_NOTHING: Mapping[Place, Record] = MappingProxyType({})
+_ODD = 1 << 20  # bytes that a record counts for whose size cannot be told
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is kept at most.
+
+    ``worlds``   how many; beyond it the one that was used longest ago is forgotten, unless a stream runs in it
+    ``records``  in one world, beside those it began with; beyond it the one that was written longest ago is forgotten
+                 (with `--state` nothing is: worlds that are not used are only in the file)
+    ``state``    bytes of records and of the files that are in memory; in one world records go, in all of them worlds
+    ``uploads``  bytes of all files; beyond it an upload is refused as too large
+    """
+
+    worlds: int = 1000
+    records: int = 1_000_000
+    state: int = 256 * _MB
+    uploads: int = 4096 * _MB
+
+
+class Scale:
+    """A sum that several threads add to."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def add(self, weight: int) -> None:
+        """Add a weight; a negative one takes it off again."""
+        with self._lock:
+            self.total += weight
+
+
+class Room:
+    """What all worlds of a mock share: how much may be kept, and how much is."""
+
+    def __init__(self, limits: Limits | None = None, stored: Callable[[], int] = lambda: 0) -> None:
+        """Begin empty; `stored` tells the bytes of files that others have kept in the same place."""
+        self.limits = limits or Limits()
+        self._stored = stored
+        self.state = Scale()
+        self.uploads = Scale()
+        self._held: weakref.WeakSet[Blob] = weakref.WeakSet()
+
+    def hold(self, blob: Blob) -> None:
+        """Count a file once, as long as anybody holds it: a download may still read what has been deleted."""
+        if blob not in self._held:
+            self._held.add(blob)
+            self.uploads.add(blob.size)
+            weakref.finalize(blob, self.uploads.add, -blob.size)
+
+    def admit(self, size: int) -> None:
+        """Refuse files of so many bytes, by `too-large`, where there is no room for them."""
+        kept, limit = max(self.uploads.total, self._stored()), self.limits.uploads
+        if kept + size > limit:
+            why = f"{kept} bytes of files are kept already, and {limit} are the limit (--max-stored-mb)"
+            raise Refusal("too-large", f"there is no room for {size} bytes: {why}. Delete some, or reset a world.")
+
+
+class Ledger:
+    """What a world weighs; what was written longest ago goes first. What it began with counts once it is rewritten.
+
+    ``weight``  bytes of what counts
+    """
+
+    def __init__(self, store: Store, room: Room, sown: Mapping[Place, Record] = _NOTHING) -> None:
+        """Count what is in `store`, which needs a part of `room`; `sown` is what the world began with."""
+        self.weight = 0
+        self._sown = sown
+        self._store, self._room = store, room
+        self._state = room.state
+        self._weights: OrderedDict[Place, int] = OrderedDict()  # written longest ago first
+        if not store.fresh:
+            self.count(None)
+
+    def count(self, places: Sequence[Place] | None) -> None:
+        """Count anew what has been written in these places; None is everything."""
+        if places is None:
+            self._add(-self.weight)
+            self._weights.clear()
+            places = [(table, key) for table, key, _ in self._store.everything()]
+        for place in places:
+            weight = self._weigh(place)
+            self._add(weight - self._weights.pop(place, 0))
+            if weight:
+                self._weights[place] = weight
+
+    def make_room(self) -> None:
+        """Forget what was written longest ago where there is too much."""
+        limits = self._room.limits
+        while len(self._weights) > limits.records or (self.weight > limits.state and len(self._weights) > 1):
+            place, weight = self._weights.popitem(last=False)
+            self._add(-weight)
+            self._store.delete(*place)
+
+    def enter(self) -> None:
+        """Count again for all worlds."""
+        self._state = self._room.state
+        self._state.add(self.weight)
+
+    def leave(self) -> None:
+        """Count for nothing any more; streams that still run may go on writing."""
+        self._state.add(-self.weight)
+        self._state = Scale()
+
+    def _weigh(self, place: Place) -> int:
+        """Return what a record weighs with its bytes, which are counted as uploads, too; 0 for what does not count."""
+        record = self._store.get(*place)
+        if record is None or self._sown.get(place) == record:
+            return 0
+        blob = self._store.blob(*place)
+        if blob.size:
+            self._room.hold(blob)
+        return _size(record) + blob.in_memory
+
+    def _add(self, weight: int) -> None:
+        self.weight += weight
+        self._state.add(weight)
+
+
+def _size(record: Record) -> int:
+    """Return about how many bytes a record has; marshal tells it ten times faster than JSON would."""
+    try:
+        return len(marshal.dumps(record))
+    except ValueError:
+        return _ODD

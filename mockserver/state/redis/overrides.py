@@ -1,0 +1,98 @@
+"""Overrides that stand for all workers."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import StateError
+from mockserver.request.preferences import Wish
+from mockserver.state.overrides import Override, Overrides, ignore
+from mockserver.state.redis.connection import PREFIX
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from mockserver.state.overrides import OnDiscard
+    from mockserver.state.redis.worlds import SharedState
+
+_ORDERS, _LEFT = f"{PREFIX}overrides", f"{PREFIX}overrides-left"
+
+
+class SharedOverrides(Overrides):
+    """All orders that stand, in Redis."""
+
+    def __init__(self, state: SharedState) -> None:
+        """Keep them where the worlds are."""
+        super().__init__()
+        self._state = state
+        self._numbers = itertools.count()
+
+    def put(self, override: Override) -> None:
+        """Add an order, or replace the one of the same world and operation."""
+        field = _field(override.world, override.operation)
+        order = json.dumps([override.scenario, time.time(), next(self._numbers)])
+        with_count = [("hset", _LEFT, field, override.left)] if override.left else [("hdel", _LEFT, field)]
+        self._change([("hset", _ORDERS, field, order), *with_count])
+
+    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> Wish | None:
+        """Return what an operation has to answer in a world, and count it; what is for this world alone comes first.
+
+        `on_discard` is told how to take that back.
+        """
+        if not self._state.overrides:
+            return None
+        fields = (_field(world, operation), _field(None, operation))
+        taken = self._state.link.run("take", *fields, keys=(_ORDERS, _LEFT))
+        if taken is None:
+            return None
+        order, field, counted = taken
+        if counted:
+            on_discard(partial(self._return, field, order))
+        return Wish.named(json.loads(order)[0], "override")
+
+    def _return(self, field: bytes, order: bytes) -> None:
+        with contextlib.suppress(StateError):  # gone: then it stands as taken
+            self._state.link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
+
+    def standing(self) -> list[Override]:
+        """Return all orders, the oldest first."""
+        orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hgetall", _LEFT)
+        told = sorted((json.loads(order), field) for field, order in orders.items())
+        told.sort(key=lambda one: one[0][1:])
+        return [_order(field, order[0], left.get(field)) for order, field in told]
+
+    def remove(self, *, world: str | None = None, operation: str | None = None) -> int:
+        """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
+        gone = [
+            _field(one.world, one.operation)
+            for one in self.standing()
+            if world in (None, one.world) and operation in (None, one.operation)
+        ]
+        if gone:
+            self._change([("hdel", _ORDERS, *gone), ("hdel", _LEFT, *gone)])
+        return len(gone)
+
+    def _change(self, commands: list[tuple[str | int, ...]]) -> None:
+        """Send several commands that are done together."""
+
+        def send(client: Redis) -> None:
+            with client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                pipeline.execute()
+
+        self._state.link.call(send)
+
+
+def _field(world: str | None, operation: str) -> str:
+    return json.dumps([world, operation])
+
+
+def _order(field: bytes, scenario: str, left: bytes | None) -> Override:
+    world, operation = json.loads(field)
+    return Override(operation, scenario, world, None if left is None else int(left))

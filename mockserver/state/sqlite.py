@@ -1,0 +1,339 @@
+"""`--state FILE`: worlds in SQLite, so that what was answered is still there however the mock ended."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import sqlite3
+import threading
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from flowcontract.errors import StateError, StateUnwritableError
+from mockserver.http.blobs import Blob, Parts
+from mockserver.state.store import WrittenStore, escaped, unescaped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mockserver.state.store import Changes, Place, Record
+
+APPLICATION = 0x666C6F77
+"""What tells our files from other people's: "flow" (https://sqlite.org/fileformat.html, 1.3)."""
+VERSION = 1
+_HEAD = 100  # bytes at the beginning of every SQLite file
+_MAGIC = b"SQLite format 3\0"
+_PART = 1 << 20  # bytes of a file in one row: SQLite reads and writes a row as a whole
+_LOG = 5 << 20  # bytes that SQLite's log may have: it begins anew after 1000 pages and what is being written
+_PATIENCE_S = 1.0  # of a mock that starts while the one before it is still ending
+_TABLES = """
+CREATE TABLE records (world TEXT, kind TEXT, id TEXT, number INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+CREATE TABLE counters (world TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (world, name)) WITHOUT ROWID;
+CREATE TABLE files (world TEXT, kind TEXT, id TEXT, content INTEGER NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part));
+"""
+# an empty file has no part, and one that is deleted may still have some
+_LATEST = "SELECT max(content) FROM (SELECT content FROM files UNION ALL SELECT content FROM contents)"
+_FORGET = (
+    "DELETE FROM records WHERE world = ?",
+    "DELETE FROM counters WHERE world = ?",
+    "DELETE FROM files WHERE world = ?",
+)
+
+
+class Kept(NamedTuple):
+    """What a file has of one world: records in the order of their numbers, counters, files."""
+
+    records: list[tuple[str, str, int, Record]]
+    counters: dict[str, int]
+    files: dict[Place, Blob]
+
+
+class StateFile:
+    """A file that keeps worlds. One process has it at a time; several threads may use it."""
+
+    stored = 0  # by others, who there are none of
+
+    def __init__(self, path: Path) -> None:
+        """Open a file, or begin one; raise StateError where it is in use, broken or not ours, and leave it as it is."""
+        self.path = path
+        self._lock = threading.RLock()
+        self._read_by: WeakValueDictionary[int, Blob] = WeakValueDictionary()
+        _refuse_foreign(path)
+        with self._errors("be opened"):
+            _refuse_broken(path)
+            self._database = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        try:
+            with self._errors("be used"):
+                self._begin()
+        except StateError:
+            self._database.close()
+            raise
+        (latest,) = self._ask(_LATEST)[0]
+        self._next = (latest or 0) + 1
+        self._unused = {one for (one,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")}
+
+    def names(self) -> list[str]:
+        """Return the names of all worlds in the file."""
+        return [unescaped(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
+
+    def store(self, world: str) -> KeptStore:
+        """Return the store of one world; there must not be two at a time."""
+        return KeptStore(self, world)
+
+    def hear(self, stop: Callable[[str, str], None]) -> None:
+        """Do nothing: nobody else has the file."""
+
+    def load(self, world: str) -> Kept:
+        """Return what there is of a world; raise StateError where something else has written into it."""
+        name = escaped(world)
+        rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ?", name)
+        counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
+        files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
+        with self._errors("be read"):
+            rows.sort(key=itemgetter(2))
+            return Kept(
+                [(unescaped(kind), unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
+                {unescaped(name): value for name, value in counters},
+                {(unescaped(kind), unescaped(key)): self._blob(content, size) for kind, key, content, size in files},
+            )
+
+    def write(self, world: str, changes: Changes) -> None:
+        """Write all changes or none; what has been written survives the end of this process. Raise StateError."""
+        new: dict[int, Blob] = {}
+        unused: set[int] = set()
+        rows = {place: entry and (entry[0], json.dumps(entry[1])) for place, entry in changes.records.items()}
+        files = sum(blob.size for blob in changes.files.values() if blob)
+        self._guard_room(files)
+        with (
+            self._lock,
+            self._beside_log(files + sum(len(row[1]) for row in rows.values() if row)),
+            self._transaction(),
+        ):
+            cleared = self._clear()
+            for place, row in rows.items():
+                self._write_record(_placed(world, place), row)
+            for name, value in changes.counters.items():
+                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escaped(world), escaped(name), value)
+            for place, blob in changes.files.items():
+                unused |= self._delete_file(_placed(world, place))
+                if blob is not None:
+                    new[self._write_file(_placed(world, place), blob)] = blob
+        self._unused = (self._unused - cleared) | unused
+        for content, blob in new.items():
+            self._read_by[content] = blob
+            blob.move(partial(_open, self, content))
+
+    def forget(self, world: str) -> None:
+        """Delete a world."""
+        with self._transaction():
+            unused = self._ask("SELECT content FROM files WHERE world = ?", escaped(world))
+            for statement in _FORGET:
+                self._run(statement, escaped(world))
+        self._unused |= {content for (content,) in unused}
+
+    def part(self, content: int, part: int) -> bytes:
+        """Return some of the bytes of a file; nothing behind its end."""
+        found = self._ask("SELECT bytes FROM contents WHERE content = ? AND part = ?", content, part)
+        return bytes(found[0][0]) if found else b""
+
+    def close(self) -> None:
+        """Let go of the file; everything that was answered is in it already."""
+        with self._lock:
+            self._database.close()
+
+    def _begin(self) -> None:
+        """Take hold of the file, and make the tables of a new one, at once or not at all."""
+        self._run("PRAGMA locking_mode = EXCLUSIVE")
+        with self._transaction("EXCLUSIVE"):
+            if not self._ask("SELECT name FROM sqlite_master"):
+                for table in _TABLES.split(";"):
+                    self._run(table)
+                self._run(f"PRAGMA application_id = {APPLICATION}")
+                self._run(f"PRAGMA user_version = {VERSION}")
+        self._run("PRAGMA journal_mode = WAL")
+        self._run(f"PRAGMA journal_size_limit = {_LOG}")
+        self._run("PRAGMA synchronous = NORMAL")  # the end of the process loses nothing, that of the machine little
+
+    def _write_record(self, place: tuple[str, str, str], row: tuple[int, str] | None) -> None:
+        if row is None:
+            self._run("DELETE FROM records WHERE world = ? AND kind = ? AND id = ?", *place)
+        else:
+            self._run("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", *place, *row)
+
+    def _write_file(self, place: tuple[str, str, str], blob: Blob) -> int:
+        content, self._next = self._next, self._next + 1
+        self._run("INSERT INTO files VALUES (?, ?, ?, ?, ?)", *place, content, blob.size)
+        for part, data in enumerate(blob.chunks(_PART)):
+            self._run("INSERT INTO contents VALUES (?, ?, ?)", content, part, data)
+        return content
+
+    def _delete_file(self, place: tuple[str, str, str]) -> set[int]:
+        """Forget whose bytes these are; return their number."""
+        found = self._ask("SELECT content FROM files WHERE world = ? AND kind = ? AND id = ?", *place)
+        self._run("DELETE FROM files WHERE world = ? AND kind = ? AND id = ?", *place)
+        return {content for (content,) in found}
+
+    def _clear(self) -> set[int]:
+        """Delete the bytes of deleted files, except those that a download still reads; return their numbers."""
+        cleared = {content for content in self._unused if content not in self._read_by}
+        for content in cleared:
+            self._run("DELETE FROM contents WHERE content = ?", content)
+        return cleared
+
+    def _guard_room(self, size: int) -> None:
+        """Raise StateUnwritableError where files of so many bytes would leave the log no room to grow."""
+        if not size:
+            return
+        needed, free = size + min(_LOG, 16 * size), shutil.disk_usage(self.path.absolute().parent).free
+        if free < needed:
+            raise StateUnwritableError(
+                f"{self.path} cannot be written: {size} bytes of files need {needed} on its disk, and {free} are free. "
+                "Make room there."
+            )
+
+    @contextlib.contextmanager
+    def _beside_log(self, size: int) -> Iterator[None]:
+        """Let large changes be written straight into the file.
+
+        Through the log they would need twice the room, could be in it for good where the file cannot grow, and would
+        leave it as large as they are when there was no room for them.
+        """
+        if size < _PART:
+            yield
+            return
+        with self._errors("be written"):
+            self._run("PRAGMA journal_mode = DELETE")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(sqlite3.Error):  # without a log it is slower, and as safe
+                    self._run("PRAGMA journal_mode = WAL")
+
+    def _blob(self, content: int, size: int) -> Blob:
+        blob = Blob(partial(_open, self, content), size)
+        self._read_by[content] = blob
+        return blob
+
+    def _run(self, statement: str, *values: Any) -> None:
+        self._database.execute(statement, values)
+
+    def _ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock, self._errors("be read"):
+            return self._database.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        with self._lock, self._errors("be written"):
+            self._run(f"BEGIN {kind}")
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                self._take_back()
+                raise
+
+    def _take_back(self) -> None:
+        """Undo a transaction that has failed, and empty the log, which may have filled the disk with what it wrote."""
+        with contextlib.suppress(sqlite3.Error):  # what is not undone now is when the file is used next
+            if self._database.in_transaction:
+                self._run("ROLLBACK")
+            self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise StateError(
+                    f"{self.path} is in use by another mock. Stop that one, or give each its own --state."
+                ) from None
+            if what == "be written":
+                raise StateUnwritableError(
+                    f"{self.path} cannot be written: {error}. See to its disk and its folder."
+                ) from None
+            raise StateError(f"{self.path} cannot {what}: {error}.") from None
+        except (sqlite3.Error, ValueError) as error:
+            raise StateError(
+                f"{self.path} is broken ({' '.join(str(error).split())}). It stays as it is; name another file."
+            ) from None
+
+
+class KeptStore(WrittenStore):
+    """A Store that a file keeps. Everything but files is in memory too; `commit` writes what has changed."""
+
+    lasts = True
+
+    def __init__(self, file: StateFile, world: str) -> None:
+        """Begin with what the file has of this world; `fresh` says that this is nothing."""
+        super().__init__()
+        kept = file.load(world)
+        self.fresh = not kept.counters
+        self._counters, self._blobs = kept.counters, kept.files
+        for table, key, number, record in kept.records:
+            self._table(table).put(key, record, number)
+        self._file: StateFile | None = file
+        self._world = world
+
+    def commit(self) -> None:
+        """Write what has changed since the last time; raise StateError where that fails."""
+        changes = self.changes()
+        if self._file is not None and any(changes):
+            self._file.write(self._world, changes)
+        super().commit()
+
+    def detach(self) -> None:
+        """Write nothing any more: the world has begun anew, and this is the old one."""
+        self._file = None
+
+
+def _open(file: StateFile, content: int) -> io.BufferedReader:
+    return io.BufferedReader(Parts(partial(file.part, content)), 1 << 16)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise StateError for a file that is not ours, without opening it as a database."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return
+        raise StateError(f"There is no folder {path.parent} for the state. Make it, or name another file.") from None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read as state: {error.strerror}. Name another file.") from None
+    if not head:
+        return
+    if not head.startswith(_MAGIC) or head[68:72] != APPLICATION.to_bytes(4, "big"):
+        raise StateError(f"{path} is no state of the mock, and stays as it is. Name another file, or a new one.")
+    version = int.from_bytes(head[60:64], "big")
+    if version != VERSION:
+        raise StateError(f"{path} is state of version {version}, and this mock reads {VERSION}. Name another file.")
+
+
+def _refuse_broken(path: Path) -> None:
+    """Raise sqlite3.DatabaseError for a broken file, opened for reading only: writers move its log into it.
+
+    Without a log it is opened as `immutable`, which makes no files beside it (https://sqlite.org/uri.html). A file
+    whose first transaction was interrupted is repaired by whoever opens it next.
+    """
+    if not path.exists() or not path.stat().st_size or Path(f"{path}-journal").exists():
+        return
+    how = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+    address = f"{path.absolute().as_uri()}?{how}"
+    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as database:
+        found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _placed(world: str, place: Place) -> tuple[str, str, str]:
+    return escaped(world), escaped(place[0]), escaped(place[1])

@@ -1,0 +1,411 @@
+"""Where a world keeps its records: by table and id, in the order in which they came, and in any other order by page."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from mockserver.http.blobs import EMPTY, Blob
+
+Record = dict[str, Any]
+Equal = Mapping[str, Any]
+"""Field -> the value that a record must have there to be meant; values are texts, numbers or null."""
+ANY: Equal = MappingProxyType({})
+
+
+Place = tuple[str, str]
+"""Table and key of a record."""
+
+
+class Page(NamedTuple):
+    """Some of a table's records: those shown, how many there are altogether, and whether more follow these."""
+
+    rows: list[Record]
+    total: int
+    more: bool
+
+
+class Store(Protocol):
+    """JSON objects by table and id, and the bytes that belong to them.
+
+    Records are never changed, but replaced by others: `discard` brings back the ones that were there.
+    """
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it began with nothing."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether what is committed outlives this program, and takes no memory of anybody."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other programs write into it too; if so, it is read and written between `begin` and `commit`."""
+
+    @property
+    def over(self) -> bool:
+        """Whether another program has let the world begin anew, of which this was the store."""
+
+    @property
+    def worker(self) -> str:
+        """The name of this program among those that share the store; '' where nobody does."""
+
+    @property
+    def workers(self) -> frozenset[str]:
+        """The names of those that are alive."""
+
+    def begin(self) -> Sequence[Place] | None:
+        """Take hold of it and catch up with others; return the places that they changed, None where that is all."""
+
+    def call(self, task: str) -> None:
+        """Ask whoever shares the store, and in whom a task runs, to stop it."""
+
+    def get(self, table: str, key: str) -> Record | None:
+        """Return a record, or None."""
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Add a record, or replace the one of the same key where it stands."""
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+
+    def rows(self, table: str) -> Iterator[Record]:
+        """Yield all records of a table, the first put first."""
+
+    def page(  # noqa: PLR0913 - what a list can be asked for, each by name
+        self,
+        table: str,
+        *,
+        where: Equal = ANY,
+        order: str = "",
+        after: str | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Page:
+        """Return up to `limit` (None: all) of the records that `where` means, without looking at the others.
+
+        They are ordered by the field `order` (null is before every value), and where that is equal, or '', as they
+        came; a hyphen before it is that order from its end. They begin behind the record `after` if one is named
+        (raise KeyError where it is not among them), and `skip` records further.
+        """
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+
+    def counted(self, name: str) -> int:
+        """Return what `count` has returned last for a name, 0 before."""
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+
+    def blob(self, table: str, key: str) -> Blob:
+        """Return the bytes that belong to a record; none where it never had any."""
+
+    def everything(self) -> Iterator[tuple[str, str, Record]]:
+        """Yield every record with its table and its key."""
+
+    @property
+    def changed(self) -> Sequence[Place]:
+        """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
+
+    def commit(self) -> None:
+        """Make everything that was written so far outlive this program, if the store can; raise StateError."""
+
+    def discard(self) -> None:
+        """Let everything be as it was at the last `commit`. Records must not have been changed but by `put`."""
+
+    def detach(self) -> None:
+        """Let nothing that is written from now on outlive this program."""
+
+
+class MemoryStore:
+    """A Store that is gone when the program ends."""
+
+    fresh = True
+    lasts = shared = over = False
+    worker = ""
+    workers: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self._tables: dict[str, _Table] = {}
+        self._counters: dict[str, int] = {}
+        self._blobs: dict[Place, Blob] = {}
+        self._begin_change()
+
+    def _begin_change(self) -> None:
+        """Remember from now on how everything that changes was before."""
+        self._records_before: dict[Place, tuple[int, Record] | None] = {}
+        self._counters_before: dict[str, int] = {}
+        self._blobs_before: dict[Place, Blob | None] = {}
+
+    def get(self, table: str, key: str) -> Record | None:
+        """Return a record, or None."""
+        found = self._tables.get(table)
+        return None if found is None else found.records.get(key)
+
+    def put(self, table: str, key: str, record: Record) -> None:
+        """Add a record, or replace the one of the same key where it stands."""
+        self._remember(table, key)
+        self._table(table).put(key, record)
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+        self._remember(table, key)
+        if (table, key) in self._blobs:
+            self._blobs_before.setdefault((table, key), self._blobs.pop((table, key)))
+        return self._take_out(table, key)
+
+    def _take_out(self, table: str, key: str) -> Record | None:
+        found = self._tables.get(table)
+        if found is None:
+            return None
+        record = found.delete(key)
+        if not found.records:
+            del self._tables[table]
+        return record
+
+    def _remember(self, table: str, key: str) -> None:
+        if (table, key) not in self._records_before:
+            self._records_before[table, key] = self._entry(table, key)
+
+    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
+        found = self._tables.get(table)
+        return (found.numbers[key], found.records[key]) if found and key in found.records else None
+
+    def rows(self, table: str) -> Iterator[Record]:
+        """Yield all records of a table, the first put first."""
+        found = self._tables.get(table)
+        yield from [] if found is None else list(found.records.values())
+
+    def page(  # noqa: PLR0913 - as Store says
+        self,
+        table: str,
+        *,
+        where: Equal = ANY,
+        order: str = "",
+        after: str | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Page:
+        """Return up to `limit` of the records that `where` means, as Store says."""
+        found = self._tables.get(table) or _Table()
+        values = tuple(where[name] for name in sorted(where))
+        backwards = order.startswith("-")
+        index = found.index(tuple(sorted(where)), order.removeprefix("-"))
+        places = index.part(values)
+        behind = 0
+        if after is not None:
+            position = index.position(values, after)
+            behind = len(places) - position if backwards else position + 1
+        begin = min(behind + skip, len(places))
+        end = len(places) if limit is None else min(begin + limit, len(places))
+        shown = places[len(places) - end : len(places) - begin][::-1] if backwards else places[begin:end]
+        return Page([found.records[place[3]] for place in shown], len(places), end < len(places))
+
+    def count(self, name: str) -> int:
+        """Return 1, 2, 3, ... for each name of a counter."""
+        before = self._counters.get(name, 0)
+        self._counters_before.setdefault(name, before)
+        self._counters[name] = before + 1
+        return before + 1
+
+    def counted(self, name: str) -> int:
+        """Return what `count` has returned last for a name, 0 before."""
+        return self._counters.get(name, 0)
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+        self._blobs_before.setdefault((table, key), self._blobs.get((table, key)))
+        self._blobs[table, key] = blob
+
+    def blob(self, table: str, key: str) -> Blob:
+        """Return the bytes that belong to a record; none where it never had any."""
+        return self._blobs.get((table, key), EMPTY)
+
+    def everything(self) -> Iterator[tuple[str, str, Record]]:
+        """Yield every record with its table and its key."""
+        for name, table in self._tables.items():
+            for key, record in table.records.items():
+                yield name, key, record
+
+    @property
+    def changed(self) -> Sequence[Place]:
+        """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
+        return [*{**self._records_before, **self._blobs_before}]
+
+    def commit(self) -> None:
+        """Let what has changed stand; there is nowhere to write it to."""
+        self._begin_change()
+
+    def discard(self) -> None:
+        """Let everything be as it was at the last `commit`."""
+        for name, value in self._counters_before.items():
+            self._counters[name] = value
+            if not value:
+                del self._counters[name]
+        for place, blob in self._blobs_before.items():
+            self._blobs.pop(place, None)
+            if blob is not None:
+                self._blobs[place] = blob
+        deleted = {place[0] for place, entry in self._records_before.items() if self._restore(place, entry)}
+        for table in deleted:
+            self._tables[table].sort()
+        self._begin_change()
+
+    def _restore(self, place: Place, before: tuple[int, Record] | None) -> bool:
+        """Let a record be as it was; tell whether it does not stand where it stood."""
+        now = self._entry(*place)
+        if now is not None and (before is None or before[0] != now[0]):
+            self._take_out(*place)
+        if before is None:
+            return False
+        self._table(place[0]).put(place[1], before[1], before[0])
+        return now is None or before[0] != now[0]
+
+    def detach(self) -> None:
+        """Do nothing: nothing outlives this program anyhow."""
+
+    def begin(self) -> Sequence[Place] | None:
+        """Do nothing: nobody else writes."""
+        return ()
+
+    def call(self, task: str) -> None:
+        """Do nothing: there is nobody to ask."""
+
+    def _table(self, name: str) -> _Table:
+        if name not in self._tables:
+            self._tables[name] = _Table()
+        return self._tables[name]
+
+
+class Changes(NamedTuple):
+    """What has changed in one world. None is what was deleted; a record comes with its number in its table."""
+
+    records: Mapping[Place, tuple[int, Record] | None]
+    counters: Mapping[str, int]
+    files: Mapping[Place, Blob | None]
+
+
+class WrittenStore(MemoryStore):
+    """What is in memory of a Store that is kept elsewhere: it tells what has to be written there."""
+
+    def changes(self) -> Changes:
+        """Return what has changed since the last `commit` or `discard`."""
+        return Changes(
+            {place: self._entry(*place) for place in self._records_before},
+            {name: self._counters[name] for name in self._counters_before},
+            {place: self._blobs.get(place) for place in self._blobs_before},
+        )
+
+
+def escaped(text: str) -> str:
+    """Return a text as databases can hold it: without surrogates and null bytes, which clients may well send."""
+    return json.dumps(text)[1:-1]
+
+
+def unescaped(text: str) -> str:
+    """Return the text that `escaped` was given."""
+    return str(json.loads(f'"{text}"')) if "\\" in text else text
+
+
+_Part = tuple[Any, ...]
+_Place = tuple[bool, Any, int, str]
+"""Whether the field has a value, the value, the number of the record in its table, its key: compared in this order."""
+
+
+class _Table:
+    """Records in the order in which they came, with their numbers, and the orders in which they were asked for."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.numbers: dict[str, int] = {}
+        self._next = 0
+        self._indexes: dict[tuple[tuple[str, ...], str], _Index] = {}
+
+    def put(self, key: str, record: Record, number: int | None = None) -> None:
+        """Add or replace a record; `number` is where it stood in another table like this."""
+        if key not in self.numbers:
+            self.numbers[key] = self._next if number is None else number
+            self._next = max(self._next, self.numbers[key] + 1)
+        self.records[key] = record
+        for index in self._indexes.values():
+            index.put(key, self.numbers[key], record)
+
+    def delete(self, key: str) -> Record | None:
+        self.numbers.pop(key, None)
+        for index in self._indexes.values():
+            index.delete(key)
+        return self.records.pop(key, None)
+
+    def sort(self) -> None:
+        """Let the records stand in the order of their numbers again."""
+        self.numbers = dict(sorted(self.numbers.items(), key=itemgetter(1)))
+        self.records = {key: self.records[key] for key in self.numbers}
+
+    def index(self, fields: tuple[str, ...], order: str) -> _Index:
+        """Return the records in one order; sorting happens once, and every later change finds its place."""
+        if (fields, order) not in self._indexes:
+            index = self._indexes[fields, order] = _Index(fields, order)
+            index.fill((key, self.numbers[key], record) for key, record in self.records.items())
+        return self._indexes[fields, order]
+
+
+class _Index:
+    """A table's records apart by some fields, and each part in the order of another.
+
+    A part is a sorted list: to move 100,000 entries by one takes about as long as to parse one small JSON object.
+    """
+
+    def __init__(self, fields: tuple[str, ...], order: str) -> None:
+        self._fields, self._order = fields, order
+        self._parts: dict[_Part, list[_Place]] = {}
+        self._known: dict[str, tuple[_Part, _Place]] = {}
+
+    def part(self, values: _Part) -> list[_Place]:
+        """Return the places of the records whose fields have these values."""
+        return self._parts.get(values, [])
+
+    def position(self, values: _Part, key: str) -> int:
+        """Return where a record stands in its part; raise KeyError where it is in none or in another."""
+        part, place = self._known[key]
+        if part != values:
+            raise KeyError(key)
+        return bisect_left(self._parts[part], place)
+
+    def fill(self, rows: Iterator[tuple[str, int, Record]]) -> None:
+        """Sort all records of a table at once."""
+        for place, part in sorted((self._place(*row), self._part_of(row[2])) for row in rows):
+            self._add(part, place)
+
+    def put(self, key: str, number: int, record: Record) -> None:
+        """Give a record its place, which may no longer be the one it had."""
+        entry = (self._part_of(record), self._place(key, number, record))
+        if self._known.get(key) != entry:
+            self.delete(key)
+            self._add(*entry)
+
+    def delete(self, key: str) -> None:
+        """Take a record out."""
+        if key not in self._known:
+            return
+        part, place = self._known.pop(key)
+        places = self._parts[part]
+        del places[bisect_left(places, place)]
+        if not places:
+            del self._parts[part]
+
+    def _add(self, part: _Part, place: _Place) -> None:
+        self._known[place[3]] = (part, place)
+        insort(self._parts.setdefault(part, []), place)
+
+    def _place(self, key: str, number: int, record: Record) -> _Place:
+        value = record.get(self._order) if self._order else None
+        return (value is not None, value or 0, number, key)
+
+    def _part_of(self, record: Record) -> _Part:
+        return tuple(record.get(name) for name in self._fields)

@@ -1,0 +1,123 @@
+"""What happens in a world happens as a whole or not at all: `with world.transaction():`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import StateUnwritableError
+from mockserver.http.failures import complain
+from mockserver.state.store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from mockserver.state.store import Place, Store
+
+
+class Transactions:
+    """The transactions of one world, one at a time. Whoever is in one may enter it again; only the outermost counts.
+
+    At its end what was written is made to last. Where an exception leaves it, or that fails, nothing of it remains.
+
+    ``owed``       what could not be written down when it happened; each is called in the next transaction of a request
+    ``count``      is told which records have changed, None for all
+    ``make_room``  may delete some, where what lasts no longer than this program has become too much
+    """
+
+    def __init__(self, store: Store | None = None, catch_up: Callable[[], None] = lambda: None) -> None:
+        """Write into `store`; `catch_up` is called at the beginning of each, to hear what others have written."""
+        self.owed: list[Callable[[], None]] = []
+        self.count: Callable[[Sequence[Place] | None], None] = lambda _places: None
+        self.make_room: Callable[[], None] = lambda: None
+        self._store = store or MemoryStore()
+        self._catch_up = catch_up
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._on_commit: list[Callable[[], None]] = []
+        self._on_discard: list[Callable[[], None]] = []
+
+    def __call__(self, *, reading: bool = False) -> AbstractContextManager[None]:
+        """Return one transaction; where nothing can be written one that is only `reading` succeeds without a trace."""
+        return _Transaction(self, reading)
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """Call when the transaction has succeeded, and never otherwise: for what cannot be taken back."""
+        self._on_commit.append(call)
+
+    def on_discard(self, call: Callable[[], None]) -> None:
+        """Call when nothing of the transaction remains: to take back what is not in the store."""
+        self._on_discard.append(call)
+
+    def pay(self) -> None:
+        """Make up for what could not be written down; it stays owed until it is."""
+        if self.owed:
+            for call in self.owed:
+                call()
+            self.on_commit(self.owed.clear)
+
+    def enter(self) -> None:
+        """Wait for the turn of this thread, and begin."""
+        self._lock.acquire()
+        try:
+            if not self._depth:
+                self._catch_up()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._depth += 1
+
+    def leave(self, *, succeeded: bool, reading: bool) -> None:
+        """End, for good or for the part that was entered last."""
+        try:
+            if self._depth == 1 and succeeded:
+                self._commit(reading=reading)
+            elif self._depth == 1:
+                self._discard(())
+        finally:
+            self._depth -= 1
+            self._lock.release()
+
+    def _commit(self, *, reading: bool) -> None:
+        written = self._store.changed
+        try:
+            if not self._store.lasts:  # what is forgotten now is part of it
+                self.count(written)
+                self.make_room()
+            self._store.commit()
+        except BaseException as error:
+            self._discard(() if self._store.lasts else self._store.changed)
+            if not (reading and isinstance(error, StateUnwritableError)):
+                raise
+            complain(error)
+            return
+        if self._store.lasts:
+            self.count(written)
+        self._on_discard.clear()
+        calls, self._on_commit = self._on_commit, []
+        for call in calls:
+            call()
+
+    def _discard(self, counted: Sequence[Place]) -> None:
+        self._store.discard()
+        self.count(counted)
+        self._on_commit.clear()
+        calls, self._on_discard = self._on_discard[::-1], []
+        for call in calls:
+            call()
+
+
+class _Transaction:
+    """One of them, to be entered with `with`."""
+
+    __slots__ = ("_all", "_reading")
+
+    def __init__(self, transactions: Transactions, reading: bool) -> None:
+        self._all, self._reading = transactions, reading
+
+    def __enter__(self) -> None:
+        self._all.enter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._all.leave(succeeded=kind is None, reading=self._reading)

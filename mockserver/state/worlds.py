@@ -1,0 +1,281 @@
+"""All state of the mock that belongs to one API key: what was created, what it is called, and what time it is."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
+
+from flowcontract.scenarios.expressions import uuid_of
+from mockserver.http.blobs import Blob
+from mockserver.state.quotas import Ledger, Limits, Room
+from mockserver.state.store import MemoryStore, Place, Record, Store
+from mockserver.state.transactions import Transactions
+from mockserver.state.usage import Past
+
+if TYPE_CHECKING:
+    from mockserver.scenarios.rendering import Stream
+
+Seeds = Mapping[str, list[Record]]
+"""Table name -> the records that every world begins with; each has an `id`."""
+
+
+class World:
+    """What one key sees. Whoever reads or changes it does so `with world.transaction():`.
+
+    ``streams``  the running streams by task id
+    ``past``     what was answered, as far as scenarios depend on it
+    ``ledger``   what it weighs
+    """
+
+    def __init__(  # noqa: PLR0913 - what a world is made of, each by name
+        self,
+        name: str,
+        store: Store,
+        seeds: Seeds,
+        *,
+        seed: int = 0,
+        start: float | None = None,
+        room: Room | None = None,
+        revive: Revive = lambda _world, _now: None,
+    ) -> None:
+        """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone.
+
+        A store that has had a seed already is not given it again. What is kept later needs `room`. From `start` on, in
+        epoch seconds, the clock goes on by a second with each request; without it, it is the adapter's. `revive` is
+        called where something may have run in it that runs no more.
+        """
+        self.name = name
+        self.streams: dict[str, Stream] = {}
+        self._seed, self._start, self._revive = seed, start, revive
+        self.store = store
+        self._workers = store.workers
+        self._deserted = False
+        self.transaction = Transactions(store, self._catch_up if store.shared else _nothing)
+        with self.transaction():
+            sown = dict(_sow(store, seeds))
+        self.ledger = Ledger(store, room or Room(), {} if store.fresh else sown)
+        self.transaction.count, self.transaction.make_room = self.ledger.count, self.ledger.make_room
+        self.past = Past(store)
+        self._deserted = not store.fresh
+
+    @property
+    def over(self) -> bool:
+        """Whether another worker has let it begin anew: this is the old one, which nobody else sees."""
+        return self.store.over
+
+    def _catch_up(self) -> None:
+        """Take over what other workers have written, and note when one of them has died."""
+        self.transaction.count(self.store.begin())
+        self._deserted = self._deserted or not self._workers <= self.store.workers
+        self._workers = self.store.workers
+
+    def stop(self, task: str) -> None:
+        """Stop a running stream, wherever it runs, once the request for it has succeeded."""
+        stop = self.streams[task].stop if task in self.streams else partial(self.store.call, task)
+        self.transaction.on_commit(stop)
+
+    def is_deserted(self, record: Record) -> bool:
+        """Tell whether whoever ran something is gone, by the record's `worker`."""
+        return record.get("worker", "") not in self.store.workers
+
+    def tick(self, now: float) -> int:
+        """Return what time it is for one more request, in epoch seconds; `now` is the adapter's clock."""
+        self.transaction.pay()
+        if self._deserted:
+            self._revive(self, self.time(now))
+            self.transaction.on_commit(self._note_revived)
+        if self._start is not None:
+            self.store.count("ticks")
+        return self.time(now)
+
+    def _note_revived(self) -> None:
+        self._deserted = False
+
+    def time(self, now: float) -> int:
+        """Return what time it was for the last request."""
+        return int(now) if self._start is None else int(self._start) + max(0, self.store.counted("ticks") - 1)
+
+    def keep(self, table: str, key: str, blob: Blob) -> None:
+        """Keep the bytes that belong to a record."""
+        self.store.keep(table, key, blob)
+
+    def blob(self, table: str, key: str) -> Blob:
+        """Return the bytes that belong to a record; none where it never had any."""
+        return self.store.blob(table, key)
+
+    def delete(self, table: str, key: str) -> Record | None:
+        """Take a record out with its bytes and return it; None if there was none."""
+        return self.store.delete(table, key)
+
+    def new_id(self) -> str:
+        """Return a UUID that this world has not had yet."""
+        number = self.store.count("ids")
+        return uuid_of(f"{self._seed}/{self.name}/id/{number}")
+
+    def reply_seed(self) -> str:
+        """Return what tells the next reply of this world from all others."""
+        return f"{self._seed}/{self.name}/{self.store.count('replies')}"
+
+    def id_of(self, kind: str, name: str) -> str:
+        """Return the UUID that always belongs to a name, for instance an end user's."""
+        return uuid_of(f"{self._seed}/{self.name}/{kind}/{name}")
+
+
+Revive = Callable[[World, int], None]
+
+
+def _nothing() -> None:
+    """Have nothing to catch up with: nobody else writes."""
+
+
+def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
+    """Put what a world begins with, where it has not had it, and yield all of it; `bytes` of a record are a path."""
+    for table, records in seeds.items():
+        for record in map(copy.deepcopy, records):
+            blob = Blob(record.pop("bytes")) if "bytes" in record else None
+            if blob is not None:
+                record["size"] = blob.size
+            if not store.counted(f"seed {table}/{record['id']}"):
+                store.count(f"seed {table}/{record['id']}")
+                if blob is not None:
+                    store.keep(table, record["id"], blob)
+                store.put(table, record["id"], record)
+            yield (table, record["id"]), record
+
+
+class Keeper(Protocol):
+    """What keeps worlds: a file, or Redis."""
+
+    stored: int
+    """Bytes of files that others keep in the same place."""
+
+    def names(self) -> list[str]:
+        """Return the names of all worlds."""
+
+    def store(self, world: str) -> Store:
+        """Return the store of one world; there must not be two at a time."""
+
+    def forget(self, world: str) -> None:
+        """Delete a world."""
+
+    def hear(self, stop: Callable[[str, str], None]) -> None:
+        """Call `stop` with world and task when somebody else who uses the same place wants that."""
+
+    def close(self) -> None:
+        """Let go of what it uses."""
+
+
+class Worlds:
+    """The worlds of all keys; each comes into being when its key is first used.
+
+    With a `file` they are in it, and only those that are used are in memory too.
+    """
+
+    def __init__(  # noqa: PLR0913 - what worlds depend on, each by name
+        self,
+        seed: int,
+        seeds: Callable[[str], Seeds],
+        limits: Limits | None = None,
+        *,
+        start: float | None = None,
+        file: Keeper | None = None,
+        revive: Callable[[str, World, int], None] = lambda _api, _world, _now: None,
+    ) -> None:
+        """Derive ids from `seed`; `seeds` tells by API what its worlds begin with.
+
+        `start` is when their clocks begin, if they have their own. `revive` sees to a world of an API that comes out of
+        the file, in which no stream runs any more.
+        """
+        self._seed = seed
+        self._seeds = cache(seeds)
+        self._start, self._file, self._revive = start, file, revive
+        self.room = Room(limits, stored=lambda: file.stored if file else 0)
+        self._worlds: dict[str, World] = {}
+        self._away: WeakValueDictionary[str, World] = WeakValueDictionary()  # let go of, but a stream still holds them
+        self._lock = threading.Lock()
+
+    def open(self, api: str, suffix: str) -> World:
+        """Return the world of an API's key with this suffix."""
+        name = f"{api}{suffix}"
+        with self._lock:
+            world = self._worlds.pop(name, None) or self._return(name)
+            if world is None or self._is_over(world):
+                world = self._begin(name, api)
+            self._worlds[name] = world  # the one used last stands last
+            self._make_room(world)
+            return world
+
+    def names(self) -> list[str]:
+        """Return the names of all worlds that have come into being."""
+        with self._lock:
+            return sorted({*self._worlds, *(self._file.names() if self._file else ())})
+
+    def reset(self, name: str | None = None) -> int:
+        """Let a world, or all, begin anew when next used; return how many had begun. Running streams go on."""
+        gone = [one for one in self.names() if name in (None, one)]
+        with self._lock:
+            for one in gone:
+                self._end(one)
+        return len(gone)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file:
+            self._file.close()
+
+    def _return(self, name: str) -> World | None:
+        """Return a world that was let go of while something still holds it: there must not be two of one name."""
+        world = self._away.pop(name, None)
+        if world is not None:
+            world.ledger.enter()
+        return world
+
+    def _begin(self, name: str, api: str) -> World:
+        if self._file:
+            self._file.hear(self._stop)
+        store = self._file.store(name) if self._file else MemoryStore()
+        seeds, revive = self._seeds(api), partial(self._revive, api)
+        return World(name, store, seeds, seed=self._seed, start=self._start, room=self.room, revive=revive)
+
+    def _is_over(self, world: World) -> bool:
+        """Let go of a world that another worker has let begin anew."""
+        if world.over:
+            world.ledger.leave()
+        return world.over
+
+    def _stop(self, name: str, task: str) -> None:
+        """Stop a stream that runs here, as another worker has been asked."""
+        with self._lock:
+            world = self._worlds.get(name) or self._away.get(name)
+        if world is not None and task in world.streams:
+            world.streams[task].stop()
+
+    def _end(self, name: str) -> None:
+        """Begin a world anew; whoever still uses it goes on with what nobody else sees."""
+        world = self._worlds.pop(name, None) or self._away.pop(name, None)
+        if world is not None:
+            world.ledger.leave()
+            world.store.detach()
+        if self._file:
+            self._file.forget(name)
+
+    def _make_room(self, used: World) -> None:
+        """Let go of the worlds that were used longest ago, but of none in which a stream runs, nor of `used`.
+
+        What is in the file stays there; what is in memory alone is forgotten.
+        """
+        limits = self.room.limits
+        while len(self._worlds) > limits.worlds or self.room.state.total > limits.state:
+            idle = (one.name for one in self._worlds.values() if one is not used and not one.streams)
+            oldest = next(idle, None)
+            if oldest is None:
+                return
+            if self._file:
+                world = self._away[oldest] = self._worlds.pop(oldest)
+                world.ledger.leave()
+            else:
+                self._end(oldest)

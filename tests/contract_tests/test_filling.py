@@ -1,0 +1,209 @@
+"""Requests as an app takes them: by its own form and features, never by the variables of the documents' samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from contract_tests.cases.app_inputs import Control, Files, controls, top_level_files, wrong_value
+from contract_tests.cases.derive import cases
+from contract_tests.config.target import load_target
+from contract_tests.suite.session import NotExercised, Suite
+from flowcontract.specs.model import load_apis
+
+APIS = load_apis(["dify-workflow", "dify-chat"])
+CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+RUN = "dify-workflow/runWorkflow"
+CHAT = "dify-chat/sendChatMessage"
+URL = "http://files.example/picture.png"
+
+
+class Told(Suite):
+    """A suite whose server tells what a test says, and which has made whatever is needed."""
+
+    def __init__(self, form=(), file_upload=None, reachable_url="", values=None):
+        """Tell a form and the files beside it."""
+        target = replace(load_target(APIS, base_url="http://127.0.0.1:1"), reachable_url=reachable_url)
+        super().__init__(target)
+        for client in self.clients.values():
+            client.api = replace(client.api, values=values or {})
+        self.told = {"user_input_form": list(form), "file_upload": file_upload}
+
+    def parameters(self, api):
+        """Return what the server tells."""
+        return self.told
+
+    def made(self, api, name, sort=""):
+        """Return what stands for a thing of the server."""
+        return f"made {name} {sort}".strip()
+
+
+def control(kind, name, **more):
+    """Return a control as a server tells it."""
+    return {kind: {"label": name, "variable": name, "required": False, **more}}
+
+
+def sent(suite, case_id):
+    """Return the body that a case is asked with."""
+    case = CASES[case_id]
+    return suite.filled(case.operation, case.request, case.keep).body
+
+
+IMAGES = {"image": {"enabled": True, "number_limits": 3, "transfer_methods": ["remote_url", "local_file"]}}
+
+
+def test_inputs_that_the_app_does_not_have_are_not_sent():
+    """The documents' variables mean nothing to another app."""
+    assert sent(Told(), f"{CHAT}/documented/blocking")["inputs"] == {}
+    named = Told([control("text-input", "称呼")], IMAGES, URL)
+    assert sent(named, f"{CHAT}/documented/documented")["inputs"] == {"称呼": "dify"}
+    other = Told([control("number", "name")], IMAGES, URL)
+    assert sent(other, f"{CHAT}/documented/documented")["inputs"] == {}
+
+
+def test_file_goes_to_the_variable_that_takes_one():
+    """A list to a list, a single file to a single file, and a place that is tested goes along."""
+    suite = Told([control("file", "doc"), control("file-list", "docs")])
+    file = {"transfer_method": "local_file", "upload_file_id": "made upload_file_id document", "type": "document"}
+    assert sent(suite, f"{RUN}/documented/file-list")["inputs"] == {"docs": [file]}
+    assert sent(suite, f"{RUN}/documented/one-file")["inputs"] == {"doc": file}
+    wrong = sent(suite, f"{RUN}/invalid/inputs.variable_name.0.type null")
+    assert wrong["inputs"] == {"docs": [{**file, "type": None, "upload_file_id": "made upload_file_id"}]}
+
+
+@pytest.mark.parametrize(
+    "name", ["documented/one-file", "documented/sample-code-one-file", "invalid/inputs.orig_mail.type null"]
+)
+@pytest.mark.parametrize("form", [[], [control("file-list", "orig_mail")], [control("text-input", "orig_mail")]])
+def test_file_is_not_asked_of_an_app_without_such_a_variable(name, form):
+    """A sample for a list is none for a single file, whatever the variable is called."""
+    with pytest.raises(NotExercised, match="no variable that takes a file"):
+        sent(Told(form), f"{RUN}/{name}")
+
+
+def test_required_inputs_are_sent_with_every_request():
+    """Each kind of control gets a value that it takes; what the target file gives comes first."""
+    form = [
+        control("text-input", "name", required=True, max_length=5),
+        control("select", "mode", required=True, options=["slow", "fast"]),
+        control("number", "count", required=True),
+        control("file-list", "pictures", required=True, allowed_file_types=["image"]),
+        control("paragraph", "note"),
+    ]
+    inputs = sent(Told(form), f"{RUN}/documented/curl")["inputs"]
+    picture = {"type": "image", "transfer_method": "local_file", "upload_file_id": "made upload_file_id image"}
+    assert inputs == {"name": "contr", "mode": "slow", "count": 1, "pictures": [picture]}
+    given = Told(form, values={"inputs": {"name": "mine", "note": "too"}})
+    assert sent(given, f"{RUN}/documented/curl")["inputs"] == {**inputs, "name": "mine", "note": "too"}
+
+
+def test_required_input_stands_beside_what_is_tested():
+    """Else the request would be refused for the wrong reason."""
+    form = [control("text-input", "name", required=True), control("file", "doc")]
+    inputs = sent(Told(form), f"{RUN}/invalid/inputs.variable_name.transfer_method enum")["inputs"]
+    assert inputs["name"] == "contract test"
+    assert inputs["doc"]["transfer_method"] == ""
+
+
+def test_file_is_of_a_sort_that_the_variable_takes():
+    """An app for pictures gets a picture."""
+    suite = Told([control("file", "doc", allowed_file_types=["image"])])
+    file = sent(suite, f"{RUN}/documented/one-file")["inputs"]["doc"]
+    assert (file["type"], file["upload_file_id"]) == ("image", "made upload_file_id image")
+    by_url = Told([control("file", "doc", allowed_file_upload_methods=["remote_url"])])
+    with pytest.raises(NotExercised, match="takes no files by local_file"):
+        sent(by_url, f"{RUN}/documented/one-file")
+
+
+def test_file_by_url_is_asked_only_with_an_address_that_the_server_reaches():
+    """A server may have no internet; the target file names what it can fetch."""
+    with pytest.raises(NotExercised, match="reachable_url"):
+        sent(Told(file_upload=IMAGES), f"{CHAT}/documented/documented")
+    body = sent(Told(file_upload=IMAGES, reachable_url=URL), f"{CHAT}/documented/documented")
+    assert [file["url"] for file in body["files"]] == [URL]
+
+
+@pytest.mark.parametrize("told", [None, {}, {"image": {"enabled": False}}, {"enabled": False}, "broken", {"image": []}])
+def test_files_beside_the_inputs_are_asked_only_of_an_app_that_takes_some(told):
+    """`file_upload` says so."""
+    with pytest.raises(NotExercised, match="takes no files"):
+        sent(Told(file_upload=told), f"{CHAT}/documented/uploaded-file")
+
+
+def test_what_is_made_from_a_documented_request_needs_no_address():
+    """All other cases of an operation can be asked of a server without internet."""
+    with_url = [case.id for case in CASES.values() if "http" in str(case.request.body) and case.family != "documented"]
+    assert all("invalid/files.0" in name for name in with_url)
+    assert not any("url" not in name for name in with_url)
+
+
+ODD = {"variable": "x", "max_length": "many", "options": 5, "allowed_file_types": [1]}
+
+
+@pytest.mark.parametrize(
+    "form", [None, "x", 5, [None], [[]], [{"text-input": None}], [{"text-input": {"variable": 5}}], [{"file": ODD}]]
+)
+def test_form_that_is_none_is_told_by_the_contract_and_breaks_nothing(form):
+    """A server may say anything."""
+    assert all(isinstance(one, Control) for one in controls(form))
+
+
+def test_files_are_read_in_both_forms():
+    """Older apps tell of images only."""
+    assert top_level_files(IMAGES) == Files(("image",), ("remote_url", "local_file"))
+    newer = {
+        "enabled": True,
+        "allowed_file_types": ["document", "custom"],
+        "allowed_file_upload_methods": ["local_file"],
+    }
+    assert top_level_files({"enabled": True, **newer}) == Files(("document",), ("local_file",))
+
+
+@pytest.mark.parametrize(
+    ("told", "how", "value"),
+    [
+        (control("text-input", "a", max_length=3), "longest", "xxxx"),
+        (control("text-input", "a"), "longest", None),
+        (control("select", "a", options=["x"]), "options", "none of the options"),
+        (control("number", "a"), "number", "twelve"),
+        (control("paragraph", "a"), "number", None),
+    ],
+)
+def test_value_against_a_bound_of_a_control(told, how, value):
+    """What has no such bound is not tried."""
+    assert wrong_value(controls([told])[0], how) == value
+
+
+def test_null_of_an_optional_field_may_be_taken_for_its_absence():
+    """Every release of Dify takes it, and no line speaks against it; null of a required field is refused."""
+    for name in ("sendChatMessage/invalid/conversation_id null", "sendChatMessage/invalid/auto_generate_name null"):
+        assert CASES[f"dify-chat/{name}"].expected.statuses >= {200, 400}
+        assert CASES[f"dify-chat/{name}"].expected.refused is None
+    assert CASES["dify-chat/sendChatMessage/invalid/query null"].expected.refused is True
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses", "codes"),
+    [
+        ("dify-chat/renameConversation/invalid/user type", {404}, set()),
+        ("dify-chat/sendMessageFeedback/generated/nothing optional", {400}, set()),
+        ("dify-chat/sendMessageFeedback/generated/rating=None", {400}, set()),
+        ("dify-workflow/uploadFile/invalid/user type", set(), {"too_many_files"}),
+        ("dify-workflow/listWorkflowLogs/keys/of dify-chat", {200, 404}, set()),
+        ("dify-chat/sendMessageFeedback/keys/of dify-workflow", {404}, {"not_found"}),
+    ],
+)
+def test_what_no_document_speaks_against_is_accepted(name, statuses, codes):
+    """`also` in resources.yaml says so, and why."""
+    expected = CASES[name].expected
+    assert statuses <= expected.statuses
+    assert codes <= expected.codes
+    assert "; or " in expected.because
+
+
+def test_name_is_not_judged_where_it_is_not_looked_at():
+    """The wrong name stands in a request that generates none."""
+    wrong = [case for case in CASES.values() if "renameConversation/invalid/name" in case.id]
+    assert wrong
+    assert not any(case.request.body.get("auto_generate") for case in wrong)

@@ -1,0 +1,95 @@
+"""What `nox -s langflow` brings along: a flow that any version can build, a target, differences with their reasons."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from contract_tests.config.target import load_target
+from contract_tests.report.deviations import Deviations
+from flowcontract.specs.model import load_apis
+
+ROOT = Path(__file__).resolve().parents[2]
+LANGFLOW = ROOT / "tests" / "langflow"
+sys.path.insert(0, str(LANGFLOW))
+
+from langflow_server import FLOW, built, environment  # noqa: E402 - lies beside the program that runs it
+
+APIS = load_apis()
+COMPONENTS = {
+    "input_output": {
+        "ChatInput": {"outputs": [{"name": "message", "types": ["Message"]}], "template": {}},
+        "ChatOutput": {
+            "outputs": [],
+            "template": {"input_value": {"input_types": ["Data", "Message"], "type": "other"}},
+        },
+    },
+    "component_display_names": {},
+}
+
+
+def test_flow_is_built_from_what_a_version_says_of_its_components():
+    """Nodes carry the server's own definitions, and the edge the types that both ends have there."""
+    flow = built(FLOW, COMPONENTS)
+    assert [node["data"]["node"] for node in flow["nodes"]] == list(COMPONENTS["input_output"].values())
+    [edge] = flow["edges"]
+    assert edge["data"]["sourceHandle"]["output_types"] == ["Message"]
+    assert edge["data"]["targetHandle"]["inputTypes"] == ["Data", "Message"]
+    assert json.loads(edge["targetHandle"].replace("œ", '"')) == edge["data"]["targetHandle"]
+
+
+def test_component_that_a_version_does_not_have_is_told():
+    """A later Langflow may have renamed it."""
+    with pytest.raises(LookupError, match=r"no component ChatInput, ChatOutput\. Change flow\.json"):
+        built(FLOW, {"input_output": {"Webhook": {}}})
+
+
+def test_server_keeps_to_its_folder_and_takes_no_setting_of_this_machine(tmp_path):
+    """Whoever has a Langflow of their own keeps it as it is."""
+    found = environment(
+        {"PATH": "/bin", "LANGFLOW_DATABASE_URL": "postgresql://mine", "HOME": "/home/me"},
+        tmp_path,
+        {"username": "u", "password": "p"},
+    )
+    assert found["PATH"] == "/bin"
+    assert {name for name, value in found.items() if str(tmp_path) in value} == {
+        "HOME", "LANGFLOW_CONFIG_DIR", "LANGFLOW_DATABASE_URL",
+    }  # fmt: skip
+    assert found["DO_NOT_TRACK"] == "true"
+
+
+def test_target_file_wants_what_the_server_tells(monkeypatch):
+    """Key, token and flow come by the names of the documents' own variables."""
+    told = {"LANGFLOW_URL": "http://127.0.0.1:1", "LANGFLOW_API_KEY": "k", "LANGFLOW_TOKEN": "t", "FLOW_ID": "f"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    target = load_target({"agentbuilder": APIS["agentbuilder"]}, file=LANGFLOW / "target.toml")
+    api = target.apis["agentbuilder"]
+    assert (api.base_url, api.values) == ("http://127.0.0.1:1/api", {"flow_id": "f"})
+    assert api.keys == {"apiKey": "k", "apiKeyInQuery": "k", "bearer": "t"}
+    tweaked = re.findall(r"tweaks = \{ ([\w-]+)", (LANGFLOW / "target.toml").read_text(encoding="utf-8"))
+    assert set(tweaked) == {"ChatInput-b67sL"} <= {node["id"] for node in FLOW["nodes"]}
+
+
+def test_version_that_is_installed_has_its_deviations_written_down():
+    """The session compares with the file of the version that it pins."""
+    version = re.search(r'^LANGFLOW = "(.+)"$', (ROOT / "noxfile.py").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert (LANGFLOW / f"deviations-{version}.toml").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(LANGFLOW.glob("deviations-*.toml")), ids=lambda path: path.stem)
+def test_every_deviation_is_of_an_operation_that_exists_and_has_a_reason_of_its_own(path):
+    """A reason says what this version answers; where a line of the document speaks against it, it cites the line."""
+    api = APIS["agentbuilder"]
+    operations = {name for one in api.operations.values() for name in (one.name, f"{one.name}/fuzzed")}
+    version = path.stem.removeprefix("deviations-")
+    entries = Deviations.load(path).entries
+    assert len({one.id for one in entries}) == len(entries)
+    for one in entries:
+        assert one.about in operations
+        assert one.reason.startswith(f"{version} "), one.id
+        assert "003:" in one.reason or "in no line" in one.reason, one.id

@@ -1,0 +1,31 @@
+"""Nothing that a terminal obeys reaches it."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowcontract.output.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
+        ("\x9b2J", "\\x9b2J"),
+        ("\x7f\x00", "\\x7f\\x00"),
+        ("a\r\n\tb", "a\\r\\n\\tb"),
+        ("\u202egpj.exe\u2066", "\\u202egpj.exe\\u2066"),
+        ("half \ud83d", "half \\ud83d"),
+        ("a\u2028b", "a\\u2028b"),
+        ("ordinary: äöü 漢字 👩‍👩‍👧 \\ %", "ordinary: äöü 漢字 👩‍👩‍👧 \\ %"),
+    ],
+)
+def test_what_a_terminal_obeys_is_shown_instead(text: str, shown: str) -> None:
+    """C0, DEL, C1, directions and halves of characters become escapes; other text stays as it is."""
+    assert printable(text) == shown
+    printable(text).encode("utf-8")
+
+
+def test_line_breaks_and_tabs_stay_where_they_are_ours() -> None:
+    """A carriage return, which would overwrite a line, does not."""
+    assert printable("a\n\tb\r\x1b", lines=True) == "a\n\tb\\r\\x1b"

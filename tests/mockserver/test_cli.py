@@ -1,0 +1,269 @@
+"""The command line as people use it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from flowcontract.output.printable import printable
+from mockserver.cli import main as cli
+from mockserver.http.failures import complain
+from mockserver.scenarios.files import Fixtures
+from mockserver.server.mock_server import MockServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "mockserver", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def greeting() -> Iterator[str]:
+    """Start `mockserver serve` on a free port, and return what it prints; it runs until this file's tests are over."""
+    command = [sys.executable, "-m", "mockserver", "serve", "--port", "0", "--pace", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        yield "".join(lines)
+        process.terminate()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the greeting prints curl commands; there is no curl here")
+@pytest.mark.parametrize("api", ["agentbuilder", "cybertron", "dify-chat", "dify-workflow"])
+def test_printed_command_works_when_pasted(greeting: str, api: str) -> None:
+    """Per API the greeting has base URL, key and one curl that succeeds."""
+    section = greeting[re.search(rf"^{api}$", greeting, re.MULTILINE).start() :]  # type: ignore[union-attr]
+    command = next(line.partition("try")[2].strip() for line in section.splitlines() if line.startswith("  try"))
+    words = shlex.split(command)
+    assert words[0] == "curl"
+    done = subprocess.run([*words, "-sS", "-f", "--noproxy", "*"], capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout
+
+
+def test_greeting_names_urls_and_keys(greeting: str) -> None:
+    """The natural base paths and the documented keys are told."""
+    for word in (
+        "/v1\n",
+        "/api\n",
+        "/openapi/v1\n",
+        "app-chat",
+        "app-workflow",
+        "sk-agentbuilder",
+        "robot-key",
+        "robot-token",
+    ):
+        assert word in greeting
+    assert "Warning" not in greeting
+
+
+def test_address_that_others_reach_is_warned_of() -> None:
+    """Only who asks for it listens beyond this machine, and is told so."""
+    server = MockServer(["cybertron"], host="0.0.0.0")
+    try:
+        assert cli._greeting(server)[0].startswith("Warning: listening on 0.0.0.0")
+    finally:
+        server.close()
+
+
+def test_taken_port_is_one_line_and_misuse() -> None:
+    """No traceback: what was asked, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", str(port))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve", "--api", "dify-chatt"], 'Did you mean "dify-chat"?'),
+        (["serve", "--port", "many"], "no number"),
+        (["serve", "--pace", "-1"], "between"),
+        (["serve", "--profile", "older"], "API=NAME"),
+        (["serve", "--profile", "dify-workflow=ancient"], "There is: 0.14, 1.14, 1.4, older"),
+        (["serve", "--fixtures", "/nowhere/at/all"], "there is no folder"),
+        (["check"], "--fixtures"),
+        (["dance"], "serve"),
+        ([], "COMMAND"),
+    ],
+)
+def test_misuse_says_what_there_is(arguments: list[str], told: str) -> None:
+    """Exit code 2 and a sentence that helps, never a traceback."""
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_list_prints_the_profiles_with_their_releases() -> None:
+    """Who upgrades finds the names for --profile, and which server each stands for."""
+    done = run("list", "--profiles", "--api", "dify-chat")
+    assert done.returncode == 0
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert rows == [
+        ["dify-chat", "0.14", "Dify 0.14.0"],
+        ["dify-chat", "1.14", "Dify 1.14.2"],
+        ["dify-chat", "1.4", "Dify 1.4.1"],
+    ]
+
+
+def test_environment_is_the_second_source() -> None:
+    """MOCKSERVER_<NAME> sets an option; the flag wins."""
+    assert "many" in run("serve", MOCKSERVER_PORT="many").stderr
+    assert "few" in run("serve", "--port", "few", MOCKSERVER_PORT="1").stderr
+    assert 'No API "x"' in run("list", MOCKSERVER_API="x").stderr
+
+
+def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option is told with its default, and every command answers --help with examples."""
+    for command in ("serve", "list", "check"):
+        with pytest.raises(SystemExit) as leaving:
+            cli.main([command, "--help"])
+        assert leaving.value.code == 0
+        told = capsys.readouterr().out
+        assert "examples:" in told
+        if command == "serve":
+            assert all(option in told for option in cli._OPTIONS)
+
+
+def test_list_shows_every_scenario_with_its_description(capsys: pytest.CaptureFixture[str]) -> None:
+    """Operation, method, path, then the scenarios by name."""
+    assert cli.main(["list", "--api", "cybertron"]) == 0
+    told = capsys.readouterr().out
+    assert "cybertron/offlineUploadFile  POST /openapi/v1/chatflow/offline_upload_file/" in told
+    assert re.search(r"200-default +The file is there", told)
+
+
+def scenario(folder: Path, text: str) -> Path:
+    path = folder / "dify-chat" / "stopChatMessage" / "200-mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_check_is_silent_about_a_sound_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 where nothing is wrong."""
+    scenario(tmp_path, "description: Stopped.\nreply:\n  body: {result: success}\n")
+    assert cli.main(["check", "--fixtures", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("description: Stopped.\nreply:\n  body: {result: 5}\n", 3, "success"),
+        ("description: Stopped.\nreply:\n  body: [\n", 4, "YAML"),
+        ("reply:\n  body: {result: success}\n", 1, "description"),
+        ("description: Stopped.\nreplies: {}\nreply:\n  body: {result: success}\n", 1, "replies"),
+    ],
+)
+def test_check_says_what_is_wrong_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, line: int, told: str
+) -> None:
+    """Exit code 1, and one line per problem: file, line, what, what to do."""
+    path = scenario(tmp_path, text)
+    assert cli.main(["check", "--fixtures", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert f"{path}:" in out
+    assert told in out
+    assert any(f"{path}:{number}:" in out for number in (line, line + 1))
+
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e\r"
+QUOTED = r"\e]0;owned\a\e[2J\x9b2J\u202e\r"  # in YAML
+
+
+def obeyed(text: str) -> set[str]:
+    """Return what of a text a terminal would obey, other than line breaks."""
+    return {letter for letter in text if printable(letter) != letter and letter != "\n"}
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """Return a folder of scenarios whose texts and file names are full of control characters."""
+    folder = tmp_path / "dify-chat" / "stopChatMessage"
+    folder.mkdir(parents=True)
+    sound = f'description: "sound {QUOTED}"\nreply:\n  body: {{result: success}}\n'
+    (folder / "200-sound.yaml").write_text(sound, encoding="utf-8")
+    return tmp_path
+
+
+def test_list_and_check_obey_nobody(evil: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters of scenarios and of file names are shown, in what is sound and in what is wrong."""
+    assert cli.main(["list", "--api", "dify-chat", "--fixtures", str(evil)]) == 0
+    told = capsys.readouterr()
+    assert "\\x1b]0;owned" in told.out
+    assert obeyed(told.out + told.err) == set()
+    for number, text in enumerate(
+        (
+            f'description: x\n"{QUOTED}": 1\nreply:\n  body: {{result: success}}\n',
+            f'description: x\nreply:\n  body: {{result: "{QUOTED}"}}\n',
+            f'description: x\nfaults: "{QUOTED}"\nreply:\n  body: {{result: success}}\n',
+            f'description: x\nreply: "{QUOTED}"\n',
+            f'"{QUOTED}": *nowhere\n',
+        )
+    ):
+        wrong = evil / "dify-chat" / "stopChatMessage" / f"200-wrong-{number}{EVIL}.yaml"
+        wrong.write_text(text, encoding="utf-8")
+        assert cli.main(["check", "--fixtures", str(evil)]) == 1
+        told = capsys.readouterr()
+        assert "owned" in told.out
+        assert obeyed(told.out + told.err) == set()
+        assert cli.main(["list", "--fixtures", str(evil)]) == 2
+        told = capsys.readouterr()
+        assert "owned" in told.err
+        assert obeyed(told.out + told.err) == set()
+        wrong.unlink()
+
+
+def test_broken_file_under_a_running_mock_is_told_and_not_obeyed(
+    evil: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a traceback of ours, whatever stands in it."""
+    fixtures = Fixtures(("dify-chat",), evil)
+    (evil / "dify-chat" / "stopChatMessage" / "200-new.yaml").write_text(f'"{QUOTED}": 1\n', encoding="utf-8")
+    fixtures.current(at_once=True)
+    complain(ValueError(EVIL))
+    told = capsys.readouterr().err
+    assert told.count("owned") >= 2
+    assert obeyed(told) == set()
+
+
+def test_verdicts_of_torture_obey_nobody() -> None:
+    """What a client says that it raised is printed when the session ends."""
+    with MockServer(["dify-chat"]) as mock:
+        session = mock.torture("sendChatMessage", ["bom"])
+        for case in session:
+            asked = {"query": "x", "inputs": {}, "user": "u", "response_mode": "streaming"}
+            headers = {"Authorization": f"Bearer {case.key}"}
+            httpx.post(f"{mock.url('dify-chat')}/chat-messages", json=asked, headers=headers, trust_env=False)
+            case.verdict(raised=EVIL)
+        assert "owned" in session.table()
+        assert obeyed(session.table()) == set()
