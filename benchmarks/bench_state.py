@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from werkzeug.datastructures import Headers
 
+from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
-from mockserver.http.blobs import Blob
 from mockserver.http.messages import Request
 from mockserver.server.mock_server import load_app
 

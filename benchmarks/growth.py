@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
-from mockserver.http.blobs import Blob
 from mockserver.http.messages import PlainHeaders, Request
 from mockserver.server.mock_server import load_app
 from mockserver.state.quotas import Limits

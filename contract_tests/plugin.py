@@ -33,7 +33,7 @@ from contract_tests.suite.not_exercised import NotExercised, Withheld
 from contract_tests.suite.session import Record, Suite
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import printable
-from flowcontract.specs.evidence import Tier, fails
+from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.specs.model import available_apis, load_apis
 
 if TYPE_CHECKING:

@@ -16,12 +16,10 @@ FlowContractError          what a user can mend; programs print it and exit 2, n
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from flowcontract.streams.sse import Block
 
 
 class FlowContractError(Exception):
@@ -86,7 +84,7 @@ class BlockTooLargeError(StreamError):
 
     def __init__(self, limit: int) -> None:
         """Name the limit in bytes."""
-        self.before: list[Block] = []
+        self.before: list[Any] = []  # of `streams.sse.Block`
         super().__init__(
             f"A block of the stream is larger than {limit} bytes. Either its blank line is missing, or raise the limit."
         )

@@ -30,8 +30,8 @@ from contract_tests.cases.refusals import refusal, words_for
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
+from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.specs.sources import provenance
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation

@@ -15,8 +15,8 @@ from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
 from contract_tests.judging.judge import Expected, is_refusal
 from flowcontract import yamlio
+from flowcontract.provenance.evidence import Tier, tier_of
 from flowcontract.schemas.violations import Violation
-from flowcontract.specs.evidence import Tier, tier_of
 from flowcontract.streams.rules import show
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contract_tests.judging.judge import Expected, error_codes
 from flowcontract.errors import SpecError
-from flowcontract.specs.evidence import Tier, is_printed, weakest
+from flowcontract.provenance.evidence import Tier, is_printed, weakest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

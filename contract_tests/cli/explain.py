@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> bool:
         lines = [*(_explain(document, arguments.cause) if arguments.cause else _all(document))]
     except (KeyError, TypeError, AttributeError):
         raise ExplainError("The report is of another version of contract-tests. Run it again.") from None
-    print("\n".join(printable(line, lines=True) for line in lines))  # noqa: T201 - a command's own output
+    print("\n".join(printable(line, lines=True) for line in lines))
     return False
 
 

@@ -17,9 +17,9 @@ from contract_tests.report.printing import Printer
 from contract_tests.report.streams import StreamReport
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.paths import specs_root
+from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.untrusted import Unreadable
-from flowcontract.specs.evidence import Tier, fails
 from flowcontract.specs.model import available_apis, load_api
 from flowcontract.specs.profiles import available_profiles
 from flowcontract.streams.judge import StreamBudget, StreamJudge

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from flowcontract.specs.evidence import BARS, DEFAULT_BAR
+from flowcontract.provenance.evidence import BARS, DEFAULT_BAR
 
 
 def minutes(text: str) -> float:

@@ -101,12 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
-                print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)  # noqa: T201 - a command's own output
+                print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)
                 return MISUSE
             clock.limit(options.max_minutes)
             return _run(arguments, others, clock, secrets)
         except KeyboardInterrupt:
-            print("contract-tests: interrupted before anything was asked.", file=sys.stderr)  # noqa: T201 - the same
+            print("contract-tests: interrupted before anything was asked.", file=sys.stderr)
         except Exception:  # noqa: BLE001 - a fault of ours: shown without keys, and no verdict
             traceback.print_exc()
     return MISUSE
@@ -132,7 +132,7 @@ def _guess(others: list[str]) -> None:
         name = other.partition("=")[0]
         close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.75) if name.startswith("--") else []
         if close:
-            print(f'contract-tests: "{name}" is no option. Did you mean "{close[0]}"?', file=sys.stderr)  # noqa: T201 - the same
+            print(f'contract-tests: "{name}" is no option. Did you mean "{close[0]}"?', file=sys.stderr)
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from contract_tests.http.exchange import Request
 from contract_tests.journeys.said import Event, Said
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.session import NotExercised, Suite
+from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.schemas.violations import Violation
-from flowcontract.specs.evidence import rated, tier_of
+from flowcontract.schemas.violations import Violation, rated
 from flowcontract.streams.rules import show
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import decode
 from flowcontract.schemas.violations import Violation
-from flowcontract.specs.sources import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

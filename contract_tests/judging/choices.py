@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from contract_tests.http.exchange import Exchange
-    from flowcontract.specs import sources
+    from flowcontract.provenance import sources
+    from flowcontract.provenance.sources import Ruling
     from flowcontract.specs.model import Operation
-    from flowcontract.specs.sources import Ruling
 
 
 class Choice(NamedTuple):

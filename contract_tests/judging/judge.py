@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.http.exchange import Answer, Exchange, Sent, TimedEvent
 from contract_tests.judging.choices import Choice, account, choices
+from flowcontract.provenance.evidence import BARS, Tier, weakest
+from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.media_types import find_media
-from flowcontract.schemas.violations import Violation
-from flowcontract.specs.evidence import BARS, Tier, at_most, rated, weakest
-from flowcontract.specs.sources import provenance
+from flowcontract.schemas.violations import Violation, at_most, rated
 from flowcontract.streams.judge import StreamBudget, StreamJudge
 from flowcontract.validation.response import response_violations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from contract_tests.http.client import Client, LiveAnswer
+    from flowcontract.provenance.sources import Ruling
     from flowcontract.specs.model import Api, Operation, Response
-    from flowcontract.specs.sources import Ruling
     from flowcontract.streams.contract import StreamContract
 
 MAX_EVENTS = 20_000  # of a stream; one with more counts as endless

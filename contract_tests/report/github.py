@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.report.rendering import environment
 from contract_tests.report.terminal import headline, of_kind
 from flowcontract.output.printable import printable
-from flowcontract.specs.locations import place
+from flowcontract.provenance.locations import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.specs.evidence import BARS, Tier
+from flowcontract.provenance.evidence import BARS, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

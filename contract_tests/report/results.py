@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from contract_tests.report.coverage import Key
-from flowcontract.specs.evidence import DEFAULT_BAR, Tier, fails
+from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.report.document import version
 from flowcontract import paths as data
 from flowcontract import yamlio
-from flowcontract.specs.locations import place
-from flowcontract.specs.sources import Source
+from flowcontract.provenance.locations import place
+from flowcontract.provenance.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,8 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.judging.foreign_streams import Recogniser
-from flowcontract.specs.evidence import DEFAULT_BAR, Tier, fails, rated
+from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails
+from flowcontract.schemas.violations import rated
 from flowcontract.streams.judge import JudgedEvent, StreamBudget, StreamJudge
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
 from contract_tests.http.schemathesis_transport import Carrier, carrying
 from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, unanswered
+from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import ABSENT, parse_json
-from flowcontract.specs.evidence import Tier
 
 if TYPE_CHECKING:
     from contract_tests.suite.session import Suite

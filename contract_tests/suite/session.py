@@ -28,7 +28,8 @@ from contract_tests.suite.filling import Filler
 from contract_tests.suite.not_exercised import NotExercised, Withheld
 from flowcontract import yamlio
 from flowcontract.output.secrets import Secrets
-from flowcontract.specs.evidence import DEFAULT_BAR, Tier, cited, fails, quotes, rated
+from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
+from flowcontract.schemas.violations import rated
 
 if TYPE_CHECKING:
     from contract_tests.cases.derive import Case
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from contract_tests.http.exchange import Exchange, Request, Sent, TimedEvent
     from contract_tests.judging.choices import Choice
     from contract_tests.report.deviations import Deviations
+    from flowcontract.provenance.sources import Ruling
     from flowcontract.schemas.violations import Violation
     from flowcontract.specs.model import Api, Operation
-    from flowcontract.specs.sources import Ruling
 
 __all__ = ["Failure", "NotExercised", "Record", "Suite"]
 

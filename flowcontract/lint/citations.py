@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract import yamlio
 from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
-from flowcontract.specs.sources import Source, as_list
+from flowcontract.provenance.sources import Source, as_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from flowcontract.lint import sources as ledger
 from flowcontract.lint.findings import Finding, guarded
 from flowcontract.lint.references import mapping
 from flowcontract.lint.sources import nearest
+from flowcontract.provenance.sources import as_list
 from flowcontract.scenarios import APP, documents, read_scenario
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.specs.profiles import available_profiles
-from flowcontract.specs.sources import as_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,8 +10,8 @@ import jsonschema_rs
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import mapping, properties, sequence
+from flowcontract.provenance.sources import as_list
 from flowcontract.schemas.keywords import RELATIONS
-from flowcontract.specs.sources import as_list
 from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract import yamlio
 from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
-from flowcontract.specs.sources import Source
+from flowcontract.provenance.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from flowcontract import paths as data
 from flowcontract import yamlio
 from flowcontract.errors import ScenarioError, SpecError
+from flowcontract.provenance.sources import as_list
 from flowcontract.scenarios.matching import Match
 from flowcontract.scenarios.model import OBSERVED, Event, Reply, Scenario
 from flowcontract.scenarios.templates import Template, compile_value
 from flowcontract.schemas.validators import Validators
-from flowcontract.specs.sources import as_list
 
 APP = "app.yaml"  # in an API's folder: what `$app.NAME` is where nobody configures the app
 SHARED = "every-operation"  # the folder of an API's scenarios that count for each operation that documents them

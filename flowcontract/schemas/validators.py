@@ -15,11 +15,11 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 
 from flowcontract import yamlio
+from flowcontract.provenance.sources import provenance
 from flowcontract.schemas import wording
 from flowcontract.schemas.keywords import KEYWORDS, contradiction
 from flowcontract.schemas.violations import Violation
 from flowcontract.schemas.wording import bare, describe
-from flowcontract.specs.sources import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

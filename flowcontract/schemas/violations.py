@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from flowcontract.specs.evidence import Tier
+from flowcontract.provenance.evidence import Tier, tier_of, weakest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowcontract.provenance.sources import Ruling
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Violation:
     ``offset``    byte offset of the event's first byte within its stream; None outside a stream
     ``source``    the lines the rule rests on: ``001:25-58``, the ruling, or where it was observed
     ``tier``      how firm that is: whether the violation fails a run; where it is made, the most that it can be, since
-                  what its source weighs is told later (`evidence.rated`)
+                  what its source weighs is told later (`rated`)
     """
 
     rule: str
@@ -39,3 +45,15 @@ class Violation:
         head = f"{' '.join(place)}: {self.rule}" if place else self.rule
         tail = f" ({', '.join(self.source)})" if self.source else ""
         return " ".join(f"{head}: expected {self.expected}; got {self.got}{tail}".split())
+
+
+def rated(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
+    """Return violations with the tiers that their sources give them; one that is weaker already stays so."""
+    return [at_most(violation, tier_of(violation.source, rulings)) for violation in violations]
+
+
+def at_most(violation: Violation, tier: Tier) -> Violation:
+    """Return a violation that is no firmer than a tier; a server error is one however little was demanded."""
+    if violation.tier is Tier.SERVER_ERROR:
+        return violation
+    return replace(violation, tier=weakest((violation.tier, tier)))

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from flowcontract import paths as data
 from flowcontract import yamlio
 from flowcontract.errors import SpecError, UnknownNameError
+from flowcontract.provenance.evidence import Tier, tier_of
+from flowcontract.provenance.sources import Ruling, provenance, rulings_from
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.bundle import Bundle, bundle
 from flowcontract.specs.cache import remembered
-from flowcontract.specs.evidence import Tier, tier_of
 from flowcontract.specs.profiles import Profile, apply_profile, load_profile
-from flowcontract.specs.sources import Ruling, provenance, rulings_from
 from flowcontract.streams.contract import EventSchema, StreamContract
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The stream contract: what an `x-stream` says of the events of a stream.
 
 The exact form of an `x-stream` (`?` marks what may be left out; a PATH is dotted and relative to the payload; an ORDER
-is the language of `flowcontract.streams.order`; every rule and every alternative names its `source`, as text or a list):
+is the language of `streams.order`; every rule and every alternative names its `source`, as text or a list):
 
     framing: sse | json-blank-line   how events stand on the wire
     kind: PATH                       the payload's field that says what an event is
@@ -51,7 +51,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from flowcontract.errors import SpecError
-from flowcontract.specs.sources import RULING, as_list
+from flowcontract.provenance.sources import RULING, as_list
 from flowcontract.streams.order import Alternatives, Atom, Choice, Order, parse
 from flowcontract.streams.rules import (
     Concatenation,
@@ -69,8 +69,8 @@ from flowcontract.streams.sse import FRAMINGS, Framing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowcontract.provenance.sources import Ruling
     from flowcontract.schemas.violations import Violation
-    from flowcontract.specs.sources import Ruling
 
 Tier = Literal["documented", "observed"]
 

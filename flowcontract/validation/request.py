@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
+from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import ABSENT, decode, parse_json
 from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
 from flowcontract.schemas.violations import Violation
 from flowcontract.schemas.wording import FORMAT_WORDS, bare, describe, type_words
-from flowcontract.specs.sources import provenance
 
 if TYPE_CHECKING:
     from flowcontract.schemas.validators import Step, Validators

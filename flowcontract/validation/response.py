@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowcontract import yamlio
+from flowcontract.provenance.evidence import Tier
+from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import decode, parse_json
 from flowcontract.schemas.media_types import JSON, find_media
-from flowcontract.schemas.violations import Violation
-from flowcontract.specs.evidence import Tier, at_most
-from flowcontract.specs.sources import provenance
+from flowcontract.schemas.violations import Violation, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mockserver.http.stream import End, Stream
 from mockserver.request.refusals import Refusal
-from mockserver.scenarios.rendering import End, Stream
 from mockserver.state.store import ANY
 
 if TYPE_CHECKING:
     from flowcontract.scenarios.expressions import Context
     from flowcontract.specs.model import Operation
     from flowcontract.validation.request import CheckedRequest
-    from mockserver.http.blobs import Blob
+    from mockserver.blobs.blob import Blob
     from mockserver.http.messages import Reply
     from mockserver.request.body import Upload
     from mockserver.state.store import Equal, Page, Record

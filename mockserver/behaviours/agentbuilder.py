@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mockserver.behaviours.action import Act, Behaviour
-    from mockserver.http.blobs import Blob
+    from mockserver.blobs.blob import Blob
     from mockserver.http.messages import Reply
     from mockserver.state.store import Record
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mockserver.behaviours import input_forms as forms
 from mockserver.behaviours.action import keep_file
+from mockserver.http.stream import Stream
 from mockserver.request.refusals import Refusal
-from mockserver.scenarios.rendering import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mockserver.behaviours.action import Act, Behaviour
     from mockserver.http.messages import Reply
-    from mockserver.scenarios.rendering import End
+    from mockserver.http.stream import End
     from mockserver.state.store import Record
     from mockserver.state.worlds import World
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mockserver.faults.parsing import FaultError
 from mockserver.faults.replies import as_stream
-from mockserver.scenarios.rendering import Stream
+from mockserver.http.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

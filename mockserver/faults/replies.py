@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.scenarios import Piece
+from mockserver.blobs.blob import Blob
 from mockserver.faults.events import lognormal
-from mockserver.http.blobs import Blob
 from mockserver.http.messages import Cut
-from mockserver.scenarios.rendering import Stream
+from mockserver.http.stream import Stream
 
 if TYPE_CHECKING:
     from mockserver.faults.context import Ground

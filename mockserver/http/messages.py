@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateUnwritableError
-from mockserver.http.blobs import EMPTY, Blob
+from mockserver.blobs.blob import EMPTY, Blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -9,13 +9,13 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateError
 from flowcontract.output import secrets
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Cut
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mockserver.http.messages import Reply, Request, Streamed
     from mockserver.journal.masking import Masking
     from mockserver.request.refusals import Refusal
+    from mockserver.state.backends import Archive
 
 KEPT_OF_REQUEST = 64 << 10
 KEPT_OF_ANSWER = 64 << 10
@@ -414,26 +415,6 @@ class Entry:
             return {"headers": self.answer_headers, "stream": self.stream.as_json()}
         cut = self.answer_size > len(self.answer)
         return {"headers": self.answer_headers, "bytes": self.answer_size, "body": _text(self.answer), "cut": cut}
-
-
-class Archive(Protocol):
-    """Where several journals keep their entries, so that each shows those of all."""
-
-    @property
-    def count(self) -> int:
-        """How many requests have come to all of them."""
-
-    def number(self) -> int:
-        """Return the number of the next request."""
-
-    def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
-        """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
-
-    def read(self, number: int | None = None) -> list[dict[str, Any]]:
-        """Return one entry, if there is one of this number, or all by their numbers."""
-
-    def forget(self, numbers: list[int]) -> None:
-        """Let go of entries."""
 
 
 class Journal:

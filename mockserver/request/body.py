@@ -15,8 +15,8 @@ from werkzeug.http import parse_options_header
 from flowcontract.schemas import decoding
 from flowcontract.schemas import media_types as media
 from flowcontract.schemas.decoding import ABSENT
+from mockserver.blobs.blob import Blob, BlobWriter
 from mockserver.caching import memo
-from mockserver.http.blobs import Blob, BlobWriter
 from mockserver.request.refusals import Refusal
 
 if TYPE_CHECKING:

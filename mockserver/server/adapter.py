@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnwritableError
-from mockserver.http.blobs import EMPTY, Blob, BlobWriter
+from mockserver.blobs.blob import EMPTY, Blob, BlobWriter
 from mockserver.http.failures import complain, failure, problem
 from mockserver.http.messages import put
 

@@ -22,7 +22,7 @@ import httptools
 from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.failures import complain, tell
 from mockserver.http.messages import Cut, PlainHeaders, Reply, Request
 from mockserver.server.adapter import BodyReader, announced_length, answer, frame

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Request
 from mockserver.server.adapter import BodyReader, announced_length, answer, frame
 

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mockserver.state.overrides import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.journal.journal import Archive
     from mockserver.state.quotas import Limits
     from mockserver.state.worlds import Keeper
 
 _ADDRESS = re.compile(r"(redis|rediss|unix)://.", re.IGNORECASE)
+
+
+class Archive(Protocol):
+    """Where several journals keep their entries, so that each shows those of all."""
+
+    @property
+    def count(self) -> int:
+        """How many requests have come to all of them."""
+
+    def number(self) -> int:
+        """Return the number of the next request."""
+
+    def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
+        """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
+
+    def read(self, number: int | None = None) -> list[dict[str, Any]]:
+        """Return one entry, if there is one of this number, or all by their numbers."""
+
+    def forget(self, numbers: list[int]) -> None:
+        """Let go of entries."""
 
 
 class Keeping(NamedTuple):

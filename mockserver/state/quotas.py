@@ -15,7 +15,7 @@ from mockserver.request.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mockserver.http.blobs import Blob
+    from mockserver.blobs.blob import Blob
     from mockserver.state.store import Place, Record, Store
 
 _MB = 1 << 20

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError, StateUnwritableError
-from mockserver.http.blobs import Blob, Parts
+from mockserver.blobs.blob import Blob, Parts
 from mockserver.state.store import WrittenStore, escaped, unescaped
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from mockserver.http.blobs import EMPTY, Blob
+from mockserver.blobs.blob import EMPTY, Blob
 
 Record = dict[str, Any]
 Equal = Mapping[str, Any]

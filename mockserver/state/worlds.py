@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from flowcontract.scenarios.expressions import uuid_of
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.state.quotas import Ledger, Limits, Room
 from mockserver.state.store import MemoryStore, Place, Record, Store
 from mockserver.state.transactions import Transactions
 from mockserver.state.usage import Past
 
 if TYPE_CHECKING:
-    from mockserver.scenarios.rendering import Stream
+    from mockserver.http.stream import Stream
 
 Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""

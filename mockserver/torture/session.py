@@ -17,8 +17,8 @@ from flowcontract.errors import UnknownNameError
 from flowcontract.output.printable import printable
 from flowcontract.streams.rules import value_at
 from mockserver.faults import FAULTS, FaultError, parse
+from mockserver.http.stream import Stream
 from mockserver.scenarios.examples import example_requests
-from mockserver.scenarios.rendering import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

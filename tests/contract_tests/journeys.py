@@ -12,7 +12,7 @@ from contract_tests.config.target import load_target
 from contract_tests.journeys import test_chat, test_files, test_robot, test_workflow
 from contract_tests.journeys.journey import Journey
 from contract_tests.suite.session import NotExercised, Record, Suite
-from flowcontract.specs.evidence import fails
+from flowcontract.provenance.evidence import fails
 from flowcontract.specs.model import load_apis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutants"))

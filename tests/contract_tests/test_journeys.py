@@ -14,7 +14,7 @@ from journeys import JOURNEYS, Change, go, of_streams, red, suite_at, suite_behi
 from mutant import Reply, kind_of, read_blocks
 
 from contract_tests.http.patience import MOST, Patience, Sort
-from flowcontract.specs.evidence import Tier
+from flowcontract.provenance.evidence import Tier
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import MockServer
 

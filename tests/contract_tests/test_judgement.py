@@ -9,7 +9,7 @@ import pytest
 from contract_tests.cases.derive import cases
 from contract_tests.http.exchange import Answer, Exchange, Sent
 from contract_tests.judging.judge import ANYTHING, Expected, Judge, error_code, is_refusal
-from flowcontract.specs.evidence import Tier
+from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()

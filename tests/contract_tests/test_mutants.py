@@ -13,7 +13,7 @@ import pytest
 
 from flowcontract import paths as data
 from flowcontract import yamlio
-from flowcontract.specs.evidence import Tier
+from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
 README = Path(__file__).resolve().parents[2] / "README.md"

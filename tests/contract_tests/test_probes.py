@@ -11,7 +11,7 @@ from contract_tests.cases.sample_files import Oversize
 from contract_tests.config.target import load_target
 from contract_tests.http.exchange import Answer, Exchange, Request, Sent
 from contract_tests.suite.session import NotExercised, Suite
-from flowcontract.specs.evidence import Tier, is_printed, quote
+from flowcontract.provenance.evidence import Tier, is_printed, quote
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()

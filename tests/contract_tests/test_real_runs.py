@@ -18,7 +18,7 @@ from contract_tests.cases.refusals import refusal
 from contract_tests.http.exchange import Answer, Sent
 from contract_tests.journeys.journey import Journey
 from contract_tests.judging.judge import ANYTHING, Expected, Judge
-from flowcontract.specs.evidence import Tier, fails, tier_of
+from flowcontract.provenance.evidence import Tier, fails, tier_of
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.rules import says_the_same
 

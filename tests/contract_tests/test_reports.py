@@ -23,9 +23,9 @@ from contract_tests.report.sarif import sarif
 from contract_tests.suite.session import Record
 from flowcontract import paths as data
 from flowcontract.output.secrets import Secrets
+from flowcontract.provenance.evidence import Tier
+from flowcontract.provenance.locations import place
 from flowcontract.schemas.violations import Violation
-from flowcontract.specs.evidence import Tier
-from flowcontract.specs.locations import place
 
 HOSTILE = [
     "\ud800",

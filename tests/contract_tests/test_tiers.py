@@ -11,7 +11,7 @@ from contract_tests.http.exchange import Answer, Exchange, Sent
 from contract_tests.judging.choices import account, choices
 from contract_tests.judging.judge import ANYTHING, Judge
 from contract_tests.suite.session import Record
-from flowcontract.specs.evidence import Tier, quote
+from flowcontract.provenance.evidence import Tier, quote
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.rules import says_the_same
 

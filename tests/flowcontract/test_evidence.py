@@ -11,10 +11,10 @@ import pytest
 from flowcontract import paths as data
 from flowcontract import yamlio
 from flowcontract.lint import run
-from flowcontract.schemas.violations import Violation
-from flowcontract.specs.evidence import MAX_QUOTE, Tier, fails, quote, rated, tier_of, weakest
+from flowcontract.provenance.evidence import MAX_QUOTE, Tier, fails, quote, tier_of, weakest
+from flowcontract.provenance.sources import Ruling, Source, provenance
+from flowcontract.schemas.violations import Violation, rated
 from flowcontract.specs.model import load_apis
-from flowcontract.specs.sources import Ruling, Source, provenance
 
 APIS = load_apis()
 

@@ -256,7 +256,8 @@ def test_a_sample_stands_in_for_what_nobody_knows() -> None:
 def test_faker_is_imported_only_where_a_scenario_asks_for_it() -> None:
     """Its import takes longer than everything else at the start of the mock."""
     script = (
-        "import sys; from flowcontract.scenarios.expressions import Context; from flowcontract.scenarios.templates import compile_value;"
+        "import sys; from flowcontract.scenarios.expressions import Context;"
+        "from flowcontract.scenarios.templates import compile_value;"
         "compile_value(['$id.a', '$now']).render(Context());"
         "before = 'faker' in sys.modules; compile_value('$faker.name').render(Context());"
         "print(before, 'faker' in sys.modules)"

@@ -21,11 +21,11 @@ import yaml
 
 from flowcontract import paths as data
 from flowcontract import yamlio
+from flowcontract.provenance.sources import Source, provenance
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.keywords import RELATIONS
 from flowcontract.schemas.media_types import find_media
 from flowcontract.specs.model import Api, Operation, available_apis, load_api
-from flowcontract.specs.sources import Source, provenance
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.streams.rules import Rule
 from flowcontract.streams.sse import encode

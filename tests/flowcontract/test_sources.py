@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.specs.sources import Source, load_rulings, provenance
+from flowcontract.provenance.sources import Source, load_rulings, provenance
 
 RULING = """
 - number: 1

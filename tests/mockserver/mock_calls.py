@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
 
 if TYPE_CHECKING:

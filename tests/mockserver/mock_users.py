@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.validation.response import response_violations
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Request
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from mock_calls import Answer, read
 from mock_users import User, multipart, spooled
 from werkzeug.datastructures import Headers
 
+from mockserver.blobs.blob import BlobWriter
 from mockserver.config.settings import Settings
-from mockserver.http.blobs import BlobWriter
 from mockserver.http.messages import Request
 from mockserver.server.mock_server import MockServer
 

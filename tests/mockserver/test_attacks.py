@@ -23,14 +23,14 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
 from flowcontract.errors import ScenarioError
+from mockserver.blobs import tempfiles as spool
+from mockserver.blobs.blob import Blob, BlobWriter
 from mockserver.core.app import App
-from mockserver.http.blobs import Blob, BlobWriter
 from mockserver.http.messages import Request
-from mockserver.scenarios.rendering import Stream
+from mockserver.http.stream import Stream
 from mockserver.server import adapter as framing
 from mockserver.server.http1 import Connection, Shared
 from mockserver.server.mock_server import MockServer
-from mockserver.state import tempfiles as spool
 from mockserver.state.quotas import Ledger, Limits, Room
 from mockserver.state.store import MemoryStore
 from mockserver.state.transactions import Transactions

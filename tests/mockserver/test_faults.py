@@ -15,12 +15,12 @@ from flowcontract.errors import UnknownNameError
 from flowcontract.scenarios import Piece, difference
 from flowcontract.streams.rules import value_at
 from flowcontract.streams.sse import Decoder
+from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError, apply, parse
 from mockserver.faults.context import Ground
-from mockserver.http.blobs import Blob
 from mockserver.http.messages import Cut, Reply, Request
-from mockserver.scenarios.rendering import Stream
+from mockserver.http.stream import Stream
 from mockserver.server.mock_server import MockServer, load_app
 
 if TYPE_CHECKING:
@@ -509,7 +509,7 @@ BREAKING = [QUICK.get(name, name) for name, fault in FAULTS.items() if fault.har
     ],
 )
 def test_correct_client_reads_the_same_events_after_every_harmless_fault(app: App, fault: str, operation: str) -> None:
-    """What the decoder of `flowcontract.streams.sse` dispatches contains what was said, event by event, and nothing else."""
+    """What the decoder of `streams.sse` dispatches contains what was said, event by event, and nothing else."""
     said, read = (without_ids(numberless(events_of(ask(app, operation, one)))) for one in ("", fault))
     if fault.startswith("tiny"):
         said, read = ([one for one in payloads if not says_nothing(one)] for payloads in (said, read))

@@ -16,8 +16,8 @@ from mock_processes import CHAT, FILES, RUN, USER, Server, chat_body, first_even
 from mock_users import Live, spooled
 
 from flowcontract.errors import StateError, StateUnwritableError
+from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
-from mockserver.http.blobs import Blob
 from mockserver.http.messages import Cut, Request
 from mockserver.server.adapter import answer
 from mockserver.server.mock_server import MockServer

@@ -13,7 +13,7 @@ import pytest
 from mock_calls import NOW, read
 from werkzeug.datastructures import Headers
 
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Cut, Reply, Request
 from mockserver.journal.curl import curl
 from mockserver.journal.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry, Journal, StreamLog

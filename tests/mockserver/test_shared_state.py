@@ -26,9 +26,9 @@ from walkers import START
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateError, StateUnreachableError
+from mockserver.blobs.blob import Blob
 from mockserver.cli import main as cli
 from mockserver.config.settings import Settings
-from mockserver.http.blobs import Blob
 from mockserver.http.messages import Cut, Request
 from mockserver.server.adapter import answer
 from mockserver.server.mock_server import MockServer

@@ -15,7 +15,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flowcontract.scenarios import Piece
 from mockserver.config.settings import Settings
-from mockserver.scenarios.rendering import Stream
+from mockserver.http.stream import Stream
 from mockserver.server.asgi import AsgiAdapter
 from mockserver.server.http1 import Connection, Shared
 from mockserver.server.mock_server import load_app

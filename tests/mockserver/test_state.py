@@ -14,8 +14,8 @@ import pytest
 from mock_processes import CHAT, RUN, USER, Answered, Server, chat_body, first_events, work
 
 from flowcontract.errors import StateError
+from mockserver.blobs.blob import Blob
 from mockserver.cli import main as cli
-from mockserver.http.blobs import Blob
 from mockserver.state.quotas import Limits
 from mockserver.state.sqlite import APPLICATION, StateFile
 from mockserver.state.store import MemoryStore, Store

@@ -10,7 +10,7 @@ from mock_calls import NOW, Caller, read
 
 from flowcontract.scenarios import Piece
 from flowcontract.streams.judge import StreamJudge
-from mockserver.scenarios.rendering import Ending, KeepAlive, Stream
+from mockserver.http.stream import Ending, KeepAlive, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from mock_users import Live, multipart
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateUnwritableError
-from mockserver.http.blobs import Blob
+from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
 from mockserver.scenarios.examples import example_requests
 from mockserver.server.adapter import answer

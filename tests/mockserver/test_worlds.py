@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mock_users import spooled
 
-from mockserver.http.blobs import Blob, BlobWriter
+from mockserver.blobs.blob import Blob, BlobWriter
 from mockserver.state.store import MemoryStore
 from mockserver.state.worlds import Worlds
 

@@ -16,7 +16,7 @@ from mutant import Mutant, Mutation, load, name_tiers
 from proxy import Proxy
 from running import Outcome, run_suite
 
-from flowcontract.specs.evidence import Tier, fails
+from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import MockServer

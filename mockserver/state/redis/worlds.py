@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract.errors import StateError, StateUnreachableError, StateUnwritableError
-from mockserver.http.blobs import Blob, Parts
+from mockserver.blobs.blob import Blob, Parts
 from mockserver.state.redis.connection import LIFE_S, PREFIX, Link
 from mockserver.state.store import WrittenStore, escaped, unescaped
 

@@ -7,7 +7,6 @@ document, `ruling NAME` a decision, and everything else says where it was observ
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowcontract import paths as data
 from flowcontract import yamlio
 from flowcontract.errors import SpecError
-from flowcontract.specs.sources import RULING, Source
+from flowcontract.provenance.sources import RULING, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from flowcontract.schemas.violations import Violation
-    from flowcontract.specs.sources import Ruling
+    from flowcontract.provenance.sources import Ruling
 
 MAX_QUOTE = 600  # characters of one quotation
 _STANDARD = re.compile(r"(?:observed: )?(?:RFC \d|WHATWG )")
@@ -75,18 +73,6 @@ def cited(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> tuple[Ruling
     """Return the rulings that a provenance names."""
     names = (text.removeprefix(RULING) for text in sources if text.startswith(RULING))
     return tuple(rulings[name] for name in names if name in rulings)
-
-
-def rated(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
-    """Return violations with the tiers that their sources give them; one that is weaker already stays so."""
-    return [at_most(violation, tier_of(violation.source, rulings)) for violation in violations]
-
-
-def at_most(violation: Violation, tier: Tier) -> Violation:
-    """Return a violation that is no firmer than a tier; a server error is one however little was demanded."""
-    if violation.tier is Tier.SERVER_ERROR:
-        return violation
-    return replace(violation, tier=weakest((violation.tier, tier)))
 
 
 def is_printed(source: str) -> bool:

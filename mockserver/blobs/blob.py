@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from flowcontract.errors import StateError, StateUnwritableError
-from mockserver.state import tempfiles as spool
+from mockserver.blobs import tempfiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,7 +145,7 @@ class BlobWriter:
     def _move_to_disk(self) -> None:
         assert isinstance(self._file, io.BytesIO)
         written = self._file.getvalue()
-        self._file, self._path = spool.new_file()
+        self._file, self._path = tempfiles.new_file()
         self._abandoned = weakref.finalize(self, _remove, self._file, self._path)  # of a client that left in between
         self._file.write(written)
 

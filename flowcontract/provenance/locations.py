@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract import paths as data
 from flowcontract import yamlio
-from flowcontract.specs.sources import RULING, as_list
+from flowcontract.provenance.sources import RULING, as_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,0 +1,1 @@
+"""What a demand rests on: lines of the documents, rulings, observations, standards; and where `specs/` says so."""
