@@ -62,10 +62,10 @@ def _paced() -> Iterator[bytes]:
 
 
 def _mock() -> Any:
-    from mockserver.server.mock_server import load_app
+    from mockserver.server.mock_server import create_app
 
     folder = Path(os.environ["BENCH_FIXTURES"]) if "BENCH_FIXTURES" in os.environ else None
-    return load_app(fixtures=folder)
+    return create_app(fixtures=folder)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,10 +16,10 @@ import pytest
 
 from contract_tests.cases import derive as cases
 from contract_tests.cases.probes import probes
-from contract_tests.cli import explain
-from contract_tests.cli.options import OPTIONS
 from contract_tests.config import target
+from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock, OutOfTimeError
+from contract_tests.http.target import TargetError
 from contract_tests.journeys.journey import Journey
 from contract_tests.report import folder, github, terminal
 from contract_tests.report.coverage import Coverage
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from contract_tests.cases.derive import Case
-    from contract_tests.config.target import Target
+    from contract_tests.http.target import Target
     from contract_tests.report.har import Recorder
     from flowcontract.output.secrets import Secrets
     from flowcontract.specs.model import Api
@@ -122,7 +122,7 @@ _UNFINISHED = pytest.StashKey[bool]()  # whether the run met its bound during a 
 def _pair(option: str) -> tuple[str, str]:
     name, equals, value = option.partition("=")
     if not equals:
-        raise target.TargetError(f"--profile {option}: expected API=NAME.")
+        raise TargetError(f"--profile {option}: expected API=NAME.")
     return name, value
 
 
@@ -427,7 +427,7 @@ class _Collector:
         if self.run.recorder:
             self.run.recorder.close()
         with contextlib.suppress(OSError):  # a cache is no duty
-            explain.remember(json_text(self.document))
+            last_run.remember(json_text(self.document))
         report = self.config.getoption("--report")
         if report:
             folder.write(report, self.document)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.report import terminal
+from contract_tests.report.last_run import LAST_RUN
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import printable
-from flowcontract.specs.cache import VARIABLE, cache_folder, write_private
+from flowcontract.specs.cache import VARIABLE, cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_LAST = "last-run.json"
 _TESTS = 200  # that are listed of a cause
 _EPILOG = """\
 examples:
@@ -28,13 +28,6 @@ examples:
 
 class ExplainError(FlowContractError):
     """There is no report to explain anything from."""
-
-
-def remember(text: str) -> None:
-    """Keep a report as that of the last run, in the user's cache folder; without one nothing is kept."""
-    folder = cache_folder()
-    if folder is not None:
-        write_private(folder / _LAST, text.encode())
 
 
 def add_to(commands: Any) -> None:
@@ -65,9 +58,9 @@ def run(arguments: argparse.Namespace) -> bool:
 def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         folder = cache_folder()
-        if folder is None or not (folder / _LAST).is_file():
+        if folder is None or not (folder / LAST_RUN).is_file():
             raise ExplainError(f"No run is remembered ({VARIABLE} names the folder). Name its reports: --report DIR.")
-        path = folder / _LAST
+        path = folder / LAST_RUN
     elif path.is_dir():
         path /= "report.json"
     try:

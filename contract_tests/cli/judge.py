@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cli.options import OPTIONS
 from contract_tests.cli.run import MISUSE, PROBLEMS, WELL
+from contract_tests.config.options import OPTIONS
 from contract_tests.judging import recordings
 from contract_tests.report.printing import Printer
 from contract_tests.report.streams import StreamReport

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from contract_tests.cli.options import OPTIONS
+from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
 from flowcontract.output.secrets import Secrets

@@ -1,130 +1,33 @@
-"""What differs from one server to another: where it is, its keys, what it can do, what must not be done to it."""
+"""A target from the contracts' defaults, a target file and options."""
 
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from contract_tests.config.target_file import HERE, TargetError, read_target
-from flowcontract import yamlio
+from contract_tests.config.target_file import HERE, read_target
+from contract_tests.http.target import (
+    ApiTarget,
+    Flow,
+    NobodyThereError,
+    Target,
+    TargetError,
+    are_mock_keys,
+    keys_by_scheme,
+)
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.secrets import Secrets, is_secret_name, secret_values
 from flowcontract.specs.model import available_apis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from flowcontract.specs.model import Api, Operation
-
-__all__ = ["ApiTarget", "Flow", "Provocation", "Target", "TargetError", "load_target", "read_target"]
+    from flowcontract.specs.model import Api
 
 MOCK = Path(str(HERE / "targets" / "mock.toml"))
 """The target file of the mock; `--target mock` on the command line."""
-
-
-class NobodyThereError(TargetError):
-    """Nothing answers at a base URL; the text says how that showed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Provocation:
-    """What to add to a request so that the server answers with a certain error or event."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, Any] = field(default_factory=dict)
-    key: str = ""  # sent instead of the API's own, as `keys` are
-    keys: Mapping[str, str] = field(default_factory=dict)
-
-    def keys_for(self, api: Api) -> Mapping[str, str] | None:
-        """Return the credentials to send, by scheme; None where they are the API's own."""
-        return _by_scheme(api, self.key, self.keys) or None
-
-    @property
-    def places(self) -> frozenset[str]:
-        """What is sent as it stands here, as `Case.keep` has it."""
-        query = (f"query/{name}" for name in self.query)
-        headers = (f"header/{name}" for name in self.headers)
-        return frozenset((*query, *headers, *(f"/{yamlio.escape(name)}" for name in self.body)))
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """A flow of an API, or an app, or another account: the keys that open it, the values that name it."""
-
-    keys: Mapping[str, str]
-    values: Mapping[str, Any] = field(default_factory=dict)
-    slow: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ApiTarget:
-    """One API of the server under test.
-
-    ``base_url``   with the API's base path, without a slash at the end
-    ``keys``       by security scheme; a scheme without one cannot be used
-    ``values``     field or parameter -> what to send
-    ``features``   what the app has switched on or off; what is not named is asked, or tried
-    ``secret``     whether the keys are to be hidden in what is printed
-    ``slow``       whether its flows may be silent for as long as a stream may last
-    ``second``     another account, or app, from which all that the first one makes is hidden
-    ``failing``    a flow whose runs fail
-    ``examples``   operation id -> name of an example -> the flow that it is for
-    """
-
-    api: Api
-    base_url: str
-    keys: Mapping[str, str]
-    values: Mapping[str, Any] = field(default_factory=dict)
-    features: Mapping[str, bool] = field(default_factory=dict)
-    secret: bool = True
-    slow: bool = False
-    second: Flow | None = None
-    failing: Flow | None = None
-    examples: Mapping[str, Mapping[str, Flow]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The server under test. Times in seconds; `run` tells this run from others on the same server.
-
-    ``connect_s``  until a connection stands
-    ``answer_s``   until an answer begins, and between two of its pieces
-    ``silence_s``  in a stream, between two events other than pings; then it hangs
-    ``stream_s``   until an answer, or a stream, has ended
-    ``stop_s``     until a stop that was granted shows in the stream
-    ``secrets``    everything of this run that must not be shown: keys of all APIs, and what else the target file hides
-    """
-
-    apis: Mapping[str, ApiTarget]
-    run: str
-    deterministic: bool = False
-    read_only: bool = False
-    no_delete_all: bool = True
-    own_world: bool = False
-    rate: float = 0
-    reachable_url: str = ""  # a file that the server can fetch
-    connect_s: float = 5
-    answer_s: float = 30
-    silence_s: float = 20
-    stream_s: float = 120
-    stop_s: float = 5
-    provoke: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
-
-    def provocation(self, operation: Operation, code: str, status: int) -> Provocation | None:
-        """Return how an error code, `event:KIND` or `stream:NAME` can be provoked here; None if it cannot."""
-        for name in (operation.name, "*"):
-            found = self.provoke.get(name, {})
-            if way := found.get(code) or (None if ":" in code else found.get("*")):
-                values = {"{code}": code, "{status}": str(status)}
-                parts = {part: value for part, value in way.items() if part != "thorough"}
-                return Provocation(**_filled(parts, values))
-        return None
 
 
 def load_target(
@@ -206,7 +109,7 @@ class _Builder:
             if scheme and scheme not in self.api.schemes:
                 raise UnknownNameError(f"security scheme of {self.api.name}", scheme, self.api.schemes)
         by_scheme = {**self.settings.get("keys", {}), **{name: key for name, key in self._given.items() if name}}
-        return _by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
+        return keys_by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
 
     @property
     def has_mock_keys(self) -> bool:
@@ -248,7 +151,7 @@ class _Builder:
         """Return a flow of the API: its own settings beside the API's."""
         if settings is None:
             return None
-        keys = _with_suffix(_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
+        keys = _with_suffix(keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
         values = {**own.values, **settings.get("values", {})}
         return Flow({**own.keys, **keys}, values, settings.get("slow", own.slow))
 
@@ -281,17 +184,6 @@ def _secret(
     yield from (key for key in keys if key and not any(key == mock or key.startswith(f"{mock}-") for mock in known))
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
-    """Replace placeholders in every text of a JSON value."""
-    if isinstance(value, Mapping):
-        return {key: _filled(item, values) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, values) for item in value]
-    for name, text in values.items():
-        value = value.replace(name, text) if isinstance(value, str) else value
-    return value
-
-
 def _hidden_in(headers: Mapping[str, str]) -> Secrets:
     found = Secrets()
     for name, value in headers.items():
@@ -312,19 +204,6 @@ def _given_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
             raise UnknownNameError("API to give a key to", api, available_apis())
         given.setdefault(api, {})[scheme] = key
     return given
-
-
-def _by_scheme(api: Api, usual: str, by_scheme: Mapping[str, str]) -> dict[str, str]:
-    """Return keys by scheme. One for the whole API serves all schemes that are sent as its first is."""
-    first = next(iter(api.schemes.values()))
-    shared = {name: usual for name, scheme in api.schemes.items() if usual and scheme.prefix == first.prefix}
-    return {**shared, **by_scheme}
-
-
-def are_mock_keys(api: Api, keys: Mapping[str, str]) -> bool:
-    """Tell whether keys are those of the mock, which everybody knows, or open a world of their own there."""
-    mock = {name: scheme.mock_key for name, scheme in api.schemes.items()}
-    return all(mock[name] and (key == mock[name] or key.startswith(f"{mock[name]}-")) for name, key in keys.items())
 
 
 def _base_url(api: Api, url: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.cases.derive import provoked
 from contract_tests.cases.examples import examples
 from contract_tests.cases.server_values import resources
+from contract_tests.http.target import TargetError
 from flowcontract import yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.schemas.validators import Validators
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Api, Operation
 
 HERE = files("contract_tests.config")
-
-
-class TargetError(FlowContractError):
-    """A target file, or an option that names a server, cannot be used."""
 
 
 def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, Any]:

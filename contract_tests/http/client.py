@@ -23,7 +23,7 @@ from flowcontract.schemas.decoding import ABSENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from contract_tests.config.target import ApiTarget, Target
+    from contract_tests.http.target import ApiTarget, Target
     from contract_tests.http.wire import Body
     from flowcontract.specs.model import Operation, SecurityScheme
 

@@ -13,9 +13,9 @@ from contract_tests.cases import sample_files as samples
 from contract_tests.cases.app_inputs import controls
 from contract_tests.cases.examples import examples, wants_stream
 from contract_tests.cases.refusals import refusal
-from contract_tests.config.target import Flow
 from contract_tests.http.client import keys_for
 from contract_tests.http.exchange import Request
+from contract_tests.http.target import Flow
 from contract_tests.journeys.said import Event, Said
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.session import NotExercised, Suite

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from contract_tests.config.target import TargetError
+from contract_tests.http.target import TargetError
 from contract_tests.judging.judge import error_codes
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contract_tests.config.target import TargetError
+from contract_tests.http.target import TargetError
 from contract_tests.judging.causes import cause, plain
 from contract_tests.judging.judge import cause as rule_and_place
 from contract_tests.report.files import write_whole

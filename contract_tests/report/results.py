@@ -13,7 +13,7 @@ from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from contract_tests.config.target import Target
+    from contract_tests.http.target import Target
     from contract_tests.report.coverage import Coverage, Outcome
     from contract_tests.report.deviations import Deviations
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from contract_tests.cases.server_values import resources
-from contract_tests.config.target import NobodyThereError, TargetError
 from contract_tests.http.client import CAUSES
+from contract_tests.http.target import NobodyThereError, TargetError
 from contract_tests.http.wire import Wire
 from contract_tests.judging.judge import error_code, error_codes, is_refusal
 from contract_tests.report.hiding import hide

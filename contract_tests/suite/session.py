@@ -33,8 +33,8 @@ from flowcontract.schemas.violations import rated
 
 if TYPE_CHECKING:
     from contract_tests.cases.derive import Case
-    from contract_tests.config.target import Flow, Provocation, Target
     from contract_tests.http.exchange import Exchange, Request, Sent, TimedEvent
+    from contract_tests.http.target import Flow, Provocation, Target
     from contract_tests.judging.choices import Choice
     from contract_tests.report.deviations import Deviations
     from flowcontract.provenance.sources import Ruling

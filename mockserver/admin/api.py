@@ -65,10 +65,10 @@ class _Asked:
 
 
 class Admin:
-    """Answers everything under `/__mock__`, in JSON; nothing of it is written into the journal."""
+    """An application with `/__mock__` in front: answers all under it, in JSON, and writes nothing into the journal."""
 
     def __init__(self, app: App) -> None:
-        """Look behind an application."""
+        """Look behind an application, and hand on to it what is for its APIs."""
         self._app = app
         self._controls = Controls(app)
         self._routes: dict[tuple[str, str], Callable[[_Asked], Reply]] = {
@@ -92,12 +92,23 @@ class Admin:
             ),
         }
 
-    def concerns(self, request: Request) -> bool:
-        """Tell whether a request is for the mock itself rather than for one of its APIs."""
-        return request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
+    @property
+    def max_upload(self) -> int:
+        """How many bytes of a body it takes."""
+        return self._app.max_upload
 
-    def handle(self, request: Request) -> Reply:
-        """Answer a request, or say who may ask."""
+    @property
+    def fixed_clock(self) -> float | None:
+        """The epoch seconds at which its time stands still, None where it goes on."""
+        return self._app.fixed_clock
+
+    def handle(self, request: Request, now: float) -> Reply:
+        """Answer a request for the mock itself, or say who may ask; one for its APIs is the application's."""
+        if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
+            return self._handle(request.whole())
+        return self._app.handle(request, now)
+
+    def _handle(self, request: Request) -> Reply:
         token = self._app.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         why_not = "" if asks_first and token else guard.refusal(request, token)  # no browser sends keys ahead

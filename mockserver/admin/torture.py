@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import FlowContractError, UnknownNameError
@@ -11,12 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mockserver.core.app import App
-    from mockserver.server.mock_server import MockServer
     from mockserver.torture.session import Case, Session
 
-_PREFIX = "/__mock__/torture"
+PREFIX = "/__mock__/torture"
+"""Where sessions are."""
 _FIELDS = {"text": str, "events": list, "raised": str, "hung": bool}
-_SLICE_S = 0.5
 
 
 def begin(app: App, body: Any) -> dict[str, Any]:
@@ -55,7 +53,7 @@ def _understood(body: Any) -> Mapping[str, Any]:
 def _session(app: App, number: str) -> Session:
     session = app.torture.session(int(number))
     if session is None:
-        raise UnknownNameError("session", number, (), hint=f"POST {_PREFIX} begins one.")
+        raise UnknownNameError("session", number, (), hint=f"POST {PREFIX} begins one.")
     return session
 
 
@@ -81,27 +79,7 @@ def _case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, A
         "summary": case.summary,
         "key": case.key,
         "headers": dict(case.headers),
-        "report": f"{_PREFIX}/{session.number}/{case.name}",
+        "report": f"{PREFIX}/{session.number}/{case.name}",
         "verdict": verdict[0],
         "detail": verdict[1],
     }
-
-
-def answer_until_whole(mock: MockServer, session: Session) -> None:
-    """Answer until every case has been reported."""
-    waiting = threading.Event()
-    with mock:
-        while not session.whole:
-            waiting.wait(_SLICE_S)
-
-
-def greeting(mock: MockServer, session: Session) -> list[str]:
-    """Return the lines that tell a user what to ask, and where to report."""
-    address = mock.url(session.api.name).removesuffix(session.api.base_path)
-    lines = [f"{case.faults:<32} {case.harm:<9} key {case.key}" for case in session]
-    return [
-        f"{session.operation.name} on {mock.url(session.api.name)}: ask with each key, and report what was understood:",
-        *lines,
-        f'POST {address}{_PREFIX}/{session.number}/CASE  {{"text": ..., "events": [...], "raised": ..., "hung": ...}}',
-        f"GET  {address}{_PREFIX}/{session.number}  shows the verdicts; the last report, or Ctrl-C, prints them.",
-    ]

@@ -383,7 +383,7 @@ def _curl(server: MockServer, api: str) -> str:
 
 
 def _torture(options: argparse.Namespace) -> int:
-    from mockserver.admin.torture import answer_until_whole, greeting  # noqa: PLC0415
+    from mockserver.cli.torture import answer_until_whole, greeting  # noqa: PLC0415
     from mockserver.config.settings import Settings  # noqa: PLC0415
     from mockserver.server.mock_server import MockServer  # noqa: PLC0415
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
-from flowcontract.errors import FlowContractError, StateUnwritableError
+from flowcontract.errors import FlowContractError
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
 from mockserver import faults
-from mockserver.admin.api import Admin
 from mockserver.behaviours import BEHAVIOURS, revive
 from mockserver.behaviours.action import Act
 from mockserver.config.apps import Apps
@@ -113,17 +112,24 @@ class App:
         schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
         masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
         self.journal = Journal(settings.journal, masking, self.kept.archive)
-        self._admin = Admin(self)
         self._default_body = lru_cache(1024)(self._render_default)
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
-        if self._admin.concerns(request):
-            return self._admin.handle(_whole(request))
         asks_first = request.method == "OPTIONS" and "access-control-request-method" in request.fields
         reply = self._permit(request) if asks_first else self._write_down(request, now)
         put(reply.headers, _OPEN_TO_PAGES)
         return reply
+
+    @property
+    def max_upload(self) -> int:
+        """How many bytes of a body it takes."""
+        return self.settings.max_upload
+
+    @property
+    def fixed_clock(self) -> float | None:
+        """The epoch seconds at which its time stands still, None where it goes on."""
+        return self.settings.clock
 
     def close(self) -> None:
         """Let go of what is kept on disk."""
@@ -168,7 +174,7 @@ class App:
         return self.journal.close(entry, reply)
 
     def _answer(self, request: Request, now: float, entry: Entry) -> Reply:
-        request = _whole(request)
+        request = request.whole()
         try:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
@@ -416,13 +422,6 @@ class App:
         served = {name: api.base_path for name, api in self.apis.items()}
         listed = ", ".join(f"{path} ({name})" for name, path in served.items())
         return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
-
-
-def _whole(request: Request) -> Request:
-    """Return a request for whose body there was room; raise StateUnwritableError otherwise."""
-    if isinstance(request.damage, StateUnwritableError):
-        raise request.damage
-    return request
 
 
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:

@@ -66,6 +66,12 @@ class Request:
             fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
         self.fields = fields
 
+    def whole(self) -> Request:
+        """Return a request for whose body there was room; raise StateUnwritableError otherwise."""
+        if isinstance(self.damage, StateUnwritableError):
+            raise self.damage
+        return self
+
 
 class Cut(Exception):  # noqa: N818 - what is to be done, not what went wrong
     """Raised by `advance` where the answer ends in its middle: the connection is closed without its end, or reset.

@@ -12,7 +12,7 @@ from mockserver.http.failures import complain, failure, problem
 from mockserver.http.messages import put
 
 if TYPE_CHECKING:
-    from mockserver.core.app import App
+    from mockserver.http.application import Application
     from mockserver.http.messages import Damage, Reply, Request, Streamed
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -64,7 +64,7 @@ class BodyReader:
         return EMPTY, self._refused
 
 
-def answer(app: App, request: Request, now: float) -> Reply:
+def answer(app: Application, request: Request, now: float) -> Reply:
     """Ask the application; whatever goes wrong in it, the client gets JSON and the terminal the rest."""
     try:
         return _wrong_host(request.fields.get("host", "")) or app.handle(request, now)

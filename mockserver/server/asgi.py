@@ -13,7 +13,7 @@ from mockserver.http.messages import PlainHeaders, Request
 from mockserver.server.adapter import BodyReader, announced_length, answer, frame
 
 if TYPE_CHECKING:
-    from mockserver.core.app import App
+    from mockserver.http.application import Application
     from mockserver.http.messages import Streamed
 
 Message = MutableMapping[str, Any]
@@ -24,7 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 class AsgiAdapter:
     """An ASGI application (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
 
-    def __init__(self, app: App, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time) -> None:
         """Serve `app`; `clock` gives epoch seconds."""
         self._app = app
         self._clock = clock
@@ -60,11 +60,11 @@ class AsgiAdapter:
     async def _read(self, scope: Message, receive: Receive) -> Request | None:
         """Read a request to its end; None where the client leaves before that."""
         headers = PlainHeaders((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        reader, more, whole = BodyReader(self._app.settings.max_upload), True, True
+        reader, more, whole = BodyReader(self._app.max_upload), True, True
         announced = announced_length(headers.get("Content-Length", ""))
         if announced is None:
             more = whole = False
-        elif announced > self._app.settings.max_upload:
+        elif announced > self._app.max_upload:
             reader.refuse()
             more = False
         while more:

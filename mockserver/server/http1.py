@@ -30,7 +30,7 @@ from mockserver.server.adapter import BodyReader, announced_length, answer, fram
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mockserver.core.app import App
+    from mockserver.http.application import Application
     from mockserver.http.messages import Ability, Streamed
 
 CAN: frozenset[Ability] = frozenset({"pieces", "close", "reset"})
@@ -58,7 +58,7 @@ _STATUS_LINES = {
 class Shared:
     """What the connections of one server share: the application, who is connected, and a slow clock."""
 
-    def __init__(self, app: App, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time) -> None:
         """Serve `app`; `clock` gives epoch seconds."""
         self.app = app
         self.clock = clock
@@ -70,7 +70,7 @@ class Shared:
     def tick(self) -> None:
         """Move the slow clock on by a second, and let connections go whose client has been silent for too long."""
         self.seconds += 1
-        self.date = f"Date: {formatdate(self.app.settings.clock, usegmt=True)}\r\n"
+        self.date = f"Date: {formatdate(self.app.fixed_clock, usegmt=True)}\r\n"
         for connection in [one for one in self.connections if one.silent_since + PATIENCE_S < self.seconds]:
             connection.close()
 
@@ -272,10 +272,10 @@ class Connection(asyncio.Protocol):
         if self._offered is not None:
             self._headers, self._offered = self._offered, None
         self._guard_version()
-        self._reader = BodyReader(self._shared.app.settings.max_upload)
+        self._reader = BodyReader(self._shared.app.max_upload)
         for name, value in self._headers:
             lower = name.lower()
-            if lower == "content-length" and (announced_length(value) or 0) > self._shared.app.settings.max_upload:
+            if lower == "content-length" and (announced_length(value) or 0) > self._shared.app.max_upload:
                 self._reader.refuse()
             elif lower == "expect" and value.lower() == "100-continue" and not self._answering:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

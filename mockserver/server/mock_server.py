@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from flowcontract.specs.model import load_apis
+from mockserver.admin.api import Admin
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
 from mockserver.scenarios.files import Fixtures
@@ -50,6 +51,17 @@ def load_app(
     apis = load_apis(tuple(names), profiles=profiles)
     in_force = {name: api.profile for name, api in apis.items() if api.profile}
     return App(apis, Fixtures(tuple(apis), fixtures, profiles=in_force), settings or Settings())
+
+
+def create_app(
+    names: Sequence[str] = (),
+    *,
+    profiles: Mapping[str, str] = _NONE,
+    fixtures: Path | None = None,
+    settings: Settings | None = None,
+) -> Admin:
+    """Return what an adapter serves, `/__mock__` included, of some APIs (all by default); raise FlowContractError."""
+    return Admin(load_app(names, profiles=profiles, fixtures=fixtures, settings=settings))
 
 
 class MockServer(ForTests):
@@ -101,7 +113,7 @@ class MockServer(ForTests):
             runner.run(self._serve(worker))
 
     async def _serve(self, worker: Worker | None) -> None:
-        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(self.app)
+        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(Admin(self.app))
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         listening = worker.socket if worker else self.sockets[0]
         server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)

@@ -16,7 +16,7 @@ from mockserver.server.adapter import BodyReader, announced_length, answer, fram
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from mockserver.core.app import App
+    from mockserver.http.application import Application
     from mockserver.http.messages import Damage, Reply, Streamed
 
 _CHUNK = 1 << 16
@@ -25,7 +25,7 @@ _CHUNK = 1 << 16
 class WsgiAdapter:
     """A WSGI application."""
 
-    def __init__(self, app: App, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time) -> None:
         """Serve `app`; `clock` gives epoch seconds."""
         self._app = app
         self._clock = clock
@@ -38,7 +38,7 @@ class WsgiAdapter:
         return _send(reply, start_response, head=environ["REQUEST_METHOD"] == "HEAD")
 
     def _read(self, environ: dict[str, Any]) -> Request:
-        body, damage = _read_body(environ, self._app.settings.max_upload)
+        body, damage = _read_body(environ, self._app.max_upload)
         return Request(
             method=environ["REQUEST_METHOD"].upper(),
             path=environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace") or "/",

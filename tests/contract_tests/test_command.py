@@ -10,7 +10,7 @@ import pytest
 from contract_tests.cases.derive import cases
 from contract_tests.cli import run
 from contract_tests.cli.main import main
-from contract_tests.cli.options import OPTIONS
+from contract_tests.config.options import OPTIONS
 from contract_tests.config.target import load_target
 from contract_tests.suite.session import NotExercised, Suite
 from flowcontract.specs.model import load_apis

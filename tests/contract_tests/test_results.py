@@ -10,8 +10,8 @@ from datetime import date
 import pytest
 from reported import APIS, CHAT, empty, failure, parsed, report, stream, told
 
-from contract_tests.config.target import TargetError
 from contract_tests.http.exchange import Answer, Exchange, Sent, TimedEvent
+from contract_tests.http.target import TargetError
 from contract_tests.judging.judge import Verdict
 from contract_tests.report import terminal
 from contract_tests.report.coverage import Coverage, Key, lines, read_level

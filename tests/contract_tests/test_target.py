@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from contract_tests.config import target
-from contract_tests.config.target import Provocation, TargetError, load_target
+from contract_tests.config.target import load_target
 from contract_tests.http.exchange import Request
+from contract_tests.http.target import Provocation, TargetError
 from contract_tests.suite.session import Suite
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.specs.model import load_apis

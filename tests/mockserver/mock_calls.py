@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
 
+from mockserver.admin.api import Admin
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
 
@@ -57,7 +58,7 @@ class Caller:
         if json_body is not None:
             sent.setdefault("Content-Type", "application/json")
             body = json.dumps(json_body).encode()
-        return self.app.handle(Request(method, path, query, sent, Blob(body), peer=self.peer), self.now)
+        return Admin(self.app).handle(Request(method, path, query, sent, Blob(body), peer=self.peer), self.now)
 
     def ask(self, method: str, path: str, **request: Any) -> Answer:
         """Send a request and read the answer to its end."""
