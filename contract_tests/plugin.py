@@ -21,7 +21,7 @@ from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock, OutOfTimeError
 from contract_tests.http.target import TargetError
 from contract_tests.journeys.journey import Journey
-from contract_tests.report import folder, github, terminal
+from contract_tests.report import folder, github, last_run, terminal
 from contract_tests.report.coverage import Coverage
 from contract_tests.report.deviations import Deviations
 from contract_tests.report.document import document, json_text, version
