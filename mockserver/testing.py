@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHOWN = 600  # characters of a body in a failure
 
 
-class ForTests:
+class TestingMixin:
     """What `MockServer` offers to a test."""
 
     app: App

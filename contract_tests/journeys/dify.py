@@ -148,7 +148,7 @@ def failed(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
     finished = last(events, "workflow_finished")
     journey.same(app.run, "a run that failed,", "failed", finished.get("data", "status"), *app.ending)
     error = finished.get("data", "error")
-    journey.holds(app.run, "the reason of the failure as `error`", error, _SEEN, so=bool(error))
+    journey.expect(app.run, "the reason of the failure as `error`", error, _SEEN, condition=bool(error))
     return events
 
 
@@ -174,7 +174,7 @@ def uploaded(journey: Journey, app: App, user: str, hint: str) -> Said:
         journey.same("uploadFile", "name, size, ending and type as they were sent,", expected, got, *app.uploading)
     first, second = told
     so = first["id"].text != second["id"].text
-    journey.holds("uploadFile", "another id for another file", second.get("id"), *app.uploading, so=so)
+    journey.expect("uploadFile", "another id for another file", second.get("id"), *app.uploading, condition=so)
     owners = first.get("created_by"), second.get("created_by")
     journey.same("uploadFile", "the same owner for the same user,", *owners, *app.uploading)
     return first
@@ -193,4 +193,4 @@ def numbered_upwards(journey: Journey, app: App, body: dict[str, Any]) -> None:
     if any(run.get("sequence_number") is None for run in runs):
         raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
     first, second = (run["sequence_number"].number for run in runs)
-    journey.holds(app.run, f"a `sequence_number` above {first}", second, *app.numbering, so=second > first)
+    journey.expect(app.run, f"a `sequence_number` above {first}", second, *app.numbering, condition=second > first)

@@ -170,9 +170,9 @@ class Journey:
         if expected != got:
             self.fault(name, "agree", f"{what} {show(expected)}", show(got), *source)
 
-    def holds(self, name: str, what: str, got: Any, *source: str, so: bool) -> None:
+    def expect(self, name: str, what: str, got: Any, *source: str, condition: bool) -> None:
         """Demand something of an answer, in words."""
-        if not so:
+        if not condition:
             self.fault(name, "agree", what, show(got), *source)
 
     def fault(self, name: str, rule: str, expected: str, got: str, *source: str) -> None:

@@ -194,7 +194,7 @@ def page_by_page(chat: Journey, name: str, mark: str, made: list[str], **query: 
     lost, twice = sorted(set(made) - set(seen)), len(seen) - len(set(seen))
     what = f"each of {len(made)} items once, over all pages"
     got = f"{len(set(seen))} of them, {twice} twice; lost: {', '.join(lost) or 'none'}"
-    chat.holds(name, what, got, *_PAGES[name], so=sorted(seen) == sorted(made))
+    chat.expect(name, what, got, *_PAGES[name], condition=sorted(seen) == sorted(made))
     if empty and not lost:  # where items are lost, the page that was promised for them is as well
         chat.same(name, "`has_more` on the last page,", False, True, *_PAGES[name])
 
@@ -242,7 +242,7 @@ def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
         "renameConversation", path={"conversation_id": made[1]}, body={"auto_generate": True, "user": user}
     )
     title = generated.get("name")
-    chat.holds("renameConversation", "a title that was generated", title, "004:740-742", so=bool(title))
+    chat.expect("renameConversation", "a title that was generated", title, "004:740-742", condition=bool(title))
     for sort_by in ("created_at", "-created_at", "updated_at", "-updated_at", ""):
         query = {"sort_by": sort_by} if sort_by else {}
         found = conversations(chat, user, **query)["data"].rows
@@ -266,14 +266,14 @@ def as_renamed(chat: Journey, renamed: Said, found: list[Said]) -> None:
     for row in found:
         if row.get("id") != renamed.get("id"):
             so = row.get("name") != "renamed"
-            chat.holds("listConversations", "the other names as they were", row.get("name"), "004:732", so=so)
+            chat.expect("listConversations", "the other names as they were", row.get("name"), "004:732", condition=so)
             continue
         told = {name: row.get(name) for name in kept}
         lines = ("004:636-643", "004:747-754")
         chat.same("listConversations", "the conversation as renaming told it,", kept, told, *lines)
         so = row["updated_at"].number > row["created_at"].number
         what = "`updated_at` above `created_at` of a conversation that went on and was renamed"
-        chat.holds("listConversations", what, row.value, "004:642-643", so=so)
+        chat.expect("listConversations", what, row.value, "004:642-643", condition=so)
 
 
 def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
@@ -284,8 +284,10 @@ def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     conversation, kept = answer["conversation_id"].text, other["conversation_id"].text
     chat.call("deleteConversation", path={"conversation_id": conversation}, body={"user": user})
     listed = ids(conversations(chat, user)["data"].rows)
-    chat.holds("listConversations", "no deleted conversation", listed, "004:682-690", so=conversation not in listed)
-    chat.holds("listConversations", "the other conversation as before", listed, "004:690", so=kept in listed)
+    chat.expect(
+        "listConversations", "no deleted conversation", listed, "004:682-690", condition=conversation not in listed
+    )
+    chat.expect("listConversations", "the other conversation as before", listed, "004:690", condition=kept in listed)
     shown = messages(chat, user, kept)["data"].rows
     chat.same("listMessages", "its message,", 1, len(shown), "004:690", "004:515-526")
     deleted = ("004:682-690",)
@@ -327,7 +329,7 @@ def test_another_user_sees_nothing(begin: Begin) -> None:
     conversation, message = answer["conversation_id"].text, answer["message_id"].text
     listed = ids(conversations(chat, bob)["data"].rows)
     what = "no conversation of another user"
-    chat.holds("listConversations", what, listed, "004:609", "004:620-622", so=conversation not in listed)
+    chat.expect("listConversations", what, listed, "004:609", "004:620-622", condition=conversation not in listed)
     about_conversation(chat, bob, conversation, "the conversation is another user's", "004:48-51", "004:609")
     about_message(chat, bob, message, "the message is another user's", "004:48-51", "004:414-416")
     still = ids(messages(chat, alice, conversation)["data"].rows)
@@ -343,7 +345,7 @@ def test_another_app_sees_nothing(begin: Begin) -> None:
     conversation, message = answer["conversation_id"].text, answer["message_id"].text
     listed = ids(conversations(other, user)["data"].rows)
     what = "no conversation of another app"
-    chat.holds("listConversations", what, listed, "004:51", "004:609", so=conversation not in listed)
+    chat.expect("listConversations", what, listed, "004:51", "004:609", condition=conversation not in listed)
     why = "the conversation is another app's"
     about_conversation(other, user, conversation, why, "004:51", "004:609")
     about_message(other, user, message, why, "004:51", "004:609")
@@ -375,7 +377,7 @@ def test_answer_that_fails_says_so(begin: Begin) -> None:
     kinds = [event.kind for event in events]
     so = bool({"error", "message_end"} & set(kinds))
     what = "an `error` or a `message_end` after a run that failed"
-    chat.holds("sendChatMessage", what, kinds[-3:], "004:107", "004:188-189", so=so)
+    chat.expect("sendChatMessage", what, kinds[-3:], "004:107", "004:188-189", condition=so)
 
 
 def test_required_inputs_are_demanded(begin: Begin) -> None:
@@ -442,7 +444,9 @@ def test_speech_goes_both_ways(begin: Begin) -> None:
     user = chat.user("audio")
     file = chat.suite.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
     heard = chat.call("convertAudioToText", body={"file": file, "user": user})
-    chat.holds("convertAudioToText", "a text", heard.value, "004:805-806", so=isinstance(heard.get("text"), str))
+    chat.expect(
+        "convertAudioToText", "a text", heard.value, "004:805-806", condition=isinstance(heard.get("text"), str)
+    )
     message = say(chat, user, "say this aloud")["message_id"].text
     for request in ({"text": "hello"}, {"message_id": message}):
         answer = chat.call("convertTextToAudio", body={**request, "user": user}).answer
@@ -451,4 +455,6 @@ def test_speech_goes_both_ways(begin: Begin) -> None:
         fits = {"audio/wav": sound.startswith(b"RIFF"), "audio/x-wav": sound.startswith(b"RIFF")}
         mp3 = sound.startswith(b"ID3") or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0")
         so = fits.get(answer.media_type, mp3 if answer.media_type in ("audio/mpeg", "audio/mp3") else bool(sound))
-        chat.holds("convertTextToAudio", f"sound that is {answer.media_type}", sound.hex(), "004:862-868", so=so)
+        chat.expect(
+            "convertTextToAudio", f"sound that is {answer.media_type}", sound.hex(), "004:862-868", condition=so
+        )

@@ -52,17 +52,21 @@ def test_files_of_a_flow(begin: Begin) -> None:
         flow, name = path["flow_id"], path["file_name"]
         files.same("uploadFlowFile", "the flow's id before the name,", uploaded.get("flowId"), flow, "003:18")
         listed = names(files, flow)
-        files.holds(
-            "listFlowFiles", f'in the list, once, "{name}"', listed[-20:], "003:31-34", so=listed.count(name) == 1
+        files.expect(
+            "listFlowFiles",
+            f'in the list, once, "{name}"',
+            listed[-20:],
+            "003:31-34",
+            condition=listed.count(name) == 1,
         )
         disposition = same_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
         named(files, "downloadFlowFile", disposition, name)
         told = str(files.call("deleteFlowFile", path=path).get("message"))
         so = name in told and "deleted" in told
-        files.holds("deleteFlowFile", f'a message that it was deleted, "{name}"', told, "003:43-44", so=so)
+        files.expect("deleteFlowFile", f'a message that it was deleted, "{name}"', told, "003:43-44", condition=so)
         listed = names(files, flow)
-        files.holds(
-            "listFlowFiles", f'after its deletion no "{name}"', listed[-20:], "003:40-44", so=name not in listed
+        files.expect(
+            "listFlowFiles", f'after its deletion no "{name}"', listed[-20:], "003:40-44", condition=name not in listed
         )
         files.call(
             "downloadFlowFile", path=path, refused="unknown-file", why="the file was deleted", source=("003:40-44",)
@@ -73,7 +77,7 @@ def named(files: Journey, operation: str, disposition: str, name: str) -> None:
     """Demand that a download that says what it is names the file."""
     so = not disposition or name in disposition
     source = "ruling disposition-names-the-file"
-    files.holds(operation, f'an attachment named "{name}"', disposition, source, so=so)
+    files.expect(operation, f'an attachment named "{name}"', disposition, source, condition=so)
 
 
 def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
@@ -86,7 +90,9 @@ def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
         uploads = [files.upload("uploadFlowFile", "a note", f"twin-{files.run}-{number}.txt") for _ in range(2)]
         lines = ("003:17-18", "003:26", "003:35-39", "ruling uploads-of-one-second-are-two-files")
         paths = [uploaded["file_path"].text for uploaded, _ in uploads]
-        files.holds("uploadFlowFile", "another path for another file", paths, *lines, so=len(set(paths)) == len(paths))
+        files.expect(
+            "uploadFlowFile", "another path for another file", paths, *lines, condition=len(set(paths)) == len(paths)
+        )
         for uploaded, content in uploads:
             same_bytes(files, "downloadFlowFile", content, *lines, path=place(uploaded))
 
@@ -146,9 +152,9 @@ def account_file(files: Journey, user: str, hint: str) -> None:
     shown(files, expected)
     named(files, "downloadUserFile", same_bytes(files, "downloadUserFile", content, "003:83-84", path=path), name)
     told = str(files.call("deleteUserFile", path=path).value)
-    files.holds("deleteUserFile", "a message that it was deleted", told, "003:93-94", so="deleted" in told)
+    files.expect("deleteUserFile", "a message that it was deleted", told, "003:93-94", condition="deleted" in told)
     ids = [row["id"].text for row in files.call("listUserFiles").rows]
-    files.holds("listUserFiles", "no deleted file", ids[-20:], "003:90-94", so=path["file_id"] not in ids)
+    files.expect("listUserFiles", "no deleted file", ids[-20:], "003:90-94", condition=path["file_id"] not in ids)
     gone(files, path, "the file was deleted", "003:90-94")
 
 
@@ -159,9 +165,9 @@ def as_sent(files: Journey, user: str, uploaded: Said, content: bytes, ending: s
     files.same("uploadUserFile", "the size of the file,", len(content), uploaded.get("size"), "003:58")
     name, path = uploaded["name"].text, uploaded["path"].text
     so = files.run in name and not name.endswith(ending)
-    files.holds("uploadUserFile", "the file's name without its ending", name, "003:58", so=so)
+    files.expect("uploadUserFile", "the file's name without its ending", name, "003:58", condition=so)
     so = path.endswith(ending)
-    files.holds("uploadUserFile", f"a path that ends with {ending}", path, "003:51", "003:58", so=so)
+    files.expect("uploadUserFile", f"a path that ends with {ending}", path, "003:51", "003:58", condition=so)
 
 
 def gone(files: Journey, path: dict[str, str], why: str, *source: str) -> None:
@@ -176,7 +182,7 @@ def shown(files: Journey, file: dict[str, Any]) -> None:
     """Demand that the list shows a file as its upload or renaming told it."""
     found = files.call("listUserFiles").rows
     ids = [row["id"].text for row in found]
-    files.holds("listUserFiles", "every file once", ids[-20:], "003:75-78", so=len(set(ids)) == len(ids))
+    files.expect("listUserFiles", "every file once", ids[-20:], "003:75-78", condition=len(set(ids)) == len(ids))
     fields = ("id", "name", "path", "size")
     entry = next((row for row in found if row.get("id") == file.get("id")), None)
     told, listed = [file.get(name) for name in fields], [entry.get(name) if entry else None for name in fields]
@@ -189,10 +195,12 @@ def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     files.suite.may_call(files.api.operations["deleteAllUserFiles"])
     ids = {files.upload("uploadUserFile", "a note")[0]["id"].text for _ in range(2)}
     told = str(files.call("deleteAllUserFiles").value)
-    files.holds("deleteAllUserFiles", "a message that they were deleted", told, "003:98-99", so="deleted" in told)
+    files.expect(
+        "deleteAllUserFiles", "a message that they were deleted", told, "003:98-99", condition="deleted" in told
+    )
     listed = [row["id"].text for row in files.call("listUserFiles").rows]
     what = "none of the files that were there"
-    files.holds("listUserFiles", what, listed, "003:95-99", so=not ids & set(listed))
+    files.expect("listUserFiles", what, listed, "003:95-99", condition=not ids & set(listed))
     why = "all files were deleted"
     files.call("downloadUserFile", path={"file_id": min(ids)}, refused="unknown-id", why=why, source=("003:95-99",))
 
@@ -205,7 +213,7 @@ def test_another_account_sees_nothing(begin: Begin) -> None:
     path = {"file_id": uploaded["id"].text}
     listed = [row["id"].text for row in other.call("listUserFiles").rows]
     what = "no file of another account"
-    files.holds("listUserFiles", what, listed[-20:], "003:6", "003:75-78", so=path["file_id"] not in listed)
+    files.expect("listUserFiles", what, listed[-20:], "003:6", "003:75-78", condition=path["file_id"] not in listed)
     gone(other, path, "the file is another account's", "003:6", "003:49-50")
     shown(files, uploaded.value)
     same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
@@ -218,7 +226,7 @@ def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
     files.upload("uploadFlowFile", "a note")
     listed = [row.text for row in other.call("listFlowFiles")["files"].rows]
     mine = [name for name in listed if files.run in name]
-    files.holds("listFlowFiles", "no file of another flow", mine, "003:31-34", so=not mine)
+    files.expect("listFlowFiles", "no file of another flow", mine, "003:31-34", condition=not mine)
 
 
 def test_image_goes_into_a_run(begin: Begin) -> None:

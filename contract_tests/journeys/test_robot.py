@@ -30,9 +30,11 @@ def test_both_modes_are_accepted(begin: Begin) -> None:
     numbers = []
     for fields in ({**with_file}, {"mode": "1", **with_file}, {"mode": "2", "inputs": '{"aaa": 111}'}):
         told = robot.call(NAME, body=form(robot, username=robot.user("robot"), **fields))["data"]["id"].value
-        robot.holds(NAME, "the number of a file", told, "000:173-177", so=type(told) is int)
+        robot.expect(NAME, "the number of a file", told, "000:173-177", condition=type(told) is int)
         numbers.append(str(told))
-    robot.holds(NAME, "a number of its own for each", numbers, "000:173-177", so=len(set(numbers)) == len(numbers))
+    robot.expect(
+        NAME, "a number of its own for each", numbers, "000:173-177", condition=len(set(numbers)) == len(numbers)
+    )
 
 
 def test_user_is_named_in_the_form_or_in_a_header(begin: Begin) -> None:

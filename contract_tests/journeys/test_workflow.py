@@ -55,7 +55,9 @@ def test_run_is_the_same_in_blocking_answer_detail_and_log(begin: Begin) -> None
     first, second = (run(workflow, user) for _ in range(2))
     for field in ("workflow_run_id", "task_id"):
         so = first[field].text != second[field].text
-        workflow.holds("runWorkflow", f"another `{field}` for another run", second.get(field), "001:63-64", so=so)
+        workflow.expect(
+            "runWorkflow", f"another `{field}` for another run", second.get(field), "001:63-64", condition=so
+        )
     for answer in (first, second):
         what, expected = "`data.id` equal to `workflow_run_id`", answer.get("workflow_run_id")
         lines = ("001:63", "001:66", "ruling run-ids-agree")
@@ -65,7 +67,9 @@ def test_run_is_the_same_in_blocking_answer_detail_and_log(begin: Begin) -> None
     entries = [told_alike(workflow, user, one["workflow_run_id"].text, one["data"]) for one in (first, second)]
     users = {entry["created_by_end_user"]["id"].text for entry in entries if entry}
     so = len(users) <= 1
-    workflow.holds("listWorkflowLogs", "one end user for two runs of one user", sorted(users), "001:500-501", so=so)
+    workflow.expect(
+        "listWorkflowLogs", "one end user for two runs of one user", sorted(users), "001:500-501", condition=so
+    )
 
 
 def told_alike(workflow: Journey, user: str, run: str, data: Said) -> Said | None:
@@ -80,7 +84,7 @@ def told_alike(workflow: Journey, user: str, run: str, data: Said) -> Said | Non
         workflow.same("getWorkflowRun", f"the {field} of the run,", expected or None, got or None, "001:313-314")
     entry = next((entry for entry in logged(workflow) if entry.get("workflow_run", "id") == run), None)
     what = f'an entry among the latest of the run "{run}"'
-    workflow.holds("listWorkflowLogs", what, entry and entry.value, "001:480-505", so=entry is not None)
+    workflow.expect("listWorkflowLogs", what, entry and entry.value, "001:480-505", condition=entry is not None)
     if entry:
         told_by_whom(workflow, user, entry)
         same_outcome(workflow, "listWorkflowLogs", data, entry["workflow_run"], "001:133-143", "001:487-496")
@@ -115,7 +119,7 @@ def same_outcome(workflow: Journey, name: str, expected: Said, got: Said, *sourc
         if isinstance(before, int | float) and isinstance(now, int | float):
             what = f"`{field}` within a second of what the run answered, {before}"
             lines = (*source, "ruling elapsed-time-is-measured-twice")
-            workflow.holds(name, what, now, *lines, so=abs(before - now) <= 1)
+            workflow.expect(name, what, now, *lines, condition=abs(before - now) <= 1)
 
 
 def logged(workflow: Journey, **query: str) -> list[Said]:
@@ -127,9 +131,9 @@ def logged(workflow: Journey, **query: str) -> list[Said]:
     counted, more = before + len(data), found["has_more"].flag
     what = f"a total above {counted}" if more else f"the total {counted}, since no more follow,"
     so = total > counted if more else total == counted or not data
-    workflow.holds("listWorkflowLogs", what, total, "001:482-485", so=so)
+    workflow.expect("listWorkflowLogs", what, total, "001:482-485", condition=so)
     ids = [entry["id"].text for entry in data]
-    workflow.holds("listWorkflowLogs", "every entry once", ids, "001:485-486", so=len(set(ids)) == len(ids))
+    workflow.expect("listWorkflowLogs", "every entry once", ids, "001:485-486", condition=len(set(ids)) == len(ids))
     return data
 
 
@@ -170,7 +174,7 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     detail = workflow.call("getWorkflowRun", path={"workflow_run_id": answer["workflow_run_id"].text})
     inputs = detail.get("inputs")
     so = file in json.dumps(inputs)
-    workflow.holds("getWorkflowRun", f'among the inputs the file "{file}"', inputs, "001:313", so=so)
+    workflow.expect("getWorkflowRun", f'among the inputs the file "{file}"', inputs, "001:313", condition=so)
 
 
 def file_variable(workflow: Journey) -> tuple[str, str]:
@@ -192,18 +196,20 @@ def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
     times = [entry["created_at"].number for entry in logged(workflow)]
     what = "entries from the latest to the earliest"
     so = times == sorted(times, reverse=True)
-    workflow.holds("listWorkflowLogs", what, times, "001:464", "001:485", so=so)
+    workflow.expect("listWorkflowLogs", what, times, "001:464", "001:485", condition=so)
     for status in ("succeeded", "failed", "stopped"):
         found = {entry["workflow_run"]["status"].text for entry in logged(workflow, status=status)}
         what = f"entries with the status {status} only"
-        workflow.holds("listWorkflowLogs", what, sorted(found), "001:470-472", so=found <= {status})
+        workflow.expect("listWorkflowLogs", what, sorted(found), "001:470-472", condition=found <= {status})
     shown = runs(logged(workflow, status="succeeded"))
     what = "the latest runs that succeeded"
-    workflow.holds("listWorkflowLogs", what, sorted(shown), "001:467-472", so=ids <= shown)
+    workflow.expect("listWorkflowLogs", what, sorted(shown), "001:467-472", condition=ids <= shown)
     shown = runs(logged(workflow, keyword=user))
     # What a keyword is looked for in is not printed: it stands in the inputs, too, unless the form takes no such text.
     lines = ("001:467-469",) if user in asked["inputs"].values() else (BY_USER,)
-    workflow.holds("listWorkflowLogs", f'the runs for the keyword "{user}"', sorted(shown), *lines, so=ids <= shown)
+    workflow.expect(
+        "listWorkflowLogs", f'the runs for the keyword "{user}"', sorted(shown), *lines, condition=ids <= shown
+    )
     nothing = workflow.call("listWorkflowLogs", query={"keyword": f"nobody-said-{workflow.run}"})
     what = "nothing for a keyword that nobody said,"
     workflow.same("listWorkflowLogs", what, 0, nothing.get("total"), "001:467-469")
@@ -223,7 +229,7 @@ def two_pages(workflow: Journey) -> None:
         page_as_asked(workflow, number, page)
     ids = [row["id"].text for page in pages for row in page["data"].rows[:1]]
     so = len(set(ids)) == len(ids)
-    workflow.holds("listWorkflowLogs", "different entries on different pages", ids, "001:473-475", so=so)
+    workflow.expect("listWorkflowLogs", "different entries on different pages", ids, "001:473-475", condition=so)
 
 
 def page_as_asked(workflow: Journey, number: int, page: Said) -> None:
@@ -252,7 +258,7 @@ def test_runs_of_one_second_are_all_shown(begin: Begin) -> None:
     shown = [entry["workflow_run"]["id"].text for page in pages for entry in page]
     what = f"each of {len(made)} runs once, over all pages"
     lines = ("001:473-478", "001:484-486")
-    workflow.holds("listWorkflowLogs", what, sorted(shown), *lines, so=sorted(shown) == sorted(made))
+    workflow.expect("listWorkflowLogs", what, sorted(shown), *lines, condition=sorted(shown) == sorted(made))
 
 
 def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
@@ -267,7 +273,7 @@ def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
     )
     ids = runs(logged(workflow, status="stopped"))
     what = f'among the stopped the run "{ended}"'
-    workflow.holds("listWorkflowLogs", what, sorted(ids), "001:470-472", so=ended in ids)
+    workflow.expect("listWorkflowLogs", what, sorted(ids), "001:470-472", condition=ended in ids)
 
 
 def test_another_user_cannot_stop_a_run(begin: Begin) -> None:
@@ -294,7 +300,7 @@ def test_another_app_sees_nothing(begin: Begin) -> None:
     ran = run(workflow, workflow.user("own"))["workflow_run_id"].text
     listed = runs(logged(other))
     what = f'no run of another app, "{ran}"'
-    workflow.holds("listWorkflowLogs", what, sorted(listed), "001:464", OF_APP, so=ran not in listed)
+    workflow.expect("listWorkflowLogs", what, sorted(listed), "001:464", OF_APP, condition=ran not in listed)
     why = "the run is another app's"
     other.call("getWorkflowRun", path={"workflow_run_id": ran}, refused="unknown-id", why=why, source=(OF_APP,))
 

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.report.document import version
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.provenance.locations import place
 from flowcontract.provenance.sources import Source
 
@@ -85,7 +84,7 @@ def _location(file: str, region: Mapping[str, Any], operation: str = "") -> dict
 
 def _printed(cause: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the printed lines that a cause rests on."""
-    documents = yamlio.load(data.specs_root() / "sources.yaml")["documents"]
+    documents = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
     for number, quote in enumerate(cause["quotes"], 1):
         lines = Source.parse(quote["source"])
         region = {"startLine": lines.first, "endLine": lines.last, "snippet": {"text": quote["text"]}}

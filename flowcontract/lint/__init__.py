@@ -2,7 +2,7 @@
 
 >>> from flowcontract import data
 >>> from flowcontract.lint import run
->>> run(data.specs_root(), data.fixtures_root())
+>>> run(paths.specs_root(), paths.fixtures_root())
 ()
 """
 

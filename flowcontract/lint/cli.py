@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.lint.run import run
 from flowcontract.specs import model as specs
@@ -20,9 +20,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
         epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
     )
-    parser.add_argument("--specs", type=Path, default=data.specs_root(), metavar="DIR", help="the contract's folder")
+    parser.add_argument("--specs", type=Path, default=paths.specs_root(), metavar="DIR", help="the contract's folder")
     parser.add_argument(
-        "--fixtures", type=Path, default=data.fixtures_root(), metavar="DIR", help="the scenarios' folder"
+        "--fixtures", type=Path, default=paths.fixtures_root(), metavar="DIR", help="the scenarios' folder"
     )
     parser.add_argument(
         "--api", action="append", default=[], metavar="NAME", help="check this API only; may be repeated"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def check(project: Project, view: View) -> Iterator[Finding]:
     """Yield every status, named error example and kind of event that no scenario shows."""
     for operation in view.api.operations.values() if view.api else ():
-        there = scenarios.paths(project, view, operation)
+        there = scenarios.scenario_paths(project, view, operation)
         yield from _defaults(project, view, operation, set(there))
         yield from _statuses(project, view, operation, set(there))
         yield from _events(project, view, operation, there)

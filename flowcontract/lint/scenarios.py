@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.errors import ScenarioError
 from flowcontract.lint import project as reading
 from flowcontract.lint import replies
@@ -37,7 +37,7 @@ def folder(project: Project, api: str, operation: str) -> str:
     return f"{project.fixtures.name}/{api}/{operation}"
 
 
-def paths(project: Project, view: View, operation: Operation) -> dict[str, Path]:
+def scenario_paths(project: Project, view: View, operation: Operation) -> dict[str, Path]:
     """Return an operation's scenario files by `<status>-<name>`: the shared ones that it documents, then its own.
 
     Those of a profile, and of what it builds on, come behind the documents' and replace them.
@@ -52,7 +52,7 @@ def paths(project: Project, view: View, operation: Operation) -> dict[str, Path]
 
 def keys(project: Project, view: View, operation: Operation) -> set[str]:
     """Return the `<status>-<name>` of all scenarios of an operation."""
-    return set(paths(project, view, operation))
+    return set(scenario_paths(project, view, operation))
 
 
 def example_names(operation: Operation, status: int) -> set[str]:
@@ -81,7 +81,7 @@ def _profile_of(project: Project, path: Path) -> str | None:
 
 def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | None = None) -> tuple[Finding, ...]:
     """Check a folder of scenarios, for instance a user's own, against the contract; it need not cover anything."""
-    loaded = replace(reading.load(specs or data.specs_root(), fixtures, names), ours=False)
+    loaded = replace(reading.load(specs or paths.specs_root(), fixtures, names), ours=False)
     broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
     return tuple(sorted({*broken, *guarded("the scenarios", loaded.fixtures, check(loaded))}))
 
@@ -96,7 +96,7 @@ def check_profile(project: Project, view: View) -> Iterator[Finding]:
     if view.api is None:
         return
     for operation in view.api.operations.values():
-        for key, path in paths(project, view, operation).items():
+        for key, path in scenario_paths(project, view, operation).items():
             status, _, name = key.partition("-")
             if name.startswith("default") and int(status) in operation.responses and path in project.files:
                 yield from guarded("this scenario", path, _default(project, view, operation, path))

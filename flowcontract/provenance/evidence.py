@@ -11,8 +11,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.errors import SpecError
 from flowcontract.provenance.sources import RULING, Source
 
@@ -113,7 +112,7 @@ def quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
 @cache
 def _documents() -> dict[str, tuple[str, list[str]]]:
     """Return title and lines of each document, by its number."""
-    root = data.specs_root()
+    root = paths.specs_root()
     listed = yamlio.load(root / "sources.yaml")["documents"]
     return {
         number: (about["title"], (root / "documents" / about["file"]).read_text(encoding="utf-8").split("\n"))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.provenance.sources import RULING, as_list
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
 @cache
 def _own(api: str, name: str) -> _Part:
     """Return an operation itself; the beginning of its API's file where it is unknown."""
-    file = data.specs_root() / api / "openapi.yaml"
+    file = paths.specs_root() / api / "openapi.yaml"
     for pointer, line, node in _nodes(file):
         if isinstance(node, dict) and node.get("operationId") == name:
             return _Part(_placed(file, line), pointer, frozenset())
@@ -70,7 +69,7 @@ def _own(api: str, name: str) -> _Part:
 @cache
 def _parts(api: str) -> tuple[_Part, ...]:
     """Return all parts of an API that cite something, those that APIs share included."""
-    root = data.specs_root()
+    root = paths.specs_root()
     folders = (root / api, root / api.partition("-")[0])
     files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
     return tuple(part for file in files for part in _citing(file, api))
@@ -108,4 +107,4 @@ def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str,
 
 
 def _placed(file: Path, line: int) -> Place:
-    return Place(file.relative_to(data.specs_root().parent).as_posix(), line)
+    return Place(file.relative_to(paths.specs_root().parent).as_posix(), line)

@@ -9,8 +9,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.errors import ScenarioError, SpecError
 from flowcontract.provenance.sources import as_list
 from flowcontract.scenarios.matching import Match
@@ -87,7 +86,7 @@ def _guard_aliases(path: Path, text: str, raw: Any) -> None:
 
 @cache
 def _format() -> Validators:
-    schema = json.loads((data.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
     return Validators(schema)
 
 
@@ -111,7 +110,7 @@ def _place(path: Path, text: str, pointer: str) -> str:
 def default_app(api_folder: Path) -> Mapping[str, Any]:
     """Return what the app of an API is unless it is configured: `app.yaml` of the folder, else of ours."""
     own = api_folder / APP
-    return _read_app(own if own.is_file() else data.fixtures_root() / api_folder.name / APP)
+    return _read_app(own if own.is_file() else paths.fixtures_root() / api_folder.name / APP)
 
 
 @cache

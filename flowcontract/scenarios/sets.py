@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.errors import ScenarioError, UnknownNameError
 from flowcontract.scenarios.model import Scenario
 from flowcontract.scenarios.reading import FILE_NAME, NAME_WANTED, SHARED, read_scenario
@@ -242,7 +242,7 @@ def load_scenarios(
     replace them. Raise ScenarioError for a wrong file in `extra` at once, for one of ours when it is first needed.
     """
     files: list[_File] = []
-    for file in _found(api_names, extra, root or data.fixtures_root(), profiles):
+    for file in _found(api_names, extra, root or paths.fixtures_root(), profiles):
         if isinstance(file, ScenarioError):
             raise file
         files.append(file)
@@ -261,7 +261,7 @@ def reload_scenarios(
     """
     files: list[_File] = []
     broken: list[ScenarioError] = []
-    for file in _found(api_names, extra, root or data.fixtures_root(), last.profiles):
+    for file in _found(api_names, extra, root or paths.fixtures_root(), last.profiles):
         if isinstance(file, ScenarioError):
             broken.append(file)
             continue
@@ -318,7 +318,7 @@ def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
             f"{extra}: there is no such folder. Name one with <api>/<operationId>/<status>-<name>.yaml."
         )
         return
-    known = {path.parent.name for path in data.specs_root().glob("*/openapi.yaml")}
+    known = {path.parent.name for path in paths.specs_root().glob("*/openapi.yaml")}
     for name in sorted(path.name for path in extra.iterdir() if not path.name.startswith(".")):
         if name in known:
             yield name

@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.errors import SpecError, UnknownNameError
 from flowcontract.provenance.evidence import Tier, tier_of
 from flowcontract.provenance.sources import Ruling, provenance, rulings_from
@@ -144,13 +143,13 @@ class Api:
 
 def available_apis(root: Path | None = None) -> tuple[str, ...]:
     """Return the names of all APIs: the folders of `root` (default: the packaged specs) with an `openapi.yaml`."""
-    root = root or data.specs_root()
+    root = root or paths.specs_root()
     return tuple(sorted(path.parent.name for path in root.glob("*/openapi.yaml")))
 
 
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
     """Read one API, as changed by a profile of it; raise UnknownNameError or SpecError."""
-    root = root or data.specs_root()
+    root = root or paths.specs_root()
     if name not in available_apis(root):
         raise UnknownNameError("API", name, available_apis(root))
     folder = root / name
@@ -164,7 +163,7 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
             "profile": load_profile(folder, profile).as_json() if profile else None,
         }
 
-    ours = root == data.specs_root()  # others are read once
+    ours = root == paths.specs_root()  # others are read once
     contract = remembered(f"{name}@{profile}", root, read) if ours else read()
     rulings = dict(_rulings(name, contract["rulings"], root))
     api = _Reader(name, contract["document"], rulings).api()

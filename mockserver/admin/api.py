@@ -14,8 +14,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from flowcontract.schemas.decoding import parse_json
-from mockserver.admin import access as guard
-from mockserver.admin import torture as exchange
+from mockserver.admin import access, torture
 from mockserver.core.controls import Controls
 from mockserver.faults import FaultError
 from mockserver.http.failures import problem
@@ -37,7 +36,7 @@ _SHOWN = 100  # exchanges, unless `limit` says otherwise
 Query = Mapping[str, str]
 
 
-class Misused(Exception):  # noqa: N818 - what the client did
+class AdminRefusal(Exception):  # noqa: N818 - what the client did
     """A request to `/__mock__` that cannot be granted: status, title and detail of the problem that says so."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
@@ -56,12 +55,12 @@ class _Asked:
     def body(self) -> Any:
         """Return the JSON of the body, None without one."""
         body = self._request.body
-        if self._request.damage or body.size > _BODY_LIMIT:
-            raise Misused(400, "No JSON", "The body was cut short, or is too large.")
+        if self._request.body_error or body.size > _BODY_LIMIT:
+            raise AdminRefusal(400, "No JSON", "The body was cut short, or is too large.")
         try:
             return parse_json(body.read()) if body.size else None
         except ValueError as error:
-            raise Misused(400, "No JSON", f"The body is no JSON: {error}.") from None
+            raise AdminRefusal(400, "No JSON", f"The body is no JSON: {error}.") from None
 
 
 class Admin:
@@ -85,10 +84,10 @@ class Admin:
             ("PUT", "/overrides"): lambda asked: self._override(asked.body()),
             ("DELETE", "/overrides"): lambda asked: self._remove_overrides(asked.query),
             ("POST", "/reset"): self._reset,
-            ("POST", "/torture"): lambda asked: _json(exchange.begin(self._app, asked.body())),
-            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(exchange.show(self._app, asked.name)),
+            ("POST", "/torture"): lambda asked: _json(torture.begin(self._app, asked.body())),
+            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(torture.show(self._app, asked.name)),
             ("POST", r"/torture/(\d{1,15}/[a-z0-9-]+)"): lambda asked: _json(
-                exchange.report(self._app, asked.name, asked.body())
+                torture.report(self._app, asked.name, asked.body())
             ),
         }
 
@@ -111,7 +110,7 @@ class Admin:
     def _handle(self, request: Request) -> Reply:
         token = self._app.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        why_not = "" if asks_first and token else guard.refusal(request, token)  # no browser sends keys ahead
+        why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
         if why_not:
             reply = problem(401 if token else 403, "Not for everyone", f"{_PREFIX} is closed: {why_not}.")
             if token:
@@ -141,7 +140,7 @@ class Admin:
         answer, match = found[method]
         try:
             return answer(_Asked(request, "".join(match.groups())))
-        except Misused as misused:
+        except AdminRefusal as misused:
             return problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
             return problem(404, "No such thing", str(error))
@@ -189,12 +188,14 @@ class Admin:
         entry = journal.entry(int(number))
         if entry is None:
             what = f"{journal.count} have come, and the last {journal.limit} are remembered unless they were cleared"
-            raise Misused(404, "No such request", f"Request {number} is not remembered: {what}.")
+            raise AdminRefusal(404, "No such request", f"Request {number} is not remembered: {what}.")
         return entry
 
     def _misses(self, entry: Entry) -> list[dict[str, Any]]:
         if entry.operation is None:
-            raise Misused(404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios.")
+            raise AdminRefusal(
+                404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios."
+            )
         (operation,) = self._controls.operations(entry.operation)
         return misses(entry, operation, self._app.scenarios)
 
@@ -245,7 +246,7 @@ class Admin:
         if name is None:
             return None
         if not isinstance(name, str):
-            raise Misused(400, "No world", "`world` is a text: a world, or the key that opens it.")
+            raise AdminRefusal(400, "No world", "`world` is a text: a world, or the key that opens it.")
         return self._controls.world(name)
 
 
@@ -255,21 +256,21 @@ def _order(body: Any) -> tuple[str, str, int | None, Any]:
         '{"operation": "sendChatMessage", "scenario": "400-provider-quota-exceeded", "times": 1, "world": "app-chat"}'
     )
     if not isinstance(body, dict):
-        raise Misused(400, "No override", f"An override is a JSON object: {wanted}.")
+        raise AdminRefusal(400, "No override", f"An override is a JSON object: {wanted}.")
     if unknown := set(body) - {"operation", "scenario", "times", "world"}:
-        raise Misused(400, "No override", f"An override has no {', '.join(sorted(unknown))}. It is: {wanted}.")
+        raise AdminRefusal(400, "No override", f"An override has no {', '.join(sorted(unknown))}. It is: {wanted}.")
     operation, scenario, times = body.get("operation"), body.get("scenario"), body.get("times")
     if not isinstance(operation, str) or not isinstance(scenario, str):
-        raise Misused(400, "No override", f"An override names an operation and a scenario: {wanted}.")
+        raise AdminRefusal(400, "No override", f"An override names an operation and a scenario: {wanted}.")
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
-        raise Misused(400, "No override", "`times` is how often: a whole number from 1, or null for always.")
+        raise AdminRefusal(400, "No override", "`times` is how often: a whole number from 1, or null for always.")
     return operation, scenario, times, body.get("world")
 
 
 def _number(query: Query, name: str) -> int | None:
     text = query.get(name)
     if text is not None and not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
-        raise Misused(400, "No number", f"`{name}` is a whole number, not {text}.")
+        raise AdminRefusal(400, "No number", f"`{name}` is a whole number, not {text}.")
     return None if text is None else int(text)
 
 

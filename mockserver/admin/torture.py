@@ -19,7 +19,7 @@ _FIELDS = {"text": str, "events": list, "raised": str, "hung": bool}
 
 def begin(app: App, body: Any) -> dict[str, Any]:
     """Begin a session: `{"operation": "sendChatMessage", "faults": ["split=1", "bom, cr"]}`, or without, all faults."""
-    if app.kept.shared:
+    if app.backend.shared:
         raise FlowContractError("Torture needs a mock of its own: start one without --state redis://...")
     body = body if isinstance(body, dict) else {}
     operation, faults = body.get("operation", "dify-chat/sendChatMessage"), body.get("faults", [])

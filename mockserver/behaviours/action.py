@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Act:
+class Action:
     """One request to act upon. The world's lock is held while a behaviour runs.
 
     ``contract``  the schemas that several places of the contract share, by name
@@ -68,7 +68,7 @@ class Act:
         return self.uploads[field][0]
 
 
-Behaviour = Callable[[Act], "Reply"]
+Behaviour = Callable[[Action], "Reply"]
 
 
 def listen(
@@ -95,7 +95,7 @@ def text_in(said: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def keep_file(act: Act, reply: Reply, table: str, blob: Blob, file: Record, **more: Any) -> None:
+def keep_file(act: Action, reply: Reply, table: str, blob: Blob, file: Record, **more: Any) -> None:
     """Keep a file as the reply tells it, the rest as in `file`; of one without an id nobody could ever ask again."""
 
     def hear(said: Any) -> None:
@@ -106,7 +106,7 @@ def keep_file(act: Act, reply: Reply, table: str, blob: Blob, file: Record, **mo
     listen(reply, hear)
 
 
-def page_after(act: Act, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:
+def page_after(act: Action, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:
     """Return `limit` records behind the one that `field` of the query names; refuse one that is not among them."""
     after = act.request.query.get(field)
     try:

@@ -16,7 +16,7 @@ from mockserver.request.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.behaviours.action import Action, Behaviour
     from mockserver.blobs.blob import Blob
     from mockserver.http.messages import Reply
     from mockserver.state.store import Record
@@ -25,7 +25,7 @@ _LISTED = ("id", "name", "path", "size", "provider", "user_id", "created_at", "u
 _LONGEST_NAME = 1000
 
 
-def _flow(act: Act) -> Record:
+def _flow(act: Action) -> Record:
     """Return the flow of the path, by its id or its endpoint's name; refuse by `unknown-id`."""
     asked = act.request.path["flow_id"]
     for flow in act.world.store.rows("flows"):
@@ -43,7 +43,7 @@ def _table(flow: Record) -> str:
     return f"files of {flow['id']}"
 
 
-def upload_flow_file(act: Act) -> Reply:
+def upload_flow_file(act: Action) -> Reply:
     """Keep a file with its flow, under its name and the time; the next free second where the name is taken."""
     flow, upload = _flow(act), act.upload()
     moment = dt.datetime.fromtimestamp(act.now, dt.UTC)
@@ -54,7 +54,7 @@ def upload_flow_file(act: Act) -> Reply:
     return act.reply(file={"flow_id": flow["id"], "path": f"{flow['id']}/{name}"})
 
 
-def upload_to_cache(act: Act) -> Reply:
+def upload_to_cache(act: Action) -> Reply:
     """Keep a file the deprecated way: named by the hash of its bytes."""
     flow, upload = _flow(act), act.upload()
     digest = hashlib.sha256()
@@ -64,12 +64,12 @@ def upload_to_cache(act: Act) -> Reply:
     return act.reply(file={"flow_id": flow["id"], "path": f"/var/cache/langflow/{flow['id']}/{name}"})
 
 
-def list_flow_files(act: Act) -> Reply:
+def list_flow_files(act: Action) -> Reply:
     """List the names of a flow's files."""
     return act.reply(files=[row["id"] for row in act.world.store.rows(_table(_flow(act)))])
 
 
-def download_flow_file(act: Act) -> Reply:
+def download_flow_file(act: Action) -> Reply:
     """Give a flow's file back as it came."""
     flow, name = _flow(act), act.request.path["file_name"]
     if act.world.store.get(_table(flow), name) is None:
@@ -83,14 +83,14 @@ def download_flow_file(act: Act) -> Reply:
     return _download(act, act.world.blob(_table(flow), name), name)
 
 
-def delete_flow_file(act: Act) -> Reply:
+def delete_flow_file(act: Action) -> Reply:
     """Delete a flow's file; a name that is not there is as good as deleted."""
     flow, name = _flow(act), act.request.path["file_name"]
     act.world.delete(_table(flow), name)
     return act.reply(name=name)
 
 
-def _download(act: Act, blob: Blob, name: str) -> Reply:
+def _download(act: Action, blob: Blob, name: str) -> Reply:
     """Answer with the bytes that were uploaded, under their name (RFC 6266)."""
     name = name[-_LONGEST_NAME:]  # clients refuse endless headers; the ending tells what it is
     plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "'").replace("?", "_")
@@ -100,16 +100,16 @@ def _download(act: Act, blob: Blob, name: str) -> Reply:
     return reply
 
 
-def who_am_i(act: Act) -> Reply:
+def who_am_i(act: Action) -> Reply:
     """Show the account that the key belongs to."""
     return act.reply(user=_account(act))
 
 
-def _account(act: Act) -> Record:
+def _account(act: Action) -> Record:
     return next(act.world.store.rows("users"))
 
 
-def upload_user_file(act: Act) -> Reply:
+def upload_user_file(act: Action) -> Reply:
     """Keep a file with the account; a name that is taken gets a number."""
     upload, account = act.upload(), _account(act)
     name = PurePosixPath(_base_name(upload.filename))
@@ -131,49 +131,49 @@ def upload_user_file(act: Act) -> Reply:
     return reply
 
 
-def _free_name(act: Act, name: str) -> str:
+def _free_name(act: Action, name: str) -> str:
     taken = {row["name"] for row in act.world.store.rows("user_files")}
     numbered = (f"{name} ({number})" for number in range(1, len(taken) + 2))
     return name if name not in taken else next(free for free in numbered if free not in taken)
 
 
-def list_user_files(act: Act) -> Reply:
+def list_user_files(act: Action) -> Reply:
     """List the account's files."""
     rows = act.world.store.rows("user_files")
     return act.reply(files=[{name: _told(act, name, row[name]) for name in _LISTED if name in row} for row in rows])
 
 
-def _told(act: Act, name: str, value: Any) -> Any:
+def _told(act: Action, name: str, value: Any) -> Any:
     """Write a time with the zone that the contract demands, if it does; other values as they are."""
     zoned = act.contract["Timestamp"].get("format") == "date-time"
     return f"{value}Z" if zoned and name.endswith("_at") and not value.endswith("Z") else value
 
 
-def _user_file(act: Act) -> Record:
+def _user_file(act: Action) -> Record:
     return act.record("user_files", act.request.path["file_id"])
 
 
-def download_user_file(act: Act) -> Reply:
+def download_user_file(act: Action) -> Reply:
     """Give an account's file back as it came."""
     file = _user_file(act)
     return _download(act, act.world.blob("user_files", file["id"]), f"{file['name']}{file.get('suffix', '')}")
 
 
-def rename_user_file(act: Act) -> Reply:
+def rename_user_file(act: Action) -> Reply:
     """Rename a file; its path stays."""
     file = {**_user_file(act), "name": act.request.query["name"]}
     act.world.store.put("user_files", file["id"], file)
     return act.reply(file=file)
 
 
-def delete_user_file(act: Act) -> Reply:
+def delete_user_file(act: Action) -> Reply:
     """Delete one of the account's files."""
     file = _user_file(act)
     act.world.delete("user_files", file["id"])
     return act.reply(file=file)
 
 
-def delete_all_user_files(act: Act) -> Reply:
+def delete_all_user_files(act: Action) -> Reply:
     """Delete all of the account's files."""
     files = list(act.world.store.rows("user_files"))
     for file in files:
@@ -181,7 +181,7 @@ def delete_all_user_files(act: Act) -> Reply:
     return act.reply(count=len(files))
 
 
-def run_flow(act: Act) -> Reply:
+def run_flow(act: Action) -> Reply:
     """Run a flow, if the files that its tweaks name are there."""
     flow, body = _flow(act), act.request.body or {}
     tweaks: Mapping[str, Any] = body.get("tweaks") or {}
@@ -229,14 +229,14 @@ def _texts(value: Any) -> Iterator[str]:
     yield from (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text)
 
 
-def _file_exists(act: Act, path: str) -> bool:
+def _file_exists(act: Action, path: str) -> bool:
     folder, _, name = path.rpartition("/")
     if act.world.store.get(f"files of {folder}", name) is not None:
         return True
     return _user_file_at(act, path)
 
 
-def _user_file_at(act: Act, path: str) -> bool:
+def _user_file_at(act: Action, path: str) -> bool:
     return any(row["path"] == path for row in act.world.store.rows("user_files"))
 
 

@@ -13,7 +13,7 @@ from flowcontract.scenarios.templates import Template, compile_value
 from mockserver.caching import memo
 
 if TYPE_CHECKING:
-    from mockserver.behaviours.action import Act
+    from mockserver.behaviours.action import Action
 
 _CHINESE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
 _PIECE = re.compile(rf"\s*[{_CHINESE}]{{1,6}}|\s*[^\s{_CHINESE}]+|\s+")
@@ -21,7 +21,7 @@ _READ = re.compile(r"\$((?:request|now|app|world|id)\b[^\s}]*)")
 _MOST_PIECES = 64
 
 
-def answer(act: Act, field: str, question: str) -> str:
+def answer(act: Action, field: str, question: str) -> str:
     """Return the answer to a question, which texts know as a field of the body.
 
     With the same seed the same question always has the same answer.

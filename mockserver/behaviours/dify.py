@@ -12,7 +12,7 @@ from mockserver.request.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.behaviours.action import Action, Behaviour
     from mockserver.http.messages import Reply
     from mockserver.state.store import Record
     from mockserver.state.worlds import World
@@ -21,18 +21,18 @@ NOBODY = "DEFAULT-USER"
 """Whom Dify 0.14.0 and 1.4.1 take a request for that names no user."""
 
 
-def user_of(act: Act) -> str:
+def user_of(act: Action) -> str:
     """Return the end user whom a request names."""
     body = act.request.body if isinstance(act.request.body, dict) else {}
     return str(body.get("user") or act.request.query.get("user") or NOBODY)
 
 
-def end_user(act: Act, user: str) -> Record:
+def end_user(act: Action, user: str) -> Record:
     """Return the end user as the log shows it."""
     return {"id": act.world.id_of("end-user", user), "type": "service_api", "is_anonymous": False, "session_id": user}
 
 
-def upload_file(act: Act) -> Reply:
+def upload_file(act: Action) -> Reply:
     """Keep a file for its user."""
     upload, user = act.upload(), user_of(act)
     kind = forms.check_upload(act, upload)
@@ -51,25 +51,25 @@ def upload_file(act: Act) -> Reply:
     return reply
 
 
-def is_off(act: Act, feature: str) -> bool:
+def is_off(act: Action, feature: str) -> bool:
     """Tell whether the app says that a feature is not enabled."""
     return act.answers("getParameters").get(feature, {}).get("enabled") is False
 
 
-def refuse_if_off(act: Act, feature: str) -> None:
+def refuse_if_off(act: Action, feature: str) -> None:
     """Refuse where the app says that a feature is not enabled."""
     if is_off(act, feature):
         raise Refusal("invalid-request", f"{feature} is not enabled", finer=["switched-off"])
 
 
-def remember_task(act: Act, reply: Reply, task_id: str, user: str) -> None:
+def remember_task(act: Action, reply: Reply, task_id: str, user: str) -> None:
     """Let a running stream be stopped by its task id, as long as it runs."""
     if isinstance(reply.body, Stream) and task_id not in act.world.streams:
         act.world.streams[task_id] = reply.body
         act.world.store.put("tasks", task_id, {"id": task_id, "user": user, "worker": act.world.store.worker})
 
 
-def forget_task(act: Act, task_id: str | None) -> None:
+def forget_task(act: Action, task_id: str | None) -> None:
     """Take note that a task is over."""
     if task_id:
         act.world.streams.pop(task_id, None)
@@ -83,7 +83,7 @@ def forget_deserted_tasks(world: World) -> None:
         world.store.delete("tasks", task["id"])
 
 
-def stop(act: Act) -> Reply:
+def stop(act: Action) -> Reply:
     """Stop the user's task; succeed whether or not there is one, as real servers do."""
     task_id = act.request.path["task_id"]
     task = act.world.store.get("tasks", task_id)

@@ -13,7 +13,7 @@ from mockserver.state.store import Page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.behaviours.action import Action, Behaviour
     from mockserver.http.messages import Reply
     from mockserver.http.stream import End
     from mockserver.state.store import Record
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NAME_LENGTH = 40
 
 
-def send_message(act: Act) -> Reply:
+def send_message(act: Action) -> Reply:
     """Answer, and keep question and answer as the reply tells them.
 
     What was put in when a conversation began need not be put in again.
@@ -46,7 +46,7 @@ def send_message(act: Act) -> Reply:
 class _Exchange:
     """One question and its answer, as far as the reply has told it."""
 
-    def __init__(self, act: Act, reply: Reply) -> None:
+    def __init__(self, act: Action, reply: Reply) -> None:
         self._act, self._reply = act, reply
         self._user = dify.user_of(act)
         self._message: Record | None = None
@@ -153,7 +153,7 @@ def _shown(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "user"}
 
 
-def list_messages(act: Act) -> Reply:
+def list_messages(act: Action) -> Reply:
     """Show one page of a conversation; pages go backwards in time, and within a page time goes forward."""
     query, page = act.request.query, Page([], 0, more=False)
     if query["conversation_id"]:
@@ -168,7 +168,7 @@ def list_messages(act: Act) -> Reply:
     )
 
 
-def list_conversations(act: Act) -> Reply:
+def list_conversations(act: Action) -> Reply:
     """Show one page of a user's conversations."""
     query = act.request.query
     page = page_after(act, "last_id", "conversations", order=query["sort_by"], where={"user": dify.user_of(act)})
@@ -176,7 +176,7 @@ def list_conversations(act: Act) -> Reply:
     return act.reply(page={"limit": query["limit"], "has_more": page.more, "data": data})
 
 
-def rename_conversation(act: Act) -> Reply:
+def rename_conversation(act: Action) -> Reply:
     """Give a conversation the name that was sent, or one made from its first question."""
     body = act.request.body
     conversation = act.record("conversations", act.request.path["conversation_id"], user=dify.user_of(act))
@@ -193,7 +193,7 @@ def rename_conversation(act: Act) -> Reply:
     return act.reply(conversation=_shown(renamed))
 
 
-def delete_conversation(act: Act) -> Reply:
+def delete_conversation(act: Action) -> Reply:
     """Delete a conversation with everything that was said in it."""
     conversation = act.record("conversations", act.request.path["conversation_id"], user=dify.user_of(act))
     for message in act.world.store.rows(_messages(conversation["id"])):
@@ -203,13 +203,13 @@ def delete_conversation(act: Act) -> Reply:
     return act.reply()
 
 
-def _message(act: Act, message_id: str) -> Record:
+def _message(act: Action, message_id: str) -> Record:
     """Return a message of the user's; refuse by `unknown-id` otherwise."""
     entry = act.record("messages", message_id, user=dify.user_of(act))
     return act.record(_messages(entry["conversation_id"]), message_id)
 
 
-def give_feedback(act: Act) -> Reply:
+def give_feedback(act: Action) -> Reply:
     """Note what a user thinks of an answer; null takes it back."""
     message = _message(act, act.request.path["message_id"])
     rating = act.request.body.get("rating")
@@ -218,14 +218,14 @@ def give_feedback(act: Act) -> Reply:
     return act.reply()
 
 
-def suggest(act: Act) -> Reply:
+def suggest(act: Action) -> Reply:
     """Suggest what to ask next, for a message that there is."""
     dify.refuse_if_off(act, "suggested_questions_after_answer")
     message = _message(act, act.request.path["message_id"])
     return act.reply(query=message["query"])
 
 
-def speak(act: Act) -> Reply:
+def speak(act: Action) -> Reply:
     """Read out a message or a text; where both are sent the message counts."""
     dify.refuse_if_off(act, "text_to_speech")
     if message_id := act.request.body.get("message_id"):
@@ -233,7 +233,7 @@ def speak(act: Act) -> Reply:
     return act.reply()
 
 
-def listen_to(act: Act) -> Reply:
+def listen_to(act: Action) -> Reply:
     """Turn a recording into text."""
     dify.refuse_if_off(act, "speech_to_text")
     return act.reply()

@@ -14,7 +14,7 @@ from mockserver.state.store import Page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.behaviours.action import Act, Behaviour
+    from mockserver.behaviours.action import Action, Behaviour
     from mockserver.http.messages import Reply
     from mockserver.http.stream import End
     from mockserver.state.store import Record
@@ -34,7 +34,7 @@ _LOGGED = (
 )
 
 
-def run_workflow(act: Act) -> Reply:
+def run_workflow(act: Action) -> Reply:
     """Run, and keep what the reply says of the run."""
     forms.check_inputs(act, act.request.body.get("inputs") or {}, dify.user_of(act))
     act.context.ids["run"] = act.world.new_id()
@@ -48,7 +48,7 @@ def run_workflow(act: Act) -> Reply:
 class _Run:
     """One run, as far as its reply has told it."""
 
-    def __init__(self, act: Act, reply: Reply) -> None:
+    def __init__(self, act: Action, reply: Reply) -> None:
         self._act, self._reply = act, reply
         self._user = dify.user_of(act)
         self._id: str | None = None
@@ -121,7 +121,7 @@ def fail_interrupted(world: World, now: int) -> None:
         world.store.put("runs", run["id"], {**run, **ended})
 
 
-def get_run(act: Act) -> Reply:
+def get_run(act: Action) -> Reply:
     """Show a run as far as it has gone."""
     run = act.record("runs", act.request.path["workflow_run_id"])
     names = ("id", "workflow_id", "error", "total_steps", "total_tokens", "created_at", "finished_at", "elapsed_time")
@@ -130,14 +130,14 @@ def get_run(act: Act) -> Reply:
     return act.reply(run={"status": run["status"], **{name: run[name] for name in names}, **texts, **times})
 
 
-def _told(act: Act, name: str, value: Any) -> Any:
+def _told(act: Action, name: str, value: Any) -> Any:
     """Write what a run was given or put out as the contract wants it: as JSON text, where it may be text."""
     if value is None or "string" in act.contract["WorkflowRun"]["properties"][name]["type"]:
         return None if value is None else _as_text(value)
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _as_time(act: Act, name: str, seconds: int | None) -> int | str | None:
+def _as_time(act: Action, name: str, seconds: int | None) -> int | str | None:
     """Write a time as the contract wants it: epoch seconds, or the RFC 2822 text of the profile `older`."""
     schema = act.contract["WorkflowRun"]["properties"][name]
     return seconds if seconds is None or "integer" in schema["type"] else formatdate(seconds)
@@ -147,7 +147,7 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def list_logs(act: Act) -> Reply:
+def list_logs(act: Action) -> Reply:
     """Show one page of the runs, the latest first."""
     query, store = act.request.query, act.world.store
     number, limit = query["page"], query["limit"]
@@ -169,7 +169,7 @@ def _mentions(run: Record, keyword: str) -> bool:
     return escaped in said or keyword.lower() in f"{run['user']} {run['id']}".lower()
 
 
-def _log_entry(act: Act, run: Record) -> Record:
+def _log_entry(act: Action, run: Record) -> Record:
     return {
         "id": run["log_id"],
         "workflow_run": {name: run[name] for name in _LOGGED},

@@ -12,7 +12,7 @@ from mockserver.request.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mockserver.behaviours.action import Act
+    from mockserver.behaviours.action import Action
     from mockserver.request.body import Upload
 
 _MB = 1 << 20
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TEXT_LIMIT = {"document": "file_size_limit"}  # the others are called by their type: image_file_size_limit
 
 
-def check_inputs(act: Act, inputs: Mapping[str, Any], user: str) -> None:
+def check_inputs(act: Action, inputs: Mapping[str, Any], user: str) -> None:
     """Refuse inputs that the app's form does not allow, and files that the app does not take or the user has not."""
     parameters = act.answers("getParameters")
     controls = dict(_controls(parameters))
@@ -108,7 +108,7 @@ def _files(body: Mapping[str, Any]) -> Iterator[_File]:
                 yield _File(where, variable, file)
 
 
-def _check_owner(act: Act, file: _File, user: str) -> None:
+def _check_owner(act: Action, file: _File, user: str) -> None:
     """Refuse an uploaded file that is not there, is another user's, or is not of the type that is said."""
     identifier = file.said.get("upload_file_id")
     if file.said["transfer_method"] != "local_file" or not isinstance(identifier, str):
@@ -151,7 +151,7 @@ def _check_images(files: Any, settings: Mapping[str, Any]) -> None:
             raise Refusal("invalid-request", message, field="files", finer=["wrong-input"])
 
 
-def check_upload(act: Act, upload: Upload) -> str | None:
+def check_upload(act: Action, upload: Upload) -> str | None:
     """Return a file's type; refuse one that the app does not take, or that is larger than files of its type may be."""
     parameters, extension = act.answers("getParameters"), extension_of(upload)
     kind = _kind(act, extension)
@@ -179,7 +179,7 @@ def extension_of(upload: Upload) -> str:
     return (named or (mimetypes.guess_extension(said) or "").removeprefix(".")).lower()
 
 
-def _kind(act: Act, extension: str) -> str | None:
+def _kind(act: Action, extension: str) -> str | None:
     types: Mapping[str, Sequence[str]] = act.context.app["file_types"]
     return next((kind for kind, endings in types.items() if extension in endings), None)
 

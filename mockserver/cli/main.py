@@ -341,7 +341,7 @@ def _answer(server: MockServer, count: int) -> None:
         return
     from mockserver.server.workers import Workers  # noqa: PLC0415
 
-    workers = Workers(server.sockets, bury=server.app.kept.bury, say=_complain)
+    workers = Workers(server.sockets, bury=server.app.backend.bury, say=_complain)
     worker = workers.run()
     if worker is not None:
         server.serve(worker)
@@ -420,14 +420,14 @@ def _list_faults() -> int:
 
 
 def _list_profiles(names: Sequence[str]) -> int:
-    from flowcontract import paths as data  # noqa: PLC0415
+    from flowcontract import paths  # noqa: PLC0415
     from flowcontract.specs.model import available_apis  # noqa: PLC0415
     from flowcontract.specs.profiles import available_profiles, load_profile  # noqa: PLC0415
 
     for api in names or available_apis():
         if api not in available_apis():
             raise UnknownNameError("API", api, available_apis())
-        folder = data.specs_root() / api
+        folder = paths.specs_root() / api
         for name in available_profiles(folder):
             print(f"{api:<14} {name:<6} {load_profile(folder, name).release}")
     return OK
@@ -463,13 +463,13 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from flowcontract import paths as data  # noqa: PLC0415
+    from flowcontract import paths  # noqa: PLC0415
     from flowcontract.lint import project, scenarios  # noqa: PLC0415
 
     if options.fixtures is None or not options.fixtures.is_dir():
         return _misuse(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
     # A user's folder need not name its errors after documented codes.
-    loaded = replace(project.load(data.specs_root(), options.fixtures, options.api), ours=False)
+    loaded = replace(project.load(paths.specs_root(), options.fixtures, options.api), ours=False)
     findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
     for finding in sorted(findings):
         print(finding)

@@ -9,8 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.errors import AppError, FlowContractError, UnknownNameError
 from flowcontract.scenarios import APP, default_app
 from flowcontract.scenarios.templates import compile_value
@@ -67,12 +66,12 @@ def defaults(names: Iterable[str]) -> str:
 
 
 def _indented(name: str) -> str:
-    lines = (data.fixtures_root() / name / APP).read_text(encoding="utf-8").splitlines()
+    lines = (paths.fixtures_root() / name / APP).read_text(encoding="utf-8").splitlines()
     return "".join(f"  {line}\n" if line else "\n" for line in lines)
 
 
 def _default(name: str) -> Table:
-    return default_app(data.fixtures_root() / name)
+    return default_app(paths.fixtures_root() / name)
 
 
 def _merged(below: Table, above: Any) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from mockserver.state.quotas import Limits
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Settings:
     state: Path | str | None = field(default=None, repr=False)
     clock: float | None = None
     limits: Limits = field(default_factory=Limits)
-    fixtures: Path = field(default_factory=data.fixtures_root)
+    fixtures: Path = field(default_factory=paths.fixtures_root)
     app: Path | None = None
     answers: str = ""
 

@@ -16,22 +16,21 @@ from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
 from mockserver import faults
 from mockserver.behaviours import BEHAVIOURS, revive
-from mockserver.behaviours.action import Act
+from mockserver.behaviours.action import Action
 from mockserver.config.apps import Apps
 from mockserver.faults import FaultError
 from mockserver.http.failures import failure, problem
 from mockserver.http.messages import Reply, Request, put
 from mockserver.journal.journal import Entry, Journal
 from mockserver.journal.masking import Masking
-from mockserver.request import credentials as keys
-from mockserver.request import preferences as wishes
+from mockserver.request import credentials, preferences
 from mockserver.request.body import Body, parse_query, read_body
 from mockserver.request.http_conventions import redirect, tell_methods
 from mockserver.request.refusals import Refusal, scenario_key
 from mockserver.request.routing import Route, Router
-from mockserver.scenarios import selection as choosing
+from mockserver.scenarios import selection
 from mockserver.scenarios.rendering import Playback, replay
-from mockserver.state.backends import keep
+from mockserver.state.backends import open_backend
 from mockserver.state.worlds import Worlds
 from mockserver.torture.session import Torture
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Api, Operation
     from mockserver.config.apps import Table
     from mockserver.config.settings import Settings
-    from mockserver.scenarios.files import Fixtures
+    from mockserver.scenarios.files import ScenarioFiles
     from mockserver.state.worlds import Seeds, World
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
@@ -62,7 +61,7 @@ class _Call:
     query: Mapping[str, list[str]]
     now: int
     entry: Entry
-    wish: wishes.Wish | None
+    preference: preferences.ScenarioPreference | None
     scenario: Scenario | None = None
     faults: tuple[faults.Chosen, ...] = ()
     body: Body = _NO_BODY
@@ -88,7 +87,7 @@ class _Call:
 class App:
     """The mock without sockets. `handle` may be called from several threads."""
 
-    def __init__(self, apis: Mapping[str, Api], fixtures: Fixtures, settings: Settings) -> None:
+    def __init__(self, apis: Mapping[str, Api], fixtures: ScenarioFiles, settings: Settings) -> None:
         """Serve some APIs with some scenarios."""
         self.apis = apis
         self.fixtures = fixtures
@@ -98,20 +97,20 @@ class App:
         self.apps = self._read_apps()
         if settings.app is not None:
             fixtures.watch(settings.app)
-        self.kept = keep(settings.state, settings.limits)
+        self.backend = open_backend(settings.state, settings.limits)
         self.worlds = Worlds(
             settings.seed,
             self._seeds,
             settings.limits,
             start=settings.clock,
-            file=self.kept.worlds,
+            file=self.backend.worlds,
             revive=revive,
         )
-        self.overrides = self.kept.overrides
+        self.overrides = self.backend.overrides
         self.torture = Torture(apis)
         schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
         masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
-        self.journal = Journal(settings.journal, masking, self.kept.archive)
+        self.journal = Journal(settings.journal, masking, self.backend.archive)
         self._default_body = lru_cache(1024)(self._render_default)
 
     def handle(self, request: Request, now: float) -> Reply:
@@ -189,19 +188,26 @@ class App:
             return tell_methods(route.allowed)
         operation = route.operation or self._carrier(route)
         known = route.operation is not None and not route.refused
-        world = self.worlds.open(route.api.name, route.keyring.suffix if known else keys.NOBODYS)
+        world = self.worlds.open(route.api.name, route.keyring.suffix if known else credentials.NOBODYS)
         entry.world = world.name if known else None
         call = _Call(
-            request, route, operation, world, query, int(now), entry, wishes.read_wish(request.fields.get("prefer", ""))
+            request,
+            route,
+            operation,
+            world,
+            query,
+            int(now),
+            entry,
+            preferences.parse_prefer(request.fields.get("prefer", "")),
         )
         try:
             with world.transaction(reading=request.method in ("GET", "HEAD")):  # it lasts before anything is sent
-                if not world.over:
+                if not world.stale:
                     call.now = world.tick(now)
                     if self.settings.clock is not None:
                         entry.at = call.now
                     return self._settle(call, broken)
-        except choosing.Unserved as unserved:  # nothing has happened
+        except selection.NoScenario as unserved:  # nothing has happened
             entry.scenario, entry.faults = None, ()
             return unserved.reply
         return self._answer(request, now, entry)  # another worker has let the world begin anew
@@ -216,22 +222,22 @@ class App:
         entry.operation = operation.name
         wrong = self._find_fault(call, broken)
         known = not route.refused
-        if known and call.wish is None:
-            call.wish = self.overrides.take(world.name, operation.name, world.transaction.on_discard)
+        if known and call.preference is None:
+            call.preference = self.overrides.take(world.name, operation.name, world.transaction.on_discard)
         try:
             reply = self._serve(call, wrong)
         except FaultError as error:
-            raise choosing.Unserved(choosing.no_fault(error, operation)) from None
-        world.past.note(operation.id, reply.status)
+            raise selection.NoScenario(selection.no_fault(error, operation)) from None
+        world.usage.note(operation.id, reply.status)
         return reply
 
     def _serve(self, call: _Call, wrong: Refusal | None) -> Reply:
         """Answer, and let the faults that were asked for change the answer."""
         case = self.torture.case_of(call.world.name, call.operation)
-        text = case.faults if case else call.wish and call.wish.fault
+        text = case.faults if case else call.preference and call.preference.fault
         call.faults = faults.parse(text) if text else ()
-        if call.wish is not None and call.wish.chooses:
-            reply = self._serve_wish(call, call.wish, wrong)
+        if call.preference is not None and call.preference.chooses:
+            reply = self._serve_preferred(call, call.preference, wrong)
         else:
             reply = self._refuse(call, wrong) if wrong else self._choose(call)
         if case:
@@ -239,9 +245,14 @@ class App:
         if call.faults:
             call.entry.faults = tuple(map(str, call.faults))
             seed = f"{self.settings.seed}/{call.world.name}/faults"
-            faults.apply(reply, call.faults, faults.ground_of(self.scenarios, call.operation, seed), call.request.can)
-        if call.wish is not None and call.wish.by == "prefer":
-            reply.headers["Preference-Applied"] = call.wish.applied(call.scenario)
+            faults.apply(
+                reply,
+                call.faults,
+                faults.fault_context(self.scenarios, call.operation, seed),
+                call.request.capabilities,
+            )
+        if call.preference is not None and call.preference.by == "prefer":
+            reply.headers["Preference-Applied"] = call.preference.applied(call.scenario)
         return reply
 
     def _limit(self, call: _Call, scenario: Scenario) -> Reply | None:
@@ -277,11 +288,11 @@ class App:
             )
         if broken:
             raise broken
-        asked = wishes.take_off(call.query)
-        call.wish = call.wish or asked
+        asked = preferences.take_off(call.query)
+        call.preference = call.preference or asked
         call.body = read_body(call.request, call.operation)
-        asked = wishes.take_off(call.body.value)
-        call.wish = call.wish or asked
+        asked = preferences.take_off(call.body.value)
+        call.preference = call.preference or asked
         _refuse_odd_uploads(call.operation, call.body)
         self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
         call.checked = self._validate(call)
@@ -289,14 +300,14 @@ class App:
             raise Refusal.by(violation)
 
     def _choose(self, call: _Call) -> Reply:
-        """Answer a request that nothing is wrong with, and that nobody wished anything for."""
-        streaming = choosing.wants_stream(call.operation, call.view)
-        scenario, by = choosing.chosen(
+        """Answer a request that nothing is wrong with, and that nobody preferred anything for."""
+        streaming = selection.wants_stream(call.operation, call.view)
+        scenario, by = selection.chosen(
             self.scenarios,
             call.operation,
             call.view,
             self._app(call)["scenarios"],
-            call.world.past,
+            call.world.usage,
             streaming=streaming,
         )
         call.entry.choose(by)
@@ -306,7 +317,7 @@ class App:
             reply = self._act(call, scenario)
         except Refusal as refusal:
             return self._refuse(call, refusal)
-        call.world.past.note_served(scenario)
+        call.world.usage.note_served(scenario)
         return reply
 
     def _validate(self, call: _Call) -> CheckedRequest:
@@ -322,12 +333,17 @@ class App:
         )
         return _complete(call.operation, checked)
 
-    def _serve_wish(self, call: _Call, wish: wishes.Wish, refusal: Refusal | None) -> Reply:
+    def _serve_preferred(
+        self, call: _Call, preference: preferences.ScenarioPreference, refusal: Refusal | None
+    ) -> Reply:
         """Serve the scenario that was asked for; act on the world only if nothing is wrong with the request."""
-        call.entry.choose(wish.by, str(wish))
-        streaming = choosing.wants_stream(call.operation, call.view)
-        scenario = choosing.forced(
-            self.scenarios, call.operation, wish, streaming=None if refusal and wish.by != "prefer" else streaming
+        call.entry.choose(preference.by, str(preference))
+        streaming = selection.wants_stream(call.operation, call.view)
+        scenario = selection.forced(
+            self.scenarios,
+            call.operation,
+            preference,
+            streaming=None if refusal and preference.by != "prefer" else streaming,
         )
         if limited := self._limit(call, scenario):
             return limited
@@ -344,7 +360,7 @@ class App:
         behaviour = BEHAVIOURS.get(call.operation.api, {}).get(call.operation.id)
         if behaviour is None or scenario.status != call.operation.success.status:  # a refusal changes nothing
             return self._replay(call, scenario, context)
-        act = Act(
+        act = Action(
             operation=call.operation,
             contract=self.apis[call.operation.api].bundle["components"]["schemas"],
             request=call.checked,
@@ -368,7 +384,7 @@ class App:
         call.entry.choose("problem", refusal.words[0])
         known = self.scenarios.for_operation(operation)
         words = refusal.words
-        if choosing.wants_stream(operation, call.view):
+        if selection.wants_stream(operation, call.view):
             words = (*(f"{word}-streaming" for word in words), *words)
         key = scenario_key(operation.problems, words, known, api=operation.api)
         status, _, name = key.partition("-")
@@ -398,7 +414,7 @@ class App:
     def _render_default(self, api: str, suffix: str, operation_id: str) -> Any:
         """Return the JSON that the app of a key answers to an operation by default."""
         app = self.apps.of(api, suffix)
-        scenario = choosing.default(self.scenarios, self.apis[api].operations[operation_id], app["scenarios"])
+        scenario = selection.default(self.scenarios, self.apis[api].operations[operation_id], app["scenarios"])
         return scenario.reply.template.render(Context(app=app))
 
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:

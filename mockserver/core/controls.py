@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from flowcontract.errors import UnknownNameError
 from mockserver import faults
-from mockserver.request.preferences import Wish
-from mockserver.scenarios import selection as choosing
+from mockserver.request.preferences import ScenarioPreference
+from mockserver.scenarios import selection
 from mockserver.state.overrides import Override
 
 if TYPE_CHECKING:
@@ -56,18 +56,18 @@ class Controls:
         An operation's name that two APIs share counts for each that has the scenario. Raise UnknownNameError or
         FaultError, which list what there is.
         """
-        wish, scenarios = Wish.named(scenario, "override"), self._app.fixtures.current(at_once=True)
-        if wish.fault:
-            faults.parse(wish.fault)
+        preference, scenarios = ScenarioPreference.named(scenario, "override"), self._app.fixtures.current(at_once=True)
+        if preference.fault:
+            faults.parse(preference.fault)
         concerned = self.operations(operation, api=None if world is None else self.api_of(world))
         orders: list[Override] = []
         for one in concerned:
             with contextlib.suppress(UnknownNameError):
-                if wish.chooses:
-                    choosing.find(scenarios, one, wish, streaming=None)
+                if preference.chooses:
+                    selection.find(scenarios, one, preference, streaming=None)
                 orders.append(Override(one.name, scenario, world, times))
         if not orders:
-            choosing.find(scenarios, concerned[0], wish, streaming=None)  # says what there is
+            selection.find(scenarios, concerned[0], preference, streaming=None)  # says what there is
         for order in orders:
             self._app.overrides.put(order)
         return orders

@@ -3,7 +3,7 @@
 from mockserver.faults.applying import apply, wait_s
 from mockserver.faults.parsing import Chosen, FaultError, ordered, parse
 from mockserver.faults.registry import FAULTS, Fault, Harm
-from mockserver.faults.samples import ground_of, limited
+from mockserver.faults.samples import fault_context, limited
 
 __all__ = [
     "FAULTS",
@@ -12,7 +12,7 @@ __all__ = [
     "FaultError",
     "Harm",
     "apply",
-    "ground_of",
+    "fault_context",
     "limited",
     "ordered",
     "parse",

@@ -12,36 +12,36 @@ from mockserver.http.stream import Stream
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from mockserver.faults.context import Ground
+    from mockserver.faults.context import FaultContext
     from mockserver.faults.parsing import Chosen
-    from mockserver.http.messages import Ability, Reply
+    from mockserver.http.messages import Capability, Reply
     from mockserver.state.worlds import World
 
 
-def apply(reply: Reply, faults: Sequence[Chosen], ground: Ground, abilities: Collection[Ability]) -> None:
+def apply(reply: Reply, faults: Sequence[Chosen], context: FaultContext, abilities: Collection[Capability]) -> None:
     """Change a reply; faults of streams leave a refusal alone.
 
     Raises FaultError where a fault was meant for a stream and there is none, or where no adapter could send it.
     """
-    fitting = [one for one in faults if _fits(one, reply, ground)]
+    fitting = [one for one in faults if _fits(one, reply, context)]
     for one in fitting:
         _guard(one, abilities)
     for one in fitting:
-        _put(one, reply, ground)
+        _put(one, reply, context)
 
 
-def _put(one: Chosen, reply: Reply, ground: Ground) -> None:
+def _put(one: Chosen, reply: Reply, context: FaultContext) -> None:
     """Put one fault in its place."""
     change, alter = one.fault.change, one.fault.alter
     if change:
         stream = as_stream(reply)
-        stream.through(lambda pieces: change(pieces, ground, one.value), mute=one.fault.mute)
+        stream.through(lambda pieces: change(pieces, context, one.value), mute=one.fault.mute)
         reply.separate = True
     if alter:
-        alter(reply, ground, one.value)
+        alter(reply, context, one.value)
 
 
-def _fits(one: Chosen, reply: Reply, ground: Ground) -> bool:
+def _fits(one: Chosen, reply: Reply, context: FaultContext) -> bool:
     """Tell whether a fault concerns a reply; raise FaultError where it was meant for a stream and there is none."""
     name, needs = one.fault.name, one.fault.needs
     if needs == "any":
@@ -52,14 +52,14 @@ def _fits(one: Chosen, reply: Reply, ground: Ground) -> bool:
         raise FaultError(
             f"The fault {name} needs a stream, but this reply is none. Ask for the stream, or for another fault."
         )
-    if needs == "sse" and ground.framing != "sse":
+    if needs == "sse" and context.framing != "sse":
         raise FaultError(
-            f"The fault {name} needs server-sent events, but these are {ground.framing}. Ask for another fault."
+            f"The fault {name} needs server-sent events, but these are {context.framing}. Ask for another fault."
         )
     return True
 
 
-def _guard(one: Chosen, abilities: Collection[Ability]) -> None:
+def _guard(one: Chosen, abilities: Collection[Capability]) -> None:
     if one.fault.able and one.fault.able not in abilities:
         there_is = ", ".join(sorted(abilities)) or "nothing of the kind"
         raise FaultError(

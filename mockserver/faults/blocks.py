@@ -11,7 +11,7 @@ from mockserver.faults.context import lines_of, with_lines, with_text
 from mockserver.faults.events import BARE_PING
 
 if TYPE_CHECKING:
-    from mockserver.faults.context import Ground, Pieces
+    from mockserver.faults.context import FaultContext, Pieces
 
 BOM = b"\xef\xbb\xbf"
 RETRY_MS = 3000
@@ -20,16 +20,16 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ENDS = (b"\r\n", b"\n", b"\r")  # in this order no CR is followed by a bare LF, which would make one line end of two
 
 
-def raw_utf8(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def raw_utf8(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Write characters as they are."""
     for piece in pieces:
-        yield with_text(piece, ground, lambda text: json.dumps(json.loads(text), ensure_ascii=False).encode())
+        yield with_text(piece, context, lambda text: json.dumps(json.loads(text), ensure_ascii=False).encode())
 
 
-def escapes(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def escapes(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     r"""Write every character of every text and every name as `\uXXXX`."""
     for piece in pieces:
-        yield with_text(piece, ground, lambda text: _STRING.sub(lambda one: _escape(one[0]), text.decode()).encode())
+        yield with_text(piece, context, lambda text: _STRING.sub(lambda one: _escape(one[0]), text.decode()).encode())
 
 
 def _escape(literal: str) -> str:
@@ -37,30 +37,32 @@ def _escape(literal: str) -> str:
     return '"' + "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2)) + '"'
 
 
-def data_lines(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def data_lines(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Break the JSON after every comma, so that it comes in several `data` lines."""
     for piece in pieces:
-        yield with_text(piece, ground, lambda text: _TOKEN.sub(lambda one: one[1] or one[2] + b"\n", text))
+        yield with_text(piece, context, lambda text: _TOKEN.sub(lambda one: one[1] or one[2] + b"\n", text))
 
 
-def huge(pieces: Pieces, ground: Ground, size: int) -> Pieces:
+def huge(pieces: Pieces, context: FaultContext, size: int) -> Pieces:
     """Write the first event with so much white space that it has `size` bytes."""
     for count, piece in enumerate(pieces):
         missing = max(0, size - len(piece.data))
         spaces = b"{" + b" " * missing
-        yield piece if count else with_text(piece, ground, lambda text, s=spaces: text.replace(b"{", s, 1))  # type: ignore[misc]
+        yield piece if count else with_text(piece, context, lambda text, s=spaces: text.replace(b"{", s, 1))  # type: ignore[misc]
 
 
-def extra_fields(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def extra_fields(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Put a field that no document names into every event."""
     for piece in pieces:
-        yield with_text(piece, ground, lambda text: _with_field(text, b'{"note": ["no document names this", 1, null]}'))
+        yield with_text(
+            piece, context, lambda text: _with_field(text, b'{"note": ["no document names this", 1, null]}')
+        )
 
 
-def invalid_utf8(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def invalid_utf8(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Put a field that no document names and that is no UTF-8 into every event; a conforming client reads U+FFFD."""
     for piece in pieces:
-        yield with_text(piece, ground, lambda text: _with_field(text, b'"\xff"'))
+        yield with_text(piece, context, lambda text: _with_field(text, b'"\xff"'))
 
 
 def _with_field(text: bytes, value: bytes) -> bytes:
@@ -68,7 +70,7 @@ def _with_field(text: bytes, value: bytes) -> bytes:
     return b'{"mock_extra": ' + value + (b", " if rest.strip() != b"}" else b"") + rest if rest != text else text
 
 
-def comments(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def comments(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Put a comment and blank lines before every block, and a comment into it."""
     for piece in pieces:
         first, *rest = lines_of(piece)
@@ -76,20 +78,20 @@ def comments(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
         yield block._replace(data=b": a comment\n\n\n\n" + block.data) if piece.data else piece
 
 
-def no_space(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def no_space(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Leave out the space after the colon."""
     for piece in pieces:
         yield with_lines(piece, [re.sub(rb"^([a-z]+): ", rb"\1:", line) for line in lines_of(piece)])
 
 
-def ids(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def ids(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Give every block an id; tell with the first how soon to reconnect."""
     for count, piece in enumerate(pieces, 1):
         retry = [f"retry: {RETRY_MS}".encode()] if count == 1 else []
         yield with_lines(piece, [f"id: {count}".encode(), *retry, *lines_of(piece)])
 
 
-def field_order(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def field_order(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Write what is usually before the data behind it: `event: message`, which says nothing new, and an id."""
     for count, piece in enumerate(pieces, 1):
         lines = lines_of(piece)
@@ -97,13 +99,13 @@ def field_order(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
         yield with_lines(piece, [*lines, f"id: {count}".encode(), *named])
 
 
-def unknown_fields(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def unknown_fields(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Put a field that the standard does not know before and behind the others, and one without a colon."""
     for piece in pieces:
         yield with_lines(piece, [b"mock: of no meaning", b"database: 1", *lines_of(piece), b"mock"])
 
 
-def ping_inside(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+def ping_inside(pieces: Pieces, _ground: FaultContext, number: int) -> Pieces:
     """Write a bare ping between the two halves of event `number`, as a server does whose timer waits for nobody."""
     for count, piece in enumerate(pieces, 1):
         if count != number:
@@ -115,20 +117,20 @@ def ping_inside(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
         yield piece._replace(delay_ms=0, data=piece.data[middle:])
 
 
-def comment_inside(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+def comment_inside(pieces: Pieces, context: FaultContext, number: int) -> Pieces:
     """Write a comment between two lines of event `number`, which comes slowly; inside a block that is allowed."""
     for count, piece in enumerate(pieces, 1):
         if count != number:
             yield piece
             continue
-        (two,) = data_lines(iter([piece]), ground, None)
+        (two,) = data_lines(iter([piece]), context, None)
         first, *rest = lines_of(two)
         yield piece._replace(data=first + b"\n", payload=None)
         yield piece._replace(delay_ms=0, data=b": ping\n", payload=None)
         yield with_lines(piece, rest)._replace(delay_ms=0)
 
 
-def no_final_blank(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def no_final_blank(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Leave out the last blank line: the last block never ends, and a conforming client is never told of it."""
     before = None
     for piece in pieces:
@@ -142,25 +144,25 @@ def no_final_blank(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
         yield before._replace(data=before.data.removesuffix(b"\n"))
 
 
-def bom(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def bom(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Begin with a byte order mark."""
     for count, piece in enumerate(pieces):
         yield piece if count else piece._replace(data=BOM + piece.data)
 
 
-def cr(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def cr(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """End lines with CR."""
     for piece in pieces:
         yield piece._replace(data=piece.data.replace(b"\n", b"\r"))
 
 
-def crlf(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def crlf(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """End lines with CR LF."""
     for piece in pieces:
         yield piece._replace(data=piece.data.replace(b"\n", b"\r\n"))
 
 
-def mixed_line_ends(pieces: Pieces, _ground: Ground, _value: None) -> Pieces:
+def mixed_line_ends(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """End lines in turn with CR LF, LF, CR."""
     ends = itertools.cycle(_ENDS)
     for piece in pieces:

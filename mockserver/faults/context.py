@@ -20,7 +20,7 @@ Pieces = Iterator[Piece]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class FaultContext:
     """What faults know of a reply.
 
     ``random``    decides what is left to chance; the same seed decides the same
@@ -62,8 +62,8 @@ class Ground:
         return self.event({self.contract.kind if self.contract else "event": "mock_unknown", **more})
 
 
-Change = Callable[[Pieces, Ground, Any], Pieces]
-"""Pieces, ground, the fault's value -> what is sent instead. A piece without bytes is heard by the world, not sent."""
+Change = Callable[[Pieces, FaultContext, Any], Pieces]
+"""Pieces, context, the fault's value -> what is sent instead. A piece without bytes is heard by the world, not sent."""
 
 
 def silent(piece: Piece) -> Piece:
@@ -81,9 +81,9 @@ def with_lines(piece: Piece, lines: list[bytes]) -> Piece:
     return piece if not piece.data else piece._replace(data=b"\n".join(lines) + b"\n\n")
 
 
-def with_text(piece: Piece, ground: Ground, change: Callable[[bytes], bytes]) -> Piece:
+def with_text(piece: Piece, context: FaultContext, change: Callable[[bytes], bytes]) -> Piece:
     """Return a piece with its JSON text changed; where that has several lines, so has the block."""
-    label = b"data: " if ground.framing == "sse" else b""
+    label = b"data: " if context.framing == "sse" else b""
     lines: list[bytes] = []
     for line in lines_of(piece):
         is_text = line.startswith(label) and len(line) > len(label)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowcontract.scenarios import Piece
-    from mockserver.faults.context import Ground, Pieces
+    from mockserver.faults.context import FaultContext, Pieces
 
 MIDDLE = 3
 """After how many events "in the middle" is where nothing else is said."""
@@ -22,13 +22,13 @@ BARE_PING = b"event: ping\n\n"
 """As real servers send it (Dify 0.14.0, 1.4.1, 1.14.2): a block without data, which no client is told of."""
 
 
-def drop(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+def drop(pieces: Pieces, _ground: FaultContext, number: int) -> Pieces:
     """Leave event `number` out."""
     for count, piece in enumerate(pieces, 1):
         yield silent(piece) if count == number else piece
 
 
-def duplicate(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+def duplicate(pieces: Pieces, _ground: FaultContext, number: int) -> Pieces:
     """Send event `number` twice."""
     for count, piece in enumerate(pieces, 1):
         yield piece
@@ -36,7 +36,7 @@ def duplicate(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
             yield piece._replace(delay_ms=0, payload=None)
 
 
-def swap(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+def swap(pieces: Pieces, _ground: FaultContext, number: int) -> Pieces:
     """Send event `number` after the one that follows it."""
     held: Piece | None = None
     for count, piece in enumerate(pieces, 1):
@@ -52,69 +52,69 @@ def swap(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
         yield held
 
 
-def reorder(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def reorder(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Send all events at the end, in an order that the seed decides and that is not theirs."""
     held: list[Piece] = []
     for piece in pieces:
         yield silent(piece)
         held.append(piece._replace(delay_ms=0, payload=None))
     mixed = held[:]
-    ground.random.shuffle(mixed)
+    context.random.shuffle(mixed)
     yield from mixed if mixed != held else held[::-1]
 
 
-def no_end(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def no_end(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Leave out the event that ends the answer, and what follows it."""
     over = False
     for piece in pieces:
-        over = over or ground.ends(piece.payload)
+        over = over or context.ends(piece.payload)
         yield silent(piece) if over else piece
 
 
-def close_events(pieces: Pieces, _ground: Ground, number: int) -> Pieces:
+def close_events(pieces: Pieces, _ground: FaultContext, number: int) -> Pieces:
     """Send `number` events and no more."""
     return itertools.islice(pieces, number)
 
 
-def ping(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+def ping(pieces: Pieces, context: FaultContext, number: int) -> Pieces:
     """Put a bare ping behind event `number`."""
-    return _after(pieces, number, lambda _said: _bare_ping(ground))
+    return _after(pieces, number, lambda _said: _bare_ping(context))
 
 
-def _bare_ping(ground: Ground) -> Piece:
-    return ground.event({})._replace(data=BARE_PING)
+def _bare_ping(context: FaultContext) -> Piece:
+    return context.event({})._replace(data=BARE_PING)
 
 
-def pings(pieces: Pieces, ground: Ground, count: int) -> Pieces:
+def pings(pieces: Pieces, context: FaultContext, count: int) -> Pieces:
     """Put `count` bare pings behind every event."""
     for piece in pieces:
         yield piece
-        yield from [_bare_ping(ground)] * count
+        yield from [_bare_ping(context)] * count
 
 
-def unknown_event(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+def unknown_event(pieces: Pieces, context: FaultContext, number: int) -> Pieces:
     """Put an event of a kind that no document names behind event `number`."""
-    return _after(pieces, number, lambda _said: ground.stranger(data={"note": "no document names this kind"}))
+    return _after(pieces, number, lambda _said: context.stranger(data={"note": "no document names this kind"}))
 
 
-def tiny(pieces: Pieces, ground: Ground, count: int) -> Pieces:
+def tiny(pieces: Pieces, context: FaultContext, count: int) -> Pieces:
     """Put `count` empty pieces of text behind the first one; where no text comes, unknown events before the end."""
     done = False
     for piece in pieces:
-        small = _without_text(piece.payload, ground)
-        if not done and small is None and ground.ends(piece.payload):
+        small = _without_text(piece.payload, context)
+        if not done and small is None and context.ends(piece.payload):
             done = True
-            yield from itertools.repeat(ground.stranger(), count)
+            yield from itertools.repeat(context.stranger(), count)
         yield piece
         if not done and small is not None:
             done = True
-            yield from itertools.repeat(ground.event(small), count)
+            yield from itertools.repeat(context.event(small), count)
 
 
-def _without_text(payload: Any, ground: Ground) -> Mapping[str, Any] | None:
+def _without_text(payload: Any, context: FaultContext) -> Mapping[str, Any] | None:
     """Return a piece of text with its text taken out; None for any other event."""
-    for rule in ground.contract.spec.get("concatenates", []) if ground.contract else []:
-        if ground.kind(payload) in rule["events"] and isinstance(value_at(payload, rule["field"]), str):
+    for rule in context.contract.spec.get("concatenates", []) if context.contract else []:
+        if context.kind(payload) in rule["events"] and isinstance(value_at(payload, rule["field"]), str):
             small: dict[str, Any] = copy.deepcopy(payload)
             *parents, name = rule["field"].split(".")
             inner = small
@@ -125,68 +125,68 @@ def _without_text(payload: Any, ground: Ground) -> Mapping[str, Any] | None:
     return None
 
 
-def error_middle(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+def error_middle(pieces: Pieces, context: FaultContext, number: int) -> Pieces:
     """Report an error behind event `number`, and end."""
-    return _after(itertools.islice(pieces, number), number, lambda said: _error(ground, said))
+    return _after(itertools.islice(pieces, number), number, lambda said: _error(context, said))
 
 
-def error_429(pieces: Pieces, ground: Ground, number: int) -> Pieces:
+def error_429(pieces: Pieces, context: FaultContext, number: int) -> Pieces:
     """Report behind event `number` that there were too many requests, and end."""
-    words = ground.contents(HTTPStatus.TOO_MANY_REQUESTS)
-    return _after(itertools.islice(pieces, number), number, lambda said: _error(ground, said, words))
+    words = context.contents(HTTPStatus.TOO_MANY_REQUESTS)
+    return _after(itertools.islice(pieces, number), number, lambda said: _error(context, said, words))
 
 
-def error_end(pieces: Pieces, ground: Ground, _value: None) -> Pieces:
+def error_end(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Report an error where the answer would have ended."""
     said: dict[str, Any] = {}
     for piece in pieces:
-        if ground.ends(piece.payload):
-            yield _error(ground, said)
+        if context.ends(piece.payload):
+            yield _error(context, said)
             return
         yield piece
         said |= piece.payload if isinstance(piece.payload, dict) else {}
 
 
-def error_silence(pieces: Pieces, ground: Ground, seconds: float) -> Pieces:
+def error_silence(pieces: Pieces, context: FaultContext, seconds: float) -> Pieces:
     """Report an error in the middle, and say nothing for `seconds` before the end."""
-    yield from error_middle(pieces, ground, MIDDLE)
-    yield _nothing_for(ground, seconds)
+    yield from error_middle(pieces, context, MIDDLE)
+    yield _nothing_for(context, seconds)
 
 
-def silence(pieces: Pieces, _ground: Ground, seconds: float) -> Pieces:
+def silence(pieces: Pieces, _ground: FaultContext, seconds: float) -> Pieces:
     """Say nothing for `seconds` in the middle, then go on."""
     for count, piece in enumerate(pieces, 1):
         yield _later(piece, seconds) if count == MIDDLE + 1 else piece
 
 
-def hang(pieces: Pieces, ground: Ground, seconds: float) -> Pieces:
+def hang(pieces: Pieces, context: FaultContext, seconds: float) -> Pieces:
     """Say nothing more after the middle, and end after `seconds`."""
     yield from itertools.islice(pieces, MIDDLE)
-    yield _nothing_for(ground, seconds)
+    yield _nothing_for(context, seconds)
 
 
-def slow_first(pieces: Pieces, _ground: Ground, seconds: float) -> Pieces:
+def slow_first(pieces: Pieces, _ground: FaultContext, seconds: float) -> Pieces:
     """Wait `seconds` with the first event, the headers being sent."""
     for count, piece in enumerate(pieces):
         yield piece if count else _later(piece, seconds)
 
 
-def jitter(pieces: Pieces, ground: Ground, milliseconds: float) -> Pieces:
+def jitter(pieces: Pieces, context: FaultContext, milliseconds: float) -> Pieces:
     """Delay each event by as much again as chance says: lognormal, half of the delays below `milliseconds`."""
     for piece in pieces:
-        yield _later(piece, lognormal(ground, milliseconds) / 1000)
+        yield _later(piece, lognormal(context, milliseconds) / 1000)
 
 
-def lognormal(ground: Ground, median: float) -> float:
+def lognormal(context: FaultContext, median: float) -> float:
     """Return a delay such as networks have: never negative, sometimes many times its median."""
-    return median * ground.random.lognormvariate(0.0, 0.75)
+    return median * context.random.lognormvariate(0.0, 0.75)
 
 
-def endless(pieces: Pieces, ground: Ground, milliseconds: float) -> Pieces:
+def endless(pieces: Pieces, context: FaultContext, milliseconds: float) -> Pieces:
     """Repeat the last event before the end for ever."""
-    last = ground.stranger()
+    last = context.stranger()
     for piece in pieces:
-        if ground.ends(piece.payload):
+        if context.ends(piece.payload):
             break
         yield piece
         last = piece if piece.data else last
@@ -207,18 +207,18 @@ def _after(pieces: Pieces, number: int, added: Callable[[Mapping[str, Any]], Pie
         yield added(said)
 
 
-def _error(ground: Ground, said: Mapping[str, Any], words: Mapping[str, Any] | None = None) -> Piece:
+def _error(context: FaultContext, said: Mapping[str, Any], words: Mapping[str, Any] | None = None) -> Piece:
     """Return the event that reports an error, with the ids of this stream."""
-    error = dict(ground.error())
+    error = dict(context.error())
     known = {name: words[name] for name in words if name in error} or words if words else {}
-    rules = ground.contract.spec.get("constant", []) if ground.contract else []
+    rules = context.contract.spec.get("constant", []) if context.contract else []
     names = [rule["field"] for rule in rules if "field" in rule]
-    return ground.event({**error, **known, **{name: said[name] for name in names if name in error and name in said}})
+    return context.event({**error, **known, **{name: said[name] for name in names if name in error and name in said}})
 
 
 def _later(piece: Piece, seconds: float) -> Piece:
     return piece._replace(delay_ms=piece.delay_ms + seconds * 1000)
 
 
-def _nothing_for(ground: Ground, seconds: float) -> Piece:
-    return silent(_later(ground.event({}), seconds))
+def _nothing_for(context: FaultContext, seconds: float) -> Piece:
+    return silent(_later(context.event({}), seconds))

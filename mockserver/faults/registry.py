@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mockserver.faults.context import Change
     from mockserver.faults.replies import Alter
-    from mockserver.http.messages import Ability
+    from mockserver.http.messages import Capability
 
 Harm = Literal["harmless", "breaking"]
 Needs = Literal["any", "stream", "sse"]
@@ -63,7 +63,7 @@ class Fault:
     value: Value | None
     change: Change | None
     alter: Alter | None
-    able: Ability | None
+    able: Capability | None
     mute: bool
     also: str | None
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.scenarios import Piece
 from mockserver.blobs.blob import Blob
 from mockserver.faults.events import lognormal
-from mockserver.http.messages import Cut
+from mockserver.http.messages import AbortConnection
 from mockserver.http.stream import Stream
 
 if TYPE_CHECKING:
-    from mockserver.faults.context import Ground
+    from mockserver.faults.context import FaultContext
     from mockserver.http.messages import Reply
 
-Alter = Callable[["Reply", "Ground", Any], None]
-"""Reply, ground and the fault's value: changes the reply."""
+Alter = Callable[["Reply", "FaultContext", Any], None]
+"""Reply, context and the fault's value: changes the reply."""
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
 
 
@@ -38,63 +38,63 @@ def read_media_type(text: str) -> str:
     return text
 
 
-def none(_reply: Reply, _ground: Ground, _value: Any) -> None:
+def none(_reply: Reply, _ground: FaultContext, _value: Any) -> None:
     """Leave the reply as it is: the fault is decided before there is one."""
 
 
-def latency(reply: Reply, _ground: Ground, milliseconds: float) -> None:
+def latency(reply: Reply, _ground: FaultContext, milliseconds: float) -> None:
     """Come later by `milliseconds`."""
     reply.delay_s += milliseconds / 1000
 
 
-def latency_lognormal(reply: Reply, ground: Ground, milliseconds: float) -> None:
+def latency_lognormal(reply: Reply, context: FaultContext, milliseconds: float) -> None:
     """Come later as networks do; half of the delays are below `milliseconds`."""
-    reply.delay_s += lognormal(ground, milliseconds) / 1000
+    reply.delay_s += lognormal(context, milliseconds) / 1000
 
 
-def empty_reply(reply: Reply, _ground: Ground, _value: None) -> None:
+def empty_reply(reply: Reply, _ground: FaultContext, _value: None) -> None:
     """Close the connection before a byte of the answer."""
-    _end_with(reply, Cut("close", headless=True))
+    _end_with(reply, AbortConnection("close", headless=True))
 
 
-def cut(reply: Reply, _ground: Ground, _value: int) -> None:
+def cut(reply: Reply, _ground: FaultContext, _value: int) -> None:
     """Close the connection after the last byte, without the end that HTTP demands."""
-    as_stream(reply).cut = Cut("close")
+    as_stream(reply).cut = AbortConnection("close")
 
 
-def reset(reply: Reply, _ground: Ground, size: int | None) -> None:
+def reset(reply: Reply, _ground: FaultContext, size: int | None) -> None:
     """Reset the connection: before a byte of the answer, or after the last byte where their number is given."""
     if size is None:
-        _end_with(reply, Cut("reset", headless=True))
+        _end_with(reply, AbortConnection("reset", headless=True))
     else:
-        as_stream(reply).cut = Cut("reset")
+        as_stream(reply).cut = AbortConnection("reset")
 
 
-def shorten(reply: Reply, _ground: Ground, size: int) -> None:
+def shorten(reply: Reply, _ground: FaultContext, size: int) -> None:
     """Announce no more than will come."""
     as_stream(reply)
     if "Content-Length" in reply.headers:
         reply.headers["Content-Length"] = str(min(size, int(reply.headers["Content-Length"])))
 
 
-def json_error(reply: Reply, ground: Ground, _value: None) -> None:
+def json_error(reply: Reply, context: FaultContext, _value: None) -> None:
     """Send the API's own error, with the status of success."""
     _leave(reply)
     reply.headers["Content-Type"] = "application/json"
-    reply.body = ground.refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+    reply.body = context.refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def wrong_type(reply: Reply, _ground: Ground, media_type: str) -> None:
+def wrong_type(reply: Reply, _ground: FaultContext, media_type: str) -> None:
     """Label the stream as something else."""
     reply.headers["Content-Type"] = media_type
 
 
-def no_charset(reply: Reply, _ground: Ground, _value: None) -> None:
+def no_charset(reply: Reply, _ground: FaultContext, _value: None) -> None:
     """Leave the charset out."""
     reply.headers["Content-Type"] = reply.headers.get("Content-Type", "").partition(";")[0]
 
 
-def _end_with(reply: Reply, order: Cut) -> None:
+def _end_with(reply: Reply, order: AbortConnection) -> None:
     _leave(reply)
     reply.body = Stream(iter(()))
     reply.body.cut = order
@@ -113,5 +113,5 @@ def as_stream(reply: Reply) -> Stream:
 def _leave(reply: Reply) -> None:
     """Take the body away; a stream is told that nobody reads it."""
     if not isinstance(reply.body, bytes | Blob):
-        reply.body.gone()
+        reply.body.close()
     reply.body = b""

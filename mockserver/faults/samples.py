@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.scenarios import render_body
 from flowcontract.scenarios.expressions import Context
 from flowcontract.streams.rules import value_at
-from mockserver.faults.context import Ground
+from mockserver.faults.context import FaultContext
 from mockserver.faults.parsing import FaultError
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ _TOO_MANY = ("429-", "-too-many-requests")
 """How the scenario begins, or ends where an API knows only one status, that refuses too many requests."""
 
 
-def ground_of(scenarios: ScenarioSet, operation: Operation, seed: str) -> Ground:
+def fault_context(scenarios: ScenarioSet, operation: Operation, seed: str) -> FaultContext:
     """Return what faults know of an operation's replies."""
-    return Ground(
+    return FaultContext(
         random=Random(seed),  # noqa: S311 - reproducible on purpose, guards nothing
         contract=operation.stream,
         error=lambda: _error(scenarios, operation),

@@ -13,8 +13,8 @@ from mockserver.blobs.blob import EMPTY, Blob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-Damage = Literal["", "too large", "cut short"] | StateUnwritableError
-Ability = Literal["pieces", "close", "reset"]
+BodyError = Literal["", "too large", "cut short"] | StateUnwritableError
+Capability = Literal["pieces", "close", "reset"]
 """What faults need of an adapter: each piece of a stream leaves alone, in a chunk of its own where there are chunks; an
 answer can end in the middle, by closing the connection or by resetting it."""
 
@@ -37,16 +37,16 @@ def put(headers: Headers, values: Mapping[str, str]) -> None:
 class Request:
     """A request that has arrived whole.
 
-    ``method``   upper case
-    ``path``     percent-decoded; what is no UTF-8 is U+FFFD
-    ``query``    as on the wire, without the question mark
-    ``headers``  any number per name, names in any case
-    ``fields``   the same by lower-case name, those of one name joined by commas (RFC 9110, 5.3)
-    ``body``     everything behind the headers, transfer encoding removed
-    ``can``      what the adapter is able to do beyond answering
-    ``peer``     the address that it came from, as IP; '' where the adapter does not know it
-    ``damage``   why `body` is not what the client meant to send: beyond the limit of bytes, broken off, or without room
-                 for it on this machine
+    ``method``        upper case
+    ``path``          percent-decoded; what is no UTF-8 is U+FFFD
+    ``query``         as on the wire, without the question mark
+    ``headers``       any number per name, names in any case
+    ``fields``        the same by lower-case name, those of one name joined by commas (RFC 9110, 5.3)
+    ``body``          everything behind the headers, transfer encoding removed
+    ``capabilities``  what the adapter is able to do beyond answering
+    ``peer``          the address that it came from, as IP; '' where the adapter does not know it
+    ``body_error``    why `body` is not what the client meant to send: beyond the limit of bytes, broken off, or
+                      without room for it on this machine
     """
 
     method: str
@@ -54,9 +54,9 @@ class Request:
     query: str = ""
     headers: Headers = field(default_factory=Headers)
     body: Blob = EMPTY
-    damage: Damage = ""
+    body_error: BodyError = ""
     peer: str = ""
-    can: frozenset[Ability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
     fields: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,15 +68,15 @@ class Request:
 
     def whole(self) -> Request:
         """Return a request for whose body there was room; raise StateUnwritableError otherwise."""
-        if isinstance(self.damage, StateUnwritableError):
-            raise self.damage
+        if isinstance(self.body_error, StateUnwritableError):
+            raise self.body_error
         return self
 
 
-class Cut(Exception):  # noqa: N818 - what is to be done, not what went wrong
+class AbortConnection(Exception):  # noqa: N818 - what is to be done, not what went wrong
     """Raised by `advance` where the answer ends in its middle: the connection is closed without its end, or reset.
 
-    Only an adapter whose `CAN` names it does exactly that; the others break off as well as their server lets them.
+    Only an adapter whose `CAPABILITIES` name it does exactly that; the others break off as well as their server lets.
     ``headless`` ones, which `advance` raises when it is first asked, end it before a byte of status line and headers.
     """
 
@@ -96,13 +96,13 @@ class Streamed(Protocol):
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again.
 
-        May raise Cut; what was due before has then been returned.
+        May raise AbortConnection; what was due before has then been returned.
         """
 
     def stop(self) -> None:
         """End it as a stopped one ends: what remains is replaced by the ending."""
 
-    def gone(self) -> None:
+    def close(self) -> None:
         """Say that nothing more is sent: the client has left, or everything was sent."""
 
 

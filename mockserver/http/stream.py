@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from mockserver.http.failures import complain
-from mockserver.http.messages import Cut
+from mockserver.http.messages import AbortConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ class Stream:
         self.on_pause: Callable[[], None] = _nothing
         self.on_end: Callable[[End], None] = lambda _how: None
         self.ended: End | None = None
-        self.cut: Cut | None = None
+        self.cut: AbortConnection | None = None
         self.failure: str | None = None
         self._pieces = pieces
         self._pace = pace
@@ -107,14 +107,14 @@ class Stream:
         """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream.
 
         What is due together and large comes in several turns, each of which is due when the one before has been sent.
-        Raise Cut where a fault wants that, and where what is due cannot be kept: it is not sent either.
+        Raise AbortConnection where a fault wants that, and where what is due cannot be kept: it is not sent either.
         """
         try:
             with self._transaction():
                 due, wake = self._advance(now)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait for ever
             self._break_off(error)
-            raise Cut("close") from None
+            raise AbortConnection("close") from None
         if wake is None and self.ended == "cut" and self.cut is not None:
             raise self.cut
         return due, wake
@@ -140,7 +140,7 @@ class Stream:
             self._pace = min(self._pace, 1.0)  # who stops is answered at once, however slowly the rest was told
             self.on_change()
 
-    def gone(self) -> None:
+    def close(self) -> None:
         """Note that nobody reads any further."""
         if self.ended:
             return

@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 from flowcontract.errors import StateError
 from flowcontract.output import secrets
 from mockserver.blobs.blob import Blob
-from mockserver.http.messages import Cut
+from mockserver.http.messages import AbortConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +109,7 @@ class StreamLog:
 
 
 def _pieces(data: bytes, ends: list[int], hidden: list[tuple[int, int]]) -> Iterator[bytes]:
-    """Cut data at `ends`, with a mask where something hidden begins."""
+    """AbortConnection data at `ends`, with a mask where something hidden begins."""
     start, waiting = 0, deque(hidden)
     for end in ends:
         piece = b""
@@ -145,7 +145,7 @@ class _Logged:
         self._began = now if self._began is None else self._began
         try:
             pieces, wake = self._stream.advance(now)
-        except Cut:
+        except AbortConnection:
             self._end("cut")
             raise
         for piece in pieces:
@@ -160,9 +160,9 @@ class _Logged:
         """End it as a stopped one ends."""
         self._stream.stop()
 
-    def gone(self) -> None:
+    def close(self) -> None:
         """Say that nothing more is sent."""
-        self._stream.gone()
+        self._stream.close()
         self._end("gone")
 
     def _end(self, otherwise: str) -> None:
@@ -238,7 +238,7 @@ class Entry:
     ``violations``  what of the request the contract forbids, also where a scenario was forced
     ``scenario``    `<status>-<name>`; None where the mock itself answered
     ``by``          who chose it: prefer, user, override, request, app, default, problem or fault
-    ``because``     more of that: what was wished for, or what is wrong
+    ``because``     more of that: what was preferred, or what is wrong
     ``faults``      what was done wrong on purpose, in the order in which it was
     ``status``      of the answer; None as long as there is none
     ``answer_size`` bytes of its body, of which ``answer`` has the first; what streams is in ``stream`` instead

@@ -18,7 +18,7 @@ _SHOWN = 20
 def misses(entry: Entry, operation: Operation, scenarios: ScenarioSet) -> list[dict[str, Any]]:
     """Return for the scenarios that belong to requests what this one lacks, `[{scenario, lacks: [sentence]}]`.
 
-    Nothing is lacking where it is another thing that kept it from answering: a wish, `times`, `after`, an error.
+    Nothing is lacking where it is another thing that kept it from answering: a preference, `times`, `after`, an error.
     """
     view = _view(entry)
     found = {**scenarios.misses(operation, view), **scenarios.misses(operation, view, streaming=True)}

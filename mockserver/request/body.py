@@ -72,7 +72,7 @@ def read_body(request: Request, operation: Operation) -> Body:
     content_type = request.fields.get("content-type", "")
     if not operation.request:
         return Body("", ABSENT, {})
-    if request.damage == "too large":
+    if request.body_error == "too large":
         raise Refusal("too-large", "the request is larger than this server accepts")
     if not content_type and not request.body.size:
         return Body("", ABSENT, {})
@@ -81,7 +81,7 @@ def read_body(request: Request, operation: Operation) -> Body:
         raise Refusal(
             "wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}"
         )
-    if request.damage:
+    if request.body_error:
         _malformed("the body ended before its announced length")
     if media_type == "multipart/form-data":
         return _read_multipart(request.body, options.get("boundary", ""), media_type)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 MARK = "#mock:"
 """What stands between a `user` and the scenario that it asks for: `abc-123#mock:400-provider-quota-exceeded`."""
-_LONGEST = 4000  # characters of a wish; what is not understood is compared with all there is, and said again
+_LONGEST = 4000  # characters of a preference; what is not understood is compared with all there is, and said again
 _KEY = re.compile(r"[1-5][0-9]{2}-")
 _NAMED = re.compile(r"(?P<scenario>[^;=]*?)\s*(?:(?:^|;)\s*fault=(?P<fault>.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ScenarioPreference:
     """Which scenario is asked for, by status, by name or both, which faults, and who asks: in this order they count."""
 
     code: str | None = None
@@ -28,8 +28,8 @@ class Wish:
     by: Literal["prefer", "user", "override"] = "prefer"
 
     @classmethod
-    def named(cls, text: str, by: Literal["user", "override"]) -> Wish:
-        """Wish for `400-not-found`, as `mockserver list` prints it, for `not-found`, or for `400`.
+    def named(cls, text: str, by: Literal["user", "override"]) -> ScenarioPreference:
+        """ScenarioPreference for `400-not-found`, as `mockserver list` prints it, for `not-found`, or for `400`.
 
         Faults stand behind it, `200-tts; fault=split=1, bom`, or alone, `fault=split=1, bom`.
         """
@@ -51,32 +51,34 @@ class Wish:
         return "; ".join(part for part in (scenario, self.fault and f"fault={self.fault}") if part)
 
     def applied(self, scenario: Scenario | None) -> str:
-        """Return the value of `Preference-Applied` for a wish that was granted."""
+        """Return the value of `Preference-Applied` for a preference that was granted."""
         asked = {"fault": self.fault and f'"{self.fault}"'}
         if scenario is not None:
             asked = {"code": self.code and str(scenario.status), "example": self.example and scenario.name} | asked
         return ", ".join(f"{name}={value}" for name, value in asked.items() if value)
 
 
-def read_wish(prefer: str) -> Wish | None:
+def parse_prefer(prefer: str) -> ScenarioPreference | None:
     """Read the Prefer header; None where nothing of ours is preferred. Other preferences are ignored.
 
     `Prefer: code=400, example=NAME, fault="split=1, bom"` is RFC 7240's form.
     """
-    wishes: dict[str, str] = {}
+    preferences: dict[str, str] = {}
     for item in parse_list_header(prefer[:_LONGEST]) if prefer else ():
         preference, parameters = parse_options_header(item)
         name, _, value = preference.partition("=")
         for key, text in ((name, value), *parameters.items()):
-            wishes.setdefault(key.strip().lower(), unquote_header_value(text.strip()))  # section 2: the first counts
-    code, example = wishes.get("code"), wishes.get("example")
+            preferences.setdefault(
+                key.strip().lower(), unquote_header_value(text.strip())
+            )  # section 2: the first counts
+    code, example = preferences.get("code"), preferences.get("example")
     if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
         code, example = code or example[:3], example[4:]
-    fault = wishes.get("fault")
-    return Wish(code, example, fault) if code or example or fault else None
+    fault = preferences.get("fault")
+    return ScenarioPreference(code, example, fault) if code or example or fault else None
 
 
-def take_off(holder: Any) -> Wish | None:
+def take_off(holder: Any) -> ScenarioPreference | None:
     """Take what is asked for off the `user` of a query or a body, so that nothing behind here sees it."""
     user = holder.get("user") if isinstance(holder, dict) else None
     texts = user if isinstance(user, list) else [user]
@@ -85,4 +87,4 @@ def take_off(holder: Any) -> Wish | None:
         return None
     bare = [text.partition(MARK)[0] if isinstance(text, str) else text for text in texts]
     holder["user"] = bare if isinstance(user, list) else bare[0]
-    return Wish.named(asked[0], "user")
+    return ScenarioPreference.named(asked[0], "user")

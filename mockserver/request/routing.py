@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 
-from mockserver.request import credentials as keys
+from mockserver.request import credentials
 from mockserver.request.http_conventions import DEFAULT, read_manners
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Route:
     api: Api | None
     operation: Operation | None = None
     path: Mapping[str, str] = field(default_factory=dict)
-    keyring: Keyring = keys.VALID_WITHOUT_KEY
+    keyring: Keyring = credentials.VALID_WITHOUT_KEY
     refused: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     manners: Manners = DEFAULT
@@ -80,7 +80,7 @@ class Router:
         if best.operation is None:
             return best
         assert best.api is not None
-        keyring = keys.check(best.api, best.operation.security, headers, query)
+        keyring = credentials.check(best.api, best.operation.security, headers, query)
         refused: tuple[str, ...] = ()
         if keyring.verdict != "valid":
             refused = ("other-app", *keyring.words) if owner and best.api is not owner.api else keyring.words
@@ -127,7 +127,7 @@ class _Paths:
     def owns_key(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> bool:
         """Tell whether a request carries a valid key of this API."""
         alternatives = [(name,) for name in self.api.schemes]
-        return keys.check(self.api, alternatives, headers, query).verdict == "valid"
+        return credentials.check(self.api, alternatives, headers, query).verdict == "valid"
 
     def find(self, method: str, path: str) -> Route:
         """Find a method on a path of this API, credentials aside."""

@@ -12,7 +12,7 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.output.printable import printable
 from flowcontract.scenarios import load_scenarios, reload_scenarios
 
@@ -29,7 +29,7 @@ _SHARE = 20  # looking takes a twentieth of the time at most: with ten thousand 
 _Stamp = tuple[str, int, int]
 
 
-class Fixtures:
+class ScenarioFiles:
     """The scenarios of some APIs, ours and a user's. May be used from several threads."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Fixtures:
     ) -> None:
         """Read the scenarios; `clock` gives seconds. Raise ScenarioError for a wrong file in `extra`."""
         self.broken: list[str] = []
-        self._names, self._extra, self._root = tuple(api_names), extra, root or data.fixtures_root()
+        self._names, self._extra, self._root = tuple(api_names), extra, root or paths.fixtures_root()
         self._watched: tuple[Path, ...] = ()
         self._clock = clock
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.scenarios import render_events, render_headers, tell_body
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams import sse
@@ -75,7 +75,7 @@ def _strange_kinds(scenario: Scenario, operation: Operation) -> frozenset[str]:
     Ours are written for the newest documents; those that show what was observed, and a user's own, send what they say.
     """
     contract = operation.stream
-    if contract is None or scenario.observed or not scenario.path.is_relative_to(data.fixtures_root()):
+    if contract is None or scenario.observed or not scenario.path.is_relative_to(paths.fixtures_root()):
         return frozenset()
     kinds = {value_at(event.data, contract.kind) for event in scenario.reply.events}
     return frozenset(kinds - {None, *contract.events})

@@ -1,4 +1,4 @@
-"""Wish, matching scenario, default -> the scenario that answers, or the problem that says why none does."""
+"""Preference, matching scenario, default -> the scenario that answers, or the problem that says why none does."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Operation
     from mockserver.faults import FaultError
     from mockserver.http.messages import Reply
-    from mockserver.request.preferences import Wish
-    from mockserver.state.usage import Past
+    from mockserver.request.preferences import ScenarioPreference
+    from mockserver.state.usage import ScenarioUsage
 
 
 _STATUS = re.compile(r"[1-5][0-9]{2}")
 
 
-class Unserved(Exception):  # noqa: N818 - what is answered, not what went wrong
+class NoScenario(Exception):  # noqa: N818 - what is answered, not what went wrong
     """Nothing can be served as it was asked for: `reply` says so, and the request changes nothing."""
 
     def __init__(self, reply: Reply) -> None:
@@ -46,17 +46,19 @@ def _when(operation: Operation) -> Match | None:
     return None if when is None else Match(**when)
 
 
-def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
-    """Return the scenario that is wished for; raise Unserved with the 501 that lists what there is.
+def forced(
+    scenarios: ScenarioSet, operation: Operation, preference: ScenarioPreference, *, streaming: bool | None
+) -> Scenario:
+    """Return the scenario that is preferred; raise NoScenario with the 501 that lists what there is.
 
-    Who sends `Prefer` knows the request that it comes with, and gets what it names. The other wishes have to fit: the
+    Who sends `Prefer` knows the request that it comes with, and gets what it names. The other preferences have to fit: the
     stream where the request asks for it, else the body (`streaming` is None where a wrong request does not tell).
     """
     try:
-        scenario = find(scenarios, operation, wish, streaming=streaming)
+        scenario = find(scenarios, operation, preference, streaming=streaming)
     except UnknownNameError as error:
         raise _no_scenario(str(error), operation, scenarios.keys(operation)) from None
-    if wish.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
+    if preference.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
         return scenario
     asked = "the stream" if streaming else "the whole body"
     what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
@@ -64,21 +66,27 @@ def forced(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streamin
     raise _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
 
 
-def find(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool | None) -> Scenario:
-    """Return the scenario that is wished for, if possible of the kind that is asked for; raise UnknownNameError."""
-    code, example = wish.code, wish.example
+def find(
+    scenarios: ScenarioSet, operation: Operation, preference: ScenarioPreference, *, streaming: bool | None
+) -> Scenario:
+    """Return the scenario that is preferred, if possible of the kind that is asked for; raise UnknownNameError."""
+    code, example = preference.code, preference.example
     if code and not _STATUS.fullmatch(code):
         raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})
-    if wish.by != "prefer" and example and streaming is not None:
-        example = _of_kind(scenarios, operation, wish, streaming=streaming)
+    if preference.by != "prefer" and example and streaming is not None:
+        example = _of_kind(scenarios, operation, preference, streaming=streaming)
     return scenarios.find(operation, int(code) if code else None, example, streaming=bool(streaming))
 
 
-def _of_kind(scenarios: ScenarioSet, operation: Operation, wish: Wish, *, streaming: bool) -> str | None:
+def _of_kind(
+    scenarios: ScenarioSet, operation: Operation, preference: ScenarioPreference, *, streaming: bool
+) -> str | None:
     """Return the name of the scenario of the kind asked for: `node-failed-blocking` for a body of `node-failed`."""
-    kin = f"{wish.example}-{'streaming' if streaming else 'blocking'}"
+    kin = f"{preference.example}-{'streaming' if streaming else 'blocking'}"
     known = (key.partition("-") for key in scenarios.keys(operation))
-    return kin if any(name == kin and wish.code in (None, code) for code, _, name in known) else wish.example
+    return (
+        kin if any(name == kin and preference.code in (None, code) for code, _, name in known) else preference.example
+    )
 
 
 def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
@@ -86,8 +94,8 @@ def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
     return scenario.reply.streamed == (streaming and can_stream)
 
 
-def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> Unserved:
-    return Unserved(problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
+def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> NoScenario:
+    return NoScenario(problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
 
 
 def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
@@ -95,12 +103,12 @@ def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
     operation: Operation,
     view: RequestView,
     app: Mapping[str, str],
-    past: Past,
+    usage: ScenarioUsage,
     *,
     streaming: bool,
 ) -> tuple[Scenario, str]:
     """Return the scenario whose request this one contains, else the app's, else the default; and which it is."""
-    matching = scenarios.matching(operation, view, streaming=streaming, may=past.allows)
+    matching = scenarios.matching(operation, view, streaming=streaming, may=usage.allows)
     if matching is not None:
         return matching, "request"
     scenario = default(scenarios, operation, app, streaming=streaming)

@@ -13,7 +13,7 @@ from mockserver.http.messages import put
 
 if TYPE_CHECKING:
     from mockserver.http.application import Application
-    from mockserver.http.messages import Damage, Reply, Request, Streamed
+    from mockserver.http.messages import BodyError, Reply, Request, Streamed
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _MOST_DIGITS = 19  # of 2**63
@@ -34,7 +34,7 @@ class BodyReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._writer = BlobWriter(_IN_MEMORY)
-        self._refused: Damage = ""
+        self._refused: BodyError = ""
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; tell whether more of them would be kept."""
@@ -49,12 +49,12 @@ class BodyReader:
             self.refuse(error)
         return not self._refused
 
-    def refuse(self, why: Damage = "too large") -> None:
+    def refuse(self, why: BodyError = "too large") -> None:
         """Forget the body, which is larger than the limit, or than the room that there is for it."""
         self._refused = why
         self._writer.discard()
 
-    def finish(self, *, whole: bool) -> tuple[Blob, Damage]:
+    def finish(self, *, whole: bool) -> tuple[Blob, BodyError]:
         """Return the body and what is wrong with it; `whole` says that everything came that was announced."""
         if not self._refused:
             try:
@@ -91,6 +91,6 @@ def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:
         put(reply.headers, {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)})
         return b"" if head else body
     if head:
-        body.gone()
+        body.close()
         return b""
     return body

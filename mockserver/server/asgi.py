@@ -73,11 +73,11 @@ class AsgiAdapter:
                 reader.refuse()
                 return None
             more = reader.feed(message.get("body", b"")) and message.get("more_body", False)
-        body, damage = reader.finish(whole=whole)
+        body, body_error = reader.finish(whole=whole)
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         query = scope["query_string"].decode("latin-1")
         peer = (scope.get("client") or [""])[0]
-        return Request(scope["method"].upper(), path, query, headers, body, damage, peer)
+        return Request(scope["method"].upper(), path, query, headers, body, body_error, peer)
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -112,7 +112,7 @@ async def _pump(stream: Streamed, receive: Receive, send: Send, *, separate: boo
                 continue
     finally:
         client.cancel()
-        stream.gone()
+        stream.close()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:

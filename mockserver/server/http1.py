@@ -24,16 +24,16 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.failures import complain, tell
-from mockserver.http.messages import Cut, PlainHeaders, Reply, Request
+from mockserver.http.messages import AbortConnection, PlainHeaders, Reply, Request
 from mockserver.server.adapter import BodyReader, announced_length, answer, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mockserver.http.application import Application
-    from mockserver.http.messages import Ability, Streamed
+    from mockserver.http.messages import Capability, Streamed
 
-CAN: frozenset[Ability] = frozenset({"pieces", "close", "reset"})
+CAPABILITIES: frozenset[Capability] = frozenset({"pieces", "close", "reset"})
 PATIENCE_S = 60
 """How long a client may be silent in the middle of a request, between two requests, or without reading."""
 _HEADERS_LIMIT = 64 << 10  # bytes of request line and headers
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._stream = self._file = self._held = None
         for body in bodies:
             if body is not None and not isinstance(body, bytes | Blob):
-                body.gone()
+                body.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived."""
@@ -301,14 +301,16 @@ class Connection(asyncio.Protocol):
 
     def _end_request(self, *, whole: bool) -> None:
         assert self._reader is not None
-        body, damage = self._reader.finish(whole=whole)
+        body, body_error = self._reader.finish(whole=whole)
         method = self._parser.get_method().decode("ascii")
         path, query = _target(self._url)
         modern = self._parser.get_http_version() != "1.0"
         keep = whole and self._parser.should_keep_alive() and modern
         headers = PlainHeaders(self._headers)
         self._in_message, self._reader = not whole, None
-        self._waiting.append((Request(method, path, query, headers, body, damage, self._peer, CAN), keep, modern))
+        self._waiting.append(
+            (Request(method, path, query, headers, body, body_error, self._peer, CAPABILITIES), keep, modern)
+        )
         if not self._answering and self._answered:
             self._line_up()
         elif not self._answering:
@@ -371,7 +373,7 @@ class Connection(asyncio.Protocol):
     def _delay(self, reply: Reply) -> None:
         if self._transport.is_closing():
             if not isinstance(reply.body, bytes | Blob):
-                reply.body.gone()
+                reply.body.close()
         elif reply.delay_s:
             self._held = reply
             self._timer = self._loop.call_later(reply.delay_s, self._send, reply)
@@ -413,7 +415,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - the rest of the file is gone: another answer must not take its place
             self._file = None
             complain(error)
-            self._cut(Cut("close"), b"")
+            self._cut(AbortConnection("close"), b"")
             return
         self._file = None
         self._done()
@@ -428,14 +430,14 @@ class Connection(asyncio.Protocol):
             return
         try:
             pieces, wake = self._stream.advance(time.monotonic())
-        except Cut as cut:
+        except AbortConnection as cut:
             self._cut(cut, head)
             return
         written = [head, *self._chunks(pieces)]
         if wake is None:
             stream, self._stream = self._stream, None
             self._transport.write(b"".join([*written, _LAST_CHUNK] if self._chunked else written))
-            stream.gone()
+            stream.close()
             self._done()
             return
         if data := b"".join(written):
@@ -449,7 +451,7 @@ class Connection(asyncio.Protocol):
             pieces = [b"".join(pieces)]
         return [b"%x\r\n%b\r\n" % (len(one), one) for one in pieces if one] if self._chunked else pieces
 
-    def _cut(self, cut: Cut, head: bytes) -> None:
+    def _cut(self, cut: AbortConnection, head: bytes) -> None:
         """End the connection in the middle of the answer, when everything that was due has left."""
         if head and not cut.headless:
             self._transport.write(head)

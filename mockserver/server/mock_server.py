@@ -15,9 +15,9 @@ from flowcontract.specs.model import load_apis
 from mockserver.admin.api import Admin
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
-from mockserver.scenarios.files import Fixtures
+from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.http1 import Connection, Shared
-from mockserver.testing import ForTests
+from mockserver.testing import TestingMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ def load_app(
     """Read contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
     apis = load_apis(tuple(names), profiles=profiles)
     in_force = {name: api.profile for name, api in apis.items() if api.profile}
-    return App(apis, Fixtures(tuple(apis), fixtures, profiles=in_force), settings or Settings())
+    return App(apis, ScenarioFiles(tuple(apis), fixtures, profiles=in_force), settings or Settings())
 
 
 def create_app(
@@ -64,7 +64,7 @@ def create_app(
     return Admin(load_app(names, profiles=profiles, fixtures=fixtures, settings=settings))
 
 
-class MockServer(ForTests):
+class MockServer(TestingMixin):
     """A running mock.
 
     >>> with MockServer(["dify-chat"], settings=Settings(pace=0)) as mock:  # doctest: +SKIP

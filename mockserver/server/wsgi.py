@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from mockserver.http.application import Application
-    from mockserver.http.messages import Damage, Reply, Streamed
+    from mockserver.http.messages import BodyError, Reply, Streamed
 
 _CHUNK = 1 << 16
 
@@ -38,19 +38,19 @@ class WsgiAdapter:
         return _send(reply, start_response, head=environ["REQUEST_METHOD"] == "HEAD")
 
     def _read(self, environ: dict[str, Any]) -> Request:
-        body, damage = _read_body(environ, self._app.max_upload)
+        body, body_error = _read_body(environ, self._app.max_upload)
         return Request(
             method=environ["REQUEST_METHOD"].upper(),
             path=environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace") or "/",
             query=environ.get("QUERY_STRING", ""),
             headers=Headers(EnvironHeaders(environ)),
             body=body,
-            damage=damage,
+            body_error=body_error,
             peer=environ.get("REMOTE_ADDR", ""),
         )
 
 
-def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, Damage]:
+def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, BodyError]:
     """Read as many bytes as were announced, or all of a chunked body, but never more than `limit`."""
     reader = BodyReader(limit)
     announced = announced_length(environ.get("CONTENT_LENGTH", ""))
@@ -92,4 +92,4 @@ def _pump(stream: Streamed, *, separate: bool) -> Iterator[bytes]:
             changed.wait(max(0.0, wake - time.monotonic()))
             changed.clear()
     finally:
-        stream.gone()
+        stream.close()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mockserver.state.quotas import Limits
-    from mockserver.state.worlds import Keeper
+    from mockserver.state.worlds import WorldBackend
 
 _ADDRESS = re.compile(r"(redis|rediss|unix)://.", re.IGNORECASE)
 
@@ -37,14 +37,14 @@ class Archive(Protocol):
         """Let go of entries."""
 
 
-class Keeping(NamedTuple):
+class Backend(NamedTuple):
     """What a mock needs to keep worlds, overrides and journal; without `worlds` and `archive` they are in memory.
 
     ``bury``  tells all workers that one of this process' children, by its number, is dead
     """
 
     overrides: Overrides
-    worlds: Keeper | None = None
+    worlds: WorldBackend | None = None
     archive: Archive | None = None
     bury: Callable[[int], None] = lambda _process: None
 
@@ -59,17 +59,17 @@ def is_address(state: Path | str | None) -> bool:
     return isinstance(state, str) and _ADDRESS.match(state) is not None
 
 
-def keep(state: Path | str | None, limits: Limits) -> Keeping:
+def open_backend(state: Path | str | None, limits: Limits) -> Backend:
     """Open what keeps the worlds: a file, the address of Redis, or None; raise StateError."""
     if state is None:
-        return Keeping(Overrides())
+        return Backend(Overrides())
     if not is_address(state):
         from mockserver.state.sqlite import StateFile  # noqa: PLC0415 - SQLite takes as long to load as a small mock to start
 
-        return Keeping(Overrides(), StateFile(Path(state)))
+        return Backend(Overrides(), StateFile(Path(state)))
     from mockserver.state.redis.journal import SharedArchive  # noqa: PLC0415 - needs an extra
     from mockserver.state.redis.overrides import SharedOverrides  # noqa: PLC0415
     from mockserver.state.redis.worlds import SharedState  # noqa: PLC0415
 
     shared = SharedState(str(state), limits)
-    return Keeping(SharedOverrides(shared), shared, SharedArchive(shared), shared.link.bury)
+    return Backend(SharedOverrides(shared), shared, SharedArchive(shared), shared.link.bury)

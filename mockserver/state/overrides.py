@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mockserver.request.preferences import Wish
+from mockserver.request.preferences import ScenarioPreference
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Overrides:
         with self._lock:
             self._orders[override.world, override.operation] = override
 
-    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> Wish | None:
+    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> ScenarioPreference | None:
         """Return what an operation has to answer in a world, and count it; what is for this world alone comes first.
 
         `on_discard` is told how to take that back.
@@ -59,7 +59,7 @@ class Overrides:
                 on_discard(partial(self._give_back, order))
                 if not order.left:
                     del self._orders[order.world, operation]
-            return Wish.named(order.scenario, "override")
+            return ScenarioPreference.named(order.scenario, "override")
 
     def _give_back(self, order: Override) -> None:
         """Take back that an order was counted, unless another one stands in its place by now."""

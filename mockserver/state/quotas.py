@@ -40,7 +40,7 @@ class Limits:
     uploads: int = 4096 * _MB
 
 
-class Scale:
+class Counter:
     """A sum that several threads add to."""
 
     def __init__(self) -> None:
@@ -53,15 +53,15 @@ class Scale:
             self.total += weight
 
 
-class Room:
+class Quota:
     """What all worlds of a mock share: how much may be kept, and how much is."""
 
     def __init__(self, limits: Limits | None = None, stored: Callable[[], int] = lambda: 0) -> None:
         """Begin empty; `stored` tells the bytes of files that others have kept in the same place."""
         self.limits = limits or Limits()
         self._stored = stored
-        self.state = Scale()
-        self.uploads = Scale()
+        self.state = Counter()
+        self.uploads = Counter()
         self._held: weakref.WeakSet[Blob] = weakref.WeakSet()
 
     def hold(self, blob: Blob) -> None:
@@ -85,7 +85,7 @@ class Ledger:
     ``weight``  bytes of what counts
     """
 
-    def __init__(self, store: Store, room: Room, sown: Mapping[Place, Record] = _NOTHING) -> None:
+    def __init__(self, store: Store, room: Quota, sown: Mapping[Place, Record] = _NOTHING) -> None:
         """Count what is in `store`, which needs a part of `room`; `sown` is what the world began with."""
         self.weight = 0
         self._sown = sown
@@ -123,7 +123,7 @@ class Ledger:
     def leave(self) -> None:
         """Count for nothing any more; streams that still run may go on writing."""
         self._state.add(-self.weight)
-        self._state = Scale()
+        self._state = Counter()
 
     def _weigh(self, place: Place) -> int:
         """Return what a record weighs with its bytes, which are counted as uploads, too; 0 for what does not count."""

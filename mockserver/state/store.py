@@ -48,7 +48,7 @@ class Store(Protocol):
         """Whether other programs write into it too; if so, it is read and written between `begin` and `commit`."""
 
     @property
-    def over(self) -> bool:
+    def stale(self) -> bool:
         """Whether another program has let the world begin anew, of which this was the store."""
 
     @property
@@ -127,7 +127,7 @@ class MemoryStore:
     """A Store that is gone when the program ends."""
 
     fresh = True
-    lasts = shared = over = False
+    lasts = shared = stale = False
     worker = ""
     workers: frozenset[str] = frozenset()
 

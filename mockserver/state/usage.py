@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mockserver.state.store import Store
 
 
-class Past:
+class ScenarioUsage:
     """The past of one world, whose lock is held while it is asked or told."""
 
     def __init__(self, store: Store) -> None:

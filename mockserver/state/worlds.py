@@ -11,10 +11,10 @@ from weakref import WeakValueDictionary
 
 from flowcontract.scenarios.expressions import uuid_of
 from mockserver.blobs.blob import Blob
-from mockserver.state.quotas import Ledger, Limits, Room
+from mockserver.state.quotas import Ledger, Limits, Quota
 from mockserver.state.store import MemoryStore, Place, Record, Store
 from mockserver.state.transactions import Transactions
-from mockserver.state.usage import Past
+from mockserver.state.usage import ScenarioUsage
 
 if TYPE_CHECKING:
     from mockserver.http.stream import Stream
@@ -39,7 +39,7 @@ class World:
         *,
         seed: int = 0,
         start: float | None = None,
-        room: Room | None = None,
+        room: Quota | None = None,
         revive: Revive = lambda _world, _now: None,
     ) -> None:
         """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone.
@@ -57,15 +57,15 @@ class World:
         self.transaction = Transactions(store, self._catch_up if store.shared else _nothing)
         with self.transaction():
             sown = dict(_sow(store, seeds))
-        self.ledger = Ledger(store, room or Room(), {} if store.fresh else sown)
+        self.ledger = Ledger(store, room or Quota(), {} if store.fresh else sown)
         self.transaction.count, self.transaction.make_room = self.ledger.count, self.ledger.make_room
-        self.past = Past(store)
+        self.usage = ScenarioUsage(store)
         self._deserted = not store.fresh
 
     @property
-    def over(self) -> bool:
+    def stale(self) -> bool:
         """Whether another worker has let it begin anew: this is the old one, which nobody else sees."""
-        return self.store.over
+        return self.store.stale
 
     def _catch_up(self) -> None:
         """Take over what other workers have written, and note when one of them has died."""
@@ -147,7 +147,7 @@ def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
             yield (table, record["id"]), record
 
 
-class Keeper(Protocol):
+class WorldBackend(Protocol):
     """What keeps worlds: a file, or Redis."""
 
     stored: int
@@ -182,7 +182,7 @@ class Worlds:
         limits: Limits | None = None,
         *,
         start: float | None = None,
-        file: Keeper | None = None,
+        file: WorldBackend | None = None,
         revive: Callable[[str, World, int], None] = lambda _api, _world, _now: None,
     ) -> None:
         """Derive ids from `seed`; `seeds` tells by API what its worlds begin with.
@@ -193,7 +193,7 @@ class Worlds:
         self._seed = seed
         self._seeds = cache(seeds)
         self._start, self._file, self._revive = start, file, revive
-        self.room = Room(limits, stored=lambda: file.stored if file else 0)
+        self.room = Quota(limits, stored=lambda: file.stored if file else 0)
         self._worlds: dict[str, World] = {}
         self._away: WeakValueDictionary[str, World] = WeakValueDictionary()  # let go of, but a stream still holds them
         self._lock = threading.Lock()
@@ -203,7 +203,7 @@ class Worlds:
         name = f"{api}{suffix}"
         with self._lock:
             world = self._worlds.pop(name, None) or self._return(name)
-            if world is None or self._is_over(world):
+            if world is None or self._is_stale(world):
                 world = self._begin(name, api)
             self._worlds[name] = world  # the one used last stands last
             self._make_room(world)
@@ -241,11 +241,11 @@ class Worlds:
         seeds, revive = self._seeds(api), partial(self._revive, api)
         return World(name, store, seeds, seed=self._seed, start=self._start, room=self.room, revive=revive)
 
-    def _is_over(self, world: World) -> bool:
+    def _is_stale(self, world: World) -> bool:
         """Let go of a world that another worker has let begin anew."""
-        if world.over:
+        if world.stale:
             world.ledger.leave()
-        return world.over
+        return world.stale
 
     def _stop(self, name: str, task: str) -> None:
         """Stop a stream that runs here, as another worker has been asked."""

@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
         return f"{self.outcome}: {self.detail}" if self.detail else self.outcome
 
 
-class Told:
+class StreamTranscript:
     """Everything that the server said in one stream, sent or not."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Case:
     key: str
     headers: Mapping[str, str]
     asked: int = 0
-    told: Told | None = None
+    told: StreamTranscript | None = None
     result: Verdict | None = None
 
     @property
@@ -135,7 +135,7 @@ class Case:
         self.asked += 1
         self.told = None
         if isinstance(reply.body, Stream):
-            self.told = Told()
+            self.told = StreamTranscript()
             reply.body.through(self.told.listen)
 
     def verdict(

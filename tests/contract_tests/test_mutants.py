@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
@@ -29,7 +28,7 @@ SORTS = {
     "paging", "framing", "order", "fields", "ids", "end", "stop", "timing",
 }  # fmt: skip
 SAMPLE = 'end: {"cut"'
-DOCUMENTS = yamlio.load(data.specs_root() / "sources.yaml")["documents"]
+DOCUMENTS = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
 JSON = [("Content-Type", "application/json")]
 STREAM = [("Content-Type", "text/event-stream")]
 

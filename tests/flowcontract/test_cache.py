@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.specs import model as specs
 from flowcontract.specs.cache import VARIABLE, remembered
 
@@ -81,5 +81,5 @@ def test_nothing_is_kept_where_nothing_can_be_written(folder: Path, monkeypatch:
 def test_kept_contract_is_the_contract(name: str) -> None:
     """Read from its files and read from what was kept, an API is the same."""
     fresh, kept = specs.load_api(name), specs.load_api(name)
-    assert fresh.bundle == kept.bundle == specs.load_bundle(data.specs_root() / name).document
+    assert fresh.bundle == kept.bundle == specs.load_bundle(paths.specs_root() / name).document
     assert fresh.rulings == kept.rulings

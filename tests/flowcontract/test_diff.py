@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from flowcontract import cli
-from flowcontract import paths as data
+from flowcontract import cli, paths
 from flowcontract.diff import Change, Level, compare_apis
 from flowcontract.diff.schemas import Effect, Located, compare_schemas
 from flowcontract.diff.streams import OTHER_KIND, Machine, Symbol, alphabet, refused_streams
@@ -88,7 +87,7 @@ def test_a_schema_that_contains_itself_is_compared_in_finite_time() -> None:
 @pytest.fixture
 def specs(tmp_path: Path) -> Path:
     """Return a copy of the contract, to be changed."""
-    return shutil.copytree(data.specs_root(), tmp_path / "specs")
+    return shutil.copytree(paths.specs_root(), tmp_path / "specs")
 
 
 CHAT_STREAM = "$.paths['/chat-messages'].post.responses['200'].content['text/event-stream']['x-stream']"
@@ -324,7 +323,7 @@ def test_folders_and_git_revisions_are_compared(
 def test_what_cannot_be_compared_is_said(
     capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(data.specs_root().parent)
+    monkeypatch.chdir(paths.specs_root().parent)
     try:
         status, out, err = run(capsys, "diff", *arguments)
     except SystemExit as ended:  # argparse

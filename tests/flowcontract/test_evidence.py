@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.lint import run
 from flowcontract.provenance.evidence import MAX_QUOTE, Tier, fails, quote, tier_of, weakest
 from flowcontract.provenance.sources import Ruling, Source, provenance
@@ -102,9 +101,9 @@ def test_quotation_is_the_printed_lines_under_their_title() -> None:
 
 def test_documents_that_travel_are_the_ones_that_were_read() -> None:
     """Each has the checksum and the number of lines that `sources.yaml` says."""
-    listed = yamlio.load(data.specs_root() / "sources.yaml")["documents"]
+    listed = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
     for about in listed.values():
-        raw = (data.specs_root() / "documents" / about["file"]).read_bytes()
+        raw = (paths.specs_root() / "documents" / about["file"]).read_bytes()
         assert hashlib.sha256(raw).hexdigest() == about["sha256"]
         assert len(raw.rstrip(b"\n").split(b"\n")) <= about["lines"] <= len(raw.split(b"\n"))
 

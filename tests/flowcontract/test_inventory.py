@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.provenance.sources import Source, provenance
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.keywords import RELATIONS
@@ -510,7 +509,7 @@ def test_every_line_of_a_document_that_owns_a_field_is_in_the_inventory():
     """A field that `sources.yaml` finds in a document has a row here, or the single fact or status that it is."""
     missing = [
         str(source)
-        for document, entry in yamlio.load(data.specs_root() / "sources.yaml")["documents"].items()
+        for document, entry in yamlio.load(paths.specs_root() / "sources.yaml")["documents"].items()
         for owner in entry["owners"]
         if "/properties/" in owner.get("field", "")
         if (source := Source.parse(f"{document}:{owner['lines']}"))

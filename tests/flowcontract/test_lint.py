@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.lint import Finding, run
 from flowcontract.lint.cli import main
 from flowcontract.lint.scenarios import check_folder
@@ -86,12 +85,12 @@ def test_clean_sample_has_no_findings(sample):
 @pytest.mark.parametrize("name", ["cybertron", "dify-workflow", "dify-chat", "agentbuilder"])
 def test_packaged_contract_has_no_findings_when_one_api_is_checked(name):
     """Each API can be checked alone, and our own contract is clean."""
-    assert told(run(data.specs_root(), data.fixtures_root(), [name])) == ""
+    assert told(run(paths.specs_root(), paths.fixtures_root(), [name])) == ""
 
 
 def test_packaged_contract_has_no_findings():
     """The whole contract that comes with the package is clean, with its scenarios and profiles."""
-    assert told(run(data.specs_root(), data.fixtures_root())) == ""
+    assert told(run(paths.specs_root(), paths.fixtures_root())) == ""
 
 
 def test_every_mistake_has_a_name_of_its_own():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowcontract import paths as data
+from flowcontract import paths
 from flowcontract.errors import ScenarioError, UnknownNameError
 from flowcontract.scenarios import (
     MAX_FILE_BYTES,
@@ -568,7 +568,7 @@ def test_a_broken_scenario_of_ours_disturbs_nobody_who_does_not_need_it(
 
 def test_the_format_is_itself_a_valid_schema() -> None:
     """Editors can use `fixtures/scenario.schema.json` as it is."""
-    schema = json.loads((data.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
     assert Validators(schema).is_valid("", {"description": "D.", "reply": {"body": None}})
     assert not Validators(schema).is_valid("", {"description": "D."})
 
@@ -588,7 +588,7 @@ def test_every_packaged_scenario_reads_and_renders(api: str) -> None:
 def test_what_takes_seconds_ends_seconds_later(api: str) -> None:
     """A run or node whose times hang on the clock ended `elapsed_time` after it began, to the second."""
     timed = []
-    for path in sorted((data.fixtures_root() / api).glob("*/*.yaml")):
+    for path in sorted((paths.fixtures_root() / api).glob("*/*.yaml")):
         if "finished_at: $now" in path.read_text(encoding="utf-8"):
             scenario = read_scenario(path, api_folder=path.parent.parent)
             timed += [(path.stem, run) for run in runs_in(list(spoken(scenario, Context(now=1_700_000_000))))]

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_cases import FILES, Case, Piece, block, cases_of, contract_of, good_streams, put, verdict
 
-from flowcontract import paths as data
-from flowcontract import yamlio
+from flowcontract import paths, yamlio
 from flowcontract.errors import FlowContractError
 from flowcontract.streams.consistency import check
 from flowcontract.streams.contract import StreamContract
@@ -40,7 +39,7 @@ def test_a_stream_contract_holds_together(operation: str):
 
 def _block_of(api: str) -> list[str]:
     """Return the lines of an API's `x-stream`, as they stand in its file."""
-    lines = (data.specs_root() / api / "openapi.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (paths.specs_root() / api / "openapi.yaml").read_text(encoding="utf-8").splitlines()
     begin = next(n for n, line in enumerate(lines) if line.strip() == "x-stream:")
     margin = len(lines[begin]) - len(lines[begin].lstrip())
     end = next(n for n in range(begin + 1, len(lines)) if len(lines[n]) - len(lines[n].lstrip()) <= margin)
@@ -445,7 +444,7 @@ def test_no_event_name_of_an_api_stands_in_the_toolkit():
     words = {"error", "message", "end", "log", "token", "ping"}  # ordinary words, unless the judge has them in quotes
     standard = {"message", "end"}  # the type of an event without one (WHATWG), and a key of `x-stream`
     found = []
-    for path in sorted(Path(data.__file__).parent.rglob("*.py")):
+    for path in sorted(Path(paths.__file__).parent.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         found += [f"{path.name}: {kind}" for kind in kinds - words if re.search(rf"\b{kind}\b", text)]
         if path.stem in ("sse", "order", "streams", "stream_rules", "stream_check"):

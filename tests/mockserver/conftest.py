@@ -12,7 +12,7 @@ from mock_calls import Caller
 from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
-from mockserver.scenarios.files import Fixtures
+from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.mock_server import MockServer, load_app
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def make_app() -> Callable[..., Caller]:
 
     def make(*names: str, fixtures: Any = None, profiles: Any = None, **settings: Any) -> Caller:
         contract = apis(names, tuple((profiles or {}).items()))
-        return Caller(App(contract, Fixtures(tuple(contract), fixtures), Settings(**settings)))
+        return Caller(App(contract, ScenarioFiles(tuple(contract), fixtures), Settings(**settings)))
 
     return make
 

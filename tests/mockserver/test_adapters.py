@@ -148,8 +148,8 @@ def requests_to(app: App, api_name: str) -> Iterator[tuple[str, Sent]]:
         yield f"{name} without a key", Sent(example.operation.method, path, dict(example.headers), body)
         yield f"{name} damaged", Sent(example.operation.method, path, headers, body[:-9] + b"\xff{")
         for scenario in app.scenarios.for_operation(example.operation).values():
-            wish = f"code={scenario.status}, example={scenario.name}"
-            sent = Sent(example.operation.method, path, {**headers, "Prefer": wish}, body)
+            preference = f"code={scenario.status}, example={scenario.name}"
+            sent = Sent(example.operation.method, path, {**headers, "Prefer": preference}, body)
             yield f"{name} {scenario.key}", sent
     for method, path in (("GET", "/no%20where/%C3%A9?a=%ff"), ("PATCH", "/info"), ("HEAD", "/info"), ("OPTIONS", "/")):
         yield f"{method} {path}", Sent(method, api.base_path + path, keys, b"")

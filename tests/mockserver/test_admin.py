@@ -11,9 +11,9 @@ from mock_calls import Caller
 
 from flowcontract.scenarios import load_scenarios
 from flowcontract.specs.model import load_api
-from mockserver.admin import access as guard
+from mockserver.admin import access
 from mockserver.http.messages import Request
-from mockserver.scenarios.files import Fixtures
+from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.asgi import AsgiAdapter
 from mockserver.server.wsgi import WsgiAdapter
 
@@ -221,7 +221,7 @@ def test_real_server_tells_its_peer(server: MockServer) -> None:
 @pytest.mark.parametrize("url", ["", "//", "http://[", "//example.com", "null", "//0.0.0.0", "//[::ffff:192.0.2.7]"])
 def test_odd_hosts_are_not_this_machine(url: str) -> None:
     """What cannot be read as a host of this machine is none."""
-    assert not guard.is_here(url)
+    assert not access.is_here(url)
 
 
 # What is answered.
@@ -384,7 +384,7 @@ class Mine:
         self._folder.mkdir(parents=True)
         self._written = 0
         self.write("200-mine", "first")
-        self.fixtures = Fixtures(["dify-chat"], folder, clock=lambda: self.now)
+        self.fixtures = ScenarioFiles(["dify-chat"], folder, clock=lambda: self.now)
         self._operation = load_api("dify-chat").operations["getInfo"]
 
     def write(self, name: str, description: str) -> None:
@@ -501,4 +501,4 @@ def test_health_tells_what_is_broken(make_app: Callable[..., Caller], tmp_path: 
 
 def test_request_without_an_address_is_nobodys() -> None:
     """An adapter that does not know where a request comes from must not open the door."""
-    assert guard.refusal(Request("GET", "/__mock__"), "") != ""
+    assert access.refusal(Request("GET", "/__mock__"), "") != ""

@@ -31,7 +31,7 @@ from mockserver.http.stream import Stream
 from mockserver.server import adapter as framing
 from mockserver.server.http1 import Connection, Shared
 from mockserver.server.mock_server import MockServer
-from mockserver.state.quotas import Ledger, Limits, Room
+from mockserver.state.quotas import Ledger, Limits, Quota
 from mockserver.state.store import MemoryStore
 from mockserver.state.transactions import Transactions
 from mockserver.state.worlds import Worlds
@@ -248,7 +248,7 @@ def test_bytes_of_records_are_bounded() -> None:
 
 def test_weight_is_taken_off_again() -> None:
     """Whatever is put, replaced, deleted and forgotten, nothing is counted that is not there."""
-    room = Room()
+    room = Quota()
     store = MemoryStore()
     ledger = Ledger(store, room)
     transaction = Transactions(store)

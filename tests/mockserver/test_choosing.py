@@ -9,7 +9,7 @@ import pytest
 from mock_calls import read
 from mock_users import User
 
-from mockserver.request.preferences import Wish, read_wish
+from mockserver.request.preferences import ScenarioPreference, parse_prefer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,25 +21,25 @@ CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 
 
 @pytest.mark.parametrize(
-    ("values", "wish"),
+    ("values", "preference"),
     [
-        (["code=400, example=not-found"], Wish("400", "not-found")),
-        (["code=400"], Wish("400", None)),
-        (['example="not-found"'], Wish(None, "not-found")),
-        (["code=400; example=not-found"], Wish("400", "not-found")),
-        (["code=400", "example=not-found"], Wish("400", "not-found")),
-        (["Code = 400 , EXAMPLE = not-found"], Wish("400", "not-found")),
-        (["code=400, code=500"], Wish("400", None)),
-        (["respond-async, wait=100, code=400"], Wish("400", None)),
+        (["code=400, example=not-found"], ScenarioPreference("400", "not-found")),
+        (["code=400"], ScenarioPreference("400", None)),
+        (['example="not-found"'], ScenarioPreference(None, "not-found")),
+        (["code=400; example=not-found"], ScenarioPreference("400", "not-found")),
+        (["code=400", "example=not-found"], ScenarioPreference("400", "not-found")),
+        (["Code = 400 , EXAMPLE = not-found"], ScenarioPreference("400", "not-found")),
+        (["code=400, code=500"], ScenarioPreference("400", None)),
+        (["respond-async, wait=100, code=400"], ScenarioPreference("400", None)),
         (["respond-async"], None),
         (["code="], None),
         ([""], None),
         ([], None),
     ],
 )
-def test_prefer_is_read_as_rfc_7240_writes_it(values: list[str], wish: Wish | None) -> None:
+def test_prefer_is_read_as_rfc_7240_writes_it(values: list[str], preference: ScenarioPreference | None) -> None:
     """Commas, several headers, quotes and parameters are all ways to write it; the first of two counts (section 2)."""
-    assert read_wish(", ".join(values)) == wish
+    assert parse_prefer(", ".join(values)) == preference
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_prefer_is_read_as_rfc_7240_writes_it(values: list[str], wish: Wish | No
 )
 def test_wished_scenario_is_served_and_said_to_be(mock: Caller, prefer: str, status: int, applied: str) -> None:
     """Status and name, either alone, with hyphens or underscores; Preference-Applied says what was done."""
-    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-wish", json_body=CHAT, Prefer=prefer)
+    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-preference", json_body=CHAT, Prefer=prefer)
     assert (answer.status, answer.headers["Preference-Applied"]) == (status, applied)
 
 
@@ -72,13 +72,13 @@ def test_wished_scenario_is_served_and_said_to_be(mock: Caller, prefer: str, sta
 )
 def test_wish_comes_before_everything_that_is_wrong(mock: Caller, request_: dict[str, object]) -> None:
     """A forced scenario is served even if the request was wrong."""
-    sent = {"key": "app-chat-wish", **request_, "Prefer": "code=200, example=default"}
+    sent = {"key": "app-chat-preference", **request_, "Prefer": "code=200, example=default"}
     assert mock.ask("POST", "/v1/chat-messages", **sent).status == 200
 
 
 def test_wish_does_not_make_a_path(mock: Caller) -> None:
     """An unknown path stays unknown."""
-    assert mock.ask("POST", "/v1/nowhere", key="app-chat-wish", Prefer="code=200").status == 404
+    assert mock.ask("POST", "/v1/nowhere", key="app-chat-preference", Prefer="code=200").status == 404
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_wish_does_not_make_a_path(mock: Caller) -> None:
 )
 def test_unknown_wish_lists_what_there_is(mock: Caller, prefer: str, told: str) -> None:
     """501 as a problem of the mock itself: what was asked, what there is, what was perhaps meant."""
-    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-wish", json_body=CHAT, Prefer=prefer)
+    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-preference", json_body=CHAT, Prefer=prefer)
     assert (answer.status, answer.headers["Content-Type"]) == (501, "application/problem+json")
     assert told in answer.json["detail"]
-    assert prefer.partition("=")[2][:40] in answer.json["detail"]  # of an endless wish its beginning
+    assert prefer.partition("=")[2][:40] in answer.json["detail"]  # of an endless preference its beginning
     assert "200-default" in answer.json["scenarios"]
 
 
@@ -104,9 +104,9 @@ def test_unknown_wish_lists_what_there_is(mock: Caller, prefer: str, told: str) 
     ("mode", "kind"), [("streaming", "text/event-stream"), ("blocking", "application/json"), (None, "application/json")]
 )
 def test_response_mode_chooses_stream_or_body(mock: Caller, mode: str | None, kind: str) -> None:
-    """Nothing chosen, the request's own wish for a stream decides; missing means blocking."""
+    """Nothing chosen, the request's own preference for a stream decides; missing means blocking."""
     body = CHAT | ({"response_mode": mode} if mode else {})
-    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-wish", json_body=body)
+    answer = mock.ask("POST", "/v1/chat-messages", key="app-chat-preference", json_body=body)
     assert answer.headers["Content-Type"].startswith(kind)
 
 
@@ -117,7 +117,7 @@ def test_response_mode_chooses_stream_or_body(mock: Caller, mode: str | None, ki
 def test_query_chooses_stream_or_body(mock: Caller, query: str, kind: str) -> None:
     """A flow streams where the query says so."""
     path = f"/api/v1/run/a430cc57-06bb-4c11-be39-d3d4de68d2c4{query}"
-    answer = mock.ask("POST", path, json_body={"input_value": "hi"}, x_api_key="sk-agentbuilder-wish")
+    answer = mock.ask("POST", path, json_body={"input_value": "hi"}, x_api_key="sk-agentbuilder-preference")
     assert answer.headers["Content-Type"].startswith(kind)
 
 

@@ -17,7 +17,7 @@ import pytest
 from flowcontract.output.printable import printable
 from mockserver.cli import main as cli
 from mockserver.http.failures import complain
-from mockserver.scenarios.files import Fixtures
+from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def test_broken_file_under_a_running_mock_is_told_and_not_obeyed(
     evil: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor is a traceback of ours, whatever stands in it."""
-    fixtures = Fixtures(("dify-chat",), evil)
+    fixtures = ScenarioFiles(("dify-chat",), evil)
     (evil / "dify-chat" / "stopChatMessage" / "200-new.yaml").write_text(f'"{QUOTED}": 1\n', encoding="utf-8")
     fixtures.current(at_once=True)
     complain(ValueError(EVIL))

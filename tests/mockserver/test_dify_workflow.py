@@ -344,7 +344,7 @@ def test_run_whose_client_went_away_has_stopped(worker: User) -> None:
     """Nobody reads any more: the stream ends, the run is stopped, and stopping it again changes nothing."""
     live = Live(worker.open("runWorkflow", STREAMING).body)
     event = live.step("node_started")
-    live.body.gone()
+    live.body.close()
     assert live.body.advance(live.now + 60) == ([], None)
     shown = detail(worker, event["workflow_run_id"])
     assert shown["status"] == "stopped"

@@ -18,8 +18,8 @@ from flowcontract.streams.sse import Decoder
 from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError, apply, parse
-from mockserver.faults.context import Ground
-from mockserver.http.messages import Cut, Reply, Request
+from mockserver.faults.context import FaultContext
+from mockserver.http.messages import AbortConnection, Reply, Request
 from mockserver.http.stream import Stream
 from mockserver.server.mock_server import MockServer, load_app
 
@@ -58,7 +58,7 @@ PING = b"event: ping\n\n"
 STRANGE = b'data: {"event": "mock_unknown"}\n\n'
 NOTED = b'data: {"event": "mock_unknown", "data": {"note": "no document names this kind"}}\n\n'
 RAW = 'data: {"event": "message", "answer": "Hé"}\n\n'.encode()
-CAN = frozenset({"pieces", "close", "reset"})
+CAPABILITIES = frozenset({"pieces", "close", "reset"})
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}, "response_mode": "streaming"}
 
 
@@ -344,9 +344,9 @@ def timed(fault: str, *, seed: int = 0, count: int = 99) -> list[tuple[float, in
     """Return when a stream of five pieces, a second apart, sends how many bytes; the clock is the test's."""
     pieces = (Piece(1000, b"data: %d\n\n" % number, number) for number in range(5))
     reply = Reply(200, Headers(), Stream(pieces))
-    ground = Ground()
-    ground.random.seed(seed)
-    apply(reply, parse(fault), ground, CAN)
+    context = FaultContext()
+    context.random.seed(seed)
+    apply(reply, parse(fault), context, CAPABILITIES)
     assert isinstance(reply.body, Stream)
     sent: list[tuple[float, int]] = []
     now = 0.0
@@ -394,7 +394,7 @@ def test_latency_is_before_the_first_byte() -> None:
     """Fixed, or lognormal by the seed; latencies add up."""
     replies = [Reply(200, Headers(), b"{}") for _ in range(3)]
     for reply, fault in zip(replies, ("latency=250", "latency-lognormal=250", "latency=250, latency=250"), strict=True):
-        apply(reply, parse(fault), Ground(), CAN)
+        apply(reply, parse(fault), FaultContext(), CAPABILITIES)
     assert [replies[0].delay_s, replies[2].delay_s] == [0.25, 0.5]
     assert 0 < replies[1].delay_s != 0.25
 
@@ -446,7 +446,10 @@ def ask(app: App, operation: str, fault: str) -> Asked:
     headers = Headers([*key.items(), ("Content-Type", "application/json")])
     if fault:
         headers["Prefer"] = f'fault="{fault}"'
-    reply = app.handle(Request("POST", path, query, headers, Blob(json.dumps(CHAT).encode()), can=CAN), 1_732_147_200.0)
+    reply = app.handle(
+        Request("POST", path, query, headers, Blob(json.dumps(CHAT).encode()), capabilities=CAPABILITIES),
+        1_732_147_200.0,
+    )
     assert reply.status == 200
     assert not isinstance(reply.body, bytes | Blob)
     pieces, now = [], 0.0
@@ -457,7 +460,7 @@ def ask(app: App, operation: str, fault: str) -> Asked:
             if wake is None or (fault.startswith("endless") and len(pieces) > 100):
                 break
             now = wake
-    except Cut:
+    except AbortConnection:
         pass
     api, _, name = operation.partition("/")
     contract = app.apis[api].operations[name].stream
@@ -629,7 +632,10 @@ def caller(app: App, **request: Any) -> Reply:
     headers = Headers([("Authorization", "Bearer app-chat-asking"), ("Content-Type", "application/json")])
     headers.extend(request.pop("headers", {}))
     body = Blob(json.dumps(CHAT | request.pop("body", {})).encode())
-    return app.handle(Request("POST", "/v1/chat-messages", "", headers, body, **{"can": CAN, **request}), 1_732_147_200)
+    return app.handle(
+        Request("POST", "/v1/chat-messages", "", headers, body, **{"capabilities": CAPABILITIES, **request}),
+        1_732_147_200,
+    )
 
 
 def problem(reply: Reply) -> Any:
@@ -649,9 +655,9 @@ def test_unknown_fault_is_a_problem_that_lists_all(app: App, fault: str) -> None
 def test_adapter_that_cannot_do_it_says_so(app: App) -> None:
     """A fault that needs more than the adapter offers is a 501, one that needs nothing is served."""
     for fault in ("split", "reset", "empty-reply"):
-        told = problem(caller(app, headers={"Prefer": f"fault={fault}"}, can=frozenset()))
+        told = problem(caller(app, headers={"Prefer": f"fault={fault}"}, capabilities=frozenset()))
         assert "mockserver serve" in told["detail"]
-    assert caller(app, headers={"Prefer": "fault=bom"}, can=frozenset()).status == 200
+    assert caller(app, headers={"Prefer": "fault=bom"}, capabilities=frozenset()).status == 200
 
 
 def test_stream_fault_does_not_fit_a_whole_body(app: App) -> None:
@@ -709,8 +715,8 @@ def test_journal_says_which_faults_there_were(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "200-small.yaml").write_text(f"faults: bom\n{SMALL.strip()}", encoding="utf-8")
     app = load_app(["dify-chat"], fixtures=tmp_path, settings=Settings(pace=0))
-    for wish in ("example=default", "example=small, fault=coalesce", "example=default, fault=rate-limit=5/10"):
-        caller(app, headers={"Prefer": wish})
+    for preference in ("example=default", "example=small, fault=coalesce", "example=default, fault=rate-limit=5/10"):
+        caller(app, headers={"Prefer": preference})
     told = [list(entry.as_json()["faults"]) for entry in app.journal.entries()]
     assert sorted(told) == [[], ["bom", "coalesce"], ["rate-limit=5/10"]]
 

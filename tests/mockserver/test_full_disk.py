@@ -18,7 +18,7 @@ from mock_users import Live, spooled
 from flowcontract.errors import StateError, StateUnwritableError
 from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
-from mockserver.http.messages import Cut, Request
+from mockserver.http.messages import AbortConnection, Request
 from mockserver.server.adapter import answer
 from mockserver.server.mock_server import MockServer
 from mockserver.state.sqlite import StateFile
@@ -187,7 +187,7 @@ def test_stream_that_breaks_by_a_mistake_of_ours_is_cut(
     world = mock.app.worlds.open("dify-workflow", "")
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "put", None)
-        with pytest.raises(Cut):
+        with pytest.raises(AbortConnection):
             live.rest()
     entry = mock.app.journal.entries()[-1]
     assert entry.stream is not None
@@ -272,7 +272,7 @@ def test_folder_that_cannot_be_written_is_a_507(
 def test_admin_says_so_too(make_app: Callable[..., Caller]) -> None:
     """A body for `/__mock__` that found no room is no mistake of whoever sent it."""
     mock = make_app("dify-chat")
-    request = Request("PUT", "/__mock__/overrides", damage=StateUnwritableError("no room"), peer="127.0.0.1")
+    request = Request("PUT", "/__mock__/overrides", body_error=StateUnwritableError("no room"), peer="127.0.0.1")
     assert answer(mock.app, request, mock.now).status == 507
 
 

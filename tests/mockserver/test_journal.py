@@ -14,7 +14,7 @@ from mock_calls import NOW, read
 from werkzeug.datastructures import Headers
 
 from mockserver.blobs.blob import Blob
-from mockserver.http.messages import Cut, Reply, Request
+from mockserver.http.messages import AbortConnection, Reply, Request
 from mockserver.journal.curl import curl
 from mockserver.journal.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry, Journal, StreamLog
 from mockserver.journal.masking import Masking
@@ -83,7 +83,7 @@ def test_exchange_is_written_down(make_app: Callable[..., Caller]) -> None:
 def test_reason_is_told(
     make_app: Callable[..., Caller], request_: dict[str, Any], by: str, because: str | None, scenario: str | None
 ) -> None:
-    """Who chose the scenario, and what was wished for or wrong."""
+    """Who chose the scenario, and what was preferred or wrong."""
     mock = make_app("dify-chat")
     mock.ask("POST", "/v1/chat-messages", **{"key": "app-chat", **request_})
     entry = last(mock)
@@ -176,8 +176,8 @@ def test_stream_that_is_stopped_or_left_says_so(make_app: Callable[..., Caller])
     left = mock.open("POST", "/v1/chat-messages", key="app-chat", json_body=STREAM)
     assert not isinstance(left.body, bytes | Blob)
     left.body.advance(0.0)
-    left.body.gone()
-    left.body.gone()
+    left.body.close()
+    left.body.close()
     log = last(mock).stream
     assert log is not None
     assert log.ended == "gone"
@@ -189,12 +189,12 @@ def test_stream_that_a_fault_cuts_says_so(make_app: Callable[..., Caller]) -> No
     prefer = 'example=default-streaming, fault="cut=100"'
     request = Request("POST", "/v1/chat-messages", "", Headers({"Authorization": "Bearer app-chat", "Prefer": prefer}))
     request.headers["Content-Type"] = "application/json"
-    request.body, request.can = Blob(json.dumps(STREAM).encode()), frozenset({"pieces", "close", "reset"})
+    request.body, request.capabilities = Blob(json.dumps(STREAM).encode()), frozenset({"pieces", "close", "reset"})
     reply = mock.app.handle(request, NOW)
     assert not isinstance(reply.body, bytes | Blob)
     stream = reply.body
     sent = b"".join(stream.advance(0.0)[0])
-    with pytest.raises(Cut):
+    with pytest.raises(AbortConnection):
         stream.advance(0.0)
     log = last(mock).stream
     assert log is not None
@@ -357,7 +357,7 @@ def test_secrets_that_a_stream_repeats_are_not_shown(make_app: Callable[..., Cal
     if fault:
         headers["Prefer"] = f'fault="{fault}"'
     can: frozenset[Any] = frozenset({"pieces", "close", "reset"})
-    request = Request("POST", "/v1/workflows/run", "", headers, Blob(json.dumps(asked).encode()), can=can)
+    request = Request("POST", "/v1/workflows/run", "", headers, Blob(json.dumps(asked).encode()), capabilities=can)
     told = read(mock.app.handle(request, NOW)).body.decode()
     written = "".join(f"\\u{ord(letter):04x}" for letter in "unter2") if fault == "escapes" else "unter2"
     assert written in told

@@ -264,7 +264,7 @@ def test_run_whose_client_left_is_not_running_for_ever(mock: Caller) -> None:
         "POST", "/v1/workflows/run", key=key, json_body={"inputs": {}, "response_mode": "streaming", **USER}
     ).body
     first, _ = stream.advance(0.0)
-    stream.gone()
+    stream.close()
     run = json.loads(first[0].decode().removeprefix("data: "))["workflow_run_id"]
     assert mock.ask("GET", f"/v1/workflows/run/{run}", key=key).json["status"] == "stopped"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mockserver.cli import main as cli
-from mockserver.request.preferences import Wish, take_off
+from mockserver.request.preferences import ScenarioPreference, take_off
 from mockserver.state.overrides import Override, Overrides
 
 if TYPE_CHECKING:
@@ -36,22 +36,22 @@ def put(mock: Caller, **override: Any) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("user", "bare", "wish"),
+    ("user", "bare", "preference"),
     [
-        ("abc#mock:400-not-found", "abc", Wish("400", "not-found", by="user")),
-        ("abc#mock:not_found", "abc", Wish(None, "not_found", by="user")),
-        ("abc#mock:404", "abc", Wish("404", None, by="user")),
-        ("#mock:404", "", Wish("404", None, by="user")),
-        (["a#mock:404", "b", 5], ["a", "b", 5], Wish("404", None, by="user")),
+        ("abc#mock:400-not-found", "abc", ScenarioPreference("400", "not-found", by="user")),
+        ("abc#mock:not_found", "abc", ScenarioPreference(None, "not_found", by="user")),
+        ("abc#mock:404", "abc", ScenarioPreference("404", None, by="user")),
+        ("#mock:404", "", ScenarioPreference("404", None, by="user")),
+        (["a#mock:404", "b", 5], ["a", "b", 5], ScenarioPreference("404", None, by="user")),
         ("abc#mocked", "abc#mocked", None),
         (None, None, None),
         (7, 7, None),
     ],
 )
-def test_suffix_is_taken_off_the_user(user: Any, bare: Any, wish: Wish | None) -> None:
-    """What follows the mark is a wish, by status, by name or by both, and what stands before it is the user."""
+def test_suffix_is_taken_off_the_user(user: Any, bare: Any, preference: ScenarioPreference | None) -> None:
+    """What follows the mark is a preference, by status, by name or by both, and what stands before it is the user."""
     holder = {"user": user, "other": "x#mock:404"}
-    assert take_off(holder) == wish
+    assert take_off(holder) == preference
     assert holder == {"user": bare, "other": "x#mock:404"}
 
 
@@ -180,7 +180,7 @@ def test_later_override_replaces_the_one_before() -> None:
     overrides.put(Override("x/y", "404"))
     overrides.put(Override("x/y", "500-oops", left=1))
     assert overrides.standing() == [Override("x/y", "500-oops", left=1)]
-    assert overrides.take("x", "x/y") == Wish("500", "oops", by="override")
+    assert overrides.take("x", "x/y") == ScenarioPreference("500", "oops", by="override")
     assert overrides.take("x", "x/y") is None
 
 

@@ -168,8 +168,8 @@ def test_client_that_leaves_ends_its_stream() -> None:
 
         def watched(*request: Any) -> Any:
             reply = original(*request)
-            gone = reply.body.gone
-            reply.body.gone = lambda: (gone(), ended.set())
+            close = reply.body.close
+            reply.body.close = lambda: (close(), ended.set())
             return reply
 
         slow.app.handle = watched  # type: ignore[method-assign]

@@ -29,12 +29,12 @@ from flowcontract.errors import StateError, StateUnreachableError
 from mockserver.blobs.blob import Blob
 from mockserver.cli import main as cli
 from mockserver.config.settings import Settings
-from mockserver.http.messages import Cut, Request
+from mockserver.http.messages import AbortConnection, Request
 from mockserver.server.adapter import answer
 from mockserver.server.mock_server import MockServer
 from mockserver.state.quotas import Limits
 from mockserver.state.redis import connection as link
-from mockserver.state.usage import Past
+from mockserver.state.usage import ScenarioUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -550,7 +550,7 @@ def test_exception_leaves_nothing_in_redis(
 
     before = kept(state)
     with monkeypatch.context() as patch:
-        patch.setattr(Past, "note", fail)
+        patch.setattr(ScenarioUsage, "note", fail)
         for act in (lambda: chat(one, "lost"), lambda: upload(one, b"lost"), lambda: conversations(one)):
             with pytest.raises(RuntimeError):
                 act()
@@ -636,7 +636,7 @@ def test_redis_that_does_not_answer_is_waited_for_once(
 
         monkeypatch.setattr(redis.Redis, "execute_command", count)
         assert [read(answer(worker.app, asked, worker.now)).status for _ in range(20)] == [503] * 20
-        with pytest.raises(Cut):
+        with pytest.raises(AbortConnection):
             live.rest()
         assert asks == [0], "nobody else waits for it"
         assert capsys.readouterr().err.count("\n") <= 3

@@ -106,8 +106,8 @@ def test_how_a_stream_ended_is_told_once() -> None:
         stream = Stream(pieces((0, "a"), (0 if not leave else 1000, "b")))
         stream.on_end = heard.append
         stream.advance(0.0)
-        stream.gone()
-        stream.gone()
+        stream.close()
+        stream.close()
         assert heard == [told]
 
 

@@ -21,7 +21,7 @@ from mockserver.server.adapter import answer
 from mockserver.state.quotas import Limits
 from mockserver.state.sqlite import StateFile
 from mockserver.state.store import MemoryStore, Record
-from mockserver.state.usage import Past
+from mockserver.state.usage import ScenarioUsage
 from mockserver.state.worlds import World, Worlds
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def test_exception_in_a_request_leaves_nothing_of_it(
         raise RuntimeError("a mistake of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Past, "note", fail)
+        patch.setattr(ScenarioUsage, "note", fail)
         for api, example in documented(mock.app):
             before = state_of(mock.app)
             assert answer(mock.app, request_of(api, example), mock.now).status == 500

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mockserver.config.settings import Settings
-from mockserver.http.messages import Cut, PlainHeaders, Reply
+from mockserver.http.messages import AbortConnection, PlainHeaders, Reply
 from mockserver.server.asgi import AsgiAdapter
 from mockserver.server.http1 import PATIENCE_S, Connection, Shared
 from mockserver.server.mock_server import load_app
@@ -182,12 +182,12 @@ def test_cut_ends_the_connection_as_it_says(how: Any, headless: bool) -> None:
         def advance(self, now: float) -> tuple[list[bytes], float | None]:
             if self.pieces:
                 return [self.pieces.pop()], now
-            raise Cut(how, headless=headless)
+            raise AbortConnection(how, headless=headless)
 
         def stop(self) -> None:
             """Go on."""
 
-        def gone(self) -> None:
+        def close(self) -> None:
             """Know nothing."""
 
     class Breaking:

@@ -87,9 +87,9 @@ def test_every_stream_of_ours_has_the_events_that_its_contract_has(
     came = set()
     for key, scenario in mock.app.scenarios.for_operation(operation).items():
         if scenario.reply.streamed and not scenario.observed:
-            wish = f"code={scenario.status}, example={scenario.name}"
+            preference = f"code={scenario.status}, example={scenario.name}"
             body = {"inputs": {}, "response_mode": "streaming", "user": "abc-123"}
-            events = mock.ask("POST", "/v1/workflows/run", key="app-workflow", json_body=body, Prefer=wish).events
+            events = mock.ask("POST", "/v1/workflows/run", key="app-workflow", json_body=body, Prefer=preference).events
             kinds = {one["event"] for one in events}
             assert kinds, key
             assert kinds <= set(operation.stream.events), key

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from mock_users import Live, User, events_of
 
-from flowcontract import paths as data
+from flowcontract import paths
 
 if TYPE_CHECKING:
     import random
@@ -246,7 +246,7 @@ class ChatWalker(Walker):
         """Stop to listen."""
         if self.tellings:
             telling = self.tellings.pop(self.chance.randrange(len(self.tellings)))
-            telling.live.body.gone()
+            telling.live.body.close()
 
     def listen(self, telling: Telling) -> None:
         """Take over what a stream has said; forget it when it is over."""
@@ -511,7 +511,7 @@ class RunWalker(Walker):
         """Stop to listen: the run ends with that."""
         for run in self.chance.sample(self.running(), min(1, len(self.running()))):
             assert run.live is not None
-            run.live.body.gone()
+            run.live.body.close()
             run.live = None
             if run.data["status"] == "running":
                 run.data = {"status": "stopped"}
@@ -590,7 +590,7 @@ class Kept:
 
 
 def _printed_file(name: str) -> bytes:
-    return (data.fixtures_root() / "agentbuilder" / "files" / name).read_bytes()
+    return (paths.fixtures_root() / "agentbuilder" / "files" / name).read_bytes()
 
 
 class FileWalker(Walker):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateError
-from mockserver.request.preferences import Wish
+from mockserver.request.preferences import ScenarioPreference
 from mockserver.state.overrides import Override, Overrides, ignore
 from mockserver.state.redis.connection import PREFIX
 
@@ -39,7 +39,7 @@ class SharedOverrides(Overrides):
         with_count = [("hset", _LEFT, field, override.left)] if override.left else [("hdel", _LEFT, field)]
         self._change([("hset", _ORDERS, field, order), *with_count])
 
-    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> Wish | None:
+    def take(self, world: str, operation: str, on_discard: OnDiscard = ignore) -> ScenarioPreference | None:
         """Return what an operation has to answer in a world, and count it; what is for this world alone comes first.
 
         `on_discard` is told how to take that back.
@@ -53,7 +53,7 @@ class SharedOverrides(Overrides):
         order, field, counted = taken
         if counted:
             on_discard(partial(self._return, field, order))
-        return Wish.named(json.loads(order)[0], "override")
+        return ScenarioPreference.named(json.loads(order)[0], "override")
 
     def _return(self, field: bytes, order: bytes) -> None:
         with contextlib.suppress(StateError):  # gone: then it stands as taken

@@ -30,7 +30,7 @@ _UNUSED_S = 600  # bytes of a file that nothing refers to after so long never wi
 _HELD, _GONE, _TAKEN = 0, 1, 2  # what begin.lua and commit.lua return
 
 
-class Told(NamedTuple):
+class WorldSnapshot(NamedTuple):
     """What `begin.lua` tells of a world: triples of kind, place and text (None where it was deleted)."""
 
     life: str
@@ -76,14 +76,14 @@ class SharedState:
         """Let go of the connections."""
         self.link.close()
 
-    def begin(self, world: str, token: str, life: str, version: int) -> Told | None:
+    def begin(self, world: str, token: str, life: str, version: int) -> WorldSnapshot | None:
         """Take hold of a world, waiting for it; None where the life of it that is meant is over."""
         values = (PREFIX, escaped(world), token, LEASE_S * 1000, LIFE_S, life, version)
         until, wait_s = time.monotonic() + 2 * LEASE_S, 0.0002
         while True:
             outcome, *told = self.link.run("begin", *values, self._limits.worlds, self._limits.state)
             if outcome == _TAKEN:
-                found = Told(told[0].decode(), told[1], bool(told[2]), *told[3:])
+                found = WorldSnapshot(told[0].decode(), told[1], bool(told[2]), *told[3:])
                 self.stored, self.overrides = found.stored, found.overrides
                 self.workers = frozenset(one.decode() for one in found.workers)
                 return found
@@ -94,7 +94,7 @@ class SharedState:
             time.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 - so that two do not ask in step
             wait_s = min(2 * wait_s, 0.01)
 
-    def commit(self, world: str, told: Told, token: str, changes: Changes, *, busy: bool) -> bool:
+    def commit(self, world: str, told: WorldSnapshot, token: str, changes: Changes, *, busy: bool) -> bool:
         """Write changes and let go of a world; tell whether it is still the one that was meant.
 
         Raise StateUnwritableError where nothing was written and it is still held, StateError where that is not known.
@@ -115,7 +115,7 @@ class SharedState:
             blob.move(partial(self.open, content))
         return bool(outcome != _GONE)
 
-    def release(self, world: str, told: Told, token: str) -> None:
+    def release(self, world: str, told: WorldSnapshot, token: str) -> None:
         """Let go of a world without writing; where Redis is gone the lease ends by itself."""
         with contextlib.suppress(StateError):
             self.link.run("commit", PREFIX, escaped(world), token, told.life, 0, _REMEMBERED)
@@ -169,7 +169,7 @@ class SharedStore(WrittenStore):
         self.fresh = True
         self._state: SharedState | None = state
         self._world = world
-        self._told: Told | None = None
+        self._told: WorldSnapshot | None = None
         self._token = ""
         self._whole = self._held = False
 
@@ -220,7 +220,7 @@ class SharedStore(WrittenStore):
 
     def detach(self) -> None:
         """Share nothing any more: the world has begun anew, and this is the old one."""
-        self._state, self.over = None, True
+        self._state, self.stale = None, True
 
     def call(self, task: str) -> None:
         """Ask the worker in which a task runs to stop it."""
