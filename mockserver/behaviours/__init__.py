@@ -24,6 +24,6 @@ BEHAVIOURS: Mapping[str, Mapping[str, Behaviour]] = {
 def revive(api: str, world: World, now: int) -> None:
     """See to a world that was kept: what went on when the mock ended does not go on."""
     if api.startswith("dify-"):
-        dify.forget_deserted_tasks(world)
+        dify.forget_orphaned_tasks(world)
     if api == "dify-workflow":
         dify_workflow.fail_interrupted(world, now)

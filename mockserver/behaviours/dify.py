@@ -76,9 +76,9 @@ def forget_task(act: Action, task_id: str | None) -> None:
         act.world.store.delete("tasks", task_id)
 
 
-def forget_deserted_tasks(world: World) -> None:
+def forget_orphaned_tasks(world: World) -> None:
     """Take note that tasks run no more whose mock has ended."""
-    for task in filter(world.is_deserted, world.store.rows("tasks")):
+    for task in filter(world.is_orphaned, world.store.rows("tasks")):
         world.streams.pop(task["id"], None)
         world.store.delete("tasks", task["id"])
 

@@ -117,7 +117,7 @@ class _Run:
 def fail_interrupted(world: World, now: int) -> None:
     """Take note that the runs that have not come to an end never will: the mock ended before them."""
     ended = {"status": "failed", "error": "Run was interrupted: the server ended", "finished_at": now}
-    for run in filter(world.is_deserted, world.store.page("runs", where={"status": "running"}).rows):
+    for run in filter(world.is_orphaned, world.store.page("runs", where={"status": "running"}).rows):
         world.store.put("runs", run["id"], {**run, **ended})
 
 

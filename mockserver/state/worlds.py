@@ -53,14 +53,14 @@ class World:
         self._seed, self._start, self._revive = seed, start, revive
         self.store = store
         self._workers = store.workers
-        self._deserted = False
+        self._orphaned = False
         self.transaction = Transactions(store, self._catch_up if store.shared else _nothing)
         with self.transaction():
             sown = dict(_sow(store, seeds))
         self.ledger = Ledger(store, room or Quota(), {} if store.fresh else sown)
         self.transaction.count, self.transaction.make_room = self.ledger.count, self.ledger.make_room
         self.usage = ScenarioUsage(store)
-        self._deserted = not store.fresh
+        self._orphaned = not store.fresh
 
     @property
     def stale(self) -> bool:
@@ -70,7 +70,7 @@ class World:
     def _catch_up(self) -> None:
         """Take over what other workers have written, and note when one of them has died."""
         self.transaction.count(self.store.begin())
-        self._deserted = self._deserted or not self._workers <= self.store.workers
+        self._orphaned = self._orphaned or not self._workers <= self.store.workers
         self._workers = self.store.workers
 
     def stop(self, task: str) -> None:
@@ -78,14 +78,14 @@ class World:
         stop = self.streams[task].stop if task in self.streams else partial(self.store.call, task)
         self.transaction.on_commit(stop)
 
-    def is_deserted(self, record: Record) -> bool:
+    def is_orphaned(self, record: Record) -> bool:
         """Tell whether whoever ran something is gone, by the record's `worker`."""
         return record.get("worker", "") not in self.store.workers
 
     def tick(self, now: float) -> int:
         """Return what time it is for one more request, in epoch seconds; `now` is the adapter's clock."""
         self.transaction.pay()
-        if self._deserted:
+        if self._orphaned:
             self._revive(self, self.time(now))
             self.transaction.on_commit(self._note_revived)
         if self._start is not None:
@@ -93,7 +93,7 @@ class World:
         return self.time(now)
 
     def _note_revived(self) -> None:
-        self._deserted = False
+        self._orphaned = False
 
     def time(self, now: float) -> int:
         """Return what time it was for the last request."""
