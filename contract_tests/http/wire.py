@@ -31,6 +31,10 @@ MAX_RATIO = 100  # decoded bytes of a compressed one
 _FREE_BYTES = 1 << 20  # decoded before the ratio counts: a short text may be very regular
 _PIECE_BYTES = 64 * 1024
 _SLICE_S = 0.2  # after which a wait looks whether the run is to end
+_IDLE_S = 1.0
+"""How long a connection is kept for another request: many servers close theirs after two to five seconds of silence,
+and a request that is sent at that very moment is answered by a reset."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _Origin = tuple[str, str, int]
 
 
@@ -49,11 +53,12 @@ class Wire(httpx.BaseTransport):
         origin = (request.url.scheme, request.url.raw_host.decode("ascii"), port)
         connection = self._connection(origin, timeout["connect"])
         try:
-            connection.send(request, timeout["write"])
-            head = connection.head(timeout["read"])
-        except BaseException:
-            connection.close()
-            raise
+            head = _ask(connection, request, timeout)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            if not connection.was_left(request):
+                raise
+            connection = _Connection(origin, timeout["connect"], self._clock)
+            head = _ask(connection, request, timeout)
         body = Body(connection, timeout["read"], self._idle[origin])
         return httpx.Response(head.status_code, headers=list(head.headers), stream=body, extensions={"body": body})
 
@@ -67,10 +72,20 @@ class Wire(httpx.BaseTransport):
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
-            if connection.is_quiet():
+            if connection.is_fresh() and connection.is_quiet():
                 return connection
             connection.close()
         return _Connection(origin, timeout_s, self._clock)
+
+
+def _ask(connection: _Connection, request: httpx.Request, timeout: dict[str, float]) -> h11.Response:
+    """Send a request; return the head of its answer. Without one the connection is closed."""
+    try:
+        connection.send(request, timeout["write"])
+        return connection.head(timeout["read"])
+    except BaseException:
+        connection.close()
+        raise
 
 
 class Body(httpx.SyncByteStream):
@@ -109,17 +124,31 @@ class _Connection:
     def __init__(self, origin: _Origin, timeout_s: float, clock: Clock) -> None:
         self._clock = clock
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._is_reused = self._has_said = False
+        self._quiet_since = time.monotonic()
         self._socket = _connect(origin, min(timeout_s, clock.left_s()))
 
     def is_quiet(self) -> bool:
         """Tell whether the other side has neither closed nor said anything since the last answer."""
         return not select.select([self._socket], [], [], 0)[0]
 
+    def is_fresh(self) -> bool:
+        """Tell whether it has not been idle for so long that the other side may be about to close it."""
+        return time.monotonic() - self._quiet_since < _IDLE_S
+
+    def was_left(self, request: httpx.Request) -> bool:
+        """Tell whether a request that failed may be sent again (RFC 9112, 9.3.1).
+
+        It changes nothing, and a connection that had been idle was closed before a byte of its answer.
+        """
+        return self._is_reused and not self._has_said and request.method in _SAFE
+
     def is_reusable(self) -> bool:
         """Tell whether another request may follow, after an answer has ended."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
+        self._is_reused, self._has_said, self._quiet_since = True, False, time.monotonic()
         return True
 
     def close(self) -> None:
@@ -166,6 +195,7 @@ class _Connection:
         with _translated():
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data = self._read(min(silent_until, deadline), silence_s)
+                self._has_said = self._has_said or bool(data)
                 if not data and self._http.their_state is h11.SEND_RESPONSE:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 self._http.receive_data(data)

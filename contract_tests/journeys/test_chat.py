@@ -124,6 +124,9 @@ def spoken(events: list[Event]) -> str:
     return text
 
 
+_DIRECTION = "ruling pages-go-backwards-in-time"
+
+
 def paged(chat: Journey, user: str, conversation: str, order: list[str]) -> list[Said]:
     """Return three messages, read two at a time; demand that pages go back in time. `order` is that of their making.
 
@@ -142,6 +145,10 @@ def paged(chat: Journey, user: str, conversation: str, order: list[str]) -> list
     chat.same("listMessages", "`has_more` on the last page,", False, rest.get("has_more"), "004:531")
     listed = [*rest["data"].rows, *page]
     chat.same("listMessages", "every message once,", sorted(order), sorted(ids(listed)), "004:515-532")
+    whole = ids(messages(chat, user, conversation, limit="10")["data"].rows)
+    if sorted(whole) == sorted(order):
+        what, source = "messages in the order of their making, or the other way round", ("004:499", _DIRECTION)
+        chat.expect("listMessages", what, whole, *source, condition=whole in (order, order[::-1]))
     return listed
 
 

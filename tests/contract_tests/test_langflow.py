@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LANGFLOW = ROOT / "tests" / "langflow"
 sys.path.insert(0, str(LANGFLOW))
 
-from langflow_server import FLOW, built, environment  # noqa: E402 - lies beside the program that runs it
+from langflow_server import FLOWS, built, environment  # noqa: E402 - lies beside the program that runs it
 
 APIS = load_apis()
 COMPONENTS = {
@@ -34,7 +34,7 @@ COMPONENTS = {
 
 def test_flow_is_built_from_what_a_version_says_of_its_components():
     """Nodes carry the server's own definitions, and the edge the types that both ends have there."""
-    flow = built(FLOW, COMPONENTS)
+    flow = built(FLOWS["FLOW_ID"], COMPONENTS)
     assert [node["data"]["node"] for node in flow["nodes"]] == list(COMPONENTS["input_output"].values())
     [edge] = flow["edges"]
     assert edge["data"]["sourceHandle"]["output_types"] == ["Message"]
@@ -44,8 +44,8 @@ def test_flow_is_built_from_what_a_version_says_of_its_components():
 
 def test_component_that_a_version_does_not_have_is_told():
     """A later Langflow may have renamed it."""
-    with pytest.raises(LookupError, match=r"no component ChatInput, ChatOutput\. Change flow\.json"):
-        built(FLOW, {"input_output": {"Webhook": {}}})
+    with pytest.raises(LookupError, match=r"no component ChatInput, ChatOutput\. Change the flow"):
+        built(FLOWS["FLOW_ID"], {"input_output": {"Webhook": {}}})
 
 
 def test_server_keeps_to_its_folder_and_takes_no_setting_of_this_machine(tmp_path):
@@ -64,7 +64,9 @@ def test_server_keeps_to_its_folder_and_takes_no_setting_of_this_machine(tmp_pat
 
 def test_target_file_wants_what_the_server_tells(monkeypatch):
     """Key, token and flow come by the names of the documents' own variables."""
-    told = {"LANGFLOW_URL": "http://127.0.0.1:1", "LANGFLOW_API_KEY": "k", "LANGFLOW_TOKEN": "t", "FLOW_ID": "f"}
+    told = {"LANGFLOW_URL": "http://127.0.0.1:1", "LANGFLOW_API_KEY": "k", "LANGFLOW_TOKEN": "t", "FLOW_ID": "f"} | {
+        "FILE_FLOW_ID": "g"
+    }
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     target = load_target({"agentbuilder": APIS["agentbuilder"]}, file=LANGFLOW / "target.toml")
@@ -72,7 +74,8 @@ def test_target_file_wants_what_the_server_tells(monkeypatch):
     assert (api.base_url, api.values) == ("http://127.0.0.1:1/api", {"flow_id": "f"})
     assert api.keys == {"apiKey": "k", "apiKeyInQuery": "k", "bearer": "t"}
     tweaked = re.findall(r"tweaks = \{ ([\w-]+)", (LANGFLOW / "target.toml").read_text(encoding="utf-8"))
-    assert set(tweaked) == {"ChatInput-b67sL"} <= {node["id"] for node in FLOW["nodes"]}
+    assert target.apis["agentbuilder"].examples["runFlow"]["document"].values == {"flow_id": "g"}
+    assert set(tweaked) == {"ChatInput-b67sL"} <= {node["id"] for node in FLOWS["FLOW_ID"]["nodes"]}
 
 
 def test_version_that_is_installed_has_its_deviations_written_down():

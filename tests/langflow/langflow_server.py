@@ -18,7 +18,10 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLOW = json.loads((Path(__file__).parent / "flow.json").read_text(encoding="utf-8"))
+FLOWS = {
+    variable: json.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for variable, name in {"FLOW_ID": "chat-flow.json", "FILE_FLOW_ID": "file-flow.json"}.items()
+}
 _START_S = 300
 # The pipe closes when this process ends, however it ends: then the whole group goes, and Langflow's workers with it.
 _UNTIL_THE_PIPE_CLOSES = 'exec 3<&0; { cat <&3 >/dev/null; kill -TERM 0; } & exec "$@" 3<&- </dev/null'
@@ -97,15 +100,17 @@ def environment(inherited: Mapping[str, str], folder: Path, account: Mapping[str
 
 
 def prepared(client: httpx.Client, account: Mapping[str, str]) -> dict[str, str]:
-    """Log in, make a key and the flow; return them by the names of the documents' variables."""
+    """Log in, make a key and the flows; return them by the names of the documents' variables."""
     token = client.post("/api/v1/login", data=dict(account)).raise_for_status().json()["access_token"]
     client.headers["Authorization"] = f"Bearer {token}"
-    key = client.post("/api/v1/api_key/", json={"name": FLOW["name"]}).raise_for_status().json()["api_key"]
+    key = client.post("/api/v1/api_key/", json={"name": "contract tests"}).raise_for_status().json()["api_key"]
     components = client.get("/api/v1/all").raise_for_status().json()
-    flow = {"name": FLOW["name"], "data": built(FLOW, components)}
-    flow_id = client.post("/api/v1/flows/", json=flow).raise_for_status().json()["id"]
+    flow_ids = {}
+    for variable, drawing in FLOWS.items():
+        flow = {"name": drawing["name"], "data": built(drawing, components)}
+        flow_ids[variable] = client.post("/api/v1/flows/", json=flow).raise_for_status().json()["id"]
     url = str(client.base_url).rstrip("/")
-    return {"LANGFLOW_URL": url, "LANGFLOW_API_KEY": key, "LANGFLOW_TOKEN": token, "FLOW_ID": flow_id}
+    return {"LANGFLOW_URL": url, "LANGFLOW_API_KEY": key, "LANGFLOW_TOKEN": token, **flow_ids}
 
 
 def built(drawing: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +122,7 @@ def built(drawing: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str
     known = {name: one for some in components.values() if isinstance(some, dict) for name, one in some.items()}
     types = {node["id"]: node["type"] for node in drawing["nodes"]}
     if missing := sorted(set(types.values()) - set(known)):
-        raise LookupError(f"This Langflow has no component {', '.join(missing)}. Change flow.json.")
+        raise LookupError(f"This Langflow has no component {', '.join(missing)}. Change the flow that asks for it.")
     nodes = [
         {
             "id": name,
