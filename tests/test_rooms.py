@@ -25,7 +25,7 @@ ARROWS = {
         "specs": "errors paths provenance schemas streams yamlio",
         "diff": "errors specs streams yamlio",
         "scenarios": "errors paths provenance schemas specs streams yamlio",
-        "validation": "provenance schemas specs yamlio",
+        "validation": "provenance scenarios schemas specs yamlio",
         "lint": "errors output paths provenance scenarios schemas specs streams validation yamlio",
         "cli": "diff errors lint specs",
     },

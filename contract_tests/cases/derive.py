@@ -163,7 +163,7 @@ def _bodies(api: Api, operation: Operation, base: Request) -> Iterator[tuple[str
     """Yield the values of enums, and as little as is allowed."""
     media = operation.request[base.media_type]
     for name, step in api.validators.form(media.pointer).items():
-        for value in step.schema.get("enum", ()):
+        for value in (value for value in step.schema.get("enum", ()) if value is not None):  # null: no document says so
             yield f"{name}={value}", replace(base, body={**base.body, name: value}), tuple(_source(step.schema))
     least = dict(base.body)
     for name in base.body:
@@ -205,7 +205,15 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         expected = refusal(operation, words, first.message, source, any_of=in_path)
         if label[1] == "null" and _may_be_absent(api, operation, request, place):
             expected = _or_success(operation, request, expected, "null stands for a field that is left out")
+        if first.location == "body" and _drops_wrong_bodies(api, operation):
+            expected = _or_success(operation, request, expected, "the body is dropped")
         yield Case("invalid", " ".join(label), operation, request, expected, keep=frozenset({place}))
+
+
+def _drops_wrong_bodies(api: Api, operation: Operation) -> bool:
+    """Tell whether a release is known to answer a wrong body as if there were none (`x-http`, in a profile)."""
+    told: object = api.bundle["paths"][operation.path].get("x-http", {}).get("wrong-body")
+    return told == "dropped"
 
 
 def _what(violation: Violation) -> str:
@@ -239,7 +247,7 @@ def _label(place: str) -> str:
 def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[Case]:
     """Yield requests without a key, with a wrong one, with the other app's, and with each other way to send a key."""
     _, base, source = usual(api, operation)
-    if not operation.security:
+    if not operation.security or () in operation.security:
         return
 
     def case(label: str, auth: str, expected: Expected) -> Case:

@@ -17,6 +17,7 @@ from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams.judge import StreamJudge
+from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import check_request, sample_violation
 from flowcontract.validation.response import response_violations
 
@@ -109,7 +110,7 @@ def sample_context(operation: Operation) -> Context:
         ),
         seed="lint",
         now=_NOW,
-        violation=sample_violation(operation).as_mapping() if can_be_wrong else {},
+        violation=pydantic_words.mapping(sample_violation(operation)) if can_be_wrong else {},
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flowcontract import yamlio
 from flowcontract.provenance.sources import provenance
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowcontract.schemas.validators import Step, Validators
     from flowcontract.specs.model import MediaType, Operation, Parameter
 
-_UPLOAD = "an uploaded file"
+UPLOAD: Final = "an uploaded file"
 _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
 
 
@@ -41,13 +41,13 @@ class RequestViolation:
     def message(self) -> str:
         """One sentence for people: "required field `user` is missing"."""
         what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "request body"
-        if self.violation.rule == "required" and self.violation.expected != _UPLOAD:
+        if self.violation.rule == "required" and self.violation.expected != UPLOAD:
             condition = self.violation.expected.partition(" where ")
             return f"required {what} is missing{condition[1]}{condition[2]}"
         return f"{what} must be {self.violation.expected}, is {self.violation.got}"
 
-    def as_mapping(self) -> dict[str, str]:
-        """Return what `$violation.NAME` offers to a scenario: field, message, rule, location."""
+    def as_mapping(self) -> dict[str, Any]:
+        """Return what `$violation.NAME` offers to a scenario, entries aside: field, message, rule, location."""
         return {
             "field": self.field,
             "message": self.message,
@@ -212,7 +212,7 @@ def _checked_field(
     for part in parts:
         if isinstance(part, Mapping) != file:
             # A text where a file belongs is a file that is missing: that is what servers say.
-            rule, expected = ("required", _UPLOAD) if file else ("type", "text, not a file")
+            rule, expected = ("required", UPLOAD) if file else ("type", "text, not a file")
             wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
             return given, "", [RequestViolation("body", name, wrong)]
     if file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from werkzeug.datastructures import Headers
 from flowcontract.errors import FlowContractError
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
+from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
 from mockserver import faults
 from mockserver.behaviours import BEHAVIOURS, revive
@@ -35,12 +37,11 @@ from mockserver.state.worlds import Worlds
 from mockserver.torture.session import Torture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flowcontract.scenarios import Scenario
     from flowcontract.specs.model import Api, Operation
     from mockserver.config.apps import Table
     from mockserver.config.settings import Settings
+    from mockserver.request.http_conventions import Manners
     from mockserver.scenarios.files import ScenarioFiles
     from mockserver.state.worlds import Seeds, World
 
@@ -72,11 +73,10 @@ class _Call:
     def view(self) -> RequestView:
         """What scenarios see of the request, as far as it has been read."""
         if self._view is None or self._view[0] is not self.checked:
-            raw = {name: values[0] if len(values) == 1 else values for name, values in self.query.items()}
             view = RequestView(
                 method=self.request.method,
                 path={**self.route.path, **self.checked.path},
-                query={**raw, **self.checked.query},
+                query={**_single(self.query), **self.checked.query},
                 headers=self.request.fields,
                 body=self.checked.body,
             )
@@ -178,6 +178,7 @@ class App:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
             query, broken = {}, refusal
+        query = self._router.manners(request.path).read_query(query) if query else query
         route = self._router.route(request.method, request.path, request.fields, query)
         if route.api is None:
             entry.forbid((), Refusal("unknown-path", f"{request.path} is under no API's base path", location="path"))
@@ -282,7 +283,9 @@ class App:
 
     def _check(self, call: _Call, broken: Refusal | None) -> None:
         """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""
+        manners = call.route.manners
         if call.route.refused:
+            _tell_first(call, manners)
             raise Refusal(
                 call.route.refused[-1], "the key does not open this", location="header", finer=call.route.refused
             )
@@ -290,14 +293,18 @@ class App:
             raise broken
         asked = preferences.take_off(call.query)
         call.preference = call.preference or asked
-        call.body = read_body(call.request, call.operation)
+        call.body = read_body(call.request, call.operation, manners)
         asked = preferences.take_off(call.body.value)
         call.preference = call.preference or asked
         _refuse_odd_uploads(call.operation, call.body)
         self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
         call.checked = self._validate(call)
-        for violation in call.checked.violations:
-            raise Refusal.by(violation)
+        if manners.wrong_body == "dropped" and isinstance(call.body.value, Mapping) and _has_wrong_body(call.checked):
+            call.body = _NO_BODY
+            call.checked = self._validate(call)
+        if call.checked.violations:
+            sent = RequestView(path=call.route.path, query=_single(call.query), body=call.body.value)
+            raise Refusal.by(call.checked, sent)
 
     def _choose(self, call: _Call) -> Reply:
         """Answer a request that nothing is wrong with, and that nobody preferred anything for."""
@@ -370,13 +377,20 @@ class App:
             context=context,
             now=call.now,
             seed=self.settings.seed,
-            render=lambda: self._replay(call, scenario, context),
+            render=lambda instead: self._replay(call, self._instead(call, instead) or scenario, context),
         )
         try:
             return behaviour(act)
         except Refusal as refusal:
             call.entry.forbid((), refusal)
             raise
+
+    def _instead(self, call: _Call, name: str) -> Scenario | None:
+        """Return the scenario that a behaviour wants in place of the default one, of the kind that was asked for."""
+        if not name or call.entry.by not in ("default", "app"):
+            return None
+        streaming = selection.wants_stream(call.operation, call.view)
+        return self.scenarios.find(call.operation, None, f"{name}-streaming" if streaming else name)
 
     def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
         """Answer with the scenario that the contract has for what is wrong."""
@@ -408,7 +422,7 @@ class App:
 
     def _seeds(self, api: str) -> Seeds:
         seeds = self.settings.seeds(api)
-        added = [{"id": flow} for flow in self.apps.flows(api)]
+        added = [dict(flow) for flow in self.apps.flows(api)]
         return {**seeds, "flows": [*seeds["flows"], *added]} if added else seeds
 
     def _render_default(self, api: str, suffix: str, operation_id: str) -> Any:
@@ -440,6 +454,25 @@ class App:
         return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
 
 
+def _single(query: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the values of a query, a list only where a name came several times."""
+    return {name: values[0] if len(values) == 1 else values for name, values in query.items()}
+
+
+def _has_wrong_body(checked: CheckedRequest) -> bool:
+    return any(violation.location == "body" for violation in checked.violations)
+
+
+def _tell_first(call: _Call, manners: Manners) -> None:
+    """Raise what servers tell before they look at the key; they read the body first."""
+    if manners.before_key:
+        try:
+            read_body(call.request, call.operation, manners)
+        except Refusal as refusal:
+            if refusal.words[-1] in manners.before_key:
+                raise
+
+
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
@@ -462,8 +495,8 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _sample(operation: Operation) -> Mapping[str, str]:
-    return sample_violation(operation).as_mapping()
+def _sample(operation: Operation) -> Mapping[str, Any]:
+    return pydantic_words.mapping(sample_violation(operation))
 
 
 def _complete(operation: Operation, checked: CheckedRequest) -> CheckedRequest:

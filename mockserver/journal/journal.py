@@ -355,7 +355,8 @@ class Entry:
         if found:
             self.violations = [_told(one) for one in found]
         elif refusal.words[-1] != "unknown-id":
-            self.violations = [dict(refusal.violation)]
+            names = ("field", "message", "rule", "location")
+            self.violations = [{name: refusal.violation[name] for name in names}]
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `/__mock__/requests` shows it."""

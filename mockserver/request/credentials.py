@@ -41,13 +41,26 @@ VALID_WITHOUT_KEY = Keyring("valid")
 
 
 def check(
-    api: Api, security: Sequence[Sequence[str]], headers: Mapping[str, str], query: Mapping[str, Sequence[str]]
+    api: Api,
+    security: Sequence[Sequence[str]],
+    headers: Mapping[str, str],
+    query: Mapping[str, Sequence[str]],
+    order: Sequence[str] = (),
 ) -> Keyring:
-    """Judge a request's credentials by the alternatives of `security`; the first that is satisfied counts."""
-    if not security or () in [tuple(alternative) for alternative in security]:
-        return VALID_WITHOUT_KEY
-    judged = [_check_together([api.schemes[name] for name in names], headers, query) for names in security]
-    return min(judged, key=lambda ring: ("valid", "wrong", "missing").index(ring.verdict))
+    """Judge a request's credentials by the alternatives of `security`; the first that is satisfied counts.
+
+    With an `order` of schemes the first of them that was sent counts, whatever else came; an empty one was not sent.
+    Where an alternative demands nothing, only a valid key tells something: which world it opens.
+    """
+    alternatives = [[api.schemes[name] for name in names] for names in security if names]
+    judged = [_check_together(schemes, headers, query) for schemes in alternatives]
+    found = min(judged, key=lambda ring: ("valid", "wrong", "missing").index(ring.verdict), default=VALID_WITHOUT_KEY)
+    if order and judged:
+        named = [name for name in order if (name,) in [tuple(names) for names in security]]
+        first = next((api.schemes[name] for name in named if _sent(api.schemes[name], headers, query)), None)
+        found = _check_together([first], headers, query) if first else Keyring("missing")
+    is_optional = len(alternatives) < len(security)
+    return VALID_WITHOUT_KEY if is_optional and found.verdict != "valid" else found
 
 
 def _check_together(

@@ -80,7 +80,7 @@ class Router:
         if best.operation is None:
             return best
         assert best.api is not None
-        keyring = credentials.check(best.api, best.operation.security, headers, query)
+        keyring = credentials.check(best.api, best.operation.security, headers, query, best.manners.credentials)
         refused: tuple[str, ...] = ()
         if keyring.verdict != "valid":
             refused = ("other-app", *keyring.words) if owner and best.api is not owner.api else keyring.words
@@ -104,6 +104,7 @@ class _Paths:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.manners = read_manners(api.bundle)
+        self._of_path = {path: read_manners(api.bundle, path) for path in api.bundle["paths"]}
         items = [(path, method.upper()) for path, item in api.bundle["paths"].items() for method in item]
         self._order = {place: number for number, place in enumerate(items)}
         rules = [self._rule(operation) for operation in api.operations.values()]
@@ -114,7 +115,7 @@ class _Paths:
             self.api.base_path + operation.path.replace("{", "<").replace("}", ">"),
             endpoint=operation.id,
             methods=[operation.method],
-            strict_slashes=read_manners(self.api.bundle, operation.path).trailing_slash != "optional",
+            strict_slashes=self._of_path[operation.path].trailing_slash != "optional",
         )
         if rule.methods:  # Werkzeug adds HEAD to every GET
             rule.methods.discard("HEAD")
@@ -142,7 +143,8 @@ class _Paths:
             moved = path.rstrip("/") if path.endswith("/") and self.manners.trailing_slash == "redirect" else ""
             moved = moved if moved and self.methods(moved) else ""
             return Route(self.api, refused=("unknown-path",), manners=self.manners, moved=moved)
-        return Route(self.api, self.api.operations[name], values, manners=self.manners)
+        operation = self.api.operations[name]
+        return Route(self.api, operation, values, manners=self._of_path[operation.path])
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of a path, in the order of the contract."""

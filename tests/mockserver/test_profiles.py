@@ -167,3 +167,26 @@ def test_agentbuilder_refuses_as_its_release_does(release: str, status: int) -> 
     assert mock.ask("GET", f"/api/v2/files/{_NOBODYS}", x_api_key="sk-agentbuilder").status == status
     recorded = {one.body for one in recordings(release) if one.name == "whoami_basic_auth"}
     assert mock.ask("GET", "/api/v1/users/whoami").json == json.loads(recorded.pop())
+
+
+def test_where_no_key_is_needed_a_valid_one_still_opens_its_world() -> None:
+    """1.4.3 gives the files of flows to anybody: without a key those of the first world, with one those of its own."""
+    mock, flow = mock_of("langflow-1.4.3"), "92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nx\r\n--b--\r\n'
+    sent = {"body": form, "Content_Type": "multipart/form-data; boundary=b", "x_api_key": "sk-agentbuilder-own"}
+    path = mock.ask("POST", f"/api/v1/files/upload/{flow}", **sent).json["file_path"]
+    assert mock.ask("GET", f"/api/v1/files/download/{path}", x_api_key="sk-agentbuilder-own").body == b"x"
+    assert mock.ask("GET", f"/api/v1/files/download/{path}", x_api_key="wrong").status == 500
+    assert mock.ask("GET", f"/api/v1/files/download/{flow}/2024-12-30_15-19-43_your_file.txt").status == 200
+
+
+@pytest.mark.parametrize(("release", "ran_with"), [("langflow-1.4.3", None), ("langflow-1.13.0", "nothing")])
+@pytest.mark.parametrize("wrong", [{"input_type": "nope"}, {"session_id": 5}, {"tweaks": []}])
+def test_a_wrong_body_is_refused_or_dropped_whole(release: str, ran_with: str | None, wrong: dict[str, Any]) -> None:
+    """1.13.0 drops it, what was right in it too, and runs the flow with nothing."""
+    body = {"input_value": "hello", **wrong}
+    run = "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    answer = mock_of(release).ask("POST", run, json_body=body, x_api_key="sk-agentbuilder")
+    assert answer.status == (422 if ran_with is None else 200)
+    if ran_with:
+        assert answer.json["outputs"][0]["inputs"] == {}

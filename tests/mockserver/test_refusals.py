@@ -444,3 +444,13 @@ def test_an_unknown_path_is_told_as_the_whole_api_tells_it(mock: Caller, api: st
     said = mock.ask("GET", path, **KEYS[api]).body.decode().lower()
     assert "not found" in said
     assert not any(thing in said for thing in ("conversation", "file", "flow", "run"))
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "status"),
+    [("sk-agentbuilder", b"{", 422), ("nobody", b"{", 422), ("nobody", b"{}", 403), ("nobody", b"[]", 403)],
+)
+def test_a_body_that_cannot_be_read_is_told_before_the_key(mock: Caller, key: str, body: bytes, status: int) -> None:
+    """A body that can be read is judged after it."""
+    run = "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    assert mock.ask("POST", run, body=body, Content_Type="application/json", x_api_key=key).status == status
