@@ -111,6 +111,21 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def clients(session: nox.Session) -> None:
+    """Run those published clients against the mock that cannot be installed beside the others.
+
+    dify-python-sdk has the package name of dify-client; dify-sdk asks for Python 3.12, but uses nothing of it.
+    """
+    session.install("-e", ".", "pytest==9.*")
+    for client in ("dify-python-sdk==0.1.16", "dify-sdk==0.1.28"):
+        target = str(Path(session.create_tmp()).absolute() / client.partition("=")[0])
+        install = ["install", "-q", "--upgrade", "--ignore-requires-python", "--target", target, client]
+        session.run("python", "-m", "pip", *install)
+        tests = f"tests/mockserver/apart/{client.partition('=')[0].replace('-', '_')}.py"
+        session.run("pytest", tests, *session.posargs, env={"PYTHONPATH": target})
+
+
+@nox.session
 def walk(session: nox.Session) -> None:
     """Walk 1,000 random sequences through all operations (the tests walk 60); a red one names its seed."""
     session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))

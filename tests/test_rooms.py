@@ -23,7 +23,7 @@ ARROWS = {
         "streams": "errors provenance schemas",
         "recordings": "errors schemas streams",
         "specs": "errors paths provenance schemas streams yamlio",
-        "diff": "errors specs streams yamlio",
+        "diff": "errors schemas specs streams yamlio",
         "scenarios": "errors paths provenance schemas specs streams yamlio",
         "validation": "provenance scenarios schemas specs yamlio",
         "lint": "errors output paths provenance scenarios schemas specs streams validation yamlio",

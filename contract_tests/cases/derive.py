@@ -25,13 +25,15 @@ from contract_tests.cases.examples import (
     wants_stream,
     with_parameter,
 )
-from contract_tests.cases.mutations import mutations, without
+from contract_tests.cases.mutations import mutations
 from contract_tests.cases.refusals import refusal, words_for
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
 from flowcontract.provenance.sources import provenance
+from flowcontract.schemas.absence import may_be_null
 from flowcontract.schemas.decoding import ABSENT
+from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation
@@ -136,6 +138,20 @@ def generated(api: Api, operation: Operation) -> Iterator[Case]:
         if not violations(api, operation, request):
             expected = _success(operation, request, source, f"{label} is allowed")
             yield Case("generated", label, operation, request, _or_refused(operation, request, expected))
+    yield from _nulls(api, operation)
+
+
+def _nulls(api: Api, operation: Operation) -> Iterator[Case]:
+    """Yield null for each field in which it stands for one that is left out (`x-null`); no document says so."""
+    _, base, _ = usual(api, operation)
+    if not isinstance(base.body, Mapping) or base.media_type == FORM:
+        return
+    for name, step in api.validators.form(operation.request[base.media_type].pointer).items():
+        request = replace(base, body={**base.body, name: None})
+        if may_be_null(step.schema) and not violations(api, operation, request):
+            why = f"null in {name} stands for a field that is left out"
+            expected = replace(_success(operation, request, provenance(step.schema), why), promised=False)
+            yield Case("generated", f"{name} null", operation, request, expected, keep=frozenset({f"/{escape(name)}"}))
 
 
 def _or_refused(operation: Operation, request: Request, expected: Expected) -> Expected:
@@ -203,11 +219,15 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         words += ("unknown-id",) if in_path else ()  # an id that is none is one that nobody knows, too
         source = first.violation.source or operation.provenance
         expected = refusal(operation, words, first.message, source, any_of=in_path)
-        if label[1] == "null" and _may_be_absent(api, operation, request, place):
-            expected = _or_success(operation, request, expected, "null stands for a field that is left out")
         if first.location == "body" and _drops_wrong_bodies(api, operation):
             expected = _or_success(operation, request, expected, "the body is dropped")
         yield Case("invalid", " ".join(label), operation, request, expected, keep=frozenset({place}))
+
+
+def _or_success(operation: Operation, request: Request, expected: Expected, why: str) -> Expected:
+    fine = _success(operation, request, ())
+    statuses = expected.statuses | fine.statuses
+    return replace(expected, because=f"{expected.because}, unless {why}", statuses=statuses, refused=None)
 
 
 def _drops_wrong_bodies(api: Api, operation: Operation) -> bool:
@@ -222,18 +242,6 @@ def _what(violation: Violation) -> str:
         return "null"
     unknown = violation.rule == "enum" and violation.got.startswith("the text") and violation.got != 'the text ""'
     return "unknown word" if unknown else violation.rule
-
-
-def _may_be_absent(api: Api, operation: Operation, request: Request, place: str) -> bool:
-    """Tell whether a request would be right without what stands in a place."""
-    body = without(request.body, place) if place.startswith("/") else None
-    return body is not None and not refusable(api, operation, replace(request, body=body))
-
-
-def _or_success(operation: Operation, request: Request, expected: Expected, why: str) -> Expected:
-    fine = _success(operation, request, ())
-    statuses = expected.statuses | fine.statuses
-    return replace(expected, because=f"{expected.because}, unless {why}", statuses=statuses, refused=None)
 
 
 def _label(place: str) -> str:

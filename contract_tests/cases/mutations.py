@@ -81,8 +81,3 @@ def _changed(body: Any, pointer: str, value: Any) -> Any:
     elif isinstance(holder, dict) and key in holder:
         del holder[key]
     return None if changed == body and type(value) is not bool else changed
-
-
-def without(body: Any, pointer: str) -> Any:
-    """Return a copy of a body without what stands in one place; None where nothing does, or where it is an item."""
-    return _changed(body, pointer, ABSENT)

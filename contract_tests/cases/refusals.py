@@ -87,10 +87,12 @@ def _ground(operation: Operation, key: str) -> Response | Example:
 
 def _codes(operation: Operation, key: str) -> Iterator[str]:
     """Yield the error code of a scenario's name, if it is one of its status."""
-    status, _, name = key.partition("-")
-    code = name.replace("-", "_")
-    if code in error_codes(operation, int(status)):
-        yield code
+    status, *words = key.split("-")
+    known = error_codes(operation, int(status))
+    codes = (
+        "_".join(words[:length]) for length in range(len(words), 0, -1)
+    )  # what follows a code tells scenarios apart
+    yield from [code for code in codes if code in known][:1]
 
 
 def _only_observed(operation: Operation, status: int, code: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from flowcontract import yamlio
 from flowcontract.diff.change import Effect
+from flowcontract.schemas import absence
 
 _REMARKS = frozenset({"title", "description", "example", "examples", "deprecated", "$comment", "default"})
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
@@ -120,12 +121,18 @@ def _types(schema: Located) -> frozenset[str]:
     if said is None:
         return frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
     names = frozenset([said] if isinstance(said, str) else said)
+    names |= _null(schema)
     return names | {"integer"} if "number" in names else names
 
 
 def _type_words(schema: Located) -> str:
     said = schema.keyword("type")
-    return "any" if said is None else said if isinstance(said, str) else " or ".join(said)
+    return "any" if said is None else " or ".join([*([said] if isinstance(said, str) else said), *_null(schema)])
+
+
+def _null(schema: Located) -> frozenset[str]:
+    """Return the type null where it stands for a field that is left out."""
+    return frozenset({"null"} if schema.keyword(absence.KEYWORD) == absence.ABSENT else ())
 
 
 def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
@@ -241,7 +248,7 @@ def _canonical(schema: Located, depth: int = 0) -> Any:
         return {
             key: _canonical(schema.child(value), depth + 1)
             for key, value in node.items()
-            if key not in _REMARKS and (not key.startswith("x-") or key in _DEMANDS)
+            if key not in _REMARKS and (not key.startswith("x-") or key in (*_DEMANDS, absence.KEYWORD))
         }
     return [_canonical(schema.child(item), depth + 1) for item in node] if isinstance(node, list) else node
 

@@ -141,6 +141,7 @@ class _Builder:
             events=self._events(kind),
             stopped=self._events("stopped") if "stopped" in raw else None,
             file=self._file() if kind == "file" else None,
+            speaks=self._compiled("/speaks", raw["speaks"]) if "speaks" in raw else None,
             template=self._compiled("/body", raw.get("body")),
             header_template=self._compiled("/headers", raw.get("headers", {})),
         )

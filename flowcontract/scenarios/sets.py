@@ -30,13 +30,16 @@ _ERRORS = 400  # the first status that refuses
 
 
 def documents(operation: Operation, key: str) -> bool:
-    """Tell whether an operation documents the status and the example that a shared scenario is named after."""
+    """Tell whether an operation documents the status and the example that a shared scenario is named after.
+
+    What follows an example's name tells one of several scenarios of it: `401-unauthorized-no-header`.
+    """
     match = FILE_NAME.fullmatch(key)
     response = operation.responses.get(int(match["status"])) if match else None
     if match is None or response is None:
         return False
     examples = {name.replace("_", "-").lower() for media in response.media.values() for name in media.examples}
-    return not examples or match["name"] in examples
+    return not examples or any(f"{match['name']}-".startswith(f"{example}-") for example in examples)
 
 
 @dataclass(frozen=True, slots=True)

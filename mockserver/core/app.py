@@ -283,12 +283,10 @@ class App:
 
     def _check(self, call: _Call, broken: Refusal | None) -> None:
         """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""
-        manners = call.route.manners
-        if call.route.refused:
+        manners, stranger = call.route.manners, _stranger(call.route)
+        if stranger and not _answers_anybody(call):
             _tell_first(call, manners)
-            raise Refusal(
-                call.route.refused[-1], "the key does not open this", location="header", finer=call.route.refused
-            )
+            raise stranger
         if broken:
             raise broken
         asked = preferences.take_off(call.query)
@@ -298,6 +296,7 @@ class App:
         call.preference = call.preference or asked
         _refuse_odd_uploads(call.operation, call.body)
         self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
+        _refuse_without_body(call.operation, call.body)
         call.checked = self._validate(call)
         if manners.wrong_body == "dropped" and isinstance(call.body.value, Mapping) and _has_wrong_body(call.checked):
             call.body = _NO_BODY
@@ -305,6 +304,8 @@ class App:
         if call.checked.violations:
             sent = RequestView(path=call.route.path, query=_single(call.query), body=call.body.value)
             raise Refusal.by(call.checked, sent)
+        if stranger:
+            raise stranger
 
     def _choose(self, call: _Call) -> Reply:
         """Answer a request that nothing is wrong with, and that nobody preferred anything for."""
@@ -418,7 +419,8 @@ class App:
         return Context(request=call.view, seed=seed, now=call.now, violation=violation, app=self._app(call))
 
     def _app(self, call: _Call) -> Table:
-        return self.apps.of(call.operation.api, call.route.keyring.suffix)
+        """Return the app that the key opens, which may be one of another API."""
+        return self.apps.of(*(call.route.owner or (call.operation.api, call.route.keyring.suffix)))
 
     def _seeds(self, api: str) -> Seeds:
         seeds = self.settings.seeds(api)
@@ -473,6 +475,25 @@ def _tell_first(call: _Call, manners: Manners) -> None:
                 raise
 
 
+def _stranger(route: Route) -> Refusal | None:
+    """Return why a key does not open what was asked for; None where it does."""
+    if not route.refused:
+        return None
+    return Refusal(route.refused[-1], "the key does not open this", location="header", finer=route.refused)
+
+
+def _answers_anybody(call: _Call) -> bool:
+    """Tell whether the operation answers the key of another app with a success: of that app, or of nothing."""
+    status = call.operation.problems.get("other-app", "")[:3]
+    return "other-app" in call.route.refused and status == str(call.operation.success.status)
+
+
+def _refuse_without_body(operation: Operation, body: Body) -> None:
+    """Refuse that there is neither a body nor its type, of which servers say other things than of a bad one."""
+    if operation.request_required and body.value is ABSENT and not body.media_type:
+        raise Refusal("malformed-body", "there is no body", finer=["no-content"])
+
+
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
@@ -485,11 +506,15 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     for name, uploads in body.uploads.items():
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
+        fields = (media.schema if media else {}).get("properties", {})
+        if fields.get(name, {}).get("x-typed") and not uploads[0].content_type:
+            message = f"the file in {name} has no Content-Type of its own"
+            raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
         wanted = (media.encoding if media else {}).get(name, {}).get("contentType")
         if wanted is not None and not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        longest = (media.schema if media else {}).get("properties", {}).get(name, {}).get("maxLength")  # in bytes
+        longest = fields.get(name, {}).get("maxLength")  # in bytes
         if longest is not None and uploads[0].blob.size > longest:
             raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import mimetypes
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,7 +43,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A part of a form that is a file: its name as the client gave it, and its bytes."""
+    """A part of a form that is a file: its name and its type as the client gave them, '' for none, and its bytes."""
 
     filename: str
     content_type: str
@@ -56,12 +55,7 @@ class Upload:
 
     def is_of(self, wanted: str) -> bool:
         """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
-        return media.is_of(self.content_type, self.filename, wanted)
-
-
-def _guessed(filename: str) -> str:
-    """Return the type that a name's ending tells; Python before 3.14 knows `audio/wav` by its old name."""
-    return (mimetypes.guess_type(filename)[0] or _UNKNOWN).replace("audio/x-", "audio/")
+        return media.is_of(self.content_type or media.UNKNOWN_FILE, self.filename, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +219,7 @@ class _Form:
         if self._filename is None:
             self.texts.setdefault(self._name, []).append(blob.read().decode("utf-8"))
         else:
-            content_type = _options(self._part.header("Content-Type", _guessed(self._filename)))[0]
+            content_type = _options(self._part.header("Content-Type", ""))[0]
             self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
 
 

@@ -31,6 +31,7 @@ class Route:
     ``operation``  what answers; None where the path or the method is unknown
     ``path``       values of the path's parameters
     ``keyring``    its credentials as that API judges them
+    ``owner``      the API whose app the key opens instead, and what the key ends with; None where there is none
     ``refused``    the words of `x-problems` if it gets no further: unknown-path, wrong-method, no-key, wrong-key ...
     ``allowed``    what `Allow` names where the method is none of the path's
     ``manners``    what its servers do with HTTP itself
@@ -41,6 +42,7 @@ class Route:
     operation: Operation | None = None
     path: Mapping[str, str] = field(default_factory=dict)
     keyring: Keyring = credentials.VALID_WITHOUT_KEY
+    owner: tuple[str, str] | None = None
     refused: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     manners: Manners = DEFAULT
@@ -73,7 +75,7 @@ class Router:
         here = self._covering(path)
         if not here:
             return Route(None)
-        owner = next((paths for paths in here if paths.owns_key(headers, query)), None)
+        owner = next((paths for paths in here if paths.keyring(headers, query).verdict == "valid"), None)
         others = [paths for paths in here if paths is not owner]
         found = [paths.find(method, path) for paths in ([owner] if owner else []) + others]
         best = min(found, key=lambda route: (route.operation is None, not route.allowed, not route.moved))
@@ -81,10 +83,12 @@ class Router:
             return best
         assert best.api is not None
         keyring = credentials.check(best.api, best.operation.security, headers, query, best.manners.credentials)
-        refused: tuple[str, ...] = ()
-        if keyring.verdict != "valid":
-            refused = ("other-app", *keyring.words) if owner and best.api is not owner.api else keyring.words
-        return replace(best, keyring=keyring, refused=refused)
+        if keyring.verdict == "valid":
+            return replace(best, keyring=keyring)
+        if owner is None or best.api is owner.api:
+            return replace(best, keyring=keyring, refused=keyring.words)
+        elsewhere = (owner.api.name, owner.keyring(headers, query).suffix)
+        return replace(best, keyring=keyring, owner=elsewhere, refused=("other-app", *keyring.words))
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return every method that some API has on a path, for a browser that asks before it sends."""
@@ -125,10 +129,9 @@ class _Paths:
         """Tell whether a path is under this API's base path."""
         return path == self.api.base_path or path.startswith(f"{self.api.base_path}/")
 
-    def owns_key(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> bool:
-        """Tell whether a request carries a valid key of this API."""
-        alternatives = [(name,) for name in self.api.schemes]
-        return credentials.check(self.api, alternatives, headers, query).verdict == "valid"
+    def keyring(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Keyring:
+        """Judge a request's credentials by the schemes of this API, each alone."""
+        return credentials.check(self.api, [(name,) for name in self.api.schemes], headers, query)
 
     def find(self, method: str, path: str) -> Route:
         """Find a method on a path of this API, credentials aside."""

@@ -15,6 +15,7 @@ from flowcontract.streams.rules import reader, value_at
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Reply, put
 from mockserver.http.stream import Ending, KeepAlive, Stream
+from mockserver.scenarios.speech import speak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,8 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     if content.streamed:
         reply.body = _stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
-        reply.body = Blob(content.file)
+        speaks = content.speaks
+        reply.body = Blob(content.file) if speaks is None else speak(content.file, str(speaks.render(context)))
     else:
         reply.said, reply.body = tell_body(content, context)
     return reply

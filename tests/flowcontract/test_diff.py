@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SCHEMAS = [
     ({"type": "string"}, {"type": ["string", "null"]}, Effect.WIDENED),
+    ({"type": "string"}, {"type": "string", "x-null": "absent"}, Effect.WIDENED),
+    ({"type": "string", "x-null": "absent"}, {"type": "string"}, Effect.NARROWED),
     ({"type": "number"}, {"type": "integer"}, Effect.NARROWED),
     ({"type": "string"}, {"type": "integer"}, Effect.REPLACED),
     ({}, {"type": "string"}, Effect.NARROWED),

@@ -323,7 +323,7 @@ def test_v2_opens_with_key_or_token_and_with_nothing_else(make_app: Callable[...
     """The key in its header, or a Bearer token, which counts first; a wrong key is 403, a wrong token 401, none 403."""
     more: dict[str, Any] = {"form": {"file": ("a.txt", b"x")}} if operation == "uploadUserFile" else {}
     more |= {"query": {"name": "n"}} if operation == "renameUserFile" else {}
-    more |= {"file_id": "d44dc2e1-9ae9-4cf6-9114-8d34a6126c94"} if operation.endswith("UserFile") else {}
+    more |= {"file_id": "3a290013-fe1e-4d3d-a454-cacae81288f3"} if operation.endswith("UserFile") else {}
     more = {name: value for name, value in more.items() if not (operation == "uploadUserFile" and name == "file_id")}
     for credentials, statuses in (
         ({"X-Api-Key": "sk-agentbuilder"}, (200, 201)),

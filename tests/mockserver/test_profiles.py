@@ -64,11 +64,9 @@ def _can_be_asked_again(recording: Recording) -> bool:
 
 # Requests that the mock answers in another way, by a part of their names, and why.
 OTHERWISE = {
-    r"_meta$|_site$|logs_chat_key": "the key of the other app opens less: what the documents say of each app",
     r"_slow|_fail_node|_stopped|_ping_|_rate_|_disconnects|_stop_by": "the recorded app's flow, and the moment",
     r"run_user_(int|object)|query_int|generate_name_string|inputs_pairs_list|input_name_empty": "a field of "
     "another type than the document says, which the release takes",
-    r"null_response_mode": "null where the document has a word",
     r"run_files_(string|object)|file_bad_id|remote_bad_scheme|remote_no_url|(files|level)_bad": "files",
     r"upload_json_body": "a form that is none",
     r"suggested_unknown|tts_": "the mock looks at the switch of the app first",

@@ -20,6 +20,8 @@ KEYS = {
     "dify-workflow": {"Authorization": "Bearer app-workflow-refusals"},
     "agentbuilder": {"x_api_key": "sk-agentbuilder-refusals"},
 }
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 
 
@@ -397,12 +399,12 @@ def test_text_is_no_audio(mock: Caller) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "key", "body"),
     [
-        ("GET", "/v1/messages?conversation_id=nowhere&user=u", "app-chat-refusals", None),
+        ("GET", f"/v1/messages?conversation_id={NOWHERE}&user=u", "app-chat-refusals", None),
         ("POST", "/v1/conversations/nowhere/name", "app-chat-refusals", {"name": "n", "user": "u"}),
         ("DELETE", "/v1/conversations/nowhere", "app-chat-refusals", {"user": "u"}),
         ("POST", "/v1/messages/nowhere/feedbacks", "app-chat-refusals", {"rating": "like", "user": "u"}),
         ("GET", "/v1/messages/nowhere/suggested?user=u", "app-chat-refusals", None),
-        ("POST", "/v1/chat-messages", "app-chat-refusals", CHAT | {"conversation_id": "nowhere"}),
+        ("POST", "/v1/chat-messages", "app-chat-refusals", CHAT | {"conversation_id": NOWHERE}),
         ("GET", "/v1/workflows/run/nowhere", "app-workflow-refusals", None),
     ],
 )
