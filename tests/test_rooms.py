@@ -17,14 +17,15 @@ FORBIDDEN = {
 }
 ARROWS = {
     "flowcontract": {
+        "errors": "sorting",
         "yamlio": "errors",
         "provenance": "errors paths yamlio",
         "schemas": "provenance yamlio",
         "streams": "errors provenance schemas",
         "recordings": "errors schemas streams",
-        "specs": "errors paths provenance schemas streams yamlio",
+        "specs": "errors paths provenance schemas sorting streams yamlio",
         "diff": "errors schemas specs streams yamlio",
-        "scenarios": "errors paths provenance schemas specs streams yamlio",
+        "scenarios": "diff errors paths provenance schemas specs streams yamlio",
         "validation": "provenance scenarios schemas specs yamlio",
         "lint": "errors output paths provenance scenarios schemas specs streams validation yamlio",
         "cli": "diff errors lint specs",

@@ -19,6 +19,7 @@ _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
 """Words for a value that a table forbids. The tables say what to send; that a server refuses whatever else comes,
 no document says: one that takes more is lenient."""
+_STREAMING = "-streaming"  # of a word: where the request asks for a stream
 _WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
 
 
@@ -30,6 +31,7 @@ def words_for(violation: RequestViolation) -> tuple[str, ...]:
         "required": (f"missing-{field}", "missing-parameter") if field else ("malformed-body",),
         "file": ("missing-file",),
         "media-type": ("wrong-media-type",),
+        "type": (f"wrong-type-{field}" if field else "no-object",),
     }
     content = ("invalid-json-text",) if rule.startswith("content") else ()
     return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
@@ -42,6 +44,7 @@ def refusal(
 
     An error code that is only observed, not documented, is as good: real servers know more of them than the documents.
     """
+    hangs = any(_hangs(operation, f"{word}{_STREAMING}") for word in words)
     words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
     known = [operation.problems[word] for word in words if word in operation.problems]
     if not known:
@@ -56,6 +59,7 @@ def refusal(
     for status in statuses if codes else ():
         codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
     grounds = [_ground(operation, key) for key in known]
+    answers = [_answers(operation, key) for key in known]
     outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(one.tier for one in grounds)
     lines = dict.fromkeys(line for one in grounds for line in one.provenance)
     printed = all(any(map(is_printed, one.provenance)) for one in grounds)
@@ -63,11 +67,23 @@ def refusal(
         why,
         frozenset(statuses),
         frozenset(codes),
-        refused=True,
+        refused=None if len(set(answers)) > 1 else not answers[0],
+        hangs=hangs,
         source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
         outcome=outcome,
         form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
     )
+
+
+def _answers(operation: Operation, key: str) -> bool:
+    """Tell whether a release answers such a request as if all were well: with a success that has no error codes."""
+    status = int(key[:3])
+    return status < 400 and not error_codes(operation, status)  # noqa: PLR2004 - HTTP's own range
+
+
+def _hangs(operation: Operation, word: str) -> bool:
+    """Tell whether a release notices what is wrong only after its stream has begun, and then says nothing any more."""
+    return operation.stream is not None and operation.problems.get(word) in operation.stream.hangs
 
 
 def _found(operation: Operation, key: str) -> Response | Example:

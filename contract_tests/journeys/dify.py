@@ -160,7 +160,7 @@ def required_inputs_are_demanded(journey: Journey, app: App, body: dict[str, Any
     for variable in needed:
         inputs = {name: value for name, value in body["inputs"].items() if name != variable}
         why = f"the form requires `{variable}`"
-        journey.call(app.run, body={**body, "inputs": inputs}, refused="invalid-request", why=why, source=app.form)
+        journey.call(app.run, body={**body, "inputs": inputs}, refused="wrong-input", why=why, source=app.form)
 
 
 def uploaded(journey: Journey, app: App, user: str, hint: str) -> Said:
@@ -184,7 +184,7 @@ def refused_to_others(journey: Journey, app: App, body: dict[str, Any]) -> None:
     """Demand that a run on a file that another user has uploaded is refused."""
     why = "an upload is for its own user only"
     stranger = {**body, "user": journey.user("other")}
-    journey.call(app.run, body=stranger, refused="invalid-request", why=why, source=app.private)
+    journey.call(app.run, body=stranger, refused="other-users-file", why=why, source=app.private)
 
 
 def numbered_upwards(journey: Journey, app: App, body: dict[str, Any]) -> None:

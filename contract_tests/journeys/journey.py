@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Operation
 
 _SECOND = 1.1  # times are whole seconds: what is to show an order lies so far apart
+_LESS = {"wrong-input": ("invalid-request",), "other-users-file": ("wrong-input", "invalid-request")}
+"""What else says of a request what a word of `x-problems` says, the more particular first; a contract may lack it."""
 _AT_ONCE, _SHARED, _BURSTS = 6, 3, 3  # made at a time, of which so many share a second, within so many attempts
 
 
@@ -126,7 +128,7 @@ class Journey:
 
     def refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
         """Return that a request is refused: whether it is rests on `source`, by which status on the contract."""
-        expected = refusal(operation, (word,), why or word)
+        expected = refusal(operation, (word, *_LESS.get(word, ())), why or word)
         return replace(expected, source=source, outcome=tier_of(source, self.api.rulings)) if source else expected
 
     def success(self, operation: Operation, request: Request, why: str = "") -> Expected:

@@ -47,6 +47,7 @@ class Expected:
     ``source``    what the expectation rests on
     ``outcome``   the most that a refusal can be demanded with: whether there is one at all
     ``form``      the same for the way it is told: its status and its code
+    ``hangs``     a stream may come instead that begins and then never goes on, as a release is known to do
     ``promised``  whether a document says anything of such a request; else nothing in its answer is more than observed
     """
 
@@ -60,6 +61,7 @@ class Expected:
     source: tuple[str, ...] = ()
     outcome: Tier = Tier.DOCUMENT
     form: Tier = Tier.DOCUMENT
+    hangs: bool = False
     promised: bool = True
 
 
@@ -128,6 +130,8 @@ class Judge:
     def verdict(self, sent: Sent, answer: Answer) -> Verdict:
         """Tell what is wrong with the answer as a whole."""
         exchange = Exchange(sent, answer, tuple(self.events))
+        if self.stream and self.expected.hangs:
+            return self._verdict(exchange, [*self._beginning(), *_goes_on(self.stream, self.expected, exchange)])
         body = b"" if self.stream else answer.body
         answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
@@ -137,6 +141,15 @@ class Judge:
             *(_held_back(self.events, self.stream.contract) if self.stream else ()),
             *expectation_violations(self.operation, self.expected, exchange),
         ]
+        return self._verdict(exchange, found)
+
+    def _beginning(self) -> Iterator[Violation]:
+        """Yield what is wrong with a stream that hangs, besides its silence and the end that it lacks."""
+        return (violation for violation in self._violations if violation.rule not in ("silence", "end"))
+
+    def _verdict(self, exchange: Exchange, found: list[Violation]) -> Verdict:
+        answer = exchange.answer
+        assert answer is not None
         if not self.expected.promised:
             found = [at_most(violation, Tier.OBSERVED) for violation in found]
         return Verdict(
@@ -147,7 +160,7 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
             self._choices(exchange),
-            missed(self.expected, answer.status),
+            0 if self.expected.hangs else missed(self.expected, answer.status),
         )
 
     def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
@@ -222,6 +235,13 @@ def _stream_contract(operation: Operation, status: int, content_type: str) -> St
     response = operation.responses.get(status)
     name = find_media(response.media, content_type) if response else None
     return response.media[name].stream if response and name else None
+
+
+def _goes_on(stream: StreamJudge, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    """Yield that a stream came to its end although its request was wrong."""
+    if stream.ended:
+        got = f"{exchange.status} and a whole stream"
+        yield Violation("outcome", f"a refusal: {expected.because}", got, source=expected.source, tier=expected.outcome)
 
 
 def _held_back(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "NotExercised", "Record", "Suite"]
 
+_HANGS_S = 2.0  # how long a stream is waited for that is known to hang
 _CONTROLS = 20  # of a form that are tried
 
 
@@ -223,7 +225,7 @@ class Suite:
             asked = replace(filled, keys=flow.keys) if flow else self.with_keys(operation, filled, case.auth)
             if case.provoke and request.keys:
                 asked = replace(asked, keys={**(asked.keys or {}), **request.keys})
-            verdict = self.ask(operation, asked, case.expected)
+            verdict = self.ask(operation, asked, case.expected, provoked=bool(case.provoke))
             rulings = self.api(operation.api).rulings
             for violation in rated(unheld(case, asked, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
@@ -272,8 +274,10 @@ class Suite:
             raise NotExercised(f"the target file names no flow with the components of this example, under {where}")
         return flow
 
-    def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
-        """Send a request, whose values are final, and judge the answer."""
+    def ask(
+        self, operation: Operation, request: Request, expected: Expected = ANYTHING, *, provoked: bool = False
+    ) -> Verdict:
+        """Send a request, whose values are final, and judge the answer; raise NotExercised if the mock has none."""
         client = self.clients[operation.api]
         sent = client.prepare(request if request.keys is not None else self.with_keys(operation, request))
         judge = Judge(client.api.api, operation, expected)
@@ -282,6 +286,8 @@ class Suite:
                 wait.verdict = judgement.ask(client, sent, judge, wait.seconds)
             except CAUSES as error:
                 wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+            if provoked and wait.verdict.exchange.status == HTTPStatus.NOT_IMPLEMENTED:
+                raise NotExercised("the mock, as it was started, has no such answer")
         return wait.verdict
 
     @contextmanager
@@ -326,12 +332,13 @@ class Suite:
             full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
         if self.patience.is_over(sort):
             raise NotExercised(f"{operation.name} hung on such requests {MOST} times, so it was not asked again")
-        wait = _Wait(self.patience.seconds(sort, full_s))
+        wait = _Wait(min(self.patience.seconds(sort, full_s), _HANGS_S if expected.hangs else full_s))
         began = time.monotonic()
         yield wait
         verdict = wait.verdict
         trouble = verdict.exchange.trouble or (verdict.exchange.answer and verdict.exchange.answer.trouble)
-        self.patience.note(sort, hung=bool(trouble) and time.monotonic() - began >= wait.seconds)
+        if not expected.hangs:
+            self.patience.note(sort, hung=bool(trouble) and time.monotonic() - began >= wait.seconds)
         self.record.note(operation, verdict)
         self.remember(operation, request, verdict.exchange)
 

@@ -13,6 +13,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.errors import FlowContractError
 from flowcontract.scenarios.expressions import Context, RequestView
+from flowcontract.scenarios.releases import as_release
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
@@ -112,6 +113,7 @@ class App:
         masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
         self.journal = Journal(settings.journal, masking, self.backend.archive)
         self._default_body = lru_cache(1024)(self._render_default)
+        self._as_sent = lru_cache(4096)(self._of_release)
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
@@ -433,11 +435,18 @@ class App:
         scenario = selection.default(self.scenarios, self.apis[api].operations[operation_id], app["scenarios"])
         return scenario.reply.template.render(Context(app=app))
 
+    def _of_release(self, scenario: Scenario, operation: Operation) -> Scenario:
+        """Return a scenario as the release in force sends it."""
+        return as_release(scenario, self.apis[operation.api], operation)
+
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         call.scenario, call.entry.scenario = scenario, scenario.key
         streams = call.operation.stream is not None and scenario.reply.streamed
         ending = self.scenarios.default(call.operation, streaming=True) if streams else None
-        return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.transaction, ending))
+        playback = Playback(
+            self.settings.pace, call.world.transaction, ending and self._as_sent(ending, call.operation)
+        )
+        return replay(self._as_sent(scenario, call.operation), call.operation, context, playback)
 
     def _carrier(self, route: Route) -> Operation:
         """Return an operation that refuses a path or a method as its whole API does, not in words of its own."""

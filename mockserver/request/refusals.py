@@ -77,12 +77,16 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
 
 
 def _finer(found: RequestViolation) -> Iterator[str]:
-    """Yield the particular words: `not-a-file`, `missing-FIELD`, `missing-parameter`, `invalid-FIELD` and others."""
+    """Yield the particular words, for instance `missing-user`, `missing-parameter`, `invalid-user`.
+
+    `not-a-file` is text where a file belongs, `no-object` a body that is no object, `wrong-type-FIELD` a value of
+    another type, or with one in it.
+    """
     field = found.field.replace("_", "-")
     if found.violation.expected == UPLOAD:
         yield "not-a-file"
-    if found.location == "body" and not field and found.violation.rule == "type":
-        yield "no-object"
+    if found.violation.rule == "type" and found.location == "body":
+        yield f"wrong-type-{field.partition('.')[0]}" if field else "no-object"
     if found.violation.rule == "required":
         yield from [f"missing-{field}"] if field else ["missing-body", "malformed-body"]
         yield "missing-parameter"

@@ -174,7 +174,7 @@ def test_a_name_that_no_file_can_have_changes_nothing(builder: User, name: str, 
 @pytest.mark.parametrize(("query", "name"), [("name=a,b", "b"), ("name=p1&name=p2", "p2"), ("name=a%2Cb&name=c", "c")])
 def test_of_several_values_the_last_one_counts(mock: Caller, query: str, name: str) -> None:
     """A comma separates values like a second parameter does."""
-    path = "/api/v2/files/d44dc2e1-9ae9-4cf6-9114-8d34a6126c94"
+    path = "/api/v2/files/c7b22c4c-d5e0-4ec9-af97-5d85b7657a34"
     assert mock.ask("PUT", f"{path}?{query}", x_api_key="sk-agentbuilder-commas").json["name"] == name
 
 

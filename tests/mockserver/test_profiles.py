@@ -11,7 +11,10 @@ import pytest
 from mock_calls import Answer, Caller
 from release_cases import RELEASES, Recording, apis_of, operation_of, recordings
 
+from flowcontract.paths import specs_root
+from flowcontract.streams.judge import judge
 from mockserver.config.settings import Settings
+from mockserver.scenarios.examples import example_requests
 from mockserver.server.mock_server import load_app
 
 DIFY = [release for release in RELEASES if release.startswith("dify")]
@@ -112,6 +115,42 @@ def shape(status: int, content_type: str, body: str) -> tuple[Any, ...]:
     said = json.loads(body) if media_type == "application/json" and body else None
     refusal = said if isinstance(said, dict) and "code" in said else {}
     return status, media_type if status != 204 else "", refusal.get("code"), *sorted(refusal)
+
+
+# --- our scenarios, as a release sends them ------------------------------------------------------------------------
+
+
+PROFILES = [(path.parent.parent.name, path.stem) for path in sorted(specs_root().glob("*/profiles/*.yaml"))]
+NO_ANSWER = {"200-hanging", "200-failed-streaming under 1.4"}  # what such a scenario is for
+
+
+@pytest.mark.parametrize(("api", "profile"), PROFILES, ids=["=".join(pair) for pair in PROFILES])
+def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, profile: str) -> None:
+    """`Prefer` brings our scenarios with the kinds, the fields and the order of the release in force."""
+    mock = Caller(load_app((api,), profiles={api: profile}))
+    contract = mock.app.apis[api]
+    key = next(iter(contract.schemes.values()))
+    sent = {key.parameter.replace("-", "_"): f"{key.prefix}{key.mock_key}"}
+    operation, stream = next((each, each.stream) for each in contract.operations.values() if each.stream)
+    assert stream
+    example = next(each for each in example_requests(contract) if each.operation is operation)
+    found = {}
+    for name in mock.app.scenarios.keys(operation):
+        status, _, word = name.partition("-")
+        asked = {"Prefer": f"code={status}, example={word}", **sent}
+        answer = mock.ask(operation.method, contract.base_path + example.path, json_body=example.body, **asked)
+        if answer.headers["Content-Type"].startswith("text/event-stream") and not {name, f"{name} under {profile}"} & NO_ANSWER:
+            found[name] = [str(violation) for violation in judge(stream, answer.body)]
+    assert len(found) > 4
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_a_status_that_a_release_does_not_have_cannot_be_asked_for() -> None:
+    """0.14 deletes with 200, so there is no 204 of it."""
+    for release, status in (("dify-0.14.0", 501), ("dify-1.4.1", 204)):
+        path = f"/v1/conversations/{_NOBODYS}"
+        answer = mock_of(release).ask("DELETE", path, key="app-chat", json_body={"user": "u"}, Prefer="code=204")
+        assert answer.status == status
 
 
 # --- what the recorded requests do not show ------------------------------------------------------------------------
