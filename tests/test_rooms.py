@@ -45,7 +45,7 @@ ARROWS = {
         "testing": "core journal torture",
         "server": "admin blobs config core http scenarios testing",
         "__init__": "config server",
-        "cli": "admin config faults scenarios server state torture",
+        "cli": "admin config faults journal scenarios server state torture",
         "pytest_plugin": "config server",
         "__main__": "cli",
     },

@@ -136,6 +136,16 @@ def check_reply(case: Case) -> Iterator[Finding]:
         yield from case.violation(where, found, f"{case.operation.id}'s {case.scenario.status}")
 
 
+def check_rendering(case: Case) -> Iterator[Finding]:
+    """Render a reply of which the contract says nothing, and yield what makes that impossible."""
+    context, reply = sample_context(case.operation), case.scenario.reply
+    try:
+        render_headers(reply, context)
+        _ = list(render_events(reply, context)) if reply.streamed else render_body(reply, context)
+    except (FlowContractError, OSError) as error:
+        yield from_error(case.file.path, error)
+
+
 def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
     """Tell whether a value comes from the request, or from the world without a sample of it.
 

@@ -109,6 +109,7 @@ class Scenario:
     sample: Mapping[str, Any]  # `$world.NAME` and `$app.NAME` where the context does not know them
     request: Match | None
     reply: Reply
+    undocumented: bool = False  # a user's own, with a status that no document has
     faults: str = ""  # what the mock does wrong on purpose; only who serves the scenario understands it
 
     @property

@@ -50,6 +50,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
         sample=raw.get("sample", {}),
         request=Match(**raw["request"]) if "request" in raw else None,
         reply=_Builder(path, text, raw, api_folder).reply(),
+        undocumented=raw.get("undocumented", False),
         faults=raw.get("faults", ""),
     )
 

@@ -55,6 +55,11 @@ class _File:
         """Return the scenario; raise ScenarioError."""
         return _read_once(self.path, self.api_folder, self.stamp)
 
+    def counts_for(self, operation: Operation) -> bool:
+        """Tell whether it is one of an operation's, as a scenario of every operation."""
+        unheard = not self.ours and int(self.path.stem[:3]) not in operation.responses and self.read().undocumented
+        return documents(operation, self.path.stem) or unheard
+
     @property
     def api(self) -> str:
         """The API that it belongs to."""
@@ -145,7 +150,7 @@ class ScenarioSet:
         own = self._folders.get((operation.api, operation.id), {})
         shared = self._folders.get((operation.api, SHARED), {})
         index = {key: own[key] for key in sorted(own) if not own[key].ours or _status(key) in operation.responses}
-        index |= {key: shared[key] for key in sorted(shared) if key not in own and documents(operation, key)}
+        index |= {key: shared[key] for key in sorted(shared) if key not in own and shared[key].counts_for(operation)}
         self._indexes[operation] = index
         return index
 

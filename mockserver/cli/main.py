@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
     from flowcontract.lint.findings import Finding
     from flowcontract.lint.project import Project
+    from mockserver.journal.request_log import RequestLog
     from mockserver.server.mock_server import MockServer
 
 _EXAMPLES = """
 examples:
   mockserver serve                                  all APIs on http://127.0.0.1:8080
   mockserver serve --api dify-chat --pace 0         one API, streams without delays
+  mockserver serve --quiet                          without a line for each request
   mockserver serve --fixtures my-scenarios          with scenarios of your own
   mockserver init > my-app.yaml                     what the apps are, to change it
   mockserver serve --app my-app.yaml                with apps of your own
@@ -171,6 +173,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "",
         "help": "what opens /__mock__ to other machines; without one it answers this machine only",
     },
+    "--quiet": {"action": "store_true", "help": "show no requests"},
+    "--log-format": {
+        "choices": ("text", "json"),
+        "default": "text",
+        "help": "how each request is shown: text for people, json for programs, a line each (default: text)",
+    },
     "--max-stored-mb": {
         "type": _number(int, 1, 1 << 24),
         "default": 4096,
@@ -245,6 +253,8 @@ def _add(command: argparse.ArgumentParser, option: str) -> None:
             settings["default"] = [parse(item) for item in given.split(",") if item]
         except argparse.ArgumentTypeError as error:
             command.error(f"{variable}: {error}")
+    elif given is not None and settings.get("action") == "store_true":
+        settings["default"] = given.lower() not in ("", "0", "false", "no")
     elif given is not None:
         settings["default"] = given
     command.add_argument(option, **settings)
@@ -325,13 +335,29 @@ def _serve(options: argparse.Namespace) -> int:
     for line in _greeting(server):
         _say(line)
     sys.stdout.flush()
+    log = _show_requests(server, options)
     gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
     try:
         _answer(server, options.workers)
     finally:
         server.close()
+        if log is not None:
+            log.close()
     return OK
+
+
+def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
+    """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
+    from mockserver.journal.request_log import RequestLog  # noqa: PLC0415 - as the others
+
+    if options.quiet or sys.stdout is None:
+        return None
+    plain = [api.base_path + each.path for api in server.app.apis.values() for each in api.operations.values()]
+    plain = [path for path in plain if "{" not in path]
+    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
+    server.app.journal.listener = log
+    return log
 
 
 def _answer(server: MockServer, count: int) -> None:

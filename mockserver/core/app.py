@@ -26,7 +26,7 @@ from mockserver.http.failures import failure, problem
 from mockserver.http.messages import Reply, Request, put
 from mockserver.journal.journal import Entry, Journal
 from mockserver.journal.masking import Masking
-from mockserver.request import credentials, preferences
+from mockserver.request import credentials, hints, preferences
 from mockserver.request.body import Body, parse_query, read_body
 from mockserver.request.http_conventions import redirect, tell_methods
 from mockserver.request.refusals import Refusal, scenario_key
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mockserver.request.http_conventions import Manners
     from mockserver.scenarios.files import ScenarioFiles
     from mockserver.state.worlds import Seeds, World
+    from mockserver.torture.session import Case
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
 _EMPTY_VIEW = CheckedRequest({}, {}, {}, None, ())
@@ -65,7 +66,8 @@ class _Call:
     entry: Entry
     preference: preferences.ScenarioPreference | None
     scenario: Scenario | None = None
-    faults: tuple[faults.Chosen, ...] = ()
+    faults_asked: tuple[faults.Chosen, ...] = ()
+    faults: tuple[faults.Chosen, ...] = ()  # these, and those of the scenario
     body: Body = _NO_BODY
     checked: CheckedRequest = _EMPTY_VIEW
     _view: tuple[CheckedRequest, RequestView] | None = None
@@ -112,6 +114,7 @@ class App:
         schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
         masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
         self.journal = Journal(settings.journal, masking, self.backend.archive)
+        self._hints = hints.Hints(apis)
         self._default_body = lru_cache(1024)(self._render_default)
         self._as_sent = lru_cache(4096)(self._of_release)
 
@@ -172,7 +175,9 @@ class App:
         except Exception as error:
             self.journal.fail(entry, error, failure(error).status)
             raise
-        return self.journal.close(entry, reply)
+        reply = self.journal.close(entry, reply)
+        hints.put(reply.headers, entry.hints)
+        return reply
 
     def _answer(self, request: Request, now: float, entry: Entry) -> Reply:
         request = request.whole()
@@ -183,7 +188,9 @@ class App:
         query = self._router.manners(request.path).read_query(query) if query else query
         route = self._router.route(request.method, request.path, request.fields, query)
         if route.api is None:
-            entry.forbid((), Refusal("unknown-path", f"{request.path} is under no API's base path", location="path"))
+            outside = Refusal("unknown-path", f"{request.path} is under no API's base path", location="path")
+            entry.forbid((), outside)
+            entry.hints = self._hints.explain(request, route, outside)
             return self._nowhere(request)
         if route.moved:
             return redirect(request, route.moved)
@@ -221,6 +228,7 @@ class App:
         if route.operation is None:
             nowhere = Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
             entry.forbid((), nowhere)
+            entry.hints = self._hints.explain(request, route, nowhere)
             return self._refuse(call, nowhere)
         entry.operation = operation.name
         wrong = self._find_fault(call, broken)
@@ -230,6 +238,8 @@ class App:
         try:
             reply = self._serve(call, wrong)
         except FaultError as error:
+            if case := self.torture.case_of(world.name, operation):
+                case.unfit = str(error)
             raise selection.NoScenario(selection.no_fault(error, operation)) from None
         world.usage.note(operation.id, reply.status)
         return reply
@@ -238,7 +248,7 @@ class App:
         """Answer, and let the faults that were asked for change the answer."""
         case = self.torture.case_of(call.world.name, call.operation)
         text = case.faults if case else call.preference and call.preference.fault
-        call.faults = faults.parse(text) if text else ()
+        call.faults = call.faults_asked = faults.parse(text) if text else ()
         if call.preference is not None and call.preference.chooses:
             reply = self._serve_preferred(call, call.preference, wrong)
         else:
@@ -246,22 +256,30 @@ class App:
         if case:
             case.watch(reply)
         if call.faults:
-            call.entry.faults = tuple(map(str, call.faults))
-            seed = f"{self.settings.seed}/{call.world.name}/faults"
-            faults.apply(
-                reply,
-                call.faults,
-                faults.fault_context(self.scenarios, call.operation, seed),
-                call.request.capabilities,
-            )
+            self._spoil(call, reply, case)
         if call.preference is not None and call.preference.by == "prefer":
-            reply.headers["Preference-Applied"] = call.preference.applied(call.scenario)
+            left_out = len(call.entry.faults) < len(call.faults)
+            said = ", ".join(call.entry.faults) if left_out else call.preference.fault or ""
+            reply.headers["Preference-Applied"] = call.preference.applied(call.scenario, said)
         return reply
 
+    def _spoil(self, call: _Call, reply: Reply, case: Case | None) -> None:
+        """Let faults change a reply; those of streams leave alone what answers a wrong request, or one too many."""
+        ground = faults.fault_context(self.scenarios, call.operation, f"{self.settings.seed}/{call.world.name}/faults")
+        refused = call.entry.by == "problem" or call.entry.because == "rate-limit"
+        head = call.request.method == "HEAD"
+        can, ground = call.request.capabilities, case.bound(ground) if case else ground
+        applied = faults.apply(reply, call.faults, ground, can, asked=call.faults_asked, refused=refused, head=head)
+        call.entry.faults = tuple(map(str, applied))
+
     def _limit(self, call: _Call, scenario: Scenario) -> Reply | None:
-        """Take over the faults of the scenario; return the refusal where one of all lets nobody in any more."""
+        """Take over the faults of the scenario; return the answer where one of all lets nobody in."""
+        call.faults = call.faults_asked
         if scenario.faults:
-            call.faults = faults.ordered((*call.faults, *faults.parse(scenario.faults)))
+            call.faults = faults.ordered((*call.faults_asked, *faults.parse(scenario.faults)))
+        if gateway := faults.gateway(call.faults):
+            call.entry.choose("fault", "status")
+            return gateway
         wait = faults.wait_s(call.faults, call.world, call.operation.name, call.now)
         if wait is None:
             return None
@@ -273,15 +291,17 @@ class App:
 
     def _find_fault(self, call: _Call, broken: Refusal | None) -> Refusal | None:
         """Return the first thing that is wrong with a request, and write down everything that is."""
+        found = None
         try:
             self._check(call, broken)
         except Refusal as refusal:
             call.entry.forbid(call.checked.violations, refusal)
-            return refusal.alone()
+            found = refusal.alone()
         finally:
             if call.body.media_type.startswith("multipart/"):
                 self.journal.read(call.entry, call.body.value)
-        return None
+        call.entry.hints = self._hints.explain(call.request, call.route, found, call.body, call.query)
+        return found
 
     def _check(self, call: _Call, broken: Refusal | None) -> None:
         """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""

@@ -139,7 +139,10 @@ def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, prof
         status, _, word = name.partition("-")
         asked = {"Prefer": f"code={status}, example={word}", **sent}
         answer = mock.ask(operation.method, contract.base_path + example.path, json_body=example.body, **asked)
-        if answer.headers["Content-Type"].startswith("text/event-stream") and not {name, f"{name} under {profile}"} & NO_ANSWER:
+        if (
+            answer.headers["Content-Type"].startswith("text/event-stream")
+            and not {name, f"{name} under {profile}"} & NO_ANSWER
+        ):
             found[name] = [str(violation) for violation in judge(stream, answer.body)]
     assert len(found) > 4
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
