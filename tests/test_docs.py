@@ -1,0 +1,120 @@
+"""README.md and docs/ are true: what they tell people to type works, what they link to exists, and they are short."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import snippets
+
+from mockserver import MockServer, Settings
+
+ROOT = snippets.ROOT
+TEXTS = [*snippets.PAGES, ROOT / "ARCHITECTURE.md", ROOT / "SECURITY.md"]
+
+
+def name(page: Path) -> str:
+    """Return a page's path in the repository, which a red test names."""
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockServer]:
+    """Run one mock for all pages that start none."""
+    with MockServer(settings=Settings(pace=0)) as running:
+        yield running
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl")
+@pytest.mark.parametrize("page", snippets.PAGES, ids=name)
+def test_what_a_page_tells_people_to_type_works(page: Path, mock: MockServer, tmp_path: Path) -> None:
+    """Each block of a page does what it says, one after the other, in a folder that begins empty."""
+    mock.reset()
+    desk = snippets.Desk(tmp_path / "page", mock.origin, page.read_text(encoding="utf-8"))
+    try:
+        for block in snippets.collect(page):
+            desk.run(block)
+    finally:
+        desk.leave()
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("```sh\nmockserver list --api dify-chatt\n```", "exit status 2, not 0"),
+        ("```sh\ncurl http://127.0.0.1:8080/v1/nowhere\n```", "is answered with 404"),
+        ("```sh\nnox -s nowhere\n```", "the project has none"),
+        ("```sh\npip install '.[nowhere]'\n```", "the project has none"),
+        ("```console\n$ echo one\ntwo\n```", "and the page says\ntwo"),
+        ("```python\nassert False\n```", "exit status 1"),
+        ("```python\ndef test_it():\n    assert False\n```", "1 failed"),
+        ("```yaml\n{\n```", "it is no yaml"),
+        ("```toml\na = \n```", "it is no toml"),
+        ("```rust\nfn main() {}\n```", 'nobody knows how to run "rust"'),
+        ("```\nhello\n```", 'nobody knows how to run ""'),
+        ("<!-- quotes: noxfile.py -->\n```python\nimport antigravity\n```", "noxfile.py has no such lines"),
+        ("<!-- exit status: 1 -->\n```sh\ntrue\n```", "exit status 0, not 1"),
+    ],
+)
+def test_block_that_is_wrong_is_noticed(block: str, problem: str, mock: MockServer, tmp_path: Path) -> None:
+    """Every way of being wrong turns the page's test red, with the block's place."""
+    page = ROOT / "docs" / "wrong.md"
+    text = tmp_path / "wrong.md"
+    text.write_text(block, encoding="utf-8")
+    (found,) = snippets.collect(text)
+    desk = snippets.Desk(tmp_path / "page", mock.origin)
+    found = snippets.Block(page, found.line, found.language, found.text, found.mark, found.argument)
+    with pytest.raises(snippets.SnippetError) as error:
+        desk.run(found)
+    desk.leave()
+    assert problem in str(error.value)
+    assert str(error.value).startswith(f"docs/wrong.md:{found.line}: ")
+
+
+def test_block_that_is_not_run_has_a_reason() -> None:
+    """Nobody leaves a block unrun without saying why, and few need to."""
+    blocks = [block for page in snippets.PAGES for block in snippets.collect(page)]
+    typed = [block for block in blocks if block.language != "text"]
+    unrun = [block for block in typed if block.mark == "not run"]
+    assert [block.place for block in unrun if len(block.argument.split()) < 4] == []
+    assert len(unrun) * 5 < len(typed)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what can be linked to on a page: its headings, as GitHub and MyST name them."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=name)
+def test_link_leads_somewhere(page: Path) -> None:
+    """Every link of a page to a file of this repository, or to a heading, leads to one that exists."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / unquote(path)).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=name)
+def test_sentence_after_a_block_begins_with_a_capital(page: Path) -> None:
+    """A block ends a sentence; what follows is a sentence of its own."""
+    text = page.read_text(encoding="utf-8")
+    starts = re.findall(r"^ *```[^\n]*\n.*?^ *```\n+([^\n]*)", text, re.MULTILINE | re.DOTALL)
+    assert [start for start in starts if re.match(r" *[a-zäöü]", start)] == []
+
+
+@pytest.mark.parametrize(("page", "least", "most"), [("README.md", 600, 800), ("ARCHITECTURE.md", 600, 1500)])
+def test_text_is_read_in_one_sitting(page: str, least: int, most: int) -> None:
+    """What a stranger reads first is short; everything else is in docs/."""
+    assert least <= len((ROOT / page).read_text(encoding="utf-8").split()) <= most
