@@ -8,8 +8,8 @@
 - ``text``: a drawing or a form, which nobody types.
 
 Addresses of the mock and of example servers become that of a mock on a free port. ``pip`` and ``nox`` are replaced by a
-check that the extra or the session exists, installers by nothing; ``contract-tests`` asks one operation. A page that has
-``<!-- checkout -->`` begins in a folder with copies of ``specs/`` and ``fixtures/``.
+check that the extra or the session exists, other installers by nothing; ``contract-tests`` asks one operation. A page
+with ``<!-- checkout -->`` begins in a folder that has copies of ``specs/`` and ``fixtures/``.
 
 An HTML comment before a block changes that:
 
@@ -20,6 +20,7 @@ An HTML comment before a block changes that:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -35,7 +36,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from flowcontract import yamlio
+from flowcontract.errors import FlowContractError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -128,6 +130,8 @@ class Desk:
 
     def run(self, block: Block) -> None:
         """Do what a block says; raise SnippetError where that does not work."""
+        if block.language.startswith("{"):  # a directive, which Sphinx runs
+            return
         if block.language not in LANGUAGES:
             raise SnippetError(block, f'nobody knows how to run "{block.language}"; there is {", ".join(LANGUAGES)}')
         if block.mark == "quotes":
@@ -138,7 +142,7 @@ class Desk:
     def leave(self) -> None:
         """Stop what was started."""
         for process in self._started:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # a shell that ended may have left a mock behind
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
@@ -174,17 +178,15 @@ class Desk:
     def _data(self, block: Block) -> None:
         text = self._localize(block.text)
         try:
-            {"yaml": lambda: list(yaml.safe_load_all(text)), "toml": lambda: tomllib.loads(text)}.get(
-                block.language, lambda: json.loads(text)
-            )()
-        except (yaml.YAMLError, ValueError) as error:
+            data = {"yaml": yamlio.loads, "toml": tomllib.loads, "json": json.loads}[block.language](text)
+        except (FlowContractError, ValueError) as error:
             raise SnippetError(block, f"it is no {block.language}: {error}") from None
         if named := _PATH.match(text.splitlines()[0]):
             path = self.folder / named[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.partition("\n")[2], encoding="utf-8")
             if path.parent.name == "workflows":
-                jobs = yaml.safe_load(text)["jobs"].values()
+                jobs = data["jobs"].values()
                 for command in (step["run"] for job in jobs for step in job["steps"] if "run" in step):
                     self._type(block, command, 0)
 
@@ -275,7 +277,7 @@ class Desk:
             "contract-tests": f'case "${{1:-}}" in judge|explain|--help) exec {suite} "$@" ;; esac\n'
             f'exec {suite} "$@" -k getInfo',
             "nox": 'while [ $# -gt 0 ]; do if [ "$1" = -s ]; then\n'
-            f"  grep -q \"^def $2(\" {ROOT}/noxfile.py || {{ {absent}; }}\nfi; shift; done",
+            f'  grep -q "^def $2(" {ROOT}/noxfile.py || {{ {absent}; }}\nfi; shift; done',
             "pip": f"for extra in $(echo \"$*\" | grep -o '\\[[a-z]*\\]' | tr -d '[]'); do\n"
             f'  grep -q "^$extra = " {ROOT}/pyproject.toml || {{ {absent}; }}\ndone',
             "apt-get": "exit 0",
@@ -295,5 +297,5 @@ def _fits(wanted: str, printed: str) -> bool:
         if line.strip() == "...":
             pattern += r"(?:.*\n)*?"
         else:
-            pattern += ".*?".join(re.escape(part.rstrip() if part == line else part) for part in line.split("...")) + r"\s*\n"
+            pattern += ".*?".join(re.escape(part) for part in line.rstrip().split("...")) + r"\s*\n"
     return re.fullmatch(pattern, f"{printed}\n" if printed else "") is not None

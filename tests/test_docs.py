@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from importlib import util
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote
 
+import httpx
 import pytest
 import snippets
+import yaml
 
+from flowcontract.lint.problems import WORDS
 from mockserver import MockServer, Settings
 
 ROOT = snippets.ROOT
@@ -112,6 +117,64 @@ def test_sentence_after_a_block_begins_with_a_capital(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     starts = re.findall(r"^ *```[^\n]*\n.*?^ *```\n+([^\n]*)", text, re.MULTILINE | re.DOTALL)
     assert [start for start in starts if re.match(r" *[a-zäöü]", start)] == []
+
+
+def load(path: str) -> ModuleType:
+    """Return a script of docs/ as a module."""
+    spec = util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_options_are_those_of_the_parsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference has each option of each command; `python docs/reference/make_options.py` brings it up to date."""
+    monkeypatch.setenv("MOCKSERVER_PORT", "9999")
+    script = load("docs/reference/make_options.py")
+    assert script.page() == (ROOT / "docs/reference/options.md").read_text(encoding="utf-8")
+
+
+def test_admin_api_has_each_path(mock: MockServer) -> None:
+    """The reference lists what `GET /__mock__` lists."""
+    paths = httpx.get(f"{mock.origin}/__mock__", trust_env=False).json()["paths"]
+    rows = re.findall(
+        r"^\| `(.+?)` \|", (ROOT / "docs/reference/admin-api.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(row for row in rows if "/__mock__" in row) == sorted(paths)
+
+
+def test_refusals_have_each_word() -> None:
+    """The reference explains every word that an `x-problems` may have."""
+    text = (
+        (ROOT / "docs/reference/contract.md").read_text(encoding="utf-8").split("## Refusals")[1].split("## Sources")[0]
+    )
+    assert [word for word in WORDS if f"`{word}`" not in text] == []
+
+
+def test_target_file_has_each_setting() -> None:
+    """The reference's target file is a valid one, and shows every setting."""
+    schema = yaml.safe_load((ROOT / "contract_tests/config/target.schema.yaml").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/reference/target-file.md").read_text(encoding="utf-8")
+    tables = [schema, schema["properties"]["timeouts"], *schema["$defs"].values()]
+    settings = {name for table in tables for name in table.get("properties", {})}
+    assert [name for name in settings if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "problems"),
+    [
+        ('<link href="https://fonts.example.com/a.css" rel="stylesheet"><a href="https://example.com">', 1),
+        ('<script src="//cdn.example.com/a.js"></script><img src="a.png"><script src="a.js"></script>', 1),
+        ("<style>@import 'https://example.com/a.css'; b { background: url(https://example.com/b.png) }</style>", 2),
+        ('<link rel="canonical" href="https://example.com/"><a href="https://example.com">here</a>', 0),
+    ],
+)
+def test_page_that_fetches_from_elsewhere_is_noticed(page: str, problems: int, tmp_path: Path) -> None:
+    """A link may lead away; a font, a script, a style or a picture may not come from elsewhere."""
+    (tmp_path / "index.html").write_text(page, encoding="utf-8")
+    assert len([*load("docs/self_contained.py").fetched(tmp_path)]) == problems
 
 
 @pytest.mark.parametrize(("page", "least", "most"), [("README.md", 600, 800), ("ARCHITECTURE.md", 600, 1500)])
