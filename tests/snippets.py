@@ -1,10 +1,10 @@
 """Runs what README.md and docs/ tell people to type: every fenced block, page by page, in a folder of the page's own.
 
 - ``sh``: commands, run by bash. ``mockserver serve`` stays up for the rest of the page, on a free port.
-- ``console``: ``$ command`` and what it prints; a line ``...`` stands for any lines, ``...`` within a line for any text.
+- ``console``: ``$ command`` and what it prints; a line ``...`` is any lines, ``...`` within a line is any text.
 - ``python``: a file of tests goes to pytest, anything else is executed.
-- ``yaml``, ``toml``, ``json``: must parse. One whose first line is ``# path`` is written there for the commands that follow;
-  the commands of a GitHub workflow are run.
+- ``yaml``, ``toml``, ``json``: must parse. One whose first line is ``# path`` is written there, for the commands that
+  follow; the commands of a GitHub workflow are run.
 - ``text``: a drawing or a form, which nobody types.
 
 Addresses of the mock and of example servers become that of a mock on a free port. ``pip`` and ``nox`` are replaced by a

@@ -111,6 +111,16 @@ def test_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_index_lists_each_page() -> None:
+    """Whoever begins at docs/index.md finds every page, once."""
+    docs = ROOT / "docs"
+    text = (docs / "index.md").read_text(encoding="utf-8")
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    listed = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    pages = [page.relative_to(docs).with_suffix("").as_posix() for page in docs.rglob("*.md")]
+    assert sorted(listed) == sorted(page for page in pages if page != "index")
+
+
 @pytest.mark.parametrize("page", TEXTS, ids=name)
 def test_sentence_after_a_block_begins_with_a_capital(page: Path) -> None:
     """A block ends a sentence; what follows is a sentence of its own."""

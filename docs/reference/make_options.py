@@ -1,4 +1,4 @@
-"""The commands' own argument parsers -> docs/reference/options.md: `python docs/reference/make_options.py` writes it."""
+"""Writes docs/reference/options.md from the commands' own parsers: `python docs/reference/make_options.py`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("options.md")
 _HEAD = """# Options of the commands
 
-Generated from the commands' own parsers by `python docs/reference/make_options.py`; a test compares. Each command prints
-the same with `--help`.
+Generated from the commands' own parsers by `python docs/reference/make_options.py`; a test compares. Each command
+prints the same with `--help`.
 
 Each option of `mockserver` can be set in the environment as well, as `MOCKSERVER_` and its name in capitals
-(`MOCKSERVER_MAX_UPLOAD_MB=10`); values of an option that may be repeated are separated by commas there. The command line
-comes first, the environment second.
+(`MOCKSERVER_MAX_UPLOAD_MB=10`); values of an option that may be repeated are separated by commas there. The command
+line comes first, the environment second.
 
 Exit codes, here and everywhere: 0 well, 1 violations or problems found, 2 no sound verdict (misuse, nobody there,
-interrupted, crashed, incomplete, nothing judged; of recordings also an entry that cannot be read, where nothing is wrong
-with the others).
+interrupted, crashed, incomplete, nothing judged; of recordings also an entry that cannot be read, where nothing is
+wrong with the others).
 """
 _DEFAULT = re.compile(r"\s*\(default: (.*)\)$")
 
