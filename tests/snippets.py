@@ -170,7 +170,7 @@ class Desk:
         path = self.folder / (named[1] if named else "test_page.py" if "def test_" in text else "page.py")
         path.write_text(text, encoding="utf-8")
         if "def test_" in text:
-            options = "-q -p no:randomly -p no:xdist -p no:cacheprovider -p no:hypothesispytest -p no:schemathesis"
+            options = "-q -p no:cacheprovider -p mockserver.pytest_plugin"
             self._finish(block, [sys.executable, "-m", "pytest", *options.split(), path.name], 0)
         else:
             self._finish(block, [sys.executable, path.name], 0)
@@ -261,6 +261,7 @@ class Desk:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         paths = [str(self._tools), str(Path(sys.executable).parent), kept.get("PATH", "")]
         settings = {"MOCKSERVER_PORT": "0", "MOCKSERVER_PACE": "0", "NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
+        settings["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # others take longer than the tests
         cache = os.environ.get("FLOWCONTRACT_CACHE")  # bundles are read once for all pages
         settings |= {"FLOWCONTRACT_CACHE": cache} if cache else {}
         return kept | settings | _KEYS | {"PATH": os.pathsep.join(paths), "COLUMNS": "100"}
