@@ -8,7 +8,7 @@
 - ``text``: a drawing or a form, which nobody types.
 
 Addresses of the mock and of example servers become that of a mock on a free port. ``pip`` and ``nox`` are replaced by a
-check that the extra or the session exists, other installers by nothing; ``contract-tests`` asks one operation. A page
+check that the extra or the session exists, other installers by nothing; ``contract-tests`` asks one thing. A page
 with ``<!-- checkout -->`` begins in a folder that has copies of ``specs/`` and ``fixtures/``.
 
 An HTML comment before a block changes that:
@@ -276,7 +276,7 @@ class Desk:
         tools = {
             "curl": f"exec {curl} -sS --max-time 60 -w '%{{stderr}}HTTP %{{http_code}}\\n' \"$@\" 2>>{self._log}",
             "contract-tests": f'case "${{1:-}}" in judge|explain|--help) exec {suite} "$@" ;; esac\n'
-            f'exec {suite} "$@" -k getInfo',
+            f'exec {suite} "$@" -k "getInfo and documented"',
             "nox": 'while [ $# -gt 0 ]; do if [ "$1" = -s ]; then\n'
             f'  grep -q "^def $2(" {ROOT}/noxfile.py || {{ {absent}; }}\nfi; shift; done',
             "pip": f"for extra in $(echo \"$*\" | grep -o '\\[[a-z]*\\]' | tr -d '[]'); do\n"
