@@ -262,6 +262,8 @@ class Desk:
         paths = [str(self._tools), str(Path(sys.executable).parent), kept.get("PATH", "")]
         settings = {"MOCKSERVER_PORT": "0", "MOCKSERVER_PACE": "0", "NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
         settings["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # others take longer than the tests
+        if kept.pop("PYTHONDONTWRITEBYTECODE", ""):  # dozens of programs would compile the same modules
+            settings["PYTHONPYCACHEPREFIX"] = str(self.folder.parents[1] / "bytecode")
         cache = os.environ.get("FLOWCONTRACT_CACHE")  # bundles are read once for all pages
         settings |= {"FLOWCONTRACT_CACHE": cache} if cache else {}
         return kept | settings | _KEYS | {"PATH": os.pathsep.join(paths), "COLUMNS": "100"}
