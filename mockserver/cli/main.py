@@ -115,14 +115,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--clock": {
         "type": _moment,
         "metavar": "START",
-        "help": "when time begins that goes on by a second with each request, in epoch seconds or as ISO 8601;"
-        " with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
+        "help": "replace the clock: time begins there and goes on by a second with each request (epoch seconds or"
+        " ISO 8601); with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
     },
     "--state": {
         "type": _state,
         "metavar": "WHERE",
-        "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB, where"
-        " several mocks share them (default: in memory)",
+        "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB (also"
+        " rediss:// and unix://), where several mocks share them (default: in memory)",
     },
     "--workers": {
         "type": _number(int, 1, 256),
@@ -135,7 +135,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "API=NAME",
-        "help": "answer as a certain release does (`mockserver list --profiles`); may be repeated",
+        "help": "answer as a certain release does (`mockserver list --profiles`); may be repeated (default: what the"
+        " documents say)",
     },
     "--fixtures": {
         "type": Path,
@@ -156,7 +157,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "ID",
-        "help": "a flow that exists beside the printed ones; may be repeated",
+        "help": "a flow that exists in AgentBuilder beside the documents' own; may be repeated",
     },
     "--max-upload-mb": {
         "type": _number(int, 1, 1 << 20),
@@ -187,7 +188,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--max-worlds": {
         "type": _number(int, 1, 1 << 24),
         "default": 1000,
-        "help": "keys that have a world; beyond it the one used longest ago begins anew (default: 1000)",
+        "help": "worlds in memory or in Redis; beyond it the one used longest ago begins anew, unless a file keeps it"
+        " (default: 1000)",
     },
     "--max-records": {
         "type": _number(int, 1, 1 << 24),
@@ -197,7 +199,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--max-state-mb": {
         "type": _number(int, 1, 1 << 20),
         "default": 256,
-        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten (default: 256)",
+        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten, unless --state keeps them"
+        " (default: 256)",
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
