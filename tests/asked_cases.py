@@ -256,7 +256,7 @@ def report() -> str:
 
 _HEAD = """# AgentBuilder: the mock and two real releases
 
-<!-- Written by `python tests/asked_cases.py`; tests/test_asked.py tells when it is to be written again. -->
+<!-- Written by `python tests/asked_cases.py`; tests/mockserver/test_asked.py tells when it is to be written again. -->
 
 Both releases were asked the same {count} requests, and the mock is asked them too. Below is every request to which it
 gives another status; all others are answered alike. By default it answers as the newer release, except where a ruling
