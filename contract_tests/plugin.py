@@ -30,7 +30,8 @@ from contract_tests.report.progress import Shown
 from contract_tests.report.results import EXIT_CODES, Results
 from contract_tests.suite import preflight
 from contract_tests.suite.not_exercised import NotExercised, Withheld
-from contract_tests.suite.session import Record, Suite
+from contract_tests.suite.record import Record
+from contract_tests.suite.session import Suite
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import printable
 from flowcontract.provenance.evidence import Tier, fails
@@ -100,7 +101,7 @@ class Run:
     def record(self, report: Path, worker: str) -> None:
         """Write all exchanges of this process down, for the reports."""
         self.recorder = folder.recorder(report, worker, self.secrets)
-        for client in self.suite.clients.values():
+        for client in self.suite.sender.clients.values():
             client.listen = self.recorder.record
 
     def _cases(self) -> Iterator[Case]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.cases import sample_files as samples
 from contract_tests.journeys.journey import last
-from contract_tests.suite.session import NotExercised
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ def stopped(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
 
 def left_alone(journey: Journey, app: App, body: dict[str, Any]) -> None:
     """Demand that a run goes on to its end when another user asks to stop it, whatever that user is told."""
-    journey.suite.may_call(journey.api.operations[app.stop])
+    journey.suite.apps.check_allowed(journey.api.operations[app.stop])
     other = journey.user("other")
     run = interrupt(
         journey, app.run, body, lambda task: journey.ask_anyhow(app.stop, path={"task_id": task}, body={"user": other})

@@ -18,7 +18,7 @@ from contract_tests.http.exchange import Request
 from contract_tests.http.target import Flow
 from contract_tests.journeys.said import Event, Said
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
-from contract_tests.suite.session import NotExercised, Suite
+from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.violations import Violation, rated
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from contract_tests.cases.app_inputs import Control
     from contract_tests.http.exchange import Answer
+    from contract_tests.suite.session import Suite
     from flowcontract.specs.model import Operation
 
 _SECOND = 1.1  # times are whole seconds: what is to show an order lies so far apart
@@ -99,7 +100,7 @@ class Journey:
 
     def example(self, name: str, example: str) -> Request:
         """Return a documented request with this flow's values."""
-        return self.suite.example(self.api.operations[name], example, self.flow.values)
+        return self.suite.values.example(self.api.operations[name], example, self.flow.values)
 
     def call(self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any) -> Said:
         """Ask an operation; return what it said. Demand that it answers, or refuses by the word of `x-problems`.
@@ -107,10 +108,10 @@ class Journey:
         The journey ends where the answer is another one: what follows could not be told from its consequences.
         """
         operation = self.api.operations[name]
-        self.suite.may_call(operation, refused=bool(refused))
+        self.suite.apps.check_allowed(operation, refused=bool(refused))
         request = self.request(operation, **values)
         expected = self.refusal(operation, refused, why, source) if refused else self.success(operation, request, why)
-        exchange = self.suite.ask(operation, request, expected).exchange
+        exchange = self.suite.sender.ask(operation, request, expected).exchange
         if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
             raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
         return self._said(operation, exchange.json, exchange.answer)
@@ -118,10 +119,10 @@ class Journey:
     def ask_anyhow(self, name: str, *, may_fail: bool = False, **values: Any) -> Said:
         """Ask an operation that may answer or refuse, or fail where it `may_fail`; return what it said."""
         operation = self.api.operations[name]
-        self.suite.may_call(operation)
+        self.suite.apps.check_allowed(operation)
         statuses = frozenset(status for status in operation.responses if may_fail or status < 500)  # noqa: PLR2004 - HTTP's own range
         expected = replace(ANYTHING, statuses=statuses)
-        exchange = self.suite.ask(operation, self.request(operation, **values), expected).exchange
+        exchange = self.suite.sender.ask(operation, self.request(operation, **values), expected).exchange
         return self._said(operation, exchange.json, exchange.answer)
 
     def refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
@@ -139,10 +140,10 @@ class Journey:
     def stream(self, name: str, **values: Any) -> Iterator[Iterator[Event]]:
         """Ask for a stream and hand out its events while they come, without those that may stand anywhere (pings)."""
         operation = self.api.operations[name]
-        self.suite.may_call(operation)
+        self.suite.apps.check_allowed(operation)
         request = self.request(operation, **values)
         aside = operation.stream.anywhere if operation.stream else ()
-        with self.suite.streaming(operation, request, self.success(operation, request)) as timed:
+        with self.suite.sender.stream(operation, request, self.success(operation, request)) as timed:
             yield (
                 Event(each.at_s, each.event.kind, self._said(operation, each.event.payload, event=each.event.number))
                 for each in timed
@@ -192,7 +193,7 @@ class Journey:
 
     def controls(self) -> tuple[Control, ...]:
         """Return the controls of the app's form."""
-        return controls(self.suite.parameters(self.api.name).get("user_input_form"))
+        return controls(self.suite.apps.parameters(self.api.name).get("user_input_form"))
 
     def user(self, name: str) -> str:
         """Return a user that nobody else uses."""

@@ -9,7 +9,7 @@ from contract_tests.cases.app_inputs import LOCAL, top_level_files
 from contract_tests.journeys import dify
 from contract_tests.journeys.dify import CHAT
 from contract_tests.journeys.journey import last
-from contract_tests.suite.session import NotExercised
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
     """Return a message's request body for this app's form."""
-    filled = chat.suite.example(chat.api.operations["sendChatMessage"], "blocking").body
+    filled = chat.suite.values.example(chat.api.operations["sendChatMessage"], "blocking").body
     return {
         **filled,
         "inputs": {**chat.texts(), **filled["inputs"]},
@@ -324,7 +324,7 @@ def about_message(chat: Journey, user: str, message: str, why: str, *source: str
     """Demand that a user is refused everything that names a message."""
     refused: dict[str, Any] = {"refused": "unknown-id", "why": why, "source": source}
     chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **refused)
-    if chat.suite.has(chat.api.name, "suggested_questions"):
+    if chat.suite.apps.has_feature(chat.api.name, "suggested_questions"):
         chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **refused)
 
 
@@ -424,7 +424,7 @@ def usage(answer: Said) -> Any:
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     """A picture that was uploaded is among the message's files, as the user's; another user cannot use it."""
     chat = begin("dify-chat")
-    takes = top_level_files(chat.suite.parameters(chat.api.name).get("file_upload"))
+    takes = top_level_files(chat.suite.apps.parameters(chat.api.name).get("file_upload"))
     if takes is None or "image" not in takes.sorts or LOCAL not in takes.methods:
         raise NotExercised("this app takes no pictures with a message")
     user = chat.user("picture")
@@ -449,7 +449,7 @@ def test_speech_goes_both_ways(begin: Begin) -> None:
     """What is spoken has a header that fits its bytes; sound is turned into text."""
     chat = begin("dify-chat")
     user = chat.user("audio")
-    file = chat.suite.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
+    file = chat.suite.values.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
     heard = chat.call("convertAudioToText", body={"file": file, "user": user})
     chat.expect(
         "convertAudioToText", "a text", heard.value, "004:805-806", condition=isinstance(heard.get("text"), str)

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.judging.choices import Choice
-from contract_tests.suite.session import NotExercised
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,7 +192,7 @@ def shown(files: Journey, file: dict[str, Any]) -> None:
 def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     """After deleting all the list is empty, and no file can be downloaded."""
     files = begin("agentbuilder")
-    files.suite.may_call(files.api.operations["deleteAllUserFiles"])
+    files.suite.apps.check_allowed(files.api.operations["deleteAllUserFiles"])
     ids = {files.upload("uploadUserFile", "a note")[0]["id"].text for _ in range(2)}
     told = str(files.call("deleteAllUserFiles").value)
     files.expect(

@@ -9,7 +9,7 @@ from contract_tests.cases.app_inputs import LOCAL
 from contract_tests.journeys import dify
 from contract_tests.journeys.dify import WORKFLOW
 from contract_tests.journeys.journey import last
-from contract_tests.suite.session import NotExercised
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ OF_APP = "observed: Dify 0.14.0, 1.14.2 (088_rundetail_other_app_key)"  # no lin
 def body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
     """Return a run's request body for this app's form."""
     operation = journey.api.operations["runWorkflow"]
-    filled = journey.suite.example(operation, "curl", response_mode=mode)
+    filled = journey.suite.values.example(operation, "curl", response_mode=mode)
     return {**filled.body, "user": user, "inputs": {**journey.texts(), **filled.body["inputs"], **inputs}}
 
 

@@ -97,12 +97,10 @@ class Fuzzing:
             for _ in judge.feed(0.0, answer.body):
                 pass
             judge.end(0.0, broken=bool(answer.trouble))
-        client = self.suite.clients[self.api.name]
+        client = self.suite.sender.clients[self.api.name]
         sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
         sent = client.seal(case.method.upper(), str(response.request.url), sent_headers, body)
-        verdict = judge.verdict(sent, answer)
-        self.suite.record.note(operation, verdict)
-        self.suite.remember(operation, request, verdict.exchange)
+        self.suite.sender.note(operation, request, judge.verdict(sent, answer))
 
     def take(self, event: events.EngineEvent) -> None:
         """Take what the engine tells while it runs."""
@@ -233,7 +231,7 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
             schema = schema.exclude(operation_id=operation)
     _running.append(fuzzing)
     try:
-        with carrying(suite.clients[name], fuzzing.fail) as fuzzing.carrier:
+        with carrying(suite.sender.clients[name], fuzzing.fail) as fuzzing.carrier:
             for event in from_schema(schema).execute():
                 fuzzing.take(event)
     finally:
@@ -246,7 +244,7 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
 
 def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
     """Return the settings of a phase. Nothing in it depends on the clock, or on what the server answered before."""
-    client = suite.clients[name]
+    client = suite.sender.clients[name]
     operation = next(iter(client.api.api.operations.values()))
     sent = client.prepare(Request("GET", "", keys=client.keys_for(operation.security)))
     alone = {"extra-data-sources": {"responses": False}}

@@ -63,13 +63,13 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 def check(suite: Suite) -> None:
     """Raise TargetError, with what to mend, for every API whose documented requests do not get in."""
-    found = [problem for name in suite.clients if (problem := _problem(suite, name))]
+    found = [problem for name in suite.sender.clients if (problem := _problem(suite, name))]
     if found:
         raise TargetError("\n".join(hide(problem, suite.target.secrets) for problem in found))
 
 
 def _problem(suite: Suite, name: str) -> str:
-    client = suite.clients[name]
+    client = suite.sender.clients[name]
     if trouble := client.reach():
         return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
     for sort, operations in resources().get(name, {}).get("probes", {}).items():
@@ -92,8 +92,8 @@ def _problem(suite: Suite, name: str) -> str:
 def _ask(suite: Suite, operation: Operation) -> Exchange | None:
     """Send a documented request; None where this target must not be asked it."""
     try:
-        suite.may_call(operation)
-        return suite.clients[operation.api].send(suite.with_keys(operation, suite.example(operation)))
+        suite.apps.check_allowed(operation)
+        return suite.sender.send(operation, suite.values.example(operation))
     except NotExercised:
         return None
 
@@ -136,7 +136,7 @@ def _advice(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -
         mend = f"mend --base-url, under which there is no {operation.method} {operation.path}"
     else:
         mend = f"mend `--key {api}=...`"
-    where = suite.clients[api].api.base_url
+    where = suite.sender.clients[api].api.base_url
     return (
         f"{status} for a documented request ({operation.name} at {where}): {mend}.\n  {exchange.sent.curl()}\n  {said}"
     )

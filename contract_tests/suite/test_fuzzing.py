@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contract_tests.suite import fuzzing as fuzz
-from contract_tests.suite.session import NotExercised
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from contract_tests.suite.session import Suite

@@ -437,7 +437,7 @@ def test_stream_that_hangs_is_a_server_error_and_not_asked_for_ever(mute, pings)
     """A ping is no sign of life; after some hangs requests of the sort are not exercised, and say why."""
     mute.pings = pings
     with suite_at(f"http://127.0.0.1:{mute.server_port}", silence_s=0.2, answer_s=0.2) as suite:
-        suite._parameters["dify-workflow"] = {}
+        suite.apps._parameters["dify-workflow"] = {}
         records = [go(suite, "workflow/runs_are_numbered_upwards") for _ in range(MOST + 1)]
     tiers = [[failure.violation.tier for failure in record.failures] for record, _ in records]
     assert all(Tier.SERVER_ERROR in found for found in tiers[:MOST]), tiers
@@ -448,7 +448,7 @@ def test_stream_that_hangs_is_a_server_error_and_not_asked_for_ever(mute, pings)
 def test_slow_flow_may_be_silent_for_as_long_as_a_stream_may_last(mute):
     """What the target file calls slow is waited for until `stream_s`."""
     with suite_at(f"http://127.0.0.1:{mute.server_port}", silence_s=0.1, stream_s=0.4) as suite:
-        suite._parameters["dify-workflow"] = {}
+        suite.apps._parameters["dify-workflow"] = {}
         object.__setattr__(suite.target.apis["dify-workflow"], "slow", True)
         record, _ = go(suite, "workflow/runs_are_numbered_upwards")
     assert " 0.4 s" in red(record)[0]

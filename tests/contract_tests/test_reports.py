@@ -20,7 +20,7 @@ from contract_tests.report.grouping import causes, handle
 from contract_tests.report.html import grids, page
 from contract_tests.report.progress import Shown
 from contract_tests.report.sarif import sarif
-from contract_tests.suite.session import Record
+from contract_tests.suite.record import Record
 from flowcontract import paths
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import Tier

@@ -18,7 +18,7 @@ from contract_tests.report.coverage import Coverage, Key, lines, read_level
 from contract_tests.report.deviations import Deviation, Deviations, names
 from contract_tests.report.document import json_text
 from contract_tests.report.html import page
-from contract_tests.suite.session import Failure, Record
+from contract_tests.suite.record import Failure, Record
 from flowcontract.schemas.violations import Violation
 from flowcontract.streams.judge import JudgedEvent
 

@@ -65,7 +65,7 @@ def test_what_provokes_an_error_is_sent_as_the_target_file_says_it(apis):
     assert way.places == {"/tweaks", "query/name"}
     suite = Suite(load_target(apis, base_url=URL))
     request = Request("POST", "/v1/run/{flow_id}", query=way.query, body=way.body)
-    filled = suite.filled(apis["agentbuilder"].operations["runFlow"], request, way.places)
+    filled = suite.values.fill(apis["agentbuilder"].operations["runFlow"], request, way.places)
     assert (filled.query, filled.body) == (way.query, way.body)
 
 

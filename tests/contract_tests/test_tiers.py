@@ -10,7 +10,7 @@ from contract_tests.cases.derive import cases
 from contract_tests.http.exchange import Answer, Exchange, Sent
 from contract_tests.judging.choices import account, choices
 from contract_tests.judging.judge import ANYTHING, Judge
-from contract_tests.suite.session import Record
+from contract_tests.suite.record import Record
 from flowcontract.provenance.evidence import Tier, quote
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.rules import says_the_same
