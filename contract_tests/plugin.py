@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract_tests.cases import derive as cases
-from contract_tests.cases.probes import probes
+from contract_tests.cases.derive import Case, derive_cases, derive_streams, derive_successes
+from contract_tests.cases.probes import derive_probes
 from contract_tests.config import target
 from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock, OutOfTimeError
@@ -40,7 +40,6 @@ from flowcontract.specs.model import available_apis, load_apis
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from contract_tests.cases.derive import Case
     from contract_tests.http.target import Target
     from contract_tests.report.har import Recorder
     from flowcontract.output.secrets import Secrets
@@ -106,13 +105,13 @@ class Run:
 
     def _cases(self) -> Iterator[Case]:
         for api in self.apis.values():
-            yield from cases.cases(api, self.apis.values())
-            yield from probes(api)
+            yield from derive_cases(api, self.apis.values())
+            yield from derive_probes(api)
             for operation in api.operations.values():
                 ways = self.target.provoke.get(operation.name, {})
                 wanted = [code for code, way in ways.items() if self.thorough or not way.get("thorough")]
-                yield from cases.streams(api, operation, wanted)
-                yield from cases.successes(api, operation, wanted)
+                yield from derive_streams(api, operation, wanted)
+                yield from derive_successes(api, operation, wanted)
 
 
 _RUN = pytest.StashKey[Run]()
@@ -292,7 +291,7 @@ def test_id(item: pytest.Item) -> str:
 def _case(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get("case") if callspec else None
-    return found if isinstance(found, cases.Case) else None  # a family without cases has a test with none, skipped
+    return found if isinstance(found, Case) else None  # a family without cases has a test with none, skipped
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,7 +22,7 @@ no document says: one that takes more is lenient."""
 _WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
 
 
-def words_for(violation: RequestViolation) -> tuple[str, ...]:
+def choose_words(violation: RequestViolation) -> tuple[str, ...]:
     """Return the words of `x-problems` that fit a violation, the most particular first."""
     field = violation.field.partition(".")[0].replace("_", "-")
     rule = violation.violation.rule
@@ -35,30 +35,30 @@ def words_for(violation: RequestViolation) -> tuple[str, ...]:
     return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
 
 
-def refusal(
+def expect_refusal(
     operation: Operation, words: tuple[str, ...], why: str, source: tuple[str, ...] = (), *, any_of: bool = False
 ) -> Expected:
-    """Return that a request is refused as `x-problems` has it for the first of some words that it knows, or for any.
+    """Expect a refusal as `x-problems` maps it, for the first of some words that it has, or for any of them.
 
-    An error code that is only observed, not documented, is as good: real servers know more of them than the documents.
+    Error codes that were only observed are accepted as well: real servers have more of them than the documents.
     """
     words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
     known = [operation.problems[word] for word in words if word in operation.problems]
     if not known:
         raise SpecError(f"{operation.name}: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
     statuses = {int(key[:3]) for key in known}
-    codes = {code for key in known for code in _codes(operation, key)}
+    codes = {code for key in known for code in _find_codes(operation, key)}
     if _NOT_READ.intersection(words):
         statuses |= _NOT_READ_STATUSES & set(operation.responses)
         codes = set()
     if _WRONG_STATUSES & statuses:
         statuses |= _WRONG_STATUSES & set(operation.responses)
     for status in statuses if codes else ():
-        codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
-    grounds = [_ground(operation, key) for key in known]
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(one.tier for one in grounds)
-    lines = dict.fromkeys(line for one in grounds for line in one.provenance)
-    printed = all(any(map(is_printed, one.provenance)) for one in grounds)
+        codes |= {code for code in error_codes(operation, status) if _is_only_observed(operation, status, code)}
+    grounds = [_find_ground(operation, key) for key in known]
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(ground.tier for ground in grounds)
+    lines = dict.fromkeys(line for ground in grounds for line in ground.provenance)
+    printed = all(any(map(is_printed, ground.provenance)) for ground in grounds)
     return Expected(
         why,
         frozenset(statuses),
@@ -70,22 +70,21 @@ def refusal(
     )
 
 
-def _found(operation: Operation, key: str) -> Response | Example:
-    """Return what the contract has under `404-not-found`: the example of that name, or all of the status."""
+def _find_ground(operation: Operation, key: str) -> Response | Example:
+    """Return what a refusal `404-not-found` rests on: the example of that name, or the response as a whole.
+
+    The rulings of an example that cites the same lines as its response are only on its code, so the response counts.
+    """
     status, _, name = key.partition("-")
     response = operation.responses[int(status)]
-    named = {one.name.replace("_", "-"): one for media in response.media.values() for one in media.examples.values()}
-    return named.get(name, response)
+    examples = (example for media in response.media.values() for example in media.examples.values())
+    named = {example.name.replace("_", "-"): example for example in examples}
+    ground = named.get(name, response)
+    printed, whole = (list(filter(is_printed, part.provenance)) for part in (ground, response))
+    return response if printed == whole else ground
 
 
-def _ground(operation: Operation, key: str) -> Response | Example:
-    """Return what a refusal rests on; an example that repeats the lines of its status has rulings on its code only."""
-    found, response = _found(operation, key), operation.responses[int(key[:3])]
-    lines, whole = ([text for text in one.provenance if is_printed(text)] for one in (found, response))
-    return response if lines == whole else found
-
-
-def _codes(operation: Operation, key: str) -> Iterator[str]:
+def _find_codes(operation: Operation, key: str) -> Iterator[str]:
     """Yield the error code of a scenario's name, if it is one of its status."""
     status, _, name = key.partition("-")
     code = name.replace("-", "_")
@@ -93,11 +92,11 @@ def _codes(operation: Operation, key: str) -> Iterator[str]:
         yield code
 
 
-def _only_observed(operation: Operation, status: int, code: str) -> bool:
-    found = [
-        one
-        for media in operation.responses[status].media.values()
-        for one in media.examples.values()
-        if one.name == code
-    ]
-    return any(one.observed and not any(map(is_printed, one.provenance)) for one in found)
+def _is_only_observed(operation: Operation, status: int, code: str) -> bool:
+    """Tell whether no printed line has an error code."""
+    examples = (example for media in operation.responses[status].media.values() for example in media.examples.values())
+    return any(
+        example.observed and not any(map(is_printed, example.provenance))
+        for example in examples
+        if example.name == code
+    )

@@ -9,9 +9,9 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.derive import provoked
-from contract_tests.cases.examples import examples
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.derive import derive_provoked
+from contract_tests.cases.examples import choose_example, list_examples
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.target import TargetError
 from flowcontract import yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
@@ -111,11 +111,11 @@ def _check_names(settings: Mapping[str, Any]) -> None:
         _known("API in the target file", name, available_apis())
         api = contract(name)
         for feature in table.get("features", {}):
-            _known(f"feature of {name}", feature, resources().get(name, {}).get("features", {}))
+            _known(f"feature of {name}", feature, server_values().get(name, {}).get("features", {}))
         flows = [table, *(table[flow] for flow in ("second", "failing") if flow in table)]
         for operation, named in table.get("examples", {}).items():
             _known(f"operation of {name}", operation, api.operations)
-            known = [label for label, _, _ in examples(api, api.operations[operation])]
+            known = [example.name for example in list_examples(api, api.operations[operation])]
             for example in named:
                 _known(f"example of {name}/{operation}", example, known)
             flows += named.values()
@@ -135,7 +135,7 @@ def _check_flow(api: Api, flow: Mapping[str, Any]) -> None:
 def _check_provocations(qualified: str, ways: Mapping[str, Any]) -> None:
     name, _, operation = qualified.partition("/")
     if qualified == "*":
-        known = {code for api in available_apis() for one in contract(api).operations for code in codes(api, one)}
+        known = {code for api in available_apis() for name in contract(api).operations for code in codes(api, name)}
     else:
         _known("API", name, available_apis())
         _known(f"operation of {name}", operation, contract(name).operations)
@@ -162,7 +162,7 @@ def contract(api: str) -> Api:
 def codes(api: str, operation: str) -> frozenset[str]:
     """Return what an operation may be provoked into: its errors by name, `event:KIND`, `status:NUMBER`."""
     found = contract(api).operations[operation]
-    errors = {case.provoke for case in provoked(contract(api), found)}
+    errors = {case.provoke for case in derive_provoked(found, choose_example(contract(api), found).request)}
     events = {f"event:{kind}" for kind in (found.stream.events if found.stream else ())}
     return frozenset({*errors, *events, *(f"status:{status}" for status in found.responses)})
 
@@ -170,7 +170,7 @@ def codes(api: str, operation: str) -> frozenset[str]:
 @lru_cache
 def fields(api: str) -> frozenset[str]:
     """Return the names of everything that a request to an API may carry."""
-    known = set(resources().get(api, {}).get("fields", {}))
+    known = set(server_values().get(api, {}).get("fields", {}))
     for operation in contract(api).operations.values():
         known |= set(_fields_of(contract(api), operation))
     return frozenset(known)
@@ -180,9 +180,9 @@ def _fields_of(api: Api, operation: Operation) -> Iterator[str]:
     yield from (parameter.name for parameter in operation.parameters)
     for media in operation.request.values():
         yield from _properties(api.bundle, media.schema, set())
-    for _, request, _ in examples(api, operation):
-        yield from request.path_values
-        yield from request.body if isinstance(request.body, dict) else ()
+    for example in list_examples(api, operation):
+        yield from example.request.path_values
+        yield from example.request.body if isinstance(example.request.body, dict) else ()
 
 
 def _properties(bundle: Mapping[str, Any], schema: Any, seen: set[str]) -> Iterator[str]:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.cases.app_inputs import controls
-from contract_tests.cases.examples import examples, wants_stream
-from contract_tests.cases.refusals import refusal
+from contract_tests.cases.app_inputs import read_form
+from contract_tests.cases.examples import list_examples, wants_stream
+from contract_tests.cases.refusals import expect_refusal
 from contract_tests.http.client import keys_for
 from contract_tests.http.exchange import Request
 from contract_tests.http.target import Flow
@@ -67,7 +67,7 @@ class Journey:
         body: Any = ABSENT,
     ) -> Request:
         """Return a request with the values given, and with the target file's own for what a path still lacks."""
-        _, base, _ = next(examples(self.api, operation))
+        base = list_examples(self.api, operation)[0].request
         known = {name: str(self.flow.values.get(name, value)) for name, value in base.path_values.items()}
         return Request(
             operation.method,
@@ -127,7 +127,7 @@ class Journey:
 
     def refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
         """Return that a request is refused: whether it is rests on `source`, by which status on the contract."""
-        expected = refusal(operation, (word,), why or word)
+        expected = expect_refusal(operation, (word,), why or word)
         return replace(expected, source=source, outcome=tier_of(source, self.api.rulings)) if source else expected
 
     def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
@@ -193,7 +193,7 @@ class Journey:
 
     def controls(self) -> tuple[Control, ...]:
         """Return the controls of the app's form."""
-        return controls(self.suite.apps.parameters(self.api.name).get("user_input_form"))
+        return read_form(self.suite.apps.parameters(self.api.name).get("user_input_form"))
 
     def user(self, name: str) -> str:
         """Return a user that nobody else uses."""

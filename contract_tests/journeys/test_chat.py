@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.app_inputs import LOCAL, top_level_files
+from contract_tests.cases.app_inputs import LOCAL, read_file_upload
 from contract_tests.journeys import dify
 from contract_tests.journeys.dify import CHAT
 from contract_tests.journeys.journey import last
@@ -424,7 +424,7 @@ def usage(answer: Said) -> Any:
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     """A picture that was uploaded is among the message's files, as the user's; another user cannot use it."""
     chat = begin("dify-chat")
-    takes = top_level_files(chat.suite.apps.parameters(chat.api.name).get("file_upload"))
+    takes = read_file_upload(chat.suite.apps.parameters(chat.api.name).get("file_upload"))
     if takes is None or "image" not in takes.sorts or LOCAL not in takes.methods:
         raise NotExercised("this app takes no pictures with a message")
     user = chat.user("picture")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.examples import examples
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.examples import list_examples
+from contract_tests.cases.server_values import server_values
 from contract_tests.suite.not_exercised import Withheld
 from flowcontract import yamlio
 
@@ -30,7 +30,7 @@ class Apps:
             operation = contract.operations.get("getParameters")
             answer = None
             if operation:
-                answer = self._sender.send(operation, next(iter(examples(contract, operation)))[1]).json
+                answer = self._sender.send(operation, list_examples(contract, operation)[0].request).json
             self._parameters[api] = answer if isinstance(answer, dict) else {}
         return self._parameters[api]
 
@@ -39,7 +39,7 @@ class Apps:
         configured = self._sender.target.apis[api].features
         if feature in configured:
             return configured[feature]
-        where = resources()[api]["features"][feature]["at"]
+        where = server_values()[api]["features"][feature]["at"]
         try:
             return yamlio.resolve(self.parameters(api), where) is not False
         except KeyError:
@@ -55,7 +55,7 @@ class Apps:
             raise Withheld("the target is read_only")
         if refused:
             return
-        about = resources().get(operation.api, {})
+        about = server_values().get(operation.api, {})
         if operation.id in about.get("deletes_all", ()):
             if target.no_delete_all:
                 raise Withheld("it would delete what the suite did not make: the target says no_delete_all")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.examples import examples
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.examples import list_examples
+from contract_tests.cases.server_values import server_values
 from flowcontract import yamlio
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class CreatedResource:
 
     def removal(self, api: Api) -> tuple[Operation, Request]:
         """Return the operation that removes it, and the request to send."""
-        operation = api.operations[resources()[self.api]["fields"][self.field]["removed_by"]]
-        base = next(iter(examples(api, operation)))[1]
+        operation = api.operations[server_values()[self.api]["fields"][self.field]["removed_by"]]
+        base = list_examples(api, operation)[0].request
         path = {name: self.fields.get(name, value) for name, value in base.path_values.items()}
         body = base.body
         if isinstance(body, dict):
@@ -64,7 +64,7 @@ class CreatedResources:
 
     def note(self, operation: Operation, request: Request, exchange: Exchange) -> None:
         """Note what an exchange created, and forget what it removed."""
-        about = resources().get(operation.api, {})
+        about = server_values().get(operation.api, {})
         for name, how in about.get("fields", {}).items():
             if how.get("made_by") == operation.id and "removed_by" in how and exchange.status < 300:  # noqa: PLR2004 - HTTP's own range
                 self._note_created(operation, request, exchange, name)
@@ -75,7 +75,7 @@ class CreatedResources:
             self._values.pop(operation.api, None)
 
     def _note_created(self, operation: Operation, request: Request, exchange: Exchange, name: str) -> None:
-        how = resources()[operation.api]["fields"][name]
+        how = server_values()[operation.api]["fields"][name]
         value = next((found for payload in exchange.payloads if (found := extract(payload, how))), None)
         if not isinstance(value, str):
             return

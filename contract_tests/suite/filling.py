@@ -12,13 +12,13 @@ from contract_tests.cases.app_inputs import (
     SORTS,
     Control,
     Files,
-    controls,
-    fitting,
     kind_of,
-    top_level_files,
+    match_controls,
+    read_file_upload,
+    read_form,
 )
 from contract_tests.cases.sample_files import Oversize
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Upload
 from contract_tests.suite.not_exercised import NotExercised
 from flowcontract import yamlio
@@ -65,7 +65,7 @@ class Filler:
 
     @property
     def _about(self) -> Mapping[str, Any]:
-        return resources().get(self.operation.api, {})
+        return server_values().get(self.operation.api, {})
 
     def fill(self, request: Request) -> Request:
         """Return a request with this server's values in place of the documents', except in `keep`."""
@@ -173,13 +173,13 @@ class Filler:
 
     def _fit_inputs(self, given: Mapping[str, Any], field: str) -> dict[str, Any]:
         """Return what the form requires, what the target gives, and what of the example has a place in the form."""
-        form = controls(self.source.parameters(self.operation.api).get("user_input_form"))
+        form = read_form(self.source.parameters(self.operation.api).get("user_input_form"))
         required = {control.variable: self._sample(control) for control in form if control.required}
         variables = {control.variable for control in form}
         tested = {name for name in variables & set(given) if f"/{field}/{yamlio.escape(name)}" in self.keep}
         fitted = {name: given[name] for name in tested}
         others = {name: value for name, value in given.items() if name not in tested}
-        for name, control in list(fitting(others, form)):
+        for name, control in list(match_controls(others, form)):
             before = f"/{field}/{yamlio.escape(name)}"
             if control is None:
                 self._check_dispensable(before, kind_of(given[name]))
@@ -205,7 +205,7 @@ class Filler:
 
     def _fit_files(self, given: list[Any], pointer: str) -> list[Any]:
         """Return files beside the inputs, of the sorts that the app takes there."""
-        settings = top_level_files(self.source.parameters(self.operation.api).get("file_upload"))
+        settings = read_file_upload(self.source.parameters(self.operation.api).get("file_upload"))
         if settings is None:
             raise NotExercised("this app takes no files (GET /parameters says so in file_upload)")
         return [self._fit_file(item, f"{pointer}/{index}", settings) for index, item in enumerate(given)]

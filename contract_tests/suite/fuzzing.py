@@ -12,8 +12,8 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from contract_tests.cases.examples import FORM, refusable, wants_stream
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.examples import FORM, find_refusable, wants_stream
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
 from contract_tests.http.schemathesis_transport import Carrier, carrying
@@ -132,13 +132,13 @@ class Fuzzing:
         self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int
     ) -> Expected:
         """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
-        may_fail = operation.id in resources().get(operation.api, {}).get("may_fail", {})
+        may_fail = operation.id in server_values().get(operation.api, {}).get("may_fail", {})
         statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
         if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
             read = replace(request, body=read_form(*form)) if form else _read(request)
-            found = refusable(self.api, operation, read)
+            found = find_refusable(self.api, operation, read)
         except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
             return _refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
         if not found:
@@ -225,7 +225,7 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
     if suite.target.read_only:
         schema = schema.include(method="GET")
-    about = resources().get(name, {})
+    about = server_values().get(name, {})
     if suite.target.no_delete_all:
         for operation in about.get("deletes_all", ()):
             schema = schema.exclude(operation_id=operation)

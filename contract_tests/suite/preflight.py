@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.client import CAUSES
 from contract_tests.http.target import NobodyThereError, TargetError
 from contract_tests.http.wire import Wire
@@ -72,7 +72,7 @@ def _problem(suite: Suite, name: str) -> str:
     client = suite.sender.clients[name]
     if trouble := client.reach():
         return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
-    for sort, operations in resources().get(name, {}).get("probes", {}).items():
+    for sort, operations in server_values().get(name, {}).get("probes", {}).items():
         refused = None
         for operation in (suite.api(name).operations[operation] for operation in operations):
             exchange = _ask(suite, operation)
@@ -101,7 +101,7 @@ def _ask(suite: Suite, operation: Operation) -> Exchange | None:
 def _other_mode(name: str, exchange: Exchange) -> str:
     """Return what an app says it is, where another API is about such apps."""
     mode = exchange.json.get("mode") if isinstance(exchange.json, dict) else None
-    others = {mode for api, about in resources().items() if api != name for mode in about.get("modes", ())}
+    others = {mode for api, about in server_values().items() if api != name for mode in about.get("modes", ())}
     return str(mode) if mode in others else ""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from contract_tests.cases.app_inputs import controls, wrong_value
-from contract_tests.cases.probes import unheld
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.app_inputs import break_bound, read_form
+from contract_tests.cases.probes import check_answer
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import hide
 from contract_tests.suite.app import Apps
@@ -96,7 +96,7 @@ class Suite:
             if case.provoke and request.keys:
                 asked = replace(asked, keys={**(asked.keys or {}), **request.keys})
             verdict = self.sender.ask(operation, asked, case.expected)
-            for violation in rated(unheld(case, asked, verdict.exchange), rulings):
+            for violation in rated(check_answer(case, asked, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the server did not choose: it was made to
@@ -119,9 +119,9 @@ class Suite:
 
     def _break_form(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
         """Yield a request for each control of the app's form that has the bound which the case is about."""
-        field = resources()[case.operation.api]["form"]["inputs"]
-        form = controls(self.apps.parameters(case.operation.api).get("user_input_form"))
-        values = [(control.variable, wrong_value(control, case.form)) for control in form[:_CONTROLS]]
+        field = server_values()[case.operation.api]["form"]["inputs"]
+        form = read_form(self.apps.parameters(case.operation.api).get("user_input_form"))
+        values = [(control.variable, break_bound(control, case.form)) for control in form[:_CONTROLS]]
         wrong = [(variable, value) for variable, value in values if value is not None]
         if not wrong:
             raise NotExercised(f"the form of this app (GET /parameters) has nothing for it: {case.expected.because}")
@@ -131,7 +131,7 @@ class Suite:
 
     def _flow(self, case: Case) -> Flow | None:
         """Return the flow that a documented example is for; None where any will do."""
-        about = resources().get(case.operation.api, {})
+        about = server_values().get(case.operation.api, {})
         if case.family != "documented" or case.operation.id not in about.get("components", ()):
             return None
         return self.flow_for(case.operation, case.name)

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.cases.examples import examples
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.examples import list_examples
+from contract_tests.cases.server_values import server_values
 from contract_tests.suite.created import extract
 from contract_tests.suite.filling import Filler
 from contract_tests.suite.not_exercised import NotExercised
@@ -56,7 +56,7 @@ class ServerValues:
         return values[name, sort]
 
     def _create(self, api: str, name: str, sort: str) -> Any:
-        how = resources()[api]["fields"][name]
+        how = server_values()[api]["fields"][name]
         operation = self.target.apis[api].api.operations[how["made_by"]]
         self._apps.check_allowed(operation)
         request = self.example(operation, how["example"], **how.get("with", {}))
@@ -92,7 +92,7 @@ class ServerValues:
         ``values``  come before those of the target file: those of another flow
         """
         api = self.target.apis[operation.api].api
-        found = {label: request for label, request, _ in examples(api, operation)}
+        found = {example.name: example.request for example in list_examples(api, operation)}
         request = found[name] if name else next(iter(found.values()))
         if changed:
             request = replace(request, body={**request.body, **changed})

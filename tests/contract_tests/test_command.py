@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from contract_tests.cases.derive import cases
+from contract_tests.cases.derive import derive_cases
 from contract_tests.cli import run
 from contract_tests.cli.main import main
 from contract_tests.config.options import OPTIONS
@@ -57,7 +57,7 @@ def test_what_must_not_be_called_is_not_called():
     suite.apps.check_allowed(operations["listUserFiles"])
     with pytest.raises(NotExercised, match="read_only"):
         suite.apps.check_allowed(operations["uploadUserFile"])
-    provoked = next(case for case in cases(apis["dify-chat"]) if case.provoke and case.operation.id == "getInfo")
+    provoked = next(case for case in derive_cases(apis["dify-chat"]) if case.provoke and case.operation.id == "getInfo")
     with pytest.raises(NotExercised, match="cannot be provoked"):
         suite.run(provoked)
     suite.close()

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from contract_tests.cases.app_inputs import Control, Files, controls, top_level_files, wrong_value
-from contract_tests.cases.derive import cases
+from contract_tests.cases.app_inputs import Control, Files, break_bound, read_file_upload, read_form
+from contract_tests.cases.derive import derive_cases
 from contract_tests.config.target import load_target
 from contract_tests.suite.filling import Filler
 from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis(["dify-workflow", "dify-chat"])
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 RUN = "dify-workflow/runWorkflow"
 CHAT = "dify-chat/sendChatMessage"
 TARGET = load_target(APIS, base_url="http://127.0.0.1:1")
@@ -146,18 +146,18 @@ ODD = {"variable": "x", "max_length": "many", "options": 5, "allowed_file_types"
 )
 def test_form_that_is_none_is_told_by_the_contract_and_breaks_nothing(form):
     """A server may say anything."""
-    assert all(isinstance(found, Control) for found in controls(form))
+    assert all(isinstance(found, Control) for found in read_form(form))
 
 
 def test_files_are_read_in_both_forms():
     """Older apps tell of images only."""
-    assert top_level_files(IMAGES) == Files(("image",), ("remote_url", "local_file"))
+    assert read_file_upload(IMAGES) == Files(("image",), ("remote_url", "local_file"))
     newer = {
         "enabled": True,
         "allowed_file_types": ["document", "custom"],
         "allowed_file_upload_methods": ["local_file"],
     }
-    assert top_level_files({"enabled": True, **newer}) == Files(("document",), ("local_file",))
+    assert read_file_upload({"enabled": True, **newer}) == Files(("document",), ("local_file",))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_files_are_read_in_both_forms():
 )
 def test_value_against_a_bound_of_a_control(told, how, value):
     """What has no such bound is not tried."""
-    assert wrong_value(controls([told])[0], how) == value
+    assert break_bound(read_form([told])[0], how) == value
 
 
 def test_null_of_an_optional_field_may_be_taken_for_its_absence():
@@ -195,7 +195,7 @@ def test_null_of_an_optional_field_may_be_taken_for_its_absence():
     ],
 )
 def test_what_no_document_speaks_against_is_accepted(name, statuses, codes):
-    """`also` in resources.yaml says so, and why."""
+    """`also` in server_values.yaml says so, and why."""
     expected = CASES[name].expected
     assert statuses <= expected.statuses
     assert codes <= expected.codes

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from contract_tests.cases.derive import cases
+from contract_tests.cases.derive import derive_cases
 from contract_tests.http.exchange import Answer, Exchange, Sent
 from contract_tests.judging.judge import ANYTHING, Expected, Judge, error_code, is_refusal
 from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 SENT = Sent("GET", "http://x/", ())
 JSON = {"content-type": "application/json"}
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from contract_tests.cases.probes import probes, unheld, written
+from contract_tests.cases.probes import check_answer, derive_probes, read_probes
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.config.target import load_target
 from contract_tests.http.exchange import Answer, Exchange, Request, Sent
@@ -16,13 +16,13 @@ from flowcontract.provenance.evidence import Tier, is_printed, quote
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()
-CASES = {case.id: case for api in APIS.values() for case in probes(api)}
+CASES = {case.id: case for api in APIS.values() for case in derive_probes(api)}
 SOURCES = [(case.id, source) for case in CASES.values() for source in case.expected.source]
 
 
 def test_every_probe_is_of_an_operation_and_has_a_name_of_its_own():
     """A misspelt operation would never be asked."""
-    named = [(name, probe["name"]) for probe in written() for name in probe["of"]]
+    named = [(name, probe["name"]) for probe in read_probes() for name in probe["of"]]
     assert len(named) == len(set(named)) == len(CASES)
     assert {name.partition("/")[0] for name, _ in named} <= set(APIS)
 
@@ -79,13 +79,13 @@ def exchange(case, body, status=200):
 def test_answer_has_to_hold_what_is_written_down(name, body, place):
     """The place that does not is named; what is no JSON is told by the contract."""
     case = CASES[name]
-    assert [found.where for found in unheld(case, *exchange(case, body))] == ([place] if place else [])
+    assert [found.where for found in check_answer(case, *exchange(case, body))] == ([place] if place else [])
 
 
 def test_refusal_need_hold_nothing():
     """What is wrong with it is told already."""
     case = CASES["dify-chat/listMessages/probes/limit of 7"]
-    assert list(unheld(case, *exchange(case, '{"limit": 9, "code": "x"}', 400))) == []
+    assert list(check_answer(case, *exchange(case, '{"limit": 9, "code": "x"}', 400))) == []
 
 
 def test_what_no_line_promises_is_not_demanded():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from contract_tests.cases.derive import cases
+from contract_tests.cases.derive import derive_cases
 from contract_tests.http.exchange import Answer, Exchange, Sent
 from contract_tests.judging.choices import account, choices
 from contract_tests.judging.judge import ANYTHING, Judge
@@ -16,7 +16,7 @@ from flowcontract.specs.model import load_apis
 from flowcontract.streams.rules import says_the_same
 
 APIS = load_apis()
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 JSON, HTML = {"content-type": "application/json"}, {"content-type": "text/html; charset=utf-8"}
 ERROR = {"code": "invalid_param", "message": "no", "status": 400}
 BROKEN = {"code": "unknown", "message": "no"}
