@@ -24,9 +24,9 @@ from contract_tests.journeys.journey import Journey
 from contract_tests.report import folder, github, last_run, terminal
 from contract_tests.report.coverage import Coverage
 from contract_tests.report.deviations import Deviations
-from contract_tests.report.document import document, json_text, version
+from contract_tests.report.document import build_document, json_text, version
 from contract_tests.report.hiding import hide
-from contract_tests.report.progress import Shown
+from contract_tests.report.progress import ProgressReporter
 from contract_tests.report.results import EXIT_CODES, Results
 from contract_tests.suite import preflight
 from contract_tests.suite.not_exercised import NotExercised, Withheld
@@ -99,9 +99,9 @@ class Run:
 
     def record(self, report: Path, worker: str) -> None:
         """Write all exchanges of this process down, for the reports."""
-        self.recorder = folder.recorder(report, worker, self.secrets)
+        self.recorder = folder.create_recorder(report, worker, self.secrets)
         for client in self.suite.sender.clients.values():
-            client.listen = self.recorder.record
+            client.on_exchange = self.recorder.record
 
     def _cases(self) -> Iterator[Case]:
         for api in self.apis.values():
@@ -165,7 +165,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(collector, "contract-tests-collector")
     if config.option.no_summary:
         config.option.verbose = _SILENT
-        config.pluginmanager.register(Shown(run.apis, collector.write_line), "contract-tests-progress")
+        config.pluginmanager.register(ProgressReporter(run.apis, collector.write_line), "contract-tests-progress")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -240,9 +240,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         result = None
     test = test_id(item)
     found = record.as_json(test, run.deviations)["failures"]
-    new = [failure for failure in found if run.results.counts(failure)]
+    new = [failure for failure in found if run.results.fails_run(failure)]
     if new and not run.deviations.accept:
-        raise ContractFailure("\n\n".join(dict.fromkeys(map(terminal.told, new))))
+        raise ContractFailure("\n\n".join(dict.fromkeys(map(terminal.format_failure, new))))
     return result
 
 
@@ -358,7 +358,7 @@ class _Collector:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test saw, in this process or in a worker."""
         if hasattr(report, "contract"):
-            self.results.take(report.contract, report.outcome, report.duration)
+            self.results.add(report.contract, report.outcome, report.duration)
         if hasattr(report, "crash"):
             self.results.crashes.append(report.crash)
         elif report.failed and not hasattr(report, "contract"):  # xdist's report of a worker that has gone
@@ -404,7 +404,7 @@ class _Collector:
             ran = results.tests.keys() | set(results.missing)
             results.missing += [name for name in map(test_id, getattr(session, "items", ())) if name not in ran]
         everything = results.is_whole and not (option.keyword or option.markexpr)
-        results.settle(everything=everything, thorough=option.thorough, prune=option.prune and everything)
+        results.finish(everything=everything, thorough=option.thorough, prune=option.prune and everything)
         results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
         session.exitstatus = self._report()
         if self.run.clock.interrupted and not results.interrupted:  # while that was done
@@ -413,9 +413,9 @@ class _Collector:
 
     def _report(self) -> int:
         """Put down how the run ended, and everything else; return the exit status."""
-        problems = self.results.problems()
+        problems = self.results.list_failure_reasons()
         status = EXIT_CODES[self.results.status(problems)]
-        self.document = document(self.results, problems, self.run.secrets)
+        self.document = build_document(self.results, problems, self.run.secrets)
         try:
             self._write()
         except FlowContractError as error:
@@ -443,15 +443,15 @@ class _Collector:
         """Say what is wrong, grouped by cause, what was not asked, and where to read on."""
         if self.config.option.collectonly or not self.document:
             return
-        lines = terminal.summary(self.document, verbose=self.verbose)
-        if not github.is_there():
+        lines = terminal.summarize(self.document, verbose=self.verbose)
+        if not github.is_running():
             self._say(lines)
             return
-        with github.without_commands(self.write_line):
+        with github.suspend_commands(self.write_line):
             self._say(lines)
         for line in github.annotate(self.document):
             self.write_line(line)
-        github.summarize(self.document)
+        github.append_summary(self.document)
 
     def _say(self, lines: list[terminal.Line]) -> None:
         for line in lines:

@@ -75,9 +75,9 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _all(document: Mapping[str, Any]) -> Iterator[str]:
-    yield terminal.headline(dict(document))
+    yield terminal.format_headline(dict(document))
     for cause in document["causes"]:
-        tests = terminal.counted(len(cause["tests"]), "test")
+        tests = terminal.count_noun(len(cause["tests"]), "test")
         yield f"{cause['handle']}  {cause['kind']:9} {cause['id']} ({tests})"
 
 
@@ -88,7 +88,7 @@ def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
     if not found:
         close = difflib.get_close_matches(name, causes, n=1)
         guess = f' Did you mean "{close[0]}"?' if close else ""
-        number = terminal.counted(len(causes), "cause")
+        number = terminal.count_noun(len(causes), "cause")
         raise ExplainError(f'No cause "{name}" among {number}.{guess} contract-tests explain lists them.')
     if len(found) > 1:
         yield f"{name} may be any of these:"
@@ -99,7 +99,7 @@ def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
 
 def _told(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
     yield f"{cause['kind']} {cause['handle']}: {cause['id']}"
-    yield from (line.text for line in terminal.block(cause))
+    yield from (line.text for line in terminal.format_cause(cause))
     if cause["reason"]:
         yield f"  reason   {cause['reason']}"
     for quote in cause["quotes"]:
@@ -111,7 +111,7 @@ def _told(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str
         yield f"ruling {ruling['name']}: {ruling['decision']}"
         yield f"  because {ruling['why']}"
     yield ""
-    yield f"seen in {terminal.counted(len(cause['tests']), 'test')}, {cause['count']} times:"
+    yield f"seen in {terminal.count_noun(len(cause['tests']), 'test')}, {cause['count']} times:"
     yield from _seen(cause["id"], document)
     if cause["curl"]:
         yield ""

@@ -136,7 +136,7 @@ class _Session:
     def _cannot(self, problem: str) -> None:
         """Say that there is no sound verdict, and why."""
         self._unsound = True
-        self._printer.problem(problem)
+        self._printer.print_error(problem)
 
     def _judge(self, name: str) -> None:
         if name == "-":
@@ -171,11 +171,11 @@ class _Session:
             report.feed(rest, None)
             report.close(None)
         best = min(reports, key=_rank)
-        self._printer.line(f"{path}: {best.operation}")
+        self._printer.print_line(f"{path}: {best.operation}")
         self._tell_notes(opening)
         self._tell(best)
         if best.broken and self._asked and (fitting := self._fitting(path)):
-            self._printer.line(f"  note: the stream does follow {fitting}")
+            self._printer.print_line(f"  note: the stream does follow {fitting}")
 
     def _judge_pipe(self) -> None:
         """Judge standard input while it comes; a HAR file once it is whole."""
@@ -215,19 +215,19 @@ class _Session:
 
     def _tell_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
         """Print what there is of a running stream; return its head, empty once that was printed."""
-        lines = report.taken()
+        lines = report.take_lines()
         if head and (lines or begun):
-            self._printer.line(head)
+            self._printer.print_line(head)
             head = ""
-        self._printer.lines(self._shown(lines))
+        self._printer.print_lines(self._shown(lines))
         return head
 
     def _tell_notes(self, opening: Opening) -> None:
-        self._printer.lines(f"  note: {note}" for note in opening.notes)
+        self._printer.print_lines(f"  note: {note}" for note in opening.notes)
 
     def _tell(self, report: StreamReport) -> None:
         """Print the rest of a report, and take its verdict."""
-        self._printer.lines(self._shown(report.taken()))
+        self._printer.print_lines(self._shown(report.take_lines()))
         self._broken |= report.broken > 0
         self._unsound |= bool(report.unjudged)
 
@@ -259,7 +259,7 @@ class _Session:
         counts = Counter(self._tell_entry(entry, source) for entry in entries)
         self._unsound |= counts["unread"] > 0
         if counts["judged"] and counts["unread"]:
-            self._printer.line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
+            self._printer.print_line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
         elif not counts["judged"]:
             wanted = self._asked or "an operation that a document names"
             foreign = f"none of them is a request for {wanted}"
@@ -269,7 +269,7 @@ class _Session:
     def _tell_entry(self, entry: Judged | Unreadable, source: str) -> str:
         """Print an entry of a recording; return whether it was `judged`, `unread` or `foreign`."""
         if isinstance(entry, Unreadable):
-            self._printer.line(f"{source}: {entry}: not judged")
+            self._printer.print_line(f"{source}: {entry}: not judged")
             return "unread"
         return self._tell_exchange(entry)
 
@@ -278,13 +278,15 @@ class _Session:
         recorded, operation = judged.recorded, judged.operation
         if operation is None:
             if not self._asked:
-                self._printer.detail(f"{recorded.method} {recorded.url}: no operation that a document names")
+                self._printer.print_detail(f"{recorded.method} {recorded.url}: no operation that a document names")
             return "foreign"
         if judged.unjudged:
-            self._printer.line(f"{recorded.method} {recorded.url}: {operation.name}: not judged: {judged.unjudged}")
+            self._printer.print_line(
+                f"{recorded.method} {recorded.url}: {operation.name}: not judged: {judged.unjudged}"
+            )
             return "unread"
         head = f"{recorded.method} {recorded.url} {recorded.answer.status}: {operation.name}"
-        tell = self._printer.line if judged.violations else self._printer.detail
+        tell = self._printer.print_line if judged.violations else self._printer.print_detail
         tell(head)
         for violation in judged.violations:
             red = fails(violation.tier, self._demand)

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from contract_tests.http.clock import Clock
-from contract_tests.http.exchange import MAX_JSON_BYTES, Answer, Exchange, Heard, Request, Sent, Upload
+from contract_tests.http.exchange import MAX_JSON_BYTES, Answer, Exchange, ReceivedBody, Request, SentRequest, Upload
 from contract_tests.http.wire import Decoder, TooMuchError, Wire
 from flowcontract.output.secrets import Secrets
 from flowcontract.schemas.decoding import ABSENT
@@ -62,9 +62,11 @@ class Client:
         self.keys = Secrets(api.keys.values() if api.secret else ())
         self._rate = rate or Rate(target.rate)
         self._largest_upload = 0  # bytes of a form with a file
-        self._downloads = {(one.method, one.path) for one in api.api.operations.values() if _sends_a_file(one)}
-        self.listen: Callable[[Sent, Answer | None, Heard, str], None] = lambda *_: None  # told of every exchange
-        self._told: Sent | None = None  # the last exchange that was told
+        self._downloads = {(one.method, one.path) for one in api.api.operations.values() if _is_download(one)}
+        self.on_exchange: Callable[[SentRequest, Answer | None, ReceivedBody, str], None] = lambda *_: (
+            None
+        )  # told of every exchange
+        self._reported: SentRequest | None = None  # the last exchange that was told
         timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
         # The environment's proxies and .netrc would add to requests what the suite did not write.
         transport = Wire(clock or Clock())
@@ -74,37 +76,37 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def reach(self) -> str:
+    def check_reachable(self) -> str:
         """Ask for the base URL; return why nothing answers, '' if something does, whatever it says."""
         sent = self.prepare(Request("GET", "", keys={}))
         try:
             with self.open(sent):
                 return ""
         except CAUSES as error:
-            return self.failed(sent, error).trouble
+            return self.fail(sent, error).trouble
 
     def send(self, request: Request) -> Exchange:
         """Send a request and read its answer whole."""
         return self.exchange(self.prepare(request), self.target.stream_s)
 
-    def exchange(self, sent: Sent, limit_s: float, *, read_s: float | None = None) -> Exchange:
+    def exchange(self, sent: SentRequest, limit_s: float, *, read_s: float | None = None) -> Exchange:
         """Send what has been prepared and read the answer whole, for no longer than `limit_s` seconds."""
         try:
             with self.open(sent, read_s=read_s) as live:
                 body = b"".join(piece for _, piece in live.pieces(limit_s))
                 return Exchange(sent, live.answer(body))
         except CAUSES as error:
-            return self.failed(sent, error)
+            return self.fail(sent, error)
 
-    def failed(self, sent: Sent, error: Exception) -> Exchange:
+    def fail(self, sent: SentRequest, error: Exception) -> Exchange:
         """Return the exchange of a request that was not answered."""
         said = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
-        if sent is not self._told:
-            self.listen(sent, None, Heard(), said)
+        if sent is not self._reported:
+            self.on_exchange(sent, None, ReceivedBody(), said)
         return Exchange(sent, None, trouble=said)
 
     @contextmanager
-    def open(self, sent: Sent, *, read_s: float | None = None) -> Iterator[LiveAnswer]:
+    def open(self, sent: SentRequest, *, read_s: float | None = None) -> Iterator[LiveAnswer]:
         """Send a request; the answer's head has come when the block is entered, its body is read inside.
 
         No silence is longer than `read_s` seconds, by default the target's `answer_s`. Raises one of `CAUSES`.
@@ -112,7 +114,7 @@ class Client:
         self._rate.wait()
         started = time.monotonic()
         content = sent.body if sent.body or sent.method in ("POST", "PUT", "PATCH") else None
-        headers = [(name.encode("latin-1"), _header_bytes(value)) for name, value in sent.headers]
+        headers = [(name.encode("latin-1"), _encode_header(value)) for name, value in sent.headers]
         request = self._http.build_request(sent.method, sent.url, headers=headers, content=content)
         for name in ("accept-encoding", "user-agent"):  # httpx's own; `curl` must send the same as we did
             request.headers.pop(name, None)
@@ -124,10 +126,10 @@ class Client:
             yield live
         finally:
             response.close()
-            self._told = sent
-            self.listen(sent, live.answer(), live.heard, live.trouble)
+            self._reported = sent
+            self.on_exchange(sent, live.answer(), live.received, live.trouble)
 
-    def prepare(self, request: Request) -> Sent:
+    def prepare(self, request: Request) -> SentRequest:
         """Return a request as bytes, credentials included."""
         headers = dict(request.headers)
         query: list[tuple[str, str]] = []
@@ -144,14 +146,14 @@ class Client:
         url = self.api.base_url + path + (f"?{urlencode(query, errors='surrogatepass')}" if query else "")
         if content_type.startswith("multipart/"):
             self._largest_upload = max(self._largest_upload, len(body))
-        sent = self.seal(request.method, url, tuple(headers.items()), body)
-        return replace(sent, max_bytes=self._limit(request))
+        sent = self.create_sent(request.method, url, tuple(headers.items()), body)
+        return replace(sent, max_bytes=self._max_answer_bytes(request))
 
-    def seal(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Sent:
+    def create_sent(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> SentRequest:
         """Return a request that is complete, with what is to be hidden when it is printed."""
-        return Sent(method, url, headers, body, self.keys, self.target.secrets)
+        return SentRequest(method, url, headers, body, self.keys, self.target.secrets)
 
-    def _limit(self, request: Request) -> int:
+    def _max_answer_bytes(self, request: Request) -> int:
         """Return how large an answer may become: a file that is downloaded is one of those that were uploaded."""
         is_given = any(name in self.api.values for name in list(request.path_values)[-1:])
         if not self._largest_upload or is_given or (request.method, request.path) not in self._downloads:
@@ -182,7 +184,7 @@ class LiveAnswer:
         self.now = time.monotonic()  # when the last piece came, or the silence was broken off
         is_json = "json" in self.headers.get("content-type", "").lower()
         self._max_bytes = min(max_bytes, MAX_JSON_BYTES) if is_json else max_bytes
-        self.heard = Heard()
+        self.received = ReceivedBody()
         self._response = response
 
     def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
@@ -194,7 +196,7 @@ class LiveAnswer:
             for raw in self._response.iter_raw():
                 now = self.now = time.monotonic()
                 for piece in decoder.feed(raw):
-                    self.heard.add(now - self.started, piece)
+                    self.received.add(now - self.started, piece)
                     yield now, piece
                 if now > body.deadline:
                     self.trouble = f"no end of the answer within {limit_s:g} s"
@@ -213,7 +215,7 @@ class LiveAnswer:
         return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)
 
 
-def _header_bytes(value: str) -> bytes:
+def _encode_header(value: str) -> bytes:
     """Return a header's value as it goes out: each character a byte, where all of them are bytes, else as UTF-8."""
     try:
         return value.encode("latin-1")
@@ -221,7 +223,7 @@ def _header_bytes(value: str) -> bytes:
         return value.encode("utf-8", "surrogatepass")
 
 
-def _sends_a_file(operation: Operation) -> bool:
+def _is_download(operation: Operation) -> bool:
     return operation.method == "GET" and "application/octet-stream" in operation.success.media
 
 
@@ -239,30 +241,30 @@ def encode(body: Any, media_type: str) -> tuple[str, bytes]:
     if isinstance(body, bytes):
         return media_type, body
     if media_type == "multipart/form-data":
-        return _multipart(body)
+        return _encode_form(body)
     return media_type or "application/json", json.dumps(body, ensure_ascii=True).encode()
 
 
-def _multipart(fields: Mapping[str, Any]) -> tuple[str, bytes]:
+def _encode_form(fields: Mapping[str, Any]) -> tuple[str, bytes]:
     """Return a form by RFC 7578. A field may be text, an Upload, or a list of them; other JSON is sent as its text."""
     boundary = uuid.uuid4().hex
     lines: list[bytes] = []
     for name, value in fields.items():
         for part in value if isinstance(value, list) else [value]:
-            lines += [f"--{boundary}".encode(), *_part(name, part)]
+            lines += [f"--{boundary}".encode(), *_encode_part(name, part)]
     closing = f"--{boundary}--".encode()
     return f"multipart/form-data; boundary={boundary}", b"\r\n".join([*lines, closing, b""])
 
 
-def _part(name: str, part: Any) -> list[bytes]:
-    disposition = f'Content-Disposition: form-data; name="{_escaped(name)}"'
+def _encode_part(name: str, part: Any) -> list[bytes]:
+    disposition = f'Content-Disposition: form-data; name="{_escape(name)}"'
     if isinstance(part, Upload):
-        head = [f'{disposition}; filename="{_escaped(part.filename)}"', f"Content-Type: {part.content_type}"]
+        head = [f'{disposition}; filename="{_escape(part.filename)}"', f"Content-Type: {part.content_type}"]
         return [*(line.encode() for line in head), b"", part.content]
     text = part if isinstance(part, str) else json.dumps(part)
     return [disposition.encode(), b"", text.encode("utf-8", "surrogatepass")]
 
 
-def _escaped(name: str) -> str:
+def _escape(name: str) -> str:
     """Escape a name as browsers do (WHATWG, multipart/form-data encoding algorithm)."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

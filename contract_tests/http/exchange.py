@@ -54,7 +54,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentRequest:
     """A request as it went out."""
 
     method: str
@@ -70,8 +70,8 @@ class Sent:
         parts = ["curl -sS -i -N"]
         if self.method != "GET":
             parts.append(f"-X {self.method}")
-        parts += [f"-H {self._quoted(f'{name}: {value}')}" for name, value in self.headers]
-        parts.append(self._quoted(self.url))
+        parts += [f"-H {self._quote(f'{name}: {value}')}" for name, value in self.headers]
+        parts.append(self._quote(self.url))
         if not self.body:
             return " ".join(parts)
         try:
@@ -79,13 +79,13 @@ class Sent:
         except UnicodeDecodeError:
             text = ""
         if text.isprintable() and text and len(text) <= _LONGEST_CURL:
-            return " ".join([*parts, f"--data-raw {self._quoted(text)}"])
+            return " ".join([*parts, f"--data-raw {self._quote(text)}"])
         parts.append("--data-binary @-")
         if len(self.body) > _LONGEST_CURL or self.secrets.mask_bytes(self.body) != self.body:
             return f"{' '.join(parts)}  # with a body of {len(self.body)} bytes"
         return f"echo {base64.b64encode(self.body).decode()} | base64 -d | {' '.join(parts)}"
 
-    def _quoted(self, text: str) -> str:
+    def _quote(self, text: str) -> str:
         """Quote a text for a shell; secrets become variables, which the shell fills in."""
         hidden = self.secrets.mask(self.keys.mask(text, _KEY), _OTHER_KEY)
         if hidden == text:
@@ -121,7 +121,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Heard:
+class ReceivedBody:
     """What came of an answer's body, as far as it is worth keeping.
 
     ``beginning``  the first bytes
@@ -153,7 +153,7 @@ class TimedEvent:
 class Exchange:
     """A request and its answer, with `events` where it was a stream; without one `trouble` says why."""
 
-    sent: Sent
+    sent: SentRequest
     answer: Answer | None
     events: tuple[TimedEvent, ...] = ()
     trouble: str = ""

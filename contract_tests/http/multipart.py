@@ -18,7 +18,7 @@ def read_form(content_type: str, body: bytes) -> dict[str, Any]:
     if not options.get("boundary"):
         raise ValueError("a form without a boundary")
     fields: dict[str, list[Any]] = {}
-    for part, content in _parts(options["boundary"], body):
+    for part, content in _parse_parts(options["boundary"], body):
         name = part.name
         if not name:
             raise ValueError("a part has no name")
@@ -27,7 +27,7 @@ def read_form(content_type: str, body: bytes) -> dict[str, Any]:
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 
-def _parts(boundary: str, body: bytes) -> list[tuple[MultipartSegment, bytes]]:
+def _parse_parts(boundary: str, body: bytes) -> list[tuple[MultipartSegment, bytes]]:
     parser = PushMultipartParser(boundary.encode("latin-1", "replace"), max_segment_count=_PARTS)
     found: list[tuple[MultipartSegment, bytearray]] = []
     for piece in (body, b""):

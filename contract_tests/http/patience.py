@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _SHORTER_S = (5.0, 2.0, 1.0)  # after the first, the second and all further hangs of an operation
-MOST = 6  # hangs on requests of one sort, after which it is asked no more
+MAX_HANGS = 6  # hangs on requests of one sort, after which it is asked no more
 
 
 class Sort(NamedTuple):
@@ -38,9 +38,9 @@ class Patience:
             return full_s / 2
         return min(full_s, _SHORTER_S[min(hangs, len(_SHORTER_S)) - 1])
 
-    def is_over(self, sort: Sort) -> bool:
+    def is_exhausted(self, sort: Sort) -> bool:
         """Tell whether requests of a sort have hung so often that nothing is learnt from one more."""
-        return self._hangs[sort] >= MOST
+        return self._hangs[sort] >= MAX_HANGS
 
     def note(self, sort: Sort, *, hung: bool) -> None:
         """Take what came of a request."""

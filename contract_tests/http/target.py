@@ -115,16 +115,16 @@ class Target:
             if way := found.get(code) or (None if ":" in code else found.get("*")):
                 values = {"{code}": code, "{status}": str(status)}
                 parts = {part: value for part, value in way.items() if part != "thorough"}
-                return Provocation(**_filled(parts, values))
+                return Provocation(**_fill_placeholders(parts, values))
         return None
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def _fill_placeholders(value: Any, values: Mapping[str, str]) -> Any:
     """Replace placeholders in every text of a JSON value."""
     if isinstance(value, Mapping):
-        return {key: _filled(item, values) for key, item in value.items()}
+        return {key: _fill_placeholders(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, values) for item in value]
+        return [_fill_placeholders(item, values) for item in value]
     for name, text in values.items():
         value = value.replace(name, text) if isinstance(value, str) else value
     return value

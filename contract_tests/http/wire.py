@@ -53,12 +53,12 @@ class Wire(httpx.BaseTransport):
         origin = (request.url.scheme, request.url.raw_host.decode("ascii"), port)
         connection = self._connection(origin, timeout["connect"])
         try:
-            head = _ask(connection, request, timeout)
+            head = _send(connection, request, timeout)
         except (httpx.ReadError, httpx.RemoteProtocolError):
-            if not connection.was_left(request):
+            if not connection.may_retry(request):
                 raise
             connection = _Connection(origin, timeout["connect"], self._clock)
-            head = _ask(connection, request, timeout)
+            head = _send(connection, request, timeout)
         body = Body(connection, timeout["read"], self._idle[origin])
         return httpx.Response(head.status_code, headers=list(head.headers), stream=body, extensions={"body": body})
 
@@ -78,7 +78,7 @@ class Wire(httpx.BaseTransport):
         return _Connection(origin, timeout_s, self._clock)
 
 
-def _ask(connection: _Connection, request: httpx.Request, timeout: dict[str, float]) -> h11.Response:
+def _send(connection: _Connection, request: httpx.Request, timeout: dict[str, float]) -> h11.Response:
     """Send a request; return the head of its answer. Without one the connection is closed."""
     try:
         connection.send(request, timeout["write"])
@@ -124,7 +124,7 @@ class _Connection:
     def __init__(self, origin: _Origin, timeout_s: float, clock: Clock) -> None:
         self._clock = clock
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._is_reused = self._has_said = False
+        self._is_reused = self._has_received = False
         self._quiet_since = time.monotonic()
         self._socket = _connect(origin, min(timeout_s, clock.left_s()))
 
@@ -136,19 +136,19 @@ class _Connection:
         """Tell whether it has not been idle for so long that the other side may be about to close it."""
         return time.monotonic() - self._quiet_since < _IDLE_S
 
-    def was_left(self, request: httpx.Request) -> bool:
+    def may_retry(self, request: httpx.Request) -> bool:
         """Tell whether a request that failed may be sent again (RFC 9112, 9.3.1).
 
         It changes nothing, and a connection that had been idle was closed before a byte of its answer.
         """
-        return self._is_reused and not self._has_said and request.method in _SAFE
+        return self._is_reused and not self._has_received and request.method in _SAFE
 
     def is_reusable(self) -> bool:
         """Tell whether another request may follow, after an answer has ended."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
-        self._is_reused, self._has_said, self._quiet_since = True, False, time.monotonic()
+        self._is_reused, self._has_received, self._quiet_since = True, False, time.monotonic()
         return True
 
     def close(self) -> None:
@@ -157,7 +157,7 @@ class _Connection:
     def send(self, request: httpx.Request, timeout_s: float) -> None:
         """Send a request; a server that hangs up, or answers, before it has all of it, has its answer read."""
         target = request.url.raw_path
-        with _translated():
+        with _translate_errors():
             self._write(
                 self._http.send(h11.Request(method=request.method, target=target, headers=request.headers.raw)),
                 timeout_s,
@@ -192,10 +192,10 @@ class _Connection:
     def event(self, silence_s: float, deadline: float) -> h11.Event | type[h11.PAUSED]:
         """Return what comes next, after `silence_s` of silence at most."""
         silent_until = time.monotonic() + silence_s
-        with _translated():
+        with _translate_errors():
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data = self._read(min(silent_until, deadline), silence_s)
-                self._has_said = self._has_said or bool(data)
+                self._has_received = self._has_received or bool(data)
                 if not data and self._http.their_state is h11.SEND_RESPONSE:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 self._http.receive_data(data)
@@ -226,7 +226,7 @@ def _connect(origin: _Origin, timeout_s: float) -> socket.socket:
     try:
         found = socket.create_connection((host, port), timeout_s)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _ssl().wrap_socket(found, server_hostname=host) if scheme == "https" else found
+        return _ssl_context().wrap_socket(found, server_hostname=host) if scheme == "https" else found
     except TimeoutError:
         raise httpx.ConnectTimeout(f"no connection within {timeout_s:g} s") from None
     except (OSError, UnicodeError) as error:
@@ -234,12 +234,12 @@ def _connect(origin: _Origin, timeout_s: float) -> socket.socket:
 
 
 @lru_cache(maxsize=1)
-def _ssl() -> ssl.SSLContext:
+def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Raise httpx's errors for those of h11."""
     try:
         yield
@@ -259,7 +259,7 @@ class Decoder:
     def __init__(self, encoding: str, limit: int) -> None:
         """Prepare for one body. Raises TooMuchError for an encoding that was not asked for and that nobody has here."""
         self._limit = limit
-        self._read = self._said = 0
+        self._read = self._decoded_bytes = 0
         self._inflate = None
         if encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
@@ -269,15 +269,15 @@ class Decoder:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield what a piece adds."""
         self._read += len(piece)
-        for part in self._decoded(piece) if self._inflate else [piece]:
-            self._said += len(part)
+        for part in self._decompress(piece) if self._inflate else [piece]:
+            self._decoded_bytes += len(part)
             yield part
-            if self._said > self._limit:
+            if self._decoded_bytes > self._limit:
                 raise TooMuchError(f"more than {self._limit} bytes")
-            if self._inflate and self._said > max(_FREE_BYTES, MAX_RATIO * self._read):
+            if self._inflate and self._decoded_bytes > max(_FREE_BYTES, MAX_RATIO * self._read):
                 raise TooMuchError(f"compressed more than {MAX_RATIO} times")
 
-    def _decoded(self, piece: bytes) -> Iterator[bytes]:
+    def _decompress(self, piece: bytes) -> Iterator[bytes]:
         assert self._inflate is not None
         rest = piece
         while rest:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Api, Operation
 
 
-class Asked(NamedTuple):
+class ModeField(NamedTuple):
     """What a request said about the stream: the field's value, what asks for the stream, and the lines that say so."""
 
     name: str
@@ -34,8 +34,8 @@ def mode_violations(
     """
     when = operation.stream.when if operation.stream else {}
     asked = [
-        *(_in_body(recorded, api, operation, name, value) for name, value in when.get("body", {}).items()),
-        *(_in_query(recorded, api, operation, name, value) for name, value in when.get("query", {}).items()),
+        *(_find_in_body(recorded, api, operation, name, value) for name, value in when.get("body", {}).items()),
+        *(_find_in_query(recorded, api, operation, name, value) for name, value in when.get("query", {}).items()),
     ]
     said = [one for one in asked if one is not None]
     wanted = all(one.value == one.wanted for one in said)
@@ -47,7 +47,7 @@ def mode_violations(
     yield Violation("media-type", f"{' or '.join(names)}: {because}", media_type or "none", source=source)
 
 
-def _in_body(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> Asked | None:
+def _find_in_body(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> ModeField | None:
     """Return a documented value of a field of the body; None where there is none."""
     media = operation.request.get("application/json")
     try:
@@ -59,10 +59,10 @@ def _in_body(recorded: Recorded, api: Api, operation: Operation, name: str, want
     field = api.validators.follow(f"{api.validators.follow(media.pointer).pointer}/properties/{name}")
     if api.validators.violations(field.pointer, body[name]):
         return None
-    return Asked(name, body[name], wanted, provenance(field.schema))
+    return ModeField(name, body[name], wanted, provenance(field.schema))
 
 
-def _in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> Asked | None:
+def _find_in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> ModeField | None:
     """Return a documented value of a query parameter, as JSON writes it; None where there is none."""
     parameter = next(one for one in operation.parameters if one.name == name and one.location == "query")
     texts = recorded.query.get(name)
@@ -72,4 +72,4 @@ def _in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wan
     if undecodable or api.validators.violations(parameter.pointer, value):
         return None
     written = value if isinstance(value, str) else json.dumps(value)
-    return Asked(name, written, wanted, parameter.provenance)
+    return ModeField(name, written, wanted, parameter.provenance)

@@ -35,24 +35,24 @@ class Choice(NamedTuple):
     ruling: str
 
 
-def choices(operation: Operation, rulings: Mapping[str, Ruling], told: Mapping[str, Any]) -> Iterator[Choice]:
+def find_choices(operation: Operation, rulings: Mapping[str, Ruling], account: Mapping[str, Any]) -> Iterator[Choice]:
     """Yield what a server chose in an exchange, of which `told` is the account."""
-    for ruling, choice in _declared(rulings):
-        if operation.name in choice.operations and _fits(choice.when, told):
-            took = _taken(choice, told)
+    for ruling, choice in _list_choices(rulings):
+        if operation.name in choice.operations and _fits(choice.when, account):
+            took = _find_option(choice, account)
             if took:
                 yield Choice(operation.name, choice.name, took, ruling)
 
 
-def _declared(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.Choice]]:
+def _list_choices(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.Choice]]:
     for name, ruling in rulings.items():
         if "/" in name:  # an API's own stand there by their plain names, too
             yield from ((name, choice) for choice in ruling.choices)
 
 
-def _taken(choice: sources.Choice, told: Mapping[str, Any]) -> str:
+def _find_option(choice: sources.Choice, account: Mapping[str, Any]) -> str:
     try:
-        value = yamlio.resolve(told, choice.at)
+        value = yamlio.resolve(account, choice.at)
     except KeyError:
         return ""
     return next((words for words, schema in choice.options.items() if _fits(schema, value)), "")
@@ -67,7 +67,7 @@ def _validator(schema: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.Draft202012Validator(json.loads(schema))
 
 
-def account(exchange: Exchange, text: str, order: str) -> dict[str, Any]:
+def describe_exchange(exchange: Exchange, text: str, order: str) -> dict[str, Any]:
     """Return an exchange as one JSON value, in which a ruling's `choices` say where to look.
 
     ``query``    the request's parameters

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.http.exchange import Answer, Exchange, Sent, TimedEvent
-from contract_tests.judging.choices import Choice, account, choices
+from contract_tests.http.exchange import Answer, Exchange, SentRequest, TimedEvent
+from contract_tests.judging.choices import Choice, describe_exchange, find_choices
 from flowcontract.provenance.evidence import BARS, Tier, weakest
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.media_types import find_media
@@ -125,17 +125,17 @@ class Judge:
         else:
             self._violations += self.stream.close(now)
 
-    def verdict(self, sent: Sent, answer: Answer) -> Verdict:
+    def verdict(self, sent: SentRequest, answer: Answer) -> Verdict:
         """Tell what is wrong with the answer as a whole."""
         exchange = Exchange(sent, answer, tuple(self.events))
         body = b"" if self.stream else answer.body
         answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
-            *_broken(answer),
-            *(_of_status(one, self.operation, self.expected, exchange) for one in answered),
+            *_check_end(answer),
+            *(_weigh_status(one, self.operation, self.expected, exchange) for one in answered),
             *self._violations,
-            *(_held_back(self.events, self.stream.contract) if self.stream else ()),
-            *expectation_violations(self.operation, self.expected, exchange),
+            *(_check_buffering(self.events, self.stream.contract) if self.stream else ()),
+            *_check_expectations(self.operation, self.expected, exchange),
         ]
         if not self.expected.promised:
             found = [at_most(violation, Tier.OBSERVED) for violation in found]
@@ -147,7 +147,7 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
             self._choices(exchange),
-            missed(self.expected, answer.status),
+            missed_status(self.expected, answer.status),
         )
 
     def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
@@ -156,10 +156,10 @@ class Judge:
         order = stream.matched.name if stream and stream.complete and stream.matched else ""
         answer = exchange.answer.body[:_ACCOUNT_BYTES] if exchange.answer else b""
         text = (bytes(self._text) if stream else answer).decode("utf-8", "replace")
-        return tuple(choices(self.operation, self.api.rulings, account(exchange, text, order)))
+        return tuple(find_choices(self.operation, self.api.rulings, describe_exchange(exchange, text, order)))
 
 
-def _of_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:
+def _weigh_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:
     """Return a violation; one of an undocumented status weighs what the status of this answer can weigh."""
     if violation.rule != "status":
         return violation
@@ -180,19 +180,19 @@ def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -
     return expected.form if is_refusal(operation, exchange) else expected.outcome
 
 
-def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
+def judge_unanswered(exchange: Exchange, expected: Expected) -> Verdict:
     """Return the verdict on a request that got no answer."""
     violation = Violation("answer", expected.because, exchange.trouble, source=expected.source, tier=Tier.SERVER_ERROR)
-    return Verdict(exchange, (violation,), missed=missed(expected, 0))
+    return Verdict(exchange, (violation,), missed=missed_status(expected, 0))
 
 
-def missed(expected: Expected, status: int) -> int:
+def missed_status(expected: Expected, status: int) -> int:
     """Return the status that was expected where another one came; 0 where expectations were not of one sort."""
     sorts = {wanted // 100 for wanted in expected.statuses}
     return min(expected.statuses) if status not in expected.statuses and len(sorts) == 1 else 0
 
 
-def ask(client: Client, sent: Sent, judge: Judge, wait_s: float) -> Verdict:
+def ask(client: Client, sent: SentRequest, judge: Judge, wait_s: float) -> Verdict:
     """Send a request, judge the answer while it comes, as long as no silence lasts longer than `wait_s`."""
     with client.open(sent, read_s=wait_s) as live:
         if not judge.begin(live, client.target.stream_s):
@@ -224,7 +224,7 @@ def _stream_contract(operation: Operation, status: int, content_type: str) -> St
     return response.media[name].stream if response and name else None
 
 
-def _held_back(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:
+def _check_buffering(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:
     """Tell a stream whose events all came at its end, although it took seconds: somebody in between collects them."""
     times = [timed.at_s for timed in events if timed.event.kind not in contract.anywhere]
     if len(times) < _FEW_EVENTS or times[-1] < _LONG_S or times[-1] - times[0] > times[-1] * _AT_ONCE:
@@ -233,12 +233,12 @@ def _held_back(events: list[TimedEvent], contract: StreamContract) -> Iterator[V
     yield Violation("arrival", "events while the run goes on", got, source=_ARRIVE)
 
 
-def _broken(answer: Answer) -> Iterator[Violation]:
+def _check_end(answer: Answer) -> Iterator[Violation]:
     if answer.trouble:
         yield Violation("answer", "an answer that comes to its end", answer.trouble, tier=Tier.SERVER_ERROR)
 
 
-def expectation_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_expectations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     """Yield where an answer is not what was to be expected of the request."""
     status, source = exchange.status, expected.source or operation.provenance
     if status not in operation.responses:
@@ -246,31 +246,31 @@ def expectation_violations(operation: Operation, expected: Expected, exchange: E
     if expected.statuses and status not in expected.statuses:
         wanted = " or ".join(map(str, sorted(expected.statuses)))
         tier = _status_tier(operation, expected, exchange)
-        got = f"{status}{_said(exchange)}"
+        got = f"{status}{_quote_answer(exchange)}"
         yield Violation("status", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
     if expected.refused is not None and is_refusal(operation, exchange) != expected.refused:
         wanted = "a refusal" if expected.refused else "no refusal"
         tier = _status_tier(operation, expected, exchange)
-        got = f"{status}{_said(exchange)}"
+        got = f"{status}{_quote_answer(exchange)}"
         yield Violation("outcome", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
-    yield from _code_violations(operation, expected, exchange)
+    yield from _check_code(operation, expected, exchange)
     if expected.streamed is not None and status == operation.success.status:
-        yield from _mode_violations(operation, expected, exchange)
+        yield from _check_mode(operation, expected, exchange)
     for kind in sorted(expected.events - {timed.event.kind for timed in exchange.events}):
         yield Violation("event", f"{kind}: {expected.because}", "a stream without it", source=source)
     if expected.allow and status == HTTPStatus.METHOD_NOT_ALLOWED:
-        yield from _allow_violations(expected, exchange)
+        yield from _check_allow(expected, exchange)
 
 
-def _said(exchange: Exchange) -> str:
+def _quote_answer(exchange: Exchange) -> str:
     """Return what an answer said, in short."""
     text = exchange.answer.body[:120].decode("utf-8", "replace") if exchange.answer else ""
     return f" {text}" if text else ""
 
 
-def _code_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_code(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     """Judge the error code: it is documented for the status, fits the request, and its `status` field is the status."""
     code = error_code(operation, exchange)
     documented = error_codes(operation, exchange.status)
@@ -301,7 +301,7 @@ def _own_codes(operation: Operation, status: int) -> bool:
     return status < 400 and bool(error_codes(operation, status))  # noqa: PLR2004 - HTTP's own range
 
 
-def _mode_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_mode(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     answer = exchange.answer
     assert answer is not None
     media = operation.success.media
@@ -323,7 +323,7 @@ def _mode_source(operation: Operation) -> tuple[str, ...]:
     return tuple(line for source in found for line in source)
 
 
-def _allow_violations(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_allow(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     """Judge `Allow`; frameworks that keep the methods of a path apart name those of one of them only."""
     assert exchange.answer is not None
     allow = exchange.answer.headers.get("allow", "")
@@ -371,10 +371,10 @@ def cause(violation: Violation) -> str:
     return f"{violation.rule} {where}".strip()
 
 
-def shortened(violation: Violation, limit: int = 300) -> Violation:
+def shorten(violation: Violation, limit: int = 300) -> Violation:
     """Return a violation whose texts fit a report."""
-    return replace(violation, expected=_cut(violation.expected, limit), got=_cut(violation.got, limit))
+    return replace(violation, expected=_truncate(violation.expected, limit), got=_truncate(violation.got, limit))
 
 
-def _cut(text: str, limit: int) -> str:
+def _truncate(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from contract_tests.http.exchange import Answer, Sent
+from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.judging.asked import mode_violations
-from contract_tests.judging.foreign_streams import Recogniser, Stranger
+from contract_tests.judging.foreign_streams import ForeignStream, Recogniser
 from contract_tests.judging.judge import ANYTHING, Judge
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.reading import parse, read
@@ -50,18 +50,18 @@ def judge_all(
 ) -> Iterator[Judged | Unreadable]:
     """Judge recorded exchanges by the operations of some APIs, or by the one that is named `only`."""
     patterns = [
-        (_pattern(api, operation), api, operation)
+        (_compile_path(api, operation), api, operation)
         for api in apis
         for operation in api.operations.values()
         if only in ("", operation.name)
     ]
     for entry in entries:
-        yield entry if isinstance(entry, Unreadable) else _best(entry, _operations(entry, patterns))
+        yield entry if isinstance(entry, Unreadable) else _judge_best(entry, _match_operations(entry, patterns))
 
 
-def _best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
+def _judge_best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
     """Judge an exchange by each operation that it may have been for; return the verdict that fits best."""
-    judged = [_judged(recorded, api, operation) for api, operation in operations]
+    judged = [_judge_as(recorded, api, operation) for api, operation in operations]
     return min(judged, key=_badness, default=Judged(recorded, None))
 
 
@@ -69,13 +69,13 @@ def _badness(judged: Judged) -> tuple[bool, int]:
     return bool(judged.unjudged), len(judged.violations)
 
 
-def _pattern(api: Api, operation: Operation) -> re.Pattern[str]:
+def _compile_path(api: Api, operation: Operation) -> re.Pattern[str]:
     """Return what the path of a request for an operation looks like; a proxy may have put something before it."""
     parts = re.split(r"\{\w+\}", api.base_path + operation.path)
     return re.compile(f"(?P<prefix>(?:/.*)?){'[^/]+'.join(map(re.escape, parts))}", re.DOTALL)
 
 
-def _operations(
+def _match_operations(
     recorded: Recorded, patterns: list[tuple[re.Pattern[str], Api, Operation]]
 ) -> list[tuple[Api, Operation]]:
     """Return every operation that a recorded request may have been for, of the app that it names where there is one."""
@@ -89,25 +89,25 @@ def _operations(
     return [pair for pair in found if recorded.app and recorded.app in pair[0].name] or found
 
 
-def _judged(recorded: Recorded, api: Api, operation: Operation) -> Judged:
+def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     try:
         answer = recorded.answer
     except Unreadable as problem:
         return Judged(recorded, operation, unjudged=str(problem))
     judge = Judge(api, operation, ANYTHING)
     came = Answer(answer.status, answer.headers, answer.body)
-    stranger = _follow(judge, came, left=bool(answer.left)) if judge.watch(came) else None
-    if stranger is not None and not stranger.judged:
-        return Judged(recorded, operation, unjudged=str(stranger), notes=answer.notes)
+    foreign = _follow(judge, came, left=bool(answer.left)) if judge.watch(came) else None
+    if foreign is not None and not foreign.judged:
+        return Judged(recorded, operation, unjudged=str(foreign), notes=answer.notes)
     violations = (
-        *_no_stream(judge, came),
-        *judge.verdict(Sent(recorded.method, recorded.url, ()), came).violations,
-        *_other_mode(recorded, judge, came),
+        *_check_framing(judge, came),
+        *judge.verdict(SentRequest(recorded.method, recorded.url, ()), came).violations,
+        *_check_mode(recorded, judge, came),
     )
-    return Judged(recorded, operation, violations, notes=(*answer.notes, *_notes(stranger, answer)))
+    return Judged(recorded, operation, violations, notes=(*answer.notes, *_list_notes(foreign, answer)))
 
 
-def _other_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
+def _check_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
     """Yield a violation where a stream was asked for and none came, or the other way round."""
     if answer.status == judge.operation.success.status:
         streamed = judge.stream is not None
@@ -116,14 +116,14 @@ def _other_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Vi
         )
 
 
-def _notes(stranger: Stranger | None, answer: RecordedAnswer) -> Iterator[str]:
-    if stranger is not None:
-        yield str(stranger)
+def _list_notes(foreign: ForeignStream | None, answer: RecordedAnswer) -> Iterator[str]:
+    if foreign is not None:
+        yield str(foreign)
     if answer.left:
         yield f"the client left before the end ({answer.left}): what was missing then is not asked for"
 
 
-def _follow(judge: Judge, answer: Answer, *, left: bool) -> Stranger | None:
+def _follow(judge: Judge, answer: Answer, *, left: bool) -> ForeignStream | None:
     """Have a recorded stream judged event by event; return what it is where no document describes it."""
     assert judge.stream is not None
     for start in range(0, len(answer.body), _PIECE):
@@ -131,11 +131,11 @@ def _follow(judge: Judge, answer: Answer, *, left: bool) -> Stranger | None:
             pass
     judge.end(0.0, broken=left)
     recogniser = Recogniser(judge.stream.contract)
-    recogniser.see(timed.event for timed in judge.events)
+    recogniser.feed(timed.event for timed in judge.events)
     return recogniser.found
 
 
-def _no_stream(judge: Judge, answer: Answer) -> Iterator[Violation]:
+def _check_framing(judge: Judge, answer: Answer) -> Iterator[Violation]:
     """Yield a violation with the name of what was sent as a stream and is none."""
     if judge.stream is None:
         return

@@ -54,10 +54,10 @@ class Coverage:
 
     def __init__(self, apis: Mapping[str, Api], require: str | None = None) -> None:
         """List every line that the contracts have; read the level that is required."""
-        self.rows: dict[Key, Row] = {key: Row() for api in apis.values() for key in lines(api)}
+        self.rows: dict[Key, Row] = {key: Row() for api in apis.values() for key in list_lines(api)}
         self._required = read_level(require) if require else {}
 
-    def see(self, key: Key, outcome: Outcome) -> None:
+    def count(self, key: Key, outcome: Outcome) -> None:
         """Count one exchange; what no contract names becomes a line of its own."""
         self.rows.setdefault(key, Row(documented=False)).counts[outcome] += 1
 
@@ -77,7 +77,7 @@ class Coverage:
         rows = [row for key, row in self.rows.items() if row.documented and sort in ("", key.sort)]
         return 100 * sum(row.outcome != "not exercised" for row in rows) / len(rows) if rows else 100.0
 
-    def below(self) -> list[str]:
+    def find_shortfalls(self) -> list[str]:
         """Return what is below the required level, in words."""
         shares = {sort: self.share(sort) for sort in self._required}
         return [
@@ -101,13 +101,13 @@ def read_level(text: str) -> dict[str, float]:
     return levels
 
 
-def lines(api: Api) -> Iterator[Key]:
+def list_lines(api: Api) -> Iterator[Key]:
     """Yield every line that an API's contract has."""
     for operation in api.operations.values():
-        yield from _lines(operation)
+        yield from _list_lines(operation)
 
 
-def _lines(operation: Operation) -> Iterator[Key]:
+def _list_lines(operation: Operation) -> Iterator[Key]:
     for status in operation.responses:
         yield Key(operation.name, "status", str(status))
         for code in error_codes(operation, status):
@@ -115,11 +115,11 @@ def _lines(operation: Operation) -> Iterator[Key]:
     if operation.stream is not None:
         for kind in operation.stream.events:
             yield Key(operation.name, "event", kind)
-        for before, after in sorted(_transitions(operation.stream)):
+        for before, after in sorted(_list_transitions(operation.stream)):
             yield Key(operation.name, "transition", f"{before} > {after}")
 
 
-def _transitions(contract: StreamContract) -> set[tuple[str, str]]:
+def _list_transitions(contract: StreamContract) -> set[tuple[str, str]]:
     """Return which kind may follow which, in any of the orders; `start` is the beginning."""
     found: set[tuple[str, str]] = set()
     for one in contract.alternatives:

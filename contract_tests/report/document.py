@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from contract_tests.report.grouping import causes
+from contract_tests.report.grouping import group_causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ def version() -> str:
     return importlib.metadata.version("flowcontract")
 
 
-def document(results: Results, problems: list[str], secrets: Secrets) -> dict[str, Any]:
+def build_document(results: Results, problems: list[str], secrets: Secrets) -> dict[str, Any]:
     """Return everything that is known of a run.
 
     It is what `Results.as_json` has, and these:
@@ -34,9 +34,9 @@ def document(results: Results, problems: list[str], secrets: Secrets) -> dict[st
     """
     told = results.as_json(problems)
     kinds = {"failures": "failure", "notes": "note", "deviating": "deviation"}
-    grouped = {name: causes(told[name], kind) for name, kind in kinds.items()}
+    grouped = {name: group_causes(told[name], kind) for name, kind in kinds.items()}
     told["causes"] = [cause for found in grouped.values() for cause in found]
-    told["not_asked"] = _not_asked(results)
+    told["not_asked"] = _group_not_asked(results)
     told["counts"] = {
         "causes": len(grouped["failures"]),
         "failed tests": len({failure["test"] for failure in told["failures"]}),
@@ -48,10 +48,10 @@ def document(results: Results, problems: list[str], secrets: Secrets) -> dict[st
         "not asked": sum(map(len, told["not_asked"].values())),
         "tests": len(told["tests"]),
     }
-    return cast("dict[str, Any]", plain(told, secrets.mask))
+    return cast("dict[str, Any]", escape_unprintable(told, secrets.mask))
 
 
-def _not_asked(results: Results) -> dict[str, list[str]]:
+def _group_not_asked(results: Results) -> dict[str, list[str]]:
     """Return what was not asked by reason, the reason with the most first."""
     missing = [name for name in results.missing if name not in results.tests]
     found = {_OVER: missing} if missing else {}
@@ -61,13 +61,13 @@ def _not_asked(results: Results) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def plain(value: Any, mask: Callable[[str], str]) -> Any:
+def escape_unprintable(value: Any, mask: Callable[[str], str]) -> Any:
     """Return a JSON value whose texts and names are masked and of a bounded length."""
     known: dict[str, str] = {}
 
     def text(said: str) -> str:
         if said not in known:
-            known[said] = cut(mask(said))
+            known[said] = truncate(mask(said))
         return known[said]
 
     def walk(node: Any) -> Any:
@@ -82,7 +82,7 @@ def plain(value: Any, mask: Callable[[str], str]) -> Any:
     return walk(value)
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """Return a text of a length that a report can hold."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.report import hiding
 from contract_tests.report.document import json_text, version
 from contract_tests.report.files import write_whole
-from contract_tests.report.har import Recorder, har
-from contract_tests.report.html import page
-from contract_tests.report.sarif import sarif
+from contract_tests.report.har import Recorder, merge_har
+from contract_tests.report.html import render_page
+from contract_tests.report.sarif import render_sarif
 from flowcontract.errors import FlowContractError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def prepare(folder: Path) -> None:
         raise ReportError(f"--report {folder}: cannot be written: {error.strerror}. Name another folder.") from None
 
 
-def recorder(folder: Path, worker: str, secrets: Secrets) -> Recorder:
+def create_recorder(folder: Path, worker: str, secrets: Secrets) -> Recorder:
     """Return what records the exchanges of one process."""
     return Recorder(folder / _RECORDED.replace("*", worker), secrets)
 
@@ -51,11 +51,11 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
     recorded = sorted(folder.glob(_RECORDED))
     made: dict[str, Callable[[], Iterable[str]]] = {
         "report.json": lambda: [json_text(document)],
-        "report.html": lambda: [page(document)],
-        "report.sarif": lambda: [sarif(document)],
-        "exchanges.har": lambda: har(recorded, version()),
+        "report.html": lambda: [render_page(document)],
+        "report.sarif": lambda: [render_sarif(document)],
+        "exchanges.har": lambda: merge_har(recorded, version()),
     }
-    failed = [trouble for name, make in made.items() if (trouble := _trouble(folder / name, make))]
+    failed = [trouble for name, make in made.items() if (trouble := _write_report(folder / name, make))]
     for path in recorded:
         path.unlink(missing_ok=True)
     if (folder / JUNIT).exists():
@@ -71,7 +71,7 @@ def hide(folder: Path, secrets: Secrets) -> None:
         write_whole(path, [hiding.hide(path.read_text(encoding="utf-8"), secrets)])
 
 
-def _trouble(path: Path, make: Callable[[], Iterable[str]]) -> str:
+def _write_report(path: Path, make: Callable[[], Iterable[str]]) -> str:
     try:
         write_whole(path, make())
     except OSError as error:

@@ -21,7 +21,7 @@ _SECURITY = re.compile(
 """Where a test's name, or what it expected, is about who may see what."""
 
 
-def handle(name: str) -> str:
+def make_handle(name: str) -> str:
     """Return a short name of a cause, the same in every run.
 
     >>> handle("dify-chat/sendChatMessage#status 500")
@@ -30,7 +30,7 @@ def handle(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:_HANDLE]
 
 
-def causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+def group_causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
     """Return the causes of some failures (as the JSON report has them), the most severe first.
 
     Each is its first failure, without `test`, and with these:
@@ -43,11 +43,18 @@ def causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, A
     """
     found: dict[str, dict[str, Any]] = {}
     for failure in failures:
-        new = {**failure, "handle": handle(failure["id"]), "kind": kind, "tests": {}, "count": 0, "severity": "form"}
+        new = {
+            **failure,
+            "handle": make_handle(failure["id"]),
+            "kind": kind,
+            "tests": {},
+            "count": 0,
+            "severity": "form",
+        }
         cause = found.setdefault(failure["id"], new)
         cause["tests"][failure["test"]] = None
         cause["count"] += 1
-        cause["severity"] = min(cause["severity"], severity(failure), key=SEVERITIES.index)
+        cause["severity"] = min(cause["severity"], rate_severity(failure), key=SEVERITIES.index)
     for cause in found.values():
         cause["tests"] = list(cause["tests"])
         del cause["test"]
@@ -57,7 +64,7 @@ def causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, A
 SEVERITIES = ("server-error", "security", "form")
 
 
-def severity(failure: Mapping[str, Any]) -> str:
+def rate_severity(failure: Mapping[str, Any]) -> str:
     """Return how bad a failure is, beyond its tier."""
     if failure["tier"] == Tier.SERVER_ERROR:
         return "server-error"

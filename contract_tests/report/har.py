@@ -18,14 +18,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from contract_tests.report.document import cut
+from contract_tests.report.document import truncate
 from flowcontract.output.secrets import MASK, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from contract_tests.http.exchange import Answer, Heard, Sent
+    from contract_tests.http.exchange import Answer, ReceivedBody, SentRequest
     from flowcontract.output.secrets import Secrets
 
 _LONGEST = 256 * 1024  # bytes of a request's body
@@ -44,18 +44,18 @@ class Recorder:
         self._file = path.open("wb", buffering=0)
         self._lock = threading.RLock()
 
-    def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
+    def record(self, sent: SentRequest, answer: Answer | None, heard: ReceivedBody, trouble: str = "") -> None:
         """Write down an exchange that has just ended."""
         elapsed_s = answer.elapsed_s if answer else 0.0
         began = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
         waited_s = min(heard.pieces[0][0], elapsed_s) if heard.pieces else elapsed_s
         entry = {
             "startedDateTime": began.isoformat(timespec="milliseconds"),
-            "time": _ms(elapsed_s),
+            "time": _milliseconds(elapsed_s),
             "request": self._request(sent),
             "response": self._response(answer, heard),
             "cache": {},
-            "timings": {"send": 0, "wait": _ms(waited_s), "receive": _ms(elapsed_s - waited_s)},
+            "timings": {"send": 0, "wait": _milliseconds(waited_s), "receive": _milliseconds(elapsed_s - waited_s)},
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
@@ -68,9 +68,9 @@ class Recorder:
         self._file.close()
 
     def _mask(self, text: str) -> str:
-        return cut(self._secrets.mask(text))
+        return truncate(self._secrets.mask(text))
 
-    def _request(self, sent: Sent) -> dict[str, Any]:
+    def _request(self, sent: SentRequest) -> dict[str, Any]:
         content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
         query = parse_qsl(urlsplit(sent.url).query, keep_blank_values=True)
         posted = (
@@ -90,7 +90,7 @@ class Recorder:
             "bodySize": len(sent.body),
         }
 
-    def _response(self, answer: Answer | None, heard: Heard) -> dict[str, Any]:
+    def _response(self, answer: Answer | None, heard: ReceivedBody) -> dict[str, Any]:
         status = answer.status if answer else 0
         headers = answer.headers if answer else {}
         content = {"size": heard.size, "mimeType": self._mask(headers.get("content-type", ""))}
@@ -104,7 +104,7 @@ class Recorder:
             "redirectURL": self._mask(headers.get("location", "")),
             "headersSize": -1,
             "bodySize": heard.size if answer else -1,
-            "_pieces": [{"at_ms": _ms(at_s), "bytes": size} for at_s, size in heard.pieces],
+            "_pieces": [{"at_ms": _milliseconds(at_s), "bytes": size} for at_s, size in heard.pieces],
         }
 
     def _pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
@@ -124,11 +124,11 @@ class Recorder:
             return {"text": base64.b64encode(kept).decode(), "encoding": "base64", **cut}
 
 
-def _ms(seconds: float) -> float:
+def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def har(recorded: Iterable[Path], version: str) -> Iterator[str]:
+def merge_har(recorded: Iterable[Path], version: str) -> Iterator[str]:
     """Yield the text of a HAR file, put together from what recorders wrote."""
     creator = json.dumps({"name": "flowcontract contract-tests", "version": version})
     yield f'{{"log": {{"version": "1.2", "creator": {creator}, "entries": [\n'

@@ -20,16 +20,16 @@ class Printer:
         self.closed = False
         self._quiet = quiet
 
-    def line(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line."""
-        self.lines([text])
+        self.print_lines([text])
 
-    def detail(self, text: str) -> None:
+    def print_detail(self, text: str) -> None:
         """Print a line that `quiet` leaves out."""
         if not self._quiet:
-            self.lines([text])
+            self.print_lines([text])
 
-    def lines(self, texts: Iterable[str]) -> None:
+    def print_lines(self, texts: Iterable[str]) -> None:
         """Print lines, each of them one whatever is in it, at once."""
         shown = "".join(f"{printable(text)}\n" for text in texts)
         if self.closed or not shown:
@@ -42,6 +42,6 @@ class Printer:
             self.closed = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush has to go somewhere
 
-    def problem(self, text: str) -> None:
+    def print_error(self, text: str) -> None:
         """Print why there is no verdict to the standard error."""
         print(f"contract-tests: {printable(text)}", file=sys.stderr)  # noqa: T201 - a command's own output

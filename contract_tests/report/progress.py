@@ -25,7 +25,7 @@ _TENTHS = 10  # plain lines of a run
 _LONG_S = 10.0  # of a test that is worth a line
 
 
-class Shown:
+class ProgressReporter:
     """The progress of one run. Hooks of pytest feed it, in whatever process they run."""
 
     def __init__(self, apis: Iterable[str], write_line: Callable[[str], None]) -> None:
@@ -36,15 +36,15 @@ class Shown:
         self._totals: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
-        self._told = 0
+        self._printed_tenths = 0
         self._live: _Live | None = None
 
-    def _sort(self, nodeid: str) -> str:
+    def _find_api(self, nodeid: str) -> str:
         found = self._api.search(nodeid)
         return found[1] if found else JOURNEYS
 
     def _begin(self, nodeids: Iterable[str]) -> None:
-        counts = Counter(map(self._sort, nodeids))
+        counts = Counter(map(self._find_api, nodeids))
         names = sorted(counts, key=lambda sort: (sort == JOURNEYS, sort))
         self._totals = Counter({sort: counts[sort] for sort in names})
         if self._totals and sys.stdout.isatty():
@@ -64,27 +64,27 @@ class Shown:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Show what is asked now."""
         if self._live:
-            self._live.ask(self._sort(nodeid), nodeid)
+            self._live.ask(self._find_api(nodeid), nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what failed; tell of a test that took long."""
-        self._failed[self._sort(report.nodeid)] += report.failed
+        self._failed[self._find_api(report.nodeid)] += report.failed
         if report.when == "call" and report.duration >= _LONG_S and not self._live:
-            self._write_line(f"{report.duration:.0f} s: {printable(_name(report.nodeid))}")
+            self._write_line(f"{report.duration:.0f} s: {printable(_test_name(report.nodeid))}")
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Count what is done."""
-        sort = self._sort(nodeid)
+        sort = self._find_api(nodeid)
         self._done[sort] += 1
         if self._live:
             self._live.show(sort, self._done[sort], self._failed[sort])
             return
         done, total = self._done.total(), self._totals.total()
-        if total and done * _TENTHS // total > self._told:
-            self._told = done * _TENTHS // total
-            self._write_line(f"{100 * done // total:3} %  {', '.join(map(self._count, self._totals))}")
+        if total and done * _TENTHS // total > self._printed_tenths:
+            self._printed_tenths = done * _TENTHS // total
+            self._write_line(f"{100 * done // total:3} %  {', '.join(map(self._format_count, self._totals))}")
 
-    def _count(self, sort: str) -> str:
+    def _format_count(self, sort: str) -> str:
         failed = f", {self._failed[sort]} failed" if self._failed[sort] else ""
         return f"{sort} {self._done[sort]}/{self._totals[sort]}{failed}"
 
@@ -120,7 +120,7 @@ class _Live:
         """Show what is asked now."""
         if sort in self._tasks:
             self._progress.start_task(self._tasks[sort])
-            self._progress.update(self._tasks[sort], now=printable(_name(nodeid).removeprefix(f"{sort}/")))
+            self._progress.update(self._tasks[sort], now=printable(_test_name(nodeid).removeprefix(f"{sort}/")))
 
     def show(self, sort: str, done: int, failed: int) -> None:
         """Show how far it is."""
@@ -133,7 +133,7 @@ class _Live:
         self._progress.stop()
 
 
-def _name(nodeid: str) -> str:
+def _test_name(nodeid: str) -> str:
     """Return a test's name without the file that it stands in."""
     name = nodeid.partition("::")[2]
     return name.partition("[")[2].removesuffix("]") or name

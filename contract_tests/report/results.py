@@ -64,7 +64,7 @@ class Results:
     leftovers: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, report: dict[str, Any], outcome: str, seconds: float) -> None:
+    def add(self, report: dict[str, Any], outcome: str, seconds: float) -> None:
         """Take what a test saw."""
         test = report["test"]
         if report.get("unfinished"):
@@ -72,14 +72,14 @@ class Results:
         self.tests[test] = {"outcome": outcome, "seconds": round(seconds, 3), "reason": report.get("reason", "")}
         self.exchanges += report["exchanges"]
         for failure in report["failures"]:
-            self._sorted(failure).append({**failure, "test": test})
+            self._list_for(failure).append({**failure, "test": test})
             if failure["entry"]:
                 self.deviations.occurred.add(failure["entry"])
-        red = [failure for failure in report["failures"] if failure["known"] or self.counts(failure)]
+        red = [failure for failure in report["failures"] if failure["known"] or self.fails_run(failure)]
         known = bool(red) and all(failure["known"] for failure in red)
         for operation, sort, name, well in report["seen"]:
             seen: Outcome = "passed" if well else "deviating" if known else "failed"
-            self.coverage.see(Key(operation, sort, name), seen)
+            self.coverage.count(Key(operation, sort, name), seen)
         for subject, reason in report["skipped"].items():
             self.coverage.explain(subject, reason)
         self.streams += [{**stream, "test": test} for stream in report["streams"]]
@@ -88,7 +88,7 @@ class Results:
             taken = self.choices.setdefault(key, {**choice, "count": 0})
             taken["count"] += 1
 
-    def counts(self, failure: Mapping[str, Any]) -> bool:
+    def fails_run(self, failure: Mapping[str, Any]) -> bool:
         """Tell whether a failure fails the run: it rests on what is demanded, and is not known.
 
         What fuzzing finds fails a run that asks for that, or once it was accepted and its entry has expired.
@@ -96,29 +96,29 @@ class Results:
         looked_at = not failure["fuzzed"] or self.demand_fuzz or bool(failure["entry"])
         return looked_at and not failure["known"] and fails(failure["tier"], self.demand)
 
-    def _sorted(self, failure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _list_for(self, failure: Mapping[str, Any]) -> list[dict[str, Any]]:
         if failure["known"]:
             return self.deviating
-        return self.failures if self.counts(failure) else self.notes
+        return self.failures if self.fails_run(failure) else self.notes
 
-    def settle(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
+    def finish(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
         """Say which known deviations are gone, of a run that asked everything; bring their file up to date."""
         asked = [name for name, test in self.tests.items() if test["outcome"] != "skipped"]
         operations = {"/".join(name.split("/")[:2]) for name in asked}
-        gone = self.deviations.fixed([*asked, *operations], fuzzed=thorough) if everything else []
+        gone = self.deviations.find_fixed([*asked, *operations], fuzzed=thorough) if everything else []
         self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in gone]
         if self.deviations.accept or prune:
-            self.deviations.write(self._causes() if self.deviations.accept else {}, gone=gone if prune else ())
+            self.deviations.write(self._collect_causes() if self.deviations.accept else {}, gone=gone if prune else ())
 
-    def _causes(self) -> dict[str, dict[str, Any]]:
+    def _collect_causes(self) -> dict[str, dict[str, Any]]:
         """Return the first failure of each cause that is to be known from now on, with the entries that covered it."""
         found: dict[str, dict[str, Any]] = {}
-        for failure in [*self.failures, *self.deviating, *self._found_by_fuzzing()]:
+        for failure in [*self.failures, *self.deviating, *self._list_fuzzed_notes()]:
             first = found.setdefault(failure["id"], {**failure, "entries": []})
             first["entries"].append(failure["entry"])
         return found
 
-    def _found_by_fuzzing(self) -> list[dict[str, Any]]:
+    def _list_fuzzed_notes(self) -> list[dict[str, Any]]:
         """Return the notes that would be failures where fuzzing is demanded."""
         return [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
 
@@ -137,7 +137,7 @@ class Results:
         """Whether everything that was to be asked was asked."""
         return not (self.interrupted or self.crashes or self.missing or self.is_over)
 
-    def problems(self) -> list[str]:
+    def list_failure_reasons(self) -> list[str]:
         """Return why the run as a whole fails, beyond single tests."""
         found = [f"crashed: {crash['test']}: {last_words(crash['trace'])}" for crash in self.crashes]
         if self.interrupted:
@@ -145,7 +145,7 @@ class Results:
         elif self.missing or self.is_over:
             left = f"{len(self.missing)} tests were not run" if self.missing else "the run was not over"
             found.append(f"incomplete: {left} within {self.minutes:g} minutes (--max-minutes)")
-        found += [f"coverage: {below}" for below in self.coverage.below()] if self.is_whole else []
+        found += [f"coverage: {below}" for below in self.coverage.find_shortfalls()] if self.is_whole else []
         if not self.exchanges:
             found.append("nothing was exercised: no request was sent")
         return found
@@ -166,7 +166,7 @@ class Results:
                 found[self.coverage.reason(key)].append(f"{key.operation} {key.name}")
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
-    def _explained(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+    def _explain(self, choice: Mapping[str, Any]) -> dict[str, Any]:
         """Return a choice with what its ruling says."""
         rulings = self.target.apis[choice["operation"].partition("/")[0]].api.rulings
         ruling = rulings.get(choice["ruling"])
@@ -198,10 +198,10 @@ class Results:
             "notes": self.notes,
             "deviating": self.deviating,
             "fixed": self.fixed,
-            "choices": [self._explained(choice) for _, choice in sorted(self.choices.items())],
+            "choices": [self._explain(choice) for _, choice in sorted(self.choices.items())],
             "crashes": self.crashes,
             "missing": self.missing,
-            "complaints": self.deviations.complaints(),
+            "complaints": self.deviations.list_complaints(),
             "tests": self.tests,
             "matrix": matrix,
             "streams": self.streams,

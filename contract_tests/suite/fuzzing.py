@@ -16,8 +16,8 @@ from contract_tests.cases.examples import FORM, find_refusable, wants_stream
 from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
-from contract_tests.http.schemathesis_transport import Carrier, carrying
-from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, unanswered
+from contract_tests.http.schemathesis_transport import Carrier, carry_requests
+from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, judge_unanswered
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import ABSENT, parse_json
 
@@ -65,7 +65,7 @@ class Fuzzing:
             return
         self.answers[0] += 1
         self._hung[self._asking.id] += 1
-        self.suite.record.note(self._asking, unanswered(exchange, Expected("an answer, whatever is asked")))
+        self.suite.record.note(self._asking, judge_unanswered(exchange, Expected("an answer, whatever is asked")))
 
     def operation(self, case: Case) -> Operation | None:
         """Return the operation of a case; None for a method that its path does not have."""
@@ -99,7 +99,7 @@ class Fuzzing:
             judge.end(0.0, broken=bool(answer.trouble))
         client = self.suite.sender.clients[self.api.name]
         sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
-        sent = client.seal(case.method.upper(), str(response.request.url), sent_headers, body)
+        sent = client.create_sent(case.method.upper(), str(response.request.url), sent_headers, body)
         self.suite.sender.note(operation, request, judge.verdict(sent, answer))
 
     def take(self, event: events.EngineEvent) -> None:
@@ -231,7 +231,7 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
             schema = schema.exclude(operation_id=operation)
     _running.append(fuzzing)
     try:
-        with carrying(suite.sender.clients[name], fuzzing.fail) as fuzzing.carrier:
+        with carry_requests(suite.sender.clients[name], fuzzing.fail) as fuzzing.carrier:
             for event in from_schema(schema).execute():
                 fuzzing.take(event)
     finally:

@@ -70,7 +70,7 @@ def check(suite: Suite) -> None:
 
 def _problem(suite: Suite, name: str) -> str:
     client = suite.sender.clients[name]
-    if trouble := client.reach():
+    if trouble := client.check_reachable():
         return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
     for sort, operations in server_values().get(name, {}).get("probes", {}).items():
         refused = None

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.judging.causes import cause
-from contract_tests.judging.judge import shortened
-from contract_tests.report.deviations import Names, names
+from contract_tests.judging.judge import shorten
+from contract_tests.report.deviations import Names, name_difference
 from contract_tests.report.hiding import hide, hide_json
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
@@ -15,7 +15,7 @@ from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, qu
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from contract_tests.http.exchange import Sent
+    from contract_tests.http.exchange import SentRequest
     from contract_tests.judging.choices import Choice
     from contract_tests.judging.judge import Verdict
     from contract_tests.report.deviations import Deviations
@@ -37,11 +37,11 @@ class Failure:
 
     def names(self, test: str) -> Names:
         """Return the ids by which a deviations file may know this failure of a test."""
-        return names(test, self.operation, self.violation)
+        return name_difference(test, self.operation, self.violation)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        violation = shortened(self.violation)
+        violation = shorten(self.violation)
         names = ("rule", "expected", "got", "where", "event", "offset")
         fields = {name: getattr(violation, name) for name in names}
         more = {"source": list(violation.source), "cause": cause(self.violation), "curl": self.curl}
@@ -61,7 +61,7 @@ class Failure:
         ``entry``  the same, expired or not
         """
         found = self.names(test)
-        entry, known = deviations.entry(*found), deviations.known(*found)
+        entry, known = deviations.find_entry(*found), deviations.find_valid_entry(*found)
         about = {"known": known.id if known else "", "entry": entry.id if entry else ""}
         reason = entry.reason if entry else ""
         if entry and not known:
@@ -112,7 +112,7 @@ class StreamSummary:
             )
             for timed in verdict.exchange.events[:_MAX_EVENTS]
         )
-        violations = tuple(str(shortened(violation)) for violation in verdict.violations)
+        violations = tuple(str(shorten(violation)) for violation in verdict.violations)
         return cls(operation.name, events, len(verdict.exchange.events), violations, wrong)
 
     def as_json(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Record:
     seen: list[Observation] = field(default_factory=list)
     streams: list[StreamSummary] = field(default_factory=list)
     exchanges: int = 0
-    last: Sent | None = None
+    last: SentRequest | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contract_tests.cases.examples import wants_stream
 from contract_tests.http.client import CAUSES, Client, Rate
-from contract_tests.http.patience import MOST, Patience, Sort
+from contract_tests.http.patience import MAX_HANGS, Patience, Sort
 from contract_tests.judging import judge as judgement
 from contract_tests.judging.judge import ANYTHING, Expected, Judge, Verdict
 from contract_tests.suite.not_exercised import NotExercised
@@ -63,7 +63,7 @@ class Sender:
             try:
                 wait.verdict = judgement.ask(client, sent, judge, wait.seconds)
             except CAUSES as error:
-                wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+                wait.verdict = judgement.judge_unanswered(client.fail(sent, error), expected)
         return wait.verdict
 
     @contextmanager
@@ -80,7 +80,7 @@ class Sender:
             try:
                 live = stack.enter_context(client.open(sent, read_s=wait.seconds))
             except CAUSES as error:
-                wait.verdict = judgement.unanswered(client.failed(sent, error), expected)
+                wait.verdict = judgement.judge_unanswered(client.fail(sent, error), expected)
                 yield iter(())
                 return
             limit_s = self.target.stream_s
@@ -106,8 +106,8 @@ class Sender:
         full_s = self.target.answer_s
         if sort.streamed:
             full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
-        if self._patience.is_over(sort):
-            raise NotExercised(f"{operation.name} hung on such requests {MOST} times, so it was not asked again")
+        if self._patience.is_exhausted(sort):
+            raise NotExercised(f"{operation.name} hung on such requests {MAX_HANGS} times, so it was not asked again")
         wait = _Wait(self._patience.seconds(sort, full_s))
         began = time.monotonic()
         yield wait

@@ -9,7 +9,7 @@ import pytest
 from contract_tests.cases.probes import check_answer, derive_probes, read_probes
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.config.target import load_target
-from contract_tests.http.exchange import Answer, Exchange, Request, Sent
+from contract_tests.http.exchange import Answer, Exchange, Request, SentRequest
 from contract_tests.suite.not_exercised import NotExercised
 from contract_tests.suite.session import Suite
 from flowcontract.provenance.evidence import Tier, is_printed, quote
@@ -53,7 +53,7 @@ def exchange(case, body, status=200):
     """Return an answer to a case, and the request that was asked."""
     asked = replace(case.request, query={**case.request.query, "conversation_id": "c1"})
     answer = Answer(status, {}, body.encode())
-    return asked, Exchange(Sent("GET", "http://x/", ()), answer)
+    return asked, Exchange(SentRequest("GET", "http://x/", ()), answer)
 
 
 @pytest.mark.parametrize(

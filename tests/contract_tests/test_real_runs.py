@@ -15,7 +15,7 @@ import pytest
 
 from contract_tests.cases.derive import derive_cases
 from contract_tests.cases.refusals import expect_refusal
-from contract_tests.http.exchange import Answer, Sent
+from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.journeys.journey import Journey
 from contract_tests.judging.judge import ANYTHING, Expected, Judge
 from flowcontract.provenance.evidence import Tier, fails, tier_of
@@ -95,7 +95,7 @@ def of_answer(row):
     if expected is None:
         return NOTHING
     judge = Judge(api, operation, expected)
-    verdict = judge.verdict(Sent("POST", "http://127.0.0.1/", ()), answer(row, operation, expected))
+    verdict = judge.verdict(SentRequest("POST", "http://127.0.0.1/", ()), answer(row, operation, expected))
     found = [violation.tier for violation in verdict.violations if violation.rule == row["rule"]]
     return found[0] if found else NOTHING
 
