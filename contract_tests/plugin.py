@@ -51,7 +51,7 @@ _WORKERS_END_S = 0.5  # of an interrupted run; xdist's own ten seconds are too m
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SharedState:
     """What the command shares with the plugin: how long the run may take, and what is hidden in all that it prints."""
 
     clock: Clock
@@ -63,10 +63,10 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         """Read the options; raise FlowContractError for what cannot be."""
-        given = next((one for one in config.pluginmanager.get_plugins() if isinstance(one, Given)), None)
+        given = next((one for one in config.pluginmanager.get_plugins() if isinstance(one, SharedState)), None)
         self.clock = given.clock if given else Clock(config.getoption("--max-minutes"))
         names = config.getoption("--api")
-        profiles = dict(_pair(option) for option in config.getoption("--profile"))
+        profiles = dict(_split_profile(option) for option in config.getoption("--profile"))
         self.apis: dict[str, Api] = load_apis(names or available_apis(), profiles=profiles)
         self.target: Target = target.load_target(
             self.apis,
@@ -94,7 +94,7 @@ class Run:
         )
         self.secrets = self.target.secrets
         self.suite = Suite(self.target, self.clock)
-        self.cases = list(self._cases())
+        self.cases = list(self._derive_cases())
         self.recorder: Recorder | None = None
 
     def record(self, report: Path, worker: str) -> None:
@@ -103,7 +103,7 @@ class Run:
         for client in self.suite.sender.clients.values():
             client.on_exchange = self.recorder.record
 
-    def _cases(self) -> Iterator[Case]:
+    def _derive_cases(self) -> Iterator[Case]:
         for api in self.apis.values():
             yield from derive_cases(api, self.apis.values())
             yield from derive_probes(api)
@@ -119,7 +119,7 @@ _RECORD = pytest.StashKey[Record]()
 _UNFINISHED = pytest.StashKey[bool]()  # whether the run met its bound during a test, or before it
 
 
-def _pair(option: str) -> tuple[str, str]:
+def _split_profile(option: str) -> tuple[str, str]:
     name, equals, value = option.partition("=")
     if not equals:
         raise TargetError(f"--profile {option}: expected API=NAME.")
@@ -253,7 +253,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     run = item.config.stash[_RUN]
     record = item.stash.get(_RECORD, None)
     ours = bool(call.excinfo and call.excinfo.errisinstance(ContractFailure))
-    _make_presentable(report, run.secrets, str(call.excinfo.value) if call.excinfo and ours else "")
+    _clean_report(report, run.secrets, str(call.excinfo.value) if call.excinfo and ours else "")
     if report.failed and not ours:
         report.crash = {"test": test_id(item), "trace": str(report.longrepr)}
     if call.when != "call" or record is None:
@@ -265,7 +265,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _make_presentable(report: pytest.TestReport, secrets: Secrets, told: str) -> None:
+def _clean_report(report: pytest.TestReport, secrets: Secrets, told: str) -> None:
     """Hide secrets, and what a terminal would obey, in what pytest itself may show or write of a test."""
 
     def shown(text: str) -> str:
@@ -312,7 +312,7 @@ def _subject(item: pytest.Item, reason: NotExercised) -> str:
     return case.operation.name if isinstance(reason, Withheld) else item.name
 
 
-def _options(option: Any) -> list[str]:
+def _describe_options(option: Any) -> list[str]:
     """Return the options that a run was given, as one writes them; of keys only whose they are."""
     told = []
     for name, settings in OPTIONS.items():
@@ -320,11 +320,11 @@ def _options(option: Any) -> list[str]:
         if value in (None, False, [], settings.get("default")):
             continue
         values = value if isinstance(value, list) else [value]
-        told += [name if one is True else f"{name} {_without_key(name, str(one))}" for one in values]
+        told += [name if one is True else f"{name} {_mask_key(name, str(one))}" for one in values]
     return told + [f"-k {option.keyword}" for _ in [0] if option.keyword]
 
 
-def _without_key(name: str, value: str) -> str:
+def _mask_key(name: str, value: str) -> str:
     return f"{value.partition('=')[0]}=***" if name == "--key" else value
 
 
@@ -341,7 +341,7 @@ class _Collector:
         self.results.about = {
             "version": version(),
             "started": _now(),
-            "options": _options(config.option),
+            "options": _describe_options(config.option),
         }
 
     @pytest.hookimpl(tryfirst=True)
@@ -362,16 +362,16 @@ class _Collector:
         if hasattr(report, "crash"):
             self.results.crashes.append(report.crash)
         elif report.failed and not hasattr(report, "contract"):  # xdist's report of a worker that has gone
-            self._crashed(report.nodeid, str(report.longrepr))
+            self._add_crash(report.nodeid, str(report.longrepr))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Take tests of ours that cannot even be read."""
         if report.failed:
-            self._crashed(report.nodeid, str(report.longrepr))
+            self._add_crash(report.nodeid, str(report.longrepr))
 
     def pytest_internalerror(self, excrepr: object) -> None:
         """Take a breakdown outside of all tests."""
-        self._crashed("pytest", str(excrepr))
+        self._add_crash("pytest", str(excrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -383,7 +383,7 @@ class _Collector:
             workers.nodemanager.EXIT_TIMEOUT = _WORKERS_END_S
             self.results.leftovers.append("what the workers made: they were ended at once")
 
-    def _crashed(self, name: str, trace: str) -> None:
+    def _add_crash(self, name: str, trace: str) -> None:
         self.results.crashes.append({"test": name, "trace": hide(trace, self.run.secrets)})
 
     @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
@@ -445,15 +445,15 @@ class _Collector:
             return
         lines = terminal.summarize(self.document, verbose=self.verbose)
         if not github.is_running():
-            self._say(lines)
+            self._write_lines(lines)
             return
         with github.suspend_commands(self.write_line):
-            self._say(lines)
+            self._write_lines(lines)
         for line in github.annotate(self.document):
             self.write_line(line)
         github.append_summary(self.document)
 
-    def _say(self, lines: list[terminal.Line]) -> None:
+    def _write_lines(self, lines: list[terminal.Line]) -> None:
         for line in lines:
             self.write_line(line.text, line.colour)
         report = self.config.getoption("--report")

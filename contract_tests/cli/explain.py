@@ -30,7 +30,7 @@ class ExplainError(FlowContractError):
     """There is no report to explain anything from."""
 
 
-def add_to(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """Add the command to the others."""
     command = commands.add_parser(
         "explain",
@@ -46,16 +46,16 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> bool:
     """Print what there is; raise FlowContractError where there is none. Nothing is judged: never a problem."""
-    document = _read(arguments.report)
+    document = _read_report(arguments.report)
     try:
-        lines = [*(_explain(document, arguments.cause) if arguments.cause else _all(document))]
+        lines = [*(_explain(document, arguments.cause) if arguments.cause else _list_causes(document))]
     except (KeyError, TypeError, AttributeError):
         raise ExplainError("The report is of another version of contract-tests. Run it again.") from None
     print("\n".join(printable(line, lines=True) for line in lines))
     return False
 
 
-def _read(path: Path | None) -> dict[str, Any]:
+def _read_report(path: Path | None) -> dict[str, Any]:
     if path is None:
         folder = cache_folder()
         if folder is None or not (folder / LAST_RUN).is_file():
@@ -74,7 +74,7 @@ def _read(path: Path | None) -> dict[str, Any]:
     return document
 
 
-def _all(document: Mapping[str, Any]) -> Iterator[str]:
+def _list_causes(document: Mapping[str, Any]) -> Iterator[str]:
     yield terminal.format_headline(dict(document))
     for cause in document["causes"]:
         tests = terminal.count_noun(len(cause["tests"]), "test")
@@ -94,10 +94,10 @@ def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
         yield f"{name} may be any of these:"
         yield from (f"{cause['handle']}  {cause['id']}" for cause in found)
         return
-    yield from _told(found[0], document)
+    yield from _describe(found[0], document)
 
 
-def _told(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+def _describe(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
     yield f"{cause['kind']} {cause['handle']}: {cause['id']}"
     yield from (line.text for line in terminal.format_cause(cause))
     if cause["reason"]:
@@ -112,13 +112,13 @@ def _told(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str
         yield f"  because {ruling['why']}"
     yield ""
     yield f"seen in {terminal.count_noun(len(cause['tests']), 'test')}, {cause['count']} times:"
-    yield from _seen(cause["id"], document)
+    yield from _list_tests(cause["id"], document)
     if cause["curl"]:
         yield ""
         yield cause["curl"]
 
 
-def _seen(name: str, document: Mapping[str, Any]) -> Iterator[str]:
+def _list_tests(name: str, document: Mapping[str, Any]) -> Iterator[str]:
     """Yield each test that saw a cause, with what it expected and got."""
     failures = [
         failure for kind in ("failures", "notes", "deviating") for failure in document[kind] if failure["id"] == name

@@ -75,7 +75,7 @@ or nothing was judged.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the suite's options."""
     command = argparse.ArgumentParser(
         prog="contract-tests",
@@ -93,11 +93,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the suite; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    secrets = Secrets(_given_keys(arguments))
+    secrets = Secrets(_find_keys(arguments))
     clock = Clock()
-    with _hiding(secrets), _interrupting(clock):
+    with _hide_secrets(secrets), _handle_interrupts(clock):
         try:
-            options, others = parser().parse_known_args(arguments)  # answers --help and misuse; pytest reads them again
+            # Answers --help and misuse; pytest parses the arguments again.
+            options, others = build_parser().parse_known_args(arguments)
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
@@ -116,17 +117,17 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
     """Let pytest run what is in this package, by its settings alone, whatever lies in the current folder."""
     import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
 
-    from contract_tests.plugin import Given  # noqa: PLC0415 - the same
+    from contract_tests.plugin import SharedState  # noqa: PLC0415 - the same
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
-    with _alone():
-        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [Given(clock, secrets)])
+    with _isolate():
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [SharedState(clock, secrets)])
     if status == pytest.ExitCode.USAGE_ERROR:
-        _guess(others)
+        _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
 
 
-def _guess(others: list[str]) -> None:
+def _suggest(others: list[str]) -> None:
     """Say which of our options may have been meant by those that were left to pytest."""
     for other in others:
         name = other.partition("=")[0]
@@ -136,7 +137,7 @@ def _guess(others: list[str]) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _isolate() -> Iterator[None]:
     """Keep the settings and plugins of pytest that others have made out of this process, and of its workers."""
     before = dict(os.environ)
     for name in _ALONE:
@@ -149,7 +150,7 @@ def _alone() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _given_keys(arguments: list[str]) -> Iterator[str]:
+def _find_keys(arguments: list[str]) -> Iterator[str]:
     """Yield the keys on a command line, before anything of it can be printed."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name, _, rest = argument.partition("=")
@@ -159,7 +160,7 @@ def _given_keys(arguments: list[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _hiding(secrets: Secrets) -> Iterator[None]:
+def _hide_secrets(secrets: Secrets) -> Iterator[None]:
     """Hide secrets in everything that this process prints, pytest and its tracebacks included."""
     out, err = HidingStream(sys.stdout, secrets), HidingStream(sys.stderr, secrets)
     with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", err)):
@@ -171,7 +172,7 @@ def _hiding(secrets: Secrets) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupting(clock: Clock) -> Iterator[None]:
+def _handle_interrupts(clock: Clock) -> Iterator[None]:
     """Let Ctrl-C end the run wherever it is: in this thread, and in those that others have started."""
     first: list[float] = []
 

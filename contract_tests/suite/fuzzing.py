@@ -59,7 +59,7 @@ class Fuzzing:
         hangs = self._hung[self._asking.id] if self._asking else 0
         self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
 
-    def fail(self, exchange: Exchange) -> None:
+    def note_unanswered(self, exchange: Exchange) -> None:
         """Note that a request was not answered."""
         if self._asking is None:
             return
@@ -87,12 +87,12 @@ class Fuzzing:
             return  # the suite's own cases try every undocumented method
         raw = response.request.body
         body = raw if isinstance(raw, bytes) else str(raw or "").encode()
-        request = _request(case)
+        request = _build_request(case)
         headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
         answer = Answer(response.status_code, headers, response.content or b"", trouble=self.carrier.trouble)
         content_type = str(response.request.headers.get("Content-Type", ""))
         form = (content_type, body) if request.media_type == FORM else None
-        judge = Judge(self.api, operation, self._expected(operation, request, form, response.status_code))
+        judge = Judge(self.api, operation, self._expect(operation, request, form, response.status_code))
         if judge.watch(answer):
             for _ in judge.feed(0.0, answer.body):
                 pass
@@ -102,7 +102,7 @@ class Fuzzing:
         sent = client.create_sent(case.method.upper(), str(response.request.url), sent_headers, body)
         self.suite.sender.note(operation, request, judge.verdict(sent, answer))
 
-    def take(self, event: events.EngineEvent) -> None:
+    def handle_event(self, event: events.EngineEvent) -> None:
         """Take what the engine tells while it runs."""
         if isinstance(event, events.Interrupted):
             self.suite.clock.left_s()
@@ -112,7 +112,7 @@ class Fuzzing:
             if not isinstance(error, requests.RequestException):  # those have been noted as what they are
                 self.errors.append(" ".join(str(error).split())[:300])
 
-    def wants(self, case: Case) -> bool:
+    def is_selected(self, case: Case) -> bool:
         """Tell whether a case that was made up for coverage is to be asked: the first ones, then ever fewer."""
         number = self.considered[case.operation.label]
         self.considered[case.operation.label] += 1
@@ -128,33 +128,31 @@ class Fuzzing:
         if self.phase == "stateful" or self.streams[operation.id] > allowed:
             _ask_for_body(operation, case)
 
-    def _expected(
-        self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int
-    ) -> Expected:
+    def _expect(self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int) -> Expected:
         """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
         may_fail = operation.id in server_values().get(operation.api, {}).get("may_fail", {})
         statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
         if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
-            read = replace(request, body=read_form(*form)) if form else _read(request)
+            read = replace(request, body=read_form(*form)) if form else _parse_body(request)
             found = find_refusable(self.api, operation, read)
         except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
-            return _refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
+            return _expect_refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
         if not found:
             return Expected("the server did not fail", statuses)
-        return _refusal(found[0].message, statuses, found[0].violation.source)
+        return _expect_refusal(found[0].message, statuses, found[0].violation.source)
 
 
-def _refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
+def _expect_refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
     """Return that a request is refused, somehow: that a server refuses whatever no table lists, no document says."""
     observed = Tier.OBSERVED
     return Expected(why, statuses, refused=True, source=source, outcome=observed, form=observed)
 
 
-def _request(case: Case) -> Request:
+def _build_request(case: Case) -> Request:
     """Return a case as the suite's own requests are written; texts as they are sent."""
-    query = {name: _texts(value) for name, value in (case.query or {}).items()}
+    query = {name: _convert_to_texts(value) for name, value in (case.query or {}).items()}
     path = {name: str(value) for name, value in (case.path_parameters or {}).items()}
     headers = {name: str(value) for name, value in (case.headers or {}).items()}
     body = case.body
@@ -163,14 +161,14 @@ def _request(case: Case) -> Request:
     return Request(case.method.upper(), case.path, path, query, headers, ABSENT if absent else body, media_type)
 
 
-def _read(request: Request) -> Request:
+def _parse_body(request: Request) -> Request:
     """Return a request whose body is what a server reads from its bytes."""
     return replace(request, body=parse_json(request.body)) if isinstance(request.body, bytes) else request
 
 
-def _texts(value: Any) -> str | tuple[str, ...]:
+def _convert_to_texts(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, list):
-        return tuple(str(_texts(item)) for item in value)
+        return tuple(str(_convert_to_texts(item)) for item in value)
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
@@ -187,7 +185,7 @@ def answers_as_documented(ctx: Any, response: schemathesis.Response, case: Case)
 @schemathesis.hook
 def filter_case(context: Any, case: Case) -> bool:  # noqa: ARG001 - Schemathesis's signature
     """Bound the cases of an operation by their number, so that the same server is asked the same again."""
-    return all(fuzzing.phase != "coverage" or fuzzing.wants(case) for fuzzing in _running)
+    return all(fuzzing.phase != "coverage" or fuzzing.is_selected(case) for fuzzing in _running)
 
 
 @schemathesis.hook
@@ -200,7 +198,7 @@ def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: 
 
 def _asks_for_stream(operation: Operation, case: Case) -> bool:
     body = case.body if isinstance(case.body, dict) else None
-    return wants_stream(operation, replace(_request(case), body=body)) is True
+    return wants_stream(operation, replace(_build_request(case), body=body)) is True
 
 
 def _ask_for_body(operation: Operation, case: Case) -> None:
@@ -218,10 +216,11 @@ def has_links(api: Api) -> bool:
     return any(answer.get("links") for one in operations for answer in one.get("responses", {}).values())
 
 
-def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
+def run_phase(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     """Run one phase over one API; what is wrong is in the suite's record afterwards."""
     fuzzing = Fuzzing(suite, suite.api(name), phase, thorough)
-    config = SchemathesisConfig.from_dict(_config(suite, name, phase, _THOROUGH_EXAMPLES if thorough else _EXAMPLES))
+    count = _THOROUGH_EXAMPLES if thorough else _EXAMPLES
+    config = SchemathesisConfig.from_dict(_build_config(suite, name, phase, count))
     schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
     if suite.target.read_only:
         schema = schema.include(method="GET")
@@ -231,9 +230,9 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
             schema = schema.exclude(operation_id=operation)
     _running.append(fuzzing)
     try:
-        with carry_requests(suite.sender.clients[name], fuzzing.fail) as fuzzing.carrier:
+        with carry_requests(suite.sender.clients[name], fuzzing.note_unanswered) as fuzzing.carrier:
             for event in from_schema(schema).execute():
-                fuzzing.take(event)
+                fuzzing.handle_event(event)
     finally:
         _running.remove(fuzzing)
     suite.clock.left_s()  # raises what the engine has swallowed
@@ -242,7 +241,7 @@ def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     return fuzzing
 
 
-def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
+def _build_config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
     """Return the settings of a phase. Nothing in it depends on the clock, or on what the server answered before."""
     client = suite.sender.clients[name]
     operation = next(iter(client.api.api.operations.values()))

@@ -37,7 +37,7 @@ def is_mock(url: str, clock: Clock) -> bool:
     with httpx.Client(transport=Wire(clock), timeout=_PATIENCE_S, trust_env=False) as client:
         try:
             with client.stream("GET", f"{url}/__mock__/health") as response:
-                said = _json(response)
+                said = _read_json(response)
         except httpx.ConnectError as error:
             raise NobodyThereError(f"{type(error).__name__}: {error}") from None
         except CAUSES:
@@ -47,7 +47,7 @@ def is_mock(url: str, clock: Clock) -> bool:
     return response.status_code in _NOT_OPEN and str(said.get("detail", "")).startswith("/__mock__ is closed")
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
+def _read_json(response: httpx.Response) -> dict[str, Any]:
     """Return a short JSON object; {} for everything else."""
     body = b""
     for piece in response.iter_raw():
@@ -63,33 +63,33 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 def check(suite: Suite) -> None:
     """Raise TargetError, with what to mend, for every API whose documented requests do not get in."""
-    found = [problem for name in suite.sender.clients if (problem := _problem(suite, name))]
+    found = [problem for name in suite.sender.clients if (problem := _check_api(suite, name))]
     if found:
         raise TargetError("\n".join(hide(problem, suite.target.secrets) for problem in found))
 
 
-def _problem(suite: Suite, name: str) -> str:
+def _check_api(suite: Suite, name: str) -> str:
     client = suite.sender.clients[name]
     if trouble := client.check_reachable():
         return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
     for sort, operations in server_values().get(name, {}).get("probes", {}).items():
         refused = None
         for operation in (suite.api(name).operations[operation] for operation in operations):
-            exchange = _ask(suite, operation)
+            exchange = _send_example(suite, operation)
             if exchange is None:
                 continue
-            if not _is_shut(operation, exchange, sort):
+            if not _is_rejected(operation, exchange, sort):
                 refused = None
                 if mode := _other_mode(name, exchange):
                     return f"The key for {name} opens an app whose mode is {mode}: mend `--key {name}=...`."
                 break
             refused = refused or (operation, exchange)
         if refused:  # by all of them: of one it would be for its tests to tell that the server is wrong
-            return _advice(suite, *refused, sort)
+            return _advise(suite, *refused, sort)
     return ""
 
 
-def _ask(suite: Suite, operation: Operation) -> Exchange | None:
+def _send_example(suite: Suite, operation: Operation) -> Exchange | None:
     """Send a documented request; None where this target must not be asked it."""
     try:
         suite.apps.check_allowed(operation)
@@ -105,14 +105,14 @@ def _other_mode(name: str, exchange: Exchange) -> str:
     return str(mode) if mode in others else ""
 
 
-def _is_shut(operation: Operation, exchange: Exchange, sort: str) -> bool:
+def _is_rejected(operation: Operation, exchange: Exchange, sort: str) -> bool:
     """Tell whether an answer says that the key, or the address and the flow, are not right."""
     if sort == _FLOW:
         return exchange.status < httpx.codes.INTERNAL_SERVER_ERROR and is_refusal(operation, exchange)
-    return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _codes(operation)
+    return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _key_error_codes(operation)
 
 
-def _codes(operation: Operation) -> set[str]:
+def _key_error_codes(operation: Operation) -> set[str]:
     """Return the error codes of keys that do not open, where they do not show in the status."""
     keys = [operation.problems[word] for word in _KEY_PROBLEMS if word in operation.problems]
     found = set()
@@ -125,7 +125,7 @@ def _codes(operation: Operation) -> set[str]:
     return found & set(error_codes(operation, httpx.codes.OK))
 
 
-def _advice(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -> str:
+def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -> str:
     api = operation.api
     said = exchange.answer.body[:200].decode("utf-8", "replace") if exchange.answer else ""
     code = error_code(operation, exchange)

@@ -18,7 +18,7 @@ def test_fuzz(suite: Suite, api_name: str, phase: str, thorough: bool) -> None:
     """Whatever is asked, the answer is a documented one, no server error, and no success if the request is wrong."""
     if phase == "stateful" and not fuzz.has_links(suite.api(api_name)):
         raise NotExercised(f"the contract of {api_name} has no links that lead from one operation to another")
-    done = fuzz.fuzz(suite, api_name, phase, thorough=thorough)
+    done = fuzz.run_phase(suite, api_name, phase, thorough=thorough)
     if done.errors:
         raise NotExercised(f"Schemathesis could not go on: {done.errors[0]}")
     if not done.answers:
