@@ -1,4 +1,4 @@
-"""Sends requests and reads answers, streams piece by piece while they run; nothing outlasts what the target allows."""
+"""Sends requests and reads answers, piece by piece while they arrive, for no longer than the target allows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CAUSES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OS
 
 
 class Rate:
-    """Lets at most so many requests per second pass, over all that share it."""
+    """Limits the requests per second of all clients that share it."""
 
     def __init__(self, per_second: float) -> None:
         self._gap_s = 1 / per_second if per_second else 0.0
@@ -42,7 +42,7 @@ class Rate:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for one's turn."""
+        """Wait until the next request may be sent."""
         if not self._gap_s:
             return
         with self._lock:
@@ -53,7 +53,10 @@ class Rate:
 
 
 class Client:
-    """Talks to one API of the target. A stream may run while it asks something else."""
+    """Sends requests to one API of the target, also while a stream of another request is open.
+
+    ``on_exchange``  is called at the end of every exchange
+    """
 
     def __init__(self, target: Target, api: ApiTarget, rate: Rate | None = None, clock: Clock | None = None) -> None:
         """Prepare connections; nothing is sent yet."""
@@ -62,11 +65,10 @@ class Client:
         self.keys = Secrets(api.keys.values() if api.secret else ())
         self._rate = rate or Rate(target.rate)
         self._largest_upload = 0  # bytes of a form with a file
-        self._downloads = {(one.method, one.path) for one in api.api.operations.values() if _is_download(one)}
-        self.on_exchange: Callable[[SentRequest, Answer | None, ReceivedBody, str], None] = lambda *_: (
-            None
-        )  # told of every exchange
-        self._reported: SentRequest | None = None  # the last exchange that was told
+        operations = api.api.operations.values()
+        self._downloads = {(operation.method, operation.path) for operation in operations if _is_download(operation)}
+        self.on_exchange: Callable[[SentRequest, Answer | None, ReceivedBody, str], None] = lambda *_: None
+        self._reported: SentRequest | None = None  # the last request that on_exchange was called for
         timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
         # The environment's proxies and .netrc would add to requests what the suite did not write.
         transport = Wire(clock or Clock())
@@ -77,7 +79,7 @@ class Client:
         self._http.close()
 
     def check_reachable(self) -> str:
-        """Ask for the base URL; return why nothing answers, '' if something does, whatever it says."""
+        """Request the base URL; return why nothing answers, '' if anything answers."""
         sent = self.prepare(Request("GET", "", keys={}))
         try:
             with self.open(sent):
@@ -86,11 +88,11 @@ class Client:
             return self.fail(sent, error).trouble
 
     def send(self, request: Request) -> Exchange:
-        """Send a request and read its answer whole."""
+        """Send a request and read its whole answer."""
         return self.exchange(self.prepare(request), self.target.stream_s)
 
     def exchange(self, sent: SentRequest, limit_s: float, *, read_s: float | None = None) -> Exchange:
-        """Send what has been prepared and read the answer whole, for no longer than `limit_s` seconds."""
+        """Send a prepared request and read its whole answer, for no longer than `limit_s` seconds."""
         try:
             with self.open(sent, read_s=read_s) as live:
                 body = b"".join(piece for _, piece in live.pieces(limit_s))
@@ -107,9 +109,9 @@ class Client:
 
     @contextmanager
     def open(self, sent: SentRequest, *, read_s: float | None = None) -> Iterator[LiveAnswer]:
-        """Send a request; the answer's head has come when the block is entered, its body is read inside.
+        """Send a request and yield its answer once the head has arrived; the body is read inside the block.
 
-        No silence is longer than `read_s` seconds, by default the target's `answer_s`. Raises one of `CAUSES`.
+        Silence may last `read_s` seconds, by default the target's `answer_s`. Raises one of `CAUSES`.
         """
         self._rate.wait()
         started = time.monotonic()
@@ -130,11 +132,11 @@ class Client:
             self.on_exchange(sent, live.answer(), live.received, live.trouble)
 
     def prepare(self, request: Request) -> SentRequest:
-        """Return a request as bytes, credentials included."""
+        """Return a request as bytes, with credentials."""
         headers = dict(request.headers)
         query: list[tuple[str, str]] = []
         for name, value in request.query.items():
-            query += [(name, one) for one in ((value,) if isinstance(value, str) else value)]
+            query += [(name, text) for text in ((value,) if isinstance(value, str) else value)]
         for scheme, key in (request.keys if request.keys is not None else self.keys_for(())).items():
             _add_key(self.api.api.schemes[scheme], key, headers, query)
         content_type, body = encode(request.body, request.media_type)
@@ -150,23 +152,23 @@ class Client:
         return replace(sent, max_bytes=self._max_answer_bytes(request))
 
     def create_sent(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> SentRequest:
-        """Return a request that is complete, with what is to be hidden when it is printed."""
+        """Return a complete request, with the secrets to hide when it is printed."""
         return SentRequest(method, url, headers, body, self.keys, self.target.secrets)
 
     def _max_answer_bytes(self, request: Request) -> int:
-        """Return how large an answer may become: a file that is downloaded is one of those that were uploaded."""
+        """Return how many bytes an answer may have: a downloaded file is no larger than the largest uploaded one."""
         is_given = any(name in self.api.values for name in list(request.path_values)[-1:])
         if not self._largest_upload or is_given or (request.method, request.path) not in self._downloads:
             return MAX_BODY_BYTES
         return self._largest_upload + SLACK_BYTES
 
     def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
-        """Return the keys of the first alternative that the target has all keys of; by default of all operations."""
+        """Return the keys of the first alternative for which the target has all; by default that of any operation."""
         return keys_for(security or tuple((name,) for name in self.api.api.schemes), self.api.keys)
 
 
 def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the keys of the first alternative for all of whose schemes there is one; none where there is no such."""
+    """Return the keys of the first alternative whose schemes all have a key; {} where there is none."""
     for names in alternatives:
         if all(name in keys for name in names):
             return {name: keys[name] for name in names}
@@ -174,21 +176,21 @@ def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str])
 
 
 class LiveAnswer:
-    """An answer whose head has come and whose body is still coming."""
+    """An answer whose head has arrived and whose body is still arriving."""
 
     def __init__(self, response: httpx.Response, started: float, max_bytes: int = MAX_BODY_BYTES) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.started = started
         self.trouble = ""
-        self.now = time.monotonic()  # when the last piece came, or the silence was broken off
+        self.now = time.monotonic()  # when the last piece arrived, or waiting for it ended
         is_json = "json" in self.headers.get("content-type", "").lower()
         self._max_bytes = min(max_bytes, MAX_JSON_BYTES) if is_json else max_bytes
         self.received = ReceivedBody()
         self._response = response
 
     def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
-        """Yield each piece with its time (monotonic), no longer than `limit_s`; `trouble` says why it broke off."""
+        """Yield each piece with its time (monotonic) for up to `limit_s`; `trouble` says why the answer broke off."""
         body: Body = self._response.extensions["body"]
         body.deadline = self.started + limit_s
         try:
@@ -210,13 +212,13 @@ class LiveAnswer:
         self.now = time.monotonic()
 
     def answer(self, body: bytes = b"") -> Answer:
-        """Return what has come: all of it, or how it began."""
+        """Return the answer with its body, of which one that broke off keeps the beginning."""
         body = body[:_BROKEN_BYTES] if self.trouble else body
         return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)
 
 
 def _encode_header(value: str) -> bytes:
-    """Return a header's value as it goes out: each character a byte, where all of them are bytes, else as UTF-8."""
+    """Return the bytes of a header's value: latin-1 if it fits, else UTF-8."""
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""One question and its answer: what was asked, what came back and when, and a `curl` that asks again."""
+"""A request and its answer as they were sent and received, and the `curl` command that repeats the request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from flowcontract.streams.judge import JudgedEvent
 
-_KEPT_BYTES, _KEPT_PIECES = 256 * 1024, 10_000  # of an answer that is written down
+_KEPT_BYTES, _KEPT_PIECES = 256 * 1024, 10_000  # of an answer that is recorded
 MAX_JSON_BYTES = 16 * 1024 * 1024  # that are read as JSON: in memory it takes thirty times as much
-_LONGEST_CURL = 6000  # bytes of a body that a terminal still pastes
+_LONGEST_CURL = 6000  # bytes of a body that a terminal can still paste
 _KEY, _OTHER_KEY = "\x00", "\x01"  # no request that a shell can send has these
 
 
@@ -38,7 +38,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. `path` is a template below the API's base path; `body` is JSON, a form's fields, or raw bytes.
+    """A request to send. `path` is a template below the API's base path; `body` is JSON, a form's fields, or raw bytes.
 
     ``keys``  credentials by security scheme; None stands for those that the target has for the operation
     """
@@ -55,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """A request as it went out."""
+    """A request as it was sent."""
 
     method: str
     url: str
@@ -66,7 +66,7 @@ class SentRequest:
     max_bytes: int = 64 << 20  # that an answer may have
 
     def curl(self) -> str:
-        """Return a command that sends it again, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
+        """Return a `curl` command that repeats it, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
         parts = ["curl -sS -i -N"]
         if self.method != "GET":
             parts.append(f"-X {self.method}")
@@ -96,7 +96,7 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `body` is empty where a stream was read event by event; `trouble` says why it broke off."""
+    """An answer. `body` is empty where a stream was read event by event; `trouble` says why it broke off."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -122,11 +122,11 @@ class Answer:
 
 @dataclass(slots=True)
 class ReceivedBody:
-    """What came of an answer's body, as far as it is worth keeping.
+    """What is recorded of an answer's body.
 
     ``beginning``  the first bytes
-    ``size``       how many came altogether
-    ``pieces``     of each piece, when it came (in seconds after the request), and its length
+    ``size``       the number of all bytes
+    ``pieces``     when each piece arrived, in seconds after the request, and its length
     """
 
     beginning: bytearray = field(default_factory=bytearray, repr=False)
@@ -134,7 +134,7 @@ class ReceivedBody:
     pieces: list[tuple[float, int]] = field(default_factory=list)
 
     def add(self, at_s: float, piece: bytes) -> None:
-        """Take a piece."""
+        """Add a piece."""
         self.beginning += piece[: _KEPT_BYTES - len(self.beginning)]
         self.size += len(piece)
         if len(self.pieces) < _KEPT_PIECES:
@@ -143,7 +143,7 @@ class ReceivedBody:
 
 @dataclass(frozen=True, slots=True)
 class TimedEvent:
-    """An event of a stream and when it came, in seconds after the request."""
+    """An event of a stream and when it arrived, in seconds after the request."""
 
     at_s: float
     event: JudgedEvent

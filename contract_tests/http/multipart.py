@@ -1,4 +1,4 @@
-"""A multipart body as it was sent -> its fields, as the contract's validation sees them."""
+"""Parses a multipart body into its fields, as the contract's validation sees them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from multipart import MultipartSegment, PushMultipartParser, parse_options_header
 
-_PARTS = 10_000  # of one form: more are none that anybody meant
+_PARTS = 10_000  # of one form
 
 
 def read_form(content_type: str, body: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What differs from one server to another: where it is, its keys, what it can do, what must not be done to it."""
+"""What differs between servers: the address, the keys, the features, and what must not be done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TargetError(FlowContractError):
 
 
 class NobodyThereError(TargetError):
-    """Nothing answers at a base URL; the text says how that showed."""
+    """Nothing answers at a base URL; the text says what happened instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Provocation:
 
     @property
     def places(self) -> frozenset[str]:
-        """What is sent as it stands here, as `Case.keep` has it."""
+        """The places of what is added, in the form of `Case.keep`."""
         query = (f"query/{name}" for name in self.query)
         headers = (f"header/{name}" for name in self.headers)
         return frozenset((*query, *headers, *(f"/{yamlio.escape(name)}" for name in self.body)))
@@ -138,6 +138,6 @@ def keys_by_scheme(api: Api, usual: str, by_scheme: Mapping[str, str]) -> dict[s
 
 
 def are_mock_keys(api: Api, keys: Mapping[str, str]) -> bool:
-    """Tell whether keys are those of the mock, which everybody knows, or open a world of their own there."""
+    """Tell whether keys are the public ones of the mock, with or without the suffix of a world of their own."""
     mock = {name: scheme.mock_key for name, scheme in api.schemes.items()}
     return all(mock[name] and (key == mock[name] or key.startswith(f"{mock[name]}-")) for name, key in keys.items())

@@ -1,4 +1,4 @@
-"""Whether a recorded request asked for the stream, and whether it got what it asked for."""
+"""Checks whether a recorded request that asked for the stream got it, and one that did not did not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ModeField(NamedTuple):
-    """What a request said about the stream: the field's value, what asks for the stream, and the lines that say so."""
+    """A field by which a request asks for the stream: its name, its value, the one that asks for it, its source."""
 
     name: str
     value: object
@@ -28,22 +28,22 @@ class ModeField(NamedTuple):
 def mode_violations(
     recorded: Recorded, api: Api, operation: Operation, *, media_type: str, streamed: bool
 ) -> Iterator[Violation]:
-    """Yield where an answer that went well is a stream that was not asked for, or the whole where one was.
+    """Yield a violation where a successful answer is a stream that was not asked for, or no stream where one was.
 
-    Who does not say which, or says what no document knows, may get either.
+    A request that leaves the fields out, or has undocumented values, may get either.
     """
     when = operation.stream.when if operation.stream else {}
-    asked = [
+    fields = [
         *(_find_in_body(recorded, api, operation, name, value) for name, value in when.get("body", {}).items()),
         *(_find_in_query(recorded, api, operation, name, value) for name, value in when.get("query", {}).items()),
     ]
-    said = [one for one in asked if one is not None]
-    wanted = all(one.value == one.wanted for one in said)
-    if not said or len(said) < len(asked) or wanted == streamed:
+    given = [field for field in fields if field is not None]
+    wanted = all(field.value == field.wanted for field in given)
+    if not given or len(given) < len(fields) or wanted == streamed:
         return
     names = [name for name, media in operation.success.media.items() if bool(media.stream) == wanted]
     because = f"the request asks for {'the' if wanted else 'no'} stream"
-    source = tuple(line for one in said for line in one.source)
+    source = tuple(line for field in given for line in field.source)
     yield Violation("media-type", f"{' or '.join(names)}: {because}", media_type or "none", source=source)
 
 
@@ -64,8 +64,8 @@ def _find_in_body(recorded: Recorded, api: Api, operation: Operation, name: str,
 
 def _find_in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> ModeField | None:
     """Return a documented value of a query parameter, as JSON writes it; None where there is none."""
-    parameter = next(one for one in operation.parameters if one.name == name and one.location == "query")
-    texts = recorded.query.get(name)
+    parameters = {parameter.name: parameter for parameter in operation.parameters if parameter.location == "query"}
+    parameter, texts = parameters[name], recorded.query.get(name)
     if texts is None:
         return None
     value, undecodable = decode(api.validators, parameter.pointer, list(texts))

@@ -1,4 +1,4 @@
-"""What violations of one cause have in common: the rule, the place, and what came; not the values of one answer."""
+"""The cause of a violation: its rule, its place and the sort of thing that came, without the values of one answer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _VALUES = {"the text": "text", "a list": "list", "an empty list": "list", "an ob
     "an empty object": "object", "null": "null", "true": "boolean", "false": "boolean",
 }  # fmt: skip
 _ANSWERED = {"status", "outcome"}
-_NAMED = {"code", "media-type", "order", "end", "unknown", "enum", "const"}  # what came is a word of some vocabulary
-_WORDED = {"agree", "stop", "event"}  # told in words, without a place
+_NAMED = {"code", "media-type", "order", "end", "unknown", "enum", "const"}  # `got` is a word of some vocabulary
+_WORDED = {"agree", "stop", "event"}  # described in words, without a place
 
 
 def cause(violation: Violation) -> str:
-    """Return rule, place and what came, as they stay the same from one run to the next.
+    """Return rule, place and what came, in a form that stays the same from run to run.
 
     >>> from flowcontract.schemas.violations import Violation
     >>> cause(Violation("status", "400: field `user` must be text, is 12345", '500 {"code": "unknown"}'))
@@ -35,13 +35,12 @@ def cause(violation: Violation) -> str:
     >>> cause(Violation("required", "an object with the field `id`", "an object with the fields code", "/data/3"))
     'required /data/*/id missing'
     """
-    return escape_unprintable(
-        " ".join(filter(None, (violation.rule, _describe_place(violation), _describe_got(violation))))
-    )
+    parts = (violation.rule, _describe_place(violation), _describe_got(violation))
+    return escape_unprintable(" ".join(filter(None, parts)))
 
 
 def escape_unprintable(text: str) -> str:
-    r"""Return a text in which everything that does not print is spelt out, so that any file and any reader carries it.
+    r"""Return a text with unprintable characters escaped, so that any file can hold it.
 
     >>> plain("a" + chr(0) + chr(0xD800))
     'a\\u0000\\ud800'
@@ -73,7 +72,7 @@ def _describe_got(violation: Violation) -> str:
 
 
 def _json_kind(got: str) -> str:
-    """Return the kind of a JSON value that is told in words."""
+    """Return the type of a JSON value that is described in words."""
     if got[:1].isdigit() or got[:1] == "-":
         return "number"
     return next((kind for words, kind in _VALUES.items() if got.startswith(words)), "")

@@ -1,4 +1,4 @@
-"""Streams of apps that no document describes, recognised by `strangers.yaml`: nobody is to mend a sound one."""
+"""Recognises streams of apps that no document describes (`foreign_streams.yaml`): they are not wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ForeignStream:
-    """A sort of stream that no document describes; `judged` where the contract holds for it all the same."""
+    """A sort of stream that no document describes; `judged` where the contract holds for it nevertheless."""
 
     name: str
     instead: str
@@ -28,13 +28,13 @@ class ForeignStream:
     judged: bool
 
     def __str__(self) -> str:
-        """Tell what it is, and what the contract is of."""
+        """Return what it is, and what to do instead."""
         return f"This is {self.name}. {self.instead}"
 
 
 @cache
 def read_foreign_streams() -> tuple[ForeignStream, ...]:
-    """Return what `strangers.yaml` says."""
+    """Return the content of `foreign_streams.yaml`."""
     text = files("contract_tests.judging").joinpath("foreign_streams.yaml").read_text(encoding="utf-8")
     return tuple(
         _read_foreign_stream(spec) for spec in yamlio.loads(text, name="contract_tests/judging/foreign_streams.yaml")
@@ -53,7 +53,7 @@ def _read_foreign_stream(spec: dict[str, Any]) -> ForeignStream:
 
 
 class Recogniser:
-    """Follows one stream; `found` is what it is instead, once that is certain."""
+    """Follows one stream; `found` is the foreign stream that it is, once that is certain."""
 
     def __init__(self, contract: StreamContract) -> None:
         """Follow a stream that is judged by `contract`."""
@@ -62,10 +62,12 @@ class Recogniser:
         self._begun = False
 
     def feed(self, events: Iterable[JudgedEvent]) -> None:
-        """Take the next events."""
+        """Add the next events."""
         for event in events:
             if self.found is None or self.found.judged:
-                self.found = next((one for one in read_foreign_streams() if self._matches(one, event)), self.found)
+                self.found = next(
+                    (foreign for foreign in read_foreign_streams() if self._matches(foreign, event)), self.found
+                )
             self._begun = self._begun or event.kind not in self._contract.anywhere
 
     def _matches(self, foreign: ForeignStream, event: JudgedEvent) -> bool:

@@ -1,4 +1,4 @@
-"""Recorded exchanges, of browsers (HAR 1.2) and of our own recorder, judged as if they came just now."""
+"""Judges recorded exchanges, of browsers (HAR 1.2) and of our own recorder, as if they had just been made."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _PIECE = 64 * 1024
 
 
 class Judged(NamedTuple):
-    """A recorded exchange, its operation (None: no document names one), and what is wrong with its answer.
+    """A recorded exchange, its operation (None: undocumented), and what is wrong with its answer.
 
     ``unjudged``  why there is no verdict; empty where there is one
-    ``notes``     what a reader of the verdict should know of how the answer was recorded
+    ``notes``     how the answer was recorded, where that matters for the verdict
     """
 
     recorded: Recorded
@@ -60,7 +60,7 @@ def judge_all(
 
 
 def _judge_best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
-    """Judge an exchange by each operation that it may have been for; return the verdict that fits best."""
+    """Judge an exchange by each operation that it may be of; return the verdict that fits best."""
     judged = [_judge_as(recorded, api, operation) for api, operation in operations]
     return min(judged, key=_badness, default=Judged(recorded, None))
 
@@ -70,7 +70,7 @@ def _badness(judged: Judged) -> tuple[bool, int]:
 
 
 def _compile_path(api: Api, operation: Operation) -> re.Pattern[str]:
-    """Return what the path of a request for an operation looks like; a proxy may have put something before it."""
+    """Return a pattern for the paths of an operation; a proxy may have added a prefix."""
     parts = re.split(r"\{\w+\}", api.base_path + operation.path)
     return re.compile(f"(?P<prefix>(?:/.*)?){'[^/]+'.join(map(re.escape, parts))}", re.DOTALL)
 
@@ -78,7 +78,7 @@ def _compile_path(api: Api, operation: Operation) -> re.Pattern[str]:
 def _match_operations(
     recorded: Recorded, patterns: list[tuple[re.Pattern[str], Api, Operation]]
 ) -> list[tuple[Api, Operation]]:
-    """Return every operation that a recorded request may have been for, of the app that it names where there is one."""
+    """Return the operations that a recorded request may be of; only those of the app that it names, where it does."""
     matches = [
         (len(match["prefix"]), api, operation)
         for pattern, api, operation in patterns
@@ -108,7 +108,7 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
 
 
 def _check_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
-    """Yield a violation where a stream was asked for and none came, or the other way round."""
+    """Yield a violation where a stream was asked for and none came, or vice versa."""
     if answer.status == judge.operation.success.status:
         streamed = judge.stream is not None
         yield from mode_violations(
@@ -124,7 +124,7 @@ def _list_notes(foreign: ForeignStream | None, answer: RecordedAnswer) -> Iterat
 
 
 def _follow(judge: Judge, answer: Answer, *, left: bool) -> ForeignStream | None:
-    """Have a recorded stream judged event by event; return what it is where no document describes it."""
+    """Judge a recorded stream event by event; return the foreign stream that it is, if it is one."""
     assert judge.stream is not None
     for start in range(0, len(answer.body), _PIECE):
         for _ in judge.feed(0.0, answer.body[start : start + _PIECE]):
@@ -136,7 +136,7 @@ def _follow(judge: Judge, answer: Answer, *, left: bool) -> ForeignStream | None
 
 
 def _check_framing(judge: Judge, answer: Answer) -> Iterator[Violation]:
-    """Yield a violation with the name of what was sent as a stream and is none."""
+    """Yield a violation where the body of a stream is something else, with the name of that."""
     if judge.stream is None:
         return
     opening = Opening({judge.stream.contract.framing})

@@ -1,4 +1,4 @@
-"""Known differences of a server: each has a stable id and a reason, and is reported instead of failing the run."""
+"""Known differences of a server: each has a stable id and a reason, and is reported but does not fail the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.http.target import TargetError
 from contract_tests.judging.causes import cause, escape_unprintable
-from contract_tests.judging.judge import cause as rule_and_place
+from contract_tests.judging.judge import former_cause
 from contract_tests.report.files import write_whole
 
 if TYPE_CHECKING:
@@ -27,28 +27,28 @@ _HEAD = """\
 _FIELDS = ("id", "reason", "expires")
 _MADE_UP = "/fuzzed"
 _REMARK = 300  # characters of a comment
-_LONGEST_FORMER = 1000  # characters that anybody will have kept of a former id
+_LONGEST_FORMER = 1000  # characters of a former id
 _ITEM = re.compile(r"(?<=/)\*(?=[/ ]|$)")  # a `*` of ours: any item of a list
 
 
 class Names(NamedTuple):
-    """The ids of a difference: of its cause, and what the files of earlier versions called it."""
+    """The ids of a difference: that of its cause, and the id that earlier versions wrote."""
 
     id: str
     former: str
 
 
 def name_difference(test: str, operation: str, violation: Violation) -> Names:
-    """Return the ids of a difference that a test saw; what fuzzing found has ids of its own."""
+    """Return the ids of a difference in a test; those found by fuzzing have ids of their own."""
     fuzzed = test.startswith("fuzzing/")
     about = operation + _MADE_UP if fuzzed else operation
-    former = f"{about if fuzzed else test}#{rule_and_place(violation)}"
+    former = f"{about if fuzzed else test}#{former_cause(violation)}"
     return Names(escape_unprintable(f"{about}#{cause(violation)}"), escape_unprintable(former[:_LONGEST_FORMER]))
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One known difference. ``expires`` is the last day on which it is accepted; None: for good."""
+    """A known difference. ``expires`` is the last day on which it is accepted; None: no limit."""
 
     id: str
     reason: str
@@ -66,7 +66,7 @@ class Deviation:
 
 
 class Deviations:
-    """The known differences of one server, and which of them occurred."""
+    """The known differences of a server, and which of them occurred."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Deviations:
         accept: bool = False,
         today: date | None = None,
     ) -> None:
-        """Keep the entries of a file. `today` is the day in UTC, unless it is given."""
+        """Index the entries of a file. `today` is by default the current day in UTC."""
         self.entries = tuple(entries)
         self.path = path
         self.accept = accept
@@ -92,7 +92,7 @@ class Deviations:
     def load(
         cls, path: Path | None, *, accept: bool = False, prune: bool = False, today: date | None = None
     ) -> Deviations:
-        """Read a deviations file; with `accept` it need not exist. Raises TargetError naming the file and the fault."""
+        """Read a deviations file; with `accept` it need not exist. Raises TargetError with the file and the mistake."""
         if path is None:
             if accept or prune:
                 option = "--accept" if accept else "--prune"
@@ -112,7 +112,7 @@ class Deviations:
         return deviations
 
     def find_entry(self, found: str, former: str = "") -> Deviation | None:
-        """Return the entry for a difference that was found, by its id or its former one; expired or not."""
+        """Return the entry for a difference, by its id or its former id; it may have expired."""
         names = Names(found, former)
         if names not in self._found:
             exact = self._by_id.get(found) or self._by_id.get(former)
@@ -121,26 +121,26 @@ class Deviations:
         return self._found[names]
 
     def find_valid_entry(self, found: str, former: str = "") -> Deviation | None:
-        """Return the entry by which a difference is known, and no failure."""
+        """Return the entry that makes a difference a known one: it has not expired."""
         entry = self.find_entry(found, former)
         return None if entry is None or self.has_expired(entry) else entry
 
     def has_expired(self, entry: Deviation) -> bool:
-        """Tell whether an entry counts no longer."""
+        """Tell whether an entry has expired."""
         return entry.expires is not None and entry.expires < self.today
 
     def find_fixed(self, asked: Iterable[str], *, fuzzed: bool) -> list[Deviation]:
-        """Return the entries that occur no longer although their operations were asked.
+        """Return the entries that did not occur although their operations were called.
 
-        ``asked``   names of operations and of tests, of a run that asked everything it could ask
-        ``fuzzed``  whether what fuzzing finds was looked for as thoroughly as it can be
+        ``asked``   names of the operations and tests of a complete run
+        ``fuzzed``  whether fuzzing was as thorough as it can be
         """
         ran = set(asked)
         missing = (entry for entry in self.entries if entry.id not in self.occurred)
         return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_asked(entry, ran)]
 
     def list_complaints(self) -> list[str]:
-        """Return what somebody ought to mend in the file: entries without a reason, or out of date."""
+        """Return what should be corrected in the file: entries that have no reason or have expired."""
         unexplained = [entry for entry in self.entries if not entry.reason.strip()]
         expired = [entry for entry in self.entries if self.has_expired(entry)]
         return [
@@ -152,10 +152,10 @@ class Deviations:
         ]
 
     def write(self, found: Mapping[str, Mapping[str, Any]], *, gone: Iterable[Deviation] = ()) -> None:
-        """Write the file anew: its entries without those that are `gone`, and one for each cause that was `found`.
+        """Write the file: its entries without those that are `gone`, and an entry for each cause that was `found`.
 
-        ``found``  failures as in the reports, by their ids; one with `known` is known by the entry of that id
-        Reasons stay; those of entries that went by a former id go over to the entries of their causes.
+        ``found``  failures as in the reports, by id; `known` is the id of the entry that covers one
+        Reasons are kept; those of entries with a former id move to the entries of their causes.
         """
         assert self.path is not None
         removed = {entry.id for entry in gone}
@@ -172,7 +172,7 @@ class Deviations:
         write_whole(self.path, [text])
 
     def _find_covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
-        """Return the entries that a cause falls under, be it by former ids."""
+        """Return the entries that cover a cause, also by former ids."""
         entries = [self._by_id[old] for old in dict.fromkeys(failure.get("entries", ())) if old in self._by_id]
         now = self.find_entry(name)
         return entries or ([now] if now else [])
@@ -180,26 +180,26 @@ class Deviations:
     def _format_entries(
         self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]
     ) -> Iterator[str]:
-        """Yield each entry as it stands in the file, unless there is something new to say of it."""
+        """Yield the text of each entry: unchanged from the file where the entry has not changed."""
         unchanged = set(self.entries)
         for entry in entries:
             as_it_was = texts.get(entry.id) if entry in unchanged else None
             yield as_it_was or _format_entry(entry, found.get(entry.id))
 
     def _renew(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
-        """Return an entry without its date if it has expired and was accepted once more."""
+        """Return an entry; without its date if it has expired and its difference is accepted again."""
         return replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
 
 
 def _merge(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:
-    """Return the entry of a cause, with the reasons of all entries that it takes the place of."""
+    """Return the entry of a cause, with the reasons of all entries that it replaces."""
     former = [there] if there else []
     reasons = dict.fromkeys(entry.reason for entry in [*former, *olds] if entry.reason)
     return Deviation(name, "\n".join(reasons))
 
 
 def _split_entries(text: str, entries: tuple[Deviation, ...]) -> dict[str, str]:
-    """Return the entries as they stand in a file, by id, and what stands before the first; {} where that is unclear."""
+    """Return the texts of the entries in a file by id, that before the first as ``""``; {} if they cannot be split."""
     head, *blocks = re.split(r"(?m)^(?=\[\[deviation\]\])", text)
     try:
         read = [list(_read_entries(tomllib.loads(block), Path())) for block in blocks]
@@ -212,7 +212,7 @@ def _split_entries(text: str, entries: tuple[Deviation, ...]) -> dict[str, str]:
 
 
 def _compile_pattern(name: str) -> re.Pattern[str] | None:
-    """Return what an id stands for, if it has a `*` that stands for any text."""
+    """Return the pattern of an id with a `*` that stands for any text; None for other ids."""
     about, hash_, what = name.partition("#")
     literal = about + hash_ + _ITEM.sub("\0", what)
     if "*" not in literal:
@@ -268,7 +268,7 @@ def _format_entry(entry: Deviation, failure: Mapping[str, Any] | None) -> str:
 
 
 def _quote(value: str) -> str:
-    """Return a TOML basic string. Halves of surrogate pairs, which no file can hold, are spelt out."""
+    """Return a TOML basic string. Unpaired surrogates, which UTF-8 cannot encode, are escaped."""
     return '"' + "".join(map(_escape, value)) + '"'
 
 

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows by itself: annotations at lines of the specs, and a summary of the step.
+"""Output for GitHub Actions: annotations at lines of the specs, and a summary of the step.
 
 https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
 """
@@ -32,7 +32,7 @@ def is_running() -> bool:
 
 @contextmanager
 def suspend_commands(write: Callable[[str], None]) -> Iterator[None]:
-    """Have GitHub take nothing that is written meanwhile for a command, whatever a server said."""
+    """Suspend GitHub's workflow commands, so that no text from a server is taken for one."""
     token = secrets.token_hex(16)
     write(f"::stop-commands::{token}")
     try:
@@ -42,7 +42,7 @@ def suspend_commands(write: Callable[[str], None]) -> Iterator[None]:
 
 
 def annotate(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a command for each cause, the most severe first."""
+    """Yield an annotation command for each cause, the most severe first."""
     for cause in select_causes(dict(document), "failure")[:_MOST]:
         file, line = place(cause["operation"], cause["source"], cause["where"])
         title = _escape(f"{cause['operation']}: {cause['rule']}", _IN_PROPERTIES)
@@ -67,7 +67,7 @@ def render_summary(document: Mapping[str, Any]) -> str:
 
 
 def append_summary(document: Mapping[str, Any]) -> None:
-    """Add to the file that GitHub shows as the step's summary, if there is one."""
+    """Append the summary to the file that GitHub shows as the step's summary, if there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path:
         with Path(path).open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: what is wrong, what was exercised, chosen, known, not asked, and the streams."""
+"""Renders a run as a self-contained HTML page: failures, coverage, choices, known deviations, reasons, streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH, _LEFT, _LANE, _MARGIN = 1100, 190, 18, 14  # of a time line, in pixels
 
 
 def render_page(document: Mapping[str, Any]) -> str:
-    """Return the page. Scripts and styles run by their hashes only, and nothing is fetched."""
+    """Return the page. Scripts and styles are allowed by hash only, and nothing is loaded from elsewhere."""
     style, script = (read_template(name) for name in ("report.css", "report.js"))
     streams = sorted(document["streams"], key=lambda stream: not stream["violations"])
     return get_environment().get_template("report.html.j2").render(
@@ -45,16 +45,16 @@ def render_page(document: Mapping[str, Any]) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return what a Content-Security-Policy allows a text by (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
+    """Return the hash by which a Content-Security-Policy allows a text (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-# What was exercised.
+# Coverage.
 
 
 @dataclass(frozen=True, slots=True)
 class OperationRow:
-    """An operation in the grid: its statuses by number, and the other lines that it has, by heading."""
+    """An operation in the grid: its statuses by number, and its other lines by heading."""
 
     name: str
     statuses: Mapping[str, Json]
@@ -63,17 +63,17 @@ class OperationRow:
 
     @property
     def outcome(self) -> str:
-        """The worst of it."""
+        """The worst outcome of all lines."""
         return _worst_outcome(self.rows)
 
     @property
     def of_others(self) -> str:
-        """The worst of all that are no statuses."""
+        """The worst outcome of the lines that are no statuses."""
         return _worst_outcome([row for rows in self.others.values() for row in rows])
 
     @property
     def exercised(self) -> int:
-        """How much of it was exercised, in percent."""
+        """The percentage of its lines that were exercised."""
         seen = sum(1 for row in self.rows if row["outcome"] != "not exercised")
         return round(100 * seen / len(self.rows))
 
@@ -85,7 +85,7 @@ def _worst_outcome(rows: list[Json]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The operations of an API, those with trouble first, and the statuses of them all."""
+    """The operations of an API, those with failures first, and the statuses of all of them."""
 
     api: str
     statuses: list[str]
@@ -129,10 +129,10 @@ def _describe_row(row: Json) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TimeLine:
-    """A drawing with a lane for each kind, and a mark for each event where it came.
+    """A drawing with a lane for each kind of event, and a mark for each event at its time.
 
-    ``marks``  x, y, `wrong`, `known` or `unknown`, what it is
-    ``rules``  x of each place where something is wrong, and its number
+    ``marks``  x, y, `wrong`, `known` or `unknown`, title
+    ``rules``  x of each event with a violation, and its number
     """
 
     stream: Json
@@ -147,12 +147,12 @@ class TimeLine:
 
 
 def draw_time_line(stream: Json) -> TimeLine:
-    """Return the drawing of a stream. What is wrong with no event in particular is wrong at the end."""
+    """Return the drawing of a stream. Violations of no particular event are drawn at its end."""
     events = stream["events"]
     kinds = list(dict.fromkeys(kind for _, kind, *_ in events))
     lanes = {kind: _MARGIN + 8 + _LANE * number for number, kind in enumerate(kinds)}
     begin, end = (events[0][0], events[-1][0]) if events else (0.0, 0.0)
-    scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # what is wrong at the end has room there
+    scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # leaves room for violations at the end
     x = [_LEFT + _MARGIN + (at_s - begin) * scale for at_s, *_ in events]
     marks = [
         (x[number], lanes[kind], _classify_event(wrong=wrong, known=known), _describe_event(number + 1, event))

@@ -1,4 +1,7 @@
-"""Causes in SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/), at the lines of the specs that demand it."""
+"""Renders causes as SARIF 2.1.0, at the lines of the specs that demand them.
+
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def _build_location(file: str, region: Mapping[str, Any], operation: str = "") -
 
 
 def _list_printed(cause: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the printed lines that a cause rests on."""
+    """Yield the locations of the printed lines that a cause rests on."""
     documents = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
     for number, quote in enumerate(cause["quotes"], 1):
         lines = Source.parse(quote["source"])

@@ -1,4 +1,4 @@
-"""What is printed of one raw stream: its events as they come, what is wrong with each, and the verdict."""
+"""Reports on one raw stream: its events as they arrive, the violations, and the verdict."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NAMED = 10  # unknown kinds in a verdict
 
 
 class Line(NamedTuple):
-    """A line to be printed; `event` where it only says that an event came."""
+    """A line to print; `event` if it only says that an event came."""
 
     text: str
     event: bool = False
 
 
 class StreamReport:
-    """A judge, and what is to be said of a stream.
+    """Judges a stream, and collects the lines to print.
 
-    ``broken``    how many violations of a tier that is demanded there are; ``notes`` how many others
+    ``broken``    the number of violations of a tier that is demanded; ``notes`` that of the others
     ``unjudged``  why there is no verdict; empty where there is one
     """
 
@@ -53,11 +53,11 @@ class StreamReport:
 
     @property
     def finished(self) -> bool:
-        """Whether the judge has stopped listening."""
+        """Whether the judge needs no more of the stream."""
         return self._judge.finished
 
     def feed(self, data: bytes, now: float | None) -> None:
-        """Take the next bytes, at the time `now`."""
+        """Add bytes that arrived at the time `now`."""
         found = self._judge.feed(data, now)
         fresh = self._judge.fresh
         self._recogniser.feed(fresh)
@@ -74,7 +74,7 @@ class StreamReport:
             self._add_violations(left)
 
     def close(self, now: float | None) -> None:
-        """Take the end of the stream, and add the verdict."""
+        """End the stream, and add the verdict."""
         self._add_violations(self._judge.close(now))
         foreign = self._recogniser.found
         if foreign and not self.unjudged:
@@ -82,11 +82,11 @@ class StreamReport:
         self._lines.append(Line(f"{self._format_verdict()} ({self._judge.count} events)"))
 
     def note(self, text: str) -> None:
-        """Add what a reader should know."""
+        """Add a note."""
         self._lines.append(Line(f"  note: {text}"))
 
     def take_lines(self) -> list[Line]:
-        """Return what is to be printed since the last time."""
+        """Return the lines that were added since the last call."""
         lines, self._lines = self._lines, []
         return lines
 

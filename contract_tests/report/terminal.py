@@ -1,4 +1,4 @@
-"""What a run says on the terminal when it is over: the verdict, a block per cause, and what else there is in short."""
+"""Formats the summary of a run for the terminal: the verdict, each cause, and the rest in short."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLURALS = {"status": "statuses"}
 
 
 class Line(NamedTuple):
-    """A line, and the colour that it has where there are colours."""
+    """A line, and its colour on terminals that have colours."""
 
     text: str
     colour: str = ""
@@ -32,7 +32,7 @@ def count_noun(number: int, noun: str, plural: str = "") -> str:
 
 
 def summarize(document: Document, *, verbose: bool = False) -> list[Line]:
-    """Return what a run has to say: at most `LINES` lines, or everything. Nothing in it is obeyed by a terminal."""
+    """Return the summary of a run: at most `LINES` lines, or everything. Control characters are escaped."""
     failures = select_causes(document, "failure")
     blocks = [[*format_cause(cause), *(_format_details(cause) if verbose else ())] for cause in failures]
     if verbose:
@@ -77,7 +77,7 @@ def select_causes(document: Document, kind: str) -> list[dict[str, Any]]:
 
 
 def format_headline(document: Document) -> str:
-    """Return the verdict in a line."""
+    """Return the verdict as one line."""
     counts = document["counts"]
     parts = [f"{document['status'].upper()}:"]
     if counts["causes"]:
@@ -96,7 +96,7 @@ def _format_verdict(document: Document, most: int | None = None) -> Iterator[Lin
 
 
 def format_cause(cause: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield a cause: what is wrong, what was expected, what came, by which lines, and how to learn more."""
+    """Yield the lines of a cause: what is wrong, what was expected, what came, the source, and how to learn more."""
     what = f"{cause['operation']}: {cause['rule']}{_format_place(cause)}"
     sort = "" if cause["severity"] == "form" else f"{cause['severity']}: "
     tests = count_noun(len(cause["tests"]), "test")
@@ -122,7 +122,7 @@ def _format_place(cause: Mapping[str, Any]) -> str:
 
 
 def format_failure(failure: Mapping[str, Any]) -> str:
-    """Return a failure as a test's own report has it: what, where, by which lines, and how to see it again."""
+    """Return a failure for the report of its test: what, where, the source, and a command that repeats the request."""
     lines = [
         f"{failure['operation']}: {failure['rule']}{_format_place(failure)}",
         f"  expected {failure['expected']}",
@@ -134,11 +134,11 @@ def format_failure(failure: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# What stands below the causes.
+# Below the causes.
 
 
 def _list_rest(document: Document, reasons: int | None) -> Iterator[Line]:
-    """Yield what else there is: a title for each sort of it, and below at most so many lines."""
+    """Yield the other sections: a title, and below it at most so many lines."""
     most = None if reasons is None else _LISTED
     for lines, listed, colour in (
         (_list_notes(document), most, ""),

@@ -470,4 +470,3 @@ def test_hang_is_waited_for_in_full_once_and_then_shorter():
     assert patience.seconds(well, 20) == 20
     assert patience.seconds(new, 20) == 10
     assert patience.seconds(Sort("x/other", True, True), 20) == 20
-    assert patience.hanging() == {"x/run"}
