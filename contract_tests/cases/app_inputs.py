@@ -13,13 +13,13 @@ from contract_tests.cases.examples import NOBODY
 
 TEXTS = ("text-input", "paragraph")
 LOCAL, REMOTE = "local_file", "remote_url"
-SORTS = ("document", "image", "audio", "video")  # of files, as the documents name them
+SORTS = ("document", "image", "audio", "video")  # of files, as in the documents
 _METHODS = (LOCAL, REMOTE)
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Which files something takes: their sorts, and how they may be handed over."""
+    """Which files something takes: their sorts, and the methods of transfer."""
 
     sorts: tuple[str, ...] = SORTS
     methods: tuple[str, ...] = _METHODS

@@ -1,7 +1,7 @@
-"""What to ask of an operation, and what may be answered: derived from its contract, not written per operation.
+"""Derives cases from the contract of each operation: a request, and what may be answered.
 
-A case is made before anything is sent, with the values that the documents print; what only the server under test can
-know (ids, keys, inputs of its app) is put in when the case runs.
+Cases have the values that the documents print; those of the server under test (ids, keys, inputs of its app) are filled
+in when a case runs.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One request and what may be answered.
+    """A request and what may be answered.
 
     ``family``     what sort of case: documented, generated, invalid, keys, unread, unknown, undocumented ...
-    ``name``       tells it from the others of its family
+    ``name``       identifies it within its family
     ``operation``  judges the answer; the request may go to another method or path
-    ``keep``       JSON pointers into `body`, and `path/NAME`, `query/NAME`: what is tested, not to be filled in
-    ``auth``       whose key is sent: own, none, other-app; `wrong:SCHEME` or `only:SCHEME`
+    ``keep``       JSON pointers into `body`, and `path/NAME`, `query/NAME`: what is tested, and must not be filled in
+    ``auth``       which key is sent: own, none, `wrong:SCHEME`, `only:SCHEME` or `other:API`
     ``provoke``    error code, or `event:KIND`, that the target must be provoked into
-    ``holds``      JSON pointer -> what has to stand there in an answer, as in `probes.yaml`
-    ``form``       what is tried on the controls of the app's own form, as there
+    ``holds``      JSON pointer -> the value that an answer must have there, as in `probes.yaml`
+    ``form``       the bound of the app's own controls that is broken, as in `probes.yaml`
     """
 
     family: str
@@ -69,7 +69,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The name by which a person finds it: `dify-chat/sendChatMessage/invalid/query required`."""
+        """The full name: `dify-chat/sendChatMessage/invalid/query required`."""
         return f"{self.operation.name}/{self.family}/{self.name}"
 
 
@@ -120,7 +120,7 @@ def _widen(operation: Operation, expected: Expected, rule: Mapping[str, Any]) ->
     )
 
 
-# Requests that are as documented.
+# Documented requests.
 
 
 def _derive_documented(operation: Operation, examples: Iterable[Example]) -> Iterator[Case]:
@@ -137,7 +137,7 @@ def _expect_success(
 
 
 def _derive_generated(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
-    """Yield what the documents allow without printing it: each parameter, each value of an enum, the least."""
+    """Yield what the documents allow without printing it: each parameter, each value of an enum, the minimum."""
     for label, request, source in _vary(api, operation, base):
         if not find_violations(api, operation, request):
             expected = _expect_success(operation, request, source, f"{label} is allowed")
@@ -168,7 +168,7 @@ def _vary(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
 
 
 def _vary_body(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
-    """Yield the values of enums, and as little as is allowed."""
+    """Yield the values of enums, and the smallest allowed body."""
     media = operation.request[base.media_type]
     for name, step in api.validators.form(media.pointer).items():
         source = step.schema.get("x-source", ())
@@ -205,7 +205,7 @@ def _derive_invalid(api: Api, operation: Operation, requests: Sequence[Request])
             continue
         seen.add(label)
         words, in_path = choose_words(first), first.location == "path"
-        words += ("unknown-id",) if in_path else ()  # an id that is none is one that nobody knows, too
+        words += ("unknown-id",) if in_path else ()  # a malformed id may also be answered as an unknown one
         source = first.violation.source or operation.provenance
         expected = expect_refusal(operation, words, first.message, source, any_of=in_path)
         if label[1] == "null" and _may_be_absent(api, operation, request, place):
@@ -222,7 +222,7 @@ def _name_mistake(violation: Violation) -> str:
 
 
 def _may_be_absent(api: Api, operation: Operation, request: Request, place: str) -> bool:
-    """Tell whether a request would be right without what stands in a place."""
+    """Tell whether a request would be valid without the value in a place."""
     body = remove(request.body, place) if place.startswith("/") else None
     return body is not None and not find_refusable(api, operation, replace(request, body=body))
 
@@ -317,7 +317,7 @@ def _break_body(base: Request) -> Iterator[tuple[str, str, bytes]]:
     yield "not UTF-8", JSON, b'{"a": "\xff\xfe"}'
 
 
-# Ids that nobody knows; methods and paths that no document names.
+# Unknown ids; undocumented methods and paths.
 
 
 def _derive_unknown(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
@@ -369,7 +369,7 @@ def _expect_no_method(operation: Operation, why: str, allowed: frozenset[str]) -
     return replace(expected, statuses=statuses, codes=frozenset(), allow=allowed, promised=False)
 
 
-# Errors that only the target can be made to answer with.
+# Errors and streams that the target file says how to provoke.
 
 
 def derive_provoked(operation: Operation, base: Request) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""An operation's requests as its contract shows them, and what the contract finds wrong with a request."""
+"""The documented requests of an operation, and what the contract finds wrong with a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FORM = "multipart/form-data"
 JSON = "application/json"
-NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that no server has given to anything
+NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that does not exist
 
 
 class Example(NamedTuple):
@@ -83,13 +83,15 @@ def _build_base(api: Api, operation: Operation) -> Request:
 
 
 def parameter_values(api: Api, parameter: Parameter) -> list[str]:
-    """Return values of a parameter that its contract shows or bounds, as text, the documents' own first."""
+    """Return values of a parameter as text: examples of the documents first, then the bounds of its schema."""
     node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
     schema = parameter.schema
     shown = [node["example"]] if "example" in node else []
     shown += [example["value"] for example in node.get("examples", {}).values()]
     shown += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
-    shown += [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []  # more is answered as the maximum
+    shown += (
+        [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []
+    )  # larger values are answered as the maximum
     shown += schema.get("enum", [])
     shown += [False, True] if schema.get("type") == "boolean" else []
     return list(dict.fromkeys(map(_text, shown))) or [NOBODY if schema.get("format") == "uuid" else "contract"]

@@ -1,4 +1,4 @@
-"""Requests changed in one place: for each parameter and each field, values that a careful server refuses."""
+"""Changes requests in one place: puts wrong values into each parameter and each field."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _list_pointers(value: Any, pointer: str = "") -> Iterator[str]:
 
 
 def _change(body: Any, pointer: str, value: Any) -> Any:
-    """Return a copy of a body with another value in one place, or without it; None where that changes nothing."""
+    """Return a copy of a body with another value in one place, or without it; None if that changes nothing."""
     changed = copy.deepcopy(body)
     above, _, last = pointer.rpartition("/")
     holder = yamlio.resolve(changed, above)
@@ -82,5 +82,5 @@ def _change(body: Any, pointer: str, value: Any) -> Any:
 
 
 def remove(body: Any, pointer: str) -> Any:
-    """Return a copy of a body without what stands in one place; None where nothing does, or where it is an item."""
+    """Return a copy of a body without the field in one place; None if there is none, or if it is an item of a list."""
     return _change(body, pointer, ABSENT)

@@ -1,4 +1,4 @@
-"""Single requests that no schema leads to: `probes.yaml`, read, and what their answers have to hold."""
+"""Derives cases from `probes.yaml`, requests that no schema leads to, and checks the values of their answers."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def _expect(
     return replace(expected, statuses=expected.statuses | success, refused=None)
 
 
-# What an answer has to hold.
+# Values that an answer must have.
 
 
 def check_answer(case: Case, request: Request, exchange: Exchange) -> Iterator[Violation]:
-    """Yield where an answer that is no refusal does not hold what the case says; `request` is what was sent."""
+    """Yield where an answer that is no refusal does not have the values of the case; `request` was sent."""
     if not case.holds or exchange.json is None or is_refusal(case.operation, exchange):
         return
     for pointer, wanted in case.holds.items():
@@ -102,7 +102,7 @@ def check_answer(case: Case, request: Request, exchange: Exchange) -> Iterator[V
 
 
 def _resolve(wanted: Any, request: Request, body: Any) -> Any:
-    """Return the value that an answer is to hold: `$file`, `$asked.NAME` and `$body/POINTER` refer to the exchange."""
+    """Return the value that an answer must have; `$file`, `$asked.NAME` and `$body/POINTER` refer to the exchange."""
     if not isinstance(wanted, str) or not wanted.startswith("$"):
         return wanted
     if wanted == "$file":
@@ -115,7 +115,7 @@ def _resolve(wanted: Any, request: Request, body: Any) -> Any:
 
 
 def _find_places(value: Any, tokens: list[str], here: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the places that a pointer names, with what stands there; `*` is every item."""
+    """Yield the places that a pointer matches, with their values; `*` matches every item."""
     if not tokens:
         yield here, value
         return

@@ -1,4 +1,4 @@
-"""How a wrong request is to be refused: which statuses and error codes, by the contract's `x-problems`."""
+"""The statuses and error codes with which a wrong request is to be refused, by the contract's `x-problems`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Example, Operation, Response
     from flowcontract.validation.request import RequestViolation
 
-_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 leaves open by which of these a body is refused
+_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 allows each of the statuses below
 _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
-"""Words for a value that a table forbids. The tables say what to send; that a server refuses whatever else comes,
-no document says: one that takes more is lenient."""
-_WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
+"""Words for an undocumented value. The tables say what to send, but no document says that a server refuses anything
+else: one that accepts more is lenient."""
+_WRONG_STATUSES = frozenset({400, 422})  # a server's library decides which, where a contract has both
 
 
 def choose_words(violation: RequestViolation) -> tuple[str, ...]:
-    """Return the words of `x-problems` that fit a violation, the most particular first."""
+    """Return the words of `x-problems` for a violation, the most specific first."""
     field = violation.field.partition(".")[0].replace("_", "-")
     rule = violation.violation.rule
     particular = {
@@ -85,7 +85,7 @@ def _find_ground(operation: Operation, key: str) -> Response | Example:
 
 
 def _find_codes(operation: Operation, key: str) -> Iterator[str]:
-    """Yield the error code of a scenario's name, if it is one of its status."""
+    """Yield the error code in the name of a scenario, if its status has that code."""
     status, _, name = key.partition("-")
     code = name.replace("-", "_")
     if code in error_codes(operation, int(status)):

@@ -1,4 +1,4 @@
-"""`contract-tests explain ID`: all that a report knows of one cause."""
+"""`contract-tests explain ID`: prints everything that a report has on a cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowcontract.specs.cache import VARIABLE, cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_TESTS = 200  # that are listed of a cause
+_TESTS = 200  # of a cause that are listed
 _EPILOG = """\
 examples:
   contract-tests explain                            all causes of the last run
@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> bool:
-    """Print what there is; raise FlowContractError where there is none. Nothing is judged: never a problem."""
+    """Print a cause, or all; raise FlowContractError where there is none. Never reports violations."""
     document = _read_report(arguments.report)
     try:
         lines = [*(_explain(document, arguments.cause) if arguments.cause else _list_causes(document))]
@@ -119,7 +119,7 @@ def _describe(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator
 
 
 def _list_tests(name: str, document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each test that saw a cause, with what it expected and got."""
+    """Yield each test that found a cause, with what it expected and got."""
     failures = [
         failure for kind in ("failures", "notes", "deviating") for failure in document[kind] if failure["id"] == name
     ]

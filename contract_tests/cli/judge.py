@@ -1,4 +1,4 @@
-"""`contract-tests judge`: reads streams and recordings, from files or while they come, and says what is wrong."""
+"""`contract-tests judge`: judges streams and recordings, from files or while they arrive."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from flowcontract.streams.contract import StreamContract
 
 PIECE = 64 * 1024
-_WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told while it lasts
-_FITTED_BYTES = 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
+_WAKE_S = 0.5  # how often a silent pipe is checked, so that silence is reported while it lasts
+_FITTED_BYTES = 1024 * 1024  # of a stream for which other operations and profiles are tried
 _STDIN, _STDIN_FD = "standard input", 0
 
 _EPILOG = """\
@@ -96,7 +96,7 @@ def _stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
 
 
 class _Session:
-    """One call of the command: what to judge by, and what came of it."""
+    """A call of the command: what to judge by, and the outcome."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._sources: list[str] = arguments.streams
@@ -112,14 +112,14 @@ class _Session:
         self._unsound = False
 
     def run(self) -> int:
-        """Judge one source after the other: one that cannot be read spoils only itself."""
+        """Judge all sources; one that cannot be read does not affect the others."""
         for name in self._sources:
             try:
                 self._judge(name)
-            except FlowContractError as problem:
-                self._report_unsound(str(problem))
-            except OSError as problem:
-                self._report_unsound(f"{problem.filename or _display_name(name)} cannot be read: {problem.strerror}.")
+            except FlowContractError as error:
+                self._report_unsound(str(error))
+            except OSError as error:
+                self._report_unsound(f"{error.filename or _display_name(name)} cannot be read: {error.strerror}.")
             except KeyboardInterrupt:
                 self._report_unsound(f"{_display_name(name)}: interrupted before its end.")
                 return MISUSE
@@ -133,10 +133,10 @@ class _Session:
         found = _stream_contracts(self._apis)
         return {name: contract for name, contract in found.items() if self._asked in ("", name)}
 
-    def _report_unsound(self, problem: str) -> None:
-        """Say that there is no sound verdict, and why."""
+    def _report_unsound(self, reason: str) -> None:
+        """Note that there is no sound verdict, and print why."""
         self._unsound = True
-        self._printer.print_error(problem)
+        self._printer.print_error(reason)
 
     def _judge(self, name: str) -> None:
         if name == "-":
@@ -155,7 +155,7 @@ class _Session:
         ]
 
     def _judge_file(self, path: Path) -> None:
-        """Judge a file by each contract; report the verdict that fits best."""
+        """Judge a file by each contract; print the verdict that fits best."""
         reports, opening = self._create_reports(), self._create_opening()
         with path.open("rb") as file:
             for piece in iter(lambda: file.read(PIECE), b""):
@@ -178,7 +178,7 @@ class _Session:
             self._printer.print_line(f"  note: the stream does follow {fitting}")
 
     def _judge_pipe(self) -> None:
-        """Judge standard input while it comes; a HAR file once it is whole."""
+        """Judge standard input while it arrives; a HAR file once it is complete."""
         if not self._asked and os.isatty(_STDIN_FD):
             raise self._missing_contract()
         reports = self._create_reports(time.monotonic()) if self._asked and self._contracts else []
@@ -188,7 +188,12 @@ class _Session:
             for report in reports:
                 report.feed(stream, time.monotonic())
                 head = self._print_running(report, head, begun=bool(stream))
-            if opening.other or self._printer.closed or (stream and not reports) or any(it.finished for it in reports):
+            if (
+                opening.other
+                or self._printer.closed
+                or (stream and not reports)
+                or any(report.finished for report in reports)
+            ):
                 break
         rest = opening.close()
         if self._handle_other(opening, _STDIN, None):
@@ -197,7 +202,7 @@ class _Session:
             raise self._missing_contract()
         for report in reports:
             report.feed(rest, time.monotonic())
-            if not self._printer.closed:  # else the end was not waited for
+            if not self._printer.closed:  # else the end was not read
                 report.close(time.monotonic())
             self._print_running(report, head, begun=True)
             self._print_report(report)
@@ -207,14 +212,14 @@ class _Session:
         return Opening({contract.framing for contract in self._contracts.values()})
 
     def _missing_contract(self) -> FlowContractError:
-        """Say why there is nothing to judge a stream by."""
+        """Return an error that says why there is no contract to judge a stream by."""
         if self._asked:
             return FlowContractError(f"{self._asked} has no streams. Only recordings of it (HAR) can be judged.")
         known = ", ".join(self._contracts)
         return FlowContractError(f"Standard input is judged while it comes. Say by what: --operation, one of {known}.")
 
     def _print_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
-        """Print what there is of a running stream; return its head, empty once that was printed."""
+        """Print the new lines of a running stream; return its head, empty once that was printed."""
         lines = report.take_lines()
         if head and (lines or begun):
             self._printer.print_line(head)
@@ -226,7 +231,7 @@ class _Session:
         self._printer.print_lines(f"  note: {note}" for note in opening.notes)
 
     def _print_report(self, report: StreamReport) -> None:
-        """Print the rest of a report, and take its verdict."""
+        """Print the rest of a report, and note its verdict."""
         self._printer.print_lines(self._select_texts(report.take_lines()))
         self._broken |= report.broken > 0
         self._unsound |= bool(report.unjudged)
@@ -235,7 +240,7 @@ class _Session:
         return (line.text for line in lines if not (self._quiet and line.event))
 
     def _handle_other(self, opening: Opening, source: str, folder: Path | None) -> bool:
-        """Deal with what is no stream; tell whether it was none."""
+        """Handle input that is no stream: judge a recording, reject the rest; tell whether it was no stream."""
         if opening.other:
             self._report_unsound(f"{source} is no stream: it is {opening.other}")
         elif opening.recording:
@@ -244,7 +249,7 @@ class _Session:
         return bool(opening.other) or opening.recording
 
     def _find_fitting(self, path: Path) -> str:
-        """Return by what a stream would be well that is broken by what was asked; empty where there is nothing."""
+        """Return the operation, and profile, whose contract a broken stream follows; '' where there is none."""
         if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
             return ""
         for api in available_apis():
@@ -255,7 +260,7 @@ class _Session:
         return ""
 
     def _judge_recording(self, entries: Iterable[Judged | Unreadable], source: str) -> None:
-        """Tell of every entry of a recording what is wrong with it, or why there is no verdict."""
+        """Print the verdict on every entry of a recording, or why there is none."""
         counts = Counter(self._print_entry(entry, source) for entry in entries)
         self._unsound |= counts["unread"] > 0
         if counts["judged"] and counts["unread"]:
@@ -302,13 +307,13 @@ def _display_name(name: str) -> str:
 
 
 def _rank(report: StreamReport) -> tuple[int, int]:
-    """Return how badly a stream fits a contract; one of another sort of app still fits better than a broken one."""
+    """Return how badly a stream fits a contract: a foreign stream fits better than a broken one."""
     wrong = report.broken + report.notes
     return (1 if report.unjudged else 2 if wrong else 0), wrong
 
 
 def _is_well(path: Path, contract: StreamContract) -> bool:
-    """Tell whether a contract finds nothing wrong with the stream of a file."""
+    """Tell whether the stream in a file follows a contract."""
     judge, opening = StreamJudge(contract), Opening({contract.framing})
     with path.open("rb") as file:
         for piece in iter(lambda: file.read(PIECE), b""):
@@ -318,7 +323,7 @@ def _is_well(path: Path, contract: StreamContract) -> bool:
 
 
 def _read_pieces(source: int) -> Iterator[bytes]:
-    """Yield what comes, as soon as it comes, and nothing now and then while nothing comes."""
+    """Yield input as it arrives, and b"" now and then while nothing arrives."""
     while True:
         if not select.select([source], [], [], _WAKE_S)[0]:
             yield b""

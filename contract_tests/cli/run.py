@@ -1,4 +1,4 @@
-"""`contract-tests --base-url URL`: a thin front over pytest and the suite's plugin, alone with its own settings."""
+"""`contract-tests --base-url URL`: runs pytest with the suite's plugin, isolated from other settings and plugins."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ WELL, PROBLEMS, MISUSE = 0, 1, 2
 NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `flowcontract[suite]`
 _FOLDER = Path(__file__).parents[1]
 _ALONE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_THEME", "PYTEST_DEBUG")
-_ENDING_S = 3.0  # after which a second Ctrl-C ends what a first one has not
-SILENT = ("-qq", "--no-summary")  # what there is to say the plugin says
+_ENDING_S = 3.0  # after which a second Ctrl-C kills the process
+SILENT = ("-qq", "--no-summary")  # the plugin prints the summary
 
 EPILOG = """\
 examples:
@@ -108,14 +108,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments, others, clock, secrets)
         except KeyboardInterrupt:
             print("contract-tests: interrupted before anything was asked.", file=sys.stderr)
-        except Exception:  # noqa: BLE001 - a fault of ours: shown without keys, and no verdict
+        except Exception:  # noqa: BLE001 - a bug of ours: shown without keys, and no verdict
             traceback.print_exc()
     return MISUSE
 
 
 def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets) -> int:
-    """Let pytest run what is in this package, by its settings alone, whatever lies in the current folder."""
-    import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
+    """Let pytest run the tests of this package with its own settings, whatever is in the current folder."""
+    import pytest  # noqa: PLC0415 - `judge` must work without it
 
     from contract_tests.plugin import SharedState  # noqa: PLC0415 - the same
 
@@ -128,7 +128,7 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
 
 
 def _suggest(others: list[str]) -> None:
-    """Say which of our options may have been meant by those that were left to pytest."""
+    """Print a similar option of ours for each unknown option that pytest rejected."""
     for other in others:
         name = other.partition("=")[0]
         close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.75) if name.startswith("--") else []
@@ -138,7 +138,7 @@ def _suggest(others: list[str]) -> None:
 
 @contextmanager
 def _isolate() -> Iterator[None]:
-    """Keep the settings and plugins of pytest that others have made out of this process, and of its workers."""
+    """Ignore other settings and plugins of pytest, in this process and in its workers."""
     before = dict(os.environ)
     for name in _ALONE:
         os.environ.pop(name, None)
@@ -151,7 +151,7 @@ def _isolate() -> Iterator[None]:
 
 
 def _find_keys(arguments: list[str]) -> Iterator[str]:
-    """Yield the keys on a command line, before anything of it can be printed."""
+    """Yield the keys on a command line, so that they are hidden from the first output on."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name, _, rest = argument.partition("=")
         given = rest if name == "--key" else argument if before == "--key" else ""
@@ -161,7 +161,7 @@ def _find_keys(arguments: list[str]) -> Iterator[str]:
 
 @contextmanager
 def _hide_secrets(secrets: Secrets) -> Iterator[None]:
-    """Hide secrets in everything that this process prints, pytest and its tracebacks included."""
+    """Hide secrets in all output of this process, including pytest's tracebacks."""
     out, err = HidingStream(sys.stdout, secrets), HidingStream(sys.stderr, secrets)
     with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", err)):
         try:
@@ -173,7 +173,7 @@ def _hide_secrets(secrets: Secrets) -> Iterator[None]:
 
 @contextmanager
 def _handle_interrupts(clock: Clock) -> Iterator[None]:
-    """Let Ctrl-C end the run wherever it is: in this thread, and in those that others have started."""
+    """Let Ctrl-C end the run in every thread."""
     first: list[float] = []
 
     def interrupt(_: int, __: FrameType | None) -> None:
@@ -187,7 +187,7 @@ def _handle_interrupts(clock: Clock) -> Iterator[None]:
 
     try:
         before: Any = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not the main thread: who started it has signals of their own
+    except ValueError:  # not the main thread, so its owner handles signals
         yield
         return
     try:

@@ -1,4 +1,4 @@
-"""Schemathesis over an API's bundle: it makes up the requests, our own judgement says what is wrong with answers."""
+"""Runs Schemathesis over an API's bundle: it generates requests, and our own judge checks the answers."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ if TYPE_CHECKING:
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 _SEED = 1
-_EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis makes up for an operation
-_STREAMS, _THOROUGH_STREAMS = 3, 100  # that are asked for in a phase of an operation: each takes as long as its run
-_DENSE = 8  # cases of an operation that are all asked; of those after them ever fewer
+_EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis generates for an operation
+_STREAMS, _THOROUGH_STREAMS = 3, 100  # of an operation that are requested in a phase: each takes as long as its run
+_DENSE = 8  # cases of an operation that are all sent; of later ones ever fewer
 _AFTER_A_HANG_S = 2.0
 _SERVER_ERROR = 500
 
 
 @dataclass(slots=True)
 class Fuzzing:
-    """One phase over one API, while it runs."""
+    """A running phase over an API."""
 
     suite: Suite
     api: Api
     phase: str
     thorough: bool
     answers: Counter[int] = field(default_factory=Counter)
-    considered: Counter[str] = field(default_factory=Counter)  # by operation: cases that were made up
-    streams: Counter[str] = field(default_factory=Counter)  # by operation: how often its stream was asked for
+    considered: Counter[str] = field(default_factory=Counter)  # by operation: generated cases
+    streams: Counter[str] = field(default_factory=Counter)  # by operation: requests for its stream
     errors: list[str] = field(default_factory=list)
     carrier: Carrier = field(init=False)
     crash: Exception | None = None
     _asking: Operation | None = None
-    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests that were waited for in vain
+    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests without an answer
 
     def begin(self, case: Case) -> None:
-        """Take a case that is about to be sent: of one whose operation has hung the answer is waited for less long."""
+        """Prepare to send a case; the answer is waited for less long if its operation has hung."""
         self._asking = self.operation(case)
         hangs = self._hung[self._asking.id] if self._asking else 0
         self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
 
     def note_unanswered(self, exchange: Exchange) -> None:
-        """Note that a request was not answered."""
+        """Record that a request was not answered."""
         if self._asking is None:
             return
         self.answers[0] += 1
@@ -70,10 +70,11 @@ class Fuzzing:
     def operation(self, case: Case) -> Operation | None:
         """Return the operation of a case; None for a method that its path does not have."""
         method, path = case.method.upper(), case.path
-        return next((one for one in self.api.operations.values() if (one.method, one.path) == (method, path)), None)
+        operations = self.api.operations.values()
+        return next((found for found in operations if (found.method, found.path) == (method, path)), None)
 
     def judge(self, case: Case, response: schemathesis.Response) -> None:
-        """Note what is wrong with an answer; a crash of ours is no finding of Schemathesis's."""
+        """Judge and record an answer; an exception of ours is raised once Schemathesis has ended."""
         try:
             self._judge(case, response)
         except Exception as error:
@@ -84,7 +85,7 @@ class Fuzzing:
         operation = self.operation(case)
         self.answers[response.status_code] += 1
         if operation is None:
-            return  # the suite's own cases try every undocumented method
+            return  # the suite's own cases send every undocumented method
         raw = response.request.body
         body = raw if isinstance(raw, bytes) else str(raw or "").encode()
         request = _build_request(case)
@@ -103,23 +104,23 @@ class Fuzzing:
         self.suite.sender.note(operation, request, judge.verdict(sent, answer))
 
     def handle_event(self, event: events.EngineEvent) -> None:
-        """Take what the engine tells while it runs."""
+        """Handle an event of the engine."""
         if isinstance(event, events.Interrupted):
             self.suite.clock.left_s()
             raise KeyboardInterrupt
         if isinstance(event, events.NonFatalError | events.FatalError):
             error = getattr(event, "value", getattr(event, "exception", event))
-            if not isinstance(error, requests.RequestException):  # those have been noted as what they are
+            if not isinstance(error, requests.RequestException):  # recorded already, as requests without an answer
                 self.errors.append(" ".join(str(error).split())[:300])
 
     def is_selected(self, case: Case) -> bool:
-        """Tell whether a case that was made up for coverage is to be asked: the first ones, then ever fewer."""
+        """Tell whether to send a generated case of the coverage phase: the first ones, then ever fewer."""
         number = self.considered[case.operation.label]
         self.considered[case.operation.label] += 1
         return self.thorough or number % (1 + number // _DENSE) == 0
 
     def spare_streams(self, case: Case) -> None:
-        """Ask for the whole body where the stream was asked for often enough, or the links of a case need it."""
+        """Request no stream where enough were requested, or where links need the whole body."""
         operation = self.operation(case)
         if operation is None or operation.stream is None or not _asks_for_stream(operation, case):
             return
@@ -129,29 +130,29 @@ class Fuzzing:
             _ask_for_body(operation, case)
 
     def _expect(self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int) -> Expected:
-        """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
+        """Expect no server error, and no success if the contract finds the request wrong."""
         may_fail = operation.id in server_values().get(operation.api, {}).get("may_fail", {})
-        statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
+        statuses = frozenset(number for number in operation.responses if may_fail or number < _SERVER_ERROR)
         if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
             read = replace(request, body=read_form(*form)) if form else _parse_body(request)
             found = find_refusable(self.api, operation, read)
-        except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
-            return _expect_refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
+        except ValueError as error:  # Schemathesis also sends bytes that are no JSON, or no form
+            return _expect_refusal(f"the body cannot be read: {error}", statuses, operation.provenance)
         if not found:
             return Expected("the server did not fail", statuses)
         return _expect_refusal(found[0].message, statuses, found[0].violation.source)
 
 
 def _expect_refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
-    """Return that a request is refused, somehow: that a server refuses whatever no table lists, no document says."""
+    """Expect a refusal of any form, as an observation: no document says that undocumented values are refused."""
     observed = Tier.OBSERVED
     return Expected(why, statuses, refused=True, source=source, outcome=observed, form=observed)
 
 
 def _build_request(case: Case) -> Request:
-    """Return a case as the suite's own requests are written; texts as they are sent."""
+    """Convert a case into a request of the suite; texts as they are sent."""
     query = {name: _convert_to_texts(value) for name, value in (case.query or {}).items()}
     path = {name: str(value) for name, value in (case.path_parameters or {}).items()}
     headers = {name: str(value) for name, value in (case.headers or {}).items()}
@@ -162,7 +163,7 @@ def _build_request(case: Case) -> Request:
 
 
 def _parse_body(request: Request) -> Request:
-    """Return a request whose body is what a server reads from its bytes."""
+    """Return a request whose body, if it is bytes, is parsed as a server does."""
     return replace(request, body=parse_json(request.body)) if isinstance(request.body, bytes) else request
 
 
@@ -172,25 +173,25 @@ def _convert_to_texts(value: Any) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-_running: list[Fuzzing] = []  # Schemathesis knows checks and hooks by name only, for the whole process
+_running: list[Fuzzing] = []  # Schemathesis registers checks and hooks for the whole process
 
 
 @schemathesis.check
 def answers_as_documented(ctx: Any, response: schemathesis.Response, case: Case) -> None:  # noqa: ARG001 - Schemathesis's signature
-    """Hand every answer to the phase that runs."""
+    """Pass every answer to the running phase."""
     for fuzzing in _running:
         fuzzing.judge(case, response)
 
 
 @schemathesis.hook
 def filter_case(context: Any, case: Case) -> bool:  # noqa: ARG001 - Schemathesis's signature
-    """Bound the cases of an operation by their number, so that the same server is asked the same again."""
+    """Limit the number of cases of an operation, independently of time, so that runs are reproducible."""
     return all(fuzzing.phase != "coverage" or fuzzing.is_selected(case) for fuzzing in _running)
 
 
 @schemathesis.hook
 def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - Schemathesis's signature
-    """Bound the streams: their number, not the seconds that they take."""
+    """Limit the number of streams, independently of the time that they take."""
     for fuzzing in _running:
         fuzzing.spare_streams(case)
         fuzzing.begin(case)
@@ -202,7 +203,7 @@ def _asks_for_stream(operation: Operation, case: Case) -> bool:
 
 
 def _ask_for_body(operation: Operation, case: Case) -> None:
-    """Change what makes the answer a stream, by `x-stream.when`."""
+    """Change a case so that it requests no stream, by `x-stream.when`."""
     when = operation.stream.when if operation.stream else {}
     if isinstance(case.body, dict):
         case.body = {**case.body, **dict.fromkeys(when.get("body", {}), "blocking")}
@@ -211,13 +212,14 @@ def _ask_for_body(operation: Operation, case: Case) -> None:
 
 
 def has_links(api: Api) -> bool:
-    """Tell whether an answer of an API leads to other operations: without that there is nothing to follow."""
-    operations = (one for path in api.bundle["paths"].values() for one in path.values() if isinstance(one, dict))
-    return any(answer.get("links") for one in operations for answer in one.get("responses", {}).values())
+    """Tell whether any response of an API has links, which the stateful phase needs."""
+    items = (item for path in api.bundle["paths"].values() for item in path.values())
+    operations = [item for item in items if isinstance(item, dict)]
+    return any(response.get("links") for item in operations for response in item.get("responses", {}).values())
 
 
 def run_phase(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
-    """Run one phase over one API; what is wrong is in the suite's record afterwards."""
+    """Run a phase over an API; violations are added to the suite's record."""
     fuzzing = Fuzzing(suite, suite.api(name), phase, thorough)
     count = _THOROUGH_EXAMPLES if thorough else _EXAMPLES
     config = SchemathesisConfig.from_dict(_build_config(suite, name, phase, count))
@@ -235,14 +237,14 @@ def run_phase(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing
                 fuzzing.handle_event(event)
     finally:
         _running.remove(fuzzing)
-    suite.clock.left_s()  # raises what the engine has swallowed
+    suite.clock.left_s()  # raises what the engine has caught
     if fuzzing.crash:
         raise fuzzing.crash
     return fuzzing
 
 
 def _build_config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
-    """Return the settings of a phase. Nothing in it depends on the clock, or on what the server answered before."""
+    """Return the settings of a phase. None depends on time, or on earlier answers of the server."""
     client = suite.sender.clients[name]
     operation = next(iter(client.api.api.operations.values()))
     sent = client.prepare(Request("GET", "", keys=client.keys_for(operation.security)))
@@ -252,11 +254,11 @@ def _build_config(suite: Suite, name: str, phase: str, examples: int) -> dict[st
         "seed": _SEED,
         "headers": dict(sent.headers),
         "parameters": {f"path.{field}": value for field, value in client.api.values.items() if isinstance(value, str)},
-        "max-stream-events": MAX_EVENTS + 1,  # the carrier bounds streams, and says so
+        "max-stream-events": MAX_EVENTS + 1,  # the carrier limits streams, and reports it
         "request-timeout": suite.target.answer_s,
         "checks": {"enabled": False, "answers_as_documented": {"enabled": True}},
-        "cache": {"enabled": False},  # would lie in the user's folder, and ask this server what another one answered
-        "suppress-health-check": ["all"],  # a machine that is busy for a moment makes no other requests
+        "cache": {"enabled": False},  # it would be in the user's folder, and mix servers
+        "suppress-health-check": ["all"],  # a busy machine must not change the requests
         "phases": {
             "examples": {"enabled": phase == "examples", **alone},
             "coverage": {"enabled": phase == "coverage", **alone, "unexpected-methods": []},

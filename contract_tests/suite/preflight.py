@@ -1,4 +1,4 @@
-"""Before anything is judged: whether somebody is there, whether it is the mock, and whether key and flow get in."""
+"""Checks before the run: that a server answers, whether it is the mock, and that key and flow are accepted."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _KEY_PROBLEMS = ("wrong-key", "wrong-token", "no-key", "other-app")
 
 
 def is_mock(url: str, clock: Clock) -> bool:
-    """Tell whether the mock of this project answers at a URL: it says so itself, or that it tells only who may know.
+    """Tell whether this project's mock answers at a URL: by its health page, or the refusal to show it.
 
-    Sends nothing that is secret. Raises NobodyThereError.
+    Sends no secrets. Raises NobodyThereError.
     """
     with httpx.Client(transport=Wire(clock), timeout=_PATIENCE_S, trust_env=False) as client:
         try:
@@ -48,7 +48,7 @@ def is_mock(url: str, clock: Clock) -> bool:
 
 
 def _read_json(response: httpx.Response) -> dict[str, Any]:
-    """Return a short JSON object; {} for everything else."""
+    """Return the JSON object of a body; {} for one that is too large, or anything else."""
     body = b""
     for piece in response.iter_raw():
         body += piece
@@ -62,13 +62,14 @@ def _read_json(response: httpx.Response) -> dict[str, Any]:
 
 
 def check(suite: Suite) -> None:
-    """Raise TargetError, with what to mend, for every API whose documented requests do not get in."""
-    found = [problem for name in suite.sender.clients if (problem := _check_api(suite, name))]
+    """Raise TargetError, with what to correct, for every API whose documented requests are not accepted."""
+    found = [advice for name in suite.sender.clients if (advice := _check_api(suite, name))]
     if found:
-        raise TargetError("\n".join(hide(problem, suite.target.secrets) for problem in found))
+        raise TargetError("\n".join(hide(advice, suite.target.secrets) for advice in found))
 
 
 def _check_api(suite: Suite, name: str) -> str:
+    """Return what to correct so that an API accepts documented requests; '' where it does."""
     client = suite.sender.clients[name]
     if trouble := client.check_reachable():
         return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
@@ -84,13 +85,13 @@ def _check_api(suite: Suite, name: str) -> str:
                     return f"The key for {name} opens an app whose mode is {mode}: mend `--key {name}=...`."
                 break
             refused = refused or (operation, exchange)
-        if refused:  # by all of them: of one it would be for its tests to tell that the server is wrong
+        if refused:  # by all of them; a single refusal is for the tests to judge
             return _advise(suite, *refused, sort)
     return ""
 
 
 def _send_example(suite: Suite, operation: Operation) -> Exchange | None:
-    """Send a documented request; None where this target must not be asked it."""
+    """Send a documented request; None where it must not, or cannot, be sent to this target."""
     try:
         suite.apps.check_allowed(operation)
         return suite.sender.send(operation, suite.values.example(operation))
@@ -99,21 +100,21 @@ def _send_example(suite: Suite, operation: Operation) -> Exchange | None:
 
 
 def _other_mode(name: str, exchange: Exchange) -> str:
-    """Return what an app says it is, where another API is about such apps."""
+    """Return the mode that an app says it has, if that belongs to another API."""
     mode = exchange.json.get("mode") if isinstance(exchange.json, dict) else None
     others = {mode for api, about in server_values().items() if api != name for mode in about.get("modes", ())}
     return str(mode) if mode in others else ""
 
 
 def _is_rejected(operation: Operation, exchange: Exchange, sort: str) -> bool:
-    """Tell whether an answer says that the key, or the address and the flow, are not right."""
+    """Tell whether an answer rejects the key and the address, or the flow."""
     if sort == _FLOW:
         return exchange.status < httpx.codes.INTERNAL_SERVER_ERROR and is_refusal(operation, exchange)
     return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _key_error_codes(operation)
 
 
 def _key_error_codes(operation: Operation) -> set[str]:
-    """Return the error codes of keys that do not open, where they do not show in the status."""
+    """Return the error codes of rejected keys, where the status does not show them."""
     keys = [operation.problems[word] for word in _KEY_PROBLEMS if word in operation.problems]
     found = set()
     for status, name in (key.split("-", 1) for key in keys):

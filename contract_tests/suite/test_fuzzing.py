@@ -1,4 +1,4 @@
-"""What nobody thought of: Schemathesis makes up requests from the contract, phase by phase."""
+"""Fuzzing: Schemathesis generates requests from the contract, phase by phase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("phase", fuzz.PHASES)
 def test_fuzz(suite: Suite, api_name: str, phase: str, thorough: bool) -> None:
-    """Whatever is asked, the answer is a documented one, no server error, and no success if the request is wrong."""
+    """Every answer is documented, no server error, and no success if the request is wrong."""
     if phase == "stateful" and not fuzz.has_links(suite.api(api_name)):
         raise NotExercised(f"the contract of {api_name} has no links that lead from one operation to another")
     done = fuzz.run_phase(suite, api_name, phase, thorough=thorough)
