@@ -321,12 +321,9 @@ def _describe_options(option: Any) -> list[str]:
         if value in (None, False, [], settings.get("default")):
             continue
         values = value if isinstance(value, list) else [value]
-        described += [name if item is True else f"{name} {_mask_key(name, str(item))}" for item in values]
+        texts = [f"{str(item).partition('=')[0]}=***" if name == "--key" else str(item) for item in values]
+        described += [name if value is True else f"{name} {text}" for text in texts]
     return [*described, f"-k {option.keyword}"] if option.keyword else described
-
-
-def _mask_key(name: str, value: str) -> str:
-    return f"{value.partition('=')[0]}=***" if name == "--key" else value
 
 
 class _Collector:

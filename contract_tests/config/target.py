@@ -45,7 +45,9 @@ def load_target(
                  Raises NobodyThereError. By default the caller vouches for it.
     Raises TargetError or UnknownNameError.
     """
-    settings = read_target(_resolve_path(file), apis) if file else {}
+    if file and str(file) == MOCK.stem and not file.exists():
+        file = MOCK
+    settings = read_target(file, apis) if file else {}
     given = _parse_keys(keys)
     builders = {
         name: _Builder(api, settings.get("api", {}).get(name, {}), given.get(name, {}), base_url, settings)
@@ -65,10 +67,6 @@ def load_target(
     options = {key: settings[key] for key in plain if key in settings}
     hidden = Secrets(_list_secrets(settings, targets, given))
     return Target(apis=targets, run=run, secrets=hidden, **options, **settings.get("timeouts", {}))
-
-
-def _resolve_path(file: Path) -> Path:
-    return MOCK if str(file) == MOCK.stem and not file.exists() else file
 
 
 def _ask_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from contract_tests.http.target import ApiTarget, Target
     from contract_tests.http.wire import Body
-    from flowcontract.specs.model import Operation, SecurityScheme
+    from flowcontract.specs.model import SecurityScheme
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer, decoded; more is not read
 _BROKEN_BYTES = 64 * 1024  # of an answer that did not come to its end: enough to show it
@@ -65,8 +65,11 @@ class Client:
         self.keys = Secrets(api.keys.values() if api.secret else ())
         self._rate = rate or Rate(target.rate)
         self._largest_upload = 0  # bytes of a form with a file
-        operations = api.api.operations.values()
-        self._downloads = {(operation.method, operation.path) for operation in operations if _is_download(operation)}
+        self._downloads = {
+            (operation.method, operation.path)
+            for operation in api.api.operations.values()
+            if operation.method == "GET" and "application/octet-stream" in operation.success.media
+        }
         self.on_exchange: Callable[[SentRequest, Answer | None, ReceivedBody, str], None] = lambda *_: None
         self._reported: SentRequest | None = None  # the last request that on_exchange was called for
         timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
@@ -223,10 +226,6 @@ def _encode_header(value: str) -> bytes:
         return value.encode("latin-1")
     except UnicodeEncodeError:
         return value.encode("utf-8", "surrogatepass")
-
-
-def _is_download(operation: Operation) -> bool:
-    return operation.method == "GET" and "application/octet-stream" in operation.success.media
 
 
 def _add_key(scheme: SecurityScheme, key: str, headers: dict[str, str], query: list[tuple[str, str]]) -> None:

@@ -62,11 +62,11 @@ def judge_all(
 def _judge_best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
     """Judge an exchange by each operation that it may be of; return the verdict that fits best."""
     judged = [_judge_as(recorded, api, operation) for api, operation in operations]
-    return min(judged, key=_badness, default=Judged(recorded, None))
-
-
-def _badness(judged: Judged) -> tuple[bool, int]:
-    return bool(judged.unjudged), len(judged.violations)
+    return min(
+        judged,
+        key=lambda verdict: (bool(verdict.unjudged), len(verdict.violations)),
+        default=Judged(recorded, None),
+    )
 
 
 def _compile_path(api: Api, operation: Operation) -> re.Pattern[str]:

@@ -12,7 +12,7 @@ from contract_tests.judging.judge import error_codes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flowcontract.specs.model import Api, Operation
+    from flowcontract.specs.model import Api
     from flowcontract.streams.contract import StreamContract
 
 Outcome = Literal["passed", "failed", "deviating", "not exercised"]
@@ -104,19 +104,15 @@ def read_level(text: str) -> dict[str, float]:
 def list_lines(api: Api) -> Iterator[Key]:
     """Yield every line of an API's contract."""
     for operation in api.operations.values():
-        yield from _list_lines(operation)
-
-
-def _list_lines(operation: Operation) -> Iterator[Key]:
-    for status in operation.responses:
-        yield Key(operation.name, "status", str(status))
-        for code in error_codes(operation, status):
-            yield Key(operation.name, "code", f"{status} {code}")
-    if operation.stream is not None:
-        for kind in operation.stream.events:
-            yield Key(operation.name, "event", kind)
-        for before, after in sorted(_list_transitions(operation.stream)):
-            yield Key(operation.name, "transition", f"{before} > {after}")
+        for status in operation.responses:
+            yield Key(operation.name, "status", str(status))
+            for code in error_codes(operation, status):
+                yield Key(operation.name, "code", f"{status} {code}")
+        if operation.stream is not None:
+            for kind in operation.stream.events:
+                yield Key(operation.name, "event", kind)
+            for before, after in sorted(_list_transitions(operation.stream)):
+                yield Key(operation.name, "transition", f"{before} > {after}")
 
 
 def _list_transitions(contract: StreamContract) -> set[tuple[str, str]]:

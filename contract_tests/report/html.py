@@ -154,21 +154,17 @@ def draw_time_line(stream: Json) -> TimeLine:
     begin, end = (events[0][0], events[-1][0]) if events else (0.0, 0.0)
     scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # leaves room for violations at the end
     x = [_LEFT + _MARGIN + (at_s - begin) * scale for at_s, *_ in events]
-    marks = [
-        (x[number], lanes[kind], _classify_event(wrong=wrong, known=known), _describe_event(number + 1, event))
-        for number, event in enumerate(events)
-        for _, kind, _, wrong, known in [event]
-    ]
+    marks = []
+    for number, event in enumerate(events):
+        _, kind, _, wrong, known = event
+        sort = "wrong" if wrong else "known" if known else "unknown"
+        marks.append((x[number], lanes[kind], sort, _describe_event(number + 1, event)))
     at_end = float(_WIDTH - _MARGIN)
     places = {number: x[number - 1] if number and number <= len(x) else at_end for number in stream["wrong"]}
     rules = [(place, "end" if number is None else str(number)) for number, place in places.items()]
     total = f"{end:.2f} s, {stream['total']} events"
     height = _MARGIN + 8 + _LANE * len(kinds) + _MARGIN
     return TimeLine(stream, [(y, kind) for kind, y in lanes.items()], marks, rules, height, f"{begin:.2f} s", total)
-
-
-def _classify_event(*, wrong: bool, known: bool) -> str:
-    return "wrong" if wrong else "known" if known else "unknown"
 
 
 def _describe_event(number: int, event: list[Any]) -> str:

@@ -113,14 +113,11 @@ class Results:
     def _collect_causes(self) -> dict[str, dict[str, Any]]:
         """Return the first failure of each cause that is to be accepted, with the entries that covered it so far."""
         found: dict[str, dict[str, Any]] = {}
-        for failure in [*self.failures, *self.deviating, *self._list_fuzzed_notes()]:
+        fuzzed = [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
+        for failure in [*self.failures, *self.deviating, *fuzzed]:
             first = found.setdefault(failure["id"], {**failure, "entries": []})
             first["entries"].append(failure["entry"])
         return found
-
-    def _list_fuzzed_notes(self) -> list[dict[str, Any]]:
-        """Return the notes that would be failures with --demand-fuzz."""
-        return [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
 
     def status(self, reasons: list[str]) -> Status:
         """Return how the run ended; `reasons` is why it fails as a whole."""

@@ -32,12 +32,13 @@ def render_sarif(document: Mapping[str, Any]) -> str:
     """Return the causes of a run as the text of a SARIF file."""
     causes = document["causes"]
     rules = sorted({cause["rule"] for cause in causes})
+    titles = {name: _RULES.get(name, f"The rule `{name}` of the contract is broken") for name in rules}
     run = {
         "tool": {
             "driver": {
                 "name": "flowcontract contract-tests",
                 "semanticVersion": version(),
-                "rules": [_build_rule(name) for name in rules],
+                "rules": [{"id": name, "shortDescription": {"text": titles[name]}} for name in rules],
             }
         },
         "invocations": [_build_invocation(document)],
@@ -46,10 +47,6 @@ def render_sarif(document: Mapping[str, Any]) -> str:
     }
     text = json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=False, indent=1)
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _build_rule(name: str) -> dict[str, Any]:
-    return {"id": name, "shortDescription": {"text": _RULES.get(name, f"The rule `{name}` of the contract is broken")}}
 
 
 def _build_invocation(document: Mapping[str, Any]) -> dict[str, Any]:

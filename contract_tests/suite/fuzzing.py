@@ -122,7 +122,10 @@ class Fuzzing:
     def spare_streams(self, case: Case) -> None:
         """Request no stream where enough were requested, or where links need the whole body."""
         operation = self.operation(case)
-        if operation is None or operation.stream is None or not _asks_for_stream(operation, case):
+        if operation is None or operation.stream is None:
+            return
+        body = case.body if isinstance(case.body, dict) else None
+        if not wants_stream(operation, replace(_build_request(case), body=body)):
             return
         self.streams[operation.id] += 1
         allowed = _THOROUGH_STREAMS if self.thorough else _STREAMS
@@ -136,8 +139,9 @@ class Fuzzing:
         if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
-            read = replace(request, body=read_form(*form)) if form else _parse_body(request)
-            found = find_refusable(self.api, operation, read)
+            body = read_form(*form) if form else request.body
+            body = parse_json(body) if isinstance(body, bytes) else body
+            found = find_refusable(self.api, operation, replace(request, body=body))
         except ValueError as error:  # Schemathesis also sends bytes that are no JSON, or no form
             return _expect_refusal(f"the body cannot be read: {error}", statuses, operation.provenance)
         if not found:
@@ -160,11 +164,6 @@ def _build_request(case: Case) -> Request:
     absent = type(body).__name__ == "NotSet"
     media_type = "" if absent else case.media_type or ""
     return Request(case.method.upper(), case.path, path, query, headers, ABSENT if absent else body, media_type)
-
-
-def _parse_body(request: Request) -> Request:
-    """Return a request whose body, if it is bytes, is parsed as a server does."""
-    return replace(request, body=parse_json(request.body)) if isinstance(request.body, bytes) else request
 
 
 def _convert_to_texts(value: Any) -> str | tuple[str, ...]:
@@ -195,11 +194,6 @@ def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: 
     for fuzzing in _running:
         fuzzing.spare_streams(case)
         fuzzing.begin(case)
-
-
-def _asks_for_stream(operation: Operation, case: Case) -> bool:
-    body = case.body if isinstance(case.body, dict) else None
-    return wants_stream(operation, replace(_build_request(case), body=body)) is True
 
 
 def _ask_for_body(operation: Operation, case: Case) -> None:

@@ -104,18 +104,14 @@ class Suite:
     def requests(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
         """Yield what a case asks, each request with the places that are not to be filled in."""
         if case.provoke:
-            way = self._provocation(case)
+            way = self.target.provocation(case.operation, case.provoke, min(case.expected.statuses, default=0))
+            if way is None:
+                raise NotExercised("cannot be provoked from outside; a target file may say how, under [provoke]")
             yield _provoke(case.request, way, self.api(case.operation.api)), case.keep | way.places
         elif case.form:
             yield from self._break_form(case)
         else:
             yield case.request, case.keep
-
-    def _provocation(self, case: Case) -> Provocation:
-        way = self.target.provocation(case.operation, case.provoke, min(case.expected.statuses, default=0))
-        if way is None:
-            raise NotExercised("cannot be provoked from outside; a target file may say how, under [provoke]")
-        return way
 
     def _break_form(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
         """Yield a request for each control of the app's form that has the bound which the case is about."""
