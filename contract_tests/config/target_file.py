@@ -70,12 +70,12 @@ def _substitute_for_apis(settings: Mapping[str, Any], apis: Collection[str]) -> 
     """Substitute environment variables, except in the tables of other APIs."""
     others = set(available_apis()) - set(apis)
 
-    def filled(section: str, name: str, value: Any) -> Any:
-        aside = section in ("api", "provoke") and name.partition("/")[0] in others
-        return value if aside else _substitute(value)
+    def substitute(section: str, name: str, value: Any) -> Any:
+        is_foreign = section in ("api", "provoke") and name.partition("/")[0] in others
+        return value if is_foreign else _substitute(value)
 
     return {
-        section: {name: filled(section, name, inner) for name, inner in value.items()}
+        section: {name: substitute(section, name, inner) for name, inner in value.items()}
         if isinstance(value, dict)
         else _substitute(value)
         for section, value in settings.items()

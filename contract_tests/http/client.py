@@ -105,10 +105,10 @@ class Client:
 
     def fail(self, sent: SentRequest, error: Exception) -> Exchange:
         """Return the exchange of a request that was not answered."""
-        said = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
+        trouble = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
         if sent is not self._reported:
-            self.on_exchange(sent, None, ReceivedBody(), said)
-        return Exchange(sent, None, trouble=said)
+            self.on_exchange(sent, None, ReceivedBody(), trouble)
+        return Exchange(sent, None, trouble=trouble)
 
     @contextmanager
     def open(self, sent: SentRequest, *, read_s: float | None = None) -> Iterator[LiveAnswer]:

@@ -61,7 +61,7 @@ class SentRequest:
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes = field(default=b"", repr=False)
-    keys: Secrets = field(default_factory=Secrets, repr=False)  # of the API that is asked
+    keys: Secrets = field(default_factory=Secrets, repr=False)  # of the API
     secrets: Secrets = field(default_factory=Secrets, repr=False)  # of the whole run
     max_bytes: int = 64 << 20  # that an answer may have
 

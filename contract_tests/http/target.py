@@ -60,7 +60,7 @@ class ApiTarget:
     ``base_url``   with the API's base path, without a slash at the end
     ``keys``       by security scheme; a scheme without one cannot be used
     ``values``     field or parameter -> what to send
-    ``features``   what the app has switched on or off; what is not named is asked, or tried
+    ``features``   which features the app has; for others the app is asked, or they are tried
     ``secret``     whether the keys are to be hidden in what is printed
     ``slow``       whether its flows may be silent for as long as a stream may last
     ``second``     another account, or app, from which all that the first one makes is hidden

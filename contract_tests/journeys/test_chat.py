@@ -73,15 +73,17 @@ def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
     third = end["message_id" if end.has("message_id") else "id"].text
     order = [first["message_id"].text, second["message_id"].text, third]
     listed = check_pages(chat, user, conversation, order)
-    told = [
+    expected = [
         ["first question", remove_white_space(first.get("answer")), read_quotations(first)],
         ["second question", remove_white_space(second.get("answer")), read_quotations(second)],
         ["third question", remove_white_space(join_answer(streamed)), read_quotations(end)],
     ]
-    check_messages(chat, conversation, dict(zip(order, told, strict=True)), listed)
+    check_messages(chat, conversation, dict(zip(order, expected, strict=True)), listed)
 
 
-def check_messages(chat: Journey, conversation: str, told: dict[str, list[Any]], listed: list[ResponseValue]) -> None:
+def check_messages(
+    chat: Journey, conversation: str, expected: dict[str, list[Any]], listed: list[ResponseValue]
+) -> None:
     """Demand that a list has the questions, answers, quotations and inputs of messages.
 
     White space is ignored: several answer nodes may be joined by line breaks, and trailing blanks may be lost.
@@ -95,7 +97,7 @@ def check_messages(chat: Journey, conversation: str, told: dict[str, list[Any]],
         ]
         lines = ("004:84", "004:95-100", "004:113", "004:520", "004:526", "004:530")
         what = "question, answer and quotations as they were,"
-        chat.expect_equal("listMessages", what, told.get(row["id"].text, shown), shown, *lines)
+        chat.expect_equal("listMessages", what, expected.get(row["id"].text, shown), shown, *lines)
         given = {name: row.get("inputs", name) for name in inputs}
         chat.expect_equal("listMessages", "the inputs as they were,", inputs, given, "004:37-39", "004:519")
         what = "the conversation of the message,"
@@ -283,9 +285,9 @@ def check_renamed(chat: Journey, renamed: ResponseValue, found: list[ResponseVal
                 "listConversations", "the other names as they were", row.get("name"), "004:732", condition=condition
             )
             continue
-        told = {name: row.get(name) for name in kept}
+        got = {name: row.get(name) for name in kept}
         lines = ("004:636-643", "004:747-754")
-        chat.expect_equal("listConversations", "the conversation as renaming told it,", kept, told, *lines)
+        chat.expect_equal("listConversations", "the conversation as renaming told it,", kept, got, *lines)
         condition = row["updated_at"].number > row["created_at"].number
         what = "`updated_at` above `created_at` of a conversation that went on and was renamed"
         chat.expect("listConversations", what, row.value, "004:642-643", condition=condition)
@@ -442,8 +444,8 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
 
 def read_usage(answer: ResponseValue) -> Any:
     """Return the usage of an answer, without its latency."""
-    told = answer.get("metadata", "usage")
-    return {**told, "latency": 0} if isinstance(told, dict) else told
+    usage = answer.get("metadata", "usage")
+    return {**usage, "latency": 0} if isinstance(usage, dict) else usage
 
 
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
@@ -455,9 +457,9 @@ def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     user = chat.create_user("picture")
     file = dify.upload_two_files(chat, CHAT, user, "a PNG")
     picture = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"].text}
-    asked = {**build_body(chat, user, "what is this?"), "files": [picture]}
-    answer = chat.call("sendChatMessage", body=asked)
-    dify.check_upload_is_private(chat, CHAT, asked)
+    request = {**build_body(chat, user, "what is this?"), "files": [picture]}
+    answer = chat.call("sendChatMessage", body=request)
+    dify.check_upload_is_private(chat, CHAT, request)
     rows = list_messages(chat, user, answer["conversation_id"].text)["data"].rows
     entries = [file for row in rows for file in row["message_files"].rows]
     pairs = [[entry.get("type"), entry.get("belongs_to")] for entry in entries]

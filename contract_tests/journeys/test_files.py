@@ -63,10 +63,10 @@ def test_files_of_a_flow(begin: Begin) -> None:
         )
         disposition = check_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
         check_file_name(files, "downloadFlowFile", disposition, name)
-        told = str(files.call("deleteFlowFile", path=path).get("message"))
-        condition = name in told and "deleted" in told
+        message = str(files.call("deleteFlowFile", path=path).get("message"))
+        condition = name in message and "deleted" in message
         files.expect(
-            "deleteFlowFile", f'a message that it was deleted, "{name}"', told, "003:43-44", condition=condition
+            "deleteFlowFile", f'a message that it was deleted, "{name}"', message, "003:43-44", condition=condition
         )
         listed = list_names(files, flow)
         files.expect(
@@ -155,8 +155,10 @@ def check_account_file(files: Journey, user: str, hint: str) -> None:
     check_file_name(
         files, "downloadUserFile", check_bytes(files, "downloadUserFile", content, "003:83-84", path=path), name
     )
-    told = str(files.call("deleteUserFile", path=path).value)
-    files.expect("deleteUserFile", "a message that it was deleted", told, "003:93-94", condition="deleted" in told)
+    message = str(files.call("deleteUserFile", path=path).value)
+    files.expect(
+        "deleteUserFile", "a message that it was deleted", message, "003:93-94", condition="deleted" in message
+    )
     ids = [row["id"].text for row in files.call("listUserFiles").rows]
     files.expect("listUserFiles", "no deleted file", ids[-20:], "003:90-94", condition=path["file_id"] not in ids)
     check_is_refused(files, path, "the file was deleted", "003:90-94")
@@ -189,8 +191,8 @@ def check_is_listed(files: Journey, file: dict[str, Any]) -> None:
     files.expect("listUserFiles", "every file once", ids[-20:], "003:75-78", condition=len(set(ids)) == len(ids))
     fields = ("id", "name", "path", "size")
     entry = next((row for row in found if row.get("id") == file.get("id")), None)
-    told, listed = [file.get(name) for name in fields], [entry.get(name) if entry else None for name in fields]
-    files.expect_equal("listUserFiles", "the file as it was told,", told, listed, "003:77-78")
+    expected, listed = [file.get(name) for name in fields], [entry.get(name) if entry else None for name in fields]
+    files.expect_equal("listUserFiles", "the file as it was told,", expected, listed, "003:77-78")
 
 
 def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
@@ -198,9 +200,9 @@ def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     files = begin("agentbuilder")
     files.suite.apps.check_allowed(files.api.operations["deleteAllUserFiles"])
     ids = {files.upload("uploadUserFile", "a note")[0]["id"].text for _ in range(2)}
-    told = str(files.call("deleteAllUserFiles").value)
+    message = str(files.call("deleteAllUserFiles").value)
     files.expect(
-        "deleteAllUserFiles", "a message that they were deleted", told, "003:98-99", condition="deleted" in told
+        "deleteAllUserFiles", "a message that they were deleted", message, "003:98-99", condition="deleted" in message
     )
     listed = [row["id"].text for row in files.call("listUserFiles").rows]
     what = "none of the files that were there"
@@ -236,18 +238,18 @@ def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
 def test_image_goes_into_a_run(begin: Begin) -> None:
     """The path of an image of the flow is taken by a run."""
     files = begin("agentbuilder").use_example_flow("runFlow", "image")
-    asked = files.example("runFlow", "image")
+    example = files.example("runFlow", "image")
     image, _ = files.upload("uploadFlowFile", "a PNG")
-    body = tweak_body(asked.body, files=image["file_path"].text)
+    body = tweak_body(example.body, files=image["file_path"].text)
     files.call("runFlow", query={"stream": "false"}, body=body)
 
 
 def test_file_of_the_account_goes_into_a_run(begin: Begin) -> None:
     """The path of a file of the account is taken by a run."""
     files = begin("agentbuilder").use_example_flow("runFlow", "document")
-    asked = files.example("runFlow", "document")
+    example = files.example("runFlow", "document")
     document, _ = files.upload("uploadUserFile", "a note")
-    files.call("runFlow", query={"stream": "false"}, body=tweak_body(asked.body, path=[document["path"].text]))
+    files.call("runFlow", query={"stream": "false"}, body=tweak_body(example.body, path=[document["path"].text]))
 
 
 def tweak_body(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
@@ -259,9 +261,9 @@ def tweak_body(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
 def test_run_on_a_file_that_is_not_there_says_so(begin: Begin) -> None:
     """A stream of a run that cannot read its file is refused, or ends with an event: it never ends without a word."""
     files = begin("agentbuilder").use_example_flow("runFlow", "document")
-    asked = files.example("runFlow", "document")
+    example = files.example("runFlow", "document")
     user = files.call("getCurrentUser")["id"].text
-    body = tweak_body(asked.body, path=[f"{user}/not-there-{files.run}.txt"])
+    body = tweak_body(example.body, path=[f"{user}/not-there-{files.run}.txt"])
     files.try_call("runFlow", query={"stream": "true"}, body=body, may_fail=True)
 
 

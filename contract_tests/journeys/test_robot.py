@@ -29,11 +29,11 @@ def test_both_modes_are_accepted(begin: Begin) -> None:
     with_file = {"file": file, "file_name": file.filename, "extra_params": "variable"}
     numbers = []
     for fields in ({**with_file}, {"mode": "1", **with_file}, {"mode": "2", "inputs": '{"aaa": 111}'}):
-        told = robot.call(NAME, body=build_form(robot, username=robot.create_user("robot"), **fields))["data"][
+        number = robot.call(NAME, body=build_form(robot, username=robot.create_user("robot"), **fields))["data"][
             "id"
         ].value
-        robot.expect(NAME, "the number of a file", told, "000:173-177", condition=type(told) is int)
-        numbers.append(str(told))
+        robot.expect(NAME, "the number of a file", number, "000:173-177", condition=type(number) is int)
+        numbers.append(str(number))
     robot.expect(
         NAME, "a number of its own for each", numbers, "000:173-177", condition=len(set(numbers)) == len(numbers)
     )

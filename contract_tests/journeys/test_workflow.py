@@ -82,8 +82,8 @@ def check_detail_and_log(workflow: Journey, user: str, run: str, data: ResponseV
     check_outcome(workflow, "getWorkflowRun", data, detail, "001:66-75", "001:133-143", "001:309-320")
     given = build_body(workflow, user, "blocking")["inputs"]
     for field, expected in (("outputs", data.get("outputs")), ("inputs", given)):
-        told = parse_if_text(detail.get(field))
-        got = {key: told.get(key) for key in expected} if field == "inputs" and isinstance(told, dict) else told
+        value = parse_if_text(detail.get(field))
+        got = {key: value.get(key) for key in expected} if field == "inputs" and isinstance(value, dict) else value
         workflow.expect_equal(
             "getWorkflowRun", f"the {field} of the run,", expected or None, got or None, "001:313-314"
         )
@@ -129,9 +129,9 @@ def check_outcome(workflow: Journey, name: str, expected: ResponseValue, got: Re
 
 def list_log(workflow: Journey, **query: str) -> list[ResponseValue]:
     """Return a page of the log; demand that its numbers agree with its entries."""
-    asked = {"limit": "20", **query}
-    found = workflow.call("listWorkflowLogs", query=asked)
-    before, data = (int(asked.get("page", "1")) - 1) * int(asked["limit"]), found["data"].rows
+    query = {"limit": "20", **query}
+    found = workflow.call("listWorkflowLogs", query=query)
+    before, data = (int(query.get("page", "1")) - 1) * int(query["limit"]), found["data"].rows
     total = found["total"].number
     counted, more = before + len(data), found["has_more"].flag
     what = f"a total above {counted}" if more else f"the total {counted}, since no more follow,"
@@ -175,9 +175,9 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     variable, kind = file_variable(workflow)
     file = dify.upload_two_files(workflow, WORKFLOW, user, "a note")["id"].text
     document = {"type": "document", "transfer_method": "local_file", "upload_file_id": file}
-    asked = build_body(workflow, user, "blocking", **{variable: document if kind == "file" else [document]})
-    answer = workflow.call("runWorkflow", body=asked)
-    dify.check_upload_is_private(workflow, WORKFLOW, asked)
+    request = build_body(workflow, user, "blocking", **{variable: document if kind == "file" else [document]})
+    answer = workflow.call("runWorkflow", body=request)
+    dify.check_upload_is_private(workflow, WORKFLOW, request)
     detail = workflow.call("getWorkflowRun", path={"workflow_run_id": answer["workflow_run_id"].text})
     inputs = detail.get("inputs")
     condition = file in json.dumps(inputs)
@@ -197,8 +197,8 @@ def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
     """Each filter keeps what it says, two pages have nothing in common, times never grow."""
     workflow = begin("dify-workflow")
     user = workflow.create_user("log")
-    asked = build_body(workflow, user, "blocking", **fill_texts(workflow, user))
-    made = [workflow.call("runWorkflow", body=asked) for _ in range(3)]
+    request = build_body(workflow, user, "blocking", **fill_texts(workflow, user))
+    made = [workflow.call("runWorkflow", body=request) for _ in range(3)]
     ids = {answer["workflow_run_id"].text for answer in made if answer.get("data", "status") == "succeeded"}
     times = [entry["created_at"].number for entry in list_log(workflow)]
     what = "entries from the latest to the earliest"
@@ -213,7 +213,7 @@ def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
     workflow.expect("listWorkflowLogs", what, sorted(shown), "001:467-472", condition=ids <= shown)
     shown = run_ids(list_log(workflow, keyword=user))
     # What a keyword is looked for in is not printed: it stands in the inputs, too, unless the form takes no such text.
-    lines = ("001:467-469",) if user in asked["inputs"].values() else (BY_USER,)
+    lines = ("001:467-469",) if user in request["inputs"].values() else (BY_USER,)
     workflow.expect(
         "listWorkflowLogs", f'the runs for the keyword "{user}"', sorted(shown), *lines, condition=ids <= shown
     )
@@ -241,8 +241,8 @@ def check_two_pages(workflow: Journey) -> None:
 
 def check_page(workflow: Journey, number: int, page: ResponseValue) -> None:
     """Demand that a page of one entry has the right number, limit and `has_more`."""
-    asked = "the page that was asked for,"
-    workflow.expect_equal("listWorkflowLogs", asked, number, page.get("page"), "001:473-475", "001:481")
+    what = "the page that was asked for,"
+    workflow.expect_equal("listWorkflowLogs", what, number, page.get("page"), "001:473-475", "001:481")
     workflow.expect_equal(
         "listWorkflowLogs", "the limit that was asked for,", 1, page.get("limit"), "001:476-478", "001:482"
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
 MAX_STREAM_BYTES = 64 * 1024 * 1024
-_ACCOUNT_BYTES = 64 * 1024  # of a stream, from which choices are told
+_ACCOUNT_BYTES = 64 * 1024  # of a stream, in which choices are looked for
 _ALLOW = ("RFC 9110, 15.5.6",)
 _ARRIVE = ("observed: Dify 0.14.0, 1.4.1, 1.14.2; Langflow 1.4.3, 1.13.0",)
 _FEW_EVENTS, _LONG_S, _AT_ONCE = (
@@ -211,14 +211,14 @@ def ask(client: Client, sent: SentRequest, judge: Judge, wait_s: float) -> Verdi
 def follow(judge: Judge, live: LiveAnswer, limit_s: float, silence_s: float) -> Iterator[TimedEvent]:
     """Yield the events of a stream as they arrive, until it ends, or nothing but pings came for `silence_s`."""
     assert judge.stream is not None
-    aside, heard = judge.stream.contract.anywhere, live.now
+    ignored, last_s = judge.stream.contract.anywhere, live.now
     for now, piece in live.pieces(limit_s):
         for timed in judge.feed(now, piece):
-            heard = heard if timed.event.kind in aside else now
+            last_s = last_s if timed.event.kind in ignored else now
             yield timed
-        if judge.stream.finished or now - heard > silence_s:
+        if judge.stream.finished or now - last_s > silence_s:
             break
-    if not judge.stream.finished and live.now - heard >= silence_s:
+    if not judge.stream.finished and live.now - last_s >= silence_s:
         live.trouble = f"the stream hangs: no event but pings for {silence_s:g} s"
 
 

@@ -95,14 +95,14 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     except Unreadable as problem:
         return Judged(recorded, operation, unjudged=str(problem))
     judge = Judge(api, operation, ANYTHING)
-    came = Answer(answer.status, answer.headers, answer.body)
-    foreign = _follow(judge, came, left=bool(answer.left)) if judge.watch(came) else None
+    received = Answer(answer.status, answer.headers, answer.body)
+    foreign = _follow(judge, received, left=bool(answer.left)) if judge.watch(received) else None
     if foreign is not None and not foreign.judged:
         return Judged(recorded, operation, unjudged=str(foreign), notes=answer.notes)
     violations = (
-        *_check_framing(judge, came),
-        *judge.verdict(SentRequest(recorded.method, recorded.url, ()), came).violations,
-        *_check_mode(recorded, judge, came),
+        *_check_framing(judge, received),
+        *judge.verdict(SentRequest(recorded.method, recorded.url, ()), received).violations,
+        *_check_mode(recorded, judge, received),
     )
     return Judged(recorded, operation, violations, notes=(*answer.notes, *_list_notes(foreign, answer)))
 

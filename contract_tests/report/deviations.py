@@ -129,15 +129,15 @@ class Deviations:
         """Tell whether an entry has expired."""
         return entry.expires is not None and entry.expires < self.today
 
-    def find_fixed(self, asked: Iterable[str], *, fuzzed: bool) -> list[Deviation]:
+    def find_fixed(self, called: Iterable[str], *, fuzzed: bool) -> list[Deviation]:
         """Return the entries that did not occur although their operations were called.
 
-        ``asked``   names of the operations and tests of a complete run
+        ``called``  names of the operations and tests of a complete run
         ``fuzzed``  whether fuzzing was as thorough as it can be
         """
-        ran = set(asked)
+        ran = set(called)
         missing = (entry for entry in self.entries if entry.id not in self.occurred)
-        return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_asked(entry, ran)]
+        return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_called(entry, ran)]
 
     def list_complaints(self) -> list[str]:
         """Return what should be corrected in the file: entries that have no reason or have expired."""
@@ -151,14 +151,14 @@ class Deviations:
             *(f"{self.path}: write a reason for {entry.id}" for entry in unexplained),
         ]
 
-    def write(self, found: Mapping[str, Mapping[str, Any]], *, gone: Iterable[Deviation] = ()) -> None:
-        """Write the file: its entries without those that are `gone`, and an entry for each cause that was `found`.
+    def write(self, found: Mapping[str, Mapping[str, Any]], *, obsolete: Iterable[Deviation] = ()) -> None:
+        """Write the file: its entries without the `obsolete` ones, and an entry for each cause that was `found`.
 
         ``found``  failures as in the reports, by id; `known` is the id of the entry that covers one
         Reasons are kept; those of entries with a former id move to the entries of their causes.
         """
         assert self.path is not None
-        removed = {entry.id for entry in gone}
+        removed = {entry.id for entry in obsolete}
         kept = {entry.id: self._renew(entry, found) for entry in self.entries if entry.id not in removed}
         for name in sorted(found):
             olds = self._find_covering(name, found[name])
@@ -221,12 +221,12 @@ def _compile_pattern(name: str) -> re.Pattern[str] | None:
     return re.compile(".*".join(parts), re.DOTALL)
 
 
-def _was_asked(entry: Deviation, asked: set[str]) -> bool:
+def _was_called(entry: Deviation, called: set[str]) -> bool:
     about = entry.about.removesuffix(_MADE_UP)
     if pattern := _compile_pattern(about):
-        return any(map(pattern.fullmatch, asked))
+        return any(map(pattern.fullmatch, called))
     operation = "/".join(about.split("/")[:2])
-    return about in asked or operation in asked
+    return about in called or operation in called
 
 
 def _read_entries(document: Mapping[str, Any], path: Path) -> Iterator[Deviation]:

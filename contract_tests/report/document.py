@@ -65,10 +65,10 @@ def sanitize(value: Any, mask: Callable[[str], str]) -> Any:
     """Return a JSON value with all texts and names masked and truncated."""
     known: dict[str, str] = {}
 
-    def text(said: str) -> str:
-        if said not in known:
-            known[said] = truncate(mask(said))
-        return known[said]
+    def text(original: str) -> str:
+        if original not in known:
+            known[original] = truncate(mask(original))
+        return known[original]
 
     def walk(node: Any) -> Any:
         if isinstance(node, str):

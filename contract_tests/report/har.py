@@ -44,16 +44,16 @@ class Recorder:
         self._file = path.open("wb", buffering=0)
         self._lock = threading.RLock()
 
-    def record(self, sent: SentRequest, answer: Answer | None, heard: ReceivedBody, trouble: str = "") -> None:
+    def record(self, sent: SentRequest, answer: Answer | None, received: ReceivedBody, trouble: str = "") -> None:
         """Append an exchange that has just ended."""
         elapsed_s = answer.elapsed_s if answer else 0.0
         began = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
-        waited_s = min(heard.pieces[0][0], elapsed_s) if heard.pieces else elapsed_s
+        waited_s = min(received.pieces[0][0], elapsed_s) if received.pieces else elapsed_s
         entry = {
             "startedDateTime": began.isoformat(timespec="milliseconds"),
             "time": _milliseconds(elapsed_s),
             "request": self._request(sent),
-            "response": self._response(answer, heard),
+            "response": self._response(answer, received),
             "cache": {},
             "timings": {"send": 0, "wait": _milliseconds(waited_s), "receive": _milliseconds(elapsed_s - waited_s)},
             "_test": self._mask(self.test),
@@ -90,21 +90,21 @@ class Recorder:
             "bodySize": len(sent.body),
         }
 
-    def _response(self, answer: Answer | None, heard: ReceivedBody) -> dict[str, Any]:
+    def _response(self, answer: Answer | None, received: ReceivedBody) -> dict[str, Any]:
         status = answer.status if answer else 0
         headers = answer.headers if answer else {}
-        content = {"size": heard.size, "mimeType": self._mask(headers.get("content-type", ""))}
+        content = {"size": received.size, "mimeType": self._mask(headers.get("content-type", ""))}
         return {
             "status": status,
             "statusText": HTTPStatus(status).phrase if status in set(HTTPStatus) else "",
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": self._pairs(headers.items()),
-            "content": {**content, **self._content(bytes(heard.beginning), heard.size)},
+            "content": {**content, **self._content(bytes(received.beginning), received.size)},
             "redirectURL": self._mask(headers.get("location", "")),
             "headersSize": -1,
-            "bodySize": heard.size if answer else -1,
-            "_pieces": [{"at_ms": _milliseconds(at_s), "bytes": size} for at_s, size in heard.pieces],
+            "bodySize": received.size if answer else -1,
+            "_pieces": [{"at_ms": _milliseconds(at_s), "bytes": size} for at_s, size in received.pieces],
         }
 
     def _pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

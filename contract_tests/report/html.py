@@ -169,5 +169,5 @@ def draw_time_line(stream: Json) -> TimeLine:
 
 def _describe_event(number: int, event: list[Any]) -> str:
     at_s, kind, offset, wrong, known = event
-    said = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
-    return f"event {number}, {kind}, {at_s:.3f} s, byte {offset}{said}"
+    remark = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
+    return f"event {number}, {kind}, {at_s:.3f} s, byte {offset}{remark}"

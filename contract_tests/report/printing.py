@@ -31,12 +31,12 @@ class Printer:
 
     def print_lines(self, texts: Iterable[str]) -> None:
         """Print lines in one write; line breaks inside of a line are escaped."""
-        shown = "".join(f"{printable(text)}\n" for text in texts)
-        if self.closed or not shown:
+        text_block = "".join(f"{printable(text)}\n" for text in texts)
+        if self.closed or not text_block:
             return
         encoding = sys.stdout.encoding or "utf-8"
         try:
-            sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+            sys.stdout.write(text_block.encode(encoding, "backslashreplace").decode(encoding))
             sys.stdout.flush()
         except BrokenPipeError:
             self.closed = True

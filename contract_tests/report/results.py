@@ -103,12 +103,14 @@ class Results:
 
     def finish(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
         """Find the known deviations that a complete run no longer has, and update their file if that was asked for."""
-        asked = [name for name, test in self.tests.items() if test["outcome"] != "skipped"]
-        operations = {"/".join(name.split("/")[:2]) for name in asked}
-        gone = self.deviations.find_fixed([*asked, *operations], fuzzed=thorough) if everything else []
-        self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in gone]
+        called = [name for name, test in self.tests.items() if test["outcome"] != "skipped"]
+        operations = {"/".join(name.split("/")[:2]) for name in called}
+        obsolete = self.deviations.find_fixed([*called, *operations], fuzzed=thorough) if everything else []
+        self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in obsolete]
         if self.deviations.accept or prune:
-            self.deviations.write(self._collect_causes() if self.deviations.accept else {}, gone=gone if prune else ())
+            self.deviations.write(
+                self._collect_causes() if self.deviations.accept else {}, obsolete=obsolete if prune else ()
+            )
 
     def _collect_causes(self) -> dict[str, dict[str, Any]]:
         """Return the first failure of each cause that is to be accepted, with the entries that covered it so far."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Document = dict[str, Any]
-LINES = 60  # of a summary, unless all of it was asked for
+LINES = 60  # of a summary that is not verbose
 _WIDTH = 160  # characters of a line of a summary
 _PROBLEMS, _LISTED, _REASONS = 3, 2, 5  # lines of each in a summary
 _SHOWN = 4  # names of a reason
@@ -39,13 +39,13 @@ def summarize(document: Document, *, verbose: bool = False) -> list[Line]:
         lines = [*_format_verdict(document), *_flatten(blocks), *_list_rest(document, None)]
     else:
         room = LINES - 1 - len([*_format_verdict(document, _PROBLEMS)]) - len([*_list_rest(document, _REASONS)])
-        shown = _select_fitting(blocks, room)
-        spare = room - len([*_flatten(shown)])
-        more = count_noun(len(blocks) - len(shown), "more cause")
-        hidden = [Line(f"... and {more}: -v, the reports, or contract-tests explain")] if shown != blocks else []
+        fitting = _select_fitting(blocks, room)
+        spare = room - len([*_flatten(fitting)])
+        more = count_noun(len(blocks) - len(fitting), "more cause")
+        hidden = [Line(f"... and {more}: -v, the reports, or contract-tests explain")] if fitting != blocks else []
         lines = [
             *_format_verdict(document, _PROBLEMS),
-            *_flatten(shown),
+            *_flatten(fitting),
             *hidden,
             *_list_rest(document, _REASONS + spare),
         ]
@@ -57,13 +57,13 @@ def _flatten(blocks: list[list[Line]]) -> Iterator[Line]:
 
 
 def _select_fitting(blocks: list[list[Line]], room: int) -> list[list[Line]]:
-    shown: list[list[Line]] = []
+    fitting: list[list[Line]] = []
     for lines in blocks:
         room -= len(lines)
         if room < 0:
             break
-        shown.append(lines)
-    return shown
+        fitting.append(lines)
+    return fitting
 
 
 def _fit_line(text: str, *, verbose: bool) -> str:

@@ -37,14 +37,14 @@ def is_mock(url: str, clock: Clock) -> bool:
     with httpx.Client(transport=Wire(clock), timeout=_PATIENCE_S, trust_env=False) as client:
         try:
             with client.stream("GET", f"{url}/__mock__/health") as response:
-                said = _read_json(response)
+                health = _read_json(response)
         except httpx.ConnectError as error:
             raise NobodyThereError(f"{type(error).__name__}: {error}") from None
         except CAUSES:
             return False
     if response.status_code == httpx.codes.OK:
-        return {"version", "apis", "worlds"} <= said.keys()
-    return response.status_code in _NOT_OPEN and str(said.get("detail", "")).startswith("/__mock__ is closed")
+        return {"version", "apis", "worlds"} <= health.keys()
+    return response.status_code in _NOT_OPEN and str(health.get("detail", "")).startswith("/__mock__ is closed")
 
 
 def _read_json(response: httpx.Response) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _key_error_codes(operation: Operation) -> set[str]:
 
 def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -> str:
     api = operation.api
-    said = exchange.answer.body[:200].decode("utf-8", "replace") if exchange.answer else ""
+    body = exchange.answer.body[:200].decode("utf-8", "replace") if exchange.answer else ""
     code = error_code(operation, exchange)
     status = f"{exchange.status} {code}".strip() if exchange.status == httpx.codes.OK else str(exchange.status)
     if sort == _FLOW:
@@ -139,5 +139,5 @@ def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -
         mend = f"mend `--key {api}=...`"
     where = suite.sender.clients[api].api.base_url
     return (
-        f"{status} for a documented request ({operation.name} at {where}): {mend}.\n  {exchange.sent.curl()}\n  {said}"
+        f"{status} for a documented request ({operation.name} at {where}): {mend}.\n  {exchange.sent.curl()}\n  {body}"
     )

@@ -109,11 +109,11 @@ class Sender:
         if self._patience.is_exhausted(sort):
             raise NotExercised(f"{operation.name} hung on such requests {MAX_HANGS} times, so it was not asked again")
         wait = _Wait(self._patience.seconds(sort, full_s))
-        began = time.monotonic()
+        started = time.monotonic()
         yield wait
         exchange = wait.verdict.exchange
         trouble = exchange.trouble or (exchange.answer and exchange.answer.trouble)
-        self._patience.note(sort, hung=bool(trouble) and time.monotonic() - began >= wait.seconds)
+        self._patience.note(sort, hung=bool(trouble) and time.monotonic() - started >= wait.seconds)
         self.note(operation, request, wait.verdict)
 
     def note(self, operation: Operation, request: Request, verdict: Verdict) -> None:

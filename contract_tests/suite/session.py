@@ -92,11 +92,11 @@ class Suite:
         rulings = self.api(operation.api).rulings
         for request, keep in self.requests(case):
             filled = self.values.fill(operation, request, keep, flow.values if flow else {})
-            asked = replace(filled, keys=flow.keys) if flow else self.sender.add_keys(operation, filled, case.auth)
+            sent = replace(filled, keys=flow.keys) if flow else self.sender.add_keys(operation, filled, case.auth)
             if case.provoke and request.keys:
-                asked = replace(asked, keys={**(asked.keys or {}), **request.keys})
-            verdict = self.sender.ask(operation, asked, case.expected)
-            for violation in rated(check_answer(case, asked, verdict.exchange), rulings):
+                sent = replace(sent, keys={**(sent.keys or {}), **request.keys})
+            verdict = self.sender.ask(operation, sent, case.expected)
+            for violation in rated(check_answer(case, sent, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the server did not choose: it was made to

@@ -164,7 +164,7 @@ def test_accepting_removes_nothing_and_pruning_what_is_gone(tmp_path):
     assert [one.id for one in Deviations.load(path).entries] == ["x/a#status 500", "x/b#status 500", "x/c#order"]
     assert path.read_text().startswith(mine)
     known = Deviations.load(path)
-    known.write({}, gone=known.find_fixed(["x/b"], fuzzed=False))
+    known.write({}, obsolete=known.find_fixed(["x/b"], fuzzed=False))
     assert [one.id for one in Deviations.load(path).entries] == ["x/a#status 500", "x/c#order"]
 
 
