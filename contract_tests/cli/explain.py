@@ -59,18 +59,18 @@ def _read_report(path: Path | None) -> dict[str, Any]:
     if path is None:
         folder = cache_folder()
         if folder is None or not (folder / LAST_RUN).is_file():
-            raise ExplainError(f"No run is remembered ({VARIABLE} names the folder). Name its reports: --report DIR.")
+            raise ExplainError(f"There is no last run in the cache folder ({VARIABLE} sets it). Give --report DIR.")
         path = folder / LAST_RUN
     elif path.is_dir():
         path /= "report.json"
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise ExplainError(f"{path} cannot be read: {error.strerror}. Name the folder of --report.") from None
+        raise ExplainError(f"{path} cannot be read: {error.strerror}. Give the folder of --report.") from None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or "causes" not in document:
-        raise ExplainError(f"{path} is no report.json of contract-tests. Name the folder of --report.")
+        raise ExplainError(f"{path} is not a report.json of contract-tests. Give the folder of --report.")
     return document
 
 
@@ -91,7 +91,7 @@ def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
         number = terminal.count_noun(len(causes), "cause")
         raise ExplainError(f'No cause "{name}" among {number}.{guess} contract-tests explain lists them.')
     if len(found) > 1:
-        yield f"{name} may be any of these:"
+        yield f"{name} is ambiguous:"
         yield from (f"{cause['handle']}  {cause['id']}" for cause in found)
         return
     yield from _describe(found[0], document)

@@ -216,7 +216,7 @@ class _Session:
         if self._asked:
             return FlowContractError(f"{self._asked} has no streams. Only recordings of it (HAR) can be judged.")
         known = ", ".join(self._contracts)
-        return FlowContractError(f"Standard input is judged while it comes. Say by what: --operation, one of {known}.")
+        return FlowContractError(f"Standard input is judged as it arrives. Give --operation, one of {known}.")
 
     def _print_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
         """Print the new lines of a running stream; return its head, empty once that was printed."""

@@ -80,7 +80,7 @@ def _ask_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:
         except NobodyThereError as error:
             raise TargetError(
                 f"Nothing answers for {builder.api.name} at {builder.base_url}: {error}. "
-                "Start the server, or mend --base-url."
+                "Start the server, or correct --base-url."
             ) from None
         return known[where]
 
@@ -212,6 +212,6 @@ def _complete_url(api: Api, url: str | None) -> str:
     if not url:
         raise TargetError(f"No base URL for {api.name}. Give --base-url URL, or base_url in a target file.")
     if not urlsplit(url).hostname or urlsplit(url).scheme not in ("http", "https"):
-        raise TargetError(f'"{url}" is no base URL. Write for instance http://127.0.0.1:8080.')
+        raise TargetError(f'"{url}" is not a base URL. Write for instance http://127.0.0.1:8080.')
     url = url.rstrip("/")
     return url if url.endswith(api.base_path) else url + api.base_path

@@ -37,7 +37,7 @@ def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, An
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"{path}: cannot be read: {error}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TargetError(f"{path}: {error}. Mend the TOML.") from None
+        raise TargetError(f"{path}: {error}. Correct the TOML.") from None
     schema = yamlio.loads((HERE / "target.schema.yaml").read_text(encoding="utf-8"))
     try:
         _check_keys(settings, schema, schema, "")

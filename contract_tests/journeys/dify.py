@@ -94,7 +94,7 @@ def interrupt(journey: Journey, name: str, body: Any, act: Callable[[str], Any])
                 act(task)
                 done_s = time.monotonic() - began
     if done_s is None:
-        raise NotExercised("no event of the stream names the task")
+        raise NotExercised("no event of the stream has a task id")
     return Interrupted(events, events[-1].at_s - done_s)
 
 
@@ -122,7 +122,7 @@ def stop_run(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
     journey.add_violation(
         app.run, "stop", expected, f"{run.went_on_s:.1f} s more, and the run succeeded", *app.stopping
     )
-    raise NotExercised("the stop did not stop anything")
+    raise NotExercised("the stop had no effect")
 
 
 def check_stop_by_other_user(journey: Journey, app: App, body: dict[str, Any]) -> None:

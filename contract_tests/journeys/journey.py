@@ -119,7 +119,7 @@ class Journey:
         )
         exchange = self.suite.sender.ask(operation, request, expected).exchange
         if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
-            raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
+            raise NotExercised(f"{operation.name} gave no such answer, so the journey ended there")
         return self._wrap(operation, exchange.json, exchange.answer)
 
     def try_call(self, name: str, *, may_fail: bool = False, **values: Any) -> ResponseValue:
@@ -170,7 +170,7 @@ class Journey:
             known = {(failure.operation, failure.violation.where) for failure in self.suite.record.failures}
             if (operation.name, violation.where) not in known:  # else the contract's own check found it
                 self._add_failure(operation, replace(violation, source=operation.success.provenance))
-            raise NotExercised(f"{operation.name} did not say `{violation.where or 'anything'}` as documented")
+            raise NotExercised(f"the answer of {operation.name} has no `{violation.where or 'value'}` as documented")
 
         return ResponseValue(value, complain, event=event, answer=answer)
 
@@ -243,7 +243,7 @@ class Journey:
             seconds = Counter(int(row[when].number) for row in list_rows())
             if max(seconds.values(), default=0) >= _SHARED:
                 return made
-        raise NotExercised(f"no {_SHARED} of {len(made)} were made in one second")
+        raise NotExercised(f"no {_SHARED} of {len(made)} were created within a second")
 
 
 def last_event(events: list[Event], kind: str) -> ResponseValue:

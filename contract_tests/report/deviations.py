@@ -242,17 +242,19 @@ def _read_entry(table: Any, place: str) -> Deviation:
     if not isinstance(table, dict) or not all(isinstance(table.get(name), str) for name in ("id", "reason")):
         raise TargetError(f"{place}: expected a table with the texts `id` and `reason`.")
     if unknown := set(table) - set(_FIELDS):
-        raise TargetError(f"{place}: {', '.join(sorted(unknown))} is none of {', '.join(_FIELDS)}.")
+        raise TargetError(f"{place}: {', '.join(sorted(unknown))} is not one of {', '.join(_FIELDS)}.")
     return Deviation(table["id"], table["reason"], _read_day(table.get("expires"), place))
 
 
 def _read_day(value: Any, place: str) -> date | None:
     if isinstance(value, datetime) or not isinstance(value, date | str | None):
-        raise TargetError(f"{place}: `expires` is no day. Write expires = 2030-12-31.")
+        raise TargetError(f"{place}: `expires` is not a date. Write expires = 2030-12-31.")
     try:
         return date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise TargetError(f'{place}: `expires` is "{value}", no day. Write expires = 2030-12-31.') from None
+        raise TargetError(
+            f'{place}: `expires` is "{value}", which is not a date. Write expires = 2030-12-31.'
+        ) from None
 
 
 def _format_entry(entry: Deviation, failure: Mapping[str, Any] | None) -> str:

@@ -180,8 +180,8 @@ def _list_deviations(document: Document) -> Iterator[str]:
         key = (failure["known"], failure["reason"])
         counts[key] = counts.get(key, 0) + 1
     complaints = document["complaints"]
-    mend = f"; their file is to be mended in {count_noun(len(complaints), 'place')} (-v)" if complaints else ""
-    yield f"known deviations: {count_noun(len({name for name, _ in counts}), 'entry', 'entries')}{mend}"
+    hint = f"; their file needs {count_noun(len(complaints), 'correction')} (-v)" if complaints else ""
+    yield f"known deviations: {count_noun(len({name for name, _ in counts}), 'entry', 'entries')}{hint}"
     for (name, reason), count in sorted(counts.items()):
         yield f"  {count:4} x {name}: {reason or 'no reason given'}"
     yield from (f"  {complaint}" for complaint in complaints)

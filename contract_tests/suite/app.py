@@ -58,9 +58,9 @@ class Apps:
         about = server_values().get(operation.api, {})
         if operation.id in about.get("deletes_all", ()):
             if target.no_delete_all:
-                raise Withheld("it would delete what the suite did not make: the target says no_delete_all")
+                raise Withheld("it would delete what the suite did not create: the target says no_delete_all")
             if "PYTEST_XDIST_WORKER" in os.environ and not target.own_world:
-                raise Withheld("it would delete what other workers made: run it without -n")
+                raise Withheld("it would delete what other workers created: run it without -n")
         for feature, where in about.get("features", {}).items():
             if operation.id in where["operations"] and not self.has_feature(operation.api, feature):
                 raise Withheld(f"this app has no {feature.replace('_', ' ')}")

@@ -72,7 +72,9 @@ def _check_api(suite: Suite, name: str) -> str:
     """Return what to correct so that an API accepts documented requests; '' where it does."""
     client = suite.sender.clients[name]
     if trouble := client.check_reachable():
-        return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
+        return (
+            f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or correct --base-url."
+        )
     for sort, operations in server_values().get(name, {}).get("probes", {}).items():
         refused = None
         for operation in (suite.api(name).operations[operation] for operation in operations):
@@ -82,7 +84,7 @@ def _check_api(suite: Suite, name: str) -> str:
             if not _is_rejected(operation, exchange, sort):
                 refused = None
                 if mode := _other_mode(name, exchange):
-                    return f"The key for {name} opens an app whose mode is {mode}: mend `--key {name}=...`."
+                    return f"The key for {name} opens an app whose mode is {mode}: correct `--key {name}=...`."
                 break
             refused = refused or (operation, exchange)
         if refused:  # by all of them; a single refusal is for the tests to judge
@@ -132,12 +134,11 @@ def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -
     code = error_code(operation, exchange)
     status = f"{exchange.status} {code}".strip() if exchange.status == httpx.codes.OK else str(exchange.status)
     if sort == _FLOW:
-        mend = f"mend the flow, `values = {{ flow_id = ... }}` under [api.{api}] of a target file"
+        advice = f"correct the flow, `values = {{ flow_id = ... }}` under [api.{api}] of a target file"
     elif exchange.status in _NOT_THERE:
-        mend = f"mend --base-url, under which there is no {operation.method} {operation.path}"
+        advice = f"correct --base-url, under which there is no {operation.method} {operation.path}"
     else:
-        mend = f"mend `--key {api}=...`"
+        advice = f"correct `--key {api}=...`"
     where = suite.sender.clients[api].api.base_url
-    return (
-        f"{status} for a documented request ({operation.name} at {where}): {mend}.\n  {exchange.sent.curl()}\n  {body}"
-    )
+    head = f"{status} for a documented request ({operation.name} at {where}): {advice}."
+    return f"{head}\n  {exchange.sent.curl()}\n  {body}"

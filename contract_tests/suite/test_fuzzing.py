@@ -20,6 +20,6 @@ def test_fuzz(suite: Suite, api_name: str, phase: str, thorough: bool) -> None:
         raise NotExercised(f"the contract of {api_name} has no links that lead from one operation to another")
     done = fuzz.run_phase(suite, api_name, phase, thorough=thorough)
     if done.errors:
-        raise NotExercised(f"Schemathesis could not go on: {done.errors[0]}")
+        raise NotExercised(f"Schemathesis failed: {done.errors[0]}")
     if not done.answers:
-        raise NotExercised(f"Schemathesis asked nothing in the phase {phase}")
+        raise NotExercised(f"Schemathesis sent no request in the phase {phase}")
