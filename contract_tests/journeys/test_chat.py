@@ -435,7 +435,7 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
         *lines,
     )
     end = last_event(streamed, "message_end")
-    expected, used = (read_usage(said) for said in (whole, end))
+    expected, used = (read_usage(answer) for answer in (whole, end))
     chat.expect_equal("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83", "004:112")
     chat.expect_equal(
         "sendChatMessage", "its quotations,", read_quotations(whole), read_quotations(end), "004:84", "004:113"

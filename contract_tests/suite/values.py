@@ -27,7 +27,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class ServerValues:
-    """Fills requests in, and is the source of values for whoever does that."""
+    """Fills in requests with values of the server under test; it is a `ValueSource`."""
 
     def __init__(self, sender: Sender, apps: Apps, created: CreatedResources) -> None:
         """Create nothing yet."""
