@@ -48,6 +48,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build docs/ as a site into .nox/docs; a broken link fails, and so does what a page fetches from elsewhere."""
+    # Sphinx: MkDocs has been without a release since 2024, Material for MkDocs is in maintenance, Zensical is an alpha.
+    session.install("sphinx==9.0.*", "furo==2025.12.*", "myst-parser==5.*")
+    session.run("sphinx-build", "-q", "-E", "-n", "-W", "--keep-going", "docs", ".nox/docs", *session.posargs)
+    session.run("python", "docs/self_contained.py", ".nox/docs")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the mock beside other servers; those of npm only where node is. `-- --quick` takes two minutes."""
     session.install(".[redis,suite]", "uvicorn==0.54.*")
@@ -108,6 +117,21 @@ def torture(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "install", "-q", "--upgrade", "--target", target, "-r", str(requirements))
     session.run("pytest", "-s", "examples/torture", *session.posargs, env={"TORTURE_CLIENTS": str(folder)})
     session.run("python", "examples/torture/table.py")
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Run those published clients against the mock that cannot be installed beside the others.
+
+    dify-python-sdk has the package name of dify-client; dify-sdk asks for Python 3.12, but uses nothing of it.
+    """
+    session.install("-e", ".", "pytest==9.*")
+    for client in ("dify-python-sdk==0.1.16", "dify-sdk==0.1.28"):
+        target = str(Path(session.create_tmp()).absolute() / client.partition("=")[0])
+        install = ["install", "-q", "--upgrade", "--ignore-requires-python", "--target", target, client]
+        session.run("python", "-m", "pip", *install)
+        tests = f"tests/mockserver/apart/{client.partition('=')[0].replace('-', '_')}.py"
+        session.run("pytest", tests, *session.posargs, env={"PYTHONPATH": target})
 
 
 @nox.session

@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.sorting import natural_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,7 +41,7 @@ class UnknownNameError(SpecError):
 
     def __init__(self, what: str, asked: str, known: Iterable[str], *, hint: str = "") -> None:
         """Name the sort of thing, what was asked, and everything that exists."""
-        names = sorted(known)
+        names = sorted(known, key=natural_key)
         there_is = ", ".join(names) if names else "none"
         close = difflib.get_close_matches(asked, names, n=1)
         guess = f' Did you mean "{close[0]}"?' if close else ""

@@ -13,11 +13,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-
-from mockserver.cli import main as cli
-from mockserver.server.mock_server import MockServer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -92,22 +88,6 @@ def test_the_main_command_serves_its_first_answer(tmp_path: Path, shell: list[su
 def test_ci_runs_the_same_command_as_the_readme() -> None:
     """What lands was checked by the command that everybody is told to use, in a fresh clone and a fresh environment."""
     assert command("pip install nox && nox") in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
-
-
-def test_the_scenario_of_ones_own_passes_and_answers(tmp_path: Path) -> None:
-    """The YAML that the README shows is a file that `mockserver check` finds good, and it answers its question."""
-    named = re.search(r"```yaml\n# my-scenarios/(\S+)\n(.*?)```", README, re.DOTALL)
-    assert named
-    file = tmp_path / named[1]
-    file.parent.mkdir(parents=True)
-    file.write_text(named[2], encoding="utf-8")
-    assert cli.main(["check", "--fixtures", str(tmp_path)]) == cli.OK
-    body = {"query": "What is the meaning of life?", "inputs": {}, "response_mode": "blocking", "user": "abc-123"}
-    with MockServer(["dify-chat"], fixtures=tmp_path) as mock:
-        answer = httpx.post(
-            f"{mock.url('dify-chat')}/chat-messages", headers=mock.headers("dify-chat"), json=body, trust_env=False
-        )
-    assert (answer.status_code, answer.json()["message"]) == (400, "Ask me tomorrow, abc-123.")
 
 
 def test_a_wheel_works_in_an_empty_folder(tmp_path: Path) -> None:

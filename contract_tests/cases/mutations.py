@@ -79,8 +79,3 @@ def _change(body: Any, pointer: str, value: Any) -> Any:
     elif isinstance(holder, dict) and key in holder:
         del holder[key]
     return None if changed == body and type(value) is not bool else changed
-
-
-def remove(body: Any, pointer: str) -> Any:
-    """Return a copy of a body without the field in one place; None if there is none, or if it is an item of a list."""
-    return _change(body, pointer, ABSENT)

@@ -19,6 +19,7 @@ _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
 """Words for an undocumented value. The tables say what to send, but no document says that a server refuses anything
 else: one that accepts more is lenient."""
+_STREAMING = "-streaming"  # of a word: where the request asks for a stream
 _WRONG_STATUSES = frozenset({400, 422})  # a server's library decides which, where a contract has both
 
 
@@ -30,6 +31,7 @@ def choose_words(violation: RequestViolation) -> tuple[str, ...]:
         "required": (f"missing-{field}", "missing-parameter") if field else ("malformed-body",),
         "file": ("missing-file",),
         "media-type": ("wrong-media-type",),
+        "type": (f"wrong-type-{field}" if field else "no-object",),
     }
     content = ("invalid-json-text",) if rule.startswith("content") else ()
     return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
@@ -42,6 +44,7 @@ def expect_refusal(
 
     Error codes that were only observed are accepted as well: real servers have more of them than the documents.
     """
+    hangs = any(_hangs(operation, f"{word}{_STREAMING}") for word in words)
     words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
     known = [operation.problems[word] for word in words if word in operation.problems]
     if not known:
@@ -56,6 +59,7 @@ def expect_refusal(
     for status in statuses if codes else ():
         codes |= {code for code in error_codes(operation, status) if _is_only_observed(operation, status, code)}
     grounds = [_find_ground(operation, key) for key in known]
+    successes = {_is_success(operation, key) for key in known}
     outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(ground.tier for ground in grounds)
     lines = dict.fromkeys(line for ground in grounds for line in ground.provenance)
     printed = all(any(map(is_printed, ground.provenance)) for ground in grounds)
@@ -63,11 +67,23 @@ def expect_refusal(
         why,
         frozenset(statuses),
         frozenset(codes),
-        refused=True,
+        refused=None if len(successes) > 1 else not any(successes),
+        hangs=hangs,
         source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
         outcome=outcome,
         form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
     )
+
+
+def _is_success(operation: Operation, key: str) -> bool:
+    """Tell whether a release answers such a request as if it were right: with a success that has no error codes."""
+    status = int(key[:3])
+    return status < 400 and not error_codes(operation, status)  # noqa: PLR2004 - HTTP's own range
+
+
+def _hangs(operation: Operation, word: str) -> bool:
+    """Tell whether a release notices the mistake only after its stream has begun, and then sends nothing more."""
+    return operation.stream is not None and operation.problems.get(word) in operation.stream.hangs
 
 
 def _find_ground(operation: Operation, key: str) -> Response | Example:
@@ -85,11 +101,11 @@ def _find_ground(operation: Operation, key: str) -> Response | Example:
 
 
 def _find_codes(operation: Operation, key: str) -> Iterator[str]:
-    """Yield the error code in the name of a scenario, if its status has that code."""
-    status, _, name = key.partition("-")
-    code = name.replace("-", "_")
-    if code in error_codes(operation, int(status)):
-        yield code
+    """Yield the error code that the name of a scenario begins with, if its status has that code."""
+    status, *words = key.split("-")
+    known = error_codes(operation, int(status))
+    codes = ("_".join(words[:length]) for length in range(len(words), 0, -1))  # the rest tells scenarios apart
+    yield from [code for code in codes if code in known][:1]
 
 
 def _is_only_observed(operation: Operation, status: int, code: str) -> bool:

@@ -162,7 +162,7 @@ def check_required_inputs(journey: Journey, app: App, body: dict[str, Any]) -> N
     for variable in needed:
         inputs = {name: value for name, value in body["inputs"].items() if name != variable}
         why = f"the form requires `{variable}`"
-        journey.call(app.run, body={**body, "inputs": inputs}, refused="invalid-request", why=why, source=app.form)
+        journey.call(app.run, body={**body, "inputs": inputs}, refused="wrong-input", why=why, source=app.form)
 
 
 def upload_two_files(journey: Journey, app: App, user: str, hint: str) -> ResponseValue:
@@ -188,7 +188,7 @@ def check_upload_is_private(journey: Journey, app: App, body: dict[str, Any]) ->
     """Demand that a run on a file that another user uploaded is refused."""
     why = "an upload is for its own user only"
     stranger = {**body, "user": journey.create_user("other")}
-    journey.call(app.run, body=stranger, refused="invalid-request", why=why, source=app.private)
+    journey.call(app.run, body=stranger, refused="other-users-file", why=why, source=app.private)
 
 
 def check_numbering(journey: Journey, app: App, body: dict[str, Any]) -> None:

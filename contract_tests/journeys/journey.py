@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Operation
 
 _SECOND = 1.1  # between events whose times, in whole seconds, must differ
+_LESS = {"wrong-input": ("invalid-request",), "other-users-file": ("wrong-input", "invalid-request")}
+"""More general words of `x-problems` for the same mistake, the more specific first, for contracts that lack a word."""
 _AT_ONCE, _SHARED, _BURSTS = 6, 3, 3  # created at a time; of them so many share a second; attempts
 
 
@@ -133,7 +135,7 @@ class Journey:
 
     def expect_refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
         """Expect a refusal: that there is one rests on `source`, its status and code on the contract."""
-        expected = expect_refusal(operation, (word,), why or word)
+        expected = expect_refusal(operation, (word, *_LESS.get(word, ())), why or word)
         return replace(expected, source=source, outcome=tier_of(source, self.api.rulings)) if source else expected
 
     def expect_success(self, operation: Operation, request: Request, why: str = "") -> Expected:

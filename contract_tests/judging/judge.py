@@ -51,6 +51,7 @@ class Expected:
     ``source``    what the expectation rests on
     ``outcome``   the tier of the demand that there is a refusal at all
     ``form``      the tier of the demand for its status and its code
+    ``hangs``     a stream may come instead that begins and then never goes on, as a release is known to do
     ``promised``  whether a document says anything of such a request; else nothing in its answer is more than observed
     """
 
@@ -64,6 +65,7 @@ class Expected:
     source: tuple[str, ...] = ()
     outcome: Tier = Tier.DOCUMENT
     form: Tier = Tier.DOCUMENT
+    hangs: bool = False
     promised: bool = True
 
 
@@ -132,6 +134,8 @@ class Judge:
     def verdict(self, sent: SentRequest, answer: Answer) -> Verdict:
         """Return the verdict on the whole answer."""
         exchange = Exchange(sent, answer, tuple(self.events))
+        if self.stream and self.expected.hangs:
+            return self._verdict(exchange, [*self._beginning(), *_goes_on(self.stream, self.expected, exchange)])
         body = b"" if self.stream else answer.body
         answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
@@ -141,6 +145,15 @@ class Judge:
             *(_check_buffering(self.events, self.stream.contract) if self.stream else ()),
             *_check_expectations(self.operation, self.expected, exchange),
         ]
+        return self._verdict(exchange, found)
+
+    def _beginning(self) -> Iterator[Violation]:
+        """Yield what is wrong with a stream that hangs, besides its silence and the end that it lacks."""
+        return (violation for violation in self._violations if violation.rule not in ("silence", "end"))
+
+    def _verdict(self, exchange: Exchange, found: list[Violation]) -> Verdict:
+        answer = exchange.answer
+        assert answer is not None
         if not self.expected.promised:
             found = [at_most(violation, Tier.OBSERVED) for violation in found]
         return Verdict(
@@ -151,7 +164,7 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
             self._choices(exchange),
-            missed_status(self.expected, answer.status),
+            0 if self.expected.hangs else missed_status(self.expected, answer.status),
         )
 
     def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
@@ -226,6 +239,13 @@ def _stream_contract(operation: Operation, status: int, content_type: str) -> St
     response = operation.responses.get(status)
     name = find_media(response.media, content_type) if response else None
     return response.media[name].stream if response and name else None
+
+
+def _goes_on(stream: StreamJudge, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    """Yield a violation where a stream ended although its request was wrong."""
+    if stream.ended:
+        got = f"{exchange.status} and a whole stream"
+        yield Violation("outcome", f"a refusal: {expected.because}", got, source=expected.source, tier=expected.outcome)
 
 
 def _check_buffering(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:

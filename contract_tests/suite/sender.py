@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from contract_tests.cases.examples import wants_stream
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from contract_tests.http.target import Target
     from contract_tests.suite.created import CreatedResources
     from flowcontract.specs.model import Operation
+
+_HANGS_S = 2.0  # how long a stream is waited for that is known to hang
 
 
 @dataclass(slots=True)
@@ -54,8 +57,10 @@ class Sender:
         """Send a request with the target's credentials; its answer is neither judged nor recorded."""
         return self.clients[operation.api].send(self.add_keys(operation, request))
 
-    def ask(self, operation: Operation, request: Request, expected: Expected = ANYTHING) -> Verdict:
-        """Send a request, whose values are final, and judge the answer."""
+    def ask(
+        self, operation: Operation, request: Request, expected: Expected = ANYTHING, *, provoked: bool = False
+    ) -> Verdict:
+        """Send a request, whose values are final, and judge the answer; raise NotExercised if the mock has none."""
         client = self.clients[operation.api]
         sent = client.prepare(request if request.keys is not None else self.add_keys(operation, request))
         judge = Judge(client.api.api, operation, expected)
@@ -64,6 +69,8 @@ class Sender:
                 wait.verdict = judgement.ask(client, sent, judge, wait.seconds)
             except CAUSES as error:
                 wait.verdict = judgement.judge_unanswered(client.fail(sent, error), expected)
+            if provoked and wait.verdict.exchange.status == HTTPStatus.NOT_IMPLEMENTED:
+                raise NotExercised("the mock, as it was started, has no such answer")
         return wait.verdict
 
     @contextmanager
@@ -108,12 +115,13 @@ class Sender:
             full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
         if self._patience.is_exhausted(sort):
             raise NotExercised(f"{operation.name} hung on such requests {MAX_HANGS} times, so it was not asked again")
-        wait = _Wait(self._patience.seconds(sort, full_s))
+        wait = _Wait(min(self._patience.seconds(sort, full_s), _HANGS_S if expected.hangs else full_s))
         started = time.monotonic()
         yield wait
         exchange = wait.verdict.exchange
         trouble = exchange.trouble or (exchange.answer and exchange.answer.trouble)
-        self._patience.note(sort, hung=bool(trouble) and time.monotonic() - started >= wait.seconds)
+        if not expected.hangs:
+            self._patience.note(sort, hung=bool(trouble) and time.monotonic() - started >= wait.seconds)
         self.note(operation, request, wait.verdict)
 
     def note(self, operation: Operation, request: Request, verdict: Verdict) -> None:

@@ -95,7 +95,7 @@ class Suite:
             sent = replace(filled, keys=flow.keys) if flow else self.sender.add_keys(operation, filled, case.auth)
             if case.provoke and request.keys:
                 sent = replace(sent, keys={**(sent.keys or {}), **request.keys})
-            verdict = self.sender.ask(operation, sent, case.expected)
+            verdict = self.sender.ask(operation, sent, case.expected, provoked=bool(case.provoke))
             for violation in rated(check_answer(case, sent, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
         if case.provoke:

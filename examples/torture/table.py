@@ -1,4 +1,4 @@
-"""`verdicts.yaml` -> the table in the README: `python examples/torture/table.py` prints it."""
+"""`verdicts.yaml` -> the table in docs/explanation/clients.md: `python examples/torture/table.py` prints it."""
 
 from __future__ import annotations
 

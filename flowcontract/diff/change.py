@@ -33,6 +33,9 @@ class Change:
     ``clients``    what it means for a client of the old contract that meets a server of the new one
     ``servers``    what it means for a server of the old contract that has to fulfil the new one
     ``example``    kinds of events, with the values that matter: the shortest stream that shows the change
+    ``schema``     the named schema that has changed, where `place` only uses it: `Error`
+    ``field``      where in that schema; empty for the schema as a whole
+    ``user``       where in the operation the schema is used: `response 401`
     """
 
     operation: str
@@ -41,6 +44,9 @@ class Change:
     clients: Level
     servers: Level
     example: tuple[str, ...] = ()
+    schema: str = ""
+    field: str = ""
+    user: str = ""
 
     @property
     def level(self) -> Level:

@@ -62,6 +62,17 @@ def _compare_operation(old_api: Api, new_api: Api, old: Operation, new: Operatio
     yield from _compare_parameters(documents, old, new)
     yield from _compare_bodies(documents, old, new)
     yield from _compare_statuses(documents, old, new)
+    yield from _compare_problems(old, new)
+
+
+def _compare_problems(old: Operation, new: Operation) -> Iterator[Change]:
+    """Compare how a wrong request is answered: `x-problems`, a word for what is wrong -> the scenario that answers."""
+    for word in dict.fromkeys((*old.problems, *new.problems)):
+        before, after = old.problems.get(word), new.problems.get(word)
+        if before != after:
+            told = [f"with {scenario}" if scenario else "as any other" for scenario in (before, after)]
+            what = f"{word} is answered {told[1]}, it was {told[0]}"
+            yield Change(new.name, "wrong requests", what, Level.LOOK, Level.LOOK)
 
 
 def _compare_security(old: Operation, new: Operation) -> Iterator[Change]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowcontract.diff.change import Change, Level, answer_levels, request_levels
-from flowcontract.diff.schemas import ADDED, REMOVED
+from flowcontract.diff.schemas import ADDED, FORBIDDEN, REMOVED
 
 if TYPE_CHECKING:
     from flowcontract.diff.schemas import Difference
 
 # A property that came or went without being required: for clients, for servers.
-_OF_REQUESTS = {ADDED: (Level.SAFE, Level.LOOK), REMOVED: (Level.LOOK, Level.SAFE)}
-_OF_ANSWERS = {ADDED: (Level.SAFE, Level.SAFE), REMOVED: (Level.LOOK, Level.SAFE)}
+_OF_REQUESTS = {
+    ADDED: (Level.SAFE, Level.LOOK),
+    REMOVED: (Level.LOOK, Level.SAFE),
+    FORBIDDEN: (Level.BREAKING, Level.SAFE),
+}
+_OF_ANSWERS = {
+    ADDED: (Level.SAFE, Level.SAFE),
+    REMOVED: (Level.LOOK, Level.SAFE),
+    FORBIDDEN: (Level.LOOK, Level.BREAKING),
+}
 
 
 def describe_request(operation: str, place: str, difference: Difference) -> Change:
@@ -28,5 +37,6 @@ def describe_answer(operation: str, place: str, difference: Difference) -> Chang
 
 
 def _describe(operation: str, place: str, difference: Difference, levels: tuple[Level, Level]) -> Change:
-    path = ".".join(difference.path)
-    return Change(operation, f"{place} field {path}" if path else place, difference.what, *levels)
+    path, within = ".".join(difference.path), ".".join(difference.within)
+    change = Change(operation, f"{place} field {path}" if path else place, difference.what, *levels)
+    return replace(change, schema=difference.schema, field=within, user=place) if difference.schema else change

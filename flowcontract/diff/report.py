@@ -1,48 +1,65 @@
-"""A comparison as text, JSON or Markdown."""
+"""A comparison as text, JSON or Markdown: each change once, what breaks clients first."""
 
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from flowcontract.diff.change import Level
+from flowcontract.diff.groups import Group, group_changes, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flowcontract.diff.change import Change
 
+_WIDTH = 120
+_RESPONSE = re.compile(r"response (\d+) (.*)")
+_HEAD = ("| clients | servers | where | what |", "|---|---|---|---|")
+_FIELDS = ("operations", "schema", "places", "field", "what", "clients", "servers", "example")
+
 
 def render_text(changes: Sequence[Change]) -> str:
-    """Return one block per operation, the most serious change first, and a line that counts."""
+    """Return a section for each level, in it the changes by the operations that they concern, and their number."""
+    groups = group_changes(changes)
     lines: list[str] = []
-    for operation, found in _by_operation(changes).items():
-        lines.append(operation)
-        for change in found:
-            lines.append(f"  {_levels(change):36} {change.place}: {change.what}")
-            lines += [f"  {'':36} for instance: {' '.join(change.example)}"] if change.example else []
-        lines.append("")
-    return "\n".join([*lines, _count(changes)])
+    for heading, blocks in sections(groups):
+        lines += [heading.upper(), ""]
+        for operations, found in blocks:
+            lines += _wrap(_operation_words(operations), "")
+            for group in found:
+                lines += _wrap(f"{group.subject}: {group.what}{_level_words(group)}", "  - ")
+                lines += _wrap(f"in {_place_words(group.places)}", "    ") if group.schema else []
+                lines += _wrap(f"for instance: {' '.join(group.example)}", "    ") if group.example else []
+            lines.append("")
+    return "\n".join([*lines, _count(groups)])
 
 
 def render_markdown(changes: Sequence[Change]) -> str:
-    """Return a table per operation."""
+    """Return the same as headings and tables."""
+    groups = group_changes(changes)
     lines: list[str] = []
-    for operation, found in _by_operation(changes).items():
-        lines += [f"### {operation}", "", "| clients | servers | where | what |", "|---|---|---|---|"]
-        for change in found:
-            example = f"<br>for instance: `{' '.join(change.example)}`" if change.example else ""
-            what = change.what.replace("|", "\\|")
-            lines.append(f"| {change.clients} | {change.servers} | {change.place} | {what}{example} |")
-        lines.append("")
-    return "\n".join([*lines, _count(changes)])
+    for heading, blocks in sections(groups):
+        lines += [f"## {heading[0].upper()}{heading[1:]}", ""]
+        for operations, found in blocks:
+            lines += [
+                f"### {_operation_words(operations)}",
+                "",
+                "| clients | servers | where | what |",
+                "|---|---|---|---|",
+            ]
+            lines += [_row(group) for group in found]
+            lines.append("")
+    return "\n".join([*lines, _count(groups)])
 
 
 def render_json(changes: Sequence[Change]) -> str:
-    """Return a list of objects, each with the fields of a change."""
-    names = ("operation", "place", "what", "clients", "servers", "example")
-    return json.dumps([{name: getattr(change, name) for name in names} for change in changes], indent=1)
+    """Return a list of objects, each with the fields of a group, in the order of the text."""
+    groups = [group for _, blocks in sections(group_changes(changes)) for _, found in blocks for group in found]
+    return json.dumps([{name: getattr(group, name) for name in _FIELDS} for group in groups], indent=1)
 
 
 FORMATS: dict[str, Callable[[Sequence[Change]], str]] = {
@@ -52,24 +69,55 @@ FORMATS: dict[str, Callable[[Sequence[Change]], str]] = {
 }
 
 
-def _by_operation(changes: Iterable[Change]) -> dict[str, list[Change]]:
-    found: dict[str, list[Change]] = {}
-    for change in changes:
-        found.setdefault(change.operation, []).append(change)
-    return found
+def _row(group: Group) -> str:
+    where = group.subject + (f"<br>in {_place_words(group.places)}" if group.schema else "")
+    example = f"<br>for instance: `{' '.join(group.example)}`" if group.example else ""
+    cells = (group.clients, group.servers, where, group.what + example)
+    escaped = " | ".join(cell.replace("|", "\\|") for cell in cells)
+    return f"| {escaped} |"
 
 
-def _levels(change: Change) -> str:
-    return f"{change.clients} for clients, {change.servers} for servers"
+def _operation_words(operations: Sequence[str]) -> str:
+    """Return `dify-chat/getInfo`, or `dify-chat, 2 operations: getInfo, getMeta`."""
+    if len(operations) == 1:
+        return operations[0]
+    api = operations[0].partition("/")[0]
+    names = ", ".join(name.partition("/")[2] or name for name in operations)
+    return f"{api}, {len(operations)} operations: {names}"
 
 
-def _count(changes: Sequence[Change]) -> str:
-    if not changes:
+def _place_words(places: Sequence[str]) -> str:
+    """Return `response 401, 404 application/json, request body text/plain`: statuses told together."""
+    statuses: dict[tuple[str, ...], list[int]] = {}
+    for place in places:
+        found = _RESPONSE.fullmatch(place)
+        statuses.setdefault(("response", found[2]) if found else (place,), []).extend([int(found[1])] if found else [])
+    return ", ".join(
+        " ".join([key[0], ", ".join(map(str, sorted(numbers))), *key[1:]]).strip() for key, numbers in statuses.items()
+    )
+
+
+def _level_words(group: Group) -> str:
+    """Return who has to look at a change, where its heading leaves that open."""
+    sides = [side for side in ("clients", "servers") if getattr(group, side) is Level.LOOK]
+    return f" (for {sides[0]}: look)" if len(sides) == 1 else ""
+
+
+def _wrap(text: str, bullet: str) -> list[str]:
+    """Return lines of a width that a terminal has; what hangs over stands behind the bullet."""
+    hanging = " " * (len(bullet) if bullet.strip() else len(bullet) + 2)
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=bullet, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _count(groups: Sequence[Group]) -> str:
+    if not groups:
         return "No changes."
-    return f"{len(changes)} changes: {'; '.join(_counted(changes))}."
+    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(_counted(groups))}."
 
 
-def _counted(changes: Sequence[Change]) -> Iterator[str]:
+def _counted(groups: Sequence[Group]) -> Iterator[str]:
     for side in ("clients", "servers"):
-        counts = Counter(getattr(change, side) for change in changes)
+        counts = Counter(getattr(group, side) for group in groups)
         yield f"for {side} " + ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowcontract import yamlio
 from flowcontract.diff.change import Effect
+from flowcontract.schemas import absence
 
 _REMARKS = frozenset({"title", "description", "example", "examples", "deprecated", "$comment", "default"})
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
@@ -25,7 +26,8 @@ _BOOLEANS: dict[bool, dict[str, Any]] = {True: {}, False: {"not": {}}}
 _DEPTH = 40
 
 
-ADDED, REMOVED = "added", "removed"  # what happens to a property that may be left out
+# What happens to a property that may be left out. A schema that is `false` forbids it.
+ADDED, REMOVED, FORBIDDEN = "added", "removed", "may not stand there any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,14 @@ class Difference:
     """One difference of two schemas: where (a path of names), what in words, and what it does to the allowed values.
 
     ``effect``  None for a property that came or went without being required: each side reads that in its own way
+    ``schema``  the innermost schema with a name that has changed, and ``within`` the path from there
     """
 
     path: tuple[str, ...]
     what: str
     effect: Effect | None
+    schema: str = ""
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,14 @@ class Located:
 
     document: Mapping[str, Any]
     node: Any
+
+    @property
+    def name(self) -> str:
+        """The name under which the bundle has the schema, or what it refers to; empty for a schema that has none."""
+        if isinstance(self.node, Mapping) and "$ref" in self.node:
+            return str(self.node["$ref"]).rpartition("/")[2]
+        named = self.document.get("components", {}).get("schemas", {})
+        return next((name for name, schema in named.items() if schema is self.node), "")
 
     def resolved(self) -> Located:
         """Return the schema that stands behind references; what stands beside a `$ref` holds as well."""
@@ -94,6 +107,13 @@ def _merge(whole: dict[str, Any], part: Mapping[str, Any]) -> bool:
 
 def compare_schemas(old: Located, new: Located, path: tuple[str, ...] = ()) -> Iterator[Difference]:
     """Yield every difference of two schemas, the place first."""
+    name = old.name if old.name == new.name else ""
+    for difference in _compare(old, new, path):
+        named = difference.schema or not name
+        yield difference if named else replace(difference, schema=name, within=difference.path[len(path) :])
+
+
+def _compare(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     if len(path) > _DEPTH:  # a schema that contains itself: everything in it was compared further up
         return
     old, new = old.resolved(), new.resolved()
@@ -120,12 +140,18 @@ def _types(schema: Located) -> frozenset[str]:
     if said is None:
         return frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
     names = frozenset([said] if isinstance(said, str) else said)
+    names |= _null(schema)
     return names | {"integer"} if "number" in names else names
 
 
 def _type_words(schema: Located) -> str:
     said = schema.keyword("type")
-    return "any" if said is None else said if isinstance(said, str) else " or ".join(said)
+    return "any" if said is None else " or ".join([*([said] if isinstance(said, str) else said), *_null(schema)])
+
+
+def _null(schema: Located) -> frozenset[str]:
+    """Return the type null where it stands for a field that is left out."""
+    return frozenset({"null"} if schema.keyword(absence.KEYWORD) == absence.ABSENT else ())
 
 
 def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
@@ -133,7 +159,7 @@ def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterat
     if before == after:
         return
     if before is None or after is None:
-        words = f"any value became one of {_listed(after)}" if after else f"one of {_listed(before)} became any value"
+        words = f"{_allowed(before)} became {_allowed(after)}"
         yield Difference(path, words, Effect.NARROWED if after else Effect.WIDENED)
         return
     for gone in sorted(before - after):
@@ -149,8 +175,10 @@ def _values(schema: Located) -> frozenset[str] | None:
     return frozenset(map(json.dumps, node["enum"])) if "enum" in node else None
 
 
-def _listed(values: frozenset[str] | None) -> str:
-    return ", ".join(sorted(values or ()))
+def _allowed(values: frozenset[str] | None) -> str:
+    if values is None:
+        return "any value"
+    return f"{'one of' if len(values) > 1 else 'always'} {', '.join(sorted(values))}"
 
 
 def _effect_of_sets(before: frozenset[str], after: frozenset[str]) -> Effect:
@@ -185,9 +213,13 @@ def _compare_properties(old: Located, new: Located, path: tuple[str, ...]) -> It
         here = (*path, name)
         was, is_now = name in before or name in needed_before, name in after or name in needed_after
         required = (name in needed_before, name in needed_after)
-        if not was:
+        if not was or before.get(name) is False:
             effect = Effect.NARROWED if required[1] else None
-            yield Difference(here, f"{ADDED}{', and required' if required[1] else ''}", effect)
+            if after.get(name) is not False:
+                yield Difference(here, f"{ADDED}{', and required' if required[1] else ''}", effect)
+        elif after.get(name) is False:
+            effect = Effect.REPLACED if required[0] else None
+            yield Difference(here, f"{FORBIDDEN}{'; it was required' if required[0] else ''}", effect)
         elif not is_now:
             effect = Effect.WIDENED if required[0] else None
             yield Difference(here, f"{REMOVED}{'; it was required' if required[0] else ''}", effect)
@@ -217,7 +249,8 @@ def _compare_combinations(old: Located, new: Located, path: tuple[str, ...]) -> 
             for left, right in zip(before, after, strict=True):
                 yield from compare_schemas(old.child(left), new.child(right), path)
         else:
-            yield Difference(path, f"{name} has {len(after)} parts, it had {len(before)}", Effect.UNCLEAR)
+            what = f"{name} has {len(after) or 'no'} alternatives, it had {len(before) or 'none'}"
+            yield Difference(path, what if name != "allOf" else what.replace("alternatives", "parts"), Effect.UNCLEAR)
     for name in ("if", "then", "else", "not", "prefixItems", "dependentRequired", "dependentSchemas", "contains"):
         left, right = old.child(old.keyword(name)), new.child(new.keyword(name))
         if _canonical(left) != _canonical(right):
@@ -241,7 +274,7 @@ def _canonical(schema: Located, depth: int = 0) -> Any:
         return {
             key: _canonical(schema.child(value), depth + 1)
             for key, value in node.items()
-            if key not in _REMARKS and (not key.startswith("x-") or key in _DEMANDS)
+            if key not in _REMARKS and (not key.startswith("x-") or key in (*_DEMANDS, absence.KEYWORD))
         }
     return [_canonical(schema.child(item), depth + 1) for item in node] if isinstance(node, list) else node
 

@@ -66,7 +66,11 @@ class Machine:
 
     def step(self, state: State, symbol: Symbol) -> State | None:
         """Return the state after an event; None where the contract forbids it there."""
-        contract, kind = self.contract, symbol.kind
+        return self.follow(state, symbol.kind, symbol.payload())
+
+    def follow(self, state: State, kind: str, payload: object) -> State | None:
+        """Return the same for an event by its kind and what it says."""
+        contract = self.contract
         known = kind in contract.events
         if not known and not contract.unknown_allowed and kind not in contract.undocumented:
             return None
@@ -76,7 +80,7 @@ class Machine:
             return None
         if not known:
             return state
-        progress = contract.orders.step(state.progress, kind, symbol.payload())
+        progress = contract.orders.step(state.progress, kind, payload)
         return State(progress, state.ended or kind in contract.end) if contract.orders.alive(progress) else None
 
     def accepts(self, state: State) -> bool:
@@ -134,7 +138,7 @@ def compare_streams(
 ) -> Iterator[Change]:
     """Yield every change of a stream: kinds, fields, orders, ends, ids, pairs, counts. `documents` are the bundles."""
     yield from _compare_kinds(operation, old, new)
-    for kind in old.events.keys() & new.events.keys():
+    for kind in [kind for kind in old.events if kind in new.events]:
         before, after = (
             Located(document, contract.events[kind].schema)
             for document, contract in zip(documents, (old, new), strict=True)
@@ -157,16 +161,27 @@ def _compare_kinds(operation: str, old: StreamContract, new: StreamContract) -> 
 
 
 def _compare_orders(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
-    for kind, stream in refused_streams(of=new, by=old).items():
-        what = f"a stream may come that was not allowed: {_refusal(kind)}"
+    for kinds, stream in _alike(refused_streams(of=new, by=old)):
+        what = f"a stream may come that could not before: {_refusal(kinds)}"
         yield Change(operation, "stream order", what, Level.BREAKING, Level.SAFE, tuple(map(str, stream)))
-    for kind, stream in refused_streams(of=old, by=new).items():
-        what = f"a stream is no longer allowed: {_refusal(kind)}"
+    for kinds, stream in _alike(refused_streams(of=old, by=new)):
+        what = f"a stream may come no more: {_refusal(kinds)}"
         yield Change(operation, "stream order", what, Level.SAFE, Level.BREAKING, tuple(map(str, stream)))
 
 
-def _refusal(kind: str) -> str:
-    return "it ends too early" if kind == _END else f"its {kind} comes where none may"
+def _alike(found: Mapping[str, tuple[Symbol, ...]]) -> Iterator[tuple[list[str], tuple[Symbol, ...]]]:
+    """Yield refused streams, with all kinds that are refused in the same place of the same stream told as one."""
+    alike: dict[tuple[Symbol | None, ...], list[str]] = {}
+    for kind, stream in found.items():
+        alike.setdefault(tuple(None if symbol == Symbol(kind) else symbol for symbol in stream), []).append(kind)
+    for kinds in alike.values():
+        yield sorted(kinds), found[min(kinds)]
+
+
+def _refusal(kinds: list[str]) -> str:
+    if kinds == [_END]:
+        return "it ends here"
+    return f"with {' or '.join(kinds)} in this place"
 
 
 def _compare_rules(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:

@@ -42,22 +42,37 @@ def _names_something(operation: Operation) -> bool:
     return any(parameter.location == "path" for parameter in operation.parameters)
 
 
-# What can be wrong with a request -> where it can occur. Beside these: `missing-FIELD` and `invalid-FIELD`, with the
-# name of a field or parameter, hyphenated; and any word with `-streaming`, where the request asks for a stream.
+# What can be wrong with a request -> where it can occur. Beside these, with a field's or parameter's name, hyphenated:
+# `missing-FIELD`, `invalid-FIELD` and, of a field or of what is in it, `wrong-type-FIELD`; and any word with
+# `-streaming`, where the request asks for a stream.
 WORDS: dict[str, Callable[[Operation], bool]] = {
     "no-key": _has_key,
     "wrong-key": _has_key,
     "wrong-token": _has_key,
+    "wrong-scheme": _has_key,
     "other-app": _has_key,
     "unknown-path": _always,
     "wrong-method": _always,
     "wrong-media-type": _takes_body,
     "malformed-body": _takes_body,
     "invalid-request": _takes_any,
+    "missing-body": _takes_body,
+    "no-content": _takes_body,
     "missing-parameter": _takes_any,
+    "malformed-id": _takes_any,
     "invalid-json-text": _takes_form,
     "missing-file": _takes_form,
+    "not-a-file": _takes_form,
+    "no-object": _takes_body,
     "unnamed-file": _takes_form,
+    "missing-boundary": _takes_form,
+    "path-in-name": _always,
+    "backslash-in-name": _takes_form,
+    "long-name": _always,
+    "unprintable-name": _names_something,
+    "taken-name": _names_something,
+    "never-used": _names_something,
+    "other-account": _names_something,
     "too-many-files": _takes_form,
     "unsupported-file-type": _takes_form,
     "too-large": _takes_form,
@@ -66,6 +81,7 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "unreadable-file": _takes_body,
     "input-value-twice": _takes_body,
     "wrong-input": _takes_body,
+    "other-users-file": _takes_body,
     "switched-off": _always,
 }
 
@@ -91,8 +107,8 @@ def _occurs(word: str, operation: Operation, view: View) -> bool:
         return operation.stream is not None and (plain in WORDS or _occurs(plain, operation, view))
     if word in WORDS:
         return WORDS[word](operation)
-    kind, _, name = word.partition("-")
-    return kind in ("missing", "invalid") and name in _fields(operation, view)
+    kind = next((kind for kind in ("missing-", "invalid-", "wrong-type-") if word.startswith(kind)), word)
+    return word.removeprefix(kind) in _fields(operation, view)
 
 
 def _fields(operation: Operation, view: View) -> set[str]:
@@ -111,6 +127,15 @@ def check(project: Project, view: View) -> Iterator[Finding]:
                     yield from _entry(project, view, position.pointer, word, target)
     for operation in view.api.operations.values() if view.api else ():
         yield from _unanswered(view, operation)
+        yield from _never_hanging(view, operation)
+
+
+def _never_hanging(view: View, operation: Operation) -> Iterator[Finding]:
+    """Find answers that are said to hang, and that answer no problem."""
+    for key in sorted(operation.stream.hangs if operation.stream else ()):
+        if key not in operation.problems.values():
+            what = f'the stream of {operation.id} hangs with "{key}", which answers no problem'
+            yield view.finding(operation.pointer, what, "Name it in `x-problems`, or drop it from `hangs`.")
 
 
 def _unanswered(view: View, operation: Operation) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams.judge import StreamJudge
+from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import check_request, sample_violation
 from flowcontract.validation.response import response_violations
 
@@ -109,7 +110,7 @@ def sample_context(operation: Operation) -> Context:
         ),
         seed="lint",
         now=_NOW,
-        violation=sample_violation(operation).as_mapping() if can_be_wrong else {},
+        violation=pydantic_words.mapping(sample_violation(operation)) if can_be_wrong else {},
     )
 
 
@@ -133,6 +134,16 @@ def check_reply(case: Case) -> Iterator[Finding]:
         inside = reply.kind == "body" and found.rule not in _NOT_BODY
         where = f"/reply/body{found.where}" if inside else "/reply"
         yield from case.violation(where, found, f"{case.operation.id}'s {case.scenario.status}")
+
+
+def check_rendering(case: Case) -> Iterator[Finding]:
+    """Render a reply of which the contract says nothing, and yield what makes that impossible."""
+    context, reply = sample_context(case.operation), case.scenario.reply
+    try:
+        render_headers(reply, context)
+        _ = list(render_events(reply, context)) if reply.streamed else render_body(reply, context)
+    except (FlowContractError, OSError) as error:
+        yield from_error(case.file.path, error)
 
 
 def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:

@@ -147,14 +147,17 @@ def _of_api(project: Project, file: YamlFile, view: View, name: str, status: int
         return
     if name == SHARED:
         concerned = [operation for operation in operations.values() if documents(operation, file.path.stem)]
-        if not concerned:
+        if _says_undocumented(file) and not project.ours:
+            yield from _documented_after_all(file, list(operations.values()), status)
+            concerned = [operation for operation in operations.values() if status not in operation.responses]
+        elif not concerned:
             what = f"no operation of {view.name} documents this status with an example of this name"
             yield file.finding("", what, "Mend the name.")
     else:
         concerned = [operations[name]]
-        yield from _documented(file, operations[name], status, named=project.ours)
+        yield from _documented(file, operations[name], status, ours=project.ours)
     told: set[tuple[int, str]] = set()
-    for finding in _judged(project, file, view, [each for each in concerned if status in each.responses]):
+    for finding in _judged(project, file, view, concerned):
         if (finding.line, finding.what) not in told:
             told.add((finding.line, finding.what))
             yield finding
@@ -173,7 +176,8 @@ def _judged(project: Project, file: YamlFile, view: View, operations: list[Opera
             "/request/after", f'{view.name} has no operation "{after}"', nearest(after, frozenset(known))
         )
     for operation in operations:
-        yield from replies.check(replies.Case(file, scenario, operation, view.validators))
+        case = replies.Case(file, scenario, operation, view.validators)
+        yield from replies.check(case) if scenario.status in operation.responses else replies.check_rendering(case)
 
 
 def _names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
@@ -195,15 +199,34 @@ def _listed(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
         yield f"/{key}/{index}" if isinstance(value, list) else f"/{key}", str(text)
 
 
-def _documented(file: YamlFile, operation: Operation, status: int, *, named: bool) -> Iterator[Finding]:
-    """Hold a scenario to its status, and to its name: an error's begins with its code; several may show one code."""
+def _says_undocumented(file: YamlFile) -> bool:
+    return mapping(file.data).get("undocumented") is True
+
+
+def _documented_after_all(file: YamlFile, operations: list[Operation], status: int) -> Iterator[Finding]:
+    """Yield a finding where a scenario calls a status undocumented that each of its operations documents."""
+    if all(status in operation.responses for operation in operations):
+        what = f"{status} is documented, for {', '.join(operation.id for operation in operations)}"
+        yield file.finding("/undocumented", what, "Leave `undocumented` out.")
+
+
+def _documented(file: YamlFile, operation: Operation, status: int, *, ours: bool) -> Iterator[Finding]:
+    """Hold a scenario to its status, and to its name: an error's begins with its code; several may show one code.
+
+    A user's own may have a status that no document has, if it says so.
+    """
+    if _says_undocumented(file):
+        yield from _documented_after_all(file, [operation], status)
+        if not ours:
+            return
     if status not in operation.responses:
         there = ", ".join(map(str, sorted(operation.responses)))
         what = f"{operation.id} documents no {status}; there is: {there}"
-        yield file.finding("", what, "Mend the name or the contract.")
+        todo = "Mend the name or the contract." if ours else "Mend the name, or say `undocumented: true` in the file."
+        yield file.finding("", what, todo)
         return
     names, name = example_names(operation, status), file.path.stem.partition("-")[2]
-    if named and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{each}-") for each in names):
+    if ours and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{each}-") for each in names):
         what = f'"{name}" is no example of {operation.id}\'s {status}; there is: {", ".join(sorted(names))}'
         yield file.finding("", what, "Name it after one of them, or document the code.")
 

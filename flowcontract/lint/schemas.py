@@ -11,6 +11,7 @@ from flowcontract.lint.findings import Finding
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import mapping, properties, sequence
 from flowcontract.provenance.sources import as_list
+from flowcontract.schemas import absence
 from flowcontract.schemas.keywords import RELATIONS
 from flowcontract.yamlio import escape
 
@@ -48,6 +49,7 @@ def check(view: View) -> Iterator[Finding]:
             yield from _keywords(view, position)
             yield from _open(view, position)
             yield from _required(view, position, schemas)
+            yield from _null(view, position)
             yield from _related(view, position)
     yield from _compiled(view)
 
@@ -107,6 +109,17 @@ def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> 
             index = schema.value["required"].index(name)
             what = f'"{name}" is required, but no property of this schema'
             yield view.finding(f"{schema.pointer}/required/{index}", what, todo)
+
+
+def _null(view: View, schema: Position) -> Iterator[Finding]:
+    """Look at what null is said to be: it stands for a field that is left out, or it is a type."""
+    said = schema.value.get(absence.KEYWORD, absence.ABSENT)
+    if said != absence.ABSENT:
+        what = f'"{said}" is nothing that null can stand for'
+        yield view.finding(f"{schema.pointer}/{absence.KEYWORD}", what, f"Write `{absence.KEYWORD}: {absence.ABSENT}`.")
+    elif absence.KEYWORD in schema.value and "null" in as_list(schema.value.get("type")):
+        what = "null cannot both be a value and stand for a field that is left out"
+        yield view.finding(f"{schema.pointer}/{absence.KEYWORD}", what, "Drop the keyword, or null from the types.")
 
 
 def _related(view: View, schema: Position) -> Iterator[Finding]:

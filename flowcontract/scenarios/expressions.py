@@ -49,7 +49,7 @@ class Context:
 
     ``seed``       tells this reply from others, for instance ``"0/app-chat/17"``; the same seed gives the same values
     ``now``        the mock's clock, in epoch seconds
-    ``violation``  `field`, `message`, `rule`, `location`
+    ``violation``  `field`, `message`, `rule`, `location`; `entries`, `terse_entries` (as Pydantic tells it)
     ``world``      what the behaviour knows
     ``app``        what the app's configuration says
     ``each``       what stands for `$each`: one item of an event that is repeated
@@ -135,6 +135,13 @@ def _unknown(text: str, forms: list[str]) -> UnknownExpressionError:
     return UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
 
 
+# A moment of the mock's clock, whose fractions of a second are always zero.
+_CLOCK_FORMS = {
+    "iso": "%Y-%m-%dT%H:%M:%SZ",
+    "offset": "%Y-%m-%dT%H:%M:%S+00:00",
+    "utc": "%Y-%m-%d %H:%M:%S UTC",
+    "utc_us": "%Y-%m-%d %H:%M:%S.000000 UTC",
+}
 _FORMS = {
     "request": [
         "$request.method",
@@ -145,9 +152,16 @@ _FORMS = {
         "$request.body#/POINTER",
     ],
     "id": ["$id.NAME"],
-    "now": ["$now", "$now+SECONDS", "$now.iso"],
+    "now": ["$now", "$now+SECONDS", *(f"$now.{form}" for form in _CLOCK_FORMS)],
     "faker": ["$faker.METHOD"],
-    "violation": ["$violation.field", "$violation.message", "$violation.rule", "$violation.location"],
+    "violation": [
+        "$violation.field",
+        "$violation.message",
+        "$violation.rule",
+        "$violation.location",
+        "$violation.entries",
+        "$violation.terse_entries",
+    ],
     "world": ["$world.NAME"],
     "app": ["$app.NAME"],
     "each": ["$each"],
@@ -185,8 +199,8 @@ def _id(text: str, rest: str) -> Render:
 
 
 def _now(text: str, rest: str) -> Render:
-    if rest == "iso":
-        return lambda context: f"{datetime.fromtimestamp(context.now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if form := _CLOCK_FORMS.get(rest):
+        return lambda context: datetime.fromtimestamp(context.now, UTC).strftime(form)
     if rest:
         raise _unknown(text, _FORMS["now"])
     return lambda context: context.now

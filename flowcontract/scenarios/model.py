@@ -49,7 +49,8 @@ class Event:
 class Reply:
     """What is answered. `kind` tells which of `body`, `events` and `file` counts (`lines` stand in `events`).
 
-    ``stopped`` comes instead of what remains when the stream is stopped; None where the file does not say.
+    ``speaks``   the text that decides how the frames of `file` follow each other; None where it is sent as it is
+    ``stopped``  comes instead of what remains when the stream is stopped; None where the file does not say.
     """
 
     kind: Literal["body", "events", "lines", "file"]
@@ -59,6 +60,7 @@ class Reply:
     events: tuple[Event, ...] = ()
     stopped: tuple[Event, ...] | None = None
     file: Path | None = None
+    speaks: Template | None = None
     template: Template = _NOTHING_SAID  # of the body
     header_template: Template = _NOTHING_SAID
 
@@ -107,6 +109,7 @@ class Scenario:
     sample: Mapping[str, Any]  # `$world.NAME` and `$app.NAME` where the context does not know them
     request: Match | None
     reply: Reply
+    undocumented: bool = False  # a user's own, with a status that no document has
     faults: str = ""  # what the mock does wrong on purpose; only who serves the scenario understands it
 
     @property

@@ -50,6 +50,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
         sample=raw.get("sample", {}),
         request=Match(**raw["request"]) if "request" in raw else None,
         reply=_Builder(path, text, raw, api_folder).reply(),
+        undocumented=raw.get("undocumented", False),
         faults=raw.get("faults", ""),
     )
 
@@ -141,6 +142,7 @@ class _Builder:
             events=self._events(kind),
             stopped=self._events("stopped") if "stopped" in raw else None,
             file=self._file() if kind == "file" else None,
+            speaks=self._compiled("/speaks", raw["speaks"]) if "speaks" in raw else None,
             template=self._compiled("/body", raw.get("body")),
             header_template=self._compiled("/headers", raw.get("headers", {})),
         )

@@ -30,13 +30,16 @@ _ERRORS = 400  # the first status that refuses
 
 
 def documents(operation: Operation, key: str) -> bool:
-    """Tell whether an operation documents the status and the example that a shared scenario is named after."""
+    """Tell whether an operation documents the status and the example that a shared scenario is named after.
+
+    What follows an example's name tells one of several scenarios of it: `401-unauthorized-no-header`.
+    """
     match = FILE_NAME.fullmatch(key)
     response = operation.responses.get(int(match["status"])) if match else None
     if match is None or response is None:
         return False
     examples = {name.replace("_", "-").lower() for media in response.media.values() for name in media.examples}
-    return not examples or match["name"] in examples
+    return not examples or any(f"{match['name']}-".startswith(f"{example}-") for example in examples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,11 @@ class _File:
     def read(self) -> Scenario:
         """Return the scenario; raise ScenarioError."""
         return _read_once(self.path, self.api_folder, self.stamp)
+
+    def counts_for(self, operation: Operation) -> bool:
+        """Tell whether it is one of an operation's, as a scenario of every operation."""
+        unheard = not self.ours and int(self.path.stem[:3]) not in operation.responses and self.read().undocumented
+        return documents(operation, self.path.stem) or unheard
 
     @property
     def api(self) -> str:
@@ -141,8 +149,8 @@ class ScenarioSet:
             return known
         own = self._folders.get((operation.api, operation.id), {})
         shared = self._folders.get((operation.api, SHARED), {})
-        index = {key: own[key] for key in sorted(own)}
-        index |= {key: shared[key] for key in sorted(shared) if key not in own and documents(operation, key)}
+        index = {key: own[key] for key in sorted(own) if not own[key].ours or _status(key) in operation.responses}
+        index |= {key: shared[key] for key in sorted(shared) if key not in own and shared[key].counts_for(operation)}
         self._indexes[operation] = index
         return index
 
@@ -223,6 +231,11 @@ class ScenarioSet:
             fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
             if scenario.request is not None and fits:
                 yield scenario, scenario.request
+
+
+def _status(key: str) -> int:
+    """Return the status of a `<status>-<name>`. A release may lack one for which we have a scenario."""
+    return int(key.partition("-")[0])
 
 
 def _hyphened(name: str | None) -> str | None:

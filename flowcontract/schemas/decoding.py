@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from flowcontract.schemas.validators import MAX_DEPTH, is_too_deep
 from flowcontract.schemas.violations import Violation
@@ -59,12 +60,29 @@ def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any,
         return _decoded_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
     if len(texts) > 1:
         return None, Violation("repeated", "one value", f"{len(texts)} values")
+    text = _respelled(validators, pointer, texts[0])
     for name, read in _DECODERS.items():
-        if name in types and (value := read(texts[0])) is not ABSENT:
+        if name in types and (value := read(text)) is not ABSENT:
             return value, None
     if not types or "string" in types:
-        return texts[0], None
+        return text, None
     return None, Violation("type", type_words(types), describe(texts[0]))
+
+
+def _respelled(validators: Validators, pointer: str, text: str) -> str:
+    """Return a text as the contract spells it, where other spellings mean the same (`x-spelling: pydantic`)."""
+    schema = validators.follow(pointer).schema
+    if not isinstance(schema, dict) or schema.get("x-spelling") != "pydantic":
+        return text
+    if schema.get("format") == "uuid":
+        bare = text.lower().removeprefix("urn:uuid:").removeprefix("{").removesuffix("}")
+        return str(UUID(bare)) if _UUID.fullmatch(bare) else text
+    return next((word for word, others in _PYDANTIC_WORDS.items() if text.lower() in others), text)
+
+
+# https://docs.pydantic.dev/latest/api/standard_library_types/: booleans and UUIDs
+_PYDANTIC_WORDS = {"true": {"1", "on", "t", "y", "yes"}, "false": {"0", "off", "f", "n", "no"}}
+_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _decoded_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:

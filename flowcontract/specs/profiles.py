@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
 from flowcontract.errors import SpecError, UnknownNameError
+from flowcontract.sorting import natural_key
 from flowcontract.specs import overlay
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Profile:
 
 
 def available_profiles(folder: Path) -> tuple[str, ...]:
-    """Return the names of the profiles of an API; `folder` is the API's below the specs."""
-    return tuple(path.stem for path in sorted((folder / "profiles").glob("*.yaml")))
+    """Return the names of the profiles of an API, older releases first; `folder` is the API's below the specs."""
+    return tuple(sorted((path.stem for path in (folder / "profiles").glob("*.yaml")), key=natural_key))
 
 
 def load_profile(folder: Path, name: str) -> Profile:

@@ -14,6 +14,7 @@ is the language of `streams.order`; every rule and every alternative names its `
     order: [{name, tier: documented | observed, source, is: ORDER, ruling?}, ...]   a stream follows one of them
     end: [KIND, ...]                 the answer has ended with the first of these
     after_end?: [KIND, ...]          what may still follow it, as far as the order lets it; anything else may not
+    hangs?: [STATUS-NAME, ...]       answers of `x-problems` that begin as the stream does, and then never go on
     constant?:                       a value that never changes within a stream
       - {field: PATH} | {fields: {KIND: PATH}}
     equal?:                          fields of one event that agree
@@ -126,6 +127,7 @@ class StreamContract:
     alternatives: tuple[Alternative, ...]
     end: frozenset[str]
     after_end: frozenset[str]
+    hangs: frozenset[str]
     rules: tuple[Rule, ...]
     events: Mapping[str, EventSchema]
     orders: Alternatives = field(compare=False, repr=False)
@@ -156,6 +158,7 @@ class StreamContract:
             alternatives=alternatives,
             end=frozenset(spec.names("end")),
             after_end=frozenset(spec.names("after_end", needed=False)),
+            hangs=frozenset(spec.names("hangs", needed=False)),
             rules=tuple(_RULES[word](one) for word in _RULES for one in spec.items(word, needed=False)),
             events=events,
             orders=Alternatives({one.name: one.order for one in alternatives}),

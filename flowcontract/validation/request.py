@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flowcontract import yamlio
 from flowcontract.provenance.sources import provenance
+from flowcontract.schemas.absence import leave_out_nulls
 from flowcontract.schemas.decoding import ABSENT, decode, parse_json
 from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
 from flowcontract.schemas.violations import Violation
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from flowcontract.schemas.validators import Step, Validators
     from flowcontract.specs.model import MediaType, Operation, Parameter
 
-_UPLOAD = "an uploaded file"
+UPLOAD: Final = "an uploaded file"
 _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
 
 
@@ -41,13 +42,13 @@ class RequestViolation:
     def message(self) -> str:
         """One sentence for people: "required field `user` is missing"."""
         what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "request body"
-        if self.violation.rule == "required" and self.violation.expected != _UPLOAD:
+        if self.violation.rule == "required" and self.violation.expected != UPLOAD:
             condition = self.violation.expected.partition(" where ")
             return f"required {what} is missing{condition[1]}{condition[2]}"
         return f"{what} must be {self.violation.expected}, is {self.violation.got}"
 
-    def as_mapping(self) -> dict[str, str]:
-        """Return what `$violation.NAME` offers to a scenario: field, message, rule, location."""
+    def as_mapping(self) -> dict[str, Any]:
+        """Return what `$violation.NAME` offers to a scenario, entries aside: field, message, rule, location."""
         return {
             "field": self.field,
             "message": self.message,
@@ -66,6 +67,7 @@ class CheckedRequest:
     """A request's values with the types that the contract gives them, and what is wrong with them.
 
     Undecodable parameters are left out; those that the contract does not name stay text (a list where one is repeated).
+    Nulls that stand for fields left out (`x-null: absent`) are left out, too.
     Header names are lower case. Defaults are not filled in.
     """
 
@@ -148,6 +150,7 @@ def _checked_body(
         if "too-many-files" in operation.problems:
             violations += _beyond_one_file(fields, body)
         return values, [*violations, *_in_neither(fields, body, headers)]
+    body = leave_out_nulls(validators, media.pointer, body)
     found = validators.violations(media.pointer, body)
     return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
 
@@ -212,7 +215,7 @@ def _checked_field(
     for part in parts:
         if isinstance(part, Mapping) != file:
             # A text where a file belongs is a file that is missing: that is what servers say.
-            rule, expected = ("required", _UPLOAD) if file else ("type", "text, not a file")
+            rule, expected = ("required", UPLOAD) if file else ("type", "text, not a file")
             wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
             return given, "", [RequestViolation("body", name, wrong)]
     if file:
@@ -225,13 +228,19 @@ def _checked_field(
 
 
 def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str, Any]) -> Iterator[RequestViolation]:
-    """Yield what is wrong with uploaded files as such: bytes over `maxLength`, a type that `encoding` does not list."""
-    longest, wanted = step.schema.get("maxLength"), encoding.get("contentType")
-    if longest is None and wanted is None:
-        return
+    """Yield what is wrong with uploaded files as such: bytes over `maxLength`, a type that `encoding` does not list.
+
+    Where `x-typed` stands, real servers take no file that says no type of its own.
+    """
+    longest, wanted, typed = step.schema.get("maxLength"), encoding.get("contentType"), step.schema.get("x-typed")
     where, source = f"/{yamlio.escape(name)}", provenance(step.schema)
     for part in given if isinstance(given, list) else [given]:
-        size, sent = part.get("size", 0), part.get("content_type") or UNKNOWN_FILE
+        size, said = part.get("size", 0), part.get("content_type")
+        sent = said or UNKNOWN_FILE
+        if typed and not said:
+            yield RequestViolation(
+                "body", name, Violation("typed", "a file with a Content-Type of its own", "none", where)
+            )
         if longest is not None and size > longest:
             wrong = Violation("maxLength", f"a file of at most {longest} bytes", f"{size} bytes", where, source=source)
             yield RequestViolation("body", name, wrong)

@@ -43,12 +43,16 @@ class Action:
     context: Context
     now: int
     seed: int
-    render: Callable[[], Reply]
+    render: Callable[[str], Reply]
 
     def reply(self, **values: Any) -> Reply:
         """Render the scenario with `$world.NAME` for each value; values of another name keep the scenario's samples."""
+        return self.reply_as("", **values)
+
+    def reply_as(self, instead: str, /, **values: Any) -> Reply:
+        """Reply with the scenario of a name in place of the default one; what was wished for comes all the same."""
         self.context.world = {**self.context.world, **values}
-        return self.render()
+        return self.render(instead)
 
     def record(self, table: str, key: str, *, user: str | None = None) -> Record:
         """Return a record, if it is that user's; refuse by `unknown-id` otherwise."""

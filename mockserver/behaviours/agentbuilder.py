@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import mimetypes
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,24 +20,58 @@ if TYPE_CHECKING:
     from mockserver.behaviours.action import Action, Behaviour
     from mockserver.blobs.blob import Blob
     from mockserver.http.messages import Reply
+    from mockserver.request.body import Upload
     from mockserver.state.store import Record
 
 _LISTED = ("id", "name", "path", "size", "provider", "user_id", "created_at", "updated_at")
 _LONGEST_NAME = 1000
+_LONGEST_FILE_NAME = 255  # bytes, of most file systems
+_OWN = "own"  # the account of a flow that does not say whose it is
 
 
 def _flow(act: Action) -> Record:
-    """Return the flow of the path, by its id or its endpoint's name; refuse by `unknown-id`."""
+    """Return the flow of the path, by its id or its endpoint's name; refuse by `unknown-id`, or as another's.
+
+    Where `x-problems` answers another account's flow with success, everybody may use it.
+    """
     asked = act.request.path["flow_id"]
+    problem = act.operation.problems.get("other-account", "")
     for flow in act.world.store.rows("flows"):
         if asked.lower() in (flow["id"].lower(), flow.get("endpoint_name")):
-            return flow
+            if flow.get("account", _OWN) == _OWN or problem.startswith("2"):
+                return flow
+            message = f"Flow identifier {asked} belongs to another account"
+            raise Refusal("unknown-id", message, field="flow_id", location="path", finer=["other-account"])
     raise Refusal("unknown-id", f"Flow identifier {asked} not found", field="flow_id", location="path")
+
+
+def _upload(act: Action) -> tuple[Upload, str]:
+    """Return the file of a form and its name; refuse names as the operation's `x-problems` say."""
+    upload = act.upload()
+    _refuse_name(act, upload.filename, "body", "file")
+    return upload, upload.filename
+
+
+def _refuse_name(act: Action, name: str, location: str, field: str) -> None:
+    """Refuse a name that is a path, or that is too long, where the contract has a word for it."""
+    said = {
+        "path-in-name": "/" in name or ".." in name.split("/"),
+        "backslash-in-name": "\\" in name,
+        "long-name": len(name.encode("utf-8", "replace")) > _LONGEST_FILE_NAME,
+    }
+    for word in (word for word, is_so in said.items() if is_so and word in act.operation.problems):
+        raise Refusal("invalid-request", name, field=field, location=location, finer=[word])
 
 
 def _base_name(filename: str) -> str:
     """Return a client's file name without the folders that some send; it never names anything on this machine."""
     return filename.replace("\\", "/").rpartition("/")[2] or "file"
+
+
+def _halves(filename: str) -> tuple[str, str]:
+    """Return a file name without its ending, and the ending with its dot."""
+    stem, dot, ending = filename.rpartition(".")
+    return (stem, f"{dot}{ending}") if stem else (filename, "")
 
 
 def _table(flow: Record) -> str:
@@ -45,10 +80,12 @@ def _table(flow: Record) -> str:
 
 def upload_flow_file(act: Action) -> Reply:
     """Keep a file with its flow, under its name and the time; the next free second where the name is taken."""
-    flow, upload = _flow(act), act.upload()
+    flow, (upload, filename) = _flow(act), _upload(act)
+    sent = _base_name(filename) if filename else _digest(upload)
     moment = dt.datetime.fromtimestamp(act.now, dt.UTC)
-    while act.world.store.get(_table(flow), name := f"{moment:%Y-%m-%d_%H-%M-%S}_{_base_name(upload.filename)}"):
+    while act.world.store.get(_table(flow), name := f"{moment:%Y-%m-%d_%H-%M-%S}_{sent}"):
         moment += dt.timedelta(seconds=1)
+    act.world.store.put("used flows", flow["id"], {"id": flow["id"]})
     act.world.store.put(_table(flow), name, {"id": name})
     act.world.keep(_table(flow), name, upload.blob)
     return act.reply(file={"flow_id": flow["id"], "path": f"{flow['id']}/{name}"})
@@ -57,21 +94,30 @@ def upload_flow_file(act: Action) -> Reply:
 def upload_to_cache(act: Action) -> Reply:
     """Keep a file the deprecated way: named by the hash of its bytes."""
     flow, upload = _flow(act), act.upload()
-    digest = hashlib.sha256()
-    for chunk in upload.blob.chunks():
-        digest.update(chunk)
-    name = f"{digest.hexdigest()}{PurePosixPath(_base_name(upload.filename)).suffix}"
+    name = f"{_digest(upload)}{PurePosixPath(_base_name(upload.filename)).suffix}"
     return act.reply(file={"flow_id": flow["id"], "path": f"/var/cache/langflow/{flow['id']}/{name}"})
 
 
+def _digest(upload: Upload) -> str:
+    digest = hashlib.sha256()
+    for chunk in upload.blob.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def list_flow_files(act: Action) -> Reply:
-    """List the names of a flow's files."""
-    return act.reply(files=[row["id"] for row in act.world.store.rows(_table(_flow(act)))])
+    """List the names of a flow's files, in the order of a folder on a disk: none that a client could rely on."""
+    flow = _flow(act)
+    names = [str(row["id"]) for row in act.world.store.rows(_table(flow))]
+    if not names and "never-used" in act.operation.problems and not act.world.store.get("used flows", flow["id"]):
+        raise Refusal("unknown-id", f"Flow {flow['id']} has no folder", location="path", finer=["never-used"])
+    return act.reply(files=sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest()))
 
 
 def download_flow_file(act: Action) -> Reply:
     """Give a flow's file back as it came."""
     flow, name = _flow(act), act.request.path["file_name"]
+    _refuse_unprintable(act, name)
     if act.world.store.get(_table(flow), name) is None:
         raise Refusal(
             "unknown-id",
@@ -88,6 +134,12 @@ def delete_flow_file(act: Action) -> Reply:
     flow, name = _flow(act), act.request.path["file_name"]
     act.world.delete(_table(flow), name)
     return act.reply(name=name)
+
+
+def _refuse_unprintable(act: Action, name: str) -> None:
+    """Refuse a name that does not fit into a header as it is, where the contract has a word for it."""
+    if "unprintable-name" in act.operation.problems and name.encode("latin-1", "ignore").decode("latin-1") != name:
+        raise Refusal("unknown-id", f"{name} does not fit into a header", location="path", finer=["unprintable-name"])
 
 
 def _download(act: Action, blob: Blob, name: str) -> Reply:
@@ -111,17 +163,17 @@ def _account(act: Action) -> Record:
 
 def upload_user_file(act: Action) -> Reply:
     """Keep a file with the account; a name that is taken gets a number."""
-    upload, account = act.upload(), _account(act)
-    name = PurePosixPath(_base_name(upload.filename))
+    (upload, filename), account = _upload(act), _account(act)
+    stem, ending = _halves(filename or "file")
     moment = dt.datetime.fromtimestamp(act.now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
     new_id = act.world.new_id()
     file = {
         "id": new_id,
-        "name": _free_name(act, name.stem or name.name),
-        "path": f"{account['id']}/{new_id}{name.suffix}",
+        "name": _free_name(act, stem),
+        "path": f"{account['id']}/{new_id}{PurePosixPath(f'x{filename}').suffix}",
         "size": upload.blob.size,
         "provider": None,
-        "suffix": name.suffix,
+        "suffix": ending,
         "user_id": account["id"],
         "created_at": moment,
         "updated_at": moment,
@@ -132,9 +184,11 @@ def upload_user_file(act: Action) -> Reply:
 
 
 def _free_name(act: Action, name: str) -> str:
-    taken = {row["name"] for row in act.world.store.rows("user_files")}
-    numbered = (f"{name} ({number})" for number in range(1, len(taken) + 2))
-    return name if name not in taken else next(free for free in numbered if free not in taken)
+    """Return a name, with a number above all that it has had where it, or it with a number, is taken."""
+    alike = re.compile(rf"{re.escape(name)}(?: \(([0-9]{{1,9}})\))?")
+    found = [alike.fullmatch(str(row["name"])) for row in act.world.store.rows("user_files")]
+    numbers = [int(match[1] or 0) for match in found if match]
+    return f"{name} ({max(numbers) + 1})" if numbers else name
 
 
 def list_user_files(act: Action) -> Reply:
@@ -156,12 +210,18 @@ def _user_file(act: Action) -> Record:
 def download_user_file(act: Action) -> Reply:
     """Give an account's file back as it came."""
     file = _user_file(act)
-    return _download(act, act.world.blob("user_files", file["id"]), f"{file['name']}{file.get('suffix', '')}")
+    name = f"{file['name']}{file.get('suffix', '')}"
+    _refuse_unprintable(act, name)
+    return _download(act, act.world.blob("user_files", file["id"]), name)
 
 
 def rename_user_file(act: Action) -> Reply:
     """Rename a file; its path stays."""
     file = {**_user_file(act), "name": act.request.query["name"]}
+    _refuse_name(act, file["name"], "query", "name")
+    others = (row for row in act.world.store.rows("user_files") if row["id"] != file["id"])
+    if "taken-name" in act.operation.problems and any(row["name"] == file["name"] for row in others):
+        raise Refusal("invalid-request", "the name is taken", field="name", location="query", finer=["taken-name"])
     act.world.store.put("user_files", file["id"], file)
     return act.reply(file=file)
 
@@ -194,7 +254,7 @@ def run_flow(act: Action) -> Reply:
                 "invalid-request", message, field=f"tweaks.{component}.input_value", finer=["input-value-twice"]
             )
         for path in _paths(tweak):
-            if not _file_exists(act, path):
+            if path in _texts(tweak.get("path")) and not _file_exists(act, path):  # a Chat Input does not look
                 raise Refusal(
                     "unknown-id",
                     f"File or directory not found: {path}",
@@ -204,15 +264,23 @@ def run_flow(act: Action) -> Reply:
             if _is_image(path) and _user_file_at(act, path):
                 message = f"{path} is an image of the account, which no flow reads; upload images into the flow (v1)"
                 raise Refusal("invalid-request", message, field=f"tweaks.{component}", finer=["unreadable-file"])
+    for component in flow.get("reads", ()):
+        tweak = tweaks.get(component)
+        if not isinstance(tweak, dict) or not any(_texts(tweak.get("path"))):
+            message = "No files to process."
+            raise Refusal("invalid-request", message, field=f"tweaks.{component}", finer=["unreadable-file"])
     spoken = [tweak["input_value"] for tweak in tweaks.values() if isinstance(tweak, dict) and tweak.get("input_value")]
     said = body.get("input_value") or next(iter(spoken), "")
     handed = [path for tweak in tweaks.values() if isinstance(tweak, dict) for path in _texts(tweak.get("files"))]
     answer = answers.answer(act, "input_value", said)
-    return act.reply(
+    wanted, outputs = body.get("output_component"), flow.get("outputs", act.context.app.get("outputs", ()))
+    return act.reply_as(
+        "no-output" if wanted and wanted not in outputs else "",
         files=handed,
         flow_id=flow["id"],
         session_id=body.get("session_id") or flow["id"],
         input_value=said,
+        inputs={} if body.get("input_value") is None else {"input_value": body["input_value"]},
         answer=answer,
         pieces=answers.pieces(answer),
     )

@@ -40,7 +40,7 @@ def upload_file(act: Action) -> Reply:
     file = {
         "name": upload.filename,
         "size": upload.blob.size,
-        "extension": forms.extension_of(upload),
+        "extension": forms.extension_of(act, upload),
         "mime_type": upload.content_type,
         "created_by": act.world.id_of("end-user", user),
         "created_at": act.now,

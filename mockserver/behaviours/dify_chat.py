@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from mockserver.behaviours import answers, dify
 from mockserver.behaviours import input_forms as forms
 from mockserver.behaviours.action import listen, page_after, text_in
 from mockserver.request.refusals import Refusal
-from mockserver.state.store import Page
+from mockserver.state.store import ANY, Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mockserver.behaviours.action import Action, Behaviour
     from mockserver.http.messages import Reply
     from mockserver.http.stream import End
-    from mockserver.state.store import Record
+    from mockserver.state.store import Equal, Record
     from mockserver.state.worlds import World
 
 _NAME_LENGTH = 40
@@ -27,7 +28,8 @@ def send_message(act: Action) -> Reply:
 
     What was put in when a conversation began need not be put in again.
     """
-    begun = act.request.body.get("conversation_id")
+    asked = act.request.body.get("conversation_id")
+    begun = _readable(act, "conversations", asked, "conversation_id", "body") if asked else None
     conversation = act.record("conversations", begun, user=dify.user_of(act)) if begun else None
     inputs = {**(conversation or {}).get("inputs", {}), **(act.request.body.get("inputs") or {})}
     forms.check_inputs(act, inputs, dify.user_of(act))
@@ -133,6 +135,21 @@ class _Exchange:
         }
 
 
+def _readable(act: Action, table: str, asked: str, field: str, location: str) -> str:
+    """Return the id that is asked for; refuse by `malformed-id` one that servers, who keep UUIDs, cannot read.
+
+    The documents print an id that is none (004:672): what there is can be asked for.
+    """
+    if act.world.store.get(table, asked) is not None:
+        return asked
+    try:
+        return str(UUID(asked))
+    except ValueError:
+        raise Refusal(
+            "unknown-id", f"{asked} is not a valid uuid.", field=field, location=location, finer=["malformed-id"]
+        ) from None
+
+
 def _messages(conversation_id: str) -> str:
     """Return the name of the table that holds one conversation's messages."""
     return f"messages of {conversation_id}"
@@ -153,12 +170,20 @@ def _shown(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "user"}
 
 
+def _page(act: Action, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:
+    """Return a page behind a record, whose id is one that servers can read."""
+    if asked := act.request.query.get(field):
+        _readable(act, table, asked, field, "query")
+    return page_after(act, field, table, order=order, where=where)
+
+
 def list_messages(act: Action) -> Reply:
     """Show one page of a conversation; pages go backwards in time, and within a page time goes forward."""
     query, page = act.request.query, Page([], 0, more=False)
-    if query["conversation_id"]:
-        act.record("conversations", query["conversation_id"], user=dify.user_of(act))
-        page = page_after(act, "first_id", _messages(query["conversation_id"]), order="-")
+    if asked := query["conversation_id"]:
+        conversation = _readable(act, "conversations", asked, "conversation_id", "query")
+        act.record("conversations", conversation, user=dify.user_of(act))
+        page = _page(act, "first_id", _messages(conversation), order="-")
     return act.reply(
         page={
             "limit": query["limit"],
@@ -171,7 +196,7 @@ def list_messages(act: Action) -> Reply:
 def list_conversations(act: Action) -> Reply:
     """Show one page of a user's conversations."""
     query = act.request.query
-    page = page_after(act, "last_id", "conversations", order=query["sort_by"], where={"user": dify.user_of(act)})
+    page = _page(act, "last_id", "conversations", order=query["sort_by"], where={"user": dify.user_of(act)})
     data = [_shown(row) for row in page.rows]
     return act.reply(page={"limit": query["limit"], "has_more": page.more, "data": data})
 
@@ -228,9 +253,8 @@ def suggest(act: Action) -> Reply:
 def speak(act: Action) -> Reply:
     """Read out a message or a text; where both are sent the message counts."""
     dify.refuse_if_off(act, "text_to_speech")
-    if message_id := act.request.body.get("message_id"):
-        _message(act, message_id)
-    return act.reply()
+    message_id = act.request.body.get("message_id")
+    return act.reply(said=_message(act, message_id)["answer"] if message_id else act.request.body["text"])
 
 
 def listen_to(act: Action) -> Reply:

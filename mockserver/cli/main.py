@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
     from flowcontract.lint.findings import Finding
     from flowcontract.lint.project import Project
+    from mockserver.journal.request_log import RequestLog
     from mockserver.server.mock_server import MockServer
 
 _EXAMPLES = """
 examples:
   mockserver serve                                  all APIs on http://127.0.0.1:8080
   mockserver serve --api dify-chat --pace 0         one API, streams without delays
+  mockserver serve --quiet                          without a line for each request
   mockserver serve --fixtures my-scenarios          with scenarios of your own
   mockserver init > my-app.yaml                     what the apps are, to change it
   mockserver serve --app my-app.yaml                with apps of your own
@@ -113,14 +115,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--clock": {
         "type": _moment,
         "metavar": "START",
-        "help": "when time begins that goes on by a second with each request, in epoch seconds or as ISO 8601;"
-        " with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
+        "help": "replace the clock: time begins there and goes on by a second with each request (epoch seconds or"
+        " ISO 8601); with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
     },
     "--state": {
         "type": _state,
         "metavar": "WHERE",
-        "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB, where"
-        " several mocks share them (default: in memory)",
+        "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB (also"
+        " rediss:// and unix://), where several mocks share them (default: in memory)",
     },
     "--workers": {
         "type": _number(int, 1, 256),
@@ -133,7 +135,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "API=NAME",
-        "help": "answer as a certain release does (`mockserver list --profiles`); may be repeated",
+        "help": "answer as a certain release does (`mockserver list --profiles`); may be repeated (default: what the"
+        " documents say)",
     },
     "--fixtures": {
         "type": Path,
@@ -154,7 +157,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "ID",
-        "help": "a flow that exists beside the printed ones; may be repeated",
+        "help": "a flow that exists in AgentBuilder beside the documents' own; may be repeated",
     },
     "--max-upload-mb": {
         "type": _number(int, 1, 1 << 20),
@@ -171,6 +174,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "",
         "help": "what opens /__mock__ to other machines; without one it answers this machine only",
     },
+    "--quiet": {"action": "store_true", "help": "show no requests"},
+    "--log-format": {
+        "choices": ("text", "json"),
+        "default": "text",
+        "help": "how each request is shown: text for people, json for programs, a line each (default: text)",
+    },
     "--max-stored-mb": {
         "type": _number(int, 1, 1 << 24),
         "default": 4096,
@@ -179,7 +188,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--max-worlds": {
         "type": _number(int, 1, 1 << 24),
         "default": 1000,
-        "help": "keys that have a world; beyond it the one used longest ago begins anew (default: 1000)",
+        "help": "worlds in memory or in Redis; beyond it the one used longest ago begins anew, unless a file keeps it"
+        " (default: 1000)",
     },
     "--max-records": {
         "type": _number(int, 1, 1 << 24),
@@ -189,7 +199,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--max-state-mb": {
         "type": _number(int, 1, 1 << 20),
         "default": 256,
-        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten (default: 256)",
+        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten, unless --state keeps them"
+        " (default: 256)",
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
@@ -245,6 +256,8 @@ def _add(command: argparse.ArgumentParser, option: str) -> None:
             settings["default"] = [parse(item) for item in given.split(",") if item]
         except argparse.ArgumentTypeError as error:
             command.error(f"{variable}: {error}")
+    elif given is not None and settings.get("action") == "store_true":
+        settings["default"] = given.lower() not in ("", "0", "false", "no")
     elif given is not None:
         settings["default"] = given
     command.add_argument(option, **settings)
@@ -325,13 +338,29 @@ def _serve(options: argparse.Namespace) -> int:
     for line in _greeting(server):
         _say(line)
     sys.stdout.flush()
+    log = _show_requests(server, options)
     gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
     try:
         _answer(server, options.workers)
     finally:
         server.close()
+        if log is not None:
+            log.close()
     return OK
+
+
+def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
+    """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
+    from mockserver.journal.request_log import RequestLog  # noqa: PLC0415 - as the others
+
+    if options.quiet or sys.stdout is None:
+        return None
+    plain = [api.base_path + each.path for api in server.app.apis.values() for each in api.operations.values()]
+    plain = [path for path in plain if "{" not in path]
+    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
+    server.app.journal.listener = log
+    return log
 
 
 def _answer(server: MockServer, count: int) -> None:

@@ -54,10 +54,10 @@ class Apps:
         app = _merged(table, keys[max(fitting, key=len)]) if fitting else table
         return {**app, **self._over}
 
-    def flows(self, api: str) -> Sequence[str]:
-        """Return the ids of the flows that an API's worlds have beside the printed ones."""
-        flows: Sequence[str] = self._tables[api].get("flows", ())
-        return flows
+    def flows(self, api: str) -> Sequence[Mapping[str, Any]]:
+        """Return the flows that an API's worlds have beside the printed ones; one that is a text is its id."""
+        flows = self._tables[api].get("flows", ())
+        return [{"id": flow} if isinstance(flow, str) else flow for flow in flows]
 
 
 def defaults(names: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -12,7 +13,9 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.errors import FlowContractError
 from flowcontract.scenarios.expressions import Context, RequestView
+from flowcontract.scenarios.releases import as_release
 from flowcontract.schemas.decoding import ABSENT
+from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
 from mockserver import faults
 from mockserver.behaviours import BEHAVIOURS, revive
@@ -23,7 +26,7 @@ from mockserver.http.failures import failure, problem
 from mockserver.http.messages import Reply, Request, put
 from mockserver.journal.journal import Entry, Journal
 from mockserver.journal.masking import Masking
-from mockserver.request import credentials, preferences
+from mockserver.request import credentials, hints, preferences
 from mockserver.request.body import Body, parse_query, read_body
 from mockserver.request.http_conventions import redirect, tell_methods
 from mockserver.request.refusals import Refusal, scenario_key
@@ -35,14 +38,14 @@ from mockserver.state.worlds import Worlds
 from mockserver.torture.session import Torture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flowcontract.scenarios import Scenario
     from flowcontract.specs.model import Api, Operation
     from mockserver.config.apps import Table
     from mockserver.config.settings import Settings
+    from mockserver.request.http_conventions import Manners
     from mockserver.scenarios.files import ScenarioFiles
     from mockserver.state.worlds import Seeds, World
+    from mockserver.torture.session import Case
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
 _EMPTY_VIEW = CheckedRequest({}, {}, {}, None, ())
@@ -63,7 +66,8 @@ class _Call:
     entry: Entry
     preference: preferences.ScenarioPreference | None
     scenario: Scenario | None = None
-    faults: tuple[faults.Chosen, ...] = ()
+    faults_asked: tuple[faults.Chosen, ...] = ()
+    faults: tuple[faults.Chosen, ...] = ()  # these, and those of the scenario
     body: Body = _NO_BODY
     checked: CheckedRequest = _EMPTY_VIEW
     _view: tuple[CheckedRequest, RequestView] | None = None
@@ -72,11 +76,10 @@ class _Call:
     def view(self) -> RequestView:
         """What scenarios see of the request, as far as it has been read."""
         if self._view is None or self._view[0] is not self.checked:
-            raw = {name: values[0] if len(values) == 1 else values for name, values in self.query.items()}
             view = RequestView(
                 method=self.request.method,
                 path={**self.route.path, **self.checked.path},
-                query={**raw, **self.checked.query},
+                query={**_single(self.query), **self.checked.query},
                 headers=self.request.fields,
                 body=self.checked.body,
             )
@@ -111,7 +114,9 @@ class App:
         schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
         masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
         self.journal = Journal(settings.journal, masking, self.backend.archive)
+        self._hints = hints.Hints(apis)
         self._default_body = lru_cache(1024)(self._render_default)
+        self._as_sent = lru_cache(4096)(self._of_release)
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
@@ -170,7 +175,9 @@ class App:
         except Exception as error:
             self.journal.fail(entry, error, failure(error).status)
             raise
-        return self.journal.close(entry, reply)
+        reply = self.journal.close(entry, reply)
+        hints.put(reply.headers, entry.hints)
+        return reply
 
     def _answer(self, request: Request, now: float, entry: Entry) -> Reply:
         request = request.whole()
@@ -178,9 +185,12 @@ class App:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:
             query, broken = {}, refusal
+        query = self._router.manners(request.path).read_query(query) if query else query
         route = self._router.route(request.method, request.path, request.fields, query)
         if route.api is None:
-            entry.forbid((), Refusal("unknown-path", f"{request.path} is under no API's base path", location="path"))
+            outside = Refusal("unknown-path", f"{request.path} is under no API's base path", location="path")
+            entry.forbid((), outside)
+            entry.hints = self._hints.explain(request, route, outside)
             return self._nowhere(request)
         if route.moved:
             return redirect(request, route.moved)
@@ -218,6 +228,7 @@ class App:
         if route.operation is None:
             nowhere = Refusal(route.refused[-1], f"{request.method} {request.path} leads nowhere", finer=route.refused)
             entry.forbid((), nowhere)
+            entry.hints = self._hints.explain(request, route, nowhere)
             return self._refuse(call, nowhere)
         entry.operation = operation.name
         wrong = self._find_fault(call, broken)
@@ -227,6 +238,8 @@ class App:
         try:
             reply = self._serve(call, wrong)
         except FaultError as error:
+            if case := self.torture.case_of(world.name, operation):
+                case.unfit = str(error)
             raise selection.NoScenario(selection.no_fault(error, operation)) from None
         world.usage.note(operation.id, reply.status)
         return reply
@@ -235,7 +248,7 @@ class App:
         """Answer, and let the faults that were asked for change the answer."""
         case = self.torture.case_of(call.world.name, call.operation)
         text = case.faults if case else call.preference and call.preference.fault
-        call.faults = faults.parse(text) if text else ()
+        call.faults = call.faults_asked = faults.parse(text) if text else ()
         if call.preference is not None and call.preference.chooses:
             reply = self._serve_preferred(call, call.preference, wrong)
         else:
@@ -243,22 +256,30 @@ class App:
         if case:
             case.watch(reply)
         if call.faults:
-            call.entry.faults = tuple(map(str, call.faults))
-            seed = f"{self.settings.seed}/{call.world.name}/faults"
-            faults.apply(
-                reply,
-                call.faults,
-                faults.fault_context(self.scenarios, call.operation, seed),
-                call.request.capabilities,
-            )
+            self._spoil(call, reply, case)
         if call.preference is not None and call.preference.by == "prefer":
-            reply.headers["Preference-Applied"] = call.preference.applied(call.scenario)
+            left_out = len(call.entry.faults) < len(call.faults)
+            said = ", ".join(call.entry.faults) if left_out else call.preference.fault or ""
+            reply.headers["Preference-Applied"] = call.preference.applied(call.scenario, said)
         return reply
 
+    def _spoil(self, call: _Call, reply: Reply, case: Case | None) -> None:
+        """Let faults change a reply; those of streams leave alone what answers a wrong request, or one too many."""
+        ground = faults.fault_context(self.scenarios, call.operation, f"{self.settings.seed}/{call.world.name}/faults")
+        refused = call.entry.by == "problem" or call.entry.because == "rate-limit"
+        head = call.request.method == "HEAD"
+        can, ground = call.request.capabilities, case.bound(ground) if case else ground
+        applied = faults.apply(reply, call.faults, ground, can, asked=call.faults_asked, refused=refused, head=head)
+        call.entry.faults = tuple(map(str, applied))
+
     def _limit(self, call: _Call, scenario: Scenario) -> Reply | None:
-        """Take over the faults of the scenario; return the refusal where one of all lets nobody in any more."""
+        """Take over the faults of the scenario; return the answer where one of all lets nobody in."""
+        call.faults = call.faults_asked
         if scenario.faults:
-            call.faults = faults.ordered((*call.faults, *faults.parse(scenario.faults)))
+            call.faults = faults.ordered((*call.faults_asked, *faults.parse(scenario.faults)))
+        if gateway := faults.gateway(call.faults):
+            call.entry.choose("fault", "status")
+            return gateway
         wait = faults.wait_s(call.faults, call.world, call.operation.name, call.now)
         if wait is None:
             return None
@@ -270,34 +291,43 @@ class App:
 
     def _find_fault(self, call: _Call, broken: Refusal | None) -> Refusal | None:
         """Return the first thing that is wrong with a request, and write down everything that is."""
+        found = None
         try:
             self._check(call, broken)
         except Refusal as refusal:
             call.entry.forbid(call.checked.violations, refusal)
-            return refusal.alone()
+            found = refusal.alone()
         finally:
             if call.body.media_type.startswith("multipart/"):
                 self.journal.read(call.entry, call.body.value)
-        return None
+        call.entry.hints = self._hints.explain(call.request, call.route, found, call.body, call.query)
+        return found
 
     def _check(self, call: _Call, broken: Refusal | None) -> None:
         """Authenticate, read and validate; raise Refusal at the first thing that is wrong."""
-        if call.route.refused:
-            raise Refusal(
-                call.route.refused[-1], "the key does not open this", location="header", finer=call.route.refused
-            )
+        manners, stranger = call.route.manners, _stranger(call.route)
+        if stranger and not _answers_anybody(call):
+            _tell_first(call, manners)
+            raise stranger
         if broken:
             raise broken
         asked = preferences.take_off(call.query)
         call.preference = call.preference or asked
-        call.body = read_body(call.request, call.operation)
+        call.body = read_body(call.request, call.operation, manners)
         asked = preferences.take_off(call.body.value)
         call.preference = call.preference or asked
         _refuse_odd_uploads(call.operation, call.body)
         self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
+        _refuse_without_body(call.operation, call.body)
         call.checked = self._validate(call)
-        for violation in call.checked.violations:
-            raise Refusal.by(violation)
+        if manners.wrong_body == "dropped" and isinstance(call.body.value, Mapping) and _has_wrong_body(call.checked):
+            call.body = _NO_BODY
+            call.checked = self._validate(call)
+        if call.checked.violations:
+            sent = RequestView(path=call.route.path, query=_single(call.query), body=call.body.value)
+            raise Refusal.by(call.checked, sent)
+        if stranger:
+            raise stranger
 
     def _choose(self, call: _Call) -> Reply:
         """Answer a request that nothing is wrong with, and that nobody preferred anything for."""
@@ -370,13 +400,20 @@ class App:
             context=context,
             now=call.now,
             seed=self.settings.seed,
-            render=lambda: self._replay(call, scenario, context),
+            render=lambda instead: self._replay(call, self._instead(call, instead) or scenario, context),
         )
         try:
             return behaviour(act)
         except Refusal as refusal:
             call.entry.forbid((), refusal)
             raise
+
+    def _instead(self, call: _Call, name: str) -> Scenario | None:
+        """Return the scenario that a behaviour wants in place of the default one, of the kind that was asked for."""
+        if not name or call.entry.by not in ("default", "app"):
+            return None
+        streaming = selection.wants_stream(call.operation, call.view)
+        return self.scenarios.find(call.operation, None, f"{name}-streaming" if streaming else name)
 
     def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
         """Answer with the scenario that the contract has for what is wrong."""
@@ -404,11 +441,12 @@ class App:
         return Context(request=call.view, seed=seed, now=call.now, violation=violation, app=self._app(call))
 
     def _app(self, call: _Call) -> Table:
-        return self.apps.of(call.operation.api, call.route.keyring.suffix)
+        """Return the app that the key opens, which may be one of another API."""
+        return self.apps.of(*(call.route.owner or (call.operation.api, call.route.keyring.suffix)))
 
     def _seeds(self, api: str) -> Seeds:
         seeds = self.settings.seeds(api)
-        added = [{"id": flow} for flow in self.apps.flows(api)]
+        added = [dict(flow) for flow in self.apps.flows(api)]
         return {**seeds, "flows": [*seeds["flows"], *added]} if added else seeds
 
     def _render_default(self, api: str, suffix: str, operation_id: str) -> Any:
@@ -417,11 +455,18 @@ class App:
         scenario = selection.default(self.scenarios, self.apis[api].operations[operation_id], app["scenarios"])
         return scenario.reply.template.render(Context(app=app))
 
+    def _of_release(self, scenario: Scenario, operation: Operation) -> Scenario:
+        """Return a scenario as the release in force sends it."""
+        return as_release(scenario, self.apis[operation.api], operation)
+
     def _replay(self, call: _Call, scenario: Scenario, context: Context) -> Reply:
         call.scenario, call.entry.scenario = scenario, scenario.key
         streams = call.operation.stream is not None and scenario.reply.streamed
         ending = self.scenarios.default(call.operation, streaming=True) if streams else None
-        return replay(scenario, call.operation, context, Playback(self.settings.pace, call.world.transaction, ending))
+        playback = Playback(
+            self.settings.pace, call.world.transaction, ending and self._as_sent(ending, call.operation)
+        )
+        return replay(self._as_sent(scenario, call.operation), call.operation, context, playback)
 
     def _carrier(self, route: Route) -> Operation:
         """Return an operation that refuses a path or a method as its whole API does, not in words of its own."""
@@ -440,6 +485,44 @@ class App:
         return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
 
 
+def _single(query: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the values of a query, a list only where a name came several times."""
+    return {name: values[0] if len(values) == 1 else values for name, values in query.items()}
+
+
+def _has_wrong_body(checked: CheckedRequest) -> bool:
+    return any(violation.location == "body" for violation in checked.violations)
+
+
+def _tell_first(call: _Call, manners: Manners) -> None:
+    """Raise what servers tell before they look at the key; they read the body first."""
+    if manners.before_key:
+        try:
+            read_body(call.request, call.operation, manners)
+        except Refusal as refusal:
+            if refusal.words[-1] in manners.before_key:
+                raise
+
+
+def _stranger(route: Route) -> Refusal | None:
+    """Return why a key does not open what was asked for; None where it does."""
+    if not route.refused:
+        return None
+    return Refusal(route.refused[-1], "the key does not open this", location="header", finer=route.refused)
+
+
+def _answers_anybody(call: _Call) -> bool:
+    """Tell whether the operation answers the key of another app with a success: of that app, or of nothing."""
+    status = call.operation.problems.get("other-app", "")[:3]
+    return "other-app" in call.route.refused and status == str(call.operation.success.status)
+
+
+def _refuse_without_body(operation: Operation, body: Body) -> None:
+    """Refuse that there is neither a body nor its type, of which servers say other things than of a bad one."""
+    if operation.request_required and body.value is ABSENT and not body.media_type:
+        raise Refusal("malformed-body", "there is no body", finer=["no-content"])
+
+
 def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
@@ -452,18 +535,22 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     for name, uploads in body.uploads.items():
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
+        fields = (media.schema if media else {}).get("properties", {})
+        if fields.get(name, {}).get("x-typed") and not uploads[0].content_type:
+            message = f"the file in {name} has no Content-Type of its own"
+            raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
         wanted = (media.encoding if media else {}).get(name, {}).get("contentType")
         if wanted is not None and not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        longest = (media.schema if media else {}).get("properties", {}).get(name, {}).get("maxLength")  # in bytes
+        longest = fields.get(name, {}).get("maxLength")  # in bytes
         if longest is not None and uploads[0].blob.size > longest:
             raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)
 
 
 @lru_cache(maxsize=1024)
-def _sample(operation: Operation) -> Mapping[str, str]:
-    return sample_violation(operation).as_mapping()
+def _sample(operation: Operation) -> Mapping[str, Any]:
+    return pydantic_words.mapping(sample_violation(operation))
 
 
 def _complete(operation: Operation, checked: CheckedRequest) -> CheckedRequest:

@@ -27,12 +27,16 @@ class FaultContext:
     ``contract``  of the stream; None for a reply that is none
     ``error``     gives the payload of an event with which such a stream reports an error
     ``refusal``   gives the body of the API's refusal with a status
+    ``longest_s`` after how many seconds even what has no end is ended; None for never
+    ``gave_up``   is called when that has happened: somebody was still reading
     """
 
     random: Random = field(default_factory=lambda: Random(0))  # noqa: S311 - reproducible on purpose
     contract: StreamContract | None = None
     error: Callable[[], Mapping[str, Any]] = dict
     refusal: Callable[[int], bytes] = lambda _status: b"{}"
+    longest_s: float | None = None
+    gave_up: Callable[[], None] = lambda: None
 
     @property
     def framing(self) -> Framing:

@@ -183,14 +183,21 @@ def lognormal(context: FaultContext, median: float) -> float:
 
 
 def endless(pieces: Pieces, context: FaultContext, milliseconds: float) -> Pieces:
-    """Repeat the last event before the end for ever."""
+    """Repeat the last event before the end for ever, or as long as the context lets it."""
     last = context.stranger()
     for piece in pieces:
         if context.ends(piece.payload):
             break
         yield piece
         last = piece if piece.data else last
-    yield from itertools.repeat(last._replace(delay_ms=milliseconds, payload=None))
+    again = last._replace(delay_ms=milliseconds, payload=None)
+    if context.longest_s is None:
+        yield from itertools.repeat(again)
+    else:
+        count, rest = divmod(context.longest_s * 1000, milliseconds)
+        yield from itertools.repeat(again, int(count))
+        yield _nothing_for(context, rest / 1000)
+        context.gave_up()
 
 
 def _after(pieces: Pieces, number: int, added: Callable[[Mapping[str, Any]], Piece]) -> Pieces:

@@ -8,7 +8,7 @@ from flowcontract.errors import FlowContractError, UnknownNameError
 from mockserver.faults.registry import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from mockserver.faults.registry import Fault, Value
 
@@ -36,10 +36,12 @@ def parse(text: str) -> tuple[Chosen, ...]:
 
     Raises FaultError saying what there is.
     """
-    found = [one for part in text.split(",") if part.strip() for one in _read(part)]
+    found = [_read(part) for part in text.split(",") if part.strip()]
     if not found:
         raise FaultError(f'"{text}" names no fault. There is: {", ".join(sorted(FAULTS))}.')
-    return ordered(found)
+    named = {chosen.fault.name for chosen in found}
+    implied = dict.fromkeys(chosen.fault.also for chosen in found if chosen.fault.also)
+    return ordered([*(_read(name) for name in implied if name not in named), *found])
 
 
 def ordered(faults: Iterable[Chosen]) -> tuple[Chosen, ...]:
@@ -47,14 +49,12 @@ def ordered(faults: Iterable[Chosen]) -> tuple[Chosen, ...]:
     return tuple(sorted(faults, key=lambda one: one.fault.stage))
 
 
-def _read(part: str) -> Iterator[Chosen]:
+def _read(part: str) -> Chosen:
     name, equals, text = (word.strip() for word in part.partition("="))
     fault = FAULTS.get(name.lower().replace("_", "-"))
     if fault is None:
         raise FaultError(str(UnknownNameError("fault", name, FAULTS)))
-    if fault.also:
-        yield from _read(fault.also)
-    yield Chosen(fault, _value(fault, text) if equals else fault.value and fault.value.default)
+    return Chosen(fault, _value(fault, text) if equals else fault.value and fault.value.default)
 
 
 def _value(fault: Fault, text: str) -> Any:

@@ -7,19 +7,28 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.datastructures import Headers
+from werkzeug.http import HTTP_STATUS_CODES
+
 from flowcontract.scenarios import Piece
 from mockserver.blobs.blob import Blob
 from mockserver.faults.events import lognormal
-from mockserver.http.messages import AbortConnection
+from mockserver.http.messages import AbortConnection, Reply
 from mockserver.http.stream import Stream
 
 if TYPE_CHECKING:
     from mockserver.faults.context import FaultContext
-    from mockserver.http.messages import Reply
 
-Alter = Callable[["Reply", "FaultContext", Any], None]
+Alter = Callable[[Reply, "FaultContext", Any], None]
 """Reply, context and the fault's value: changes the reply."""
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
+_FINAL = range(200, 600)  # informational statuses are no answer (RFC 9110, 15.2)
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
+_PAGE = (
+    "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
+    "<hr><center>gateway</center>\r\n</body>\r\n</html>\r\n"
+)
+"""What proxies such as nginx send of their own."""
 
 
 def read_limit(text: str) -> tuple[int, int]:
@@ -31,6 +40,16 @@ def read_limit(text: str) -> tuple[int, int]:
     return limit
 
 
+def read_status(text: str) -> tuple[int, str]:
+    """Read `STATUS`, `STATUS/html` or `STATUS/empty`; raise ValueError."""
+    number, _, body = text.partition("/")
+    status = int(number)
+    bodiless = status in _BODILESS
+    if status not in _FINAL or body not in (("", "empty") if bodiless else ("", "html", "empty")):
+        raise ValueError(text)
+    return status, body or ("empty" if bodiless else "html")
+
+
 def read_media_type(text: str) -> str:
     """Read a media type; raise ValueError."""
     if not _MEDIA_TYPE.fullmatch(text):
@@ -40,6 +59,19 @@ def read_media_type(text: str) -> str:
 
 def none(_reply: Reply, _ground: FaultContext, _value: Any) -> None:
     """Leave the reply as it is: the fault is decided before there is one."""
+
+
+def answer_as_gateway(status: int, body: str) -> Reply:
+    """Return what a gateway answers that the API is not reached through."""
+    if body == "empty":
+        return Reply(status, Headers())
+    page = _PAGE.format(f"{status} {HTTP_STATUS_CODES.get(status, 'Unknown')}")
+    return Reply(status, Headers([("Content-Type", "text/html")]), page.encode())
+
+
+def retry_after(reply: Reply, _ground: FaultContext, seconds: int) -> None:
+    """Say when to come again."""
+    reply.headers["Retry-After"] = str(seconds)
 
 
 def latency(reply: Reply, _ground: FaultContext, milliseconds: float) -> None:
@@ -86,6 +118,8 @@ def json_error(reply: Reply, context: FaultContext, _value: None) -> None:
 
 def wrong_type(reply: Reply, _ground: FaultContext, media_type: str) -> None:
     """Label the stream as something else."""
+    if reply.headers.get("Content-Type", "").partition(";")[0].strip().lower() == media_type.lower():
+        return
     reply.headers["Content-Type"] = media_type
 
 

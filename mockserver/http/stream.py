@@ -130,6 +130,16 @@ class Stream:
         self._pace = 1.0
         self._keep_alive = None if mute else self._keep_alive
 
+    def rehearse(self) -> Stream:
+        """Return a stream of the same pieces that nobody hears. They are rendered now: they must be finitely many."""
+        pieces = list(self._pieces)
+        self._pieces = iter(pieces)
+        return Stream(iter(pieces), pace=self._pace)
+
+    def rest(self) -> Iterator[Piece]:
+        """Return the pieces of a rehearsal with the delays that they would have."""
+        return _paced(self._pieces, self._pace)
+
     def stop(self) -> None:
         """Replace what remains by the ending, which is due at once."""
         with self._transaction():

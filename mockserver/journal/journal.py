@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from array import array
 from collections import deque
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.datastructures import Headers
 
@@ -127,8 +128,15 @@ def _pieces(data: bytes, ends: list[int], hidden: list[tuple[int, int]]) -> Iter
 class _Logged:
     """A stream whose pieces and whose end are written down as they pass, and told to `noted`."""
 
-    def __init__(self, stream: Streamed, entry: Entry, log: StreamLog, noted: Callable[[float], None] | None) -> None:
-        self._stream, self._entry, self._log, self._noted = stream, entry, log, noted
+    def __init__(
+        self,
+        stream: Streamed,
+        entry: Entry,
+        log: StreamLog,
+        noted: Callable[[float], None] | None,
+        listener: Listener | None,
+    ) -> None:
+        self._stream, self._entry, self._log, self._noted, self._listener = stream, entry, log, noted, listener
         self._began: float | None = None
 
     @property
@@ -171,6 +179,8 @@ class _Logged:
             self._entry.failure = getattr(self._stream, "failure", None)
             if self._noted is not None:
                 self._noted(float("inf"))
+            if self._listener is not None:
+                self._listener.ended(self._entry)
 
 
 class _Paced:
@@ -236,6 +246,7 @@ class Entry:
     ``world``       API and suffix of the key, `dify-chat-alice`; None without a valid key
     ``operation``   qualified; None where the path leads nowhere
     ``violations``  what of the request the contract forbids, also where a scenario was forced
+    ``hints``       what the client probably meant, or what it says that the contract does not know; no violations
     ``scenario``    `<status>-<name>`; None where the mock itself answered
     ``by``          who chose it: prefer, user, override, request, app, default, problem or fault
     ``because``     more of that: what was preferred, or what is wrong
@@ -243,6 +254,7 @@ class Entry:
     ``status``      of the answer; None as long as there is none
     ``answer_size`` bytes of its body, of which ``answer`` has the first; what streams is in ``stream`` instead
     ``failure``     what went wrong in the mock itself
+    ``began``       when it came, by `time.perf_counter`
     """
 
     number: int
@@ -254,6 +266,7 @@ class Entry:
     world: str | None = None
     operation: str | None = None
     violations: list[Problem] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     scenario: str | None = None
     by: str | None = None
     because: str | None = None
@@ -262,6 +275,12 @@ class Entry:
     answer_size: int = 0
     stream: StreamLog | None = None
     failure: str | None = None
+    began: float = 0.0
+
+    @property
+    def raw_path(self) -> str:
+        """The path as it came: with whatever stands in it."""
+        return self._raw.path
 
     @property
     def path(self) -> str:
@@ -338,9 +357,9 @@ class Entry:
 
     def settle(self) -> None:
         """Hide secrets in what is said about the request; all are known now."""
-        if self.violations or self.because or self.failure:
+        if self.violations or self.hints or self.because or self.failure:
             known = self._raw.known()
-            self.violations = known.mask_json(self.violations)
+            self.violations, self.hints = known.mask_json(self.violations), known.mask_json(self.hints)
             self.because, self.failure = known.mask_json(self.because), known.mask_json(self.failure)
 
     def choose(self, by: str, because: str | None = None) -> None:
@@ -355,7 +374,8 @@ class Entry:
         if found:
             self.violations = [_told(one) for one in found]
         elif refusal.words[-1] != "unknown-id":
-            self.violations = [dict(refusal.violation)]
+            names = ("field", "message", "rule", "location")
+            self.violations = [{name: refusal.violation[name] for name in names}]
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `/__mock__/requests` shows it."""
@@ -374,6 +394,7 @@ class Entry:
                 "cut": self.cut,
             },
             "violations": self.violations,
+            "hints": self.hints,
             "scenario": self.scenario,
             "by": self.by,
             "because": self.because,
@@ -385,7 +406,9 @@ class Entry:
 
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads: everything that is kept, and nothing that is masked."""
-        record = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("_raw", "stream")}
+        record = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("_raw", "stream", "began")
+        }
         record |= {"path": self.path, "query": self.query, "form": self.form}
         record |= {"headers": self.headers, "answer_headers": self.answer_headers}
         record |= {"content": self.content.decode("latin-1"), "answer": self.answer.decode("latin-1")}
@@ -417,12 +440,23 @@ class Entry:
         return {"headers": self.answer_headers, "bytes": self.answer_size, "body": _text(self.answer), "cut": cut}
 
 
+class Listener(Protocol):
+    """Who is told of exchanges as they are answered."""
+
+    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+        """Hear that a request was answered, or what streams begins, `delay_s` from now."""
+
+    def ended(self, entry: Entry) -> None:
+        """Hear that what streamed has ended."""
+
+
 class Journal:
     """The last exchanges. May be used from several threads."""
 
     def __init__(self, limit: int, masking: Masking, archive: Archive | None = None) -> None:
         """Remember `limit` exchanges, here or in an archive; 0 remembers none."""
         self.limit = limit
+        self.listener: Listener | None = None
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -441,7 +475,7 @@ class Journal:
         content = _first(request.body, KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
         raw = _Raw(request.path[:_KEPT_TEXT], request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
-        entry = Entry(0, now, request.method, size, raw, cut)
+        entry = Entry(0, now, request.method, size, raw, cut, began=time.perf_counter())
         if self._archive is not None:
             entry.number = self._archive.number()
             return entry
@@ -466,13 +500,17 @@ class Journal:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
         entry.take(reply)
         entry.settle()
-        if isinstance(reply.body, bytes | Blob) or not self.limit:
+        if isinstance(reply.body, bytes | Blob) or not (self.limit or self.listener):
             self._write(entry)
+            if self.listener is not None:
+                self.listener.answered(entry, reply.delay_s)
             return reply
         log = entry.begin()
         self._write(entry)
         noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
-        body = _Logged(reply.body, entry, log, noted)
+        if self.listener is not None:
+            self.listener.answered(entry, reply.delay_s)
+        body = _Logged(reply.body, entry, log, noted, self.listener)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
     def fail(self, entry: Entry, error: Exception, status: int) -> None:
@@ -480,6 +518,8 @@ class Journal:
         entry.status, entry.failure = status, f"{type(error).__name__}: {error}"
         entry.settle()
         self._write(entry)
+        if self.listener is not None:
+            self.listener.answered(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:
         """Put an entry where others see it; where that is out of reach for now, it is put there with a later one."""

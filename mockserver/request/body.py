@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import mimetypes
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,8 +15,11 @@ from werkzeug.http import parse_options_header
 from flowcontract.schemas import decoding
 from flowcontract.schemas import media_types as media
 from flowcontract.schemas.decoding import ABSENT
+from flowcontract.schemas.media_types import JSON
+from flowcontract.validation import pydantic_words
 from mockserver.blobs.blob import Blob, BlobWriter
 from mockserver.caching import memo
+from mockserver.request.http_conventions import DEFAULT
 from mockserver.request.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from flowcontract.specs.model import Operation
     from mockserver.http.messages import Request
+    from mockserver.request.http_conventions import Manners
 
 JSON_LIMIT = 16 << 20
 """Bytes of a JSON or urlencoded body; files come as multipart, whose limit is the server's option."""
@@ -32,13 +36,14 @@ _PART_LIMIT = 1000
 _HEAD_LIMIT = 128 << 10  # bytes of a line in a part's head
 _HEAD_LINES = 100  # of a part
 _AT_ONCE = 1 << 20
+_TOLD = 1000  # bytes of a body that are said again
 _UNKNOWN = "application/octet-stream"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A part of a form that is a file: its name as the client gave it, and its bytes."""
+    """A part of a form that is a file: its name and its type as the client gave them, '' for none, and its bytes."""
 
     filename: str
     content_type: str
@@ -50,12 +55,7 @@ class Upload:
 
     def is_of(self, wanted: str) -> bool:
         """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
-        return media.is_of(self.content_type, self.filename, wanted)
-
-
-def _guessed(filename: str) -> str:
-    """Return the type that a name's ending tells; Python before 3.14 knows `audio/wav` by its old name."""
-    return (mimetypes.guess_type(filename)[0] or _UNKNOWN).replace("audio/x-", "audio/")
+        return media.is_of(self.content_type or media.UNKNOWN_FILE, self.filename, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,11 @@ class Body:
     uploads: dict[str, list[Upload]]
 
 
-def read_body(request: Request, operation: Operation) -> Body:
+def read_body(request: Request, operation: Operation, manners: Manners = DEFAULT) -> Body:
     """Read what an operation wants to have; raise Refusal by `wrong-media-type`, `malformed-body` or `too-large`."""
     content_type = request.fields.get("content-type", "")
+    if not content_type and request.body.size and manners.untyped_body == "json":
+        content_type = JSON
     if not operation.request:
         return Body("", ABSENT, {})
     if request.body_error == "too large":
@@ -78,18 +80,28 @@ def read_body(request: Request, operation: Operation) -> Body:
         return Body("", ABSENT, {})
     media_type, options = _options(content_type)
     if media.find_media(operation.request, media_type) is None:
-        raise Refusal(
-            "wrong-media-type", f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}"
-        )
+        return _of_another_type(request, operation, media_type, manners)
     if request.body_error:
         _malformed("the body ended before its announced length")
     if media_type == "multipart/form-data":
-        return _read_multipart(request.body, options.get("boundary", ""), media_type)
+        return _read_multipart(request.body, options.get("boundary", ""), media_type, manners)
     if request.body.size > JSON_LIMIT:
         raise Refusal("too-large", f"the body has {request.body.size} bytes, more than {JSON_LIMIT}")
     if media_type == "application/x-www-form-urlencoded":
         return Body(media_type, _fields(parse_query(request.body.read().decode("latin-1"))), {})
     return Body(media_type, parse_json(request.body.read()) if request.body.size else ABSENT, {})
+
+
+def _of_another_type(request: Request, operation: Operation, media_type: str, manners: Manners) -> Body:
+    """Return no body where servers drop what they cannot read; raise Refusal where they do not."""
+    if manners.wrong_body == "dropped":
+        return Body("", ABSENT, {})
+    text = b"".join(itertools.islice(request.body.chunks(_TOLD), 1)).decode("utf-8", "replace")
+    raise Refusal(
+        "wrong-media-type",
+        f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}",
+        entry=pydantic_words.no_object(text),
+    )
 
 
 def parse_query(text: str) -> dict[str, list[str]]:
@@ -113,7 +125,7 @@ def parse_json(raw: bytes) -> Any:
     try:
         value = decoding.parse_json(raw)
     except ValueError as error:
-        _malformed(f"the body is no JSON: {error}")
+        raise Refusal("malformed-body", f"the body is no JSON: {error}", entry=pydantic_words.no_json(error)) from None
     if _SURROGATE.search(raw):
         _refuse_lone_surrogates(value)
     return value
@@ -135,10 +147,10 @@ def _fields(values: dict[str, list[Any]]) -> dict[str, Any]:
     return {name: items[0] if len(items) == 1 else items for name, items in values.items()}
 
 
-def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
+def _read_multipart(body: Blob, boundary: str, media_type: str, manners: Manners) -> Body:
     if not boundary:
-        _malformed("multipart/form-data without a boundary")
-    form = _Form(boundary)
+        raise Refusal("malformed-body", "multipart/form-data without a boundary", finer=["missing-boundary"])
+    form = _Form(boundary, extended=manners.file_names == "extended")
     try:
         for chunk in body.chunks(_AT_ONCE):
             form.feed(chunk)
@@ -149,7 +161,8 @@ def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
         if isinstance(error, ParserLimitReached):
             raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
         _malformed(f"the multipart body cannot be read: {error}")
-    uploads = form.uploads
+    only_last = manners.repeated == "last"
+    uploads = {name: files[-1:] if only_last else files for name, files in form.uploads.items()}
     values: dict[str, list[Any]] = {**form.texts}
     for name, files in uploads.items():
         values.setdefault(name, []).extend(upload.described() for upload in files)
@@ -159,7 +172,8 @@ def _read_multipart(body: Blob, boundary: str, media_type: str) -> Body:
 class _Form:
     """Collects the parts of a multipart body while its bytes arrive."""
 
-    def __init__(self, boundary: str) -> None:
+    def __init__(self, boundary: str, *, extended: bool = True) -> None:
+        self._extended = extended
         self._parser = PushMultipartParser(
             boundary.encode("latin-1", "replace"),
             max_header_size=_HEAD_LIMIT,
@@ -190,7 +204,7 @@ class _Form:
         self._parser.error = None
 
     def _begin(self, part: MultipartSegment) -> None:
-        options = _disposition(part["Content-Disposition"])
+        options = _disposition(part["Content-Disposition"], extended=self._extended)
         if not options.get("name"):
             raise ValueError("a part has no name")
         self._part, self._name, self._filename = part, options["name"], options.get("filename")
@@ -205,7 +219,7 @@ class _Form:
         if self._filename is None:
             self.texts.setdefault(self._name, []).append(blob.read().decode("utf-8"))
         else:
-            content_type = _options(self._part.header("Content-Type", _guessed(self._filename)))[0]
+            content_type = _options(self._part.header("Content-Type", ""))[0]
             self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
 
 
@@ -219,13 +233,14 @@ def _options(header: str) -> tuple[str, Mapping[str, str]]:
 _PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))""", re.ASCII | re.DOTALL)
 
 
-def _disposition(header: str) -> dict[str, str]:
-    """Return the parameters of a Content-Disposition; `filename*` wins over `filename` (RFC 6266, 4.3)."""
+def _disposition(header: str, *, extended: bool = True) -> dict[str, str]:
+    """Return the parameters of a Content-Disposition; `filename*`, where it is read, wins (RFC 6266, 4.3)."""
     options: dict[str, str] = {}
-    for name, quoted, token in _PARAMETER.findall(header):
-        options[name.lower()] = token or re.sub(r'\\(["\\])', r"\1", quoted).replace("%22", '"')  # paths keep theirs
-    if (extended := _extended(options.pop("filename*", ""))) is not None:
-        options["filename"] = extended
+    for key, quoted, token in _PARAMETER.findall(header):
+        options[key.lower()] = token or re.sub(r'\\(["\\])', r"\1", quoted).replace("%22", '"')  # paths keep theirs
+    name = _extended(options.pop("filename*", ""))
+    if extended and name is not None:
+        options["filename"] = name
     return options
 
 

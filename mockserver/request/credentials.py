@@ -17,18 +17,20 @@ class Keyring:
 
     ``verdict``  `valid`, `missing` (no credentials, or not all that are needed), or `wrong`
     ``suffix``   what follows the mock's key: `-a` of `app-chat-a`; it names the world
-    ``scheme``   the scheme whose value is wrong
+    ``scheme``   the scheme whose value is missing or wrong
+    ``strange``  whether the header names another scheme in its place: `Basic` for `Bearer`
     """
 
     verdict: Literal["valid", "missing", "wrong"]
     suffix: str = ""
     scheme: SecurityScheme | None = None
+    strange: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
         """The words of `x-problems` for a refusal, the most particular first."""
         if self.verdict == "missing":
-            return ("no-key",)
+            return ("wrong-scheme", "no-key") if self.strange else ("no-key",)
         is_token = self.scheme is not None and "token" in f"{self.scheme.name} {self.scheme.prefix or ''}".lower()
         bearer = self.scheme is not None and bool(self.scheme.prefix)
         return (*(("wrong-token",) if is_token or bearer else ()), "wrong-key")
@@ -41,13 +43,26 @@ VALID_WITHOUT_KEY = Keyring("valid")
 
 
 def check(
-    api: Api, security: Sequence[Sequence[str]], headers: Mapping[str, str], query: Mapping[str, Sequence[str]]
+    api: Api,
+    security: Sequence[Sequence[str]],
+    headers: Mapping[str, str],
+    query: Mapping[str, Sequence[str]],
+    order: Sequence[str] = (),
 ) -> Keyring:
-    """Judge a request's credentials by the alternatives of `security`; the first that is satisfied counts."""
-    if not security or () in [tuple(alternative) for alternative in security]:
-        return VALID_WITHOUT_KEY
-    judged = [_check_together([api.schemes[name] for name in names], headers, query) for names in security]
-    return min(judged, key=lambda ring: ("valid", "wrong", "missing").index(ring.verdict))
+    """Judge a request's credentials by the alternatives of `security`; the first that is satisfied counts.
+
+    With an `order` of schemes the first of them that was sent counts, whatever else came; an empty one was not sent.
+    Where an alternative demands nothing, only a valid key tells something: which world it opens.
+    """
+    alternatives = [[api.schemes[name] for name in names] for names in security if names]
+    judged = [_check_together(schemes, headers, query) for schemes in alternatives]
+    found = min(judged, key=lambda ring: ("valid", "wrong", "missing").index(ring.verdict), default=VALID_WITHOUT_KEY)
+    if order and judged:
+        named = [name for name in order if (name,) in [tuple(names) for names in security]]
+        first = next((api.schemes[name] for name in named if _sent(api.schemes[name], headers, query)), None)
+        found = _check_together([first], headers, query) if first else Keyring("missing")
+    is_optional = len(alternatives) < len(security)
+    return VALID_WITHOUT_KEY if is_optional and found.verdict != "valid" else found
 
 
 def _check_together(
@@ -58,7 +73,8 @@ def _check_together(
     for scheme in schemes:
         sent = _sent(scheme, headers, query)
         if sent is None:
-            return Keyring("missing", scheme=scheme)
+            strange = " " in headers.get(scheme.parameter.lower(), "").strip() and bool(scheme.prefix)
+            return Keyring("missing", scheme=scheme, strange=strange)
         if not opens(scheme.mock_key, sent):
             return Keyring("wrong", scheme=scheme)
         suffix = sent.removeprefix(scheme.mock_key)
@@ -74,10 +90,11 @@ def opens(mock_key: str, sent: str) -> bool:
 
 
 def _sent(scheme: SecurityScheme, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the key that was sent; None where there is none: a header that names no or another scheme has none."""
     if scheme.location == "query":
         return next(iter(query.get(scheme.parameter, ())), None)
     value = headers.get(scheme.parameter.lower())
     if value is None or not scheme.prefix:
         return value
-    kind, _, key = value.partition(" ")
-    return key.strip() if kind.lower() == scheme.prefix.strip().lower() else ""
+    kind, blank, key = value.strip().partition(" ")
+    return key.strip() if blank and kind.lower() == scheme.prefix.strip().lower() else None

@@ -1,4 +1,4 @@
-"""What an API's servers do with HTTP itself: HEAD, OPTIONS, preflights, a slash at a path's end; `x-http` as data."""
+"""What an API's servers do with HTTP itself: methods, preflights, slashes, keys, what comes twice; `x-http` as data."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ class Manners:
     ``preflight``         status of the answer to a browser that asks first (https://fetch.spec.whatwg.org/#cors-preflight-fetch)
     ``preflight_body``    and its text
     ``preflight_methods`` the methods that it names: those of the path, or these
+    ``credentials``       which of several keys counts: the first that came of these schemes; () for any valid one
+    ``before_key``        what is told before a key that is missing or wrong: words of `x-problems`
+    ``query_commas``      a comma in a value of the query is part of it, or separates two values
+    ``repeated``          a parameter or a file that comes twice: both are seen, or the last one alone
+    ``untyped_body``      a body without a media type: is none of ours, or JSON
+    ``wrong_body``        a body of another media type or with a wrong field: is refused, or as good as none
+    ``file_names``        of a part of a form: also as `filename*` (RFC 6266, 4.3), or only as `filename`
     """
 
     head: Literal["get", "wrong-method"] = "get"
@@ -40,6 +47,19 @@ class Manners:
     preflight: int = HTTPStatus.NO_CONTENT
     preflight_body: str = ""
     preflight_methods: Sequence[str] = ()
+    credentials: Sequence[str] = ()
+    before_key: Sequence[str] = ()
+    query_commas: Literal["kept", "separate"] = "kept"
+    repeated: Literal["both", "last"] = "both"
+    untyped_body: Literal["unknown", "json"] = "unknown"
+    wrong_body: Literal["refused", "dropped"] = "refused"
+    file_names: Literal["extended", "plain"] = "extended"
+
+    def read_query(self, query: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Return a query as these servers read it."""
+        if self.query_commas == "separate":
+            query = {name: [part for value in values for part in value.split(",")] for name, values in query.items()}
+        return {name: values[-1:] for name, values in query.items()} if self.repeated == "last" else query
 
     def allowed(self, methods: tuple[str, ...]) -> tuple[str, ...]:
         """Return what `Allow` names for a path with these methods, in the order of the contract."""

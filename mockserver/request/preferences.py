@@ -50,9 +50,9 @@ class ScenarioPreference:
         scenario = "-".join(part for part in (self.code, self.example) if part)
         return "; ".join(part for part in (scenario, self.fault and f"fault={self.fault}") if part)
 
-    def applied(self, scenario: Scenario | None) -> str:
-        """Return the value of `Preference-Applied` for a preference that was granted."""
-        asked = {"fault": self.fault and f'"{self.fault}"'}
+    def applied(self, scenario: Scenario | None, faults: str) -> str:
+        """Return the value of `Preference-Applied` for a preference that was granted, with the `faults` that count."""
+        asked = {"fault": self.fault and faults and f'"{faults}"'}
         if scenario is not None:
             asked = {"code": self.code and str(scenario.status), "example": self.example and scenario.name} | asked
         return ", ".join(f"{name}={value}" for name, value in asked.items() if value)

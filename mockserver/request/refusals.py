@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import SpecError
+from flowcontract.validation import pydantic_words
+from flowcontract.validation.request import UPLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from flowcontract.validation.request import RequestViolation
+    from flowcontract.scenarios.expressions import RequestView
+    from flowcontract.validation.request import CheckedRequest, RequestViolation
 
 NEEDED = (
     "no-key",
@@ -33,20 +36,29 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
     """A request is answered with the scenario of a problem.
 
     ``words``      what is wrong, the most particular word first
-    ``violation``  what `$violation.NAME` offers to the scenario: field, message, rule, location
+    ``violation``  what `$violation.NAME` offers to the scenario: field, message, rule, location, and as entries
     """
 
-    def __init__(
-        self, word: str, message: str, *, field: str = "", location: str = "body", finer: Sequence[str] = ()
+    def __init__(  # noqa: PLR0913 - what a refusal says, each by name
+        self,
+        word: str,
+        message: str,
+        *,
+        field: str = "",
+        location: str = "body",
+        finer: Sequence[str] = (),
+        entry: Mapping[str, Any] | None = None,
     ) -> None:
-        """Refuse by `word`, or by one of the `finer` words if the contract knows it."""
+        """Refuse by `word`, or by one of the `finer` words if the contract knows it; `entry`: as Pydantic says it."""
         super().__init__(message)
         self.words = (*finer, word)
-        self.violation: Mapping[str, str] = {
+        entry = entry or pydantic_words.entry_of("value_error", (location, field), message[:_TOLD])
+        self.violation: Mapping[str, Any] = {
             "field": field[:_TOLD],
             "message": message[:_TOLD],
             "rule": word,
             "location": location,
+            **pydantic_words.told([entry]),
         }
 
     def alone(self) -> Refusal:
@@ -55,18 +67,28 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
         return self
 
     @classmethod
-    def by(cls, found: RequestViolation) -> Refusal:
-        """Refuse because of what validation found."""
+    def by(cls, checked: CheckedRequest, sent: RequestView) -> Refusal:
+        """Refuse because of what validation found: the first violation says by what, entries tell of all."""
+        found = checked.violations[0]
         refusal = cls("invalid-request", found.message, finer=tuple(_finer(found)))
-        refusal.violation = found.as_mapping()
+        entries = [entry for each in checked.violations for entry in pydantic_words.entries(each, sent)]
+        refusal.violation = {**found.as_mapping(), **pydantic_words.told(entries)}
         return refusal
 
 
 def _finer(found: RequestViolation) -> Iterator[str]:
-    """Yield the particular words: `missing-FIELD`, `missing-parameter`, `invalid-json-text`, `invalid-FIELD`."""
+    """Yield the particular words, for instance `missing-user`, `missing-parameter`, `invalid-user`.
+
+    `not-a-file` is text where a file belongs, `no-object` a body that is no object, `wrong-type-FIELD` a value of
+    another type, or with one in it.
+    """
     field = found.field.replace("_", "-")
+    if found.violation.expected == UPLOAD:
+        yield "not-a-file"
+    if found.violation.rule == "type" and found.location == "body":
+        yield f"wrong-type-{field.partition('.')[0]}" if field else "no-object"
     if found.violation.rule == "required":
-        yield f"missing-{field}" if field else "malformed-body"
+        yield from [f"missing-{field}"] if field else ["missing-body", "malformed-body"]
         yield "missing-parameter"
     if found.violation.rule.startswith("content"):
         yield "invalid-json-text"

@@ -31,6 +31,7 @@ class Route:
     ``operation``  what answers; None where the path or the method is unknown
     ``path``       values of the path's parameters
     ``keyring``    its credentials as that API judges them
+    ``owner``      the API whose app the key opens instead, and what the key ends with; None where there is none
     ``refused``    the words of `x-problems` if it gets no further: unknown-path, wrong-method, no-key, wrong-key ...
     ``allowed``    what `Allow` names where the method is none of the path's
     ``manners``    what its servers do with HTTP itself
@@ -41,6 +42,7 @@ class Route:
     operation: Operation | None = None
     path: Mapping[str, str] = field(default_factory=dict)
     keyring: Keyring = credentials.VALID_WITHOUT_KEY
+    owner: tuple[str, str] | None = None
     refused: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     manners: Manners = DEFAULT
@@ -73,18 +75,20 @@ class Router:
         here = self._covering(path)
         if not here:
             return Route(None)
-        owner = next((paths for paths in here if paths.owns_key(headers, query)), None)
+        owner = next((paths for paths in here if paths.keyring(headers, query).verdict == "valid"), None)
         others = [paths for paths in here if paths is not owner]
         found = [paths.find(method, path) for paths in ([owner] if owner else []) + others]
         best = min(found, key=lambda route: (route.operation is None, not route.allowed, not route.moved))
         if best.operation is None:
             return best
         assert best.api is not None
-        keyring = credentials.check(best.api, best.operation.security, headers, query)
-        refused: tuple[str, ...] = ()
-        if keyring.verdict != "valid":
-            refused = ("other-app", *keyring.words) if owner and best.api is not owner.api else keyring.words
-        return replace(best, keyring=keyring, refused=refused)
+        keyring = credentials.check(best.api, best.operation.security, headers, query, best.manners.credentials)
+        if keyring.verdict == "valid":
+            return replace(best, keyring=keyring)
+        if owner is None or best.api is owner.api:
+            return replace(best, keyring=keyring, refused=keyring.words)
+        elsewhere = (owner.api.name, owner.keyring(headers, query).suffix)
+        return replace(best, keyring=keyring, owner=elsewhere, refused=("other-app", *keyring.words))
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return every method that some API has on a path, for a browser that asks before it sends."""
@@ -104,6 +108,7 @@ class _Paths:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.manners = read_manners(api.bundle)
+        self._of_path = {path: read_manners(api.bundle, path) for path in api.bundle["paths"]}
         items = [(path, method.upper()) for path, item in api.bundle["paths"].items() for method in item]
         self._order = {place: number for number, place in enumerate(items)}
         rules = [self._rule(operation) for operation in api.operations.values()]
@@ -114,7 +119,7 @@ class _Paths:
             self.api.base_path + operation.path.replace("{", "<").replace("}", ">"),
             endpoint=operation.id,
             methods=[operation.method],
-            strict_slashes=read_manners(self.api.bundle, operation.path).trailing_slash != "optional",
+            strict_slashes=self._of_path[operation.path].trailing_slash != "optional",
         )
         if rule.methods:  # Werkzeug adds HEAD to every GET
             rule.methods.discard("HEAD")
@@ -124,10 +129,9 @@ class _Paths:
         """Tell whether a path is under this API's base path."""
         return path == self.api.base_path or path.startswith(f"{self.api.base_path}/")
 
-    def owns_key(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> bool:
-        """Tell whether a request carries a valid key of this API."""
-        alternatives = [(name,) for name in self.api.schemes]
-        return credentials.check(self.api, alternatives, headers, query).verdict == "valid"
+    def keyring(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Keyring:
+        """Judge a request's credentials by the schemes of this API, each alone."""
+        return credentials.check(self.api, [(name,) for name in self.api.schemes], headers, query)
 
     def find(self, method: str, path: str) -> Route:
         """Find a method on a path of this API, credentials aside."""
@@ -142,7 +146,8 @@ class _Paths:
             moved = path.rstrip("/") if path.endswith("/") and self.manners.trailing_slash == "redirect" else ""
             moved = moved if moved and self.methods(moved) else ""
             return Route(self.api, refused=("unknown-path",), manners=self.manners, moved=moved)
-        return Route(self.api, self.api.operations[name], values, manners=self.manners)
+        operation = self.api.operations[name]
+        return Route(self.api, operation, values, manners=self._of_path[operation.path])
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of a path, in the order of the contract."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flowcontract import paths
 from flowcontract.scenarios import render_events, render_headers, tell_body
+from flowcontract.scenarios.releases import keep_alive_kind
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams import sse
-from flowcontract.streams.rules import reader, value_at
+from flowcontract.streams.rules import reader
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Reply, put
 from mockserver.http.stream import Ending, KeepAlive, Stream
+from mockserver.scenarios.speech import speak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,8 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     if content.streamed:
         reply.body = _stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
-        reply.body = Blob(content.file)
+        speaks = content.speaks
+        reply.body = Blob(content.file) if speaks is None else speak(content.file, str(speaks.render(context)))
     else:
         reply.said, reply.body = tell_body(content, context)
     return reply
@@ -62,32 +64,21 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
     final = {kind for event in last.stopped or () if (kind := kind_of(event.data)) is not None}
     ending = Ending(lambda: render_events(last, context, stopped=True), lambda said: kind_of(said) in final)
     keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
-    pieces = render_events(scenario.reply, context)
-    if strange := _strange_kinds(scenario, operation):
-        pieces = (piece for piece in pieces if kind_of(piece.payload) not in strange)
-    return Stream(pieces, pace=playback.pace, ending=ending, keep_alive=keep_alive, transaction=playback.transaction)
-
-
-@lru_cache(maxsize=4096)
-def _strange_kinds(scenario: Scenario, operation: Operation) -> frozenset[str]:
-    """Return which events of a scenario of ours a profile of the contract does not have: they are not sent.
-
-    Ours are written for the newest documents; those that show what was observed, and a user's own, send what they say.
-    """
-    contract = operation.stream
-    if contract is None or scenario.observed or not scenario.path.is_relative_to(paths.fixtures_root()):
-        return frozenset()
-    kinds = {value_at(event.data, contract.kind) for event in scenario.reply.events}
-    return frozenset(kinds - {None, *contract.events})
+    return Stream(
+        render_events(scenario.reply, context),
+        pace=playback.pace,
+        ending=ending,
+        keep_alive=keep_alive,
+        transaction=playback.transaction,
+    )
 
 
 def _keep_alive(contract: StreamContract | None) -> KeepAlive | None:
     """Return the block that keeps a connection alive and the silence before it, where the contract has them."""
-    spec = contract.spec if contract else {}
-    kinds = spec.get("anywhere", [])
-    if spec.get("framing") != "sse" or not kinds or not spec.get("silence_s"):
+    kind = keep_alive_kind(contract) if contract else ""
+    if contract is None or contract.framing != "sse" or not kind or not contract.silence_s:
         return None
-    return KeepAlive(sse.encode(event=kinds[0]), float(spec["silence_s"]))
+    return KeepAlive(sse.encode(event=kind), contract.silence_s)
 
 
 @lru_cache(maxsize=4096)

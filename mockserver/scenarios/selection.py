@@ -51,8 +51,8 @@ def forced(
 ) -> Scenario:
     """Return the scenario that is preferred; raise NoScenario with the 501 that lists what there is.
 
-    Who sends `Prefer` knows the request that it comes with, and gets what it names. The other preferences have to fit: the
-    stream where the request asks for it, else the body (`streaming` is None where a wrong request does not tell).
+    Who sends `Prefer` knows the request that it comes with, and gets what it names. The other preferences have to fit:
+    the stream where the request asks for it, else the body (`streaming` is None where a wrong request does not tell).
     """
     try:
         scenario = find(scenarios, operation, preference, streaming=streaming)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Api, Operation
     from flowcontract.streams.contract import StreamContract
     from mockserver.faults import Harm
+    from mockserver.faults.context import FaultContext
     from mockserver.http.messages import Reply
 
 Outcome = Literal["survived", "misread", "hung", "crashed", "trusted a broken stream", "not run"]
@@ -46,6 +47,8 @@ _QUICK = {
 """Values with which a case needs no patience. Silence that a client has to notice itself stays as long as it is."""
 _TOGETHER = ("no-charset, raw-utf8", "raw-utf8, split=1", "split=1, crlf", "coalesce, raw-utf8")
 """Faults that break clients together which survive each of them alone."""
+_LONGEST_S = 10.0
+"""After how long an answer without end is ended in a session: a client that never gives up gets its verdict, too."""
 _SHOWN = 120  # characters of what a client raised
 
 
@@ -109,6 +112,8 @@ class Case:
     ``name``     of the case, as it stands in the key: `split-at-20`
     ``key``      that suffers it; ``headers`` are those that authenticate with it
     ``asked``    how many requests have come; the last one counts
+    ``unfit``    why the faults do not fit the answer, if they do not
+    ``overlong`` whether the client read an answer that has no end until the mock ended it
     """
 
     operation: Operation
@@ -118,6 +123,8 @@ class Case:
     headers: Mapping[str, str]
     asked: int = 0
     told: StreamTranscript | None = None
+    unfit: str = ""
+    overlong: bool = False
     result: Verdict | None = None
 
     @property
@@ -133,10 +140,17 @@ class Case:
     def watch(self, reply: Reply) -> None:
         """Take note of a reply before the faults change it."""
         self.asked += 1
-        self.told = None
+        self.told, self.unfit, self.overlong = None, "", False
         if isinstance(reply.body, Stream):
             self.told = StreamTranscript()
             reply.body.through(self.told.listen)
+
+    def bound(self, context: FaultContext) -> FaultContext:
+        """Return a context on which nothing lasts for ever, and take note if the client waits until then."""
+        return replace(context, longest_s=_LONGEST_S, gave_up=self._note_overlong)
+
+    def _note_overlong(self) -> None:
+        self.overlong = True
 
     def verdict(
         self,
@@ -156,10 +170,11 @@ class Case:
         return self.result or (Verdict("hung", "asked, and reported nothing") if self.asked else Verdict("not run"))
 
     def _judge(self, understood: Understood) -> Verdict:
-        if not self.asked:
-            return Verdict("not run", f"no request came with the key {self.key}")
-        if understood.hung:
-            return Verdict("hung")
+        if not self.asked or self.unfit:
+            return Verdict("not run", self.unfit or f"no request came with the key {self.key}")
+        if understood.hung or self.overlong:
+            late = f"still reading when the mock ended the answer after {_LONGEST_S:g} s"
+            return Verdict("hung", late if self.overlong else "")
         if self.harm == "breaking":
             return self._judge_broken(understood)
         if understood.raised is not None:

@@ -16,6 +16,7 @@ import yaml
 
 from flowcontract import cli, paths
 from flowcontract.diff import Change, Level, compare_apis
+from flowcontract.diff.groups import SECTIONS, group_changes
 from flowcontract.diff.schemas import Effect, Located, compare_schemas
 from flowcontract.diff.streams import OTHER_KIND, Machine, Symbol, alphabet, refused_streams
 from flowcontract.specs.model import load_api
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SCHEMAS = [
     ({"type": "string"}, {"type": ["string", "null"]}, Effect.WIDENED),
+    ({"type": "string"}, {"type": "string", "x-null": "absent"}, Effect.WIDENED),
+    ({"type": "string", "x-null": "absent"}, {"type": "string"}, Effect.NARROWED),
     ({"type": "number"}, {"type": "integer"}, Effect.NARROWED),
     ({"type": "string"}, {"type": "integer"}, Effect.REPLACED),
     ({}, {"type": "string"}, Effect.NARROWED),
@@ -42,6 +45,10 @@ SCHEMAS = [
     ({"properties": {"a": {}}}, {"properties": {"a": {}}, "required": ["a"]}, Effect.NARROWED),
     ({"properties": {"a": {}}, "required": ["a"]}, {"properties": {"a": {}}}, Effect.WIDENED),
     ({}, {"properties": {"a": {}}}, None),
+    ({"properties": {"a": {}}}, {"properties": {"a": False}}, None),
+    ({"properties": {"a": {}}, "required": ["a"]}, {"properties": {"a": False}}, Effect.REPLACED),
+    ({"properties": {"a": False}}, {"properties": {"a": {"type": "string"}}}, None),
+    ({"properties": {"a": False}}, {"properties": {"a": {}}, "required": ["a"]}, Effect.NARROWED),
     ({"properties": {"a": {}}}, {}, None),
     ({"properties": {"a": {}}, "required": ["a"]}, {}, Effect.WIDENED),
     ({"items": {"type": "string"}}, {"items": {}}, Effect.WIDENED),
@@ -156,6 +163,18 @@ CONTRACTS = [
         "stream event message_end field files",
         "look",
         "safe",
+    ),
+    (
+        update("$.components.schemas['event.message_end'].properties", {"files": False}),
+        "stream event message_end field files",
+        "look",
+        "breaking",
+    ),
+    (
+        update("$.paths['/chat-messages'].post['x-problems']", {"unknown-id": "400-invalid-param"}),
+        "wrong requests",
+        "look",
+        "look",
     ),
 ]
 
@@ -287,6 +306,43 @@ def test_only_what_concerns_one_side_is_told_on_demand(capsys: pytest.CaptureFix
     assert {change["clients"] for change in json.loads(out)} == {"breaking", "look"}
 
 
+RELEASES = ("dify-chat=1.4", "dify-chat=1.14")
+
+
+def test_what_breaks_clients_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "diff", *RELEASES)
+    headings = [line.lower() for line in out.splitlines() if line.isupper()]
+    assert headings == [heading for heading, _ in SECTIONS[:-1]]
+    assert max(map(len, out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "json"])
+def test_a_schema_that_operations_share_is_told_once(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """`Error` stands in ten statuses of fourteen operations; its new field is one change, told with all of them."""
+    _, out, _ = run(capsys, "diff", *RELEASES, "--format", form)
+    if form == "json":
+        found = [each for each in json.loads(out) if (each["schema"], each["field"]) == ("Error", "params")]
+        assert [len(each["operations"]) for each in found] == [14]
+        assert "response 401 application/json" in found[0]["places"]
+    else:
+        assert out.count("schema Error field params") == 1
+        assert out.count("in response 400, 401, 403, 404, 405, 413, 415, 429, 500, 503 application/json") == 3
+    assert len(out.splitlines()) < {"text": 120, "markdown": 140, "json": 900}[form]
+
+
+def test_kinds_that_are_refused_in_the_same_place_are_one_change(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "diff", *RELEASES, "--format", "json")
+    orders = [each for each in json.loads(out) if each["places"] == ["stream order"]]
+    assert any("loop_next or loop_started" in each["what"] for each in orders)
+    assert len({tuple(each["example"]) for each in orders}) == len(orders)
+
+
+def test_an_answer_that_is_the_same_for_all_operations_is_told_once(specs: Path) -> None:
+    changes = compared(specs, update("$.components.responses.Unauthorized.content", {"text/plain": {"schema": {}}}))
+    assert len({change.operation for change in changes}) > 10
+    assert [group.subject for group in group_changes(changes)] == ["response 401"]
+
+
 def test_markdown_is_a_table_per_operation(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "diff", "dify-workflow=older", "dify-workflow", "--format", "markdown")
     assert "### dify-workflow/getSite" in out
@@ -314,6 +370,7 @@ def test_folders_and_git_revisions_are_compared(
     [
         (["dify-chatt=1", "dify-chat"], 'Did you mean "dify-chat"?'),
         (["dify-workflow=oldr", "dify-workflow"], 'Did you mean "older"?'),
+        (["dify-workflow=2", "dify-workflow"], "There is: 0.14, 1.4, 1.14, older."),
         (["dify-chat", "dify-workflow"], "No API is on both sides"),
         (["no-such-revision", "dify-chat"], "is no API, folder or git revision"),
         (["--output=/etc/passwd", "dify-chat"], ""),

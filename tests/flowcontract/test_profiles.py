@@ -9,6 +9,10 @@ import re
 import pytest
 from release_cases import FOLDER, RELEASES, Recording, judged, media_of, operation_of, recordings, violations
 
+from flowcontract.errors import UnknownNameError
+from flowcontract.paths import specs_root
+from flowcontract.specs.model import load_api
+from flowcontract.specs.profiles import available_profiles
 from flowcontract.streams.sse import Decoder
 
 # Recordings that are no whole answers, and why: nothing that a profile says could make them one.
@@ -53,6 +57,14 @@ def _streams() -> dict[str, tuple[str, Recording]]:
 
 
 STREAMS = _streams()
+
+
+def test_profiles_are_listed_as_people_count_releases() -> None:
+    """1.14 comes after 1.4, and words after numbers."""
+    assert available_profiles(specs_root() / "dify-chat") == ("0.14", "1.4", "1.14")
+    assert available_profiles(specs_root() / "dify-workflow") == ("0.14", "1.4", "1.14", "older")
+    with pytest.raises(UnknownNameError, match=r'No profile of agentbuilder "1\.14"\. There is: 1\.4, 1\.13\.'):
+        load_api("agentbuilder", profile="1.14")
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -137,6 +149,65 @@ def test_a_profile_accepts_of_other_releases_only_what_is_the_same(release: str)
         found = sorted({recording.name for recording, wrong in judged(release, profile) if wrong})
         assert found == names, f"{release} by the profile {profile}"
         assert len(set(names) - set(INCOMPLETE)) > 20 or profile == RELEASES[release]
+
+
+# Answers of one release that another one's profile accepts although the same request got others there, and why.
+ALIKE = {
+    "403_x_retry_streaming": "1.4 tells that a node is tried again, and need not have tried",
+    "405_x_default_value_streaming": "likewise",
+    "409_x_input_moderation_clean": "whether a text is replaced is the moderator's decision",
+    "v2_download_return_content": "1.4 sends the file as it is; 1.13 may do so, too",
+}
+
+
+def test_an_answer_that_two_profiles_accept_is_the_same_in_both_releases() -> None:
+    """Where both gave an answer of one status and code, it has the same fields, or events, in both.
+
+    Which of its answers a request gets is not in an answer: a release may refuse what another one takes.
+    """
+    compared, different = set(), set()
+    for release, other in itertools.permutations(RELEASES, 2):
+        theirs = {_plain(recording.name): recording for recording in recordings(other)}
+        for recording, wrong in judged(release, RELEASES[other]) if _server(release) == _server(other) else ():
+            same = theirs.get(_plain(recording.name))
+            if wrong or same is None or _answer(same) != _answer(recording) or recording.cut or same.cut:
+                continue
+            compared.add((release, other, recording.name))
+            if _parts(recording) != _parts(same):
+                different.add(recording.name)
+    assert different == set(ALIKE)
+    assert len(compared) > 500
+
+
+def _server(release: str) -> str:
+    return release.partition("-")[0]
+
+
+def _plain(name: str) -> str:
+    """Return the name of a request without its number, which is its release's own."""
+    return re.sub(r"^\d+_", "", name)
+
+
+def _answer(recording: Recording) -> tuple[int, object]:
+    said = _said(recording)
+    return recording.status, said.get("code") if isinstance(said, dict) else None
+
+
+def _said(recording: Recording) -> object:
+    try:
+        return json.loads(recording.body)
+    except ValueError:
+        return None
+
+
+def _parts(recording: Recording) -> object:
+    """Return the media type of an answer, with the kinds of its events, or the names of its fields."""
+    media_type = recording.headers.get("content-type", "").partition(";")[0]
+    if recording.streamed:
+        kinds = re.findall(r'"event": ?"(\w+)"|^event: (\w+)', recording.body, re.MULTILINE)
+        return media_type, {one or other for one, other in kinds} - {"ping", "message", "text_chunk", "log", "token"}
+    said = _said(recording)
+    return media_type, set(said) if isinstance(said, dict) else type(said)
 
 
 def _blocks(name: str) -> list[bytes]:

@@ -175,7 +175,7 @@ def test_the_default_keys_stand_in_the_contract(apis: dict[str, Api]) -> None:
     """The suite reads from here which key to send, since it may not import the mock."""
     keys = {name: {scheme.mock_key for scheme in api.schemes.values()} for name, api in apis.items()}
     assert keys == {
-        "agentbuilder": {"sk-agentbuilder"},
+        "agentbuilder": {"sk-agentbuilder", "token-agentbuilder"},
         "cybertron": {"robot-key", "robot-token"},
         "dify-chat": {"app-chat"},
         "dify-workflow": {"app-workflow"},

@@ -39,7 +39,8 @@ def make_app() -> Callable[..., Caller]:
 
     def make(*names: str, fixtures: Any = None, profiles: Any = None, **settings: Any) -> Caller:
         contract = apis(names, tuple((profiles or {}).items()))
-        return Caller(App(contract, ScenarioFiles(tuple(contract), fixtures), Settings(**settings)))
+        in_force = {name: api.profile for name, api in contract.items() if api.profile}
+        return Caller(App(contract, ScenarioFiles(tuple(contract), fixtures, profiles=in_force), Settings(**settings)))
 
     return make
 

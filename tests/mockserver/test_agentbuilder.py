@@ -90,7 +90,7 @@ def test_flows_file_comes_back_byte_by_byte(builder: User, name: str, content: s
 
 
 @pytest.mark.parametrize("content", CONTENTS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if len(name.encode()) <= 255])
 def test_accounts_file_comes_back_byte_by_byte(builder: User, name: str, content: str) -> None:
     """v2: the same, by id; the path has the id and the ending, the name has no ending."""
     answer = builder.call("uploadUserFile", form={"file": (name, CONTENTS[content])})
@@ -112,15 +112,18 @@ def test_accounts_file_comes_back_byte_by_byte(builder: User, name: str, content
 def test_file_name_reaches_no_path_of_the_host(
     builder: User, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Large files go to the disk under names of our own; a client's name is only ever shown, without its folders."""
+    """Large files go to the disk under names of our own; a flow's file loses its folders, an account's is refused."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = put(builder, name, b"x" * (2 << 20))
-    file = builder.call("uploadUserFile", form={"file": (name, b"y" * (2 << 20))}).json
     assert "/" not in path.partition("/")[2]
     assert "\\" not in path
     assert get(builder, path).body == b"x" * (2 << 20)
-    assert builder.call("downloadUserFile", file_id=file["id"]).body == b"y" * (2 << 20)
-    assert len(spooled(tmp_path)) == 2
+    kept = builder.call("uploadUserFile", form={"file": (name, b"y" * (2 << 20))})
+    if "/" in name or name == "..":
+        assert (kept.status, "Invalid file name" in kept.json["detail"]) == (400, True)
+    else:
+        assert builder.call("downloadUserFile", file_id=kept.json["id"]).body == b"y" * (2 << 20)
+    assert len(spooled(tmp_path)) == 1 + (kept.status == 201)
     assert [one for one in tmp_path.rglob("*") if "passwd" in one.name] == []
     for wrong in ("..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "..%5C..%5Cpasswd"):
         assert builder.call("downloadFlowFile", flow_id=FLOW, file_name=wrong).status == 404
@@ -148,7 +151,7 @@ def test_flows_file_is_deleted_once_and_missed_never(builder: User) -> None:
         assert get(builder, path).status == 404
 
 
-@pytest.mark.parametrize("name", ["new name", "名前", "a" * 300, "a,b&c=d", "../up", "report.final"])
+@pytest.mark.parametrize("name", ["new name", "名前", "a" * 255, "a&c=d", "..up", "report.final"])
 def test_accounts_file_is_renamed(builder: User, name: str) -> None:
     """Any name is taken as it is; path, id, size and bytes stay, and the download has the new name."""
     file = builder.call("uploadUserFile", form={"file": ("old.pdf", b"%PDF")}).json
@@ -157,6 +160,22 @@ def test_accounts_file_is_renamed(builder: User, name: str) -> None:
     downloaded = builder.call("downloadUserFile", file_id=file["id"])
     assert (downloaded.body, offered_name(downloaded)) == (b"%PDF", f"{name}.pdf")
     assert name in [one["name"] for one in builder.call("listUserFiles").json]
+
+
+@pytest.mark.parametrize(("name", "says"), [("../up", "Invalid"), ("", "Invalid"), ("長" * 86, "Maximum 255 bytes")])
+def test_a_name_that_no_file_can_have_changes_nothing(builder: User, name: str, says: str) -> None:
+    """Paths, nothing and more than 255 bytes are refused with 400, as an upload's names are."""
+    file = builder.call("uploadUserFile", form={"file": ("old.pdf", b"%PDF")}).json
+    refused = builder.call("renameUserFile", file_id=file["id"], query={"name": name})
+    assert (refused.status, says in refused.json["detail"]) == (400, True)
+    assert "old" in [one["name"] for one in builder.call("listUserFiles").json]
+
+
+@pytest.mark.parametrize(("query", "name"), [("name=a,b", "b"), ("name=p1&name=p2", "p2"), ("name=a%2Cb&name=c", "c")])
+def test_of_several_values_the_last_one_counts(mock: Caller, query: str, name: str) -> None:
+    """A comma separates values like a second parameter does."""
+    path = "/api/v2/files/c7b22c4c-d5e0-4ec9-af97-5d85b7657a34"
+    assert mock.ask("PUT", f"{path}?{query}", x_api_key="sk-agentbuilder-commas").json["name"] == name
 
 
 def test_renamed_file_does_not_come_back_under_its_old_name(builder: User) -> None:
@@ -214,10 +233,27 @@ def test_accounts_file_goes_into_a_run_by_its_path(builder: User, as_list: bool)
 
 
 @pytest.mark.parametrize("path", ["nowhere/x.pdf", "../../etc/passwd", f"{FLOW}/never.png"])
-@pytest.mark.parametrize("field", ["files", "path"])
-def test_run_on_a_file_that_is_not_there_is_not_found(builder: User, field: str, path: str) -> None:
-    """No file of the host is ever one of these."""
-    assert run(builder, {"File-1olS3": {field: path}}).status == 404
+def test_run_on_a_file_that_is_not_there_is_not_found(builder: User, path: str) -> None:
+    """No file of the host is ever one of these; a stream tells it as an error, and a Chat Input does not look."""
+    tweaks = {"File-1olS3": {"path": path}}
+    assert run(builder, tweaks).status == 404
+    stream = builder.call("runFlow", {"tweaks": tweaks}, flow_id=FLOW, query={"stream": "yes"})
+    assert (stream.status, json.loads(stream.body)["event"]) == (200, "error")
+    assert path in json.loads(stream.body)["data"]["error"]
+    assert run(builder, {"ChatInput-b67sL": {"files": path}}).status == 200
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_the_output_of_a_component_that_is_not_there_is_none(builder: User, stream: str) -> None:
+    """The flow runs all the same; the component that it has gives what it says, in both modes."""
+    given = {}
+    for component in ("Nope-12345", "ChatOutput-oUt01"):
+        body = {"input_value": "hi", "output_component": component}
+        answer = builder.call("runFlow", body, flow_id=FLOW, query={"stream": stream}).body.decode()
+        last = json.loads(answer.rstrip("\n").split("\n\n")[-1])
+        result = last["data"]["result"] if stream == "true" else last
+        given[component] = [len(each["outputs"]) for each in result["outputs"]]
+    assert given == {"Nope-12345": [0], "ChatOutput-oUt01": [1]}
 
 
 @pytest.mark.parametrize("component", ["File-1olS3", "ChatInput-b67sL"])
@@ -284,15 +320,21 @@ V2 = ("uploadUserFile", "listUserFiles", "downloadUserFile", "renameUserFile", "
 
 @pytest.mark.parametrize("operation", V2)
 def test_v2_opens_with_key_or_token_and_with_nothing_else(make_app: Callable[..., Caller], operation: str) -> None:
-    """The key in its header, or the same as a Bearer token; a wrong key is 403, a wrong token 401, none is 403."""
+    """The key in its header, or a Bearer token, which counts first; a wrong key is 403, a wrong token 401, none 403."""
     more: dict[str, Any] = {"form": {"file": ("a.txt", b"x")}} if operation == "uploadUserFile" else {}
     more |= {"query": {"name": "n"}} if operation == "renameUserFile" else {}
-    more |= {"file_id": "d44dc2e1-9ae9-4cf6-9114-8d34a6126c94"} if operation.endswith("UserFile") else {}
+    more |= {"file_id": "3a290013-fe1e-4d3d-a454-cacae81288f3"} if operation.endswith("UserFile") else {}
     more = {name: value for name, value in more.items() if not (operation == "uploadUserFile" and name == "file_id")}
     for credentials, statuses in (
         ({"X-Api-Key": "sk-agentbuilder"}, (200, 201)),
-        ({"Authorization": "Bearer sk-agentbuilder"}, (200, 201)),
+        ({"Authorization": "Bearer token-agentbuilder"}, (200, 201)),
+        ({"Authorization": "Bearer token-agentbuilder", "X-Api-Key": "sk-wrong"}, (200, 201)),
+        ({"Authorization": "Bearer sk-agentbuilder"}, (401,)),
+        ({"Authorization": "Bearer wrong", "X-Api-Key": "sk-agentbuilder"}, (401,)),
+        ({"Authorization": "Basic abc", "X-Api-Key": "sk-agentbuilder"}, (200, 201)),
+        ({"Authorization": "Basic abc"}, (403,)),
         ({"X-Api-Key": "sk-wrong"}, (403,)),
+        ({"X-Api-Key": ""}, (403,)),
         ({"Authorization": "Bearer wrong"}, (401,)),
         ({}, (403,)),
     ):
@@ -310,14 +352,24 @@ class _Keyless(User):
 def test_key_and_token_of_one_name_open_one_world(mock: Caller) -> None:
     """What is uploaded with the key can be fetched with the token."""
     file = User(mock, "agentbuilder", "-both", name="").call("uploadUserFile", form={"file": ("a.txt", b"x")}).json
-    token = _Keyless(mock, "agentbuilder", name="", headers={"Authorization": "Bearer sk-agentbuilder-both"})
+    token = _Keyless(mock, "agentbuilder", name="", headers={"Authorization": "Bearer token-agentbuilder-both"})
     assert token.call("downloadUserFile", file_id=file["id"]).body == b"x"
 
 
-def test_v1_knows_no_token(mock: Caller) -> None:
-    """The document mentions tokens for v2 only."""
-    token = _Keyless(mock, "agentbuilder", name="", headers={"Authorization": "Bearer sk-agentbuilder"})
-    assert token.call("listFlowFiles", flow_id=FLOW).status == 403
+def test_a_token_opens_all_but_runs(mock: Caller) -> None:
+    """v2, whoami and the files of flows take one; a run looks at keys only, whatever token comes beside one."""
+    token = {"Authorization": "Bearer token-agentbuilder"}
+    assert _Keyless(mock, "agentbuilder", name="", headers=token).call("listFlowFiles", flow_id=FLOW).status == 200
+    run = f"/api/v1/run/{FLOW}"
+    assert mock.ask("POST", run, json_body={}, **token).status == 403
+    assert mock.ask("POST", run, json_body={}, x_api_key="sk-agentbuilder", Authorization="Bearer x").status == 200
+
+
+def test_a_key_in_the_query_counts_before_the_header(mock: Caller) -> None:
+    """Whatever the header says, the query decides."""
+    asked = "/api/v1/users/whoami?x-api-key="
+    assert mock.ask("GET", f"{asked}sk-agentbuilder", x_api_key="wrong").status == 200
+    assert mock.ask("GET", f"{asked}wrong", x_api_key="sk-agentbuilder").status == 403
 
 
 def test_whoami_owns_the_files(builder: User) -> None:

@@ -38,7 +38,7 @@ feet = "https://shoes.example/feet.png"
 
 [dify-workflow.site]
 title = "Shoe works"
-show_workflow_steps = false
+show_workflow_steps = true
 
 [agentbuilder]
 flows = ["11111111-1111-4111-8111-111111111111"]
@@ -52,7 +52,7 @@ dify-chat:
   info: {name: Shoes}
   meta: {tool_icons: {feet: 'https://shoes.example/feet.png'}}
 dify-workflow:
-  site: {title: Shoe works, show_workflow_steps: false}
+  site: {title: Shoe works, show_workflow_steps: true}
 agentbuilder:
   flows: [11111111-1111-4111-8111-111111111111]
 """
@@ -86,10 +86,10 @@ def test_what_the_file_says_is_served_and_the_rest_is_ours(
     assert [list(control) for control in parameters["user_input_form"]] == [["select"]]
     assert parameters["system_parameters"]["file_size_limit"] == 15
     info = chat.call("getInfo").json
-    assert (info["name"], info["tags"]) == ("Shoes", ["客服", "导购"])
+    assert (info["name"], info["tags"]) == ("Shoes", ["tag1", "tag2"])
     assert chat.call("getMeta").json["tool_icons"]["feet"] == "https://shoes.example/feet.png"
     site = workflow.call("getSite").json
-    assert (site["title"], site["show_workflow_steps"], site["icon"]) == ("Shoe works", False, "📬")
+    assert (site["title"], site["show_workflow_steps"], site["icon"]) == ("Shoe works", True, "😄")
     flow = "11111111-1111-4111-8111-111111111111"
     assert User(mock, "agentbuilder", name="").call("listFlowFiles", flow_id=flow).json == {"files": []}
 
@@ -148,9 +148,11 @@ def test_an_app_without_retriever_quotes_nothing(configured: Callable[..., Calle
 
 def test_app_that_speaks_by_default_is_a_scenario_of_the_file(configured: Callable[..., Caller]) -> None:
     """`scenarios` says what answers an operation, for every key, or for those that end in a certain way."""
-    mock = configured("dify-chat: {keys: {-cat: {scenarios: {getInfo: 200-documented}, info: {name: Cat}}}}")
+    mock = configured(
+        "dify-chat: {info: {name: Dog}, keys: {-cat: {scenarios: {getInfo: 200-documented}, info: {name: Cat}}}}"
+    )
     assert User(mock, "dify-chat", "-cat-7").call("getInfo").json["name"] == "My App"
-    assert User(mock, "dify-chat", "-catalogue").call("getInfo").json["name"] == "数码导购助手"
+    assert User(mock, "dify-chat", "-catalogue").call("getInfo").json["name"] == "Dog"
 
 
 def test_printed_default_is_a_file_that_changes_nothing(

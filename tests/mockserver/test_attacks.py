@@ -114,9 +114,15 @@ def upload(mock: Caller, path: str, name: str, data: bytes, **headers: str) -> A
 
 @pytest.mark.parametrize("name", EVIL_NAMES)
 def test_file_name_reaches_no_path_and_no_header(mock: Caller, name: str) -> None:
-    """Whatever a file is called, its bytes come back, under one well-formed name without folders (RFC 6266)."""
+    """A file that is taken comes back under one well-formed name without folders (RFC 6266); a refused one is nowhere."""
     before = set(Path.cwd().iterdir())
-    file = upload(mock, "/api/v2/files", name, b"secret bytes", x_api_key="sk-agentbuilder-names").json
+    listed = mock.ask("GET", "/api/v2/files", x_api_key="sk-agentbuilder-names").json
+    uploaded = upload(mock, "/api/v2/files", name, b"secret bytes", x_api_key="sk-agentbuilder-names")
+    if uploaded.status == 400:
+        assert mock.ask("GET", "/api/v2/files", x_api_key="sk-agentbuilder-names").json == listed
+        assert set(Path.cwd().iterdir()) == before
+        return
+    file = uploaded.json
     answer = mock.ask("GET", f"/api/v2/files/{file['id']}", x_api_key="sk-agentbuilder-names")
     assert answer.body == b"secret bytes"
     disposition = answer.headers["Content-Disposition"]
@@ -414,9 +420,10 @@ def test_what_is_no_request_costs_no_answer_that_was_due(shared_app: App) -> Non
 
 
 def test_endless_file_name_makes_no_endless_header(mock: Caller) -> None:
-    """A name of tens of thousands of characters is cut in the header, where clients stop reading at 64 KB."""
+    """The longest name that is taken makes a header far below the 64 KB at which clients stop reading."""
     key = {"x_api_key": "sk-agentbuilder-endless"}
-    file = upload(mock, "/api/v2/files", "\u00e9" * 20_000 + ".txt", b"abc", **key).json
+    assert upload(mock, "/api/v2/files", "\u00e9" * 20_000 + ".txt", b"abc", **key).status == 400
+    file = upload(mock, "/api/v2/files", "\u00e9" * 125 + ".txt", b"abc", **key).json
     answer = mock.ask("GET", f"/api/v2/files/{file['id']}", **key)
     assert answer.body == b"abc"
     assert len(answer.headers["Content-Disposition"]) < 10_000
@@ -560,6 +567,6 @@ def test_ended_mock_leaves_no_temporary_file(
         process.send_signal(end)
         assert process.wait(20) == (0 if end == signal.SIGTERM else -end)
     assert kept.exists() == (end == signal.SIGKILL)
-    elsewhere = "from mockserver import spool; spool.new_file()"
+    elsewhere = "from mockserver.blobs import tempfiles; tempfiles.new_file()"
     subprocess.run([sys.executable, "-c", elsewhere], env=environment, check=True)
     assert not kept.parent.exists()

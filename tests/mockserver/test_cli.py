@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from werkzeug.datastructures import Headers
 
 from flowcontract.output.printable import printable
 from mockserver.cli import main as cli
 from mockserver.http.failures import complain
+from mockserver.http.messages import Request
 from mockserver.scenarios.files import ScenarioFiles
-from mockserver.server.mock_server import MockServer
+from mockserver.server.mock_server import MockServer, load_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +109,7 @@ def test_taken_port_is_one_line_and_misuse() -> None:
         (["serve", "--port", "many"], "no number"),
         (["serve", "--pace", "-1"], "between"),
         (["serve", "--profile", "older"], "API=NAME"),
-        (["serve", "--profile", "dify-workflow=ancient"], "There is: 0.14, 1.14, 1.4, older"),
+        (["serve", "--profile", "dify-workflow=ancient"], "There is: 0.14, 1.4, 1.14, older"),
         (["serve", "--fixtures", "/nowhere/at/all"], "there is no folder"),
         (["check"], "--fixtures"),
         (["dance"], "serve"),
@@ -129,8 +131,8 @@ def test_list_prints_the_profiles_with_their_releases() -> None:
     rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
     assert rows == [
         ["dify-chat", "0.14", "Dify 0.14.0"],
-        ["dify-chat", "1.14", "Dify 1.14.2"],
         ["dify-chat", "1.4", "Dify 1.4.1"],
+        ["dify-chat", "1.14", "Dify 1.14.2"],
     ]
 
 
@@ -194,6 +196,44 @@ def test_check_says_what_is_wrong_where(
     assert f"{path}:" in out
     assert told in out
     assert any(f"{path}:{number}:" in out for number in (line, line + 1))
+
+
+GATEWAY = "description: The gateway is busy.\n{}reply:\n  headers: {{Retry-After: '3'}}\n  body: <h1>Busy</h1>\n"
+
+
+@pytest.mark.parametrize("folder", ["stopChatMessage", "every-operation"])
+def test_undocumented_status_of_ones_own_has_to_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    """With `undocumented: true` it is sound, and answers; without it is a mistake, and so is a documented one."""
+    path = tmp_path / "dify-chat" / folder / "503-busy.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(GATEWAY.format(""), encoding="utf-8")
+    assert cli.main(["check", "--fixtures", str(tmp_path)]) == 1
+    assert "503-busy.yaml:1:" in capsys.readouterr().out
+    path.write_text(GATEWAY.format("undocumented: true\n"), encoding="utf-8")
+    assert cli.main(["check", "--fixtures", str(tmp_path)]) == 0
+    app = load_app(["dify-chat"], fixtures=tmp_path)
+    headers = Headers([("Authorization", "Bearer app-chat"), ("Prefer", "code=503")])
+    answered = app.handle(Request("POST", "/v1/chat-messages/b70fbb41/stop", "", headers), 0)
+    assert (answered.status, answered.headers["Retry-After"], answered.body) == (503, "3", b"<h1>Busy</h1>")
+    if folder == "every-operation":  # it counts for those that do not document the status
+        return
+    path.rename(path.with_name("400-busy.yaml"))
+    assert cli.main(["check", "--fixtures", str(tmp_path)]) == 1
+    assert "Leave `undocumented` out." in capsys.readouterr().out
+
+
+def test_undocumented_scenario_is_still_read_and_rendered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its status: what is no format of a scenario and what cannot be rendered is told."""
+    path = tmp_path / "dify-chat" / "stopChatMessage" / "503-busy.yaml"
+    path.parent.mkdir(parents=True)
+    for wrong in ("undocumented: maybe\n", "undocumented: true\nreplies: 1\n", "undocumented: true\nfaults: bomb\n"):
+        path.write_text(GATEWAY.format(wrong), encoding="utf-8")
+        assert cli.main(["check", "--fixtures", str(tmp_path)]) == 1, wrong
+    path.write_text("description: Busy.\nundocumented: true\nreply:\n  file: nowhere.html\n", encoding="utf-8")
+    assert cli.main(["check", "--fixtures", str(tmp_path)]) == 1
+    assert "nowhere.html" in capsys.readouterr().out
 
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e\r"

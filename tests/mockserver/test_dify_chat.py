@@ -159,11 +159,11 @@ def test_limit_is_clamped_above_and_refused_below(chat: User, operation: str, li
 
 
 def test_unknown_order_or_last_id_is_refused(chat: User) -> None:
-    """An order that no document names is `invalid_param`, an id that is not in the list is not found."""
+    """An order that no document names is `invalid_param`, an id that is not in the list is not found, or no id."""
     assert refused(chat.call("listConversations", query={"user": "ann", "sort_by": "name"}), 400, "invalid_param")
     eve = User(chat.mock, "dify-chat", chat.suffix, name="eve")
-    for last in ("nowhere", begin(eve)):
-        assert refused(chat.call("listConversations", query={"user": "ann", "last_id": last}), 404, "not_found")
+    for last, status, code in (("nowhere", 400, "invalid_param"), (begin(eve), 404, "not_found")):
+        assert refused(chat.call("listConversations", query={"user": "ann", "last_id": last}), status, code)
 
 
 def test_conversation_is_renamed_by_hand_or_by_itself(chat: User) -> None:
@@ -453,3 +453,27 @@ def test_scenario_of_ones_own_that_matches_the_body_answers(make_app: Callable[.
     assert greeting["answer"] == "Hello, ann!"
     assert messages(chat, greeting["conversation_id"])["data"][0]["answer"] == "Hello, ann!"
     assert ask(chat, "goodbye").json["answer"] != "Hello, ann!"
+
+
+def test_two_texts_have_two_sounds_and_a_message_wins_over_a_text(chat: User) -> None:
+    """Nobody mistakes the one for the other; the sound of a message is that of its answer (004:837-842)."""
+
+    def sound(**body: str) -> bytes:
+        answer = chat.call("convertTextToAudio", body)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "audio/mpeg")
+        return answer.body
+
+    said = chat.call("sendChatMessage", {"query": "hello", "inputs": {}}).json
+    message = said["message_id"]
+    sounds = [sound(text=text) for text in ("a", "b", "你好", "a long text " * 200, "a long text " * 200 + "x")]
+    assert len(set(sounds)) == len(sounds)
+    assert sound(text="a") == sounds[0]
+    assert sound(message_id=message, text="a") == sound(message_id=message) == sound(text=said["answer"]) != sounds[0]
+
+
+def test_every_sound_is_an_mp3_that_plays(chat: User, tmp_path: Path) -> None:
+    """Whole frames in a row, none of which borrows bits from another."""
+    path = tmp_path / "sound.mp3"
+    path.write_bytes(chat.call("convertTextToAudio", {"text": "hello"}).body)
+    assert media.fault(path) is None
+    assert {path.read_bytes()[start + 4] for start in range(0, path.stat().st_size, 180)} == {0}

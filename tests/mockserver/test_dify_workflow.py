@@ -67,10 +67,23 @@ def test_uploaded_file_goes_into_a_run(worker: User, kind: str, mode: dict[str, 
     )
 
 
-def test_one_object_is_as_good_as_a_list_of_one(worker: User) -> None:
-    """The older document hands over one object."""
-    inputs = {"orig_mail": mail(upload(worker)["id"])["orig_mail"][0]}
-    assert worker.call("runWorkflow", {**BLOCKING, "inputs": inputs}).status == 200
+def test_one_object_is_as_good_as_a_list_of_one_where_the_form_does_not_say(worker: User) -> None:
+    """The older document hands over one object, the newer one a list."""
+    file = mail(upload(worker)["id"])["orig_mail"]
+    for value in (file, file[0]):
+        assert worker.call("runWorkflow", {**BLOCKING, "inputs": {"orig_mail": value}}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "listed", "why"),
+    [("letterhead", True, "must be a file"), ("attachments", False, "must be a list of files")],
+)
+def test_the_form_says_whether_it_is_one_file_or_a_list(worker: User, variable: str, listed: bool, why: str) -> None:
+    """A list for a `file` and an object for a `file-list` are refused, the other way round they run."""
+    file = mail(upload(worker)["id"])["orig_mail"][0]
+    wrong = worker.call("runWorkflow", {**BLOCKING, "inputs": {variable: [file] if listed else file}})
+    assert (wrong.status, wrong.json["code"], why in wrong.json["message"]) == (400, "invalid_param", True)
+    assert worker.call("runWorkflow", {**BLOCKING, "inputs": {variable: file if listed else [file]}}).status == 200
 
 
 @pytest.mark.parametrize("place", ["inputs", "files"])
@@ -134,7 +147,7 @@ def picture(kind: str = "image", **more: Any) -> dict[str, Any]:
         ({"title": "a", "count": True}, "count in input form must be a valid number"),
         ({"title": "a", "photo": "a.png"}, "photo in input form must be a file"),
         ({"title": "a", "photo": picture("document")}, "type document is not allowed for photo"),
-        ({"title": "a", "photo": [picture(), picture()]}, "photo in input form takes at most 1 file"),
+        ({"title": "a", "photo": [picture(), picture()]}, "photo in input form must be a file"),
         ({"title": "a", "papers": [picture("document")] * 3}, "papers in input form takes at most 2 files"),
         (
             {"title": "a", "photo": {"type": "image", "transfer_method": "local_file", "upload_file_id": "ID"}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from flowcontract.streams.rules import value_at
 from flowcontract.streams.sse import Decoder
 from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
+from mockserver.core.controls import Controls
 from mockserver.faults import FAULTS, FaultError, apply, parse
 from mockserver.faults.context import FaultContext
 from mockserver.http.messages import AbortConnection, Reply, Request
@@ -88,6 +90,12 @@ def lines(piece: bytes) -> bytes:
     return piece.replace(b"{", b"{\ndata: ").replace(b",", b",\ndata: ")
 
 
+def gateway_page(title: str) -> bytes:
+    """Return what a proxy such as nginx sends of its own."""
+    head = f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+    return f"{head}<hr><center>gateway</center>\r\n</body>\r\n</html>\r\n".encode()
+
+
 NOTE = b'{"note": ["no document names this", 1, null]}'
 ESCAPED = [
     block(b"data: {%b: %b, %b: %b}" % tuple(map(escaped, ("event", "workflow_started", "task_id", "t")))),
@@ -103,13 +111,15 @@ WIRE: dict[str, tuple[list[bytes], str]] = {
     "latency=1": ([ALL], "end"),
     "latency-lognormal=1": ([ALL], "end"),
     "rate-limit=1/5": ([ALL], "end"),
+    "status=502": ([gateway_page("502 Bad Gateway")], "end"),
+    "status=503/empty": ([], "end"),
+    "retry-after=5": ([ALL], "end"),
     "empty-reply": ([], "close"),
     "wrong-type=text/html": ([ALL], "end"),
     "no-charset": ([ALL], "end"),
     "drop=2": ([A, C, D], "end"),
     "duplicate=2": ([A, B, B, C, D], "end"),
     "swap=2": ([A, C, B, D], "end"),
-    "swap=4": ([A, B, C, D], "end"),
     "reorder": ([D, B, C, A], "end"),
     "no-end": ([A, B, C], "end"),
     "cut-events=2": ([A, B], "close"),
@@ -325,7 +335,7 @@ def test_endless_stream_goes_on_until_the_client_leaves(small: MockServer) -> No
 def test_plain_answers_are_cut_closed_reset_and_dripped_too(small: MockServer) -> None:
     """A JSON body that ends early does so against its length, or with a length that hides it."""
     head = "GET /v1/info HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer app-chat-wire\r\nPrefer: fault={}\r\n\r\n"
-    whole = fetch(small, head.format("latency=0").encode())
+    whole = fetch(small, head.format("latency=1").encode())
     length = int(whole.headers["Content-Length"])
     answers = {fault: fetch(small, head.format(fault).encode()) for fault in ("cut=10", "close=10", "drip=1000000")}
     assert (answers["cut=10"].headers["Content-Length"], answers["cut=10"].end) == (str(length), "close")
@@ -565,7 +575,7 @@ NAIVE_NOTICES = {"ping-inside", "cut", "close", "reset"}
 """The breaking faults at which the naive client raises at least; all others it takes for a whole answer."""
 
 
-@pytest.mark.parametrize("fault", [one for one in BREAKING if one not in ("json-error", "empty-reply")])
+@pytest.mark.parametrize("fault", [one for one in BREAKING if one not in ("json-error", "empty-reply", "status")])
 def test_naive_client_trusts_what_is_broken(app: App, fault: str) -> None:
     """Only JSON that cannot be read makes it stop; a missing end, a wrong order or an error it does not notice."""
     fault = {"close": "close=900"}.get(fault, fault)
@@ -612,6 +622,10 @@ def test_correct_client_can_tell_every_break_in_what_is_said(app: App) -> None:
         ("silence=-1", "takes a number from 0 to 86400"),
         ("rate-limit=x", "takes for instance 1/60"),
         ("wrong-type=html", "takes for instance text/plain"),
+        ("status=100", "takes for instance 503/html"),
+        ("status=600", "takes for instance 503/html"),
+        ("status=204/html", "takes for instance 503/html"),
+        ("status=503/json", "takes for instance 503/html"),
     ],
 )
 def test_what_cannot_be_meant_says_what_there_is(text: str, complaint: str) -> None:
@@ -665,6 +679,118 @@ def test_stream_fault_does_not_fit_a_whole_body(app: App) -> None:
     told = problem(caller(app, headers={"Prefer": "fault=bom"}, body={"response_mode": "blocking"}))
     assert "needs a stream" in told["detail"]
     assert caller(app, headers={"Prefer": "fault=bom"}, body={"query": 5}).status == 400
+
+
+NOTHING = [
+    *("drop=99", "duplicate=99", "swap=99", "split=100000", "split-at=100000", "cut=10000000", "close=10000000"),
+    *("reset=10000000", "cut-events=99", "close-events=99", "silence=0", "slow-first=0", "jitter=0", "latency=0"),
+    *("huge=1", "wrong-type=text/event-stream", "latency-lognormal=0", "no-end, no-end", "empty-reply, bom"),
+    *("drop=3, close-events=2", "silence=1, hang=1", "cut-events=1, cut=100000", "status=503, split-crlf"),
+]
+"""Faults, alone and together, of which one leaves the answer as it would be without it."""
+
+
+@pytest.mark.parametrize("fault", NOTHING)
+@pytest.mark.parametrize("operation", STREAMS)
+def test_fault_that_changes_nothing_is_refused(app: App, fault: str, operation: str) -> None:
+    """A 501 that names it: a test that relies on it would otherwise pass for no reason."""
+    if not fits(fault, operation):
+        return
+    path, key = STREAMS[operation]
+    path, _, query = path.partition("?")
+    headers = Headers([*key.items(), ("Content-Type", "application/json"), ("Prefer", f'fault="{fault}"')])
+    reply = app.handle(
+        Request("POST", path, query, headers, Blob(json.dumps(CHAT).encode()), capabilities=CAPABILITIES),
+        1_732_147_200.0,
+    )
+    assert re.search("changes nothing in this reply of .* bytes|needs a stream", problem(reply)["detail"])
+    assert "Preference-Applied" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("fault", "method", "status"),
+    [
+        ("cut=100000", "GET", 501),
+        ("close=100000", "GET", 501),
+        ("drip=100", "GET", 200),
+        ("cut=10", "HEAD", 501),
+        ("latency=1", "HEAD", 200),
+    ],
+)
+def test_fault_of_a_body_needs_one_that_is_long_enough(app: App, fault: str, method: str, status: int) -> None:
+    """A body is not cut behind its end; and who asks for the head alone gets none."""
+    headers = Headers([("Authorization", "Bearer app-chat-asking"), ("Prefer", f"fault={fault}")])
+    path = "/v1/info"
+    assert app.handle(Request(method, path, "", headers, capabilities=CAPABILITIES), 1_732_147_200.0).status == status
+
+
+def test_what_is_left_alone_is_not_claimed(app: App) -> None:
+    """A wrong request is answered as the API answers it; of the faults only those of any reply are done, and told."""
+    reply = caller(app, headers={"Prefer": 'fault="latency=5, bom"'}, body={"query": 5})
+    assert (reply.status, reply.delay_s, reply.headers["Preference-Applied"]) == (400, 0.005, 'fault="latency=5.0"')
+    assert app.journal.entries()[-1].faults == ("latency=5.0",)
+    reply = caller(app, headers={"Prefer": "fault=bom"}, body={"query": 5})
+    assert (reply.status, reply.headers["Preference-Applied"]) == (400, "")
+
+
+STATUSES = ["status=503", "status=429/empty", "status=200", "status=204", "status=302", "status=520", "status=599/html"]
+
+
+@pytest.mark.parametrize("fault", STATUSES)
+def test_gateway_answers_any_operation_with_any_status(app: App, fault: str) -> None:
+    """Whatever the request, and whatever the documents say of the status; the API never sees it."""
+    (chosen,) = parse(fault)
+    status, kind = chosen.value
+    for api in app.apis.values():
+        for operation in api.operations.values():
+            path = api.base_path + re.sub(r"{\w+}", "a430cc57-06bb-4c11-be39-d3d4de68d2c4", operation.path)
+            keys = [api.schemes[name] for name in operation.security[0]] if operation.security else []
+            headers = Headers([(one.parameter, f"{one.prefix}{one.mock_key}-gateway") for one in keys])
+            headers["Prefer"] = f'fault="{fault}, retry-after=7, latency=2000"'
+            reply = app.handle(Request(operation.method, path, "", headers, capabilities=CAPABILITIES), 1_732_147_200.0)
+            assert (reply.status, reply.headers["Retry-After"], reply.delay_s) == (status, "7", 2.0), operation.name
+            assert (reply.body != b"") == (kind == "html"), operation.name
+            assert (reply.headers.get("Content-Type") == "text/html") == (kind == "html")
+
+
+def test_gateway_keeps_the_request_from_the_api(app: App) -> None:
+    """Nothing has happened in the world, and the journal says who answered."""
+    upload = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\nx\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nabc\r\n--b--\r\n'
+    )
+    for prefer, status in (("fault=status=502", 502), ("", 201)):
+        headers = Headers([("Authorization", "Bearer app-chat-kept"), ("Prefer", prefer)])
+        headers["Content-Type"] = "multipart/form-data; boundary=b"
+        reply = app.handle(
+            Request("POST", "/v1/files/upload", "", headers, Blob(upload), capabilities=CAPABILITIES), 1_732_147_200.0
+        )
+        assert reply.status == status
+    refused, served = app.journal.entries(world="dify-chat-kept")
+    assert (refused.scenario, refused.by, refused.because) == (None, "fault", "status")
+    assert (served.scenario, served.faults) == ("201-default", ())
+
+
+def test_gateway_can_answer_at_once_and_send_its_page_late(small: MockServer) -> None:
+    """Before a delay: the head comes, the page does not; a page that is not there cannot be late."""
+    wire = fetch(small, request("status=504, slow-first=0.05"))
+    assert (wire.status, wire.chunks) == (504, [gateway_page("504 Gateway Timeout")])
+    assert fetch(small, request("status=504/empty, slow-first=0.05")).status == 501
+
+
+def test_gateway_is_asked_for_by_override_suffix_and_scenario(tmp_path: Path) -> None:
+    """Each way to ask for a fault asks for this one, too."""
+    folder = tmp_path / "dify-chat" / "sendChatMessage"
+    folder.mkdir(parents=True)
+    own = f"faults: status=502/empty, retry-after=1\nrequest: {{body: {{query: gateway}}}}\n{SMALL.strip()}"
+    (folder / "200-small.yaml").write_text(own, encoding="utf-8")
+    app = load_app(["dify-chat"], fixtures=tmp_path, settings=Settings(pace=0))
+    Controls(app).order("sendChatMessage", "fault=status=503, retry-after=2", times=1)
+    told = [caller(app), caller(app, body={"user": "a#mock:fault=status=504/empty"})]
+    told += [caller(app, body={"query": "gateway"}), caller(app)]
+    assert [(reply.status, reply.headers.get("Retry-After")) for reply in told] == [
+        *((503, "2"), (504, None), (502, "1"), (200, None))
+    ]
 
 
 @pytest.mark.parametrize(

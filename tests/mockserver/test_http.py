@@ -82,7 +82,7 @@ def test_offer_of_another_protocol_is_answered_as_http(server: MockServer, offer
     plain = b"GET /v1/info HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer app-chat-http\r\n\r\n"
     answers = ask(server, raw + raw + plain + raw, count=4)
     assert [status for status, _ in answers] == [200] * 4
-    assert [json.loads(body).get("mode") for _, body in answers[:2]] == ["advanced-chat"] * 2
+    assert [json.loads(body).get("mode") for _, body in answers[:2]] == ["chat"] * 2
     entry = server.requests("sendChatMessage")[-1]
     assert entry.content == BODY
     assert "upgrade" in [name.lower() for name, _ in entry.headers]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -59,7 +60,7 @@ def test_exchange_is_written_down(make_app: Callable[..., Caller]) -> None:
     assert (entry.scenario, entry.by, entry.status, entry.violations) == ("200-default", "default", 200, [])
     assert entry.json == CHAT
     assert ("User-Agent", "me/1") in entry.headers
-    assert json.loads(entry.answer)["mode"] == "advanced-chat"
+    assert json.loads(entry.answer)["mode"] == "chat"
     assert dict(entry.answer_headers)["Content-Type"] == "application/json"
     assert json.loads(json.dumps(entry.as_json()))["request"]["body"] == json.dumps(CHAT)
 
@@ -77,7 +78,8 @@ def test_exchange_is_written_down(make_app: Callable[..., Caller]) -> None:
         ({"json_body": CHAT, "Prefer": "example=nothing"}, "prefer", "nothing", None),
         ({"json_body": {}}, "problem", "missing-query", "400-invalid-param"),
         ({"json_body": CHAT, "key": "nobody"}, "problem", "wrong-token", "401-unauthorized"),
-        ({"json_body": CHAT | {"conversation_id": "x"}}, "problem", "unknown-id", None),
+        ({"json_body": CHAT | {"conversation_id": "x"}}, "problem", "malformed-id", None),
+        ({"json_body": CHAT | {"conversation_id": str(UUID(int=1))}}, "problem", "unknown-id", None),
     ],
 )
 def test_reason_is_told(
@@ -430,7 +432,7 @@ def test_command_sends_the_request_again(server: MockServer) -> None:
     assert key not in shell
     environment = {"AUTHORIZATION": key, "PATH": "/usr/bin:/bin", "NO_PROXY": "*"}
     done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, timeout=30, check=True, env=environment)
-    assert json.loads(done.stdout)["mode"] == "advanced-chat"
+    assert json.loads(done.stdout)["mode"] == "chat"
     first, again = (entry for entry in server.app.journal.entries(world="dify-chat-again"))
     assert (again.content, again.path, again.query) == (first.content, first.path, first.query)
     assert {name.lower(): value for name, value in again.headers}["x-odd"] == "it's; $5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,8 +91,11 @@ def test_messages_page_backwards(chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("/v1/messages?user=abc-123&conversation_id=cd78daf6-f9e4-4463-9ff2-54257230a0ce&first_id=x", "First Message"),
-        ("/v1/conversations?user=abc-123&last_id=x", "Last Conversation"),
+        (
+            "/v1/messages?user=abc-123&conversation_id=cd78daf6-f9e4-4463-9ff2-54257230a0ce&first_id=00000000-0000-4000-8000-000000000000",
+            "First Message",
+        ),
+        ("/v1/conversations?user=abc-123&last_id=00000000-0000-4000-8000-000000000000", "Last Conversation"),
     ],
 )
 def test_page_behind_nothing_is_not_found(chat: Chat, path: str, told: str) -> None:
@@ -181,8 +185,9 @@ def test_keys_have_worlds_of_their_own(mock: Caller) -> None:
 def upload(mock: Caller, path: str, name: str, data: bytes, user: str = "", **headers: str) -> Answer:
     """Send one file as a form."""
     parts = [f'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\n{user}\r\n'.encode()] if user else []
-    head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
-    body = b"".join(parts) + head + data + b"\r\n--b--\r\n"
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {kind}'
+    body = b"".join(parts) + head.encode() + b"\r\n\r\n" + data + b"\r\n--b--\r\n"
     return mock.ask("POST", path, body=body, Content_Type="multipart/form-data; boundary=b", **headers)
 
 

@@ -11,7 +11,10 @@ import pytest
 from mock_calls import Answer, Caller
 from release_cases import RELEASES, Recording, apis_of, operation_of, recordings
 
+from flowcontract.paths import specs_root
+from flowcontract.streams.judge import judge
 from mockserver.config.settings import Settings
+from mockserver.scenarios.examples import example_requests
 from mockserver.server.mock_server import load_app
 
 DIFY = [release for release in RELEASES if release.startswith("dify")]
@@ -64,11 +67,9 @@ def _can_be_asked_again(recording: Recording) -> bool:
 
 # Requests that the mock answers in another way, by a part of their names, and why.
 OTHERWISE = {
-    r"_meta$|_site$|logs_chat_key": "the key of the other app opens less: what the documents say of each app",
     r"_slow|_fail_node|_stopped|_ping_|_rate_|_disconnects|_stop_by": "the recorded app's flow, and the moment",
     r"run_user_(int|object)|query_int|generate_name_string|inputs_pairs_list|input_name_empty": "a field of "
     "another type than the document says, which the release takes",
-    r"null_response_mode": "null where the document has a word",
     r"run_files_(string|object)|file_bad_id|remote_bad_scheme|remote_no_url|(files|level)_bad": "files",
     r"upload_json_body": "a form that is none",
     r"suggested_unknown|tts_": "the mock looks at the switch of the app first",
@@ -114,6 +115,45 @@ def shape(status: int, content_type: str, body: str) -> tuple[Any, ...]:
     said = json.loads(body) if media_type == "application/json" and body else None
     refusal = said if isinstance(said, dict) and "code" in said else {}
     return status, media_type if status != 204 else "", refusal.get("code"), *sorted(refusal)
+
+
+# --- our scenarios, as a release sends them ------------------------------------------------------------------------
+
+
+PROFILES = [(path.parent.parent.name, path.stem) for path in sorted(specs_root().glob("*/profiles/*.yaml"))]
+NO_ANSWER = {"200-hanging", "200-failed-streaming under 1.4"}  # what such a scenario is for
+
+
+@pytest.mark.parametrize(("api", "profile"), PROFILES, ids=["=".join(pair) for pair in PROFILES])
+def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, profile: str) -> None:
+    """`Prefer` brings our scenarios with the kinds, the fields and the order of the release in force."""
+    mock = Caller(load_app((api,), profiles={api: profile}))
+    contract = mock.app.apis[api]
+    key = next(iter(contract.schemes.values()))
+    sent = {key.parameter.replace("-", "_"): f"{key.prefix}{key.mock_key}"}
+    operation, stream = next((each, each.stream) for each in contract.operations.values() if each.stream)
+    assert stream
+    example = next(each for each in example_requests(contract) if each.operation is operation)
+    found = {}
+    for name in mock.app.scenarios.keys(operation):
+        status, _, word = name.partition("-")
+        asked = {"Prefer": f"code={status}, example={word}", **sent}
+        answer = mock.ask(operation.method, contract.base_path + example.path, json_body=example.body, **asked)
+        if (
+            answer.headers["Content-Type"].startswith("text/event-stream")
+            and not {name, f"{name} under {profile}"} & NO_ANSWER
+        ):
+            found[name] = [str(violation) for violation in judge(stream, answer.body)]
+    assert len(found) > 4
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_a_status_that_a_release_does_not_have_cannot_be_asked_for() -> None:
+    """0.14 deletes with 200, so there is no 204 of it."""
+    for release, status in (("dify-0.14.0", 501), ("dify-1.4.1", 204)):
+        path = f"/v1/conversations/{_NOBODYS}"
+        answer = mock_of(release).ask("DELETE", path, key="app-chat", json_body={"user": "u"}, Prefer="code=204")
+        assert answer.status == status
 
 
 # --- what the recorded requests do not show ------------------------------------------------------------------------
@@ -167,3 +207,26 @@ def test_agentbuilder_refuses_as_its_release_does(release: str, status: int) -> 
     assert mock.ask("GET", f"/api/v2/files/{_NOBODYS}", x_api_key="sk-agentbuilder").status == status
     recorded = {one.body for one in recordings(release) if one.name == "whoami_basic_auth"}
     assert mock.ask("GET", "/api/v1/users/whoami").json == json.loads(recorded.pop())
+
+
+def test_where_no_key_is_needed_a_valid_one_still_opens_its_world() -> None:
+    """1.4.3 gives the files of flows to anybody: without a key those of the first world, with one those of its own."""
+    mock, flow = mock_of("langflow-1.4.3"), "92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nx\r\n--b--\r\n'
+    sent = {"body": form, "Content_Type": "multipart/form-data; boundary=b", "x_api_key": "sk-agentbuilder-own"}
+    path = mock.ask("POST", f"/api/v1/files/upload/{flow}", **sent).json["file_path"]
+    assert mock.ask("GET", f"/api/v1/files/download/{path}", x_api_key="sk-agentbuilder-own").body == b"x"
+    assert mock.ask("GET", f"/api/v1/files/download/{path}", x_api_key="wrong").status == 500
+    assert mock.ask("GET", f"/api/v1/files/download/{flow}/2024-12-30_15-19-43_your_file.txt").status == 200
+
+
+@pytest.mark.parametrize(("release", "ran_with"), [("langflow-1.4.3", None), ("langflow-1.13.0", "nothing")])
+@pytest.mark.parametrize("wrong", [{"input_type": "nope"}, {"session_id": 5}, {"tweaks": []}])
+def test_a_wrong_body_is_refused_or_dropped_whole(release: str, ran_with: str | None, wrong: dict[str, Any]) -> None:
+    """1.13.0 drops it, what was right in it too, and runs the flow with nothing."""
+    body = {"input_value": "hello", **wrong}
+    run = "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    answer = mock_of(release).ask("POST", run, json_body=body, x_api_key="sk-agentbuilder")
+    assert answer.status == (422 if ran_with is None else 200)
+    if ran_with:
+        assert answer.json["outputs"][0]["inputs"] == {}

@@ -192,10 +192,3 @@ def test_slip_in_a_test_is_told_at_once(operation: str, scenario: str, told: str
         assert told in str(error.value)
         with pytest.raises(UnknownNameError):
             mock.requests("sendChatMesage")
-
-
-def test_example_of_the_readme_passes(tmp_path: Path) -> None:
-    """What the README tells testers to write, client included, works as it stands."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (example,) = [block for block in blocks if "assert_no_violations" in block]
-    assert "1 passed" in run(tmp_path, test_readme=example)

@@ -20,6 +20,8 @@ KEYS = {
     "dify-workflow": {"Authorization": "Bearer app-workflow-refusals"},
     "agentbuilder": {"x_api_key": "sk-agentbuilder-refusals"},
 }
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
 CHAT = {"query": "hello", "user": "abc-123", "inputs": {}}
 
 
@@ -397,12 +399,12 @@ def test_text_is_no_audio(mock: Caller) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "key", "body"),
     [
-        ("GET", "/v1/messages?conversation_id=nowhere&user=u", "app-chat-refusals", None),
+        ("GET", f"/v1/messages?conversation_id={NOWHERE}&user=u", "app-chat-refusals", None),
         ("POST", "/v1/conversations/nowhere/name", "app-chat-refusals", {"name": "n", "user": "u"}),
         ("DELETE", "/v1/conversations/nowhere", "app-chat-refusals", {"user": "u"}),
         ("POST", "/v1/messages/nowhere/feedbacks", "app-chat-refusals", {"rating": "like", "user": "u"}),
         ("GET", "/v1/messages/nowhere/suggested?user=u", "app-chat-refusals", None),
-        ("POST", "/v1/chat-messages", "app-chat-refusals", CHAT | {"conversation_id": "nowhere"}),
+        ("POST", "/v1/chat-messages", "app-chat-refusals", CHAT | {"conversation_id": NOWHERE}),
         ("GET", "/v1/workflows/run/nowhere", "app-workflow-refusals", None),
     ],
 )
@@ -444,3 +446,13 @@ def test_an_unknown_path_is_told_as_the_whole_api_tells_it(mock: Caller, api: st
     said = mock.ask("GET", path, **KEYS[api]).body.decode().lower()
     assert "not found" in said
     assert not any(thing in said for thing in ("conversation", "file", "flow", "run"))
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "status"),
+    [("sk-agentbuilder", b"{", 422), ("nobody", b"{", 422), ("nobody", b"{}", 403), ("nobody", b"[]", 403)],
+)
+def test_a_body_that_cannot_be_read_is_told_before_the_key(mock: Caller, key: str, body: bytes, status: int) -> None:
+    """A body that can be read is judged after it."""
+    run = "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    assert mock.ask("POST", run, body=body, Content_Type="application/json", x_api_key=key).status == status

@@ -16,8 +16,8 @@ import yaml
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.streams.sse import Decoder
-from mockserver.admin.torture import greeting
 from mockserver.cli import main as cli
+from mockserver.cli.torture import greeting
 from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError
 from mockserver.server.mock_server import MockServer
@@ -139,6 +139,35 @@ def test_what_a_client_did_otherwise_has_its_own_verdict(mock: MockServer) -> No
     assert error.verdict(events=events[:-1]).outcome == "trusted a broken stream"
 
 
+def test_answer_without_end_is_ended_for_a_client_that_never_gives_up(
+    mock: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a session after a while; the verdict says that it hung, whatever it says itself. Who gives up survives."""
+    monkeypatch.setattr("mockserver.torture.session._LONGEST_S", 0.2)
+    for fault in ("endless=1", "endless=3600000"):
+        session, case = one(mock, fault)
+        bytes_of(mock, session, case)
+        assert case.verdict(text="all of it") == ("hung", "still reading when the mock ended the answer after 0.2 s")
+        assert case.verdict(raised="too long").outcome == "hung"
+    session, case = one(mock, "endless=20")
+    request = session.request()
+    with httpx.stream(
+        request["method"], mock.url("dify-chat") + request["path"], headers=dict(case.headers), json=request["body"]
+    ) as answer:
+        next(answer.iter_raw())
+    assert case.verdict(raised="enough") == ("survived", "enough")
+
+
+def test_fault_that_does_not_fit_a_case_is_no_verdict_on_the_client(mock: MockServer) -> None:
+    """It got a 501, and whatever it made of that is none of its mistakes."""
+    session, case = one(mock, "drop=99")
+    with pytest.raises(httpx.HTTPStatusError):
+        bytes_of(mock, session, case)
+    verdict = case.verdict(raised="HTTP 501")
+    assert verdict.outcome == "not run"
+    assert "changes nothing" in verdict.detail
+
+
 def test_client_that_leaves_early_is_judged_by_the_whole_answer(mock: MockServer) -> None:
     """What it did not wait for was said all the same."""
     session, case = one(mock, "silence=30")
@@ -244,8 +273,8 @@ def test_check_finds_wrong_faults_in_a_scenario(tmp_path: Path, capsys: pytest.C
     assert 'Did you mean "reset"?' in printed
 
 
-def test_readme_shows_the_table_on_record() -> None:
-    """The README's verdicts are those that `nox -s torture` holds the published clients to."""
+def test_docs_show_the_table_on_record() -> None:
+    """The published verdicts are those that `nox -s torture` holds the published clients to."""
     path = ROOT / "examples" / "torture" / "table.py"
     spec = util.spec_from_file_location("table", path)
     assert spec is not None
@@ -253,5 +282,5 @@ def test_readme_shows_the_table_on_record() -> None:
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
     verdicts = yaml.safe_load(module.VERDICTS.read_text(encoding="utf-8"))
-    assert module.table(verdicts) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert module.table(verdicts) in (ROOT / "docs/explanation/clients.md").read_text(encoding="utf-8")
     assert len(verdicts) == 5

@@ -137,7 +137,7 @@ def test_scenario_that_did_not_answer_has_not_been_used(make_app: Callable[..., 
         return mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=body, **headers)
 
     assert ask(Prefer="fault=bom").status == 501
-    assert ask(conversation="nowhere").status == 404
+    assert ask(conversation="00000000-0000-4000-8000-000000000000").status == 404
     assert [ask().json["answer"] == "mine" for _ in range(2)] == [True, False]
 
 

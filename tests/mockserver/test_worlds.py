@@ -47,7 +47,6 @@ BUILDER_KEY = {"x_api_key": "sk-agentbuilder-printed"}
             "/api/v1/files/download/a430cc57-06bb-4c11-be39-d3d4de68d2c4/2024-11-27_14-47-50_image-file.png",
             BUILDER_KEY,
         ),
-        ("/api/v2/files/d44dc2e1-9ae9-4cf6-9114-8d34a6126c94", BUILDER_KEY),
         ("/api/v2/files/3a290013-fe1e-4d3d-a454-cacae81288f3", BUILDER_KEY),
         ("/api/v2/files/c7b22c4c-d5e0-4ec9-af97-5d85b7657a34", BUILDER_KEY),
         ("/api/v2/files/76543e40-f388-4cb3-b0ee-a1e870aca3d3", BUILDER_KEY),

@@ -608,8 +608,7 @@ class FileWalker(Walker):
             self.FLOWS[0]: {"2024-12-30_15-19-43_your_file.txt": text},
             self.FLOWS[1]: {"2024-11-27_14-47-50_image-file.png": image},
         }
-        printed = {  # 003:58, 003:72, 003:78, 003:87
-            "d44dc2e1-9ae9-4cf6-9114-8d34a6126c94": (one, "engine_manual", manual, ".pdf"),
+        printed = {  # 003:72, 003:78, 003:87
             "3a290013-fe1e-4d3d-a454-cacae81288f3": (one, "what_do_you_see", manual, ".pdf"),
             "c7b22c4c-d5e0-4ec9-af97-5d85b7657a34": (two, "your_file", text, ".txt"),
             "76543e40-f388-4cb3-b0ee-a1e870aca3d3": (two, "old_file_name", image, ".png"),

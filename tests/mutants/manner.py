@@ -113,7 +113,8 @@ class Manner(Mutation):
             question.method == asked.get("method", question.method)
             and re.search(asked.get("path", ""), question.path) is not None
             and not set(asked.get("lacks", ())) & set(given)
-            and all(re.search(text, json.dumps(given.get(name))) for name, text in asked.get("has", {}).items())
+            and all(name in given for name in asked.get("has", ()))
+            and all(re.search(text, json.dumps(given[name])) for name, text in asked.get("has", {}).items())
         )
 
     def ask(self, question: Question) -> Reply | None:

@@ -1,0 +1,159 @@
+"""A wrong request in the words of Pydantic, which servers built on FastAPI answer with: type, loc, msg, input, ctx.
+
+https://docs.pydantic.dev/latest/errors/validation_errors/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowcontract import yamlio
+from flowcontract.scenarios.expressions import RequestView
+from flowcontract.validation.request import UPLOAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from flowcontract.validation.request import RequestViolation
+
+Entry = dict[str, Any]
+
+# What the contract demands, in the words of `wording.py` -> type and message.
+_TYPES = {
+    "text": ("string_type", "Input should be a valid string"),
+    "an object": ("dict_type", "Input should be a valid dictionary"),
+    "a list": ("list_type", "Input should be a valid list"),
+    "true or false": ("bool_type", "Input should be a valid boolean"),
+    "an integer": ("int_type", "Input should be a valid integer"),
+    "a number": ("float_type", "Input should be a valid number"),
+}
+_PARSED = {
+    "true or false": ("bool_parsing", "Input should be a valid boolean, unable to interpret input"),
+    "an integer": ("int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
+    "a number": ("float_parsing", "Input should be a valid number, unable to parse string as a number"),
+}
+_IN_UNIONS = {
+    "text": "str",
+    "an object": "dict[str,any]",
+    "a list": "list[any]",
+    "true or false": "bool",
+    "an integer": "int",
+    "a number": "float",
+}
+_NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"
+_UUID_BEFORE = "expected an optional prefix of `urn:uuid:` followed by [0-9a-fA-F-], "
+
+
+def entry_of(kind: str, loc: Iterable[str | int], msg: str, sent: Any = None, **ctx: Any) -> Entry:
+    """Return one entry of `detail`."""
+    entry = {"type": kind, "loc": list(loc), "msg": msg, "input": sent}
+    return {**entry, "ctx": ctx} if ctx else entry
+
+
+def told(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what `$violation.NAME` offers of entries: whole, and as newer servers tell them, without what was sent."""
+    terse = [{name: entry[name] for name in ("type", "loc", "msg")} for entry in entries]
+    for entry in terse:
+        entry["msg"] = entry["msg"].replace(_UUID_BEFORE, "")
+    return {"entries": list(entries), "terse_entries": terse}
+
+
+def mapping(found: RequestViolation, sent: RequestView | None = None) -> dict[str, Any]:
+    """Return all that `$violation.NAME` offers of one violation."""
+    return {**found.as_mapping(), **told(list(entries(found, sent or RequestView())))}
+
+
+def no_object(sent: Any) -> Entry:
+    """Return what is said of a body that is no object at all."""
+    return entry_of("model_attributes_type", ["body"], _NO_OBJECT, sent)
+
+
+def no_json(error: ValueError) -> Entry:
+    """Return what is said of a body that is no JSON."""
+    known = isinstance(error, json.JSONDecodeError)
+    position, why = (error.pos, error.msg) if known else (0, str(error))  # type: ignore[attr-defined]
+    return entry_of("json_invalid", ["body", position], "JSON decode error", {}, error=why)
+
+
+def entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
+    """Yield what is said of one violation: an entry, or one for each alternative that the value could have been."""
+    violation = found.violation
+    loc = _loc(found)
+    value = _value(found, sent)
+    expected = violation.expected.removesuffix(" or null")
+    if violation.rule == "required":
+        is_text = expected == UPLOAD
+        message = f"Value error, Expected UploadFile, received: {type(value)}"
+        yield entry_of("value_error", loc, message, value, error={}) if is_text else _missing(loc)
+    elif loc == ["body"] and violation.rule == "type":
+        yield no_object(value)
+    elif violation.rule in ("type", "anyOf") and (kinds := [kind for kind in _TYPES if kind in expected.split(" or ")]):
+        for kind in kinds:
+            yield entry_of(*_of_kind(kind, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc), value)
+    elif violation.rule == "type" and expected in _PARSED:
+        kind, message = (_TYPES if found.location == "body" else _PARSED)[expected]
+        yield entry_of(kind, loc, message, value)
+    elif violation.rule == "enum":
+        options = expected.removeprefix("one of ").split(", ")
+        *others, last = [f"'{option}'" for option in options if option != "null"]
+        choice = f"{', '.join(others)} or {last}" if others else last
+        yield entry_of("literal_error", loc, f"Input should be {choice}", value, expected=choice)
+    elif violation.rule == "format" and expected == "a UUID":
+        why = _no_uuid(str(value))
+        yield entry_of("uuid_parsing", loc, f"Input should be a valid UUID, {why}", value, error=why)
+    elif violation.rule == "minLength":
+        least = int("".join(re.findall(r"\d+", expected)) or 1)
+        message = f"String should have at least {least} character{'s' if least > 1 else ''}"
+        yield entry_of("string_too_short", loc, message, value, min_length=least)
+    else:
+        yield entry_of("value_error", loc, f"Value error, {found.message}", value, error={})
+
+
+def _of_kind(kind: str, loc: Sequence[str | int]) -> tuple[str, Sequence[str | int], str]:
+    return _TYPES[kind][0], loc, _TYPES[kind][1]
+
+
+def _missing(loc: Sequence[str | int]) -> Entry:
+    return entry_of("missing", loc, "Field required")
+
+
+def _loc(found: RequestViolation) -> list[str | int]:
+    """Return where it is, outermost first; a number is the place in a list."""
+    if found.location != "body":
+        return [found.location, found.field]
+    names = found.field.split(".") if found.field else []
+    return ["body", *(int(name) if name.isdecimal() else name for name in names)]
+
+
+def _value(found: RequestViolation, sent: RequestView) -> Any:
+    """Return what was sent there, None where nothing was."""
+    if found.location == "path":
+        return sent.path.get(found.field)
+    if found.location == "query":
+        return sent.query.get(found.field)
+    if found.location == "header":
+        return sent.headers.get(found.field.lower())
+    try:
+        return yamlio.resolve(sent.body, found.violation.where)
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def _no_uuid(text: str) -> str:
+    """Return why a text is no UUID, as https://docs.rs/uuid says it."""
+    for position, character in enumerate(text, 1):
+        if not re.fullmatch("[0-9a-fA-F-]", character):
+            return f"invalid character: {_UUID_BEFORE}found `{character}` at {position}"
+    groups = text.split("-")
+    if len(groups) == 1:
+        return f"invalid length: expected length 32 for simple format, found {len(text)}"
+    if len(groups) != len(_GROUPS):
+        return f"invalid group count: expected {len(_GROUPS)}, found {len(groups)}"
+    pairs = enumerate(zip(groups, _GROUPS, strict=True))
+    number, group, length = next((number, group, length) for number, (group, length) in pairs if len(group) != length)
+    return f"invalid group length in group {number}: expected {length}, found {len(group)}"
+
+
+_GROUPS = (8, 4, 4, 4, 12)

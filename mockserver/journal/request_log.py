@@ -1,0 +1,259 @@
+"""What `mockserver serve` shows: a line for each request as it is answered, for people or as JSON.
+
+Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. Rich is
+not used here: it takes as long to draw such a line as the mock takes to answer the request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from flowcontract.output.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mockserver.journal.journal import Entry
+
+Format = Literal["text", "json"]
+Event = Literal["answered", "begins", "ended"]
+"""What streams begins and ends; the moment of it is that of `time.perf_counter`."""
+_KEPT = 10_000  # lines that wait to be written
+_TOGETHER_S = 0.1  # lines of so long are written at once: waking up for each would cost more than the line
+_AT_ONCE = 64 << 10  # bytes
+_AMONG_OTHERS = 4096  # so many reach a pipe as a whole, beside those of other workers (POSIX: PIPE_BUF)
+_FAREWELL_S = 0.5
+_LONGEST = 200  # characters of a path, a world, a violation
+_MOST = 5  # violations of a request
+_RESET = "\x1b[0m"
+_CYAN, _RED = "\x1b[36m", "\x1b[31m"
+_BY_STATUS = {"2": "\x1b[32m", "3": _CYAN, "4": "\x1b[33m", "5": _RED}
+
+
+class LineWriter:
+    """Writes lines in a thread of its own. `put` never waits: what there is no room for is dropped, and counted."""
+
+    def __init__(
+        self, descriptor: int, tell_dropped: Callable[[int], str], *, encoding: str = "utf-8", at_once: int = _AT_ONCE
+    ) -> None:
+        """Write to an open file, so many bytes at once; `tell_dropped` says how many lines are missing."""
+        self._descriptor, self._tell_dropped = descriptor, tell_dropped
+        self._encoding, self._at_once = encoding, at_once
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._idle = True  # the thread waits to be woken
+        self._ready = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def full(self) -> bool:
+        """Tell whether a line would be dropped now, and count it as dropped if so."""
+        if len(self._lines) < _KEPT:
+            return False
+        self._dropped += 1
+        return True
+
+    def put(self, line: str) -> None:
+        """Have a line written soon."""
+        self._lines.append(line)
+        if self._idle:
+            self._wake()
+
+    def close(self) -> None:
+        """Write what waits, unless nobody takes it."""
+        self._closing = True
+        self._ready.set()
+        if self._thread is not None:
+            self._thread.join(_FAREWELL_S)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._idle = False
+            self._ready.set()
+            if self._thread is None:  # not before the first line: workers are forked until then
+                self._thread = threading.Thread(target=self._run, name="request log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # nobody will ever read it: what comes from now on waits until all is full
+            while not self._closing or self._lines:
+                self._ready.wait()
+                if not self._closing:
+                    time.sleep(_TOGETHER_S)
+                    self._ready.clear()
+                self._idle = True  # from now on whoever puts a line wakes this thread for it
+                for text in self._batches():
+                    self._write(text.encode(self._encoding, "backslashreplace"))
+
+    def _batches(self) -> Iterator[str]:
+        """Yield what waits, as many whole lines at a time as fit."""
+        batch: list[str] = []
+        size = 0
+        while self._lines:
+            line = self._lines.popleft()
+            if batch and size + len(line) >= self._at_once:
+                yield "\n".join([*batch, ""])
+                batch, size = [], 0
+            batch.append(line)
+            size += len(line) + 1
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            batch.append(self._tell_dropped(count))
+        if batch:
+            yield "\n".join([*batch, ""])
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+class RequestLog:
+    """Tells of each exchange once, or where the answer streams when it begins and when it ends."""
+
+    def __init__(
+        self, stream: TextIO, form: Format = "text", *, plain_paths: Iterable[str] = (), alone: bool = True
+    ) -> None:
+        """Write to a stream with a descriptor, `alone` or beside others. `plain_paths` can have no secret in them."""
+        self._stream = stream  # as long as it lives, its descriptor does
+        plain = frozenset(plain_paths)
+        lines = _Json(plain) if form == "json" else _Text(plain, colours=_takes_colours(stream))
+        at_once = _AT_ONCE if alone else _AMONG_OTHERS
+        self._tell: Callable[[Event, Entry, float], str] = lines.tell
+        self._writer = LineWriter(stream.fileno(), lines.tell_dropped, encoding=stream.encoding, at_once=at_once)
+
+    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+        """Tell that a request was answered, or that the answer begins."""
+        if not self._writer.full():
+            event: Event = "answered" if entry.stream is None else "begins"
+            self._writer.put(self._tell(event, entry, time.perf_counter() + delay_s))
+
+    def ended(self, entry: Entry) -> None:
+        """Tell that an answer which streamed has ended."""
+        if not self._writer.full():
+            self._writer.put(self._tell("ended", entry, time.perf_counter()))
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+
+class _Lines:
+    """What both formats need of a line."""
+
+    def __init__(self, plain_paths: frozenset[str], clock: str, split: Callable[[float], time.struct_time]) -> None:
+        self._plain = plain_paths
+        self._form, self._split = clock, split
+        self._second, self._clock = 0, ""
+        self._epoch = time.time() - time.perf_counter()
+
+    def _time(self, moment: float) -> str:
+        """Format a moment; within a second nearly all of it is the same."""
+        second = int(moment)
+        if second != self._second:
+            self._second, self._clock = second, time.strftime(self._form, self._split(second))
+        return self._clock
+
+
+def _violations(entry: Entry) -> list[str]:
+    told = [violation["message"][:_LONGEST] for violation in entry.violations[:_MOST]]
+    more = len(entry.violations) - _MOST
+    return [*told, f"and {more} more"] if more > 0 else told
+
+
+class _Text(_Lines):
+    """Lines for people."""
+
+    def __init__(self, plain_paths: frozenset[str], *, colours: bool) -> None:
+        super().__init__(plain_paths, "%H:%M:%S", time.localtime)
+        self._colours = colours
+
+    def tell(self, event: Event, entry: Entry, moment: float) -> str:
+        """Return the line, and below it what is wrong with the request, and what may have been meant."""
+        status, log, took = entry.status, entry.stream, (moment - entry.began) * 1000
+        clock = self._time(self._epoch + moment)
+        path = entry.raw_path
+        if path not in self._plain:
+            path = printable(entry.path[:_LONGEST])
+        what = f"{took:.1f} ms" if event == "answered" else "stream begins"
+        if log is not None and event == "ended":
+            what = f"{log.pieces} events in {took:.0f} ms, {log.ended}"
+        scenario = f"{entry.scenario} fault={','.join(entry.faults)}" if entry.faults else entry.scenario or "-"
+        coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
+        told = f"{clock} {entry.method} {path} {coloured} {scenario} {what} {_shown(entry.world)} #{entry.number}"
+        if entry.violations or entry.hints or entry.failure:
+            told = "\n".join([told, *self._below(entry, event)])
+        return told
+
+    def _below(self, entry: Entry, event: str) -> Iterator[str]:
+        violations = _violations(entry) if event != "ended" else []
+        for message in violations:
+            yield self._note("violation", message, _RED)
+        for hint in (hint[:_LONGEST] for hint in entry.hints if event != "ended"):
+            if hint not in violations:
+                yield self._note("hint", hint, _CYAN)
+        if entry.failure:
+            yield self._note("failure", entry.failure[:_LONGEST], _RED)
+
+    def _note(self, kind: str, text: str, colour: str) -> str:
+        line = f"  {kind}: {printable(text)}"
+        return f"{colour}{line}{_RESET}" if self._colours else line
+
+    def tell_dropped(self, count: int) -> str:
+        """Say that lines are missing."""
+        return f"({count} lines are missing here: the output was not read)"
+
+
+class _Json(_Lines):
+    """Lines for programs, put together by hand: a general encoder takes three times as long."""
+
+    def __init__(self, plain_paths: frozenset[str]) -> None:
+        super().__init__(plain_paths, "%Y-%m-%dT%H:%M:%S", time.gmtime)
+
+    def tell(self, event: Event, entry: Entry, moment: float) -> str:
+        """Return an object; every character that is not ASCII is escaped."""
+        at, log, more = self._epoch + moment, entry.stream, ""
+        if event == "ended" and log is not None:
+            more = f', "events": {log.pieces}, "ended": {_quoted(log.ended)}'
+        elif entry.violations or entry.hints:
+            hints = [hint[:_LONGEST] for hint in entry.hints]
+            more = f', "violations": {json.dumps(_violations(entry))}, "hints": {json.dumps(hints)}'
+        more += f', "faults": {json.dumps(entry.faults)}' if entry.faults else ""
+        more += f', "failure": {_quoted(entry.failure[:_LONGEST])}' if entry.failure else ""
+        world, path = entry.world and entry.world[:_LONGEST], entry.raw_path
+        if path not in self._plain:
+            path = entry.path[:_LONGEST]
+        return (
+            f'{{"time": "{self._time(at)}.{int(at % 1 * 1000):03}Z", "event": "{event}", "number": {entry.number}, '
+            f'"method": {_quoted(entry.method)}, "path": {_quoted(path)}, "status": {entry.status or 0}, '
+            f'"operation": {_quoted(entry.operation)}, "scenario": {_quoted(entry.scenario)}, '
+            f'"world": {_quoted(world)}, "ms": {(moment - entry.began) * 1000:.1f}{more}}}'
+        )
+
+    def tell_dropped(self, count: int) -> str:
+        """Say that lines are missing."""
+        return json.dumps({"event": "dropped", "lines": count})
+
+
+@lru_cache(maxsize=1024)
+def _shown(world: str | None) -> str:
+    return printable(world[:_LONGEST]) if world else "-"
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else encode_basestring_ascii(text)
+
+
+def _takes_colours(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal whose user wants colours (https://no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.platform != "win32" and stream.isatty()
