@@ -1,4 +1,4 @@
-"""The suite as a pytest plugin: options, the cases as parameters, the verdict of each test, the reports at the end."""
+"""The pytest plugin of the suite: options, cases as parameters, the verdict of each test, the reports at the end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract_tests.cases import derive as cases
-from contract_tests.cases.probes import probes
+from contract_tests.cases.derive import Case, derive_cases, derive_streams, derive_successes
+from contract_tests.cases.probes import derive_probes
 from contract_tests.config import target
 from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock, OutOfTimeError
@@ -24,13 +24,14 @@ from contract_tests.journeys.journey import Journey
 from contract_tests.report import folder, github, last_run, terminal
 from contract_tests.report.coverage import Coverage
 from contract_tests.report.deviations import Deviations
-from contract_tests.report.document import document, json_text, version
+from contract_tests.report.document import build_document, json_text, version
 from contract_tests.report.hiding import hide
-from contract_tests.report.progress import Shown
+from contract_tests.report.progress import ProgressReporter
 from contract_tests.report.results import EXIT_CODES, Results
 from contract_tests.suite import preflight
 from contract_tests.suite.not_exercised import NotExercised, Withheld
-from contract_tests.suite.session import Record, Suite
+from contract_tests.suite.record import Record
+from contract_tests.suite.session import Suite
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import printable
 from flowcontract.provenance.evidence import Tier, fails
@@ -39,34 +40,34 @@ from flowcontract.specs.model import available_apis, load_apis
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from contract_tests.cases.derive import Case
     from contract_tests.http.target import Target
     from contract_tests.report.har import Recorder
     from flowcontract.output.secrets import Secrets
     from flowcontract.specs.model import Api
 
 _FOLDER = Path(__file__).parent
-_SILENT = -2  # the verbosity of pytest, which says nothing of its own then, as the command asks for it (`-qq`)
-_WORKERS_END_S = 0.5  # of an interrupted run; xdist's own ten seconds are too many
+_SILENT = -2  # the verbosity of `-qq`, with which the command silences pytest's own output
+_WORKERS_END_S = 0.5  # that workers get to end an interrupted run; xdist would wait for ten seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What the command shares with the plugin: how long the run may take, and what is hidden in all that it prints."""
+class SharedState:
+    """What the command shares with the plugin: the time limit, and the secrets to hide in all output."""
 
     clock: Clock
     secrets: Secrets
 
 
 class Run:
-    """What one pytest session knows: the APIs, the target, and what came out so far."""
+    """The state of a pytest session: the APIs, the target, and the results so far."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Read the options; raise FlowContractError for what cannot be."""
-        given = next((one for one in config.pluginmanager.get_plugins() if isinstance(one, Given)), None)
-        self.clock = given.clock if given else Clock(config.getoption("--max-minutes"))
+        """Read the options; raise FlowContractError for invalid ones."""
+        plugins = config.pluginmanager.get_plugins()
+        shared = next((plugin for plugin in plugins if isinstance(plugin, SharedState)), None)
+        self.clock = shared.clock if shared else Clock(config.getoption("--max-minutes"))
         names = config.getoption("--api")
-        profiles = dict(_pair(option) for option in config.getoption("--profile"))
+        profiles = dict(_split_profile(option) for option in config.getoption("--profile"))
         self.apis: dict[str, Api] = load_apis(names or available_apis(), profiles=profiles)
         self.target: Target = target.load_target(
             self.apis,
@@ -75,9 +76,9 @@ class Run:
             file=config.getoption("--target"),
             is_mock=partial(preflight.is_mock, clock=self.clock),
         )
-        if given:
+        if shared:
             for secret in self.target.secrets:
-                given.secrets.add(secret)
+                shared.secrets.add(secret)
         self.thorough: bool = config.getoption("--thorough")
         self.deviations = Deviations.load(
             config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
@@ -94,32 +95,32 @@ class Run:
         )
         self.secrets = self.target.secrets
         self.suite = Suite(self.target, self.clock)
-        self.cases = list(self._cases())
+        self.cases = list(self._derive_cases())
         self.recorder: Recorder | None = None
 
-    def record(self, report: Path, worker: str) -> None:
-        """Write all exchanges of this process down, for the reports."""
-        self.recorder = folder.recorder(report, worker, self.secrets)
-        for client in self.suite.clients.values():
-            client.listen = self.recorder.record
+    def start_recording(self, report: Path, worker: str) -> None:
+        """Record all exchanges of this process for the reports."""
+        self.recorder = folder.create_recorder(report, worker, self.secrets)
+        for client in self.suite.sender.clients.values():
+            client.on_exchange = self.recorder.record
 
-    def _cases(self) -> Iterator[Case]:
+    def _derive_cases(self) -> Iterator[Case]:
         for api in self.apis.values():
-            yield from cases.cases(api, self.apis.values())
-            yield from probes(api)
+            yield from derive_cases(api, self.apis.values())
+            yield from derive_probes(api)
             for operation in api.operations.values():
                 ways = self.target.provoke.get(operation.name, {})
                 wanted = [code for code, way in ways.items() if self.thorough or not way.get("thorough")]
-                yield from cases.streams(api, operation, wanted)
-                yield from cases.successes(api, operation, wanted)
+                yield from derive_streams(api, operation, wanted)
+                yield from derive_successes(api, operation, wanted)
 
 
 _RUN = pytest.StashKey[Run]()
 _RECORD = pytest.StashKey[Record]()
-_UNFINISHED = pytest.StashKey[bool]()  # whether the run met its bound during a test, or before it
+_UNFINISHED = pytest.StashKey[bool]()  # whether the run reached its time limit during a test, or before it
 
 
-def _pair(option: str) -> tuple[str, str]:
+def _split_profile(option: str) -> tuple[str, str]:
     name, equals, value = option.partition("=")
     if not equals:
         raise TargetError(f"--profile {option}: expected API=NAME.")
@@ -127,7 +128,7 @@ def _pair(option: str) -> tuple[str, str]:
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the options. pytest-base-url declares `--base-url` itself: then its option is ours."""
+    """Declare the options; `--base-url` only if pytest-base-url does not declare it."""
     group = parser.getgroup("contract tests", "Does a server answer as documented?")
     for name, settings in OPTIONS.items():
         if name != "--base-url" or not _base_url_is_declared(pluginmanager):
@@ -154,7 +155,7 @@ def pytest_configure(config: pytest.Config) -> None:
             folder.prepare(report)
         run = config.stash[_RUN] = Run(config)
         if report and not config.option.collectonly:
-            run.record(report, worker or "main")
+            run.start_recording(report, worker or "main")
     except FlowContractError as error:
         raise pytest.UsageError(str(error)) from None
     if worker:
@@ -165,12 +166,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(collector, "contract-tests-collector")
     if config.option.no_summary:
         config.option.verbose = _SILENT
-        config.pluginmanager.register(Shown(run.apis, collector.write_line), "contract-tests-progress")
+        config.pluginmanager.register(ProgressReporter(run.apis, collector.write_line), "contract-tests-progress")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Ask each API one documented thing; say in a line what has to be mended before anything can be judged."""
+    """Send each API a documented request; end the run where it is not accepted, and say what to correct."""
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     try:
@@ -180,7 +181,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test of every case of the family that a test asks for."""
+    """Parametrize a test with the cases of the family that it is named after."""
     if "case" in metafunc.fixturenames:
         family = metafunc.function.__name__.removeprefix("test_")
         found = [case for case in metafunc.config.stash[_RUN].cases if case.family == family]
@@ -197,7 +198,7 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def suite(request: pytest.FixtureRequest) -> Generator[Suite]:
-    """Return what a test asks through; what it created is removed at the end."""
+    """Return the suite; remove what it created at the end."""
     run = request.config.stash[_RUN]
     yield run.suite
     run.suite.close()
@@ -210,17 +211,17 @@ def suite(request: pytest.FixtureRequest) -> Generator[Suite]:
 
 @pytest.fixture
 def begin(suite: Suite) -> Callable[[str], Journey]:
-    """Return what begins a journey at an API, by its name."""
+    """Return a function that begins a journey at an API, by its name."""
     return partial(Journey, suite)
 
 
 class ContractFailure(Exception):  # noqa: N818 - the server's failure, not ours
-    """An answer is not as the contract demands; the text says everything."""
+    """An answer is not as the contract demands; the text is the whole report."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Give each test a record of its own; fail it for what stands in there that is no known deviation."""
+    """Give each test its own record; fail it if the record has failures that are no known deviations."""
     run = item.config.stash[_RUN]
     if "suite" not in getattr(item, "fixturenames", ()):
         return (yield)
@@ -240,20 +241,20 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         result = None
     test = test_id(item)
     found = record.as_json(test, run.deviations)["failures"]
-    new = [failure for failure in found if run.results.counts(failure)]
+    new = [failure for failure in found if run.results.fails_run(failure)]
     if new and not run.deviations.accept:
-        raise ContractFailure("\n\n".join(dict.fromkeys(map(terminal.told, new))))
+        raise ContractFailure("\n\n".join(dict.fromkeys(map(terminal.format_failure, new))))
     return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Put what the test saw into its report, as plain JSON: it may have to travel from a worker."""
+    """Add the record of a test to its report, as plain JSON, which xdist can send from a worker."""
     report = yield
     run = item.config.stash[_RUN]
     record = item.stash.get(_RECORD, None)
     ours = bool(call.excinfo and call.excinfo.errisinstance(ContractFailure))
-    _make_presentable(report, run.secrets, str(call.excinfo.value) if call.excinfo and ours else "")
+    _clean_report(report, run.secrets, str(call.excinfo.value) if call.excinfo and ours else "")
     if report.failed and not ours:
         report.crash = {"test": test_id(item), "trace": str(report.longrepr)}
     if call.when != "call" or record is None:
@@ -265,22 +266,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _make_presentable(report: pytest.TestReport, secrets: Secrets, told: str) -> None:
-    """Hide secrets, and what a terminal would obey, in what pytest itself may show or write of a test."""
+def _clean_report(report: pytest.TestReport, secrets: Secrets, failure: str) -> None:
+    """Hide secrets, and escape control characters, in what pytest itself may show or write of a test."""
 
-    def shown(text: str) -> str:
+    def clean(text: str) -> str:
         return printable(hide(text, secrets), lines=True)
 
     if isinstance(report.longrepr, tuple):  # of a test that was skipped
         path, line, reason = report.longrepr
-        report.longrepr = (path, line, shown(reason))
+        report.longrepr = (path, line, clean(reason))
     elif report.longrepr:
-        report.longrepr = shown(told or str(report.longrepr))
-    report.sections = [(name, shown(text)) for name, text in report.sections]
+        report.longrepr = clean(failure or str(report.longrepr))
+    report.sections = [(name, clean(text)) for name, text in report.sections]
 
 
 def test_id(item: pytest.Item) -> str:
-    """Return the name of a test that stays the same wherever the suite is installed."""
+    """Return the name of a test, which does not depend on where the suite is installed."""
     case = _case(item)
     if case:
         return case.id
@@ -291,17 +292,17 @@ def test_id(item: pytest.Item) -> str:
 def _case(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get("case") if callspec else None
-    return found if isinstance(found, cases.Case) else None  # a family without cases has a test with none, skipped
+    return found if isinstance(found, Case) else None  # a family without cases has one skipped test without a case
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the families that have no cases: there is nothing that could not be asked."""
+    """Remove the tests of families without cases, which pytest would report as skipped."""
     items[:] = [item for item in items if _case(item) or "case" not in getattr(item, "fixturenames", ())]
 
 
 def _subject(item: pytest.Item, reason: NotExercised) -> str:
-    """Return what a reason is about in the matrix: a line, or an operation with all its lines."""
+    """Return what a reason for skipping applies to in the matrix: a line, or an operation with all its lines."""
     case = _case(item)
     if case is None:
         return item.name
@@ -312,24 +313,21 @@ def _subject(item: pytest.Item, reason: NotExercised) -> str:
     return case.operation.name if isinstance(reason, Withheld) else item.name
 
 
-def _options(option: Any) -> list[str]:
-    """Return the options that a run was given, as one writes them; of keys only whose they are."""
-    told = []
+def _describe_options(option: Any) -> list[str]:
+    """Return the options of a run as on the command line, with masked keys."""
+    described = []
     for name, settings in OPTIONS.items():
         value = getattr(option, name.removeprefix("--").replace("-", "_"), None)
         if value in (None, False, [], settings.get("default")):
             continue
         values = value if isinstance(value, list) else [value]
-        told += [name if one is True else f"{name} {_without_key(name, str(one))}" for one in values]
-    return told + [f"-k {option.keyword}" for _ in [0] if option.keyword]
-
-
-def _without_key(name: str, value: str) -> str:
-    return f"{value.partition('=')[0]}=***" if name == "--key" else value
+        texts = [f"{str(item).partition('=')[0]}=***" if name == "--key" else str(item) for item in values]
+        described += [name if value is True else f"{name} {text}" for text in texts]
+    return [*described, f"-k {option.keyword}"] if option.keyword else described
 
 
 class _Collector:
-    """Collects what all tests saw, reports it, and decides whether the run was good enough."""
+    """Collects the records of all tests, writes the reports, and decides whether the run passes."""
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self.config = config
@@ -341,12 +339,12 @@ class _Collector:
         self.results.about = {
             "version": version(),
             "started": _now(),
-            "options": _options(config.option),
+            "options": _describe_options(config.option),
         }
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Print nothing for a test where the command runs: `progress` does."""
+        """Print nothing for a test in a run of the command, which has its own progress display."""
         return (report.outcome, "", "") if self.config.option.no_summary else None
 
     def write_line(self, text: str, colour: str = "") -> None:
@@ -356,44 +354,44 @@ class _Collector:
             reporter.write_line(text, **({colour: True} if colour else {}))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a test saw, in this process or in a worker."""
+        """Add the record of a test, of this process or of a worker."""
         if hasattr(report, "contract"):
-            self.results.take(report.contract, report.outcome, report.duration)
+            self.results.add(report.contract, report.outcome, report.duration)
         if hasattr(report, "crash"):
             self.results.crashes.append(report.crash)
-        elif report.failed and not hasattr(report, "contract"):  # xdist's report of a worker that has gone
-            self._crashed(report.nodeid, str(report.longrepr))
+        elif report.failed and not hasattr(report, "contract"):  # xdist's report of a worker that crashed
+            self._add_crash(report.nodeid, str(report.longrepr))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Take tests of ours that cannot even be read."""
+        """Record test modules that cannot be imported."""
         if report.failed:
-            self._crashed(report.nodeid, str(report.longrepr))
+            self._add_crash(report.nodeid, str(report.longrepr))
 
     def pytest_internalerror(self, excrepr: object) -> None:
-        """Take a breakdown outside of all tests."""
-        self._crashed("pytest", str(excrepr))
+        """Record an exception outside of all tests."""
+        self._add_crash("pytest", str(excrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note that somebody has ended the run, unless that was its own clock."""
-        excinfo.traceback = excinfo.traceback[-1:]  # pytest would show all of it, which takes longer than all the rest
+        """Note that the user interrupted the run, unless it was its own time limit."""
+        excinfo.traceback = excinfo.traceback[-1:]  # formatting all of it would take longer than the rest of the ending
         self.results.interrupted = self.run.clock.interrupted or not self.run.clock.is_over
         workers = self.config.pluginmanager.get_plugin("dsession")
         if workers and workers.nodemanager:
             workers.nodemanager.EXIT_TIMEOUT = _WORKERS_END_S
             self.results.leftovers.append("what the workers made: they were ended at once")
 
-    def _crashed(self, name: str, trace: str) -> None:
+    def _add_crash(self, name: str, trace: str) -> None:
         self.results.crashes.append({"test": name, "trace": hide(trace, self.run.secrets)})
 
     @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take what a worker could not clean up."""
+        """Add what a worker could not remove."""
         self.results.leftovers += getattr(node, "workeroutput", {}).get("leftovers", [])
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the reports; fail a run that is below what was asked for."""
+        """Write the reports, and set the exit status."""
         option, results = self.config.option, self.results
         if option.collectonly or session.exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
@@ -404,18 +402,18 @@ class _Collector:
             ran = results.tests.keys() | set(results.missing)
             results.missing += [name for name in map(test_id, getattr(session, "items", ())) if name not in ran]
         everything = results.is_whole and not (option.keyword or option.markexpr)
-        results.settle(everything=everything, thorough=option.thorough, prune=option.prune and everything)
+        results.finish(everything=everything, thorough=option.thorough, prune=option.prune and everything)
         results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
         session.exitstatus = self._report()
-        if self.run.clock.interrupted and not results.interrupted:  # while that was done
+        if self.run.clock.interrupted and not results.interrupted:  # while the reports were written
             results.interrupted = True
             session.exitstatus = self._report()
 
     def _report(self) -> int:
-        """Put down how the run ended, and everything else; return the exit status."""
-        problems = self.results.problems()
+        """Build the document of the run and write the reports; return the exit status."""
+        problems = self.results.list_failure_reasons()
         status = EXIT_CODES[self.results.status(problems)]
-        self.document = document(self.results, problems, self.run.secrets)
+        self.document = build_document(self.results, problems, self.run.secrets)
         try:
             self._write()
         except FlowContractError as error:
@@ -426,7 +424,7 @@ class _Collector:
     def _write(self) -> None:
         if self.run.recorder:
             self.run.recorder.close()
-        with contextlib.suppress(OSError):  # a cache is no duty
+        with contextlib.suppress(OSError):  # the cache is optional
             last_run.remember(json_text(self.document))
         report = self.config.getoption("--report")
         if report:
@@ -434,26 +432,26 @@ class _Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Look at what pytest itself has written once more."""
+        """Hide secrets in the JUnit XML that pytest itself has written."""
         report = self.config.getoption("--report")
         if report and len(self.run.secrets):
             folder.hide(report, self.run.secrets)
 
     def pytest_terminal_summary(self) -> None:
-        """Say what is wrong, grouped by cause, what was not asked, and where to read on."""
+        """Print the summary: failures by cause, what was not exercised, and where the reports are."""
         if self.config.option.collectonly or not self.document:
             return
-        lines = terminal.summary(self.document, verbose=self.verbose)
-        if not github.is_there():
-            self._say(lines)
+        lines = terminal.summarize(self.document, verbose=self.verbose)
+        if not github.is_running():
+            self._write_lines(lines)
             return
-        with github.without_commands(self.write_line):
-            self._say(lines)
+        with github.suspend_commands(self.write_line):
+            self._write_lines(lines)
         for line in github.annotate(self.document):
             self.write_line(line)
-        github.summarize(self.document)
+        github.append_summary(self.document)
 
-    def _say(self, lines: list[terminal.Line]) -> None:
+    def _write_lines(self, lines: list[terminal.Line]) -> None:
         for line in lines:
             self.write_line(line.text, line.colour)
         report = self.config.getoption("--report")

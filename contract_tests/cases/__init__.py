@@ -1,1 +1,1 @@
-"""What to ask of an operation, derived from the contract, and what may be answered."""
+"""Cases: requests derived from the contract, and what may be answered."""

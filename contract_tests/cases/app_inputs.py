@@ -1,6 +1,6 @@
 """What an app says of itself in `/parameters`: the controls of its input form, and the files that it takes.
 
-Nothing here trusts the server: what has not the form that the documents print is no control.
+The server is not trusted: whatever is not as documented is ignored.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contract_tests.cases.examples import NOBODY
 
 TEXTS = ("text-input", "paragraph")
 LOCAL, REMOTE = "local_file", "remote_url"
-SORTS = ("document", "image", "audio", "video")  # of files, as the documents name them
+SORTS = ("document", "image", "audio", "video")  # of files, as in the documents
 _METHODS = (LOCAL, REMOTE)
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Which files something takes: their sorts, and how they may be handed over."""
+    """Which files something takes: their sorts, and the methods of transfer."""
 
     sorts: tuple[str, ...] = SORTS
     methods: tuple[str, ...] = _METHODS
@@ -42,65 +42,65 @@ class Control:
         return kind == ("text" if self.kind in TEXTS else self.kind)
 
 
-def controls(form: Any) -> tuple[Control, ...]:
+def read_form(form: Any) -> tuple[Control, ...]:
     """Return the controls of `user_input_form`."""
     items = (item for item in form if isinstance(item, Mapping)) if isinstance(form, list) else ()
-    pairs = ((kind, told) for item in items for kind, told in item.items() if isinstance(told, Mapping))
-    return tuple(_control(kind, told) for kind, told in pairs if isinstance(told.get("variable"), str))
+    pairs = ((kind, settings) for item in items for kind, settings in item.items() if isinstance(settings, Mapping))
+    return tuple(_read_control(kind, settings) for kind, settings in pairs if isinstance(settings.get("variable"), str))
 
 
-def _control(kind: str, told: Mapping[str, Any]) -> Control:
-    longest = told.get("max_length")
+def _read_control(kind: str, settings: Mapping[str, Any]) -> Control:
+    longest = settings.get("max_length")
     return Control(
         kind,
-        told["variable"],
-        required=told.get("required") is True,
-        default=told.get("default"),
+        settings["variable"],
+        required=settings.get("required") is True,
+        default=settings.get("default"),
         longest=longest if isinstance(longest, int) and longest > 0 else 0,
-        options=_texts(told.get("options")),
-        files=_files(told, "allowed_file_types", "allowed_file_upload_methods"),
+        options=_select_texts(settings.get("options")),
+        files=_read_files(settings, "allowed_file_types", "allowed_file_upload_methods"),
     )
 
 
-def top_level_files(settings: Any) -> Files | None:
-    """Return which files may be handed over beside the inputs, by `file_upload`; None where none may."""
+def read_file_upload(settings: Any) -> Files | None:
+    """Return which files `file_upload` allows beside the inputs; None where it allows none."""
     if not isinstance(settings, Mapping):
         return None
     if settings.get("enabled") is True:
-        return _files(settings, "allowed_file_types", "allowed_file_upload_methods")
+        return _read_files(settings, "allowed_file_types", "allowed_file_upload_methods")
     image = settings.get("image")
     if isinstance(image, Mapping) and image.get("enabled") is True:
-        return Files(("image",), _files(image, "", "transfer_methods").methods)
+        return Files(("image",), _read_files(image, "", "transfer_methods").methods)
     return None
 
 
-def _files(told: Mapping[str, Any], sorts: str, methods: str) -> Files:
-    """Return what a control says of files; what it does not say, it does not bound."""
-    said = _texts(told.get(sorts))
-    known = tuple(sort for sort in SORTS if sort in said) if said else SORTS
-    return Files(known, tuple(method for method in _texts(told.get(methods)) if method in _METHODS) or _METHODS)
+def _read_files(settings: Mapping[str, Any], sorts: str, methods: str) -> Files:
+    """Return which files a control takes, by two of its settings; one that is not there sets no bound."""
+    named = _select_texts(settings.get(sorts))
+    allowed = tuple(method for method in _select_texts(settings.get(methods)) if method in _METHODS)
+    return Files(tuple(sort for sort in SORTS if sort in named) if named else SORTS, allowed or _METHODS)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _select_texts(value: Any) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
-def wrong_value(control: Control, how: str) -> Any:
-    """Return a value against one bound of a control: longest, options, number, file; None where it has none such."""
-    if how == "longest" and control.kind in TEXTS and control.longest:
+def break_bound(control: Control, bound: str) -> Any:
+    """Return a value that breaks a bound of a control: longest, options, number, file; None where it has no such."""
+    if bound == "longest" and control.kind in TEXTS and control.longest:
         return "x" * (control.longest + 1)
-    if how == "options" and control.options:
+    if bound == "options" and control.options:
         return "none of the options"
-    if how == "number" and control.kind == "number":
+    if bound == "number" and control.kind == "number":
         return "twelve"
-    if how == "file" and control.kind in ("file", "file-list") and LOCAL in control.files.methods:
+    if bound == "file" and control.kind in ("file", "file-list") and LOCAL in control.files.methods:
         file = {"type": control.files.sorts[0], "transfer_method": LOCAL, "upload_file_id": NOBODY}
         return file if control.kind == "file" else [file]
     return None
 
 
 def kind_of(value: Any) -> str:
-    """Return what sort of control a value of an example is for."""
+    """Return the kind of control that takes a value of an example."""
     if isinstance(value, Mapping):
         return "file"
     if isinstance(value, list):
@@ -108,15 +108,16 @@ def kind_of(value: Any) -> str:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
 
 
-def fitting(example: Mapping[str, Any], form: tuple[Control, ...]) -> Iterator[tuple[str, Control | None]]:
-    """Yield each variable of an example with the control of the form that it can be sent to: its own, or one alike."""
-    taken = {name for name in example if _own(name, example[name], form)}
+def match_controls(example: Mapping[str, Any], form: tuple[Control, ...]) -> Iterator[tuple[str, Control | None]]:
+    """Yield each variable of an example with the control for it: that of its name, or another one of the same kind."""
+    same_name = {
+        control.variable: control
+        for control in reversed(form)
+        if control.variable in example and control.takes(kind_of(example[control.variable]))
+    }
+    taken = set(same_name)
     for name, value in example.items():
-        alike = (one for one in form if one.takes(kind_of(value)) and one.variable not in taken)
-        control = _own(name, value, form) or next(alike, None)
-        taken |= {control.variable} if control else set()
-        yield name, control
-
-
-def _own(name: str, value: Any, form: tuple[Control, ...]) -> Control | None:
-    return next((one for one in form if one.variable == name and one.takes(kind_of(value))), None)
+        free = (control for control in form if control.takes(kind_of(value)) and control.variable not in taken)
+        match = same_name.get(name) or next(free, None)
+        taken |= {match.variable} if match else set()
+        yield name, match

@@ -1,13 +1,13 @@
-"""What to ask of an operation, and what may be answered: derived from its contract, not written per operation.
+"""Derives cases from the contract of each operation: a request, and what may be answered.
 
-A case is made before anything is sent, with the values that the documents print; what only the server under test can
-know (ids, keys, inputs of its app) is put in when the case runs.
+Cases have the values that the documents print; those of the server under test (ids, keys, inputs of its app) are filled
+in when a case runs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,20 @@ from contract_tests.cases.examples import (
     FORM,
     JSON,
     NOBODY,
-    asking_for_stream,
-    examples,
+    Example,
+    ask_for_stream,
+    choose_example,
+    find_refusable,
+    find_violations,
+    list_examples,
     parameter_values,
-    refusable,
-    usual,
-    violations,
+    set_parameter,
+    sort_examples,
     wants_stream,
-    with_parameter,
 )
-from contract_tests.cases.mutations import mutations
-from contract_tests.cases.refusals import refusal, words_for
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.mutations import mutate
+from contract_tests.cases.refusals import choose_words, expect_refusal
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
 from flowcontract.provenance.sources import provenance
@@ -44,16 +46,16 @@ _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One request and what may be answered.
+    """A request and what may be answered.
 
     ``family``     what sort of case: documented, generated, invalid, keys, unread, unknown, undocumented ...
-    ``name``       tells it from the others of its family
+    ``name``       identifies it within its family
     ``operation``  judges the answer; the request may go to another method or path
-    ``keep``       JSON pointers into `body`, and `path/NAME`, `query/NAME`: what is tested, not to be filled in
-    ``auth``       whose key is sent: own, none, other-app; `wrong:SCHEME` or `only:SCHEME`
+    ``keep``       JSON pointers into `body`, and `path/NAME`, `query/NAME`: what is tested, and must not be filled in
+    ``auth``       which key is sent: own, none, `wrong:SCHEME`, `only:SCHEME` or `other:API`
     ``provoke``    error code, or `event:KIND`, that the target must be provoked into
-    ``holds``      JSON pointer -> what has to stand there in an answer, as in `probes.yaml`
-    ``form``       what is tried on the controls of the app's own form, as there
+    ``holds``      JSON pointer -> the value that an answer must have there, as in `probes.yaml`
+    ``form``       the bound of the app's own controls that is broken, as in `probes.yaml`
     """
 
     family: str
@@ -69,39 +71,43 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The name by which a person finds it: `dify-chat/sendChatMessage/invalid/query required`."""
+        """The full name: `dify-chat/sendChatMessage/invalid/query required`."""
         return f"{self.operation.name}/{self.family}/{self.name}"
 
 
-def cases(api: Api, others: Iterable[Api] = ()) -> Iterator[Case]:
+def derive_cases(api: Api, others: Iterable[Api] = ()) -> Iterator[Case]:
     """Yield every case of an API. `others` are the APIs whose keys may be tried on it."""
-    for case in _demanding(api, others):
-        yield tolerant(case)
+    for case in _derive_cases(api, others):
+        yield _tolerate(case)
 
 
-def _demanding(api: Api, others: Iterable[Api]) -> Iterator[Case]:
+def _derive_cases(api: Api, others: Iterable[Api]) -> Iterator[Case]:
     """Yield the cases, each with the answers that the contract names."""
     neighbours = [other for other in others if other.name != api.name and other.base_path == api.base_path]
+    bases: dict[str, Example] = {}
     for operation in api.operations.values():
-        yield from documented(api, operation)
-        yield from generated(api, operation)
-        yield from invalid(api, operation)
-        yield from keys(api, operation, neighbours)
-        yield from unread(api, operation)
-        yield from unknown(api, operation)
-        yield from provoked(api, operation)
-    yield from undocumented(api)
+        examples = list_examples(api, operation)
+        ordered = sort_examples(api, examples)
+        base = bases[operation.id] = ordered[0]
+        yield from _derive_documented(operation, examples)
+        yield from _derive_generated(api, operation, base.request)
+        yield from _derive_invalid(api, operation, [example.request for example in ordered])
+        yield from _derive_keys(api, operation, base, neighbours)
+        yield from _derive_unread(api, operation, base.request)
+        yield from _derive_unknown(api, operation, base.request)
+        yield from derive_provoked(operation, base.request)
+    yield from _derive_undocumented(api, bases)
 
 
-def tolerant(case: Case) -> Case:
-    """Return a case with the further answers that no document speaks against (`also` in `resources.yaml`)."""
-    for rule in resources().get(case.operation.api, {}).get("also", ()):
+def _tolerate(case: Case) -> Case:
+    """Return a case with further answers that no document rules out (`also` in `server_values.yaml`)."""
+    for rule in server_values().get(case.operation.api, {}).get("also", ()):
         if any(fnmatchcase(f"{case.operation.id}/{case.family}/{case.name}", name) for name in rule["cases"]):
-            case = replace(case, expected=_wider(case.operation, case.expected, rule))
+            case = replace(case, expected=_widen(case.operation, case.expected, rule))
     return case
 
 
-def _wider(operation: Operation, expected: Expected, rule: Mapping[str, Any]) -> Expected:
+def _widen(operation: Operation, expected: Expected, rule: Mapping[str, Any]) -> Expected:
     """Return what is expected, or else what a rule adds: statuses that the operation has, and error codes."""
     statuses = frozenset(rule.get("statuses", ())) & frozenset(operation.responses)
     codes = frozenset(rule.get("codes", ())) | {code for status in statuses for code in error_codes(operation, status)}
@@ -116,175 +122,168 @@ def _wider(operation: Operation, expected: Expected, rule: Mapping[str, Any]) ->
     )
 
 
-# Requests that are as documented.
+# Documented requests.
 
 
-def documented(api: Api, operation: Operation) -> Iterator[Case]:
+def _derive_documented(operation: Operation, examples: Iterable[Example]) -> Iterator[Case]:
     """Yield the requests that the documents print."""
-    for name, request, source in examples(api, operation):
-        yield Case("documented", name, operation, request, _success(operation, request, source))
+    for name, request, source in examples:
+        yield Case("documented", name, operation, request, _expect_success(operation, request, source))
 
 
-def _success(
+def _expect_success(
     operation: Operation, request: Request, source: tuple[str, ...], why: str = "the request is documented"
 ) -> Expected:
     statuses = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
     return Expected(why, statuses=statuses, refused=False, streamed=wants_stream(operation, request), source=source)
 
 
-def generated(api: Api, operation: Operation) -> Iterator[Case]:
-    """Yield what the documents allow without printing it: each parameter, each value of an enum, the least."""
-    for label, request, source in _variants(api, operation):
-        if not violations(api, operation, request):
-            expected = _success(operation, request, source, f"{label} is allowed")
-            yield Case("generated", label, operation, request, _or_refused(operation, request, expected))
-    yield from _nulls(api, operation)
+def _derive_generated(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
+    """Yield what the documents allow without printing it: each parameter, each value of an enum, the minimum."""
+    for label, request, source in _vary(api, operation, base):
+        if not find_violations(api, operation, request):
+            expected = _expect_success(operation, request, source, f"{label} is allowed")
+            yield Case("generated", label, operation, request, _allow_refusal(operation, request, expected))
+    yield from _derive_nulls(api, operation, base)
 
 
-def _nulls(api: Api, operation: Operation) -> Iterator[Case]:
-    """Yield null for each field in which it stands for one that is left out (`x-null`); no document says so."""
-    _, base, _ = usual(api, operation)
+def _derive_nulls(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
+    """Yield null for each field for which it means that the field is absent (`x-null`); no document says so."""
     if not isinstance(base.body, Mapping) or base.media_type == FORM:
         return
     for name, step in api.validators.form(operation.request[base.media_type].pointer).items():
         request = replace(base, body={**base.body, name: None})
-        if may_be_null(step.schema) and not violations(api, operation, request):
+        if may_be_null(step.schema) and not find_violations(api, operation, request):
             why = f"null in {name} stands for a field that is left out"
-            expected = replace(_success(operation, request, provenance(step.schema), why), promised=False)
+            expected = replace(_expect_success(operation, request, provenance(step.schema), why), promised=False)
             yield Case("generated", f"{name} null", operation, request, expected, keep=frozenset({f"/{escape(name)}"}))
 
 
-def _or_refused(operation: Operation, request: Request, expected: Expected) -> Expected:
-    """Return what is expected of a request; one beyond a printed range may be refused although it may be clamped."""
-    printed = {one.name: one.schema.get("maximum") for one in operation.parameters if one.clamp is not None}
-    asked = {name: value for name, value in request.query.items() if isinstance(value, str)}
-    if not any(maximum is not None and float(asked.get(name, 0)) > maximum for name, maximum in printed.items()):
+def _allow_refusal(operation: Operation, request: Request, expected: Expected) -> Expected:
+    """Return what is expected of a request: one with a value above a printed maximum may be clamped, or refused."""
+    clamped = (parameter for parameter in operation.parameters if parameter.clamp is not None)
+    maxima = {parameter.name: parameter.schema.get("maximum") for parameter in clamped}
+    values = {name: value for name, value in request.query.items() if isinstance(value, str)}
+    if not any(maximum is not None and float(values.get(name, 0)) > maximum for name, maximum in maxima.items()):
         return expected
-    refused = refusal(operation, ("invalid-request",), expected.because)
+    refused = expect_refusal(operation, ("invalid-request",), expected.because)
     return replace(expected, statuses=expected.statuses | refused.statuses, refused=None)
 
 
-def _variants(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
-    _, base, _ = usual(api, operation)
-    ids = resources().get(api.name, {}).get("unknown", {}).get(operation.id, {})
-    for one in operation.parameters:
-        if one.location != "path" and one.name not in ids:
-            for value in parameter_values(api, one):
-                yield f"{one.name}={value}", with_parameter(base, one.location, one.name, value), one.provenance
+def _vary(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
+    """Yield a request for each value of a parameter, and those of `_vary_body`."""
+    ids = server_values().get(api.name, {}).get("unknown", {}).get(operation.id, {})
+    for parameter in operation.parameters:
+        if parameter.location != "path" and parameter.name not in ids:
+            for value in parameter_values(api, parameter):
+                request = set_parameter(base, parameter.location, parameter.name, value)
+                yield Example(f"{parameter.name}={value}", request, parameter.provenance)
     if isinstance(base.body, Mapping):
-        yield from _bodies(api, operation, base)
+        yield from _vary_body(api, operation, base)
 
 
-def _bodies(api: Api, operation: Operation, base: Request) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
-    """Yield the values of enums, and as little as is allowed."""
+def _vary_body(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
+    """Yield the values of enums, and the smallest allowed body."""
     media = operation.request[base.media_type]
     for name, step in api.validators.form(media.pointer).items():
+        source = step.schema.get("x-source", ())
+        lines = (source,) if isinstance(source, str) else tuple(map(str, source))
         for value in (value for value in step.schema.get("enum", ()) if value is not None):  # null: no document says so
-            yield f"{name}={value}", replace(base, body={**base.body, name: value}), tuple(_source(step.schema))
+            yield Example(f"{name}={value}", replace(base, body={**base.body, name: value}), lines)
     least = dict(base.body)
     for name in base.body:
         fewer = {key: value for key, value in least.items() if key != name}
-        if not violations(api, operation, replace(base, body=fewer)):
+        if not find_violations(api, operation, replace(base, body=fewer)):
             least = fewer
     if least != base.body:
-        gone = [name for name in base.body if name not in least]
+        optional = [name for name in base.body if name not in least]
         fields = api.validators.form(media.pointer)
-        source = tuple(line for name in gone if name in fields for line in provenance(fields[name].schema))
-        yield "nothing optional", replace(base, body=least), source or operation.provenance
+        lines = tuple(line for name in optional if name in fields for line in provenance(fields[name].schema))
+        yield Example("nothing optional", replace(base, body=least), lines or operation.provenance)
     if not operation.request_required:
-        yield "no body", replace(base, body=ABSENT, media_type=""), operation.provenance
-
-
-def _source(schema: Mapping[str, Any]) -> Iterator[str]:
-    found = schema.get("x-source", ())
-    yield from (found,) if isinstance(found, str) else map(str, found)
+        yield Example("no body", replace(base, body=ABSENT, media_type=""), operation.provenance)
 
 
 # Requests that break one rule of the contract.
 
 
-def invalid(api: Api, operation: Operation) -> Iterator[Case]:
-    """Yield requests with one thing wrong: what the contract's own validation objects to, each rule of a field once."""
+def _derive_invalid(api: Api, operation: Operation, requests: Sequence[Request]) -> Iterator[Case]:
+    """Yield requests with one mistake: what the contract's own validation objects to, each rule of a field once."""
     seen: set[tuple[str, str]] = set()
-    for place, request in mutations(api, operation):
-        found = refusable(api, operation, request)
+    for place, request in mutate(api, operation, requests):
+        found = find_refusable(api, operation, request)
         if not found:
             continue
         first = found[0]
-        label = (_label(place), _what(first.violation))
+        label = (place.removeprefix("/").replace("/", ".") or "body", _name_mistake(first.violation))
         if label in seen:
             continue
         seen.add(label)
-        words, in_path = words_for(first), first.location == "path"
-        words += ("unknown-id",) if in_path else ()  # an id that is none is one that nobody knows, too
+        words, in_path = choose_words(first), first.location == "path"
+        words += ("unknown-id",) if in_path else ()  # a malformed id may also be answered as an unknown one
         source = first.violation.source or operation.provenance
-        expected = refusal(operation, words, first.message, source, any_of=in_path)
+        expected = expect_refusal(operation, words, first.message, source, any_of=in_path)
         if first.location == "body" and _drops_wrong_bodies(api, operation):
-            expected = _or_success(operation, request, expected, "the body is dropped")
+            expected = _allow_success(operation, request, expected, "the body is dropped")
         yield Case("invalid", " ".join(label), operation, request, expected, keep=frozenset({place}))
 
 
-def _or_success(operation: Operation, request: Request, expected: Expected, why: str) -> Expected:
-    fine = _success(operation, request, ())
-    statuses = expected.statuses | fine.statuses
+def _allow_success(operation: Operation, request: Request, expected: Expected, why: str) -> Expected:
+    """Return what is expected, or else a success."""
+    statuses = expected.statuses | _expect_success(operation, request, ()).statuses
     return replace(expected, because=f"{expected.because}, unless {why}", statuses=statuses, refused=None)
 
 
 def _drops_wrong_bodies(api: Api, operation: Operation) -> bool:
     """Tell whether a release is known to answer a wrong body as if there were none (`x-http`, in a profile)."""
-    told: object = api.bundle["paths"][operation.path].get("x-http", {}).get("wrong-body")
-    return told == "dropped"
+    wrong_body: object = api.bundle["paths"][operation.path].get("x-http", {}).get("wrong-body")
+    return wrong_body == "dropped"
 
 
-def _what(violation: Violation) -> str:
-    """Return what is wrong with a value, as it stands in a case's name; an unknown word is not like an empty one."""
+def _name_mistake(violation: Violation) -> str:
+    """Return what is wrong with a value, for the name of a case; an unknown word and an empty one are two mistakes."""
     if violation.got == "null":
         return "null"
     unknown = violation.rule == "enum" and violation.got.startswith("the text") and violation.got != 'the text ""'
     return "unknown word" if unknown else violation.rule
 
 
-def _label(place: str) -> str:
-    """Return a place as it stands in a case's name."""
-    return place.removeprefix("/").replace("/", ".") or "body"
-
-
 # Credentials.
 
 
-def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[Case]:
+def _derive_keys(api: Api, operation: Operation, base: Example, neighbours: Iterable[Api]) -> Iterator[Case]:
     """Yield requests without a key, with a wrong one, with the other app's, and with each other way to send a key."""
-    _, base, source = usual(api, operation)
     if not operation.security or () in operation.security:
         return
 
     def case(label: str, auth: str, expected: Expected) -> Case:
-        return Case("keys", label, operation, base, expected, auth=auth)
+        return Case("keys", label, operation, base.request, expected, auth=auth)
 
-    yield case("none", "none", _closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
+    yield case("none", "none", _expect_closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
     for alternative in operation.security:
         for scheme in alternative:
             words, why = _key_words(api, scheme), f"the key for {scheme} is not valid"
-            yield case(f"wrong {scheme}", f"wrong:{scheme}", _closed(api, operation, scheme, words, why))
+            yield case(f"wrong {scheme}", f"wrong:{scheme}", _expect_closed(api, operation, scheme, words, why))
         if alternative != operation.security[0]:
             scheme = alternative[0]
-            expected = _success(operation, base, source, f"{scheme} is as good as {operation.security[0][0]}")
-            yield case(f"only {scheme}", f"only:{scheme}", expected)
+            why = f"{scheme} is as good as {operation.security[0][0]}"
+            yield case(f"only {scheme}", f"only:{scheme}", _expect_success(operation, base.request, base.source, why))
     for other in neighbours:
-        if not any(one.method == operation.method and one.path == operation.path for one in other.operations.values()):
+        endpoints = {(operation.method, operation.path) for operation in other.operations.values()}
+        if (operation.method, operation.path) not in endpoints:
             word = "other-app" if "other-app" in operation.problems else "wrong-key"
-            expected = refusal(operation, (word,), f"the key is one of {other.name}")
+            expected = expect_refusal(operation, (word,), f"the key is one of {other.name}")
             yield case(f"of {other.name}", f"other:{other.name}", expected)
 
 
-def _closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...], why: str) -> Expected:
-    """Return that a request without the key is refused: the document demands the key, whatever the refusal rests on."""
+def _expect_closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...], why: str) -> Expected:
+    """Expect a refusal for want of a key: the document demands the key, whatever the form of the refusal rests on."""
     shape = api.schemes[scheme]
-    return replace(refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
+    return replace(expect_refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
 
 
 def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
-    """Return the words for a wrong key: that of a token where the scheme is one."""
+    """Return the words of `x-problems` for a wrong key; a scheme may be a token, which has a word of its own."""
     shape = api.schemes[scheme]
     token = "token" in scheme.lower() or bool(shape.prefix)
     return ("wrong-token", "wrong-key") if token and "wrong-token" in api.problems else ("wrong-key",)
@@ -295,34 +294,34 @@ def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
 _ANY = {"a": "b"}
 
 
-def unread(api: Api, operation: Operation) -> Iterator[Case]:
+def _derive_unread(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
     """Yield bodies that are no JSON or no form, and media types that are not documented."""
-    _, base, _ = usual(api, operation)
     if not operation.request:
         return
-    for label, media_type, raw in _broken(base):
-        expected = refusal(operation, ("malformed-body",), f"the body is {label}")
+    for label, media_type, raw in _break_body(base):
+        expected = expect_refusal(operation, ("malformed-body",), f"the body is {label}")
         yield Case("unread", label, operation, replace(base, body=raw, media_type=media_type), expected)
     if operation.request_required:
         words = ("malformed-body", "missing-file", "missing-parameter", "wrong-media-type", "invalid-request")
-        expected = refusal(operation, words, "the body is missing", any_of=True)
+        expected = expect_refusal(operation, words, "the body is missing", any_of=True)
         yield Case("unread", "no body", operation, replace(base, body=ABSENT, media_type=""), expected)
     for media_type in ("text/plain", "application/xml", FORM if base.media_type == JSON else JSON):
-        expected = _as_another(api, operation, base, media_type)
+        expected = _expect_media_type(api, operation, base, media_type)
         body: Any = _ANY if media_type == FORM else json.dumps(_ANY).encode()
         yield Case("unread", f"as {media_type}", operation, replace(base, body=body, media_type=media_type), expected)
 
 
-def _as_another(api: Api, operation: Operation, base: Request, media_type: str) -> Expected:
-    """Return that a media type is refused, unless a server that reads it all the same finds nothing wrong in it."""
-    expected = refusal(operation, ("wrong-media-type",), f"{media_type} is not documented")
-    if refusable(api, operation, replace(base, body=_ANY)):
+def _expect_media_type(api: Api, operation: Operation, base: Request, media_type: str) -> Expected:
+    """Expect a media type to be refused, or the body to be read all the same where nothing else is wrong with it."""
+    expected = expect_refusal(operation, ("wrong-media-type",), f"{media_type} is not documented")
+    if find_refusable(api, operation, replace(base, body=_ANY)):
         return expected
-    fine = _success(operation, base, operation.provenance)
-    return Expected(f"{media_type} is not documented", fine.statuses | expected.statuses, source=expected.source)
+    success = _expect_success(operation, base, operation.provenance)
+    return Expected(f"{media_type} is not documented", success.statuses | expected.statuses, source=expected.source)
 
 
-def _broken(base: Request) -> Iterator[tuple[str, str, bytes]]:
+def _break_body(base: Request) -> Iterator[tuple[str, str, bytes]]:
+    """Yield bodies that cannot be read: what each is, its media type, its bytes."""
     if base.media_type == FORM:
         part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nA'
         yield "a form without boundary", FORM, part + b"\r\n--b--\r\n"
@@ -333,66 +332,65 @@ def _broken(base: Request) -> Iterator[tuple[str, str, bytes]]:
     yield "not UTF-8", JSON, b'{"a": "\xff\xfe"}'
 
 
-# Ids that nobody knows; methods and paths that no document names.
+# Unknown ids; undocumented methods and paths.
 
 
-def unknown(api: Api, operation: Operation) -> Iterator[Case]:
-    """Yield ids that nobody knows, one at a time."""
-    _, base, _ = usual(api, operation)
-    for name, word in resources().get(api.name, {}).get("unknown", {}).get(operation.id, {}).items():
-        location = next((one.location for one in operation.parameters if one.name == name), "")
+def _derive_unknown(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
+    """Yield requests with an id that does not exist, one id at a time."""
+    for name, word in server_values().get(api.name, {}).get("unknown", {}).get(operation.id, {}).items():
+        location = next((parameter.location for parameter in operation.parameters if parameter.name == name), "")
         if location:
-            request, place = with_parameter(base, location, name, NOBODY), f"{location}/{name}"
+            request, place = set_parameter(base, location, name, NOBODY), f"{location}/{name}"
         else:
             request, place = replace(base, body={**base.body, name: NOBODY}), f"/{name}"
-        expected = _unknown(operation, request, name, word)
+        expected = _expect_unknown(operation, request, name, word)
         yield Case("unknown", name, operation, request, expected, keep=frozenset({place}))
 
 
-def _unknown(operation: Operation, request: Request, name: str, word: str) -> Expected:
-    fine = _success(operation, request, operation.provenance, f"an unknown {name} is as good as any")
+def _expect_unknown(operation: Operation, request: Request, name: str, word: str) -> Expected:
+    """Return what may be answered to an id that does not exist; `word` is that of `unknown` in `server_values.yaml`."""
+    success = _expect_success(operation, request, operation.provenance, f"an unknown {name} is as good as any")
     if word == "accepted":
-        return fine
+        return success
     if word == "either":
-        statuses = fine.statuses | (frozenset({404}) & frozenset(operation.responses))
+        statuses = success.statuses | (frozenset({404}) & frozenset(operation.responses))
         return Expected(f"nothing has the {name}, which is fine or 404", statuses, source=operation.provenance)
-    return refusal(operation, (word, "unknown-id"), f"nothing has the {name} {NOBODY}")
+    return expect_refusal(operation, (word, "unknown-id"), f"nothing has the {name} {NOBODY}")
 
 
-def undocumented(api: Api) -> Iterator[Case]:
-    """Yield methods that a path does not have, and a path that the API does not have."""
+def _derive_undocumented(api: Api, bases: Mapping[str, Example]) -> Iterator[Case]:
+    """Yield methods that a path does not have, and a path that the API does not have; `bases` are by operation."""
     by_path: dict[str, list[Operation]] = {}
     for operation in api.operations.values():
         by_path.setdefault(operation.path, []).append(operation)
     for path, operations in by_path.items():
-        _, base, _ = usual(api, operations[0])
+        base = bases[operations[0].id].request
         allowed = frozenset(operation.method for operation in operations)
-        for method in (one for one in _METHODS if one not in allowed):
-            expected = _without_method(operations[0], f"{method} is not documented for {path}", allowed)
+        for method in [method for method in _METHODS if method not in allowed]:
+            expected = _expect_no_method(operations[0], f"{method} is not documented for {path}", allowed)
             request = Request(method, path, base.path_values, base.query, base.headers)
             yield Case("undocumented", f"{method} {path}", operations[0], request, expected)
-    judged_by = next((one for one in api.operations.values() if 404 in one.responses), None)  # noqa: PLR2004
+    judged_by = next((operation for operation in api.operations.values() if 404 in operation.responses), None)  # noqa: PLR2004
     if judged_by:
-        expected = replace(refusal(judged_by, ("unknown-path",), "no operation has the path"), promised=False)
+        expected = replace(expect_refusal(judged_by, ("unknown-path",), "no operation has the path"), promised=False)
         yield Case("undocumented", "unknown path", judged_by, Request("GET", "/no-such-path"), expected)
 
 
-def _without_method(operation: Operation, why: str, allowed: frozenset[str]) -> Expected:
-    """Return that a method is refused: by 405, or as whatever else the server has there, or has before it, refuses."""
-    expected = refusal(operation, ("wrong-method",), why)
+def _expect_no_method(operation: Operation, why: str, allowed: frozenset[str]) -> Expected:
+    """Expect a method to be refused: by 405, or by any other refusal, since another check may come first."""
+    expected = expect_refusal(operation, ("wrong-method",), why)
     refusals = frozenset(status for status in operation.responses if 400 <= status < 500)  # noqa: PLR2004 - HTTP's own range
     statuses = expected.statuses | refusals
     return replace(expected, statuses=statuses, codes=frozenset(), allow=allowed, promised=False)
 
 
-# Errors that only the target can be made to answer with.
+# Errors and streams that the target file says how to provoke.
 
 
-def provoked(api: Api, operation: Operation) -> Iterator[Case]:
-    """Yield a case for every documented status and error code; whether it can be provoked only the target knows."""
-    _, base, _ = usual(api, operation)
+def derive_provoked(operation: Operation, base: Request) -> Iterator[Case]:
+    """Yield a case for every documented status and error code; only the target knows which it can be provoked into."""
     for response in operation.responses.values():
-        named = {one.name: one for media in response.media.values() for one in media.examples.values()}
+        named = {example.name: example for media in response.media.values() for example in media.examples.values()}
         for name, example in named.items():
             code = example.value.get("code") if isinstance(example.value, dict) else None
             codes = frozenset({code}) if code in error_codes(operation, response.status) else frozenset()
@@ -404,27 +402,27 @@ def provoked(api: Api, operation: Operation) -> Iterator[Case]:
                 yield Case("provoked", f"{response.status} {name}", operation, base, expected, provoke=name)
 
 
-def successes(api: Api, operation: Operation, provocations: Iterable[str]) -> Iterator[Case]:
+def derive_successes(api: Api, operation: Operation, provocations: Iterable[str]) -> Iterator[Case]:
     """Yield a case for every further way to succeed that a target can be provoked into: `status:NUMBER`."""
-    for code in (one for one in provocations if one.startswith("status:")):
-        _, request, source = usual(api, operation)
+    for code in [code for code in provocations if code.startswith("status:")]:
+        _, request, source = choose_example(api, operation)
         status = int(code.removeprefix("status:"))
-        expected = replace(_success(operation, request, source), statuses=frozenset({status}))
+        expected = replace(_expect_success(operation, request, source), statuses=frozenset({status}))
         if status in operation.responses:  # else it belongs to another release of the server
             yield Case("provoked", code, operation, request, expected, provoke=code)
 
 
-def streams(api: Api, operation: Operation, provocations: Iterable[str]) -> Iterator[Case]:
+def derive_streams(api: Api, operation: Operation, provocations: Iterable[str]) -> Iterator[Case]:
     """Yield a case for every stream that a target can be provoked into: `stream:NAME`, or `event:KIND`."""
     if operation.stream is None:
         return
-    for code in (one for one in provocations if one.startswith(("stream:", "event:"))):
-        name, request, _ = asking_for_stream(api, operation)
+    for code in [code for code in provocations if code.startswith(("stream:", "event:"))]:
+        name, request, _ = ask_for_stream(api, operation)
         kind = code.removeprefix("event:") if code.startswith("event:") else ""
         if kind and kind not in operation.stream.events:
             continue  # of another release
         source = operation.stream.events[kind].source if kind in operation.stream.events else operation.provenance
         expected = replace(
-            _success(operation, request, source, f"{name} asks for a stream"), events=frozenset({kind} - {""})
+            _expect_success(operation, request, source, f"{name} asks for a stream"), events=frozenset({kind} - {""})
         )
         yield Case("streams", code, operation, request, expected, provoke=code)

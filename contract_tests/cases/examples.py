@@ -1,14 +1,14 @@
-"""An operation's requests as its contract shows them, and what the contract finds wrong with a request."""
+"""The documented requests of an operation, and what the contract finds wrong with a request."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Request, Upload
 from flowcontract import yamlio
 from flowcontract.schemas.media_types import is_file
@@ -19,80 +19,91 @@ if TYPE_CHECKING:
 
 FORM = "multipart/form-data"
 JSON = "application/json"
-NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that no server has given to anything
+NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that does not exist
 
 
-def examples(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
-    """Yield an operation's documented requests with their names and sources; one without a body where it has none."""
-    base = _without_body(api, operation)
-    named = [(media, example) for media in operation.request.values() for example in media.examples.values()]
-    for media, example in named:
-        body = _form(api, media, example.value) if media.name == FORM else example.value
-        headers = {**base.headers, **dict(_instead(api, operation, media, body))}
-        request = replace(base, headers=headers, body=body, media_type=media.name)
-        yield example.name, request, example.provenance or operation.provenance
-    if not named:
-        yield "request", base, operation.provenance
+class Example(NamedTuple):
+    """A documented request, its name, and what it rests on."""
+
+    name: str
+    request: Request
+    source: tuple[str, ...]
 
 
-def usual(api: Api, operation: Operation) -> tuple[str, Request, tuple[str, ...]]:
-    """Return the documented request from which others are made: the first that needs nothing of a certain target."""
-    return next(iter(sorted(examples(api, operation), key=lambda found: needs_target(api, found[1]))))
+def list_examples(api: Api, operation: Operation) -> list[Example]:
+    """Return an operation's documented requests; one without a body where it has none."""
+    base = _build_base(api, operation)
+    found = []
+    for media in operation.request.values():
+        for example in media.examples.values():
+            body = _fill_form(api, media, example.value) if media.name == FORM else example.value
+            headers = {**base.headers, **dict(_substitute_headers(api, operation, media, body))}
+            request = replace(base, headers=headers, body=body, media_type=media.name)
+            found.append(Example(example.name, request, example.provenance or operation.provenance))
+    return found or [Example("request", base, operation.provenance)]
 
 
-def needs_target(api: Api, request: Request) -> bool:
-    """Tell whether a request has fields whose values only a target file can give."""
-    fields = resources().get(api.name, {}).get("fields", {})
-    return any("target" in fields.get(name, {}) for name in _names(request.body))
+def sort_examples(api: Api, examples: Iterable[Example]) -> list[Example]:
+    """Return examples, those last that have fields whose values only a target file can give."""
+    fields = server_values().get(api.name, {}).get("fields", {})
+    targets = {name for name, how in fields.items() if "target" in how}
+    return sorted(examples, key=lambda example: not targets.isdisjoint(_field_names(example.request.body)))
 
 
-def _names(value: Any) -> Iterator[str]:
+def choose_example(api: Api, operation: Operation) -> Example:
+    """Return the documented request from which others are made: one that any target can be sent, if there is one."""
+    return sort_examples(api, list_examples(api, operation))[0]
+
+
+def _field_names(value: Any) -> Iterator[str]:
     """Yield the names of all fields inside of a body."""
     if isinstance(value, Mapping):
         yield from value
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for item in items:
-        yield from _names(item)
+        yield from _field_names(item)
 
 
-def _instead(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
-    """Yield the headers that stand in for fields of a form which the example leaves to them (`x-or-header`)."""
+def _substitute_headers(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
+    """Yield a header for each form field that may be sent as one (`x-or-header`), and that the example leaves out."""
     fields = api.validators.form(media.pointer) if media.name == FORM else {}
-    for one in operation.parameters:
-        if one.name in fields and fields[one.name].schema.get("x-or-header") and one.name not in body:
-            yield one.name, parameter_values(api, one)[0]
+    for parameter in operation.parameters:
+        field = fields.get(parameter.name)
+        if field and field.schema.get("x-or-header") and parameter.name not in body:
+            yield parameter.name, parameter_values(api, parameter)[0]
 
 
-def _without_body(api: Api, operation: Operation) -> Request:
-    """Return a request with the required parameters."""
-    needed = [one for one in operation.parameters if one.required]
-    path = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "path"}
-    query = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "query"}
-    headers = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "header"}
-    return Request(operation.method, operation.path, path, query, headers)
+def _build_base(api: Api, operation: Operation) -> Request:
+    """Return a request with the required parameters and no body."""
+    values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
+    for parameter in operation.parameters:
+        if parameter.required:
+            values.setdefault(parameter.location, {})[parameter.name] = parameter_values(api, parameter)[0]
+    return Request(operation.method, operation.path, values["path"], values["query"], values["header"])
 
 
 def parameter_values(api: Api, parameter: Parameter) -> list[str]:
-    """Return values of a parameter that its contract shows or bounds, as text, the documents' own first."""
+    """Return values of a parameter as text: examples of the documents first, then the bounds of its schema."""
     node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
     schema = parameter.schema
-    shown = [node[key] for key in ("example",) if key in node]
-    shown += [one["value"] for one in node.get("examples", {}).values()]
+    shown = [node["example"]] if "example" in node else []
+    shown += [example["value"] for example in node.get("examples", {}).values()]
     shown += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
-    shown += [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []  # more is answered as the maximum
+    shown += (
+        [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []
+    )  # larger values are answered as the maximum
     shown += schema.get("enum", [])
     shown += [False, True] if schema.get("type") == "boolean" else []
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in shown]
-    return list(dict.fromkeys(texts)) or [NOBODY if schema.get("format") == "uuid" else "contract"]
+    return list(dict.fromkeys(map(_text, shown))) or [NOBODY if schema.get("format") == "uuid" else "contract"]
 
 
-def _form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
+def _fill_form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return an example of a form with files in the places of the words that stand for them."""
     fields = api.validators.form(media.pointer)
     hint = str(value.get("file_name", ""))
+    files = {name for name in value if name in fields and is_file(fields[name].schema)}
     return {
-        name: samples.upload(f"{one} {hint}", "documented") if name in fields and is_file(fields[name].schema) else one
-        for name, one in value.items()
+        name: samples.upload(f"{item} {hint}", "documented") if name in files else item for name, item in value.items()
     }
 
 
@@ -103,26 +114,25 @@ def wants_stream(operation: Operation, request: Request) -> bool | None:
     when = operation.stream.when
     body = request.body if isinstance(request.body, Mapping) else {}
     return all(body.get(name) == value for name, value in when.get("body", {}).items()) and all(
-        _same(request.query.get(name), value) for name, value in when.get("query", {}).items()
+        request.query.get(name) == _text(value) for name, value in when.get("query", {}).items()
     )
 
 
-def _same(text: object, value: object) -> bool:
-    return text == (value if isinstance(value, str) else json.dumps(value))
+def _text(value: Any) -> str:
+    """Return a value as a query writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
-def asking_for_stream(api: Api, operation: Operation) -> tuple[str, Request, tuple[str, ...]]:
-    """Return the usual request, made to ask for the stream."""
-    name, base, source = usual(api, operation)
+def ask_for_stream(api: Api, operation: Operation) -> Example:
+    """Return the chosen example, changed so that it asks for the stream."""
+    name, base, source = choose_example(api, operation)
     when = operation.stream.when if operation.stream else {}
-    query = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
-    }
+    query = {name: _text(value) for name, value in when.get("query", {}).items()}
     body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
-    return name, replace(base, body=body, query={**base.query, **query}), source
+    return Example(name, replace(base, body=body, query={**base.query, **query}), source)
 
 
-def with_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:
+def set_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:
     """Return a request with a parameter of path, query or header set."""
     if location == "query":
         return replace(request, query={**request.query, name: value})
@@ -131,7 +141,7 @@ def with_parameter(request: Request, location: str, name: str, value: str | tupl
     return replace(request, headers={**request.headers, name: str(value)})
 
 
-def violations(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
+def find_violations(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
     """Return what the contract finds wrong with a request."""
     return check_request(
         api.validators,
@@ -139,34 +149,34 @@ def violations(api: Api, operation: Operation, request: Request) -> tuple[Reques
         path=request.path_values,
         query={name: (value,) if isinstance(value, str) else value for name, value in request.query.items()},
         headers=request.headers,
-        body=_parts(request.body),
+        body=_convert_files(request.body),
         media_type=request.media_type,
     ).violations
 
 
-def refusable(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
+def find_refusable(api: Api, operation: Operation, request: Request) -> tuple[RequestViolation, ...]:
     """Return those of the violations that a server has to refuse.
 
-    What is inside of settings that belong to single components, only these can judge; some fields are not looked at
-    beside others; and which value counts where a parameter is repeated no document says, so that servers take the first
-    or the last.
+    Not among them: settings of a component, which only the component can judge (`opaque`); fields that a server does
+    not read beside others (`unread`); a repeated parameter, since no document says whether the first value counts or
+    the last.
     """
-    about = resources().get(api.name, {})
+    about = server_values().get(api.name, {})
     opaque = tuple(about.get("opaque", {}).get(operation.id, ()))
     unread = about.get("unread", {}).get(operation.id, {})
     body = request.body if isinstance(request.body, Mapping) else {}
     ignored = {name for name, where in unread.items() if all(body.get(key) == value for key, value in where.items())}
     return tuple(
         found
-        for found in violations(api, operation, request)
+        for found in find_violations(api, operation, request)
         if not found.field.startswith(opaque) and found.field not in ignored and found.violation.expected != "one value"
     )
 
 
-def _parts(body: Any) -> Any:
-    """Return a form with its files as validation sees them."""
+def _convert_files(body: Any) -> Any:
+    """Return a body with its files as validation sees them."""
     if isinstance(body, Upload):
         return body.as_part()
     if isinstance(body, list):
-        return [_parts(item) for item in body]
-    return {name: _parts(value) for name, value in body.items()} if isinstance(body, Mapping) else body
+        return [_convert_files(item) for item in body]
+    return {name: _convert_files(value) for name, value in body.items()} if isinstance(body, Mapping) else body

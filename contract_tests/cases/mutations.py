@@ -1,14 +1,14 @@
-"""Requests changed in one place: for each parameter and each field, values that a careful server refuses."""
+"""Changes requests in one place: puts wrong values into each parameter and each field."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.cases.examples import FORM, examples, needs_target, with_parameter
+from contract_tests.cases.examples import FORM, set_parameter
 from flowcontract import yamlio
 from flowcontract.schemas.decoding import ABSENT
 
@@ -20,40 +20,38 @@ _WRONG: tuple[Any, ...] = (None, 12345, 0, -1, 0.5, True, "", "?", [], ["?"], {}
 _WRONG_TEXTS = ("", "?", "0", "-1", "1.5", "x" * 300)
 
 
-def mutations(api: Api, operation: Operation) -> Iterator[tuple[str, Request]]:
-    """Yield requests changed in one place, with the place; many are still valid."""
-    documented = sorted(examples(api, operation), key=lambda found: needs_target(api, found[1]))
-    _, base, _ = documented[0]
+def mutate(api: Api, operation: Operation, requests: Sequence[Request]) -> Iterator[tuple[str, Request]]:
+    """Yield requests changed in one place, with the place: parameters of the first request, fields of all bodies.
+
+    Many of them are still valid.
+    """
+    base = requests[0]
     for parameter in operation.parameters:
         place = f"{parameter.location}/{parameter.name}"
         if parameter.location == "query":
-            yield (
-                place,
-                replace(base, query={name: value for name, value in base.query.items() if name != parameter.name}),
-            )
+            query = {name: value for name, value in base.query.items() if name != parameter.name}
+            yield place, replace(base, query=query)
         if parameter.location == "header":
-            yield (
-                place,
-                replace(base, headers={name: value for name, value in base.headers.items() if name != parameter.name}),
-            )
+            headers = {name: value for name, value in base.headers.items() if name != parameter.name}
+            yield place, replace(base, headers=headers)
         for text in _WRONG_TEXTS:
             if text or parameter.location == "query":  # an empty path segment is another path
-                yield place, with_parameter(base, parameter.location, parameter.name, text)
-    for _, request, _ in documented:
+                yield place, set_parameter(base, parameter.location, parameter.name, text)
+    for request in requests:
         if isinstance(request.body, Mapping):
-            yield from _wrong_bodies(api, operation, request)
+            yield from _mutate_body(api, operation, request)
 
 
-def _wrong_bodies(api: Api, operation: Operation, request: Request) -> Iterator[tuple[str, Request]]:
+def _mutate_body(api: Api, operation: Operation, request: Request) -> Iterator[tuple[str, Request]]:
     form = request.media_type == FORM
     named = {f"/{yamlio.escape(name)}" for name in api.validators.form(operation.request[request.media_type].pointer)}
-    places = dict.fromkeys([*_pointers(request.body), *sorted(named)])
+    places = dict.fromkeys([*_list_pointers(request.body), *sorted(named)])
     file = samples.upload("note", "documented")
     for place in places:
         if form and place.count("/") > 1:
             continue
         for value in (ABSENT, "", "?", "[]", file) if form else _WRONG:
-            if (body := _changed(request.body, place, value)) is not None:
+            if (body := _change(request.body, place, value)) is not None:
                 yield place, replace(request, body=body)
     if not form:
         for value in _WRONG[:-1]:
@@ -61,17 +59,17 @@ def _wrong_bodies(api: Api, operation: Operation, request: Request) -> Iterator[
                 yield "", replace(request, body=value)
 
 
-def _pointers(value: Any, pointer: str = "") -> Iterator[str]:
+def _list_pointers(value: Any, pointer: str = "") -> Iterator[str]:
     """Yield the JSON pointers of everything inside a value."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         here = f"{pointer}/{yamlio.escape(str(key))}"
         yield here
-        yield from _pointers(item, here)
+        yield from _list_pointers(item, here)
 
 
-def _changed(body: Any, pointer: str, value: Any) -> Any:
-    """Return a copy of a body with another value in one place, or without it; None where that changes nothing."""
+def _change(body: Any, pointer: str, value: Any) -> Any:
+    """Return a copy of a body with another value in one place, or without it; None if that changes nothing."""
     changed = copy.deepcopy(body)
     above, _, last = pointer.rpartition("/")
     holder = yamlio.resolve(changed, above)

@@ -1,4 +1,4 @@
-"""Single requests that no schema leads to: `probes.yaml`, read, and what their answers have to hold."""
+"""Derives cases from `probes.yaml`, requests that no schema leads to, and checks the values of their answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases.derive import Case
-from contract_tests.cases.examples import examples, usual, wants_stream
-from contract_tests.cases.refusals import refusal
+from contract_tests.cases.examples import choose_example, list_examples, wants_stream
+from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
 from contract_tests.judging.judge import Expected, is_refusal
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
     from contract_tests.http.exchange import Exchange, Request
     from flowcontract.specs.model import Api, Operation
 
-_FORM = "inputs"
-
 
 @cache
-def written() -> tuple[Mapping[str, Any], ...]:
-    """Return what `probes.yaml` says."""
+def read_probes() -> tuple[Mapping[str, Any], ...]:
+    """Return the content of `probes.yaml`."""
     text = files("contract_tests.cases").joinpath("probes.yaml").read_text(encoding="utf-8")
     return tuple(yamlio.loads(text, name="contract_tests/cases/probes.yaml"))
 
 
-def probes(api: Api) -> Iterator[Case]:
+def derive_probes(api: Api) -> Iterator[Case]:
     """Yield the probes of an API as cases."""
-    for probe in written():
+    for probe in read_probes():
         for name, source in probe["of"].items():
             its, _, operation = name.partition("/")
             if its == api.name:
-                yield _case(api, api.operations[operation], probe, tuple(source))
+                yield _derive_case(api, api.operations[operation], probe, tuple(source))
 
 
-def _case(api: Api, operation: Operation, probe: Mapping[str, Any], source: tuple[str, ...]) -> Case:
-    request = _request(api, operation, probe)
-    expected = _expected(api, operation, request, probe, source)
-    keep = (*(f"query/{name}" for name in probe.get("query", ())), *_kept(probe.get("body", {})))
+def _derive_case(api: Api, operation: Operation, probe: Mapping[str, Any], source: tuple[str, ...]) -> Case:
+    request = _build_request(api, operation, probe)
+    expected = _expect(api, operation, request, probe, source)
+    body = probe.get("body", {}).items()
+    tested = {f"/{yamlio.escape(name)}" for name, value in body if not isinstance(_convert(value), Oversize)}
+    keep = frozenset({f"query/{name}" for name in probe.get("query", ())} | tested)
     holds, form = probe.get("holds", {}), probe.get("form", "")
-    return Case("probes", probe["name"], operation, request, expected, frozenset(keep), holds=holds, form=form)
+    return Case("probes", probe["name"], operation, request, expected, keep, holds=holds, form=form)
 
 
-def _request(api: Api, operation: Operation, probe: Mapping[str, Any]) -> Request:
-    named = {name: request for name, request, _ in examples(api, operation)}
-    base = named[probe["example"]] if "example" in probe else usual(api, operation)[1]
+def _build_request(api: Api, operation: Operation, probe: Mapping[str, Any]) -> Request:
+    named = {example.name: example.request for example in list_examples(api, operation)}
+    base = named[probe["example"]] if "example" in probe else choose_example(api, operation).request
     query = {**base.query, **probe.get("query", {})}
     body = base.body
     if isinstance(body, Mapping):
-        body = {**body, **{name: _value(value) for name, value in probe.get("body", {}).items()}}
-    left = {name: value for name, value in query.items() if name not in probe.get("leave_out", ())}
-    return replace(base, query=left, body=body)
+        body = {**body, **{name: _convert(value) for name, value in probe.get("body", {}).items()}}
+    omitted = probe.get("leave_out", ())
+    return replace(base, query={name: value for name, value in query.items() if name not in omitted}, body=body)
 
 
-def _value(value: Any) -> Any:
-    """Return what a probe sends: files in the places of their descriptions."""
+def _convert(value: Any) -> Any:
+    """Return what a probe sends: files in place of their descriptions; what is too large is made when it is sent."""
     if isinstance(value, list):
-        return [_value(item) for item in value]
+        return [_convert(item) for item in value]
     if not isinstance(value, Mapping) or "file" not in value:
         return value
     if set(value) == {"file"}:
@@ -72,43 +72,37 @@ def _value(value: Any) -> Any:
     return Oversize(value["file"], value.get("megabytes", 0), value.get("over", ""))
 
 
-def _kept(body: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the places in a body that are tested; files are made when the case runs."""
-    for name, value in body.items():
-        if not isinstance(_value(value), Oversize):
-            yield f"/{yamlio.escape(name)}"
-
-
-def _expected(
+def _expect(
     api: Api, operation: Operation, request: Request, probe: Mapping[str, Any], source: tuple[str, ...]
 ) -> Expected:
-    fine = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
+    success = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
     if "refused" not in probe:
-        return Expected(probe["why"], fine, refused=False, streamed=wants_stream(operation, request), source=source)
-    expected = refusal(operation, (probe["refused"], "invalid-request"), probe["why"], source)
+        return Expected(probe["why"], success, refused=False, streamed=wants_stream(operation, request), source=source)
+    expected = expect_refusal(operation, (probe["refused"], "invalid-request"), probe["why"], source)
     tier = Tier(probe["tier"]) if "tier" in probe else tier_of(source, api.rulings)
     expected = replace(expected, outcome=tier)
     if probe.get("or") != "success":
         return expected
-    return replace(expected, statuses=expected.statuses | fine, refused=None)
+    return replace(expected, statuses=expected.statuses | success, refused=None)
 
 
-# What an answer has to hold.
+# Values that an answer must have.
 
 
-def unheld(case: Case, request: Request, exchange: Exchange) -> Iterator[Violation]:
-    """Yield what an answer that is no refusal does not hold; `request` is what was asked."""
+def check_answer(case: Case, request: Request, exchange: Exchange) -> Iterator[Violation]:
+    """Yield where an answer that is no refusal does not have the values of the case; `request` was sent."""
     if not case.holds or exchange.json is None or is_refusal(case.operation, exchange):
         return
     for pointer, wanted in case.holds.items():
-        expected = _meant(wanted, request, exchange.json)
-        for place, got in _places(exchange.json, pointer.split("/")[1:]):
+        expected = _resolve(wanted, request, exchange.json)
+        for place, got in _find_places(exchange.json, pointer.split("/")[1:]):
             if got != expected:
                 words = f"`{place}` {show(expected)}: {case.expected.because}"
                 yield Violation("agree", words, show(got), place, source=case.expected.source)
 
 
-def _meant(wanted: Any, request: Request, body: Any) -> Any:
+def _resolve(wanted: Any, request: Request, body: Any) -> Any:
+    """Return the value that an answer must have; `$file`, `$asked.NAME` and `$body/POINTER` refer to the exchange."""
     if not isinstance(wanted, str) or not wanted.startswith("$"):
         return wanted
     if wanted == "$file":
@@ -116,12 +110,12 @@ def _meant(wanted: Any, request: Request, body: Any) -> Any:
         return next((value.filename for value in sent if isinstance(value, Upload)), None)
     if wanted.startswith("$asked."):
         return request.query.get(wanted.removeprefix("$asked."))
-    found = [value for _, value in _places(body, wanted.removeprefix("$body/").split("/"))]
+    found = [value for _, value in _find_places(body, wanted.removeprefix("$body/").split("/"))]
     return found[0] if found else None
 
 
-def _places(value: Any, tokens: list[str], here: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the places that a pointer names, with what stands there; `*` is every item."""
+def _find_places(value: Any, tokens: list[str], here: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the places that a pointer matches, with their values; `*` matches every item."""
     if not tokens:
         yield here, value
         return
@@ -131,4 +125,4 @@ def _places(value: Any, tokens: list[str], here: str = "") -> Iterator[tuple[str
     elif isinstance(value, Mapping) and tokens[0] in value:
         items = [(tokens[0], value[tokens[0]])]
     for name, item in items:
-        yield from _places(item, tokens[1:], f"{here}/{name}")
+        yield from _find_places(item, tokens[1:], f"{here}/{name}")

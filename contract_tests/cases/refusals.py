@@ -1,4 +1,4 @@
-"""How a wrong request is to be refused: which statuses and error codes, by the contract's `x-problems`."""
+"""The statuses and error codes with which a wrong request is to be refused, by the contract's `x-problems`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Example, Operation, Response
     from flowcontract.validation.request import RequestViolation
 
-_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 leaves open by which of these a body is refused
+_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 allows each of the statuses below
 _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
-"""Words for a value that a table forbids. The tables say what to send; that a server refuses whatever else comes,
-no document says: one that takes more is lenient."""
+"""Words for an undocumented value. The tables say what to send, but no document says that a server refuses anything
+else: one that accepts more is lenient."""
 _STREAMING = "-streaming"  # of a word: where the request asks for a stream
-_WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
+_WRONG_STATUSES = frozenset({400, 422})  # a server's library decides which, where a contract has both
 
 
-def words_for(violation: RequestViolation) -> tuple[str, ...]:
-    """Return the words of `x-problems` that fit a violation, the most particular first."""
+def choose_words(violation: RequestViolation) -> tuple[str, ...]:
+    """Return the words of `x-problems` for a violation, the most specific first."""
     field = violation.field.partition(".")[0].replace("_", "-")
     rule = violation.violation.rule
     particular = {
@@ -37,12 +37,12 @@ def words_for(violation: RequestViolation) -> tuple[str, ...]:
     return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
 
 
-def refusal(
+def expect_refusal(
     operation: Operation, words: tuple[str, ...], why: str, source: tuple[str, ...] = (), *, any_of: bool = False
 ) -> Expected:
-    """Return that a request is refused as `x-problems` has it for the first of some words that it knows, or for any.
+    """Expect a refusal as `x-problems` maps it, for the first of some words that it has, or for any of them.
 
-    An error code that is only observed, not documented, is as good: real servers know more of them than the documents.
+    Error codes that were only observed are accepted as well: real servers have more of them than the documents.
     """
     hangs = any(_hangs(operation, f"{word}{_STREAMING}") for word in words)
     words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
@@ -50,24 +50,24 @@ def refusal(
     if not known:
         raise SpecError(f"{operation.name}: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
     statuses = {int(key[:3]) for key in known}
-    codes = {code for key in known for code in _codes(operation, key)}
+    codes = {code for key in known for code in _find_codes(operation, key)}
     if _NOT_READ.intersection(words):
         statuses |= _NOT_READ_STATUSES & set(operation.responses)
         codes = set()
     if _WRONG_STATUSES & statuses:
         statuses |= _WRONG_STATUSES & set(operation.responses)
     for status in statuses if codes else ():
-        codes |= {code for code in error_codes(operation, status) if _only_observed(operation, status, code)}
-    grounds = [_ground(operation, key) for key in known]
-    answers = [_answers(operation, key) for key in known]
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(one.tier for one in grounds)
-    lines = dict.fromkeys(line for one in grounds for line in one.provenance)
-    printed = all(any(map(is_printed, one.provenance)) for one in grounds)
+        codes |= {code for code in error_codes(operation, status) if _is_only_observed(operation, status, code)}
+    grounds = [_find_ground(operation, key) for key in known]
+    successes = {_is_success(operation, key) for key in known}
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(ground.tier for ground in grounds)
+    lines = dict.fromkeys(line for ground in grounds for line in ground.provenance)
+    printed = all(any(map(is_printed, ground.provenance)) for ground in grounds)
     return Expected(
         why,
         frozenset(statuses),
         frozenset(codes),
-        refused=None if len(set(answers)) > 1 else not answers[0],
+        refused=None if len(successes) > 1 else not any(successes),
         hangs=hangs,
         source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
         outcome=outcome,
@@ -75,47 +75,44 @@ def refusal(
     )
 
 
-def _answers(operation: Operation, key: str) -> bool:
-    """Tell whether a release answers such a request as if all were well: with a success that has no error codes."""
+def _is_success(operation: Operation, key: str) -> bool:
+    """Tell whether a release answers such a request as if it were right: with a success that has no error codes."""
     status = int(key[:3])
     return status < 400 and not error_codes(operation, status)  # noqa: PLR2004 - HTTP's own range
 
 
 def _hangs(operation: Operation, word: str) -> bool:
-    """Tell whether a release notices what is wrong only after its stream has begun, and then says nothing any more."""
+    """Tell whether a release notices the mistake only after its stream has begun, and then sends nothing more."""
     return operation.stream is not None and operation.problems.get(word) in operation.stream.hangs
 
 
-def _found(operation: Operation, key: str) -> Response | Example:
-    """Return what the contract has under `404-not-found`: the example of that name, or all of the status."""
+def _find_ground(operation: Operation, key: str) -> Response | Example:
+    """Return what a refusal `404-not-found` rests on: the example of that name, or the response as a whole.
+
+    The rulings of an example that cites the same lines as its response are only on its code, so the response counts.
+    """
     status, _, name = key.partition("-")
     response = operation.responses[int(status)]
-    named = {one.name.replace("_", "-"): one for media in response.media.values() for one in media.examples.values()}
-    return named.get(name, response)
+    examples = (example for media in response.media.values() for example in media.examples.values())
+    named = {example.name.replace("_", "-"): example for example in examples}
+    ground = named.get(name, response)
+    printed, whole = (list(filter(is_printed, part.provenance)) for part in (ground, response))
+    return response if printed == whole else ground
 
 
-def _ground(operation: Operation, key: str) -> Response | Example:
-    """Return what a refusal rests on; an example that repeats the lines of its status has rulings on its code only."""
-    found, response = _found(operation, key), operation.responses[int(key[:3])]
-    lines, whole = ([text for text in one.provenance if is_printed(text)] for one in (found, response))
-    return response if lines == whole else found
-
-
-def _codes(operation: Operation, key: str) -> Iterator[str]:
-    """Yield the error code of a scenario's name, if it is one of its status."""
+def _find_codes(operation: Operation, key: str) -> Iterator[str]:
+    """Yield the error code that the name of a scenario begins with, if its status has that code."""
     status, *words = key.split("-")
     known = error_codes(operation, int(status))
-    codes = (
-        "_".join(words[:length]) for length in range(len(words), 0, -1)
-    )  # what follows a code tells scenarios apart
+    codes = ("_".join(words[:length]) for length in range(len(words), 0, -1))  # the rest tells scenarios apart
     yield from [code for code in codes if code in known][:1]
 
 
-def _only_observed(operation: Operation, status: int, code: str) -> bool:
-    found = [
-        one
-        for media in operation.responses[status].media.values()
-        for one in media.examples.values()
-        if one.name == code
-    ]
-    return any(one.observed and not any(map(is_printed, one.provenance)) for one in found)
+def _is_only_observed(operation: Operation, status: int, code: str) -> bool:
+    """Tell whether no printed line has an error code."""
+    examples = (example for media in operation.responses[status].media.values() for example in media.examples.values())
+    return any(
+        example.observed and not any(map(is_printed, example.provenance))
+        for example in examples
+        if example.name == code
+    )

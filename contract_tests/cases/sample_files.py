@@ -1,4 +1,4 @@
-"""Small files that are what they say: a picture, sounds, a text. Made here, so that every byte is known."""
+"""Creates small valid files: a picture, sounds, a film, texts. Generated, so that every byte is known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def upload(hint: str, run: str) -> Upload:
 
 @dataclass(frozen=True, slots=True)
 class Oversize:
-    """A file that is to be one byte too large: over so many megabytes, or what an app tells (`over`, a pointer)."""
+    """A file of one byte more than a number of megabytes, or than the limit that an app states (`over`, a pointer)."""
 
     filename: str
     megabytes: int = 0
@@ -83,10 +83,10 @@ def mp4() -> bytes:
 
 
 def text(run: str) -> bytes:
-    """Return a text that tells runs apart, with characters outside ASCII."""
+    """Return a text that is unique to a run, with characters outside ASCII."""
     return f"A note of the contract tests, run {run}: Grüße, 你好, \U0001f600\n".encode()
 
 
 def fragile(run: str) -> bytes:
-    """Return bytes that do not survive being taken for text, trimmed or cut: a BOM, line ends, NUL, no UTF-8, 77 kB."""
+    """Return bytes that change if they are decoded, trimmed or cut: a BOM, line ends, NUL, invalid UTF-8, 77 kB."""
     return b"\xef\xbb\xbf%PDF-1.4\r\n" + run.encode() + bytes(range(256)) * 300 + b"\r\n \n\x00 "

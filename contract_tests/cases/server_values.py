@@ -1,4 +1,4 @@
-"""What the documents leave to the server under test: `resources.yaml`."""
+"""What the documents leave to the server under test: `server_values.yaml`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def resources() -> Mapping[str, Mapping[str, Any]]:
-    """Return what `resources.yaml` says, by API."""
+def server_values() -> Mapping[str, Mapping[str, Any]]:
+    """Return the content of `server_values.yaml`, by API."""
     text = files("contract_tests.cases").joinpath("server_values.yaml").read_text(encoding="utf-8")
     return dict(yamlio.loads(text, name="contract_tests/cases/server_values.yaml"))

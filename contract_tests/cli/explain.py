@@ -1,4 +1,4 @@
-"""`contract-tests explain ID`: all that a report knows of one cause."""
+"""`contract-tests explain ID`: prints everything that a report has on a cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowcontract.specs.cache import VARIABLE, cache_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_TESTS = 200  # that are listed of a cause
+_TESTS = 200  # of a cause that are listed
 _EPILOG = """\
 examples:
   contract-tests explain                            all causes of the last run
@@ -30,7 +30,7 @@ class ExplainError(FlowContractError):
     """There is no report to explain anything from."""
 
 
-def add_to(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """Add the command to the others."""
     command = commands.add_parser(
         "explain",
@@ -45,39 +45,39 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> bool:
-    """Print what there is; raise FlowContractError where there is none. Nothing is judged: never a problem."""
-    document = _read(arguments.report)
+    """Print a cause, or all; raise FlowContractError where there is none. Never reports violations."""
+    document = _read_report(arguments.report)
     try:
-        lines = [*(_explain(document, arguments.cause) if arguments.cause else _all(document))]
+        lines = [*(_explain(document, arguments.cause) if arguments.cause else _list_causes(document))]
     except (KeyError, TypeError, AttributeError):
         raise ExplainError("The report is of another version of contract-tests. Run it again.") from None
     print("\n".join(printable(line, lines=True) for line in lines))
     return False
 
 
-def _read(path: Path | None) -> dict[str, Any]:
+def _read_report(path: Path | None) -> dict[str, Any]:
     if path is None:
         folder = cache_folder()
         if folder is None or not (folder / LAST_RUN).is_file():
-            raise ExplainError(f"No run is remembered ({VARIABLE} names the folder). Name its reports: --report DIR.")
+            raise ExplainError(f"There is no last run in the cache folder ({VARIABLE} sets it). Give --report DIR.")
         path = folder / LAST_RUN
     elif path.is_dir():
         path /= "report.json"
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise ExplainError(f"{path} cannot be read: {error.strerror}. Name the folder of --report.") from None
+        raise ExplainError(f"{path} cannot be read: {error.strerror}. Give the folder of --report.") from None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or "causes" not in document:
-        raise ExplainError(f"{path} is no report.json of contract-tests. Name the folder of --report.")
+        raise ExplainError(f"{path} is not a report.json of contract-tests. Give the folder of --report.")
     return document
 
 
-def _all(document: Mapping[str, Any]) -> Iterator[str]:
-    yield terminal.headline(dict(document))
+def _list_causes(document: Mapping[str, Any]) -> Iterator[str]:
+    yield terminal.format_headline(dict(document))
     for cause in document["causes"]:
-        tests = terminal.counted(len(cause["tests"]), "test")
+        tests = terminal.count_noun(len(cause["tests"]), "test")
         yield f"{cause['handle']}  {cause['kind']:9} {cause['id']} ({tests})"
 
 
@@ -88,18 +88,18 @@ def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
     if not found:
         close = difflib.get_close_matches(name, causes, n=1)
         guess = f' Did you mean "{close[0]}"?' if close else ""
-        number = terminal.counted(len(causes), "cause")
+        number = terminal.count_noun(len(causes), "cause")
         raise ExplainError(f'No cause "{name}" among {number}.{guess} contract-tests explain lists them.')
     if len(found) > 1:
-        yield f"{name} may be any of these:"
+        yield f"{name} is ambiguous:"
         yield from (f"{cause['handle']}  {cause['id']}" for cause in found)
         return
-    yield from _told(found[0], document)
+    yield from _describe(found[0], document)
 
 
-def _told(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+def _describe(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
     yield f"{cause['kind']} {cause['handle']}: {cause['id']}"
-    yield from (line.text for line in terminal.block(cause))
+    yield from (line.text for line in terminal.format_cause(cause))
     if cause["reason"]:
         yield f"  reason   {cause['reason']}"
     for quote in cause["quotes"]:
@@ -111,15 +111,15 @@ def _told(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str
         yield f"ruling {ruling['name']}: {ruling['decision']}"
         yield f"  because {ruling['why']}"
     yield ""
-    yield f"seen in {terminal.counted(len(cause['tests']), 'test')}, {cause['count']} times:"
-    yield from _seen(cause["id"], document)
+    yield f"seen in {terminal.count_noun(len(cause['tests']), 'test')}, {cause['count']} times:"
+    yield from _list_tests(cause["id"], document)
     if cause["curl"]:
         yield ""
         yield cause["curl"]
 
 
-def _seen(name: str, document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each test that saw a cause, with what it expected and got."""
+def _list_tests(name: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each test that found a cause, with what it expected and got."""
     failures = [
         failure for kind in ("failures", "notes", "deviating") for failure in document[kind] if failure["id"] == name
     ]

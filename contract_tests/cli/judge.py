@@ -1,4 +1,4 @@
-"""`contract-tests judge`: reads streams and recordings, from files or while they come, and says what is wrong."""
+"""`contract-tests judge`: judges streams and recordings, from files or while they arrive."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from flowcontract.streams.contract import StreamContract
 
 PIECE = 64 * 1024
-_WAKE_S = 0.5  # how often a silent pipe is looked at, so that silence is told while it lasts
-_FITTED_BYTES = 1024 * 1024  # of a stream for which it is worth the while to look for what it fits
+_WAKE_S = 0.5  # how often a silent pipe is checked, so that silence is reported while it lasts
+_FITTED_BYTES = 1024 * 1024  # of a stream for which other operations and profiles are tried
 _STDIN, _STDIN_FD = "standard input", 0
 
 _EPILOG = """\
@@ -50,7 +50,7 @@ exit status: 0 well, 1 violations, 2 no sound verdict: something could not be re
 """
 
 
-def add_to(commands: Any) -> None:
+def add_parser(commands: Any) -> None:
     """Add the command to the others."""
     command = commands.add_parser(
         "judge",
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _Session(arguments).run()
 
 
-def _apis(arguments: argparse.Namespace) -> list[Api]:
+def _load_apis(arguments: argparse.Namespace) -> list[Api]:
     """Return the APIs to judge by: that of the operation, or all."""
     asked = arguments.operation
     if arguments.profile and not asked:
@@ -96,13 +96,13 @@ def _stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
 
 
 class _Session:
-    """One call of the command: what to judge by, and what came of it."""
+    """A call of the command: what to judge by, and the outcome."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._sources: list[str] = arguments.streams
         self._asked: str = arguments.operation or ""
         self._profile: str | None = arguments.profile
-        self._apis = _apis(arguments)
+        self._apis = _load_apis(arguments)
         self._contracts = self._stream_contracts()
         self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
         self._demand = Tier(arguments.demand)
@@ -112,16 +112,16 @@ class _Session:
         self._unsound = False
 
     def run(self) -> int:
-        """Judge one source after the other: one that cannot be read spoils only itself."""
+        """Judge all sources; one that cannot be read does not affect the others."""
         for name in self._sources:
             try:
                 self._judge(name)
-            except FlowContractError as problem:
-                self._cannot(str(problem))
-            except OSError as problem:
-                self._cannot(f"{problem.filename or _called(name)} cannot be read: {problem.strerror}.")
+            except FlowContractError as error:
+                self._report_unsound(str(error))
+            except OSError as error:
+                self._report_unsound(f"{error.filename or _display_name(name)} cannot be read: {error.strerror}.")
             except KeyboardInterrupt:
-                self._cannot(f"{_called(name)}: interrupted before its end.")
+                self._report_unsound(f"{_display_name(name)}: interrupted before its end.")
                 return MISUSE
         return PROBLEMS if self._broken else MISUSE if self._unsound else WELL
 
@@ -133,10 +133,10 @@ class _Session:
         found = _stream_contracts(self._apis)
         return {name: contract for name, contract in found.items() if self._asked in ("", name)}
 
-    def _cannot(self, problem: str) -> None:
-        """Say that there is no sound verdict, and why."""
+    def _report_unsound(self, reason: str) -> None:
+        """Note that there is no sound verdict, and print why."""
         self._unsound = True
-        self._printer.problem(problem)
+        self._printer.print_error(reason)
 
     def _judge(self, name: str) -> None:
         if name == "-":
@@ -146,17 +146,17 @@ class _Session:
         else:
             self._judge_file(Path(name))
 
-    def _reports(self, started: float | None = None) -> list[StreamReport]:
+    def _create_reports(self, started: float | None = None) -> list[StreamReport]:
         if not self._contracts:
-            raise self._no_contract()
+            raise self._missing_contract()
         return [
             StreamReport(name, contract, self._budget, started=started, demand=self._demand)
             for name, contract in self._contracts.items()
         ]
 
     def _judge_file(self, path: Path) -> None:
-        """Judge a file by each contract; report the verdict that fits best."""
-        reports, opening = self._reports(), self._opening()
+        """Judge a file by each contract; print the verdict that fits best."""
+        reports, opening = self._create_reports(), self._create_opening()
         with path.open("rb") as file:
             for piece in iter(lambda: file.read(PIECE), b""):
                 stream = opening.feed(piece)
@@ -165,86 +165,91 @@ class _Session:
                 if opening.other or all(report.finished for report in reports):
                     break
         rest = opening.close()
-        if self._is_other(opening, str(path), path.parent):
+        if self._handle_other(opening, str(path), path.parent):
             return
         for report in reports:
             report.feed(rest, None)
             report.close(None)
         best = min(reports, key=_rank)
-        self._printer.line(f"{path}: {best.operation}")
-        self._tell_notes(opening)
-        self._tell(best)
-        if best.broken and self._asked and (fitting := self._fitting(path)):
-            self._printer.line(f"  note: the stream does follow {fitting}")
+        self._printer.print_line(f"{path}: {best.operation}")
+        self._print_notes(opening)
+        self._print_report(best)
+        if best.broken and self._asked and (fitting := self._find_fitting(path)):
+            self._printer.print_line(f"  note: the stream does follow {fitting}")
 
     def _judge_pipe(self) -> None:
-        """Judge standard input while it comes; a HAR file once it is whole."""
+        """Judge standard input while it arrives; a HAR file once it is complete."""
         if not self._asked and os.isatty(_STDIN_FD):
-            raise self._no_contract()
-        reports = self._reports(time.monotonic()) if self._asked and self._contracts else []
-        opening, head = self._opening(), f"{_STDIN}: {self._asked}"
-        for piece in _pieces(_STDIN_FD):
+            raise self._missing_contract()
+        reports = self._create_reports(time.monotonic()) if self._asked and self._contracts else []
+        opening, head = self._create_opening(), f"{_STDIN}: {self._asked}"
+        for piece in _read_pieces(_STDIN_FD):
             stream = opening.feed(piece)
             for report in reports:
                 report.feed(stream, time.monotonic())
-                head = self._tell_running(report, head, begun=bool(stream))
-            if opening.other or self._printer.closed or (stream and not reports) or any(it.finished for it in reports):
+                head = self._print_running(report, head, begun=bool(stream))
+            if (
+                opening.other
+                or self._printer.closed
+                or (stream and not reports)
+                or any(report.finished for report in reports)
+            ):
                 break
         rest = opening.close()
-        if self._is_other(opening, _STDIN, None):
+        if self._handle_other(opening, _STDIN, None):
             return
         if not reports:
-            raise self._no_contract()
+            raise self._missing_contract()
         for report in reports:
             report.feed(rest, time.monotonic())
-            if not self._printer.closed:  # else the end was not waited for
+            if not self._printer.closed:  # else the end was not read
                 report.close(time.monotonic())
-            self._tell_running(report, head, begun=True)
-            self._tell(report)
-            self._tell_notes(opening)
+            self._print_running(report, head, begun=True)
+            self._print_report(report)
+            self._print_notes(opening)
 
-    def _opening(self) -> Opening:
+    def _create_opening(self) -> Opening:
         return Opening({contract.framing for contract in self._contracts.values()})
 
-    def _no_contract(self) -> FlowContractError:
-        """Say why there is nothing to judge a stream by."""
+    def _missing_contract(self) -> FlowContractError:
+        """Return an error that says why there is no contract to judge a stream by."""
         if self._asked:
             return FlowContractError(f"{self._asked} has no streams. Only recordings of it (HAR) can be judged.")
         known = ", ".join(self._contracts)
-        return FlowContractError(f"Standard input is judged while it comes. Say by what: --operation, one of {known}.")
+        return FlowContractError(f"Standard input is judged as it arrives. Give --operation, one of {known}.")
 
-    def _tell_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
-        """Print what there is of a running stream; return its head, empty once that was printed."""
-        lines = report.taken()
+    def _print_running(self, report: StreamReport, head: str, *, begun: bool) -> str:
+        """Print the new lines of a running stream; return its head, empty once that was printed."""
+        lines = report.take_lines()
         if head and (lines or begun):
-            self._printer.line(head)
+            self._printer.print_line(head)
             head = ""
-        self._printer.lines(self._shown(lines))
+        self._printer.print_lines(self._select_texts(lines))
         return head
 
-    def _tell_notes(self, opening: Opening) -> None:
-        self._printer.lines(f"  note: {note}" for note in opening.notes)
+    def _print_notes(self, opening: Opening) -> None:
+        self._printer.print_lines(f"  note: {note}" for note in opening.notes)
 
-    def _tell(self, report: StreamReport) -> None:
-        """Print the rest of a report, and take its verdict."""
-        self._printer.lines(self._shown(report.taken()))
+    def _print_report(self, report: StreamReport) -> None:
+        """Print the rest of a report, and note its verdict."""
+        self._printer.print_lines(self._select_texts(report.take_lines()))
         self._broken |= report.broken > 0
         self._unsound |= bool(report.unjudged)
 
-    def _shown(self, lines: Iterable[Line]) -> Iterator[str]:
+    def _select_texts(self, lines: Iterable[Line]) -> Iterator[str]:
         return (line.text for line in lines if not (self._quiet and line.event))
 
-    def _is_other(self, opening: Opening, source: str, folder: Path | None) -> bool:
-        """Deal with what is no stream; tell whether it was none."""
+    def _handle_other(self, opening: Opening, source: str, folder: Path | None) -> bool:
+        """Handle input that is no stream: judge a recording, reject the rest; tell whether it was no stream."""
         if opening.other:
-            self._cannot(f"{source} is no stream: it is {opening.other}")
+            self._report_unsound(f"{source} is no stream: it is {opening.other}")
         elif opening.recording:
             entries = recordings.parse(opening.whole, source, folder)
             self._judge_recording(recordings.judge_all(entries, self._apis, self._asked), source)
         return bool(opening.other) or opening.recording
 
-    def _fitting(self, path: Path) -> str:
-        """Return by what a stream would be well that is broken by what was asked; empty where there is nothing."""
+    def _find_fitting(self, path: Path) -> str:
+        """Return the operation, and profile, whose contract a broken stream follows; '' where there is none."""
         if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
             return ""
         for api in available_apis():
@@ -255,36 +260,38 @@ class _Session:
         return ""
 
     def _judge_recording(self, entries: Iterable[Judged | Unreadable], source: str) -> None:
-        """Tell of every entry of a recording what is wrong with it, or why there is no verdict."""
-        counts = Counter(self._tell_entry(entry, source) for entry in entries)
+        """Print the verdict on every entry of a recording, or why there is none."""
+        counts = Counter(self._print_entry(entry, source) for entry in entries)
         self._unsound |= counts["unread"] > 0
         if counts["judged"] and counts["unread"]:
-            self._printer.line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
+            self._printer.print_line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
         elif not counts["judged"]:
             wanted = self._asked or "an operation that a document names"
             foreign = f"none of them is a request for {wanted}"
             why = "what was to be judged could not be read" if counts["unread"] else foreign
-            self._cannot(f"{source}: nothing was judged. Its entries: {counts.total()}; {why}.")
+            self._report_unsound(f"{source}: nothing was judged. Its entries: {counts.total()}; {why}.")
 
-    def _tell_entry(self, entry: Judged | Unreadable, source: str) -> str:
+    def _print_entry(self, entry: Judged | Unreadable, source: str) -> str:
         """Print an entry of a recording; return whether it was `judged`, `unread` or `foreign`."""
         if isinstance(entry, Unreadable):
-            self._printer.line(f"{source}: {entry}: not judged")
+            self._printer.print_line(f"{source}: {entry}: not judged")
             return "unread"
-        return self._tell_exchange(entry)
+        return self._print_exchange(entry)
 
-    def _tell_exchange(self, judged: Judged) -> str:
+    def _print_exchange(self, judged: Judged) -> str:
         """Print a judged exchange; return whether it was `judged`, `unread` or `foreign`."""
         recorded, operation = judged.recorded, judged.operation
         if operation is None:
             if not self._asked:
-                self._printer.detail(f"{recorded.method} {recorded.url}: no operation that a document names")
+                self._printer.print_detail(f"{recorded.method} {recorded.url}: no operation that a document names")
             return "foreign"
         if judged.unjudged:
-            self._printer.line(f"{recorded.method} {recorded.url}: {operation.name}: not judged: {judged.unjudged}")
+            self._printer.print_line(
+                f"{recorded.method} {recorded.url}: {operation.name}: not judged: {judged.unjudged}"
+            )
             return "unread"
         head = f"{recorded.method} {recorded.url} {recorded.answer.status}: {operation.name}"
-        tell = self._printer.line if judged.violations else self._printer.detail
+        tell = self._printer.print_line if judged.violations else self._printer.print_detail
         tell(head)
         for violation in judged.violations:
             red = fails(violation.tier, self._demand)
@@ -295,18 +302,18 @@ class _Session:
         return "judged"
 
 
-def _called(name: str) -> str:
+def _display_name(name: str) -> str:
     return _STDIN if name == "-" else name
 
 
 def _rank(report: StreamReport) -> tuple[int, int]:
-    """Return how badly a stream fits a contract; one of another sort of app still fits better than a broken one."""
+    """Return how badly a stream fits a contract: a foreign stream fits better than a broken one."""
     wrong = report.broken + report.notes
     return (1 if report.unjudged else 2 if wrong else 0), wrong
 
 
 def _is_well(path: Path, contract: StreamContract) -> bool:
-    """Tell whether a contract finds nothing wrong with the stream of a file."""
+    """Tell whether the stream in a file follows a contract."""
     judge, opening = StreamJudge(contract), Opening({contract.framing})
     with path.open("rb") as file:
         for piece in iter(lambda: file.read(PIECE), b""):
@@ -315,8 +322,8 @@ def _is_well(path: Path, contract: StreamContract) -> bool:
     return not (judge.feed(opening.close()) or opening.other or judge.close())
 
 
-def _pieces(source: int) -> Iterator[bytes]:
-    """Yield what comes, as soon as it comes, and nothing now and then while nothing comes."""
+def _read_pieces(source: int) -> Iterator[bytes]:
+    """Yield input as it arrives, and b"" now and then while nothing arrives."""
     while True:
         if not select.select([source], [], [], _WAKE_S)[0]:
             yield b""

@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: list[str]) -> int:
     command = argparse.ArgumentParser(prog="contract-tests")
     commands = command.add_subparsers()
-    judge.add_to(commands)
-    explain.add_to(commands)
+    judge.add_parser(commands)
+    explain.add_parser(commands)
     chosen = command.parse_args(arguments)
     try:
         return int(chosen.run(chosen))

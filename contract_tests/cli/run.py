@@ -1,4 +1,4 @@
-"""`contract-tests --base-url URL`: a thin front over pytest and the suite's plugin, alone with its own settings."""
+"""`contract-tests --base-url URL`: runs pytest with the suite's plugin, isolated from other settings and plugins."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ WELL, PROBLEMS, MISUSE = 0, 1, 2
 NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `flowcontract[suite]`
 _FOLDER = Path(__file__).parents[1]
 _ALONE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_THEME", "PYTEST_DEBUG")
-_ENDING_S = 3.0  # after which a second Ctrl-C ends what a first one has not
-SILENT = ("-qq", "--no-summary")  # what there is to say the plugin says
+_ENDING_S = 3.0  # after which a second Ctrl-C kills the process
+SILENT = ("-qq", "--no-summary")  # the plugin prints the summary
 
 EPILOG = """\
 examples:
@@ -75,7 +75,7 @@ or nothing was judged.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the suite's options."""
     command = argparse.ArgumentParser(
         prog="contract-tests",
@@ -93,11 +93,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the suite; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    secrets = Secrets(_given_keys(arguments))
+    secrets = Secrets(_find_keys(arguments))
     clock = Clock()
-    with _hiding(secrets), _interrupting(clock):
+    with _hide_secrets(secrets), _handle_interrupts(clock):
         try:
-            options, others = parser().parse_known_args(arguments)  # answers --help and misuse; pytest reads them again
+            # Answers --help and misuse; pytest parses the arguments again.
+            options, others = build_parser().parse_known_args(arguments)
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
@@ -107,27 +108,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(arguments, others, clock, secrets)
         except KeyboardInterrupt:
             print("contract-tests: interrupted before anything was asked.", file=sys.stderr)
-        except Exception:  # noqa: BLE001 - a fault of ours: shown without keys, and no verdict
+        except Exception:  # noqa: BLE001 - a bug of ours: shown without keys, and no verdict
             traceback.print_exc()
     return MISUSE
 
 
 def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets) -> int:
-    """Let pytest run what is in this package, by its settings alone, whatever lies in the current folder."""
-    import pytest  # noqa: PLC0415 - not everybody who judges recordings has it
+    """Let pytest run the tests of this package with its own settings, whatever is in the current folder."""
+    import pytest  # noqa: PLC0415 - `judge` must work without it
 
-    from contract_tests.plugin import Given  # noqa: PLC0415 - the same
+    from contract_tests.plugin import SharedState  # noqa: PLC0415 - the same
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
-    with _alone():
-        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [Given(clock, secrets)])
+    with _isolate():
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [SharedState(clock, secrets)])
     if status == pytest.ExitCode.USAGE_ERROR:
-        _guess(others)
+        _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
 
 
-def _guess(others: list[str]) -> None:
-    """Say which of our options may have been meant by those that were left to pytest."""
+def _suggest(others: list[str]) -> None:
+    """Print a similar option of ours for each unknown option that pytest rejected."""
     for other in others:
         name = other.partition("=")[0]
         close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.75) if name.startswith("--") else []
@@ -136,8 +137,8 @@ def _guess(others: list[str]) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Keep the settings and plugins of pytest that others have made out of this process, and of its workers."""
+def _isolate() -> Iterator[None]:
+    """Ignore other settings and plugins of pytest, in this process and in its workers."""
     before = dict(os.environ)
     for name in _ALONE:
         os.environ.pop(name, None)
@@ -149,8 +150,8 @@ def _alone() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _given_keys(arguments: list[str]) -> Iterator[str]:
-    """Yield the keys on a command line, before anything of it can be printed."""
+def _find_keys(arguments: list[str]) -> Iterator[str]:
+    """Yield the keys on a command line, so that they are hidden from the first output on."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         name, _, rest = argument.partition("=")
         given = rest if name == "--key" else argument if before == "--key" else ""
@@ -159,8 +160,8 @@ def _given_keys(arguments: list[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _hiding(secrets: Secrets) -> Iterator[None]:
-    """Hide secrets in everything that this process prints, pytest and its tracebacks included."""
+def _hide_secrets(secrets: Secrets) -> Iterator[None]:
+    """Hide secrets in all output of this process, including pytest's tracebacks."""
     out, err = HidingStream(sys.stdout, secrets), HidingStream(sys.stderr, secrets)
     with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", err)):
         try:
@@ -171,8 +172,8 @@ def _hiding(secrets: Secrets) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupting(clock: Clock) -> Iterator[None]:
-    """Let Ctrl-C end the run wherever it is: in this thread, and in those that others have started."""
+def _handle_interrupts(clock: Clock) -> Iterator[None]:
+    """Let Ctrl-C end the run in every thread."""
     first: list[float] = []
 
     def interrupt(_: int, __: FrameType | None) -> None:
@@ -186,7 +187,7 @@ def _interrupting(clock: Clock) -> Iterator[None]:
 
     try:
         before: Any = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not the main thread: who started it has signals of their own
+    except ValueError:  # not the main thread, so its owner handles signals
         yield
         return
     try:

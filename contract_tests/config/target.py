@@ -38,20 +38,22 @@ def load_target(
     file: Path | None = None,
     is_mock: Callable[[str], bool] = lambda _: True,
 ) -> Target:
-    """Put a target together from the contracts' defaults, a target file and options, the later winning.
+    """Build a target from the contracts' defaults, a target file and options; the later take precedence.
 
     ``keys``     `API=KEY` or `API.SCHEME=KEY`
-    ``is_mock``  tells of a base URL for which there are no keys whether the mock is there, whose keys everybody knows;
-                 raises NobodyThereError. Without it the caller vouches for that.
+    ``is_mock``  tells whether the mock answers at a base URL, whose keys are public; called where no key is given.
+                 Raises NobodyThereError. By default the caller vouches for it.
     Raises TargetError or UnknownNameError.
     """
-    settings = read_target(_shipped(file), apis) if file else {}
-    given = _given_keys(keys)
+    if file and str(file) == MOCK.stem and not file.exists():
+        file = MOCK
+    settings = read_target(file, apis) if file else {}
+    given = _parse_keys(keys)
     builders = {
         name: _Builder(api, settings.get("api", {}).get(name, {}), given.get(name, {}), base_url, settings)
         for name, api in apis.items()
     }
-    is_ours = _asked_once((lambda _: True) if settings.get("mock") else is_mock)
+    is_ours = _ask_once((lambda _: True) if settings.get("mock") else is_mock)
     for builder in builders.values():
         builder.check(is_ours)
     if not file and all(builder.has_mock_keys and is_ours(builder) for builder in builders.values()):
@@ -63,16 +65,12 @@ def load_target(
     targets = {name: builder.build(suffix) for name, builder in builders.items()}
     plain = ("deterministic", "read_only", "no_delete_all", "own_world", "rate", "reachable_url", "provoke")
     options = {key: settings[key] for key in plain if key in settings}
-    hidden = Secrets(_secret(settings, targets, given))
+    hidden = Secrets(_list_secrets(settings, targets, given))
     return Target(apis=targets, run=run, secrets=hidden, **options, **settings.get("timeouts", {}))
 
 
-def _shipped(file: Path) -> Path:
-    return MOCK if str(file) == MOCK.stem and not file.exists() else file
-
-
-def _asked_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:
-    """Return what tells of each API whether the mock has it; a server is asked once."""
+def _ask_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:
+    """Return a function that tells of each API whether the mock serves it; each server is asked once."""
     known: dict[str, bool] = {}
 
     def ask(builder: _Builder) -> bool:
@@ -82,7 +80,7 @@ def _asked_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:
         except NobodyThereError as error:
             raise TargetError(
                 f"Nothing answers for {builder.api.name} at {builder.base_url}: {error}. "
-                "Start the server, or mend --base-url."
+                "Start the server, or correct --base-url."
             ) from None
         return known[where]
 
@@ -90,7 +88,7 @@ def _asked_once(is_mock: Callable[[str], bool]) -> Callable[[_Builder], bool]:
 
 
 class _Builder:
-    """Puts together what one API of the target is."""
+    """Builds one API of the target."""
 
     def __init__(
         self,
@@ -101,10 +99,11 @@ class _Builder:
         target: Mapping[str, Any],
     ) -> None:
         self.api, self.settings, self._given = api, settings, given
-        self.base_url = _base_url(api, base_url or settings.get("base_url") or target.get("base_url"))
-        self.keys = self._keys() or {name: scheme.mock_key for name, scheme in api.schemes.items() if scheme.mock_key}
+        self.base_url = _complete_url(api, base_url or settings.get("base_url") or target.get("base_url"))
+        mock_keys = {name: scheme.mock_key for name, scheme in api.schemes.items() if scheme.mock_key}
+        self.keys = self._choose_keys() or mock_keys
 
-    def _keys(self) -> dict[str, str]:
+    def _choose_keys(self) -> dict[str, str]:
         for scheme in self._given:
             if scheme and scheme not in self.api.schemes:
                 raise UnknownNameError(f"security scheme of {self.api.name}", scheme, self.api.schemes)
@@ -113,12 +112,12 @@ class _Builder:
 
     @property
     def has_mock_keys(self) -> bool:
-        """Whether the keys are those that everybody knows."""
+        """Whether the keys are the mock's own, which are public."""
         return are_mock_keys(self.api, self.keys)
 
     def check(self, is_mock: Callable[[_Builder], bool]) -> None:
         """Raise TargetError where a server that is not the mock would get the mock's keys."""
-        if self._keys() or is_mock(self):
+        if self._choose_keys() or is_mock(self):
             return
         name = self.api.name
         raise TargetError(
@@ -129,7 +128,7 @@ class _Builder:
     def build(self, suffix: str) -> ApiTarget:
         """Return the API of the target; `suffix` is added to every key."""
         settings = self.settings
-        own = Flow(_with_suffix(self.keys, suffix), settings.get("values", {}), settings.get("slow", False))
+        own = Flow(_add_suffix(self.keys, suffix), settings.get("values", {}), settings.get("slow", False))
         examples = settings.get("examples", {})
         return ApiTarget(
             api=self.api,
@@ -139,31 +138,33 @@ class _Builder:
             features=settings.get("features", {}),
             secret=not self.has_mock_keys,
             slow=own.slow,
-            second=self._flow(own, settings.get("second"), suffix),
-            failing=self._flow(own, settings.get("failing"), suffix),
+            second=self._build_flow(own, settings.get("second"), suffix),
+            failing=self._build_flow(own, settings.get("failing"), suffix),
             examples={
-                operation: {name: found for name, flow in named.items() if (found := self._flow(own, flow, suffix))}
-                for operation, named in examples.items()
+                operation: {
+                    name: built for name, flow in flows.items() if (built := self._build_flow(own, flow, suffix))
+                }
+                for operation, flows in examples.items()
             },
         )
 
-    def _flow(self, own: Flow, settings: Mapping[str, Any] | None, suffix: str) -> Flow | None:
+    def _build_flow(self, own: Flow, settings: Mapping[str, Any] | None, suffix: str) -> Flow | None:
         """Return a flow of the API: its own settings beside the API's."""
         if settings is None:
             return None
-        keys = _with_suffix(keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
+        keys = _add_suffix(keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
         values = {**own.values, **settings.get("values", {})}
         return Flow({**own.keys, **keys}, values, settings.get("slow", own.slow))
 
 
-def _with_suffix(keys: Mapping[str, str], suffix: str) -> dict[str, str]:
+def _add_suffix(keys: Mapping[str, str], suffix: str) -> dict[str, str]:
     return {scheme: f"{key}{suffix}" for scheme, key in keys.items()}
 
 
-def _secret(
+def _list_secrets(
     settings: Mapping[str, Any], apis: Mapping[str, ApiTarget], given: Mapping[str, Mapping[str, str]]
 ) -> Iterator[str]:
-    """Yield what is not to be shown: all keys but the mock's, passwords in URLs, what stands under telling names."""
+    """Yield what must not be shown: all keys but the mock's, passwords in URLs, values of fields with secret names."""
     known = {scheme.mock_key for api in apis.values() for scheme in api.api.schemes.values() if scheme.mock_key}
     keys = [key for of_api in given.values() for key in of_api.values()]
     for target in apis.values():
@@ -180,11 +181,11 @@ def _secret(
         for way in ways.values():
             keys += [way.get("key", ""), *way.get("keys", {}).values()]
             keys += [*secret_values(way.get("query", {})), *secret_values(way.get("body", {}))]
-            keys += _hidden_in(way.get("headers", {}))
+            keys += _find_header_secrets(way.get("headers", {}))
     yield from (key for key in keys if key and not any(key == mock or key.startswith(f"{mock}-") for mock in known))
 
 
-def _hidden_in(headers: Mapping[str, str]) -> Secrets:
+def _find_header_secrets(headers: Mapping[str, str]) -> Secrets:
     found = Secrets()
     for name, value in headers.items():
         if is_secret_name(name):
@@ -192,8 +193,8 @@ def _hidden_in(headers: Mapping[str, str]) -> Secrets:
     return found
 
 
-def _given_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Read `API=KEY` and `API.SCHEME=KEY`; the scheme `` stands for all that the API's usual key is for."""
+def _parse_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Parse `API=KEY` and `API.SCHEME=KEY`; the scheme `` stands for all that the API's usual key is for."""
     given: dict[str, dict[str, str]] = {}
     for option in options:
         name, equals, key = option.partition("=")
@@ -206,11 +207,11 @@ def _given_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
     return given
 
 
-def _base_url(api: Api, url: str | None) -> str:
-    """Return where an API is: a URL that does not end with the API's base path gets it."""
+def _complete_url(api: Api, url: str | None) -> str:
+    """Return the URL of an API: its base path is added unless the URL ends with it."""
     if not url:
         raise TargetError(f"No base URL for {api.name}. Give --base-url URL, or base_url in a target file.")
     if not urlsplit(url).hostname or urlsplit(url).scheme not in ("http", "https"):
-        raise TargetError(f'"{url}" is no base URL. Write for instance http://127.0.0.1:8080.')
+        raise TargetError(f'"{url}" is not a base URL. Write for instance http://127.0.0.1:8080.')
     url = url.rstrip("/")
     return url if url.endswith(api.base_path) else url + api.base_path

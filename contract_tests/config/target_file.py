@@ -1,4 +1,4 @@
-"""A target file (TOML): read, with the environment's values, and every name in it looked up."""
+"""Reads a target file (TOML), puts in values of environment variables, and checks every name in it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.derive import provoked
-from contract_tests.cases.examples import examples
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.derive import derive_provoked
+from contract_tests.cases.examples import choose_example, list_examples
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.target import TargetError
 from flowcontract import yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
@@ -28,20 +28,20 @@ HERE = files("contract_tests.config")
 
 
 def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, Any]:
-    """Read a target file, `${NAME}` replaced by environment variables; raise TargetError naming file, key and fault.
+    """Read a target file, `${NAME}` replaced by environment variables; raise TargetError naming file, key and mistake.
 
-    Of the APIs that are not in `apis` (all, by default) the environment need not have what their tables ask for.
+    Variables that only other APIs than `apis` (by default all) ask for need not be set.
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"{path}: cannot be read: {error}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TargetError(f"{path}: {error}. Mend the TOML.") from None
+        raise TargetError(f"{path}: {error}. Correct the TOML.") from None
     schema = yamlio.loads((HERE / "target.schema.yaml").read_text(encoding="utf-8"))
     try:
         _check_keys(settings, schema, schema, "")
-        settings = _for_apis(settings, available_apis() if apis is None else apis)
+        settings = _substitute_for_apis(settings, available_apis() if apis is None else apis)
         _check_form(settings, schema)
         _check_names(settings)
     except FlowContractError as error:
@@ -51,7 +51,7 @@ def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, An
 
 
 def _check_keys(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], place: str) -> None:
-    """Raise for a key that no target file has, with the one that was meant."""
+    """Raise TargetError for an unknown setting, with a similar name that exists."""
     if "$ref" in schema:
         schema = yamlio.resolve(root, schema["$ref"].removeprefix("#"))
     if not isinstance(value, dict):
@@ -66,18 +66,18 @@ def _check_keys(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], 
             raise TargetError(str(UnknownNameError(f"setting in {place.rstrip('.') or 'a target file'}", name, known)))
 
 
-def _for_apis(settings: Mapping[str, Any], apis: Collection[str]) -> dict[str, Any]:
-    """Put the environment's values in, except where only other APIs ask for them."""
+def _substitute_for_apis(settings: Mapping[str, Any], apis: Collection[str]) -> dict[str, Any]:
+    """Substitute environment variables, except in the tables of other APIs."""
     others = set(available_apis()) - set(apis)
 
-    def filled(section: str, name: str, value: Any) -> Any:
-        aside = section in ("api", "provoke") and name.partition("/")[0] in others
-        return value if aside else _with_environment(value)
+    def substitute(section: str, name: str, value: Any) -> Any:
+        is_foreign = section in ("api", "provoke") and name.partition("/")[0] in others
+        return value if is_foreign else _substitute(value)
 
     return {
-        section: {name: filled(section, name, inner) for name, inner in value.items()}
+        section: {name: substitute(section, name, inner) for name, inner in value.items()}
         if isinstance(value, dict)
-        else _with_environment(value)
+        else _substitute(value)
         for section, value in settings.items()
     }
 
@@ -88,15 +88,15 @@ def _check_form(settings: dict[str, Any], schema: Mapping[str, Any]) -> None:
         raise TargetError(f"{place}: expected {wrong.expected}, got {wrong.got}. See `contract-tests --help`.")
 
 
-def _with_environment(value: Any) -> Any:
+def _substitute(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _with_environment(item) for key, item in value.items()}
+        return {key: _substitute(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_environment(item) for item in value]
-    return re.sub(r"\$\{(\w+)\}", lambda match: _variable(match[1]), value) if isinstance(value, str) else value
+        return [_substitute(item) for item in value]
+    return re.sub(r"\$\{(\w+)\}", lambda match: _read_variable(match[1]), value) if isinstance(value, str) else value
 
 
-def _variable(name: str) -> str:
+def _read_variable(name: str) -> str:
     if name not in os.environ:
         raise TargetError(f"${{{name}}} is not set. Set the environment variable {name}.")
     return os.environ[name]
@@ -108,16 +108,16 @@ def _variable(name: str) -> str:
 def _check_names(settings: Mapping[str, Any]) -> None:
     """Raise UnknownNameError for a field, feature, operation, example or error code that no contract has."""
     for name, table in settings.get("api", {}).items():
-        _known("API in the target file", name, available_apis())
-        api = contract(name)
+        _check_known("API in the target file", name, available_apis())
+        api = load_contract(name)
         for feature in table.get("features", {}):
-            _known(f"feature of {name}", feature, resources().get(name, {}).get("features", {}))
+            _check_known(f"feature of {name}", feature, server_values().get(name, {}).get("features", {}))
         flows = [table, *(table[flow] for flow in ("second", "failing") if flow in table)]
         for operation, named in table.get("examples", {}).items():
-            _known(f"operation of {name}", operation, api.operations)
-            known = [label for label, _, _ in examples(api, api.operations[operation])]
+            _check_known(f"operation of {name}", operation, api.operations)
+            known = [example.name for example in list_examples(api, api.operations[operation])]
             for example in named:
-                _known(f"example of {name}/{operation}", example, known)
+                _check_known(f"example of {name}/{operation}", example, known)
             flows += named.values()
         for flow in flows:
             _check_flow(api, flow)
@@ -127,75 +127,80 @@ def _check_names(settings: Mapping[str, Any]) -> None:
 
 def _check_flow(api: Api, flow: Mapping[str, Any]) -> None:
     for field in flow.get("values", {}):
-        _known(f"field or parameter of {api.name}", field, fields(api.name))
+        _check_known(f"field or parameter of {api.name}", field, list_fields(api.name))
     for scheme in flow.get("keys", {}):
-        _known(f"security scheme of {api.name}", scheme, api.schemes)
+        _check_known(f"security scheme of {api.name}", scheme, api.schemes)
 
 
 def _check_provocations(qualified: str, ways: Mapping[str, Any]) -> None:
     name, _, operation = qualified.partition("/")
     if qualified == "*":
-        known = {code for api in available_apis() for one in contract(api).operations for code in codes(api, one)}
+        known = {
+            code
+            for api in available_apis()
+            for name in load_contract(api).operations
+            for code in list_provocations(api, name)
+        }
     else:
-        _known("API", name, available_apis())
-        _known(f"operation of {name}", operation, contract(name).operations)
-        known = set(codes(name, operation))
+        _check_known("API", name, available_apis())
+        _check_known(f"operation of {name}", operation, load_contract(name).operations)
+        known = set(list_provocations(name, operation))
     for code, way in ways.items():
         if code != "*" and not code.startswith("stream:"):
-            _known(f"error code, event or status of {qualified}", code, known)
+            _check_known(f"error code, event or status of {qualified}", code, known)
         for scheme in way.get("keys", {}) if qualified != "*" else ():
-            _known(f"security scheme of {name}", scheme, contract(name).schemes)
+            _check_known(f"security scheme of {name}", scheme, load_contract(name).schemes)
 
 
-def _known(what: str, name: str, known: Collection[str]) -> None:
+def _check_known(what: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise UnknownNameError(what, name, known)
 
 
 @lru_cache
-def contract(api: str) -> Api:
+def load_contract(api: str) -> Api:
     """Return the contract of an API, whose names a target file may use; a profile changes none of them."""
     return load_api(api)
 
 
 @lru_cache
-def codes(api: str, operation: str) -> frozenset[str]:
+def list_provocations(api: str, operation: str) -> frozenset[str]:
     """Return what an operation may be provoked into: its errors by name, `event:KIND`, `status:NUMBER`."""
-    found = contract(api).operations[operation]
-    errors = {case.provoke for case in provoked(contract(api), found)}
+    found = load_contract(api).operations[operation]
+    errors = {case.provoke for case in derive_provoked(found, choose_example(load_contract(api), found).request)}
     events = {f"event:{kind}" for kind in (found.stream.events if found.stream else ())}
     return frozenset({*errors, *events, *(f"status:{status}" for status in found.responses)})
 
 
 @lru_cache
-def fields(api: str) -> frozenset[str]:
-    """Return the names of everything that a request to an API may carry."""
-    known = set(resources().get(api, {}).get("fields", {}))
-    for operation in contract(api).operations.values():
-        known |= set(_fields_of(contract(api), operation))
+def list_fields(api: str) -> frozenset[str]:
+    """Return the names of all fields and parameters that a request to an API may have."""
+    known = set(server_values().get(api, {}).get("fields", {}))
+    for operation in load_contract(api).operations.values():
+        known |= set(_list_operation_fields(load_contract(api), operation))
     return frozenset(known)
 
 
-def _fields_of(api: Api, operation: Operation) -> Iterator[str]:
+def _list_operation_fields(api: Api, operation: Operation) -> Iterator[str]:
     yield from (parameter.name for parameter in operation.parameters)
     for media in operation.request.values():
-        yield from _properties(api.bundle, media.schema, set())
-    for _, request, _ in examples(api, operation):
-        yield from request.path_values
-        yield from request.body if isinstance(request.body, dict) else ()
+        yield from _list_properties(api.bundle, media.schema, set())
+    for example in list_examples(api, operation):
+        yield from example.request.path_values
+        yield from example.request.body if isinstance(example.request.body, dict) else ()
 
 
-def _properties(bundle: Mapping[str, Any], schema: Any, seen: set[str]) -> Iterator[str]:
+def _list_properties(bundle: Mapping[str, Any], schema: Any, seen: set[str]) -> Iterator[str]:
     """Yield the names of all properties in a schema, and in those that it refers to."""
     if isinstance(schema, list):
         for item in schema:
-            yield from _properties(bundle, item, seen)
+            yield from _list_properties(bundle, item, seen)
     if not isinstance(schema, dict):
         return
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         seen.add(reference)
-        yield from _properties(bundle, yamlio.resolve(bundle, reference.removeprefix("#")), seen)
+        yield from _list_properties(bundle, yamlio.resolve(bundle, reference.removeprefix("#")), seen)
     yield from schema.get("properties", {}) if isinstance(schema.get("properties"), dict) else ()
     for inner in schema.values():
-        yield from _properties(bundle, inner, seen)
+        yield from _list_properties(bundle, inner, seen)

@@ -1,4 +1,4 @@
-"""Sends requests and reads answers, streams piece by piece while they run; nothing outlasts what the target allows."""
+"""Sends requests and reads answers, piece by piece while they arrive, for no longer than the target allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from contract_tests.http.clock import Clock
-from contract_tests.http.exchange import MAX_JSON_BYTES, Answer, Exchange, Heard, Request, Sent, Upload
+from contract_tests.http.exchange import MAX_JSON_BYTES, Answer, Exchange, ReceivedBody, Request, SentRequest, Upload
 from contract_tests.http.wire import Decoder, TooMuchError, Wire
 from flowcontract.output.secrets import Secrets
 from flowcontract.schemas.decoding import ABSENT
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from contract_tests.http.target import ApiTarget, Target
     from contract_tests.http.wire import Body
-    from flowcontract.specs.model import Operation, SecurityScheme
+    from flowcontract.specs.model import SecurityScheme
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer, decoded; more is not read
 _BROKEN_BYTES = 64 * 1024  # of an answer that did not come to its end: enough to show it
@@ -34,7 +34,7 @@ CAUSES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OS
 
 
 class Rate:
-    """Lets at most so many requests per second pass, over all that share it."""
+    """Limits the requests per second of all clients that share it."""
 
     def __init__(self, per_second: float) -> None:
         self._gap_s = 1 / per_second if per_second else 0.0
@@ -42,7 +42,7 @@ class Rate:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for one's turn."""
+        """Wait until the next request may be sent."""
         if not self._gap_s:
             return
         with self._lock:
@@ -53,7 +53,10 @@ class Rate:
 
 
 class Client:
-    """Talks to one API of the target. A stream may run while it asks something else."""
+    """Sends requests to one API of the target, also while a stream of another request is open.
+
+    ``on_exchange``  is called at the end of every exchange
+    """
 
     def __init__(self, target: Target, api: ApiTarget, rate: Rate | None = None, clock: Clock | None = None) -> None:
         """Prepare connections; nothing is sent yet."""
@@ -62,9 +65,13 @@ class Client:
         self.keys = Secrets(api.keys.values() if api.secret else ())
         self._rate = rate or Rate(target.rate)
         self._largest_upload = 0  # bytes of a form with a file
-        self._downloads = {(one.method, one.path) for one in api.api.operations.values() if _sends_a_file(one)}
-        self.listen: Callable[[Sent, Answer | None, Heard, str], None] = lambda *_: None  # told of every exchange
-        self._told: Sent | None = None  # the last exchange that was told
+        self._downloads = {
+            (operation.method, operation.path)
+            for operation in api.api.operations.values()
+            if operation.method == "GET" and "application/octet-stream" in operation.success.media
+        }
+        self.on_exchange: Callable[[SentRequest, Answer | None, ReceivedBody, str], None] = lambda *_: None
+        self._reported: SentRequest | None = None  # the last request that on_exchange was called for
         timeout = httpx.Timeout(target.answer_s, connect=target.connect_s)
         # The environment's proxies and .netrc would add to requests what the suite did not write.
         transport = Wire(clock or Clock())
@@ -74,45 +81,45 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def reach(self) -> str:
-        """Ask for the base URL; return why nothing answers, '' if something does, whatever it says."""
+    def check_reachable(self) -> str:
+        """Request the base URL; return why nothing answers, '' if anything answers."""
         sent = self.prepare(Request("GET", "", keys={}))
         try:
             with self.open(sent):
                 return ""
         except CAUSES as error:
-            return self.failed(sent, error).trouble
+            return self.fail(sent, error).trouble
 
     def send(self, request: Request) -> Exchange:
-        """Send a request and read its answer whole."""
+        """Send a request and read its whole answer."""
         return self.exchange(self.prepare(request), self.target.stream_s)
 
-    def exchange(self, sent: Sent, limit_s: float, *, read_s: float | None = None) -> Exchange:
-        """Send what has been prepared and read the answer whole, for no longer than `limit_s` seconds."""
+    def exchange(self, sent: SentRequest, limit_s: float, *, read_s: float | None = None) -> Exchange:
+        """Send a prepared request and read its whole answer, for no longer than `limit_s` seconds."""
         try:
             with self.open(sent, read_s=read_s) as live:
                 body = b"".join(piece for _, piece in live.pieces(limit_s))
                 return Exchange(sent, live.answer(body))
         except CAUSES as error:
-            return self.failed(sent, error)
+            return self.fail(sent, error)
 
-    def failed(self, sent: Sent, error: Exception) -> Exchange:
+    def fail(self, sent: SentRequest, error: Exception) -> Exchange:
         """Return the exchange of a request that was not answered."""
-        said = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
-        if sent is not self._told:
-            self.listen(sent, None, Heard(), said)
-        return Exchange(sent, None, trouble=said)
+        trouble = self.target.secrets.mask(f"{type(error).__name__}: {error}".rstrip(": "))
+        if sent is not self._reported:
+            self.on_exchange(sent, None, ReceivedBody(), trouble)
+        return Exchange(sent, None, trouble=trouble)
 
     @contextmanager
-    def open(self, sent: Sent, *, read_s: float | None = None) -> Iterator[LiveAnswer]:
-        """Send a request; the answer's head has come when the block is entered, its body is read inside.
+    def open(self, sent: SentRequest, *, read_s: float | None = None) -> Iterator[LiveAnswer]:
+        """Send a request and yield its answer once the head has arrived; the body is read inside the block.
 
-        No silence is longer than `read_s` seconds, by default the target's `answer_s`. Raises one of `CAUSES`.
+        Silence may last `read_s` seconds, by default the target's `answer_s`. Raises one of `CAUSES`.
         """
         self._rate.wait()
         started = time.monotonic()
         content = sent.body if sent.body or sent.method in ("POST", "PUT", "PATCH") else None
-        headers = [(name.encode("latin-1"), _header_bytes(value)) for name, value in sent.headers]
+        headers = [(name.encode("latin-1"), _encode_header(value)) for name, value in sent.headers]
         request = self._http.build_request(sent.method, sent.url, headers=headers, content=content)
         for name in ("accept-encoding", "user-agent"):  # httpx's own; `curl` must send the same as we did
             request.headers.pop(name, None)
@@ -124,15 +131,15 @@ class Client:
             yield live
         finally:
             response.close()
-            self._told = sent
-            self.listen(sent, live.answer(), live.heard, live.trouble)
+            self._reported = sent
+            self.on_exchange(sent, live.answer(), live.received, live.trouble)
 
-    def prepare(self, request: Request) -> Sent:
-        """Return a request as bytes, credentials included."""
+    def prepare(self, request: Request) -> SentRequest:
+        """Return a request as bytes, with credentials."""
         headers = dict(request.headers)
         query: list[tuple[str, str]] = []
         for name, value in request.query.items():
-            query += [(name, one) for one in ((value,) if isinstance(value, str) else value)]
+            query += [(name, text) for text in ((value,) if isinstance(value, str) else value)]
         for scheme, key in (request.keys if request.keys is not None else self.keys_for(())).items():
             _add_key(self.api.api.schemes[scheme], key, headers, query)
         content_type, body = encode(request.body, request.media_type)
@@ -144,27 +151,27 @@ class Client:
         url = self.api.base_url + path + (f"?{urlencode(query, errors='surrogatepass')}" if query else "")
         if content_type.startswith("multipart/"):
             self._largest_upload = max(self._largest_upload, len(body))
-        sent = self.seal(request.method, url, tuple(headers.items()), body)
-        return replace(sent, max_bytes=self._limit(request))
+        sent = self.create_sent(request.method, url, tuple(headers.items()), body)
+        return replace(sent, max_bytes=self._max_answer_bytes(request))
 
-    def seal(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Sent:
-        """Return a request that is complete, with what is to be hidden when it is printed."""
-        return Sent(method, url, headers, body, self.keys, self.target.secrets)
+    def create_sent(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> SentRequest:
+        """Return a complete request, with the secrets to hide when it is printed."""
+        return SentRequest(method, url, headers, body, self.keys, self.target.secrets)
 
-    def _limit(self, request: Request) -> int:
-        """Return how large an answer may become: a file that is downloaded is one of those that were uploaded."""
+    def _max_answer_bytes(self, request: Request) -> int:
+        """Return how many bytes an answer may have: a downloaded file is no larger than the largest uploaded one."""
         is_given = any(name in self.api.values for name in list(request.path_values)[-1:])
         if not self._largest_upload or is_given or (request.method, request.path) not in self._downloads:
             return MAX_BODY_BYTES
         return self._largest_upload + SLACK_BYTES
 
     def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
-        """Return the keys of the first alternative that the target has all keys of; by default of all operations."""
+        """Return the keys of the first alternative for which the target has all; by default that of any operation."""
         return keys_for(security or tuple((name,) for name in self.api.api.schemes), self.api.keys)
 
 
 def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the keys of the first alternative for all of whose schemes there is one; none where there is no such."""
+    """Return the keys of the first alternative whose schemes all have a key; {} where there is none."""
     for names in alternatives:
         if all(name in keys for name in names):
             return {name: keys[name] for name in names}
@@ -172,21 +179,21 @@ def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str])
 
 
 class LiveAnswer:
-    """An answer whose head has come and whose body is still coming."""
+    """An answer whose head has arrived and whose body is still arriving."""
 
     def __init__(self, response: httpx.Response, started: float, max_bytes: int = MAX_BODY_BYTES) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.started = started
         self.trouble = ""
-        self.now = time.monotonic()  # when the last piece came, or the silence was broken off
+        self.now = time.monotonic()  # when the last piece arrived, or waiting for it ended
         is_json = "json" in self.headers.get("content-type", "").lower()
         self._max_bytes = min(max_bytes, MAX_JSON_BYTES) if is_json else max_bytes
-        self.heard = Heard()
+        self.received = ReceivedBody()
         self._response = response
 
     def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
-        """Yield each piece with its time (monotonic), no longer than `limit_s`; `trouble` says why it broke off."""
+        """Yield each piece with its time (monotonic) for up to `limit_s`; `trouble` says why the answer broke off."""
         body: Body = self._response.extensions["body"]
         body.deadline = self.started + limit_s
         try:
@@ -194,7 +201,7 @@ class LiveAnswer:
             for raw in self._response.iter_raw():
                 now = self.now = time.monotonic()
                 for piece in decoder.feed(raw):
-                    self.heard.add(now - self.started, piece)
+                    self.received.add(now - self.started, piece)
                     yield now, piece
                 if now > body.deadline:
                     self.trouble = f"no end of the answer within {limit_s:g} s"
@@ -208,21 +215,17 @@ class LiveAnswer:
         self.now = time.monotonic()
 
     def answer(self, body: bytes = b"") -> Answer:
-        """Return what has come: all of it, or how it began."""
+        """Return the answer with its body, of which one that broke off keeps the beginning."""
         body = body[:_BROKEN_BYTES] if self.trouble else body
         return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)
 
 
-def _header_bytes(value: str) -> bytes:
-    """Return a header's value as it goes out: each character a byte, where all of them are bytes, else as UTF-8."""
+def _encode_header(value: str) -> bytes:
+    """Return the bytes of a header's value: latin-1 if it fits, else UTF-8."""
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:
         return value.encode("utf-8", "surrogatepass")
-
-
-def _sends_a_file(operation: Operation) -> bool:
-    return operation.method == "GET" and "application/octet-stream" in operation.success.media
 
 
 def _add_key(scheme: SecurityScheme, key: str, headers: dict[str, str], query: list[tuple[str, str]]) -> None:
@@ -239,30 +242,30 @@ def encode(body: Any, media_type: str) -> tuple[str, bytes]:
     if isinstance(body, bytes):
         return media_type, body
     if media_type == "multipart/form-data":
-        return _multipart(body)
+        return _encode_form(body)
     return media_type or "application/json", json.dumps(body, ensure_ascii=True).encode()
 
 
-def _multipart(fields: Mapping[str, Any]) -> tuple[str, bytes]:
+def _encode_form(fields: Mapping[str, Any]) -> tuple[str, bytes]:
     """Return a form by RFC 7578. A field may be text, an Upload, or a list of them; other JSON is sent as its text."""
     boundary = uuid.uuid4().hex
     lines: list[bytes] = []
     for name, value in fields.items():
         for part in value if isinstance(value, list) else [value]:
-            lines += [f"--{boundary}".encode(), *_part(name, part)]
+            lines += [f"--{boundary}".encode(), *_encode_part(name, part)]
     closing = f"--{boundary}--".encode()
     return f"multipart/form-data; boundary={boundary}", b"\r\n".join([*lines, closing, b""])
 
 
-def _part(name: str, part: Any) -> list[bytes]:
-    disposition = f'Content-Disposition: form-data; name="{_escaped(name)}"'
+def _encode_part(name: str, part: Any) -> list[bytes]:
+    disposition = f'Content-Disposition: form-data; name="{_escape(name)}"'
     if isinstance(part, Upload):
-        head = [f'{disposition}; filename="{_escaped(part.filename)}"', f"Content-Type: {part.content_type}"]
+        head = [f'{disposition}; filename="{_escape(part.filename)}"', f"Content-Type: {part.content_type}"]
         return [*(line.encode() for line in head), b"", part.content]
     text = part if isinstance(part, str) else json.dumps(part)
     return [disposition.encode(), b"", text.encode("utf-8", "surrogatepass")]
 
 
-def _escaped(name: str) -> str:
+def _escape(name: str) -> str:
     """Escape a name as browsers do (WHATWG, multipart/form-data encoding algorithm)."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""When a run has to end: at its bound, or at once, because somebody interrupts it."""
+"""Ends a run: at its time limit, or at once when the user interrupts it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import math
 import threading
 import time
 
-_CLEANING_S = 10.0  # for removing what the suite made, after a run that met its bound
+_CLEANING_S = 10.0  # for removing what the suite created, after a run that reached its limit
 _HURRIED_S = 0.8  # the same after Ctrl-C, which is to end a run within two seconds
 
 
 class OutOfTimeError(KeyboardInterrupt):
-    """The run has met its bound.
+    """The run has reached its time limit.
 
-    A KeyboardInterrupt, so that it ends whatever is asked just now: libraries turn every Exception into a finding.
+    A KeyboardInterrupt, because Schemathesis turns every Exception into a finding and would go on.
     """
 
 
 class Clock:
-    """The time that a run has. It may be asked, and told to stop, from any thread."""
+    """The time limit of a run. All methods may be called from any thread."""
 
     def __init__(self, minutes: float = math.inf) -> None:
-        """Begin now."""
+        """Start now."""
         self.interrupted = False
-        self.is_over = False  # whether something was cut short by the bound
-        self.is_ending = False  # whether nothing more is asked, and what there is is put down
+        self.is_over = False  # whether the limit ended something
+        self.is_ending = False  # whether the run is only cleaning up and writing reports
         self.limit(minutes)
         self._stopped = threading.Event()
 
     def limit(self, minutes: float) -> None:
-        """Give the run so many minutes from now on."""
+        """Set the limit to this many minutes from now."""
         self.minutes = minutes
         self._deadline = time.monotonic() + minutes * 60
 
     def left_s(self) -> float:
-        """Return the seconds until the bound; raise what ends the run where it has come."""
+        """Return the seconds left; raise KeyboardInterrupt after an interrupt, OutOfTimeError after the limit."""
         if self._stopped.is_set():
             raise KeyboardInterrupt
         left = self._deadline - time.monotonic()
@@ -49,7 +49,7 @@ class Clock:
         self._stopped.set()
 
     def clean_up(self) -> None:
-        """Allow a little more, for what has to be done at the end."""
+        """Allow a little more time for cleaning up."""
         self.is_ending = True
         grace_s = _HURRIED_S if self.interrupted else _CLEANING_S
         if self.interrupted or self._deadline - time.monotonic() < grace_s:

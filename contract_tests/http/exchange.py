@@ -1,4 +1,4 @@
-"""One question and its answer: what was asked, what came back and when, and a `curl` that asks again."""
+"""A request and its answer as they were sent and received, and the `curl` command that repeats the request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from flowcontract.streams.judge import JudgedEvent
 
-_KEPT_BYTES, _KEPT_PIECES = 256 * 1024, 10_000  # of an answer that is written down
+_KEPT_BYTES, _KEPT_PIECES = 256 * 1024, 10_000  # of an answer that is recorded
 MAX_JSON_BYTES = 16 * 1024 * 1024  # that are read as JSON: in memory it takes thirty times as much
-_LONGEST_CURL = 6000  # bytes of a body that a terminal still pastes
+_LONGEST_CURL = 6000  # bytes of a body that a terminal can still paste
 _KEY, _OTHER_KEY = "\x00", "\x01"  # no request that a shell can send has these
 
 
@@ -38,7 +38,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. `path` is a template below the API's base path; `body` is JSON, a form's fields, or raw bytes.
+    """A request to send. `path` is a template below the API's base path; `body` is JSON, a form's fields, or raw bytes.
 
     ``keys``  credentials by security scheme; None stands for those that the target has for the operation
     """
@@ -54,24 +54,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A request as it went out."""
+class SentRequest:
+    """A request as it was sent."""
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes = field(default=b"", repr=False)
-    keys: Secrets = field(default_factory=Secrets, repr=False)  # of the API that is asked
+    keys: Secrets = field(default_factory=Secrets, repr=False)  # of the API
     secrets: Secrets = field(default_factory=Secrets, repr=False)  # of the whole run
     max_bytes: int = 64 << 20  # that an answer may have
 
     def curl(self) -> str:
-        """Return a command that sends it again, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
+        """Return a `curl` command that repeats it, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
         parts = ["curl -sS -i -N"]
         if self.method != "GET":
             parts.append(f"-X {self.method}")
-        parts += [f"-H {self._quoted(f'{name}: {value}')}" for name, value in self.headers]
-        parts.append(self._quoted(self.url))
+        parts += [f"-H {self._quote(f'{name}: {value}')}" for name, value in self.headers]
+        parts.append(self._quote(self.url))
         if not self.body:
             return " ".join(parts)
         try:
@@ -79,13 +79,13 @@ class Sent:
         except UnicodeDecodeError:
             text = ""
         if text.isprintable() and text and len(text) <= _LONGEST_CURL:
-            return " ".join([*parts, f"--data-raw {self._quoted(text)}"])
+            return " ".join([*parts, f"--data-raw {self._quote(text)}"])
         parts.append("--data-binary @-")
         if len(self.body) > _LONGEST_CURL or self.secrets.mask_bytes(self.body) != self.body:
             return f"{' '.join(parts)}  # with a body of {len(self.body)} bytes"
         return f"echo {base64.b64encode(self.body).decode()} | base64 -d | {' '.join(parts)}"
 
-    def _quoted(self, text: str) -> str:
+    def _quote(self, text: str) -> str:
         """Quote a text for a shell; secrets become variables, which the shell fills in."""
         hidden = self.secrets.mask(self.keys.mask(text, _KEY), _OTHER_KEY)
         if hidden == text:
@@ -96,7 +96,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `body` is empty where a stream was read event by event; `trouble` says why it broke off."""
+    """An answer. `body` is empty where a stream was read event by event; `trouble` says why it broke off."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -121,12 +121,12 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Heard:
-    """What came of an answer's body, as far as it is worth keeping.
+class ReceivedBody:
+    """What is recorded of an answer's body.
 
     ``beginning``  the first bytes
-    ``size``       how many came altogether
-    ``pieces``     of each piece, when it came (in seconds after the request), and its length
+    ``size``       the number of all bytes
+    ``pieces``     when each piece arrived, in seconds after the request, and its length
     """
 
     beginning: bytearray = field(default_factory=bytearray, repr=False)
@@ -134,7 +134,7 @@ class Heard:
     pieces: list[tuple[float, int]] = field(default_factory=list)
 
     def add(self, at_s: float, piece: bytes) -> None:
-        """Take a piece."""
+        """Add a piece."""
         self.beginning += piece[: _KEPT_BYTES - len(self.beginning)]
         self.size += len(piece)
         if len(self.pieces) < _KEPT_PIECES:
@@ -143,7 +143,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class TimedEvent:
-    """An event of a stream and when it came, in seconds after the request."""
+    """An event of a stream and when it arrived, in seconds after the request."""
 
     at_s: float
     event: JudgedEvent
@@ -153,7 +153,7 @@ class TimedEvent:
 class Exchange:
     """A request and its answer, with `events` where it was a stream; without one `trouble` says why."""
 
-    sent: Sent
+    sent: SentRequest
     answer: Answer | None
     events: tuple[TimedEvent, ...] = ()
     trouble: str = ""

@@ -1,4 +1,4 @@
-"""A multipart body as it was sent -> its fields, as the contract's validation sees them."""
+"""Parses a multipart body into its fields, as the contract's validation sees them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from multipart import MultipartSegment, PushMultipartParser, parse_options_header
 
-_PARTS = 10_000  # of one form: more are none that anybody meant
+_PARTS = 10_000  # of one form
 
 
 def read_form(content_type: str, body: bytes) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def read_form(content_type: str, body: bytes) -> dict[str, Any]:
     if not options.get("boundary"):
         raise ValueError("a form without a boundary")
     fields: dict[str, list[Any]] = {}
-    for part, content in _parts(options["boundary"], body):
+    for part, content in _parse_parts(options["boundary"], body):
         name = part.name
         if not name:
             raise ValueError("a part has no name")
@@ -27,7 +27,7 @@ def read_form(content_type: str, body: bytes) -> dict[str, Any]:
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 
-def _parts(boundary: str, body: bytes) -> list[tuple[MultipartSegment, bytes]]:
+def _parse_parts(boundary: str, body: bytes) -> list[tuple[MultipartSegment, bytes]]:
     parser = PushMultipartParser(boundary.encode("latin-1", "replace"), max_segment_count=_PARTS)
     found: list[tuple[MultipartSegment, bytearray]] = []
     for piece in (body, b""):

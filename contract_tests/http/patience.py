@@ -1,4 +1,4 @@
-"""How long the suite waits: in full until an operation has hung once, afterwards shorter, and in the end not at all."""
+"""How long the suite waits for an operation: in full until it hangs once, then less, in the end not at all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _SHORTER_S = (5.0, 2.0, 1.0)  # after the first, the second and all further hangs of an operation
-MOST = 6  # hangs on requests of one sort, after which it is asked no more
+MAX_HANGS = 6  # on requests of one sort, after which no more of it are sent
 
 
 class Sort(NamedTuple):
-    """Requests of which one that hangs is a reason to expect the same of the others."""
+    """A sort of requests: if one of them hangs, the others are likely to."""
 
     operation: str
     refused: bool
@@ -20,16 +20,16 @@ class Sort(NamedTuple):
 
 @dataclass(slots=True)
 class Patience:
-    """Remembers what hung and what was answered in this run."""
+    """Remembers which requests of a run hung and which were answered."""
 
     _hangs: Counter[Sort] = field(default_factory=Counter)
     _answered: set[Sort] = field(default_factory=set)
 
     def seconds(self, sort: Sort, full_s: float) -> float:
-        """Return how long to wait for the next piece of an answer, which for what has been answered before is in full.
+        """Return how long to wait for the next piece of an answer: in full where requests of the sort were answered.
 
-        What has never been asked, of an operation that hung on something else, gets half of that. Requests that are to
-        be refused are different from each other: that one was answered does not mean that the next one will be.
+        A sort that was never sent, of an operation that hung on another sort, gets half. Requests that are to be
+        refused differ from each other: an answer to one of them says little about the next.
         """
         hangs = sum(count for other, count in self._hangs.items() if other.operation == sort.operation)
         if not hangs or (sort in self._answered and not (sort.refused and self._hangs[sort])):
@@ -38,18 +38,14 @@ class Patience:
             return full_s / 2
         return min(full_s, _SHORTER_S[min(hangs, len(_SHORTER_S)) - 1])
 
-    def is_over(self, sort: Sort) -> bool:
-        """Tell whether requests of a sort have hung so often that nothing is learnt from one more."""
-        return self._hangs[sort] >= MOST
+    def is_exhausted(self, sort: Sort) -> bool:
+        """Tell whether requests of a sort have hung so often that another one would show nothing new."""
+        return self._hangs[sort] >= MAX_HANGS
 
     def note(self, sort: Sort, *, hung: bool) -> None:
-        """Take what came of a request."""
+        """Note whether a request hung."""
         if hung:
             self._hangs[sort] += 1
             self._answered.discard(sort)
         else:
             self._answered.add(sort)
-
-    def hanging(self) -> set[str]:
-        """Return the names of the operations that hung."""
-        return {sort.operation for sort in self._hangs}

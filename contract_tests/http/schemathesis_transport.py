@@ -1,4 +1,4 @@
-"""Schemathesis's requests go out through the suite's own client: within its bounds, at its rate, ended when it ends."""
+"""Sends Schemathesis's requests through the suite's own client, so that its limits, rate and clock hold for them."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ if TYPE_CHECKING:
 
 _PROBE = "X-Schemathesis-Probe"
 _NOT_ASKED = Answer(400, {"content-type": "text/plain"}, b"not asked")
-"""To what Schemathesis asks ahead, to find out what to make up: that must not depend on the server."""
+"""The answer to Schemathesis's own probes: what it generates must not depend on the server."""
 _CANNOT_BE_SENT = ("LocalProtocolError", "InvalidURL", "UnsupportedProtocol")
 _FRAMING = ("Content-Length", "Transfer-Encoding")  # the client's own
 
 
 class Carrier(BaseAdapter):
-    """Sends what `requests` has prepared, one request at a time.
+    """An adapter of `requests` that sends one request at a time.
 
     ``wait_s``   how long an answer may take
     ``trouble``  why the last answer broke off, '' if it did not
     """
 
-    def __init__(self, client: Client, failed: Callable[[Exchange], None]) -> None:
-        """Send through a client; `failed` is told of every request that is not answered."""
+    def __init__(self, client: Client, on_failure: Callable[[Exchange], None]) -> None:
+        """Send through a client; `failed` is called for every request without an answer."""
         super().__init__()
         self.wait_s = client.target.answer_s
         self.trouble = ""
         self._client = client
-        self._failed = failed
+        self._on_failure = on_failure
 
     def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
-        """Send a request and read its answer; raise ConnectionError where none came."""
+        """Send a request and read its answer; raise ConnectionError where none arrives."""
         if any(name.startswith(_PROBE) for name in request.headers):
-            return _response(request, _NOT_ASKED)
+            return _build_response(request, _NOT_ASKED)
         body = request.body or b""
-        headers = tuple((name, _text(value)) for name, value in request.headers.items() if name not in _FRAMING)
+        headers = tuple((name, _decode(value)) for name, value in request.headers.items() if name not in _FRAMING)
         content = body if isinstance(body, bytes) else str(body).encode()
-        sent = self._client.seal(request.method or "GET", request.url or "", headers, content)
+        sent = self._client.create_sent(request.method or "GET", request.url or "", headers, content)
         exchange = self._client.exchange(sent, self.wait_s, read_s=self.wait_s)
         if exchange.answer is None and exchange.trouble.startswith(_CANNOT_BE_SENT):
             raise requests.exceptions.InvalidHeader(exchange.trouble, request=request)
         if exchange.answer is None:
-            self._failed(exchange)
+            self._on_failure(exchange)
             raise requests.ConnectionError(exchange.trouble, request=request)
         self.trouble = exchange.answer.trouble
-        return _response(request, exchange.answer)
+        return _build_response(request, exchange.answer)
 
     def close(self) -> None:
-        """Leave the client open: others use it, too."""
+        """Leave the client open, since others use it too."""
 
 
-def _text(value: str | bytes) -> str:
+def _decode(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
+def _build_response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
     headers = {name: value for name, value in answer.headers.items() if name != "content-encoding"}
     response = requests.Response()
     response.status_code = answer.status
@@ -79,9 +79,9 @@ def _response(request: requests.PreparedRequest, answer: Answer) -> requests.Res
 
 
 @contextmanager
-def carrying(client: Client, failed: Callable[[Exchange], None]) -> Iterator[Carrier]:
-    """Let all sessions of Schemathesis send through a client; there is no setting for that."""
-    carrier, make = Carrier(client, failed), context.make_session
+def carry_requests(client: Client, on_failure: Callable[[Exchange], None]) -> Iterator[Carrier]:
+    """Make all sessions of Schemathesis send through a client; there is no setting for that."""
+    carrier, make = Carrier(client, on_failure), context.make_session
 
     def make_session(*arguments: Any, **named: Any) -> requests.Session:
         session = make(*arguments, **named)

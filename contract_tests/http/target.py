@@ -1,4 +1,4 @@
-"""What differs from one server to another: where it is, its keys, what it can do, what must not be done to it."""
+"""What differs between servers: the address, the keys, the features, and what must not be done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TargetError(FlowContractError):
 
 
 class NobodyThereError(TargetError):
-    """Nothing answers at a base URL; the text says how that showed."""
+    """Nothing answers at a base URL; the text says what happened instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Provocation:
 
     @property
     def places(self) -> frozenset[str]:
-        """What is sent as it stands here, as `Case.keep` has it."""
+        """The places of what is added, in the form of `Case.keep`."""
         query = (f"query/{name}" for name in self.query)
         headers = (f"header/{name}" for name in self.headers)
         return frozenset((*query, *headers, *(f"/{yamlio.escape(name)}" for name in self.body)))
@@ -60,7 +60,7 @@ class ApiTarget:
     ``base_url``   with the API's base path, without a slash at the end
     ``keys``       by security scheme; a scheme without one cannot be used
     ``values``     field or parameter -> what to send
-    ``features``   what the app has switched on or off; what is not named is asked, or tried
+    ``features``   which features the app has; for others the app is asked, or they are tried
     ``secret``     whether the keys are to be hidden in what is printed
     ``slow``       whether its flows may be silent for as long as a stream may last
     ``second``     another account, or app, from which all that the first one makes is hidden
@@ -115,16 +115,16 @@ class Target:
             if way := found.get(code) or (None if ":" in code else found.get("*")):
                 values = {"{code}": code, "{status}": str(status)}
                 parts = {part: value for part, value in way.items() if part != "thorough"}
-                return Provocation(**_filled(parts, values))
+                return Provocation(**_fill_placeholders(parts, values))
         return None
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def _fill_placeholders(value: Any, values: Mapping[str, str]) -> Any:
     """Replace placeholders in every text of a JSON value."""
     if isinstance(value, Mapping):
-        return {key: _filled(item, values) for key, item in value.items()}
+        return {key: _fill_placeholders(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, values) for item in value]
+        return [_fill_placeholders(item, values) for item in value]
     for name, text in values.items():
         value = value.replace(name, text) if isinstance(value, str) else value
     return value
@@ -138,6 +138,6 @@ def keys_by_scheme(api: Api, usual: str, by_scheme: Mapping[str, str]) -> dict[s
 
 
 def are_mock_keys(api: Api, keys: Mapping[str, str]) -> bool:
-    """Tell whether keys are those of the mock, which everybody knows, or open a world of their own there."""
+    """Tell whether keys are the public ones of the mock, with or without the suffix of a world of their own."""
     mock = {name: scheme.mock_key for name, scheme in api.schemes.items()}
     return all(mock[name] and (key == mock[name] or key.startswith(f"{mock[name]}-")) for name, key in keys.items())

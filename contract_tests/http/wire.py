@@ -1,7 +1,7 @@
-"""HTTP/1.1 of which everything is bounded: how long a head may take, how much may come before it, when a body must end.
+"""An HTTP/1.1 transport that bounds everything: how long a head may take, what may precede it, when a body must end.
 
-httpx's own transport waits for each piece anew: a server that sends a byte now and then, or `100 Continue` for ever,
-never lets it go.
+httpx's own transport restarts its timeout with each piece, so that a server that sends a byte now and then, or
+`100 Continue` for ever, blocks it for ever.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from contract_tests.http.clock import Clock
 
-MAX_INFORMATIONAL = 16  # answers (1xx) before the one that counts
+MAX_INFORMATIONAL = 16  # answers (1xx) before the final one
 MAX_HEAD_BYTES = 100 * 1024
-MAX_RATIO = 100  # decoded bytes of a compressed one
+MAX_RATIO = 100  # decoded bytes per compressed byte
 _FREE_BYTES = 1 << 20  # decoded before the ratio counts: a short text may be very regular
 _PIECE_BYTES = 64 * 1024
-_SLICE_S = 0.2  # after which a wait looks whether the run is to end
+_SLICE_S = 0.2  # after which a wait checks whether the run is to end
 _IDLE_S = 1.0
 """How long a connection is kept for another request: many servers close theirs after two to five seconds of silence,
 and a request that is sent at that very moment is answered by a reset."""
@@ -39,31 +39,31 @@ _Origin = tuple[str, str, int]
 
 
 class Wire(httpx.BaseTransport):
-    """Sends requests, and hands out bodies whose `extensions["body"]` can be told when they have to end."""
+    """Sends requests; the deadline of a body is set on the response's `extensions["body"]`."""
 
     def __init__(self, clock: Clock) -> None:
-        """Connect to nobody yet."""
+        """Open no connection yet."""
         self._clock = clock
         self._idle: dict[_Origin, list[_Connection]] = defaultdict(list)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; return its answer as soon as the head is there. Raises httpx's errors."""
+        """Send a request; return its answer as soon as the head has arrived. Raises httpx's errors."""
         timeout: dict[str, float] = request.extensions["timeout"]
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         origin = (request.url.scheme, request.url.raw_host.decode("ascii"), port)
         connection = self._connection(origin, timeout["connect"])
         try:
-            head = _ask(connection, request, timeout)
+            head = _send(connection, request, timeout)
         except (httpx.ReadError, httpx.RemoteProtocolError):
-            if not connection.was_left(request):
+            if not connection.may_retry(request):
                 raise
             connection = _Connection(origin, timeout["connect"], self._clock)
-            head = _ask(connection, request, timeout)
+            head = _send(connection, request, timeout)
         body = Body(connection, timeout["read"], self._idle[origin])
         return httpx.Response(head.status_code, headers=list(head.headers), stream=body, extensions={"body": body})
 
     def close(self) -> None:
-        """Close all connections that wait for another request."""
+        """Close all idle connections."""
         for idle in self._idle.values():
             while idle:
                 idle.pop().close()
@@ -78,8 +78,8 @@ class Wire(httpx.BaseTransport):
         return _Connection(origin, timeout_s, self._clock)
 
 
-def _ask(connection: _Connection, request: httpx.Request, timeout: dict[str, float]) -> h11.Response:
-    """Send a request; return the head of its answer. Without one the connection is closed."""
+def _send(connection: _Connection, request: httpx.Request, timeout: dict[str, float]) -> h11.Response:
+    """Send a request and return the head of its answer; close the connection if none arrives."""
     try:
         connection.send(request, timeout["write"])
         return connection.head(timeout["read"])
@@ -89,7 +89,7 @@ def _ask(connection: _Connection, request: httpx.Request, timeout: dict[str, flo
 
 
 class Body(httpx.SyncByteStream):
-    """A body that is still coming. `deadline` (monotonic) is when it must have ended, however lively it is."""
+    """A body that is still arriving. `deadline` (monotonic) is when it must have ended, whatever it still sends."""
 
     def __init__(self, connection: _Connection, silence_s: float, idle: list[_Connection]) -> None:
         """Read from a connection, and put it back at the end."""
@@ -99,7 +99,7 @@ class Body(httpx.SyncByteStream):
         self._idle = idle
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield each piece as it comes."""
+        """Yield each piece as it arrives."""
         while self._connection:
             event = self._connection.event(self._silence_s, self.deadline)
             if isinstance(event, h11.Data):
@@ -112,7 +112,7 @@ class Body(httpx.SyncByteStream):
                     connection.close()
 
     def close(self) -> None:
-        """Leave what has not come yet."""
+        """Drop the rest of the body."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -124,40 +124,40 @@ class _Connection:
     def __init__(self, origin: _Origin, timeout_s: float, clock: Clock) -> None:
         self._clock = clock
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
-        self._is_reused = self._has_said = False
+        self._is_reused = self._has_received = False
         self._quiet_since = time.monotonic()
         self._socket = _connect(origin, min(timeout_s, clock.left_s()))
 
     def is_quiet(self) -> bool:
-        """Tell whether the other side has neither closed nor said anything since the last answer."""
+        """Tell whether the server has neither closed the connection nor sent anything since the last answer."""
         return not select.select([self._socket], [], [], 0)[0]
 
     def is_fresh(self) -> bool:
-        """Tell whether it has not been idle for so long that the other side may be about to close it."""
+        """Tell whether it was idle so briefly that the server will hardly be about to close it."""
         return time.monotonic() - self._quiet_since < _IDLE_S
 
-    def was_left(self, request: httpx.Request) -> bool:
+    def may_retry(self, request: httpx.Request) -> bool:
         """Tell whether a request that failed may be sent again (RFC 9112, 9.3.1).
 
-        It changes nothing, and a connection that had been idle was closed before a byte of its answer.
+        It must be safe, and have failed on a reused connection before the first byte of its answer.
         """
-        return self._is_reused and not self._has_said and request.method in _SAFE
+        return self._is_reused and not self._has_received and request.method in _SAFE
 
     def is_reusable(self) -> bool:
         """Tell whether another request may follow, after an answer has ended."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
-        self._is_reused, self._has_said, self._quiet_since = True, False, time.monotonic()
+        self._is_reused, self._has_received, self._quiet_since = True, False, time.monotonic()
         return True
 
     def close(self) -> None:
         self._socket.close()
 
     def send(self, request: httpx.Request, timeout_s: float) -> None:
-        """Send a request; a server that hangs up, or answers, before it has all of it, has its answer read."""
+        """Send a request; stop without an error if the server answers or hangs up first, so that its answer is read."""
         target = request.url.raw_path
-        with _translated():
+        with _translate_errors():
             self._write(
                 self._http.send(h11.Request(method=request.method, target=target, headers=request.headers.raw)),
                 timeout_s,
@@ -181,7 +181,7 @@ class _Connection:
                 return
 
     def head(self, timeout_s: float) -> h11.Response:
-        """Return the head of the answer, which must be there within a time, however lively it comes."""
+        """Return the head of the answer, which must be complete within `timeout_s` however many pieces arrive."""
         deadline = time.monotonic() + timeout_s
         for _ in range(MAX_INFORMATIONAL + 1):
             event = self.event(timeout_s, deadline)
@@ -190,12 +190,12 @@ class _Connection:
         raise httpx.RemoteProtocolError(f"more than {MAX_INFORMATIONAL} informational answers (1xx)")
 
     def event(self, silence_s: float, deadline: float) -> h11.Event | type[h11.PAUSED]:
-        """Return what comes next, after `silence_s` of silence at most."""
+        """Return the next event; raise ReadTimeout after `silence_s` of silence."""
         silent_until = time.monotonic() + silence_s
-        with _translated():
+        with _translate_errors():
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data = self._read(min(silent_until, deadline), silence_s)
-                self._has_said = self._has_said or bool(data)
+                self._has_received = self._has_received or bool(data)
                 if not data and self._http.their_state is h11.SEND_RESPONSE:
                     raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
                 self._http.receive_data(data)
@@ -213,7 +213,7 @@ class _Connection:
                 raise httpx.ReadError(str(error)) from None
 
     def _wait(self, deadline: float, late: Exception) -> None:
-        """Let the next call of the socket take a little while; raise where the time is up."""
+        """Set a short timeout for the next socket call; raise `late` once the deadline has passed."""
         left = deadline - time.monotonic()
         slice_s = min(left, self._clock.left_s(), _SLICE_S)
         if left <= 0:
@@ -226,7 +226,7 @@ def _connect(origin: _Origin, timeout_s: float) -> socket.socket:
     try:
         found = socket.create_connection((host, port), timeout_s)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _ssl().wrap_socket(found, server_hostname=host) if scheme == "https" else found
+        return _ssl_context().wrap_socket(found, server_hostname=host) if scheme == "https" else found
     except TimeoutError:
         raise httpx.ConnectTimeout(f"no connection within {timeout_s:g} s") from None
     except (OSError, UnicodeError) as error:
@@ -234,13 +234,13 @@ def _connect(origin: _Origin, timeout_s: float) -> socket.socket:
 
 
 @lru_cache(maxsize=1)
-def _ssl() -> ssl.SSLContext:
+def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Raise httpx's errors for those of h11."""
+def _translate_errors() -> Iterator[None]:
+    """Turn h11's errors into httpx's."""
     try:
         yield
     except h11.RemoteProtocolError as error:
@@ -250,16 +250,16 @@ def _translated() -> Iterator[None]:
 
 
 class TooMuchError(Exception):
-    """A body is larger than anybody needs; the text says how large."""
+    """A body is too large, or cannot be decoded; the text says why."""
 
 
 class Decoder:
-    """Bytes as they come -> what they say, by `Content-Encoding`; no more than `limit` of them, and no bombs."""
+    """Decodes a body by its `Content-Encoding`, up to `limit` bytes, and no decompression bombs."""
 
     def __init__(self, encoding: str, limit: int) -> None:
-        """Prepare for one body. Raises TooMuchError for an encoding that was not asked for and that nobody has here."""
+        """Prepare for one body; raise TooMuchError for an encoding that is not supported."""
         self._limit = limit
-        self._read = self._said = 0
+        self._read = self._decoded_bytes = 0
         self._inflate = None
         if encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
@@ -267,17 +267,17 @@ class Decoder:
             raise TooMuchError(f"Content-Encoding {encoding}, which was not asked for")
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what a piece adds."""
+        """Yield the decoded bytes of a piece."""
         self._read += len(piece)
-        for part in self._decoded(piece) if self._inflate else [piece]:
-            self._said += len(part)
+        for part in self._decompress(piece) if self._inflate else [piece]:
+            self._decoded_bytes += len(part)
             yield part
-            if self._said > self._limit:
+            if self._decoded_bytes > self._limit:
                 raise TooMuchError(f"more than {self._limit} bytes")
-            if self._inflate and self._said > max(_FREE_BYTES, MAX_RATIO * self._read):
+            if self._inflate and self._decoded_bytes > max(_FREE_BYTES, MAX_RATIO * self._read):
                 raise TooMuchError(f"compressed more than {MAX_RATIO} times")
 
-    def _decoded(self, piece: bytes) -> Iterator[bytes]:
+    def _decompress(self, piece: bytes) -> Iterator[bytes]:
         assert self._inflate is not None
         rest = piece
         while rest:

@@ -1,4 +1,4 @@
-"""What both Dify apps have in common: how a run is stopped, how a form is filled, whose a file is."""
+"""Checks that both Dify apps share: stopping a run, required inputs, uploads of other users."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.journeys.journey import last
-from contract_tests.suite.session import NotExercised
+from contract_tests.journeys.journey import last_event
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.said import Event, Said
+    from contract_tests.journeys.said import Event, ResponseValue
 
 _SEEN = "observed: Dify 0.14.0, 1.4.1"
 _WELL = ("succeeded", "partial-succeeded")
@@ -21,11 +21,11 @@ _TOO_FAST = "the stream was over before a stop could show: a slower app would sh
 
 
 class App(NamedTuple):
-    """What is called otherwise in the two apps: the operations, and the lines that they rest on.
+    """What differs between the two apps: the operations, and the source of each demand.
 
-    ``stopping``  of stop; ``whose``  that it wants the user who began; ``ending``  of the status of a run;
-    ``private``   that uploads are for their own user; ``uploading``  of the answer to an upload;
-    ``form``      that a control of the form says whether it is required; ``numbering`` of runs
+    ``stopping``  a stop ends the run; ``whose``  only the user who started it may; ``ending``  status of a run;
+    ``private``   uploads are for their own user; ``uploading``  answer to an upload;
+    ``form``      a control says whether it is required; ``numbering``  of runs
     """
 
     run: str
@@ -64,44 +64,44 @@ CHAT = App(
 
 
 class Interrupted(NamedTuple):
-    """The events of a stream during which something was done, and for how long it went on after that."""
+    """The events of a stream during which an action was taken, and how long it went on after that."""
 
     events: list[Event]
     went_on_s: float
 
     @property
     def status(self) -> Any:
-        """How the run ended; None where the stream does not say."""
-        return ended(self.events)
+        """The status of the run; None where the stream has none."""
+        return read_status(self.events)
 
 
-def ended(events: list[Event]) -> Any:
+def read_status(events: list[Event]) -> Any:
     """Return the status of the last `workflow_finished`; None where there is none."""
-    found = [event.said.get("data", "status") for event in events if event.kind == "workflow_finished"]
+    found = [event.payload.get("data", "status") for event in events if event.kind == "workflow_finished"]
     return found[-1] if found else None
 
 
 def interrupt(journey: Journey, name: str, body: Any, act: Callable[[str], Any]) -> Interrupted:
-    """Ask for a stream; do something with its task as soon as an event names it, and read on."""
+    """Request a stream; call `act` with its task id as soon as an event has it, and read on."""
     events: list[Event] = []
     done_s: float | None = None
     began = time.monotonic()
-    with journey.stream(name, body=body) as coming:
-        for event in coming:
+    with journey.stream(name, body=body) as stream:
+        for event in stream:
             events.append(event)
-            task = event.said.get("task_id")
+            task = event.payload.get("task_id")
             if done_s is None and isinstance(task, str):
                 act(task)
                 done_s = time.monotonic() - began
     if done_s is None:
-        raise NotExercised("no event of the stream names the task")
+        raise NotExercised("no event of the stream has a task id")
     return Interrupted(events, events[-1].at_s - done_s)
 
 
-def stopped(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
-    """Ask for a stream and stop it; demand that the run ends as stopped, and return its events.
+def stop_run(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
+    """Request a stream and stop it; demand that the run ends as stopped, and return its events.
 
-    A stream that goes on as if nothing had happened breaks the promise; one that was over at once shows nothing.
+    A stream that goes on regardless is a violation; one that ended at once shows nothing.
     """
     run = interrupt(
         journey,
@@ -110,50 +110,52 @@ def stopped(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
         lambda task: journey.call(app.stop, path={"task_id": task}, body={"user": body["user"]}),
     )
     if run.status not in _WELL:
-        last(run.events, "workflow_finished")
-        if run.status != "stopped" and run.status == ended(journey.events(app.run, body=body)):
+        last_event(run.events, "workflow_finished")
+        if run.status != "stopped" and run.status == read_status(journey.events(app.run, body=body)):
             raise NotExercised(f"this app's runs end as {run.status} anyway")
-        journey.same(app.run, "a run that was stopped,", "stopped", run.status, *app.stopping)
+        journey.expect_equal(app.run, "a run that was stopped,", "stopped", run.status, *app.stopping)
         return run.events
     limit_s = journey.suite.target.stop_s
     if run.went_on_s <= limit_s:
         raise NotExercised(_TOO_FAST)
     expected = f"the end of the stream within {limit_s:g} s after the stop was granted"
-    journey.fault(app.run, "stop", expected, f"{run.went_on_s:.1f} s more, and the run succeeded", *app.stopping)
-    raise NotExercised("the stop did not stop anything")
+    journey.add_violation(
+        app.run, "stop", expected, f"{run.went_on_s:.1f} s more, and the run succeeded", *app.stopping
+    )
+    raise NotExercised("the stop had no effect")
 
 
-def left_alone(journey: Journey, app: App, body: dict[str, Any]) -> None:
-    """Demand that a run goes on to its end when another user asks to stop it, whatever that user is told."""
-    journey.suite.may_call(journey.api.operations[app.stop])
-    other = journey.user("other")
+def check_stop_by_other_user(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run continues to its end when another user asks to stop it, whatever the answer to that."""
+    journey.suite.apps.check_allowed(journey.api.operations[app.stop])
+    other = journey.create_user("other")
     run = interrupt(
-        journey, app.run, body, lambda task: journey.ask_anyhow(app.stop, path={"task_id": task}, body={"user": other})
+        journey, app.run, body, lambda task: journey.try_call(app.stop, path={"task_id": task}, body={"user": other})
     )
     if run.status in _WELL:
         if run.went_on_s <= journey.suite.target.stop_s:
             raise NotExercised(_TOO_FAST)
         return
-    undisturbed = ended(journey.events(app.run, body=body))
+    undisturbed = read_status(journey.events(app.run, body=body))
     if undisturbed == run.status:
         raise NotExercised(f"this app's runs end as {undisturbed} anyway")
-    journey.same(app.run, "a run that another user cannot stop,", undisturbed, run.status, *app.whose)
+    journey.expect_equal(app.run, "a run that another user cannot stop,", undisturbed, run.status, *app.whose)
 
 
-def failed(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
-    """Run a flow that fails; demand that its stream says so, and return its events."""
-    failing = journey.failing()
+def run_failing_flow(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
+    """Run a flow that fails; demand that its stream ends as failed, and return its events."""
+    failing = journey.use_failing_flow()
     own = {name: value for name, value in failing.flow.values.items() if name in body}
     events = failing.events(app.run, body={**body, **own})
-    finished = last(events, "workflow_finished")
-    journey.same(app.run, "a run that failed,", "failed", finished.get("data", "status"), *app.ending)
+    finished = last_event(events, "workflow_finished")
+    journey.expect_equal(app.run, "a run that failed,", "failed", finished.get("data", "status"), *app.ending)
     error = finished.get("data", "error")
     journey.expect(app.run, "the reason of the failure as `error`", error, _SEEN, condition=bool(error))
     return events
 
 
-def required_inputs_are_demanded(journey: Journey, app: App, body: dict[str, Any]) -> None:
-    """Demand that a run without an input that the app's form requires is refused; one with a default may do without."""
+def check_required_inputs(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run without an input that the app's form requires, and that has no default, is refused."""
     needed = [control.variable for control in journey.controls() if control.required and not control.default]
     if not needed:
         raise NotExercised("the app's form requires no input")
@@ -163,34 +165,36 @@ def required_inputs_are_demanded(journey: Journey, app: App, body: dict[str, Any
         journey.call(app.run, body={**body, "inputs": inputs}, refused="wrong-input", why=why, source=app.form)
 
 
-def uploaded(journey: Journey, app: App, user: str, hint: str) -> Said:
-    """Upload two files; demand that each is told as it was sent; return what was told of the first."""
-    told: list[Said] = []
+def upload_two_files(journey: Journey, app: App, user: str, hint: str) -> ResponseValue:
+    """Upload two files; demand that each answer describes its file; return the first answer."""
+    answers: list[ResponseValue] = []
     for number in (1, 2):
         file = samples.upload(hint, f"{journey.run}-{number}")
-        told.append(journey.call("uploadFile", body={"file": file, "user": user}))
+        answers.append(journey.call("uploadFile", body={"file": file, "user": user}))
         expected = [file.filename, len(file.content), file.filename.rpartition(".")[2], file.content_type]
-        got = [told[-1].get(name) for name in ("name", "size", "extension", "mime_type")]
-        journey.same("uploadFile", "name, size, ending and type as they were sent,", expected, got, *app.uploading)
-    first, second = told
-    so = first["id"].text != second["id"].text
-    journey.expect("uploadFile", "another id for another file", second.get("id"), *app.uploading, condition=so)
+        got = [answers[-1].get(name) for name in ("name", "size", "extension", "mime_type")]
+        journey.expect_equal(
+            "uploadFile", "name, size, ending and type as they were sent,", expected, got, *app.uploading
+        )
+    first, second = answers
+    condition = first["id"].text != second["id"].text
+    journey.expect("uploadFile", "another id for another file", second.get("id"), *app.uploading, condition=condition)
     owners = first.get("created_by"), second.get("created_by")
-    journey.same("uploadFile", "the same owner for the same user,", *owners, *app.uploading)
+    journey.expect_equal("uploadFile", "the same owner for the same user,", *owners, *app.uploading)
     return first
 
 
-def refused_to_others(journey: Journey, app: App, body: dict[str, Any]) -> None:
-    """Demand that a run on a file that another user has uploaded is refused."""
+def check_upload_is_private(journey: Journey, app: App, body: dict[str, Any]) -> None:
+    """Demand that a run on a file that another user uploaded is refused."""
     why = "an upload is for its own user only"
-    stranger = {**body, "user": journey.user("other")}
+    stranger = {**body, "user": journey.create_user("other")}
     journey.call(app.run, body=stranger, refused="other-users-file", why=why, source=app.private)
 
 
-def numbered_upwards(journey: Journey, app: App, body: dict[str, Any]) -> None:
+def check_numbering(journey: Journey, app: App, body: dict[str, Any]) -> None:
     """Demand that a run has a higher number than the run before it."""
-    runs = [last(journey.events(app.run, body=body), "workflow_started")["data"] for _ in range(2)]
+    runs = [last_event(journey.events(app.run, body=body), "workflow_started")["data"] for _ in range(2)]
     if any(run.get("sequence_number") is None for run in runs):
-        raise NotExercised("the target does not number its runs")  # which the stream's own judge tells
+        raise NotExercised("the target does not number its runs")  # which the judge of the stream has recorded
     first, second = (run["sequence_number"].number for run in runs)
     journey.expect(app.run, f"a `sequence_number` above {first}", second, *app.numbering, condition=second > first)

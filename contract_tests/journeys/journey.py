@@ -1,4 +1,4 @@
-"""What a journey does: asks one operation after another, and demands that their answers agree."""
+"""Calls operations one after another, and demands that their answers agree."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.cases.app_inputs import controls
-from contract_tests.cases.examples import examples, wants_stream
-from contract_tests.cases.refusals import refusal
+from contract_tests.cases.app_inputs import read_form
+from contract_tests.cases.examples import list_examples, wants_stream
+from contract_tests.cases.refusals import expect_refusal
 from contract_tests.http.client import keys_for
 from contract_tests.http.exchange import Request
 from contract_tests.http.target import Flow
-from contract_tests.journeys.said import Event, Said
+from contract_tests.journeys.said import Event, ResponseValue
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
-from contract_tests.suite.session import NotExercised, Suite
+from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.violations import Violation, rated
@@ -30,23 +30,24 @@ if TYPE_CHECKING:
 
     from contract_tests.cases.app_inputs import Control
     from contract_tests.http.exchange import Answer
+    from contract_tests.suite.session import Suite
     from flowcontract.specs.model import Operation
 
-_SECOND = 1.1  # times are whole seconds: what is to show an order lies so far apart
+_SECOND = 1.1  # between events whose times, in whole seconds, must differ
 _LESS = {"wrong-input": ("invalid-request",), "other-users-file": ("wrong-input", "invalid-request")}
-"""What else says of a request what a word of `x-problems` says, the more particular first; a contract may lack it."""
-_AT_ONCE, _SHARED, _BURSTS = 6, 3, 3  # made at a time, of which so many share a second, within so many attempts
+"""More general words of `x-problems` for the same mistake, the more specific first, for contracts that lack a word."""
+_AT_ONCE, _SHARED, _BURSTS = 6, 3, 3  # created at a time; of them so many share a second; attempts
 
 
 class Journey:
-    """Asks one API. Values are sent as they are given; everything that comes back is judged by the contract.
+    """Calls one API with the values given; every answer is judged by the contract.
 
-    What a journey demands beyond the contract names what it rests on: lines of a document, rulings (`ruling NAME`),
-    or what was observed (`observed: ...`), from which the tier of the violation follows.
+    A demand beyond the contract names its source: lines of a document, a ruling (`ruling NAME`), or an observation
+    (`observed: ...`), which determines the tier of the violation.
     """
 
     def __init__(self, suite: Suite, api: str, flow: Flow | None = None) -> None:
-        """Begin at an API, or at one of its other flows; raise NotExercised if it is not under test."""
+        """Use an API, or another of its flows; raise NotExercised if the API is not under test."""
         if api not in suite.target.apis:
             raise NotExercised(f"{api} is not under test")
         target = suite.target.apis[api]
@@ -56,7 +57,7 @@ class Journey:
         self.run = suite.target.run
         self.deterministic = suite.target.deterministic
 
-    # Asking.
+    # Calling.
 
     def request(
         self,
@@ -67,8 +68,8 @@ class Journey:
         headers: Mapping[str, str] | None = None,
         body: Any = ABSENT,
     ) -> Request:
-        """Return a request with the values given, and with the target file's own for what a path still lacks."""
-        _, base, _ = next(examples(self.api, operation))
+        """Return a request with the values given, and the target's or the example's for other path parameters."""
+        base = list_examples(self.api, operation)[0].request
         known = {name: str(self.flow.values.get(name, value)) for name, value in base.path_values.items()}
         return Request(
             operation.method,
@@ -81,163 +82,175 @@ class Journey:
             keys=keys_for(operation.security, self.flow.keys),
         )
 
-    def second(self) -> Journey:
-        """Return a journey of another account, or app, from which the first one's is hidden."""
+    def use_second_account(self) -> Journey:
+        """Return a journey of another account, or app, which must not see what is the first one's."""
         flow = self.suite.target.apis[self.api.name].second
         if flow is None:
             raise NotExercised("no second account or app: a target file may name one as `second` of an API")
         return Journey(self.suite, self.api.name, flow)
 
-    def failing(self) -> Journey:
+    def use_failing_flow(self) -> Journey:
         """Return a journey of a flow whose runs fail."""
         flow = self.suite.target.apis[self.api.name].failing
         if flow is None:
             raise NotExercised("no flow that fails: a target file may name one as `failing` of an API")
         return Journey(self.suite, self.api.name, flow)
 
-    def of_example(self, name: str, example: str) -> Journey:
+    def use_example_flow(self, name: str, example: str) -> Journey:
         """Return a journey of the flow that has the components of an operation's example."""
         return Journey(self.suite, self.api.name, self.suite.flow_for(self.api.operations[name], example))
 
     def example(self, name: str, example: str) -> Request:
         """Return a documented request with this flow's values."""
-        return self.suite.example(self.api.operations[name], example, self.flow.values)
+        return self.suite.values.example(self.api.operations[name], example, self.flow.values)
 
-    def call(self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any) -> Said:
-        """Ask an operation; return what it said. Demand that it answers, or refuses by the word of `x-problems`.
+    def call(
+        self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any
+    ) -> ResponseValue:
+        """Call an operation and return its answer; demand a success, or the refusal of a word of `x-problems`.
 
-        The journey ends where the answer is another one: what follows could not be told from its consequences.
+        Raises NotExercised, which ends the journey, for any other answer: what follows would only be consequences.
         """
         operation = self.api.operations[name]
-        self.suite.may_call(operation, refused=bool(refused))
+        self.suite.apps.check_allowed(operation, refused=bool(refused))
         request = self.request(operation, **values)
-        expected = self.refusal(operation, refused, why, source) if refused else self.success(operation, request, why)
-        exchange = self.suite.ask(operation, request, expected).exchange
+        expected = (
+            self.expect_refusal(operation, refused, why, source)
+            if refused
+            else self.expect_success(operation, request, why)
+        )
+        exchange = self.suite.sender.ask(operation, request, expected).exchange
         if exchange.answer is None or (not refused and is_refusal(operation, exchange)):
-            raise NotExercised(f"{operation.name} was not answered, so the journey ended there")
-        return self._said(operation, exchange.json, exchange.answer)
+            raise NotExercised(f"{operation.name} gave no such answer, so the journey ended there")
+        return self._wrap(operation, exchange.json, exchange.answer)
 
-    def ask_anyhow(self, name: str, *, may_fail: bool = False, **values: Any) -> Said:
-        """Ask an operation that may answer or refuse, or fail where it `may_fail`; return what it said."""
+    def try_call(self, name: str, *, may_fail: bool = False, **values: Any) -> ResponseValue:
+        """Call an operation that may succeed or refuse, or, if it `may_fail`, answer with a server error."""
         operation = self.api.operations[name]
-        self.suite.may_call(operation)
+        self.suite.apps.check_allowed(operation)
         statuses = frozenset(status for status in operation.responses if may_fail or status < 500)  # noqa: PLR2004 - HTTP's own range
         expected = replace(ANYTHING, statuses=statuses)
-        exchange = self.suite.ask(operation, self.request(operation, **values), expected).exchange
-        return self._said(operation, exchange.json, exchange.answer)
+        exchange = self.suite.sender.ask(operation, self.request(operation, **values), expected).exchange
+        return self._wrap(operation, exchange.json, exchange.answer)
 
-    def refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
-        """Return that a request is refused: whether it is rests on `source`, by which status on the contract."""
-        expected = refusal(operation, (word, *_LESS.get(word, ())), why or word)
+    def expect_refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
+        """Expect a refusal: that there is one rests on `source`, its status and code on the contract."""
+        expected = expect_refusal(operation, (word, *_LESS.get(word, ())), why or word)
         return replace(expected, source=source, outcome=tier_of(source, self.api.rulings)) if source else expected
 
-    def success(self, operation: Operation, request: Request, why: str = "") -> Expected:
-        """Return that a request is answered."""
+    def expect_success(self, operation: Operation, request: Request, why: str = "") -> Expected:
+        """Expect a success."""
         statuses = frozenset(status for status in operation.responses if status < 300)  # noqa: PLR2004 - HTTP's own range
         streamed = wants_stream(operation, request)
         return Expected(why or "the request is documented", statuses, refused=False, streamed=streamed)
 
     @contextmanager
     def stream(self, name: str, **values: Any) -> Iterator[Iterator[Event]]:
-        """Ask for a stream and hand out its events while they come, without those that may stand anywhere (pings)."""
+        """Request a stream and yield its events as they arrive, without those that may come anywhere (pings)."""
         operation = self.api.operations[name]
-        self.suite.may_call(operation)
+        self.suite.apps.check_allowed(operation)
         request = self.request(operation, **values)
-        aside = operation.stream.anywhere if operation.stream else ()
-        with self.suite.streaming(operation, request, self.success(operation, request)) as timed:
+        ignored = operation.stream.anywhere if operation.stream else ()
+        with self.suite.sender.stream(operation, request, self.expect_success(operation, request)) as events:
             yield (
-                Event(each.at_s, each.event.kind, self._said(operation, each.event.payload, event=each.event.number))
-                for each in timed
-                if each.event.kind not in aside
+                Event(
+                    timed.at_s, timed.event.kind, self._wrap(operation, timed.event.payload, event=timed.event.number)
+                )
+                for timed in events
+                if timed.event.kind not in ignored
             )
 
     def events(self, name: str, **values: Any) -> list[Event]:
         """Return the events of a whole stream."""
-        with self.stream(name, **values) as coming:
-            return list(coming)
+        with self.stream(name, **values) as events:
+            return list(events)
 
-    def _said(self, operation: Operation, value: Any, answer: Answer | None = None, event: int | None = None) -> Said:
+    def _wrap(
+        self, operation: Operation, value: Any, answer: Answer | None = None, event: int | None = None
+    ) -> ResponseValue:
         def complain(violation: Violation) -> NoReturn:
-            known = {(each.operation, each.violation.where) for each in self.suite.record.failures}
-            if (operation.name, violation.where) not in known:  # else the contract has told it already
-                self._fail(operation, replace(violation, source=operation.success.provenance))
-            raise NotExercised(f"{operation.name} did not say `{violation.where or 'anything'}` as documented")
+            known = {(failure.operation, failure.violation.where) for failure in self.suite.record.failures}
+            if (operation.name, violation.where) not in known:  # else the contract's own check found it
+                self._add_failure(operation, replace(violation, source=operation.success.provenance))
+            raise NotExercised(f"the answer of {operation.name} has no `{violation.where or 'value'}` as documented")
 
-        return Said(value, complain, event=event, answer=answer)
+        return ResponseValue(value, complain, event=event, answer=answer)
 
-    # Demanding.
+    # Demands.
 
-    def same(self, name: str, what: str, expected: Any, got: Any, *source: str) -> None:
+    def expect_equal(self, name: str, what: str, expected: Any, got: Any, *source: str) -> None:
         """Demand that two answers agree; `name` is the operation whose answer is `got`."""
         if expected != got:
-            self.fault(name, "agree", f"{what} {show(expected)}", show(got), *source)
+            self.add_violation(name, "agree", f"{what} {show(expected)}", show(got), *source)
 
     def expect(self, name: str, what: str, got: Any, *source: str, condition: bool) -> None:
-        """Demand something of an answer, in words."""
+        """Demand a condition of an answer; `what` describes it."""
         if not condition:
-            self.fault(name, "agree", what, show(got), *source)
+            self.add_violation(name, "agree", what, show(got), *source)
 
-    def fault(self, name: str, rule: str, expected: str, got: str, *source: str) -> None:
-        """Note that an answer does not fit those before it."""
-        self._fail(self.api.operations[name], Violation(rule, expected, got, source=source))
+    def add_violation(self, name: str, rule: str, expected: str, got: str, *source: str) -> None:
+        """Record that an answer does not agree with earlier ones."""
+        self._add_failure(self.api.operations[name], Violation(rule, expected, got, source=source))
 
-    def _fail(self, operation: Operation, violation: Violation) -> None:
+    def _add_failure(self, operation: Operation, violation: Violation) -> None:
         (violation,) = rated([violation], self.api.rulings)
         self.suite.record.fail(operation, violation, self.api.rulings)
 
-    # What a journey sends.
+    # Values to send.
 
-    def texts(self) -> dict[str, str]:
+    def sample_texts(self) -> dict[str, str]:
         """Return a value for each control of the app's form that takes text."""
         taken = [control for control in self.controls() if control.takes("text")]
         return {control.variable: "contract test"[: control.longest or None] for control in taken}
 
     def controls(self) -> tuple[Control, ...]:
         """Return the controls of the app's form."""
-        return controls(self.suite.parameters(self.api.name).get("user_input_form"))
+        return read_form(self.suite.apps.parameters(self.api.name).get("user_input_form"))
 
-    def user(self, name: str) -> str:
-        """Return a user that nobody else uses."""
+    def create_user(self, name: str) -> str:
+        """Return the name of a user that nothing else uses."""
         self.suite.users += 1
         return f"contract-tests-{self.run}-{self.suite.users}-{name}"
 
-    def upload(self, operation: str, hint: str, filename: str = "", **fields: str) -> tuple[Said, bytes]:
-        """Upload a small file of the sort that `hint` names; return what was said and the bytes.
+    def upload(self, operation: str, hint: str, filename: str = "", **fields: str) -> tuple[ResponseValue, bytes]:
+        """Upload a small file of the sort that `hint` names; return the answer and the bytes.
 
-        Its bytes are those of no other file, and its name, where none is given, is no other's.
+        The bytes, and the name if none is given, are unique.
         """
-        file = samples.upload(hint, self.user("file").removeprefix("contract-tests-"))
+        file = samples.upload(hint, self.create_user("file").removeprefix("contract-tests-"))
         file = replace(file, filename=filename or file.filename)
         return self.call(operation, body={"file": file, **fields}), file.content
 
     # Time.
 
-    def apart(self, began: float) -> None:
-        """Wait until what happens now lies in another second than what began at `began` (monotonic)."""
+    def wait_for_next_second(self, began: float) -> None:
+        """Wait until the second after that of `began` (monotonic)."""
         time.sleep(max(0.0, began + _SECOND - time.monotonic()))
 
-    def at_once(self, count: int, make: Callable[[int], str]) -> list[str]:
-        """Return the ids of things that are made at the same time."""
+    def create_at_once(self, count: int, make: Callable[[int], str]) -> list[str]:
+        """Create resources at the same time; return their ids."""
         with ThreadPoolExecutor(count) as workers:
             return list(workers.map(make, range(count)))
 
-    def in_one_second(self, make: Callable[[int], str], told: Callable[[], list[Said]], when: str) -> list[str]:
-        """Return the ids of things of which at least three share a second in `when`, as a list tells them.
+    def create_in_one_second(
+        self, make: Callable[[int], str], list_rows: Callable[[], list[ResponseValue]], when: str
+    ) -> list[str]:
+        """Create resources until at least three share a second in their field `when`; return their ids.
 
-        Raises NotExercised where the server is too slow to make three of them in one second.
+        Raises NotExercised where the server is too slow to create three in one second.
         """
         made: list[str] = []
         for _ in range(_BURSTS):
-            made += self.at_once(_AT_ONCE, make)
-            seconds = Counter(int(row[when].number) for row in told())
+            made += self.create_at_once(_AT_ONCE, make)
+            seconds = Counter(int(row[when].number) for row in list_rows())
             if max(seconds.values(), default=0) >= _SHARED:
                 return made
-        raise NotExercised(f"no {_SHARED} of {len(made)} were made in one second")
+        raise NotExercised(f"no {_SHARED} of {len(made)} were created within a second")
 
 
-def last(events: list[Event], kind: str) -> Said:
-    """Return what the last event of a kind says; raise NotExercised if none came, which the stream's judge has told."""
-    found = [event.said for event in events if event.kind == kind]
+def last_event(events: list[Event], kind: str) -> ResponseValue:
+    """Return the payload of the last event of a kind; raise NotExercised if none came, which its judge has recorded."""
+    found = [event.payload for event in events if event.kind == kind]
     if not found:
         raise NotExercised(f"the stream had no {kind}")
     return found[-1]

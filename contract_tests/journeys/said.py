@@ -1,4 +1,4 @@
-"""What a server said, taken value by value: what is not there, or of another type, is a violation, never a crash."""
+"""Reads the values of an answer: one that is missing or of another type is a violation, never a crash."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ResponseValue:
     """A JSON value at a place of an answer or of an event.
 
     ``value``     the JSON value itself, whatever it is; None for an answer that is no JSON
-    ``complain``  takes the violation where something is missing, and raises: the journey ends there
+    ``complain``  is called with the violation where a value is missing, and raises, which ends the journey
     ``where``     JSON pointer of the place
     ``event``     number of the event within its stream; None outside a stream
-    ``answer``    the answer as a whole, where this is all that it said
+    ``answer``    the whole answer, where this is its body
     """
 
     value: Any
@@ -33,20 +33,20 @@ class Said:
     event: int | None = None
     answer: Answer | None = None
 
-    def __getitem__(self, name: str) -> Said:
-        """Return what a field of this object says."""
+    def __getitem__(self, name: str) -> ResponseValue:
+        """Return the value of a field, which must be there."""
         if not isinstance(self.value, dict):
             self._complain("type", f"an object with the field `{name}`")
         if name not in self.value:
             self._complain("required", f"an object with the field `{name}`")
-        return Said(self.value[name], self.complain, f"{self.where}/{yamlio.escape(name)}", self.event)
+        return ResponseValue(self.value[name], self.complain, f"{self.where}/{yamlio.escape(name)}", self.event)
 
     def has(self, name: str) -> bool:
-        """Tell whether this is an object with a field, whatever that says."""
+        """Tell whether this is an object with a field."""
         return isinstance(self.value, dict) and name in self.value
 
     def get(self, *names: str) -> Any:
-        """Return the JSON value of a field, or of a field of a field; None where there is none."""
+        """Return the JSON value of a field, or of a nested field; None where there is none."""
         value = self.value
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
@@ -55,26 +55,28 @@ class Said:
     @property
     def text(self) -> str:
         """The value, which must be a text."""
-        return cast("str", self._of(isinstance(self.value, str), "a text"))
+        return cast("str", self._require(isinstance(self.value, str), "a text"))
 
     @property
     def flag(self) -> bool:
         """The value, which must be true or false."""
-        return cast("bool", self._of(isinstance(self.value, bool), "true or false"))
+        return cast("bool", self._require(isinstance(self.value, bool), "true or false"))
 
     @property
     def number(self) -> float:
         """The value, which must be a number."""
         well = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        return cast("float", self._of(well, "a number"))
+        return cast("float", self._require(well, "a number"))
 
     @property
-    def rows(self) -> list[Said]:
+    def rows(self) -> list[ResponseValue]:
         """The items of the value, which must be a list."""
-        items = self._of(isinstance(self.value, list), "a list")
-        return [Said(item, self.complain, f"{self.where}/{index}", self.event) for index, item in enumerate(items)]
+        items = self._require(isinstance(self.value, list), "a list")
+        return [
+            ResponseValue(item, self.complain, f"{self.where}/{index}", self.event) for index, item in enumerate(items)
+        ]
 
-    def _of(self, well: bool, expected: str) -> Any:
+    def _require(self, well: bool, expected: str) -> Any:
         if not well:
             self._complain("type", expected)
         return self.value
@@ -84,8 +86,8 @@ class Said:
 
 
 class Event(NamedTuple):
-    """An event of a stream: when it came, in seconds after the request, what kind it is, and what it says."""
+    """An event of a stream: when it arrived, in seconds after the request, its kind, and its payload."""
 
     at_s: float
     kind: str
-    said: Said
+    payload: ResponseValue

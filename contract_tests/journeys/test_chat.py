@@ -5,27 +5,27 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.app_inputs import LOCAL, top_level_files
+from contract_tests.cases.app_inputs import LOCAL, read_file_upload
 from contract_tests.journeys import dify
 from contract_tests.journeys.dify import CHAT
-from contract_tests.journeys.journey import last
-from contract_tests.suite.session import NotExercised
+from contract_tests.journeys.journey import last_event
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.said import Event, Said
+    from contract_tests.journeys.said import Event, ResponseValue
 
     Begin = Callable[[str], Journey]
 
 
-def body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
+def build_body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
     """Return a message's request body for this app's form."""
-    filled = chat.suite.example(chat.api.operations["sendChatMessage"], "blocking").body
+    filled = chat.suite.values.example(chat.api.operations["sendChatMessage"], "blocking").body
     return {
         **filled,
-        "inputs": {**chat.texts(), **filled["inputs"]},
+        "inputs": {**chat.sample_texts(), **filled["inputs"]},
         "user": user,
         "query": query,
         "response_mode": mode,
@@ -33,22 +33,22 @@ def body(chat: Journey, user: str, query: str, mode: str = "blocking", conversat
     }
 
 
-def say(chat: Journey, user: str, query: str, conversation: str = "") -> Said:
+def send_message(chat: Journey, user: str, query: str, conversation: str = "") -> ResponseValue:
     """Send a message; return the whole answer."""
-    return chat.call("sendChatMessage", body=body(chat, user, query, conversation=conversation))
+    return chat.call("sendChatMessage", body=build_body(chat, user, query, conversation=conversation))
 
 
-def messages(chat: Journey, user: str, conversation: str, **query: str) -> Said:
+def list_messages(chat: Journey, user: str, conversation: str, **query: str) -> ResponseValue:
     """Return a page of a conversation's messages."""
     return chat.call("listMessages", query={"conversation_id": conversation, "user": user, **query})
 
 
-def conversations(chat: Journey, user: str, **query: str) -> Said:
+def list_conversations(chat: Journey, user: str, **query: str) -> ResponseValue:
     """Return a page of a user's conversations."""
     return chat.call("listConversations", query={"user": user, **query})
 
 
-def ids(rows: list[Said]) -> list[str]:
+def read_ids(rows: list[ResponseValue]) -> list[str]:
     """Return the ids of the rows of a list."""
     return [row["id"].text for row in rows]
 
@@ -56,96 +56,104 @@ def ids(rows: list[Said]) -> list[str]:
 def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
     """What was asked and answered, whole and streamed, is what the message list shows, page by page."""
     chat = begin("dify-chat")
-    user = chat.user("talk")
+    user = chat.create_user("talk")
     began = time.monotonic()
-    first = say(chat, user, "first question")
+    first = send_message(chat, user, "first question")
     conversation = first["conversation_id"].text
-    say(chat, user, "in another conversation")
-    chat.apart(began)
+    send_message(chat, user, "in another conversation")
+    chat.wait_for_next_second(began)
     began = time.monotonic()
-    second = say(chat, user, "second question", conversation)
+    second = send_message(chat, user, "second question", conversation)
     goes_on = "the conversation that goes on,"
-    chat.same("sendChatMessage", goes_on, conversation, second.get("conversation_id"), "004:52-54")
-    chat.apart(began)
-    streamed = chat.events("sendChatMessage", body=body(chat, user, "third question", "streaming", conversation))
-    end = last(streamed, "message_end")
-    chat.same("sendChatMessage", goes_on, conversation, end.get("conversation_id"), "004:52-54", "004:110")
+    chat.expect_equal("sendChatMessage", goes_on, conversation, second.get("conversation_id"), "004:52-54")
+    chat.wait_for_next_second(began)
+    streamed = chat.events("sendChatMessage", body=build_body(chat, user, "third question", "streaming", conversation))
+    end = last_event(streamed, "message_end")
+    chat.expect_equal("sendChatMessage", goes_on, conversation, end.get("conversation_id"), "004:52-54", "004:110")
     third = end["message_id" if end.has("message_id") else "id"].text
     order = [first["message_id"].text, second["message_id"].text, third]
-    listed = paged(chat, user, conversation, order)
-    told = [
-        ["first question", words(first.get("answer")), quoted(first)],
-        ["second question", words(second.get("answer")), quoted(second)],
-        ["third question", words(spoken(streamed)), quoted(end)],
+    listed = check_pages(chat, user, conversation, order)
+    expected = [
+        ["first question", remove_white_space(first.get("answer")), read_quotations(first)],
+        ["second question", remove_white_space(second.get("answer")), read_quotations(second)],
+        ["third question", remove_white_space(join_answer(streamed)), read_quotations(end)],
     ]
-    shown_again(chat, conversation, dict(zip(order, told, strict=True)), listed)
+    check_messages(chat, conversation, dict(zip(order, expected, strict=True)), listed)
 
 
-def shown_again(chat: Journey, conversation: str, told: dict[str, list[Any]], listed: list[Said]) -> None:
-    """Demand that a list shows messages as their answers told them: question, answer and quotations, and the inputs.
+def check_messages(
+    chat: Journey, conversation: str, expected: dict[str, list[Any]], listed: list[ResponseValue]
+) -> None:
+    """Demand that a list has the questions, answers, quotations and inputs of messages.
 
-    Several answer nodes may be joined by line breaks, and trailing blanks may be lost: white space does not count.
+    White space is ignored: several answer nodes may be joined by line breaks, and trailing blanks may be lost.
     """
-    inputs = body(chat, "", "")["inputs"]
+    inputs = build_body(chat, "", "")["inputs"]
     for row in listed:
-        shown = [row["query"].text, words(row.get("answer")), quotations(row.get("retriever_resources"))]
+        shown = [
+            row["query"].text,
+            remove_white_space(row.get("answer")),
+            list_or_empty(row.get("retriever_resources")),
+        ]
         lines = ("004:84", "004:95-100", "004:113", "004:520", "004:526", "004:530")
         what = "question, answer and quotations as they were,"
-        chat.same("listMessages", what, told.get(row["id"].text, shown), shown, *lines)
+        chat.expect_equal("listMessages", what, expected.get(row["id"].text, shown), shown, *lines)
         given = {name: row.get("inputs", name) for name in inputs}
-        chat.same("listMessages", "the inputs as they were,", inputs, given, "004:37-39", "004:519")
+        chat.expect_equal("listMessages", "the inputs as they were,", inputs, given, "004:37-39", "004:519")
         what = "the conversation of the message,"
-        chat.same("listMessages", what, conversation, row.get("conversation_id"), "004:518")
+        chat.expect_equal("listMessages", what, conversation, row.get("conversation_id"), "004:518")
 
 
-def quoted(answer: Said) -> list[Any]:
+def read_quotations(answer: ResponseValue) -> list[Any]:
     """Return the passages that an answer, or the end of its stream, quotes."""
-    return quotations(answer.get("metadata", "retriever_resources"))
+    return list_or_empty(answer.get("metadata", "retriever_resources"))
 
 
-def quotations(found: Any) -> list[Any]:
+def list_or_empty(found: Any) -> list[Any]:
     """Return the passages of a field that may be absent."""
     return found if isinstance(found, list) else []
 
 
-def words(text: Any) -> Any:
+def remove_white_space(text: Any) -> Any:
     """Return a text without its white space."""
     return "".join(text.split()) if isinstance(text, str) else text
 
 
-def spoken(events: list[Event]) -> str:
-    """Return the answer that a stream's pieces add up to; what replaces it replaces it."""
+def join_answer(events: list[Event]) -> str:
+    """Return the answer that the events of a stream add up to; `message_replace` replaces what came before."""
     text = ""
     for event in events:
         if event.kind == "message":
-            text += event.said["answer"].text
+            text += event.payload["answer"].text
         elif event.kind == "message_replace":
-            text = event.said["answer"].text
+            text = event.payload["answer"].text
     return text
 
 
 _DIRECTION = "ruling pages-go-backwards-in-time"
 
 
-def paged(chat: Journey, user: str, conversation: str, order: list[str]) -> list[Said]:
-    """Return three messages, read two at a time; demand that pages go back in time. `order` is that of their making.
+def check_pages(chat: Journey, user: str, conversation: str, order: list[str]) -> list[ResponseValue]:
+    """Return three messages, read two at a time; demand that pages go back in time. `order` has the oldest id first.
 
-    Inside a page either direction will do: the next page is asked for by the message that was made first.
+    Within a page either direction is accepted: the next page is requested by the id of the oldest message.
     """
-    newest = messages(chat, user, conversation, limit="2")
+    newest = list_messages(chat, user, conversation, limit="2")
     page = newest["data"].rows
-    chat.same("listMessages", "two messages on a page of two,", 2, len(page), "004:511-513")
-    chat.same("listMessages", "the limit that was asked for,", 2, newest.get("limit"), "004:512", "004:532")
-    chat.same("listMessages", "`has_more` before the last page,", True, newest.get("has_more"), "004:531")
-    chat.same("listMessages", "the latest messages first,", sorted(order[1:]), sorted(ids(page)), "004:499")
-    shown = [one for one in order if one in ids(page)] or ids(page)
+    chat.expect_equal("listMessages", "two messages on a page of two,", 2, len(page), "004:511-513")
+    chat.expect_equal("listMessages", "the limit that was asked for,", 2, newest.get("limit"), "004:512", "004:532")
+    chat.expect_equal("listMessages", "`has_more` before the last page,", True, newest.get("has_more"), "004:531")
+    chat.expect_equal(
+        "listMessages", "the latest messages first,", sorted(order[1:]), sorted(read_ids(page)), "004:499"
+    )
+    shown = [message for message in order if message in read_ids(page)] or read_ids(page)
     if not shown:
         raise NotExercised("the first page is empty, so the journey ended there")
-    rest = messages(chat, user, conversation, limit="2", first_id=shown[0])
-    chat.same("listMessages", "`has_more` on the last page,", False, rest.get("has_more"), "004:531")
+    rest = list_messages(chat, user, conversation, limit="2", first_id=shown[0])
+    chat.expect_equal("listMessages", "`has_more` on the last page,", False, rest.get("has_more"), "004:531")
     listed = [*rest["data"].rows, *page]
-    chat.same("listMessages", "every message once,", sorted(order), sorted(ids(listed)), "004:515-532")
-    whole = ids(messages(chat, user, conversation, limit="10")["data"].rows)
+    chat.expect_equal("listMessages", "every message once,", sorted(order), sorted(read_ids(listed)), "004:515-532")
+    whole = read_ids(list_messages(chat, user, conversation, limit="10")["data"].rows)
     if sorted(whole) == sorted(order):
         what, source = "messages in the order of their making, or the other way round", ("004:499", _DIRECTION)
         chat.expect("listMessages", what, whole, *source, condition=whole in (order, order[::-1]))
@@ -155,15 +163,15 @@ def paged(chat: Journey, user: str, conversation: str, order: list[str]) -> list
 def test_messages_of_one_second_are_all_shown(begin: Begin) -> None:
     """Pages show every message of a conversation once, those of the same second too."""
     chat = begin("dify-chat")
-    user = chat.user("hasty")
-    first = say(chat, user, "question 0")
+    user = chat.create_user("hasty")
+    first = send_message(chat, user, "question 0")
     conversation = first["conversation_id"].text
-    made = chat.in_one_second(
-        lambda number: say(chat, user, f"question {number}", conversation)["message_id"].text,
-        lambda: messages(chat, user, conversation, limit="100")["data"].rows,
+    made = chat.create_in_one_second(
+        lambda number: send_message(chat, user, f"question {number}", conversation)["message_id"].text,
+        lambda: list_messages(chat, user, conversation, limit="100")["data"].rows,
         "created_at",
     )
-    page_by_page(
+    check_page_by_page(
         chat, "listMessages", "first_id", [first["message_id"].text, *made], conversation_id=conversation, user=user
     )
 
@@ -174,27 +182,27 @@ def test_conversations_of_one_second_are_all_shown(begin: Begin) -> None:
     They are sorted by when they were made: a title that is generated meanwhile may update them.
     """
     chat = begin("dify-chat")
-    user = chat.user("hasty")
-    made = chat.in_one_second(
-        lambda number: say(chat, user, f"question {number}")["conversation_id"].text,
-        lambda: conversations(chat, user, limit="100")["data"].rows,
+    user = chat.create_user("hasty")
+    made = chat.create_in_one_second(
+        lambda number: send_message(chat, user, f"question {number}")["conversation_id"].text,
+        lambda: list_conversations(chat, user, limit="100")["data"].rows,
         "created_at",
     )
-    page_by_page(chat, "listConversations", "last_id", made, user=user, sort_by="-created_at")
+    check_page_by_page(chat, "listConversations", "last_id", made, user=user, sort_by="-created_at")
 
 
 _PAGES = {"listMessages": ("004:508-513", "004:531"), "listConversations": ("004:623-628", "004:644")}
 
 
-def page_by_page(chat: Journey, name: str, mark: str, made: list[str], **query: str) -> None:
-    """Demand that pages of one item each show all items once, and say `has_more` until the last."""
+def check_page_by_page(chat: Journey, name: str, mark: str, made: list[str], **query: str) -> None:
+    """Demand that pages of one item show all items once, and have `has_more` until the last."""
     seen: list[str] = []
     more, empty = True, False
     while more and not empty and len(seen) <= len(made):
         after = {mark: seen[-1]} if seen else {}
         page = chat.call(name, query={**query, "limit": "1", **after})
-        chat.same(name, "the limit that was asked for,", 1, page.get("limit"), *_PAGES[name])
-        found = ids(page["data"].rows)
+        chat.expect_equal(name, "the limit that was asked for,", 1, page.get("limit"), *_PAGES[name])
+        found = read_ids(page["data"].rows)
         empty = not found
         seen += found
         more = page.get("has_more") is True
@@ -203,46 +211,46 @@ def page_by_page(chat: Journey, name: str, mark: str, made: list[str], **query: 
     got = f"{len(set(seen))} of them, {twice} twice; lost: {', '.join(lost) or 'none'}"
     chat.expect(name, what, got, *_PAGES[name], condition=sorted(seen) == sorted(made))
     if empty and not lost:  # where items are lost, the page that was promised for them is as well
-        chat.same(name, "`has_more` on the last page,", False, True, *_PAGES[name])
+        chat.expect_equal(name, "`has_more` on the last page,", False, True, *_PAGES[name])
 
 
 def test_feedback_stays_with_the_message(begin: Begin) -> None:
     """Like, dislike and null are what the message list then shows."""
     chat = begin("dify-chat")
-    user = chat.user("feedback")
-    message = say(chat, user, "do you like this?")
+    user = chat.create_user("feedback")
+    message = send_message(chat, user, "do you like this?")
     conversation, liked = message["conversation_id"].text, message["message_id"].text
-    other = say(chat, user, "and this?", conversation)["message_id"].text
+    other = send_message(chat, user, "and this?", conversation)["message_id"].text
     for rating in ("like", "dislike", None):
         chat.call("sendMessageFeedback", path={"message_id": liked}, body={"rating": rating, "user": user})
-        found = messages(chat, user, conversation)["data"].rows
+        found = list_messages(chat, user, conversation)["data"].rows
         shown = {row["id"].text: row.get("feedback", "rating") for row in found}
         what = "the feedback that was given,"
-        chat.same("listMessages", what, {liked: rating, other: None}, shown, "004:411-419", "004:528-529")
+        chat.expect_equal("listMessages", what, {liked: rating, other: None}, shown, "004:411-419", "004:528-529")
 
 
 def test_suggestions_follow_an_answer(begin: Begin) -> None:
     """Questions are suggested for a message that there is."""
     chat = begin("dify-chat")
-    user = chat.user("suggest")
-    message = say(chat, user, "what next?")["message_id"].text
+    user = chat.create_user("suggest")
+    message = send_message(chat, user, "what next?")["message_id"].text
     found = chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user})
-    chat.same("listSuggestedQuestions", "success,", "success", found.get("result"), "004:475-485")
+    chat.expect_equal("listSuggestedQuestions", "success,", "success", found.get("result"), "004:475-485")
 
 
 def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
     """A new name is shown everywhere; each order sorts; pages show every conversation once."""
     chat = begin("dify-chat")
-    user = chat.user("list")
+    user = chat.create_user("list")
     made = []
     for number in range(3):  # times are whole seconds: only then does an order show
         began = time.monotonic()
-        made.append(say(chat, user, f"question {number}")["conversation_id"].text)
-        chat.apart(began)
-    say(chat, user, "question 3", made[0])  # the first one is touched last, or both orders would be the same
+        made.append(send_message(chat, user, f"question {number}")["conversation_id"].text)
+        chat.wait_for_next_second(began)
+    send_message(chat, user, "question 3", made[0])  # the first one is touched last, or both orders would be the same
     renamed = chat.call("renameConversation", path={"conversation_id": made[0]}, body={"name": "renamed", "user": user})
-    chat.same("renameConversation", "the new name,", "renamed", renamed.get("name"), "004:737-739", "004:749")
-    chat.same(
+    chat.expect_equal("renameConversation", "the new name,", "renamed", renamed.get("name"), "004:737-739", "004:749")
+    chat.expect_equal(
         "renameConversation", "the conversation that was named,", made[0], renamed.get("id"), "004:734", "004:748"
     )
     generated = chat.call(
@@ -252,55 +260,57 @@ def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
     chat.expect("renameConversation", "a title that was generated", title, "004:740-742", condition=bool(title))
     for sort_by in ("created_at", "-created_at", "updated_at", "-updated_at", ""):
         query = {"sort_by": sort_by} if sort_by else {}
-        found = conversations(chat, user, **query)["data"].rows
-        in_order(chat, made, found, sort_by or "-updated_at")  # the default, 004:630
-        as_renamed(chat, renamed, found)
-    page_by_page(chat, "listConversations", "last_id", made, user=user)
+        found = list_conversations(chat, user, **query)["data"].rows
+        check_order(chat, made, found, sort_by or "-updated_at")  # the default, 004:630
+        check_renamed(chat, renamed, found)
+    check_page_by_page(chat, "listConversations", "last_id", made, user=user)
 
 
-def in_order(chat: Journey, made: list[str], found: list[Said], order: str) -> None:
+def check_order(chat: Journey, made: list[str], found: list[ResponseValue], order: str) -> None:
     """Demand that a list has every conversation once, in an order."""
     what = "every conversation of the user once,"
-    chat.same("listConversations", what, sorted(made), sorted(ids(found)), "004:609-617")
+    chat.expect_equal("listConversations", what, sorted(made), sorted(read_ids(found)), "004:609-617")
     times = [row[order.removeprefix("-")].number for row in found]
     ordered = sorted(times, reverse=order.startswith("-"))
-    chat.same("listConversations", f"times in the order of {order},", ordered, times, "004:629-633")
+    chat.expect_equal("listConversations", f"times in the order of {order},", ordered, times, "004:629-633")
 
 
-def as_renamed(chat: Journey, renamed: Said, found: list[Said]) -> None:
-    """Demand that a list shows a conversation as renaming told it, and the others under other names."""
+def check_renamed(chat: Journey, renamed: ResponseValue, found: list[ResponseValue]) -> None:
+    """Demand that a list has the conversation as renaming answered, and the others with other names."""
     kept = {name: renamed.get(name) for name in ("name", "inputs", "status", "created_at")}
     for row in found:
         if row.get("id") != renamed.get("id"):
-            so = row.get("name") != "renamed"
-            chat.expect("listConversations", "the other names as they were", row.get("name"), "004:732", condition=so)
+            condition = row.get("name") != "renamed"
+            chat.expect(
+                "listConversations", "the other names as they were", row.get("name"), "004:732", condition=condition
+            )
             continue
-        told = {name: row.get(name) for name in kept}
+        got = {name: row.get(name) for name in kept}
         lines = ("004:636-643", "004:747-754")
-        chat.same("listConversations", "the conversation as renaming told it,", kept, told, *lines)
-        so = row["updated_at"].number > row["created_at"].number
+        chat.expect_equal("listConversations", "the conversation as renaming told it,", kept, got, *lines)
+        condition = row["updated_at"].number > row["created_at"].number
         what = "`updated_at` above `created_at` of a conversation that went on and was renamed"
-        chat.expect("listConversations", what, row.value, "004:642-643", condition=so)
+        chat.expect("listConversations", what, row.value, "004:642-643", condition=condition)
 
 
 def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     """After deletion nothing lists, reads, renames, continues or deletes the conversation."""
     chat = begin("dify-chat")
-    user = chat.user("delete")
-    answer, other = say(chat, user, "forget this"), say(chat, user, "keep this")
+    user = chat.create_user("delete")
+    answer, other = send_message(chat, user, "forget this"), send_message(chat, user, "keep this")
     conversation, kept = answer["conversation_id"].text, other["conversation_id"].text
     chat.call("deleteConversation", path={"conversation_id": conversation}, body={"user": user})
-    listed = ids(conversations(chat, user)["data"].rows)
+    listed = read_ids(list_conversations(chat, user)["data"].rows)
     chat.expect(
         "listConversations", "no deleted conversation", listed, "004:682-690", condition=conversation not in listed
     )
     chat.expect("listConversations", "the other conversation as before", listed, "004:690", condition=kept in listed)
-    shown = messages(chat, user, kept)["data"].rows
-    chat.same("listMessages", "its message,", 1, len(shown), "004:690", "004:515-526")
+    shown = list_messages(chat, user, kept)["data"].rows
+    chat.expect_equal("listMessages", "its message,", 1, len(shown), "004:690", "004:515-526")
     deleted = ("004:682-690",)
-    about_conversation(chat, user, conversation, "the conversation was deleted", *deleted)
+    check_conversation_is_refused(chat, user, conversation, "the conversation was deleted", *deleted)
     # That the list does not show its messages is all that is promised of them.
-    about_message(
+    check_message_is_refused(
         chat,
         user,
         answer["message_id"].text,
@@ -309,94 +319,103 @@ def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     )
 
 
-def about_conversation(chat: Journey, user: str, conversation: str, why: str, *source: str) -> None:
-    """Demand that a user is refused everything that names a conversation."""
+def check_conversation_is_refused(chat: Journey, user: str, conversation: str, why: str, *source: str) -> None:
+    """Demand that a user is refused every request with the id of a conversation."""
     path = {"conversation_id": conversation}
     refused: dict[str, Any] = {"refused": "unknown-id", "why": why, "source": source}
     chat.call("listMessages", query={"conversation_id": conversation, "user": user}, **refused)
     chat.call("renameConversation", path=path, body={"name": "x", "user": user}, **refused)
     for mode in ("blocking", "streaming"):
-        chat.call("sendChatMessage", body=body(chat, user, "still there?", mode, conversation), **refused)
+        chat.call("sendChatMessage", body=build_body(chat, user, "still there?", mode, conversation), **refused)
     chat.call("deleteConversation", path=path, body={"user": user}, **refused)
 
 
-def about_message(chat: Journey, user: str, message: str, why: str, *source: str) -> None:
-    """Demand that a user is refused everything that names a message."""
+def check_message_is_refused(chat: Journey, user: str, message: str, why: str, *source: str) -> None:
+    """Demand that a user is refused every request with the id of a message."""
     refused: dict[str, Any] = {"refused": "unknown-id", "why": why, "source": source}
     chat.call("sendMessageFeedback", path={"message_id": message}, body={"rating": "like", "user": user}, **refused)
-    if chat.suite.has(chat.api.name, "suggested_questions"):
+    if chat.suite.apps.has_feature(chat.api.name, "suggested_questions"):
         chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user}, **refused)
 
 
 def test_another_user_sees_nothing(begin: Begin) -> None:
     """A conversation is its user's own: another user neither finds nor changes it."""
     chat = begin("dify-chat")
-    alice, bob = chat.user("alice"), chat.user("bob")
-    answer = say(chat, alice, "between us")
+    alice, bob = chat.create_user("alice"), chat.create_user("bob")
+    answer = send_message(chat, alice, "between us")
     conversation, message = answer["conversation_id"].text, answer["message_id"].text
-    listed = ids(conversations(chat, bob)["data"].rows)
+    listed = read_ids(list_conversations(chat, bob)["data"].rows)
     what = "no conversation of another user"
     chat.expect("listConversations", what, listed, "004:609", "004:620-622", condition=conversation not in listed)
-    about_conversation(chat, bob, conversation, "the conversation is another user's", "004:48-51", "004:609")
-    about_message(chat, bob, message, "the message is another user's", "004:48-51", "004:414-416")
-    still = ids(messages(chat, alice, conversation)["data"].rows)
-    chat.same("listMessages", "the conversation as it was,", [message], still, "004:505-507")
+    check_conversation_is_refused(chat, bob, conversation, "the conversation is another user's", "004:48-51", "004:609")
+    check_message_is_refused(chat, bob, message, "the message is another user's", "004:48-51", "004:414-416")
+    still = read_ids(list_messages(chat, alice, conversation)["data"].rows)
+    chat.expect_equal("listMessages", "the conversation as it was,", [message], still, "004:505-507")
 
 
 def test_another_app_sees_nothing(begin: Begin) -> None:
     """A conversation is its app's own: the same user does not find it with another app's key."""
     chat = begin("dify-chat")
-    other = chat.second()
-    user = chat.user("alice")
-    answer = say(chat, user, "in this app")
+    other = chat.use_second_account()
+    user = chat.create_user("alice")
+    answer = send_message(chat, user, "in this app")
     conversation, message = answer["conversation_id"].text, answer["message_id"].text
-    listed = ids(conversations(other, user)["data"].rows)
+    listed = read_ids(list_conversations(other, user)["data"].rows)
     what = "no conversation of another app"
     chat.expect("listConversations", what, listed, "004:51", "004:609", condition=conversation not in listed)
     why = "the conversation is another app's"
-    about_conversation(other, user, conversation, why, "004:51", "004:609")
-    about_message(other, user, message, why, "004:51", "004:609")
-    still = ids(messages(chat, user, conversation)["data"].rows)
-    chat.same("listMessages", "the conversation as it was,", [message], still, "004:505-507")
+    check_conversation_is_refused(other, user, conversation, why, "004:51", "004:609")
+    check_message_is_refused(other, user, message, why, "004:51", "004:609")
+    still = read_ids(list_messages(chat, user, conversation)["data"].rows)
+    chat.expect_equal("listMessages", "the conversation as it was,", [message], still, "004:505-507")
 
 
 def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
     """After stop the stream ends in good order, and the message list has what was said until then."""
     chat = begin("dify-chat")
-    user = chat.user("stop")
-    events = dify.stopped(chat, CHAT, body(chat, user, "a long story", "streaming"))
-    end = last(events, "message_end")
-    shown = [words(row.get("answer")) for row in messages(chat, user, end["conversation_id"].text)["data"].rows]
+    user = chat.create_user("stop")
+    events = dify.stop_run(chat, CHAT, build_body(chat, user, "a long story", "streaming"))
+    end = last_event(events, "message_end")
+    shown = [
+        remove_white_space(row.get("answer"))
+        for row in list_messages(chat, user, end["conversation_id"].text)["data"].rows
+    ]
     lines = ("004:358-373", "004:526")
-    chat.same("listMessages", "the answer as far as it came,", [words(spoken(events))], shown, *lines)
+    chat.expect_equal(
+        "listMessages", "the answer as far as it came,", [remove_white_space(join_answer(events))], shown, *lines
+    )
 
 
 def test_another_user_cannot_stop_an_answer(begin: Begin) -> None:
     """Stop wants the user who sent the message."""
     chat = begin("dify-chat")
-    dify.left_alone(chat, CHAT, body(chat, chat.user("going-on"), "a long story", "streaming"))
+    dify.check_stop_by_other_user(
+        chat, CHAT, build_body(chat, chat.create_user("going-on"), "a long story", "streaming")
+    )
 
 
 def test_answer_that_fails_says_so(begin: Begin) -> None:
     """A run that fails ends its stream with an error, or with the message's end."""
     chat = begin("dify-chat")
-    events = dify.failed(chat, CHAT, body(chat, chat.user("failing"), "this will not do", "streaming"))
+    events = dify.run_failing_flow(
+        chat, CHAT, build_body(chat, chat.create_user("failing"), "this will not do", "streaming")
+    )
     kinds = [event.kind for event in events]
-    so = bool({"error", "message_end"} & set(kinds))
+    condition = bool({"error", "message_end"} & set(kinds))
     what = "an `error` or a `message_end` after a run that failed"
-    chat.expect("sendChatMessage", what, kinds[-3:], "004:107", "004:188-189", condition=so)
+    chat.expect("sendChatMessage", what, kinds[-3:], "004:107", "004:188-189", condition=condition)
 
 
 def test_required_inputs_are_demanded(begin: Begin) -> None:
     """A message without an input that the form requires is refused at once."""
     chat = begin("dify-chat")
-    dify.required_inputs_are_demanded(chat, CHAT, body(chat, chat.user("lacking"), "hello"))
+    dify.check_required_inputs(chat, CHAT, build_body(chat, chat.create_user("lacking"), "hello"))
 
 
 def test_required_inputs_are_demanded_of_streams(begin: Begin) -> None:
     """So is one that asks for a stream: a stream that begins and then says nothing is no refusal."""
     chat = begin("dify-chat")
-    dify.required_inputs_are_demanded(chat, CHAT, body(chat, chat.user("lacking"), "hello", "streaming"))
+    dify.check_required_inputs(chat, CHAT, build_body(chat, chat.create_user("lacking"), "hello", "streaming"))
 
 
 def test_both_modes_answer_the_same(begin: Begin) -> None:
@@ -404,64 +423,75 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
     chat = begin("dify-chat")
     if not chat.deterministic:
         raise NotExercised("the target is not deterministic")
-    user = chat.user("modes")
-    whole = say(chat, user, "the same question")
-    streamed = chat.events("sendChatMessage", body=body(chat, user, "the same question", "streaming"))
+    user = chat.create_user("modes")
+    whole = send_message(chat, user, "the same question")
+    streamed = chat.events("sendChatMessage", body=build_body(chat, user, "the same question", "streaming"))
     lines = ("004:81", "004:95-100")
-    chat.same("sendChatMessage", "the blocking answer,", words(whole.get("answer")), words(spoken(streamed)), *lines)
-    end = last(streamed, "message_end")
-    expected, used = (usage(said) for said in (whole, end))
-    chat.same("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83", "004:112")
-    chat.same("sendChatMessage", "its quotations,", quoted(whole), quoted(end), "004:84", "004:113")
+    chat.expect_equal(
+        "sendChatMessage",
+        "the blocking answer,",
+        remove_white_space(whole.get("answer")),
+        remove_white_space(join_answer(streamed)),
+        *lines,
+    )
+    end = last_event(streamed, "message_end")
+    expected, used = (read_usage(answer) for answer in (whole, end))
+    chat.expect_equal("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83", "004:112")
+    chat.expect_equal(
+        "sendChatMessage", "its quotations,", read_quotations(whole), read_quotations(end), "004:84", "004:113"
+    )
 
 
-def usage(answer: Said) -> Any:
-    """Return what an answer cost, without the time that it took."""
-    told = answer.get("metadata", "usage")
-    return {**told, "latency": 0} if isinstance(told, dict) else told
+def read_usage(answer: ResponseValue) -> Any:
+    """Return the usage of an answer, without its latency."""
+    usage = answer.get("metadata", "usage")
+    return {**usage, "latency": 0} if isinstance(usage, dict) else usage
 
 
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     """A picture that was uploaded is among the message's files, as the user's; another user cannot use it."""
     chat = begin("dify-chat")
-    takes = top_level_files(chat.suite.parameters(chat.api.name).get("file_upload"))
+    takes = read_file_upload(chat.suite.apps.parameters(chat.api.name).get("file_upload"))
     if takes is None or "image" not in takes.sorts or LOCAL not in takes.methods:
         raise NotExercised("this app takes no pictures with a message")
-    user = chat.user("picture")
-    file = dify.uploaded(chat, CHAT, user, "a PNG")
+    user = chat.create_user("picture")
+    file = dify.upload_two_files(chat, CHAT, user, "a PNG")
     picture = {"type": "image", "transfer_method": "local_file", "upload_file_id": file["id"].text}
-    asked = {**body(chat, user, "what is this?"), "files": [picture]}
-    answer = chat.call("sendChatMessage", body=asked)
-    dify.refused_to_others(chat, CHAT, asked)
-    rows = messages(chat, user, answer["conversation_id"].text)["data"].rows
-    told = [[one.get("type"), one.get("belongs_to")] for row in rows for one in row["message_files"].rows]
-    of_user = [pair for pair in told if pair[1] == "user"]
-    chat.same("listMessages", "the file of the user,", [["image", "user"]], of_user, "004:55-66", "004:521-525")
+    request = {**build_body(chat, user, "what is this?"), "files": [picture]}
+    answer = chat.call("sendChatMessage", body=request)
+    dify.check_upload_is_private(chat, CHAT, request)
+    rows = list_messages(chat, user, answer["conversation_id"].text)["data"].rows
+    entries = [file for row in rows for file in row["message_files"].rows]
+    pairs = [[entry.get("type"), entry.get("belongs_to")] for entry in entries]
+    of_user = [pair for pair in pairs if pair[1] == "user"]
+    chat.expect_equal("listMessages", "the file of the user,", [["image", "user"]], of_user, "004:55-66", "004:521-525")
 
 
 def test_runs_are_numbered_upwards(begin: Begin) -> None:
     """The run behind an answer has a higher number than the run before it."""
     chat = begin("dify-chat")
-    dify.numbered_upwards(chat, CHAT, body(chat, chat.user("numbers"), "count me", "streaming"))
+    dify.check_numbering(chat, CHAT, build_body(chat, chat.create_user("numbers"), "count me", "streaming"))
 
 
 def test_speech_goes_both_ways(begin: Begin) -> None:
     """What is spoken has a header that fits its bytes; sound is turned into text."""
     chat = begin("dify-chat")
-    user = chat.user("audio")
-    file = chat.suite.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
+    user = chat.create_user("audio")
+    file = chat.suite.values.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
     heard = chat.call("convertAudioToText", body={"file": file, "user": user})
     chat.expect(
         "convertAudioToText", "a text", heard.value, "004:805-806", condition=isinstance(heard.get("text"), str)
     )
-    message = say(chat, user, "say this aloud")["message_id"].text
+    message = send_message(chat, user, "say this aloud")["message_id"].text
     for request in ({"text": "hello"}, {"message_id": message}):
         answer = chat.call("convertTextToAudio", body={**request, "user": user}).answer
         assert answer is not None  # `call` ends the journey without one
         sound = answer.body[:12]
         fits = {"audio/wav": sound.startswith(b"RIFF"), "audio/x-wav": sound.startswith(b"RIFF")}
         mp3 = sound.startswith(b"ID3") or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0")
-        so = fits.get(answer.media_type, mp3 if answer.media_type in ("audio/mpeg", "audio/mp3") else bool(sound))
+        condition = fits.get(
+            answer.media_type, mp3 if answer.media_type in ("audio/mpeg", "audio/mp3") else bool(sound)
+        )
         chat.expect(
-            "convertTextToAudio", f"sound that is {answer.media_type}", sound.hex(), "004:862-868", condition=so
+            "convertTextToAudio", f"sound that is {answer.media_type}", sound.hex(), "004:862-868", condition=condition
         )

@@ -6,39 +6,41 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.judging.choices import Choice
-from contract_tests.suite.session import NotExercised
+from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.said import Said
+    from contract_tests.journeys.said import ResponseValue
 
     Begin = Callable[[str], Journey]
 
 ATTEMPTS = 4  # pairs of uploads, of which one at least falls into one second
 
 
-def same_bytes(files: Journey, name: str, content: bytes, *source: str, **values: Any) -> str:
-    """Demand that a download gives the bytes that were uploaded; return its Content-Disposition."""
+def check_bytes(files: Journey, name: str, content: bytes, *source: str, **values: Any) -> str:
+    """Demand that a download has the bytes that were uploaded; return its Content-Disposition."""
     answer = files.call(name, **values).answer
     assert answer is not None  # `call` ends the journey without one
-    files.same(name, "the bytes that were uploaded,", fingerprint(content), fingerprint(answer.body), *source)
+    files.expect_equal(
+        name, "the bytes that were uploaded,", describe_bytes(content), describe_bytes(answer.body), *source
+    )
     return answer.headers.get("content-disposition", "")
 
 
-def fingerprint(content: bytes) -> str:
-    """Return what tells bytes apart and fits a line."""
+def describe_bytes(content: bytes) -> str:
+    """Return a line that identifies bytes."""
     return f"{len(content)} bytes {content[:20].hex()}...{content[-20:].hex()}, SHA-256 {sha256(content).hexdigest()}"
 
 
-def place(uploaded: Said) -> dict[str, str]:
-    """Return the path values of a file of a flow, by what its upload said."""
+def read_path(uploaded: ResponseValue) -> dict[str, str]:
+    """Return the path parameters of a file of a flow, from the answer to its upload."""
     flow, _, name = uploaded["file_path"].text.partition("/")
     return {"flow_id": flow, "file_name": name}
 
 
-def names(files: Journey, flow: str) -> list[str]:
+def list_names(files: Journey, flow: str) -> list[str]:
     """Return the names of a flow's files."""
     return [row.text for row in files.call("listFlowFiles", path={"flow_id": flow})["files"].rows]
 
@@ -48,10 +50,10 @@ def test_files_of_a_flow(begin: Begin) -> None:
     files = begin("agentbuilder")
     for hint in ("a note", "a PNG", "a PDF"):
         uploaded, content = files.upload("uploadFlowFile", hint)
-        path = place(uploaded)
+        path = read_path(uploaded)
         flow, name = path["flow_id"], path["file_name"]
-        files.same("uploadFlowFile", "the flow's id before the name,", uploaded.get("flowId"), flow, "003:18")
-        listed = names(files, flow)
+        files.expect_equal("uploadFlowFile", "the flow's id before the name,", uploaded.get("flowId"), flow, "003:18")
+        listed = list_names(files, flow)
         files.expect(
             "listFlowFiles",
             f'in the list, once, "{name}"',
@@ -59,12 +61,14 @@ def test_files_of_a_flow(begin: Begin) -> None:
             "003:31-34",
             condition=listed.count(name) == 1,
         )
-        disposition = same_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
-        named(files, "downloadFlowFile", disposition, name)
-        told = str(files.call("deleteFlowFile", path=path).get("message"))
-        so = name in told and "deleted" in told
-        files.expect("deleteFlowFile", f'a message that it was deleted, "{name}"', told, "003:43-44", condition=so)
-        listed = names(files, flow)
+        disposition = check_bytes(files, "downloadFlowFile", content, "003:38-39", path=path)
+        check_file_name(files, "downloadFlowFile", disposition, name)
+        message = str(files.call("deleteFlowFile", path=path).get("message"))
+        condition = name in message and "deleted" in message
+        files.expect(
+            "deleteFlowFile", f'a message that it was deleted, "{name}"', message, "003:43-44", condition=condition
+        )
+        listed = list_names(files, flow)
         files.expect(
             "listFlowFiles", f'after its deletion no "{name}"', listed[-20:], "003:40-44", condition=name not in listed
         )
@@ -73,11 +77,11 @@ def test_files_of_a_flow(begin: Begin) -> None:
         )
 
 
-def named(files: Journey, operation: str, disposition: str, name: str) -> None:
-    """Demand that a download that says what it is names the file."""
-    so = not disposition or name in disposition
+def check_file_name(files: Journey, operation: str, disposition: str, name: str) -> None:
+    """Demand that a Content-Disposition, if there is one, has the name of the file."""
+    condition = not disposition or name in disposition
     source = "ruling disposition-names-the-file"
-    files.expect(operation, f'an attachment named "{name}"', disposition, source, condition=so)
+    files.expect(operation, f'an attachment named "{name}"', disposition, source, condition=condition)
 
 
 def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
@@ -94,7 +98,7 @@ def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
             "uploadFlowFile", "another path for another file", paths, *lines, condition=len(set(paths)) == len(paths)
         )
         for uploaded, content in uploads:
-            same_bytes(files, "downloadFlowFile", content, *lines, path=place(uploaded))
+            check_bytes(files, "downloadFlowFile", content, *lines, path=read_path(uploaded))
 
 
 def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> None:
@@ -106,7 +110,7 @@ def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> Non
     uploads += [files.upload("uploadUserFile", "a note", name) for _ in range(2)]
     for uploaded, content in uploads:
         path = {"file_id": uploaded["id"].text}
-        same_bytes(files, "downloadUserFile", content, "003:58", "003:83-84", "003:85-89", path=path)
+        check_bytes(files, "downloadUserFile", content, "003:58", "003:83-84", "003:85-89", path=path)
 
 
 def test_renaming_to_a_taken_name_loses_nothing(begin: Begin) -> None:
@@ -115,18 +119,16 @@ def test_renaming_to_a_taken_name_loses_nothing(begin: Begin) -> None:
     (first, content), (second, other) = (files.upload("uploadUserFile", "a note") for _ in range(2))
     taken, own = first["name"].text, second["name"].text
     operation = files.api.operations["renameUserFile"]
-    answer = files.ask_anyhow(
-        "renameUserFile", path={"file_id": second["id"].text}, query={"name": taken}, may_fail=True
-    )
+    answer = files.try_call("renameUserFile", path={"file_id": second["id"].text}, query={"name": taken}, may_fail=True)
     renamed = answer.answer is not None and answer.answer.status == operation.success.status
     took = "renamed" if renamed else f"refused with {answer.answer.status}" if answer.answer else "no answer"
     files.suite.record.choices.append(
         Choice(operation.name, "a name that another file has", took, "agentbuilder/taken-names-are-a-server-error")
     )
-    shown(files, {**first.value})
-    shown(files, {**second.value, "name": taken if renamed else own})
+    check_is_listed(files, {**first.value})
+    check_is_listed(files, {**second.value, "name": taken if renamed else own})
     for uploaded, sent in ((first, content), (second, other)):
-        same_bytes(files, "downloadUserFile", sent, "003:83-84", "003:85-89", path={"file_id": uploaded["id"].text})
+        check_bytes(files, "downloadUserFile", sent, "003:83-84", "003:85-89", path={"file_id": uploaded["id"].text})
 
 
 def test_files_of_the_account(begin: Begin) -> None:
@@ -134,69 +136,73 @@ def test_files_of_the_account(begin: Begin) -> None:
     files = begin("agentbuilder")
     user = files.call("getCurrentUser")["id"].text
     for hint in ("a PDF", "a note"):
-        account_file(files, user, hint)
+        check_account_file(files, user, hint)
 
 
-def account_file(files: Journey, user: str, hint: str) -> None:
+def check_account_file(files: Journey, user: str, hint: str) -> None:
     """Demand of a file of the account what is documented, from its upload to its deletion."""
     uploaded, content = files.upload("uploadUserFile", hint)
-    as_sent(files, user, uploaded, content, {"a note": ".txt", "a PDF": ".pdf"}[hint])
-    shown(files, uploaded.value)
+    check_upload(files, user, uploaded, content, {"a note": ".txt", "a PDF": ".pdf"}[hint])
+    check_is_listed(files, uploaded.value)
     path = {"file_id": uploaded["id"].text}
-    same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
+    check_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
     name = f"renamed-{files.run}"
     renamed = files.call("renameUserFile", path=path, query={"name": name})
     expected = {**uploaded.value, "name": name}
     now = {key: renamed.get(key) if renamed.has(key) else value for key, value in uploaded.value.items()}
-    files.same("renameUserFile", "only another name,", expected, now, "003:85-89")
-    shown(files, expected)
-    named(files, "downloadUserFile", same_bytes(files, "downloadUserFile", content, "003:83-84", path=path), name)
-    told = str(files.call("deleteUserFile", path=path).value)
-    files.expect("deleteUserFile", "a message that it was deleted", told, "003:93-94", condition="deleted" in told)
+    files.expect_equal("renameUserFile", "only another name,", expected, now, "003:85-89")
+    check_is_listed(files, expected)
+    check_file_name(
+        files, "downloadUserFile", check_bytes(files, "downloadUserFile", content, "003:83-84", path=path), name
+    )
+    message = str(files.call("deleteUserFile", path=path).value)
+    files.expect(
+        "deleteUserFile", "a message that it was deleted", message, "003:93-94", condition="deleted" in message
+    )
     ids = [row["id"].text for row in files.call("listUserFiles").rows]
     files.expect("listUserFiles", "no deleted file", ids[-20:], "003:90-94", condition=path["file_id"] not in ids)
-    gone(files, path, "the file was deleted", "003:90-94")
+    check_is_refused(files, path, "the file was deleted", "003:90-94")
 
 
-def as_sent(files: Journey, user: str, uploaded: Said, content: bytes, ending: str) -> None:
-    """Demand that an upload is told as it was sent."""
+def check_upload(files: Journey, user: str, uploaded: ResponseValue, content: bytes, ending: str) -> None:
+    """Demand that the answer to an upload describes the file."""
     account = uploaded["path"].text.partition("/")[0]
-    files.same("uploadUserFile", "the account's id before the name,", user, account, "003:52-55", "003:58")
-    files.same("uploadUserFile", "the size of the file,", len(content), uploaded.get("size"), "003:58")
+    files.expect_equal("uploadUserFile", "the account's id before the name,", user, account, "003:52-55", "003:58")
+    files.expect_equal("uploadUserFile", "the size of the file,", len(content), uploaded.get("size"), "003:58")
     name, path = uploaded["name"].text, uploaded["path"].text
-    so = files.run in name and not name.endswith(ending)
-    files.expect("uploadUserFile", "the file's name without its ending", name, "003:58", condition=so)
-    so = path.endswith(ending)
-    files.expect("uploadUserFile", f"a path that ends with {ending}", path, "003:51", "003:58", condition=so)
+    condition = files.run in name and not name.endswith(ending)
+    files.expect("uploadUserFile", "the file's name without its ending", name, "003:58", condition=condition)
+    condition = path.endswith(ending)
+    files.expect("uploadUserFile", f"a path that ends with {ending}", path, "003:51", "003:58", condition=condition)
 
 
-def gone(files: Journey, path: dict[str, str], why: str, *source: str) -> None:
-    """Demand that a file of an account is neither downloaded, renamed nor deleted."""
+def check_is_refused(files: Journey, path: dict[str, str], why: str, *source: str) -> None:
+    """Demand that downloading, renaming and deleting a file of an account is refused."""
     refused: dict[str, Any] = {"path": path, "refused": "unknown-id", "why": why, "source": source}
     for name in ("downloadUserFile", "deleteUserFile"):
         files.call(name, **refused)
     files.call("renameUserFile", query={"name": "x"}, **refused)
 
 
-def shown(files: Journey, file: dict[str, Any]) -> None:
-    """Demand that the list shows a file as its upload or renaming told it."""
+def check_is_listed(files: Journey, file: dict[str, Any]) -> None:
+    """Demand that the list has a file as its upload or renaming answered."""
     found = files.call("listUserFiles").rows
     ids = [row["id"].text for row in found]
     files.expect("listUserFiles", "every file once", ids[-20:], "003:75-78", condition=len(set(ids)) == len(ids))
     fields = ("id", "name", "path", "size")
     entry = next((row for row in found if row.get("id") == file.get("id")), None)
-    told, listed = [file.get(name) for name in fields], [entry.get(name) if entry else None for name in fields]
-    files.same("listUserFiles", "the file as it was told,", told, listed, "003:77-78")
+    expected, listed = [file.get(name) for name in fields], [entry.get(name) if entry else None for name in fields]
+    files.expect_equal("listUserFiles", "the file as it was told,", expected, listed, "003:77-78")
 
 
 def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     """After deleting all the list is empty, and no file can be downloaded."""
     files = begin("agentbuilder")
-    files.suite.may_call(files.api.operations["deleteAllUserFiles"])
+    files.suite.apps.check_allowed(files.api.operations["deleteAllUserFiles"])
     ids = {files.upload("uploadUserFile", "a note")[0]["id"].text for _ in range(2)}
-    told = str(files.call("deleteAllUserFiles").value)
+    message = str(files.call("deleteAllUserFiles").value)
     files.expect(
-        "deleteAllUserFiles", "a message that they were deleted", told, "003:98-99", condition="deleted" in told
+        "deleteAllUserFiles", "a message that they were deleted", message, "003:98-99", condition="deleted" in message
     )
     listed = [row["id"].text for row in files.call("listUserFiles").rows]
     what = "none of the files that were there"
@@ -208,21 +214,21 @@ def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
 def test_another_account_sees_nothing(begin: Begin) -> None:
     """A file is its account's own: another account neither lists nor gets, renames nor deletes it (v2)."""
     files = begin("agentbuilder")
-    other = files.second()
+    other = files.use_second_account()
     uploaded, content = files.upload("uploadUserFile", "a note")
     path = {"file_id": uploaded["id"].text}
     listed = [row["id"].text for row in other.call("listUserFiles").rows]
     what = "no file of another account"
     files.expect("listUserFiles", what, listed[-20:], "003:6", "003:75-78", condition=path["file_id"] not in listed)
-    gone(other, path, "the file is another account's", "003:6", "003:49-50")
-    shown(files, uploaded.value)
-    same_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
+    check_is_refused(other, path, "the file is another account's", "003:6", "003:49-50")
+    check_is_listed(files, uploaded.value)
+    check_bytes(files, "downloadUserFile", content, "003:83-84", path=path)
 
 
 def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
     """The list of a flow without files is empty, and has no file of another flow (v1)."""
     files = begin("agentbuilder")
-    other = files.second()
+    other = files.use_second_account()
     files.upload("uploadFlowFile", "a note")
     listed = [row.text for row in other.call("listFlowFiles")["files"].rows]
     mine = [name for name in listed if files.run in name]
@@ -231,34 +237,34 @@ def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
 
 def test_image_goes_into_a_run(begin: Begin) -> None:
     """The path of an image of the flow is taken by a run."""
-    files = begin("agentbuilder").of_example("runFlow", "image")
-    asked = files.example("runFlow", "image")
+    files = begin("agentbuilder").use_example_flow("runFlow", "image")
+    example = files.example("runFlow", "image")
     image, _ = files.upload("uploadFlowFile", "a PNG")
-    body = tweaked(asked.body, files=image["file_path"].text)
+    body = tweak_body(example.body, files=image["file_path"].text)
     files.call("runFlow", query={"stream": "false"}, body=body)
 
 
 def test_file_of_the_account_goes_into_a_run(begin: Begin) -> None:
     """The path of a file of the account is taken by a run."""
-    files = begin("agentbuilder").of_example("runFlow", "document")
-    asked = files.example("runFlow", "document")
+    files = begin("agentbuilder").use_example_flow("runFlow", "document")
+    example = files.example("runFlow", "document")
     document, _ = files.upload("uploadUserFile", "a note")
-    files.call("runFlow", query={"stream": "false"}, body=tweaked(asked.body, path=[document["path"].text]))
+    files.call("runFlow", query={"stream": "false"}, body=tweak_body(example.body, path=[document["path"].text]))
 
 
-def tweaked(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
-    """Return the body of a run whose one component gets something else."""
+def tweak_body(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
+    """Return the body of a run with other settings for its component."""
     ((component, settings),) = body["tweaks"].items()
     return {**body, "tweaks": {component: {**settings, **tweak}}}
 
 
 def test_run_on_a_file_that_is_not_there_says_so(begin: Begin) -> None:
     """A stream of a run that cannot read its file is refused, or ends with an event: it never ends without a word."""
-    files = begin("agentbuilder").of_example("runFlow", "document")
-    asked = files.example("runFlow", "document")
+    files = begin("agentbuilder").use_example_flow("runFlow", "document")
+    example = files.example("runFlow", "document")
     user = files.call("getCurrentUser")["id"].text
-    body = tweaked(asked.body, path=[f"{user}/not-there-{files.run}.txt"])
-    files.ask_anyhow("runFlow", query={"stream": "true"}, body=body, may_fail=True)
+    body = tweak_body(example.body, path=[f"{user}/not-there-{files.run}.txt"])
+    files.try_call("runFlow", query={"stream": "true"}, body=body, may_fail=True)
 
 
 def test_both_modes_of_a_run_answer_the_same(begin: Begin) -> None:
@@ -266,15 +272,15 @@ def test_both_modes_of_a_run_answer_the_same(begin: Begin) -> None:
     files = begin("agentbuilder")
     if not files.deterministic:
         raise NotExercised("the target is not deterministic")
-    body = {"input_value": "hello", "session_id": files.user("session")}
+    body = {"input_value": "hello", "session_id": files.create_user("session")}
     whole = files.call("runFlow", query={"stream": "false"}, body=body)
     events = files.events("runFlow", query={"stream": "true"}, body=body)
-    results = [event.said["data"]["result"] for event in events if event.kind == "end"]
-    expected, got = [texts(whole)], [texts(result) for result in results]
-    files.same("runFlow", "the texts of the run without a stream,", expected, got, "003:72-73")
+    results = [event.payload["data"]["result"] for event in events if event.kind == "end"]
+    expected, got = [read_texts(whole)], [read_texts(result) for result in results]
+    files.expect_equal("runFlow", "the texts of the run without a stream,", expected, got, "003:72-73")
 
 
-def texts(result: Said) -> list[Any]:
+def read_texts(result: ResponseValue) -> list[Any]:
     """Return the session and the messages of a result, without its times and ids."""
     parts = [part for output in result["outputs"].rows for part in output["outputs"].rows if part.value]
     return [result.get("session_id"), *(part.get("results", "message", "text") for part in parts)]

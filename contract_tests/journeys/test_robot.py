@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 NAME = "offlineUploadFile"
 
 
-def form(robot: Journey, **fields: Any) -> dict[str, Any]:
+def build_form(robot: Journey, **fields: Any) -> dict[str, Any]:
     """Return a form for this server's flow and tenant."""
-    values = robot.suite.example(robot.api.operations[NAME], "no-file").body
+    values = robot.suite.values.example(robot.api.operations[NAME], "no-file").body
     return {"flow_uuid": values["flow_uuid"], "tenant_name": values["tenant_name"], **fields}
 
 
@@ -29,9 +29,11 @@ def test_both_modes_are_accepted(begin: Begin) -> None:
     with_file = {"file": file, "file_name": file.filename, "extra_params": "variable"}
     numbers = []
     for fields in ({**with_file}, {"mode": "1", **with_file}, {"mode": "2", "inputs": '{"aaa": 111}'}):
-        told = robot.call(NAME, body=form(robot, username=robot.user("robot"), **fields))["data"]["id"].value
-        robot.expect(NAME, "the number of a file", told, "000:173-177", condition=type(told) is int)
-        numbers.append(str(told))
+        number = robot.call(NAME, body=build_form(robot, username=robot.create_user("robot"), **fields))["data"][
+            "id"
+        ].value
+        robot.expect(NAME, "the number of a file", number, "000:173-177", condition=type(number) is int)
+        numbers.append(str(number))
     robot.expect(
         NAME, "a number of its own for each", numbers, "000:173-177", condition=len(set(numbers)) == len(numbers)
     )
@@ -40,16 +42,16 @@ def test_both_modes_are_accepted(begin: Begin) -> None:
 def test_user_is_named_in_the_form_or_in_a_header(begin: Begin) -> None:
     """Either place is as good; neither is refused."""
     robot = begin("cybertron")
-    user = robot.user("robot")
-    robot.call(NAME, body=form(robot, mode="2", username=user))
-    robot.call(NAME, headers={"username": user}, body=form(robot, mode="2"))
-    robot.call(NAME, body=form(robot, mode="2"), refused="missing-username", why="no user is named")
+    user = robot.create_user("robot")
+    robot.call(NAME, body=build_form(robot, mode="2", username=user))
+    robot.call(NAME, headers={"username": user}, body=build_form(robot, mode="2"))
+    robot.call(NAME, body=build_form(robot, mode="2"), refused="missing-username", why="no user is named")
 
 
 def test_mode_one_needs_what_mode_two_does_not(begin: Begin) -> None:
     """A file, its name and the variable are needed with a file only."""
     robot = begin("cybertron")
-    user = robot.user("robot")
+    user = robot.create_user("robot")
     file = samples.upload("a note", robot.run)
     whole = {"file": file, "file_name": file.filename, "extra_params": "variable"}
     for missing, word in (
@@ -59,7 +61,7 @@ def test_mode_one_needs_what_mode_two_does_not(begin: Begin) -> None:
     ):
         fields = {name: value for name, value in whole.items() if name != missing}
         robot.call(
-            NAME, body=form(robot, mode="1", username=user, **fields), refused=word, why=f"mode 1 needs {missing}"
+            NAME, body=build_form(robot, mode="1", username=user, **fields), refused=word, why=f"mode 1 needs {missing}"
         )
 
 
@@ -67,5 +69,5 @@ def test_inputs_are_json_as_text(begin: Begin) -> None:
     """Text that is no JSON object is refused."""
     robot = begin("cybertron")
     for inputs in ("{not json", "[1]"):
-        body = form(robot, mode="2", username=robot.user("robot"), inputs=inputs)
+        body = build_form(robot, mode="2", username=robot.create_user("robot"), inputs=inputs)
         robot.call(NAME, body=body, refused="invalid-inputs", why="`inputs` is a JSON object as text")

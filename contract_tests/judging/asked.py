@@ -1,4 +1,4 @@
-"""Whether a recorded request asked for the stream, and whether it got what it asked for."""
+"""Checks whether a recorded request that asked for the stream got it, and one that did not did not."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Api, Operation
 
 
-class Asked(NamedTuple):
-    """What a request said about the stream: the field's value, what asks for the stream, and the lines that say so."""
+class ModeField(NamedTuple):
+    """A field by which a request asks for the stream: its name, its value, the one that asks for it, its source."""
 
     name: str
     value: object
@@ -28,26 +28,26 @@ class Asked(NamedTuple):
 def mode_violations(
     recorded: Recorded, api: Api, operation: Operation, *, media_type: str, streamed: bool
 ) -> Iterator[Violation]:
-    """Yield where an answer that went well is a stream that was not asked for, or the whole where one was.
+    """Yield a violation where a successful answer is a stream that was not asked for, or no stream where one was.
 
-    Who does not say which, or says what no document knows, may get either.
+    A request that leaves the fields out, or has undocumented values, may get either.
     """
     when = operation.stream.when if operation.stream else {}
-    asked = [
-        *(_in_body(recorded, api, operation, name, value) for name, value in when.get("body", {}).items()),
-        *(_in_query(recorded, api, operation, name, value) for name, value in when.get("query", {}).items()),
+    fields = [
+        *(_find_in_body(recorded, api, operation, name, value) for name, value in when.get("body", {}).items()),
+        *(_find_in_query(recorded, api, operation, name, value) for name, value in when.get("query", {}).items()),
     ]
-    said = [one for one in asked if one is not None]
-    wanted = all(one.value == one.wanted for one in said)
-    if not said or len(said) < len(asked) or wanted == streamed:
+    given = [field for field in fields if field is not None]
+    wanted = all(field.value == field.wanted for field in given)
+    if not given or len(given) < len(fields) or wanted == streamed:
         return
     names = [name for name, media in operation.success.media.items() if bool(media.stream) == wanted]
     because = f"the request asks for {'the' if wanted else 'no'} stream"
-    source = tuple(line for one in said for line in one.source)
+    source = tuple(line for field in given for line in field.source)
     yield Violation("media-type", f"{' or '.join(names)}: {because}", media_type or "none", source=source)
 
 
-def _in_body(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> Asked | None:
+def _find_in_body(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> ModeField | None:
     """Return a documented value of a field of the body; None where there is none."""
     media = operation.request.get("application/json")
     try:
@@ -59,17 +59,17 @@ def _in_body(recorded: Recorded, api: Api, operation: Operation, name: str, want
     field = api.validators.follow(f"{api.validators.follow(media.pointer).pointer}/properties/{name}")
     if api.validators.violations(field.pointer, body[name]):
         return None
-    return Asked(name, body[name], wanted, provenance(field.schema))
+    return ModeField(name, body[name], wanted, provenance(field.schema))
 
 
-def _in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> Asked | None:
+def _find_in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> ModeField | None:
     """Return a documented value of a query parameter, as JSON writes it; None where there is none."""
-    parameter = next(one for one in operation.parameters if one.name == name and one.location == "query")
-    texts = recorded.query.get(name)
+    parameters = {parameter.name: parameter for parameter in operation.parameters if parameter.location == "query"}
+    parameter, texts = parameters[name], recorded.query.get(name)
     if texts is None:
         return None
     value, undecodable = decode(api.validators, parameter.pointer, list(texts))
     if undecodable or api.validators.violations(parameter.pointer, value):
         return None
     written = value if isinstance(value, str) else json.dumps(value)
-    return Asked(name, written, wanted, parameter.provenance)
+    return ModeField(name, written, wanted, parameter.provenance)

@@ -1,4 +1,4 @@
-"""What violations of one cause have in common: the rule, the place, and what came; not the values of one answer."""
+"""The cause of a violation: its rule, its place and the sort of thing that came, without the values of one answer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _VALUES = {"the text": "text", "a list": "list", "an empty list": "list", "an ob
     "an empty object": "object", "null": "null", "true": "boolean", "false": "boolean",
 }  # fmt: skip
 _ANSWERED = {"status", "outcome"}
-_NAMED = {"code", "media-type", "order", "end", "unknown", "enum", "const"}  # what came is a word of some vocabulary
-_WORDED = {"agree", "stop", "event"}  # told in words, without a place
+_NAMED = {"code", "media-type", "order", "end", "unknown", "enum", "const"}  # `got` is a word of some vocabulary
+_WORDED = {"agree", "stop", "event"}  # described in words, without a place
 
 
 def cause(violation: Violation) -> str:
-    """Return rule, place and what came, as they stay the same from one run to the next.
+    """Return rule, place and what came, in a form that stays the same from run to run.
 
     >>> from flowcontract.schemas.violations import Violation
     >>> cause(Violation("status", "400: field `user` must be text, is 12345", '500 {"code": "unknown"}'))
@@ -35,11 +35,12 @@ def cause(violation: Violation) -> str:
     >>> cause(Violation("required", "an object with the field `id`", "an object with the fields code", "/data/3"))
     'required /data/*/id missing'
     """
-    return plain(" ".join(filter(None, (violation.rule, _place(violation), _came(violation)))))
+    parts = (violation.rule, _describe_place(violation), _describe_got(violation))
+    return escape_unprintable(" ".join(filter(None, parts)))
 
 
-def plain(text: str) -> str:
-    r"""Return a text in which everything that does not print is spelt out, so that any file and any reader carries it.
+def escape_unprintable(text: str) -> str:
+    r"""Return a text with unprintable characters escaped, so that any file can hold it.
 
     >>> plain("a" + chr(0) + chr(0xD800))
     'a\\u0000\\ud800'
@@ -47,16 +48,16 @@ def plain(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
-def _place(violation: Violation) -> str:
+def _describe_place(violation: Violation) -> str:
     if violation.rule in _WORDED:
         words = re.split(r'["\[{]', violation.expected, maxsplit=1)[0].split()  # up to the first value that is JSON
-        return _cut(" ".join("*" if _NUMBER.search(word) else word for word in words).strip(" ,:*"))
+        return _truncate(" ".join("*" if _NUMBER.search(word) else word for word in words).strip(" ,:*"))
     missing = _MISSING.match(violation.expected)
     where = f"{violation.where}/{missing[1]}" if missing else violation.where
-    return _cut(_VARYING.sub("*", where))
+    return _truncate(_VARYING.sub("*", where))
 
 
-def _came(violation: Violation) -> str:
+def _describe_got(violation: Violation) -> str:
     got = violation.got
     if violation.rule in _WORDED:
         return ""
@@ -67,15 +68,15 @@ def _came(violation: Violation) -> str:
         success = wanted and all(status.startswith("2") for status in wanted[0].split(" or "))
         return got[:3] + (" instead of success" if success else "")
     word = _WORD.match(got) if violation.rule in _NAMED else None
-    return _cut(_NUMBER.sub("*", word[1])) if word else _value(got)
+    return _truncate(_NUMBER.sub("*", word[1])) if word else _json_kind(got)
 
 
-def _value(got: str) -> str:
-    """Return the kind of a JSON value that is told in words."""
+def _json_kind(got: str) -> str:
+    """Return the type of a JSON value that is described in words."""
     if got[:1].isdigit() or got[:1] == "-":
         return "number"
     return next((kind for words, kind in _VALUES.items() if got.startswith(words)), "")
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

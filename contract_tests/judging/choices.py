@@ -1,4 +1,4 @@
-"""Where a ruling accepts one of several behaviours: which one a server took."""
+"""Finds which behaviour a server chose where a ruling accepts several."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """What a server did where a ruling leaves it the choice.
+    """What a server did where a ruling accepts several behaviours.
 
     ``operation``  qualified: `dify-chat/deleteConversation`
-    ``name``       what there was to choose
-    ``took``       which way the server went, in words
+    ``name``       what was to be chosen
+    ``took``       the behaviour, in words
     ``ruling``     the ruling that accepts them all, qualified
     """
 
@@ -35,24 +35,24 @@ class Choice(NamedTuple):
     ruling: str
 
 
-def choices(operation: Operation, rulings: Mapping[str, Ruling], told: Mapping[str, Any]) -> Iterator[Choice]:
-    """Yield what a server chose in an exchange, of which `told` is the account."""
-    for ruling, choice in _declared(rulings):
-        if operation.name in choice.operations and _fits(choice.when, told):
-            took = _taken(choice, told)
+def find_choices(operation: Operation, rulings: Mapping[str, Ruling], account: Mapping[str, Any]) -> Iterator[Choice]:
+    """Yield what a server chose in an exchange, given its account (see `describe_exchange`)."""
+    for ruling, choice in _list_choices(rulings):
+        if operation.name in choice.operations and _fits(choice.when, account):
+            took = _find_option(choice, account)
             if took:
                 yield Choice(operation.name, choice.name, took, ruling)
 
 
-def _declared(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.Choice]]:
+def _list_choices(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.Choice]]:
     for name, ruling in rulings.items():
-        if "/" in name:  # an API's own stand there by their plain names, too
+        if "/" in name:  # an API's own rulings have a second entry, under their plain name
             yield from ((name, choice) for choice in ruling.choices)
 
 
-def _taken(choice: sources.Choice, told: Mapping[str, Any]) -> str:
+def _find_option(choice: sources.Choice, account: Mapping[str, Any]) -> str:
     try:
-        value = yamlio.resolve(told, choice.at)
+        value = yamlio.resolve(account, choice.at)
     except KeyError:
         return ""
     return next((words for words, schema in choice.options.items() if _fits(schema, value)), "")
@@ -67,12 +67,12 @@ def _validator(schema: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.Draft202012Validator(json.loads(schema))
 
 
-def account(exchange: Exchange, text: str, order: str) -> dict[str, Any]:
-    """Return an exchange as one JSON value, in which a ruling's `choices` say where to look.
+def describe_exchange(exchange: Exchange, text: str, order: str) -> dict[str, Any]:
+    """Return the account of an exchange: the JSON value that the pointers of a ruling's `choices` refer to.
 
     ``query``    the request's parameters
     ``status``   ``headers`` (names in small letters), ``body`` (JSON or null)
-    ``text``     what came, as text: a body or the beginning of a stream
+    ``text``     the body, or the beginning of the stream, as text
     ``kinds``    those of a stream's events, in order; ``first``: kind -> payload of the first event of it
     ``order``    the name of the order that the stream followed, or ''
     """

@@ -1,4 +1,4 @@
-"""Streams of apps that no document describes, recognised by `strangers.yaml`: nobody is to mend a sound one."""
+"""Recognises streams of apps that no document describes (`foreign_streams.yaml`): they are not wrong."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """A sort of stream that no document describes; `judged` where the contract holds for it all the same."""
+class ForeignStream:
+    """A sort of stream that no document describes; `judged` where the contract holds for it nevertheless."""
 
     name: str
     instead: str
@@ -28,20 +28,22 @@ class Stranger:
     judged: bool
 
     def __str__(self) -> str:
-        """Tell what it is, and what the contract is of."""
+        """Return what it is, and what to do instead."""
         return f"This is {self.name}. {self.instead}"
 
 
 @cache
-def strangers() -> tuple[Stranger, ...]:
-    """Return what `strangers.yaml` says."""
+def read_foreign_streams() -> tuple[ForeignStream, ...]:
+    """Return the content of `foreign_streams.yaml`."""
     text = files("contract_tests.judging").joinpath("foreign_streams.yaml").read_text(encoding="utf-8")
-    return tuple(_stranger(spec) for spec in yamlio.loads(text, name="contract_tests/judging/foreign_streams.yaml"))
+    return tuple(
+        _read_foreign_stream(spec) for spec in yamlio.loads(text, name="contract_tests/judging/foreign_streams.yaml")
+    )
 
 
-def _stranger(spec: dict[str, Any]) -> Stranger:
+def _read_foreign_stream(spec: dict[str, Any]) -> ForeignStream:
     first = spec.get("first")
-    return Stranger(
+    return ForeignStream(
         spec["name"],
         spec["instead"],
         frozenset(spec.get("kinds", ())),
@@ -51,25 +53,27 @@ def _stranger(spec: dict[str, Any]) -> Stranger:
 
 
 class Recogniser:
-    """Follows one stream; `found` is what it is instead, once that is certain."""
+    """Follows one stream; `found` is the foreign stream that it is, once that is certain."""
 
     def __init__(self, contract: StreamContract) -> None:
         """Follow a stream that is judged by `contract`."""
-        self.found: Stranger | None = None
+        self.found: ForeignStream | None = None
         self._contract = contract
         self._begun = False
 
-    def see(self, events: Iterable[JudgedEvent]) -> None:
-        """Take the next events."""
+    def feed(self, events: Iterable[JudgedEvent]) -> None:
+        """Add the next events."""
         for event in events:
             if self.found is None or self.found.judged:
-                self.found = next((one for one in strangers() if self._fits(one, event)), self.found)
+                self.found = next(
+                    (foreign for foreign in read_foreign_streams() if self._matches(foreign, event)), self.found
+                )
             self._begun = self._begun or event.kind not in self._contract.anywhere
 
-    def _fits(self, stranger: Stranger, event: JudgedEvent) -> bool:
-        if event.kind in stranger.kinds:
+    def _matches(self, foreign: ForeignStream, event: JudgedEvent) -> bool:
+        if event.kind in foreign.kinds:
             return event.kind not in self._contract.events
-        if stranger.first is None or self._begun:
+        if foreign.first is None or self._begun:
             return False
-        kind, path = stranger.first
+        kind, path = foreign.first
         return kind in self._contract.events and event.kind == kind and value_at(event.payload, path) is None

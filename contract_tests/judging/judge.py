@@ -1,4 +1,4 @@
-"""What is wrong with one answer: by the contract of its operation, and by what was to be expected of this request."""
+"""Judges an answer: by the contract of its operation, and by what this request leads to expect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.http.exchange import Answer, Exchange, Sent, TimedEvent
-from contract_tests.judging.choices import Choice, account, choices
+from contract_tests.http.exchange import Answer, Exchange, SentRequest, TimedEvent
+from contract_tests.judging.choices import Choice, describe_exchange, find_choices
 from flowcontract.provenance.evidence import BARS, Tier, weakest
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.media_types import find_media
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 20_000  # of a stream; one with more counts as endless
 MAX_STREAM_BYTES = 64 * 1024 * 1024
-_ACCOUNT_BYTES = 64 * 1024  # of a stream, from which choices are told
+_ACCOUNT_BYTES = 64 * 1024  # of a stream, in which choices are looked for
 _ALLOW = ("RFC 9110, 15.5.6",)
 _ARRIVE = ("observed: Dify 0.14.0, 1.4.1, 1.14.2; Langflow 1.4.3, 1.13.0",)
-_FEW_EVENTS, _LONG_S, _AT_ONCE = 3, 2.0, 0.05  # of how few, and how short a stream nothing is told; the end of it
+_FEW_EVENTS, _LONG_S, _AT_ONCE = (
+    3,
+    2.0,
+    0.05,
+)  # fewer events or a shorter stream show nothing; the share of its time that is its end
 _SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an answer may be, beyond what its operation documents.
+    """What to expect of an answer, beyond what its operation documents.
 
     ``because``   the reason in words, for the reader of a failure
     ``statuses``  empty: any that is documented
@@ -45,8 +49,8 @@ class Expected:
     ``events``    kinds that are to come in the stream
     ``allow``     the methods of which a 405 is to name some, and not the refused one; empty: none need be named
     ``source``    what the expectation rests on
-    ``outcome``   the most that a refusal can be demanded with: whether there is one at all
-    ``form``      the same for the way it is told: its status and its code
+    ``outcome``   the tier of the demand that there is a refusal at all
+    ``form``      the tier of the demand for its status and its code
     ``hangs``     a stream may come instead that begins and then never goes on, as a release is known to do
     ``promised``  whether a document says anything of such a request; else nothing in its answer is more than observed
     """
@@ -70,7 +74,7 @@ ANYTHING = Expected("an answer as documented")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An exchange and what is wrong with it; what it exercised of its operation."""
+    """An exchange, what is wrong with it, and what it exercised of its operation."""
 
     exchange: Exchange
     violations: tuple[Violation, ...]
@@ -78,12 +82,12 @@ class Verdict:
     kinds: tuple[str, ...] = ()
     transitions: tuple[tuple[str, str], ...] = ()
     rulings: Mapping[str, Ruling] = field(default_factory=dict)  # of the API
-    choices: tuple[Choice, ...] = ()  # what the server did where a ruling leaves it the choice
+    choices: tuple[Choice, ...] = ()  # what the server did where a ruling accepts several behaviours
     missed: int = 0  # the status that was expected, where another one came
 
 
 class Judge:
-    """Follows one answer while it comes, then tells the verdict."""
+    """Follows one answer while it arrives, then gives the verdict."""
 
     def __init__(self, api: Api, operation: Operation, expected: Expected) -> None:
         """Judge an answer of `operation`."""
@@ -97,12 +101,12 @@ class Judge:
         self._text = bytearray()
 
     def begin(self, live: LiveAnswer, limit_s: float) -> bool:
-        """Look at the head of an answer; tell whether a stream follows that is judged piece by piece."""
+        """Start with the head of an answer; tell whether a stream follows that is to be fed piece by piece."""
         self._started = live.started
         return self.watch(live, limit_s)
 
     def watch(self, head: LiveAnswer | Answer, limit_s: float | None = None) -> bool:
-        """Do the same for an answer that is there already: of its time nothing is known."""
+        """Do the same for an answer that has been recorded: its times are not known."""
         contract = _stream_contract(self.operation, head.status, head.headers.get("content-type", ""))
         if contract is None:
             return False
@@ -111,7 +115,7 @@ class Judge:
         return True
 
     def feed(self, now: float, piece: bytes) -> Iterator[TimedEvent]:
-        """Take a piece of the stream; yield the events that it completed."""
+        """Add a piece of the stream; yield the events that it completes."""
         assert self.stream is not None
         self._text += piece[: _ACCOUNT_BYTES - len(self._text)]
         self._violations += self.stream.feed(piece, now)
@@ -120,26 +124,26 @@ class Judge:
         yield from fresh
 
     def end(self, now: float, *, broken: bool) -> None:
-        """Take the end of the stream. A stream that broke off is not judged for what it still owed."""
+        """End the stream. One that broke off is not judged for what is missing at its end."""
         assert self.stream is not None
         if broken:
             self._violations += self.stream.feed(b"", now)
         else:
             self._violations += self.stream.close(now)
 
-    def verdict(self, sent: Sent, answer: Answer) -> Verdict:
-        """Tell what is wrong with the answer as a whole."""
+    def verdict(self, sent: SentRequest, answer: Answer) -> Verdict:
+        """Return the verdict on the whole answer."""
         exchange = Exchange(sent, answer, tuple(self.events))
         if self.stream and self.expected.hangs:
             return self._verdict(exchange, [*self._beginning(), *_goes_on(self.stream, self.expected, exchange)])
         body = b"" if self.stream else answer.body
         answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
-            *_broken(answer),
-            *(_of_status(one, self.operation, self.expected, exchange) for one in answered),
+            *_check_end(answer),
+            *(_weigh_status(violation, self.operation, self.expected, exchange) for violation in answered),
             *self._violations,
-            *(_held_back(self.events, self.stream.contract) if self.stream else ()),
-            *expectation_violations(self.operation, self.expected, exchange),
+            *(_check_buffering(self.events, self.stream.contract) if self.stream else ()),
+            *_check_expectations(self.operation, self.expected, exchange),
         ]
         return self._verdict(exchange, found)
 
@@ -160,20 +164,20 @@ class Judge:
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
             self._choices(exchange),
-            0 if self.expected.hangs else missed(self.expected, answer.status),
+            0 if self.expected.hangs else missed_status(self.expected, answer.status),
         )
 
     def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
-        """Return what the server chose; a stream that is not well shows no choice of order."""
+        """Return what the server chose; a stream that breaks its contract shows no choice of order."""
         stream = self.stream
         order = stream.matched.name if stream and stream.complete and stream.matched else ""
         answer = exchange.answer.body[:_ACCOUNT_BYTES] if exchange.answer else b""
         text = (bytes(self._text) if stream else answer).decode("utf-8", "replace")
-        return tuple(choices(self.operation, self.api.rulings, account(exchange, text, order)))
+        return tuple(find_choices(self.operation, self.api.rulings, describe_exchange(exchange, text, order)))
 
 
-def _of_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:
-    """Return a violation; one of an undocumented status weighs what the status of this answer can weigh."""
+def _weigh_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:
+    """Return a violation; that of an undocumented status gets the tier of `_status_tier`."""
     if violation.rule != "status":
         return violation
     source = expected.source or violation.source
@@ -181,11 +185,11 @@ def _of_status(violation: Violation, operation: Operation, expected: Expected, e
 
 
 def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -> Tier:
-    """Return the most that a status other than the expected one can weigh."""
+    """Return the tier of the violation that a status is not the expected one."""
     if exchange.status >= _SERVER_ERROR:
         return Tier.SERVER_ERROR
     if exchange.status < HTTPStatus.MULTIPLE_CHOICES and not expected.refused:
-        return operation.success.tier  # it went well, under another number
+        return operation.success.tier  # a success, with another status
     if expected.refused is None:
         return Tier.OBSERVED  # whether such a request is refused, and how
     if not expected.refused:
@@ -193,20 +197,20 @@ def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -
     return expected.form if is_refusal(operation, exchange) else expected.outcome
 
 
-def unanswered(exchange: Exchange, expected: Expected) -> Verdict:
-    """Return the verdict on a request that got no answer."""
+def judge_unanswered(exchange: Exchange, expected: Expected) -> Verdict:
+    """Return the verdict on a request without an answer."""
     violation = Violation("answer", expected.because, exchange.trouble, source=expected.source, tier=Tier.SERVER_ERROR)
-    return Verdict(exchange, (violation,), missed=missed(expected, 0))
+    return Verdict(exchange, (violation,), missed=missed_status(expected, 0))
 
 
-def missed(expected: Expected, status: int) -> int:
-    """Return the status that was expected where another one came; 0 where expectations were not of one sort."""
+def missed_status(expected: Expected, status: int) -> int:
+    """Return the status that was expected instead of the one that came; 0 if several classes of statuses were."""
     sorts = {wanted // 100 for wanted in expected.statuses}
     return min(expected.statuses) if status not in expected.statuses and len(sorts) == 1 else 0
 
 
-def ask(client: Client, sent: Sent, judge: Judge, wait_s: float) -> Verdict:
-    """Send a request, judge the answer while it comes, as long as no silence lasts longer than `wait_s`."""
+def ask(client: Client, sent: SentRequest, judge: Judge, wait_s: float) -> Verdict:
+    """Send a request and judge the answer while it arrives; give up after `wait_s` of silence."""
     with client.open(sent, read_s=wait_s) as live:
         if not judge.begin(live, client.target.stream_s):
             body = b"".join(piece for _, piece in live.pieces(client.target.stream_s))
@@ -218,16 +222,16 @@ def ask(client: Client, sent: Sent, judge: Judge, wait_s: float) -> Verdict:
 
 
 def follow(judge: Judge, live: LiveAnswer, limit_s: float, silence_s: float) -> Iterator[TimedEvent]:
-    """Yield the events of a stream while they come, until it ends, or nothing but pings came for `silence_s`."""
+    """Yield the events of a stream as they arrive, until it ends, or nothing but pings came for `silence_s`."""
     assert judge.stream is not None
-    aside, heard = judge.stream.contract.anywhere, live.now
+    ignored, last_s = judge.stream.contract.anywhere, live.now
     for now, piece in live.pieces(limit_s):
         for timed in judge.feed(now, piece):
-            heard = heard if timed.event.kind in aside else now
+            last_s = last_s if timed.event.kind in ignored else now
             yield timed
-        if judge.stream.finished or now - heard > silence_s:
+        if judge.stream.finished or now - last_s > silence_s:
             break
-    if not judge.stream.finished and live.now - heard >= silence_s:
+    if not judge.stream.finished and live.now - last_s >= silence_s:
         live.trouble = f"the stream hangs: no event but pings for {silence_s:g} s"
 
 
@@ -238,14 +242,14 @@ def _stream_contract(operation: Operation, status: int, content_type: str) -> St
 
 
 def _goes_on(stream: StreamJudge, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
-    """Yield that a stream came to its end although its request was wrong."""
+    """Yield a violation where a stream ended although its request was wrong."""
     if stream.ended:
         got = f"{exchange.status} and a whole stream"
         yield Violation("outcome", f"a refusal: {expected.because}", got, source=expected.source, tier=expected.outcome)
 
 
-def _held_back(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:
-    """Tell a stream whose events all came at its end, although it took seconds: somebody in between collects them."""
+def _check_buffering(events: list[TimedEvent], contract: StreamContract) -> Iterator[Violation]:
+    """Yield a violation where all events arrived at the end of a long stream: something in between buffers them."""
     times = [timed.at_s for timed in events if timed.event.kind not in contract.anywhere]
     if len(times) < _FEW_EVENTS or times[-1] < _LONG_S or times[-1] - times[0] > times[-1] * _AT_ONCE:
         return
@@ -253,44 +257,44 @@ def _held_back(events: list[TimedEvent], contract: StreamContract) -> Iterator[V
     yield Violation("arrival", "events while the run goes on", got, source=_ARRIVE)
 
 
-def _broken(answer: Answer) -> Iterator[Violation]:
+def _check_end(answer: Answer) -> Iterator[Violation]:
     if answer.trouble:
         yield Violation("answer", "an answer that comes to its end", answer.trouble, tier=Tier.SERVER_ERROR)
 
 
-def expectation_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
-    """Yield where an answer is not what was to be expected of the request."""
+def _check_expectations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    """Yield where an answer is not as expected."""
     status, source = exchange.status, expected.source or operation.provenance
     if status not in operation.responses:
-        return  # told already, by the operation's contract
+        return  # the operation's contract has that violation already
     if expected.statuses and status not in expected.statuses:
         wanted = " or ".join(map(str, sorted(expected.statuses)))
         tier = _status_tier(operation, expected, exchange)
-        got = f"{status}{_said(exchange)}"
+        got = f"{status}{_quote_answer(exchange)}"
         yield Violation("status", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
     if expected.refused is not None and is_refusal(operation, exchange) != expected.refused:
         wanted = "a refusal" if expected.refused else "no refusal"
         tier = _status_tier(operation, expected, exchange)
-        got = f"{status}{_said(exchange)}"
+        got = f"{status}{_quote_answer(exchange)}"
         yield Violation("outcome", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
-    yield from _code_violations(operation, expected, exchange)
+    yield from _check_code(operation, expected, exchange)
     if expected.streamed is not None and status == operation.success.status:
-        yield from _mode_violations(operation, expected, exchange)
+        yield from _check_mode(operation, expected, exchange)
     for kind in sorted(expected.events - {timed.event.kind for timed in exchange.events}):
         yield Violation("event", f"{kind}: {expected.because}", "a stream without it", source=source)
     if expected.allow and status == HTTPStatus.METHOD_NOT_ALLOWED:
-        yield from _allow_violations(expected, exchange)
+        yield from _check_allow(expected, exchange)
 
 
-def _said(exchange: Exchange) -> str:
-    """Return what an answer said, in short."""
+def _quote_answer(exchange: Exchange) -> str:
+    """Return the beginning of a body."""
     text = exchange.answer.body[:120].decode("utf-8", "replace") if exchange.answer else ""
     return f" {text}" if text else ""
 
 
-def _code_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_code(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     """Judge the error code: it is documented for the status, fits the request, and its `status` field is the status."""
     code = error_code(operation, exchange)
     documented = error_codes(operation, exchange.status)
@@ -298,57 +302,52 @@ def _code_violations(operation: Operation, expected: Expected, exchange: Exchang
         return
     response = operation.responses[exchange.status]
     source, tier = response.provenance, weakest((expected.form, _tier_of_codes(response)))
-    if code not in documented and not _own_codes(operation, exchange.status):
+    is_open = exchange.status < HTTPStatus.BAD_REQUEST  # no document lists the codes in an envelope with status 200
+    if code not in documented and not is_open:
         yield Violation("code", f"one of {', '.join(documented)}", code, "/code", source=source, tier=tier)
     elif expected.codes and code not in expected.codes:
         wanted = f"{' or '.join(sorted(expected.codes))}: {expected.because}"
         yield Violation("code", wanted, code, "/code", source=expected.source or source, tier=tier)
-    told = exchange.json.get("status")
-    repeated = any(body.get("status") == exchange.status for body in documented.values())
-    if repeated and told not in (None, exchange.status):
+    repeated = exchange.json.get("status")
+    is_repeated = any(body.get("status") == exchange.status for body in documented.values())
+    if is_repeated and repeated not in (None, exchange.status):
         wanted = f"the status of the answer, {exchange.status}"
-        yield Violation("equal", wanted, str(told), "/status", source=source, tier=Tier.OBSERVED)
+        yield Violation("equal", wanted, str(repeated), "/status", source=source, tier=Tier.OBSERVED)
 
 
 def _tier_of_codes(response: Response) -> Tier:
-    """Return how firmly the error codes of a status are demanded: as the firmest of its examples is."""
+    """Return the tier of the error codes of a status: the firmest of its examples."""
     examples = [example for media in response.media.values() for example in media.examples.values()]
     return min((example.tier for example in examples), key=BARS.index, default=response.tier)
 
 
-def _own_codes(operation: Operation, status: int) -> bool:
-    """Tell whether the contract's error codes are its own, since no document lists any: then others do as well."""
-    return status < 400 and bool(error_codes(operation, status))  # noqa: PLR2004 - HTTP's own range
-
-
-def _mode_violations(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_mode(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     answer = exchange.answer
     assert answer is not None
     media = operation.success.media
-    streamed = any(one.stream for name, one in media.items() if find_media({name: one}, answer.media_type))
+    streamed = any(kind.stream for name, kind in media.items() if find_media({name: kind}, answer.media_type))
     if streamed != expected.streamed:
-        wanted = [one for one in media.values() if bool(one.stream) == expected.streamed]
+        names = " or ".join(kind.name for kind in media.values() if bool(kind.stream) == expected.streamed)
         source = _mode_source(operation) or operation.success.provenance
-        names = " or ".join(one.name for one in wanted)
         yield Violation("media-type", f"{names}: {expected.because}", answer.media_type or "none", source=source)
 
 
 def _mode_source(operation: Operation) -> tuple[str, ...]:
-    """Return what the field or parameter rests on by which a request says whether it wants the stream."""
+    """Return the source of the field or parameter by which a request says whether it wants the stream."""
     when = operation.stream.when if operation.stream else {}
-    found = [one.provenance for one in operation.parameters if one.name in when.get("query", {})]
+    found = [parameter.provenance for parameter in operation.parameters if parameter.name in when.get("query", {})]
     for media in operation.request.values():
         fields = media.schema.get("properties", {})
         found += [provenance(fields[name]) for name in when.get("body", {}) if name in fields]
     return tuple(line for source in found for line in source)
 
 
-def _allow_violations(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
-    """Judge `Allow`; frameworks that keep the methods of a path apart name those of one of them only."""
+def _check_allow(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+    """Judge `Allow`; some frameworks name only the methods of one of several routes with the same path."""
     assert exchange.answer is not None
     allow = exchange.answer.headers.get("allow", "")
-    told = {method.strip().upper() for method in allow.split(",") if method.strip()}
-    if not told & expected.allow or exchange.sent.method in told:
+    allowed = {method.strip().upper() for method in allow.split(",") if method.strip()}
+    if not allowed & expected.allow or exchange.sent.method in allowed:
         wanted = ", ".join(sorted(expected.allow))
         yield Violation("allow", f"the header `Allow` with methods of {wanted}", allow or "none", source=_ALLOW)
 
@@ -378,23 +377,23 @@ def error_codes(operation: Operation, status: int) -> dict[str, dict[str, Any]]:
 
 
 def _success_code(response: Response) -> str | None:
-    """Return what stands as `code` in the body of an answer that went well: in the first example of a 2xx."""
+    """Return the `code` in the body of a success: that of the first example of a 2xx."""
     if response.status >= 300:  # noqa: PLR2004 - HTTP's own range
         return None
     first = next((example.value for media in response.media.values() for example in media.examples.values()), None)
     return first.get("code") if isinstance(first, dict) else None
 
 
-def cause(violation: Violation) -> str:
-    """Return what violations of one cause have in common: the rule, and the place without its numbers."""
+def former_cause(violation: Violation) -> str:
+    """Return the cause of a violation as earlier versions wrote it: its rule, and its place without numbers."""
     where = re.sub(r"/\d+", "/*", violation.where)
     return f"{violation.rule} {where}".strip()
 
 
-def shortened(violation: Violation, limit: int = 300) -> Violation:
+def shorten(violation: Violation, limit: int = 300) -> Violation:
     """Return a violation whose texts fit a report."""
-    return replace(violation, expected=_cut(violation.expected, limit), got=_cut(violation.got, limit))
+    return replace(violation, expected=_truncate(violation.expected, limit), got=_truncate(violation.got, limit))
 
 
-def _cut(text: str, limit: int) -> str:
+def _truncate(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,1 +1,1 @@
-"""A finished run, as one JSON document, and everything that is shown of it: files, terminal, GitHub."""
+"""Reports of a finished run: one JSON document, and the files, terminal output and annotations made from it."""

@@ -1,4 +1,4 @@
-"""What of the contract was exercised, and how it went: per operation every status, error code, event and transition."""
+"""The coverage matrix: for each operation the status codes, error codes, events and transitions, with their outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contract_tests.judging.judge import error_codes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flowcontract.specs.model import Api, Operation
+    from flowcontract.specs.model import Api
     from flowcontract.streams.contract import StreamContract
 
 Outcome = Literal["passed", "failed", "deviating", "not exercised"]
@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Row:
-    """What is known of a line of the matrix."""
+    """The outcomes of a line of the matrix, and why it was not exercised."""
 
     documented: bool = True
     counts: dict[Outcome, int] = field(default_factory=lambda: {"passed": 0, "failed": 0, "deviating": 0})
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst that was seen."""
+        """The worst outcome that was counted."""
         worst: tuple[Outcome, ...] = ("failed", "deviating", "passed")
         return next((outcome for outcome in worst if self.counts[outcome]), "not exercised")
 
@@ -53,20 +53,20 @@ class Coverage:
     """The matrix of one run."""
 
     def __init__(self, apis: Mapping[str, Api], require: str | None = None) -> None:
-        """List every line that the contracts have; read the level that is required."""
-        self.rows: dict[Key, Row] = {key: Row() for api in apis.values() for key in lines(api)}
+        """List every line of the contracts, and parse the required level."""
+        self.rows: dict[Key, Row] = {key: Row() for api in apis.values() for key in list_lines(api)}
         self._required = read_level(require) if require else {}
 
-    def see(self, key: Key, outcome: Outcome) -> None:
-        """Count one exchange; what no contract names becomes a line of its own."""
+    def count(self, key: Key, outcome: Outcome) -> None:
+        """Count an outcome of a line; an undocumented line is added."""
         self.rows.setdefault(key, Row(documented=False)).counts[outcome] += 1
 
     def explain(self, subject: str, reason: str) -> None:
         """Note why something was not exercised: a line (`operation|sort|name`), or an operation with all its lines."""
         key = Key(*subject.split("|")) if subject.count("|") == 2 else None  # noqa: PLR2004 - the parts of a key
-        for one in [key] if key else [one for one in self.rows if one.operation == subject]:
-            if one in self.rows:
-                self.rows[one].reason = self.rows[one].reason or reason
+        for found, row in self.rows.items():
+            if found == key or (not key and found.operation == subject):
+                row.reason = row.reason or reason
 
     def reason(self, key: Key) -> str:
         """Return why a line was not exercised."""
@@ -77,7 +77,7 @@ class Coverage:
         rows = [row for key, row in self.rows.items() if row.documented and sort in ("", key.sort)]
         return 100 * sum(row.outcome != "not exercised" for row in rows) / len(rows) if rows else 100.0
 
-    def below(self) -> list[str]:
+    def find_shortfalls(self) -> list[str]:
         """Return what is below the required level, in words."""
         shares = {sort: self.share(sort) for sort in self._required}
         return [
@@ -88,7 +88,7 @@ class Coverage:
 
 
 def read_level(text: str) -> dict[str, float]:
-    """Read `80` or `codes=100,events=50`; raise TargetError for anything else."""
+    """Parse `80` or `codes=100,events=50`; raise TargetError for anything else."""
     levels: dict[str, float] = {}
     for part in text.split(","):
         name, equals, level = part.rpartition("=")
@@ -101,36 +101,33 @@ def read_level(text: str) -> dict[str, float]:
     return levels
 
 
-def lines(api: Api) -> Iterator[Key]:
-    """Yield every line that an API's contract has."""
+def list_lines(api: Api) -> Iterator[Key]:
+    """Yield every line of an API's contract."""
     for operation in api.operations.values():
-        yield from _lines(operation)
+        for status in operation.responses:
+            yield Key(operation.name, "status", str(status))
+            for code in error_codes(operation, status):
+                yield Key(operation.name, "code", f"{status} {code}")
+        if operation.stream is not None:
+            for kind in operation.stream.events:
+                yield Key(operation.name, "event", kind)
+            for before, after in sorted(_list_transitions(operation.stream)):
+                yield Key(operation.name, "transition", f"{before} > {after}")
 
 
-def _lines(operation: Operation) -> Iterator[Key]:
-    for status in operation.responses:
-        yield Key(operation.name, "status", str(status))
-        for code in error_codes(operation, status):
-            yield Key(operation.name, "code", f"{status} {code}")
-    if operation.stream is not None:
-        for kind in operation.stream.events:
-            yield Key(operation.name, "event", kind)
-        for before, after in sorted(_transitions(operation.stream)):
-            yield Key(operation.name, "transition", f"{before} > {after}")
-
-
-def _transitions(contract: StreamContract) -> set[tuple[str, str]]:
+def _list_transitions(contract: StreamContract) -> set[tuple[str, str]]:
     """Return which kind may follow which, in any of the orders; `start` is the beginning."""
     found: set[tuple[str, str]] = set()
-    for one in contract.alternatives:
-        waiting = deque([("start", one.order.start)])
+    for alternative in contract.alternatives:
+        order = alternative.order
+        waiting = deque([("start", order.start)])
         visited = set()
         while waiting:
             before, state = waiting.popleft()
             if (before, state) in visited:
                 continue
             visited.add((before, state))
-            for atom in one.order.allowed(state):
+            for atom in order.allowed(state):
                 found.add((before, atom.kind))
-                waiting.append((atom.kind, one.order.step(state, atom.kind)))
+                waiting.append((atom.kind, order.step(state, atom.kind)))
     return found

@@ -1,4 +1,4 @@
-"""Known differences of a server: each has a stable id and a reason, and is reported instead of failing the run."""
+"""Known differences of a server: each has a stable id and a reason, and is reported but does not fail the run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.http.target import TargetError
-from contract_tests.judging.causes import cause, plain
-from contract_tests.judging.judge import cause as rule_and_place
+from contract_tests.judging.causes import cause, escape_unprintable
+from contract_tests.judging.judge import former_cause
 from contract_tests.report.files import write_whole
 
 if TYPE_CHECKING:
@@ -27,28 +27,28 @@ _HEAD = """\
 _FIELDS = ("id", "reason", "expires")
 _MADE_UP = "/fuzzed"
 _REMARK = 300  # characters of a comment
-_LONGEST_FORMER = 1000  # characters that anybody will have kept of a former id
+_LONGEST_FORMER = 1000  # characters of a former id
 _ITEM = re.compile(r"(?<=/)\*(?=[/ ]|$)")  # a `*` of ours: any item of a list
 
 
 class Names(NamedTuple):
-    """The ids of a difference: of its cause, and what the files of earlier versions called it."""
+    """The ids of a difference: that of its cause, and the id that earlier versions wrote."""
 
     id: str
     former: str
 
 
-def names(test: str, operation: str, violation: Violation) -> Names:
-    """Return the ids of a difference that a test saw; what fuzzing found has ids of its own."""
+def name_difference(test: str, operation: str, violation: Violation) -> Names:
+    """Return the ids of a difference in a test; those found by fuzzing have ids of their own."""
     fuzzed = test.startswith("fuzzing/")
     about = operation + _MADE_UP if fuzzed else operation
-    former = f"{about if fuzzed else test}#{rule_and_place(violation)}"
-    return Names(plain(f"{about}#{cause(violation)}"), plain(former[:_LONGEST_FORMER]))
+    former = f"{about if fuzzed else test}#{former_cause(violation)}"
+    return Names(escape_unprintable(f"{about}#{cause(violation)}"), escape_unprintable(former[:_LONGEST_FORMER]))
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One known difference. ``expires`` is the last day on which it is accepted; None: for good."""
+    """A known difference. ``expires`` is the last day on which it is accepted; None: no limit."""
 
     id: str
     reason: str
@@ -66,7 +66,7 @@ class Deviation:
 
 
 class Deviations:
-    """The known differences of one server, and which of them occurred."""
+    """The known differences of a server, and which of them occurred."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class Deviations:
         accept: bool = False,
         today: date | None = None,
     ) -> None:
-        """Keep the entries of a file. `today` is the day in UTC, unless it is given."""
+        """Index the entries of a file. `today` is by default the current day in UTC."""
         self.entries = tuple(entries)
         self.path = path
         self.accept = accept
         self.today = today or datetime.now(UTC).date()
         self.occurred: set[str] = set()
         self._by_id = {entry.id: entry for entry in reversed(self.entries)}
-        patterns = ((entry, _pattern(entry.id)) for entry in self.entries)
+        patterns = ((entry, _compile_pattern(entry.id)) for entry in self.entries)
         self._patterns = [(entry, pattern) for entry, pattern in patterns if pattern]
         self._found: dict[Names, Deviation | None] = {}
         self._text = ""  # of the file, with what people wrote into it
@@ -92,7 +92,7 @@ class Deviations:
     def load(
         cls, path: Path | None, *, accept: bool = False, prune: bool = False, today: date | None = None
     ) -> Deviations:
-        """Read a deviations file; with `accept` it need not exist. Raises TargetError naming the file and the fault."""
+        """Read a deviations file; with `accept` it need not exist. Raises TargetError with the file and the mistake."""
         if path is None:
             if accept or prune:
                 option = "--accept" if accept else "--prune"
@@ -107,12 +107,12 @@ class Deviations:
             raise TargetError(f"{path}: cannot be read: {error.strerror}. --accept writes a new one.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TargetError(f"{path}: expected [[deviation]] tables with `id` and `reason`: {error}.") from None
-        deviations = cls(_entries(document, path), path, accept=accept, today=today)
+        deviations = cls(_read_entries(document, path), path, accept=accept, today=today)
         deviations._text = text
         return deviations
 
-    def entry(self, found: str, former: str = "") -> Deviation | None:
-        """Return the entry for a difference that was found, by its id or its former one; expired or not."""
+    def find_entry(self, found: str, former: str = "") -> Deviation | None:
+        """Return the entry for a difference, by its id or its former id; it may have expired."""
         names = Names(found, former)
         if names not in self._found:
             exact = self._by_id.get(found) or self._by_id.get(former)
@@ -120,27 +120,27 @@ class Deviations:
             self._found[names] = exact or next(matching, None)
         return self._found[names]
 
-    def known(self, found: str, former: str = "") -> Deviation | None:
-        """Return the entry by which a difference is known, and no failure."""
-        entry = self.entry(found, former)
+    def find_valid_entry(self, found: str, former: str = "") -> Deviation | None:
+        """Return the entry that makes a difference a known one: it has not expired."""
+        entry = self.find_entry(found, former)
         return None if entry is None or self.has_expired(entry) else entry
 
     def has_expired(self, entry: Deviation) -> bool:
-        """Tell whether an entry counts no longer."""
+        """Tell whether an entry has expired."""
         return entry.expires is not None and entry.expires < self.today
 
-    def fixed(self, asked: Iterable[str], *, fuzzed: bool) -> list[Deviation]:
-        """Return the entries that occur no longer although their operations were asked.
+    def find_fixed(self, called: Iterable[str], *, fuzzed: bool) -> list[Deviation]:
+        """Return the entries that did not occur although their operations were called.
 
-        ``asked``   names of operations and of tests, of a run that asked everything it could ask
-        ``fuzzed``  whether what fuzzing finds was looked for as thoroughly as it can be
+        ``called``  names of the operations and tests of a complete run
+        ``fuzzed``  whether fuzzing was as thorough as it can be
         """
-        ran = set(asked)
+        ran = set(called)
         missing = (entry for entry in self.entries if entry.id not in self.occurred)
-        return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_asked(entry, ran)]
+        return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_called(entry, ran)]
 
-    def complaints(self) -> list[str]:
-        """Return what somebody ought to mend in the file: entries without a reason, or out of date."""
+    def list_complaints(self) -> list[str]:
+        """Return what should be corrected in the file: entries that have no reason or have expired."""
         unexplained = [entry for entry in self.entries if not entry.reason.strip()]
         expired = [entry for entry in self.entries if self.has_expired(entry)]
         return [
@@ -151,58 +151,58 @@ class Deviations:
             *(f"{self.path}: write a reason for {entry.id}" for entry in unexplained),
         ]
 
-    def write(self, found: Mapping[str, Mapping[str, Any]], *, gone: Iterable[Deviation] = ()) -> None:
-        """Write the file anew: its entries without those that are `gone`, and one for each cause that was `found`.
+    def write(self, found: Mapping[str, Mapping[str, Any]], *, obsolete: Iterable[Deviation] = ()) -> None:
+        """Write the file: its entries without the `obsolete` ones, and an entry for each cause that was `found`.
 
-        ``found``  failures as in the reports, by their ids; one with `known` is known by the entry of that id
-        Reasons stay; those of entries that went by a former id go over to the entries of their causes.
+        ``found``  failures as in the reports, by id; `known` is the id of the entry that covers one
+        Reasons are kept; those of entries with a former id move to the entries of their causes.
         """
         assert self.path is not None
-        removed = {entry.id for entry in gone}
-        kept = {entry.id: self._renewed(entry, found) for entry in self.entries if entry.id not in removed}
+        removed = {entry.id for entry in obsolete}
+        kept = {entry.id: self._renew(entry, found) for entry in self.entries if entry.id not in removed}
         for name in sorted(found):
-            olds = self._covering(name, found[name])
-            if any(old.id == name or _pattern(old.id) for old in olds):
+            olds = self._find_covering(name, found[name])
+            if any(old.id == name or _compile_pattern(old.id) for old in olds):
                 continue
-            kept[name] = _merged(name, olds, kept.get(name))
+            kept[name] = _merge(name, olds, kept.get(name))
             for old in olds:
                 kept.pop(old.id, None)
-        texts = _texts(self._text, self.entries)
-        text = "\n".join([texts.get("", _HEAD), *self._blocks(kept.values(), found, texts)])
+        texts = _split_entries(self._text, self.entries)
+        text = "\n".join([texts.get("", _HEAD), *self._format_entries(kept.values(), found, texts)])
         write_whole(self.path, [text])
 
-    def _covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
-        """Return the entries that a cause falls under, be it by former ids."""
+    def _find_covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
+        """Return the entries that cover a cause, also by former ids."""
         entries = [self._by_id[old] for old in dict.fromkeys(failure.get("entries", ())) if old in self._by_id]
-        now = self.entry(name)
+        now = self.find_entry(name)
         return entries or ([now] if now else [])
 
-    def _blocks(
+    def _format_entries(
         self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]
     ) -> Iterator[str]:
-        """Yield each entry as it stands in the file, unless there is something new to say of it."""
+        """Yield the text of each entry: unchanged from the file where the entry has not changed."""
         unchanged = set(self.entries)
         for entry in entries:
             as_it_was = texts.get(entry.id) if entry in unchanged else None
-            yield as_it_was or _block(entry, found.get(entry.id))
+            yield as_it_was or _format_entry(entry, found.get(entry.id))
 
-    def _renewed(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
-        """Return an entry without its date if it has expired and was accepted once more."""
+    def _renew(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
+        """Return an entry; without its date if it has expired and its difference is accepted again."""
         return replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
 
 
-def _merged(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:
-    """Return the entry of a cause, with the reasons of all entries that it takes the place of."""
+def _merge(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:
+    """Return the entry of a cause, with the reasons of all entries that it replaces."""
     former = [there] if there else []
     reasons = dict.fromkeys(entry.reason for entry in [*former, *olds] if entry.reason)
     return Deviation(name, "\n".join(reasons))
 
 
-def _texts(text: str, entries: tuple[Deviation, ...]) -> dict[str, str]:
-    """Return the entries as they stand in a file, by id, and what stands before the first; {} where that is unclear."""
+def _split_entries(text: str, entries: tuple[Deviation, ...]) -> dict[str, str]:
+    """Return the texts of the entries in a file by id, that before the first as ``""``; {} if they cannot be split."""
     head, *blocks = re.split(r"(?m)^(?=\[\[deviation\]\])", text)
     try:
-        read = [list(_entries(tomllib.loads(block), Path())) for block in blocks]
+        read = [list(_read_entries(tomllib.loads(block), Path())) for block in blocks]
     except (tomllib.TOMLDecodeError, TargetError):
         return {}
     if read != [[entry] for entry in entries]:
@@ -211,8 +211,8 @@ def _texts(text: str, entries: tuple[Deviation, ...]) -> dict[str, str]:
     return found if head.startswith(_HEAD[:40]) or not head.strip() else {"": f"{head.rstrip()}\n", **found}
 
 
-def _pattern(name: str) -> re.Pattern[str] | None:
-    """Return what an id stands for, if it has a `*` that stands for any text."""
+def _compile_pattern(name: str) -> re.Pattern[str] | None:
+    """Return the pattern of an id with a `*` that stands for any text; None for other ids."""
     about, hash_, what = name.partition("#")
     literal = about + hash_ + _ITEM.sub("\0", what)
     if "*" not in literal:
@@ -221,58 +221,60 @@ def _pattern(name: str) -> re.Pattern[str] | None:
     return re.compile(".*".join(parts), re.DOTALL)
 
 
-def _was_asked(entry: Deviation, asked: set[str]) -> bool:
+def _was_called(entry: Deviation, called: set[str]) -> bool:
     about = entry.about.removesuffix(_MADE_UP)
-    if pattern := _pattern(about):
-        return any(map(pattern.fullmatch, asked))
+    if pattern := _compile_pattern(about):
+        return any(map(pattern.fullmatch, called))
     operation = "/".join(about.split("/")[:2])
-    return about in asked or operation in asked
+    return about in called or operation in called
 
 
-def _entries(document: Mapping[str, Any], path: Path) -> Iterator[Deviation]:
+def _read_entries(document: Mapping[str, Any], path: Path) -> Iterator[Deviation]:
     """Yield the entries of a file."""
     tables = document.get("deviation", [])
     if not isinstance(tables, list) or set(document) - {"deviation"}:
         raise TargetError(f"{path}: expected nothing but [[deviation]] tables.")
     for number, table in enumerate(tables, 1):
-        yield _entry(table, f"{path}: deviation {number}")
+        yield _read_entry(table, f"{path}: deviation {number}")
 
 
-def _entry(table: Any, place: str) -> Deviation:
+def _read_entry(table: Any, place: str) -> Deviation:
     if not isinstance(table, dict) or not all(isinstance(table.get(name), str) for name in ("id", "reason")):
         raise TargetError(f"{place}: expected a table with the texts `id` and `reason`.")
     if unknown := set(table) - set(_FIELDS):
-        raise TargetError(f"{place}: {', '.join(sorted(unknown))} is none of {', '.join(_FIELDS)}.")
-    return Deviation(table["id"], table["reason"], _day(table.get("expires"), place))
+        raise TargetError(f"{place}: {', '.join(sorted(unknown))} is not one of {', '.join(_FIELDS)}.")
+    return Deviation(table["id"], table["reason"], _read_day(table.get("expires"), place))
 
 
-def _day(value: Any, place: str) -> date | None:
+def _read_day(value: Any, place: str) -> date | None:
     if isinstance(value, datetime) or not isinstance(value, date | str | None):
-        raise TargetError(f"{place}: `expires` is no day. Write expires = 2030-12-31.")
+        raise TargetError(f"{place}: `expires` is not a date. Write expires = 2030-12-31.")
     try:
         return date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise TargetError(f'{place}: `expires` is "{value}", no day. Write expires = 2030-12-31.') from None
+        raise TargetError(
+            f'{place}: `expires` is "{value}", which is not a date. Write expires = 2030-12-31.'
+        ) from None
 
 
-def _block(entry: Deviation, failure: Mapping[str, Any] | None) -> str:
+def _format_entry(entry: Deviation, failure: Mapping[str, Any] | None) -> str:
     remark = f"expected {failure['expected']}; got {failure['got']}" if failure else ""
     lines = [
         "[[deviation]]",
-        *([f"# {plain(' '.join(remark.split()))[:_REMARK]}"] if remark else []),
-        f"id = {_text(entry.id)}",
-        f"reason = {_text(entry.reason)}",
+        *([f"# {escape_unprintable(' '.join(remark.split()))[:_REMARK]}"] if remark else []),
+        f"id = {_quote(entry.id)}",
+        f"reason = {_quote(entry.reason)}",
         *([f"expires = {entry.expires}"] if entry.expires else []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _text(value: str) -> str:
-    """Return a TOML basic string. Halves of surrogate pairs, which no file can hold, are spelt out."""
-    return '"' + "".join(map(_character, value)) + '"'
+def _quote(value: str) -> str:
+    """Return a TOML basic string. Unpaired surrogates, which UTF-8 cannot encode, are escaped."""
+    return '"' + "".join(map(_escape, value)) + '"'
 
 
-def _character(character: str) -> str:
+def _escape(character: str) -> str:
     if character in '"\\':
         return f"\\{character}"
     if character.isprintable():

@@ -1,4 +1,4 @@
-"""A run as one JSON document, from which everything else is made: bounded, and without the keys of the run."""
+"""Builds the JSON document of a run, from which all other reports are made: bounded in size, and without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from contract_tests.report.grouping import causes
+from contract_tests.report.grouping import group_causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,36 +23,36 @@ def version() -> str:
     return importlib.metadata.version("flowcontract")
 
 
-def document(results: Results, problems: list[str], secrets: Secrets) -> dict[str, Any]:
-    """Return everything that is known of a run.
+def build_document(results: Results, problems: list[str], secrets: Secrets) -> dict[str, Any]:
+    """Return the document of a run.
 
-    It is what `Results.as_json` has, and these:
+    It has the fields of `Results.as_json`, and these:
 
-    ``causes``     failures, notes and deviations, grouped (see `grouping.causes`)
+    ``causes``     failures, notes and deviations, grouped (see `group_causes`)
     ``counts``     how many there are of each
-    ``not_asked``  reason -> tests, and lines of the contract, that could not be asked for it
+    ``not_asked``  reason -> tests and lines of the contract that were not exercised for this reason
     """
-    told = results.as_json(problems)
+    document = results.as_json(problems)
     kinds = {"failures": "failure", "notes": "note", "deviating": "deviation"}
-    grouped = {name: causes(told[name], kind) for name, kind in kinds.items()}
-    told["causes"] = [cause for found in grouped.values() for cause in found]
-    told["not_asked"] = _not_asked(results)
-    told["counts"] = {
+    grouped = {name: group_causes(document[name], kind) for name, kind in kinds.items()}
+    document["causes"] = [cause for found in grouped.values() for cause in found]
+    document["not_asked"] = _group_not_asked(results)
+    document["counts"] = {
         "causes": len(grouped["failures"]),
-        "failed tests": len({failure["test"] for failure in told["failures"]}),
+        "failed tests": len({failure["test"] for failure in document["failures"]}),
         "notes": len(grouped["notes"]),
         "deviations": len(grouped["deviating"]),
-        "fixed": len(told["fixed"]),
-        "choices": len(told["choices"]),
-        "crashes": len(told["crashes"]),
-        "not asked": sum(map(len, told["not_asked"].values())),
-        "tests": len(told["tests"]),
+        "fixed": len(document["fixed"]),
+        "choices": len(document["choices"]),
+        "crashes": len(document["crashes"]),
+        "not asked": sum(map(len, document["not_asked"].values())),
+        "tests": len(document["tests"]),
     }
-    return cast("dict[str, Any]", plain(told, secrets.mask))
+    return cast("dict[str, Any]", sanitize(document, secrets.mask))
 
 
-def _not_asked(results: Results) -> dict[str, list[str]]:
-    """Return what was not asked by reason, the reason with the most first."""
+def _group_not_asked(results: Results) -> dict[str, list[str]]:
+    """Return what was not exercised by reason, the most frequent reason first."""
     missing = [name for name in results.missing if name not in results.tests]
     found = {_OVER: missing} if missing else {}
     for reasons in (results.not_asked(), results.not_exercised()):
@@ -61,14 +61,14 @@ def _not_asked(results: Results) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def plain(value: Any, mask: Callable[[str], str]) -> Any:
-    """Return a JSON value whose texts and names are masked and of a bounded length."""
+def sanitize(value: Any, mask: Callable[[str], str]) -> Any:
+    """Return a JSON value with all texts and names masked and truncated."""
     known: dict[str, str] = {}
 
-    def text(said: str) -> str:
-        if said not in known:
-            known[said] = cut(mask(said))
-        return known[said]
+    def text(original: str) -> str:
+        if original not in known:
+            known[original] = truncate(mask(original))
+        return known[original]
 
     def walk(node: Any) -> Any:
         if isinstance(node, str):
@@ -82,12 +82,12 @@ def plain(value: Any, mask: Callable[[str], str]) -> Any:
     return walk(value)
 
 
-def cut(text: str) -> str:
-    """Return a text of a length that a report can hold."""
+def truncate(text: str) -> str:
+    """Return a text, truncated if it is too long for a report."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """Return JSON text that is valid UTF-8 whatever a server said: half a surrogate pair becomes its escape."""
+    """Return JSON text that is valid UTF-8 whatever a server sent: an unpaired surrogate is escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=1)
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Writes files so that nobody ever finds half of one."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file so that it is there as a whole, or as it was: beside it first, then renamed.
+    """Write a file atomically: write a temporary file beside it, then rename that.
 
-    It is UTF-8 whatever the text: half of a surrogate pair is spelt out.
+    The file is UTF-8 whatever the text: an unpaired surrogate is escaped.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

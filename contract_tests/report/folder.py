@@ -1,4 +1,4 @@
-"""The folder of `--report`: what is written there, each file as a whole or not at all."""
+"""Writes the reports into the folder of `--report`, each file atomically."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.report import hiding
 from contract_tests.report.document import json_text, version
 from contract_tests.report.files import write_whole
-from contract_tests.report.har import Recorder, har
-from contract_tests.report.html import page
-from contract_tests.report.sarif import sarif
+from contract_tests.report.har import Recorder, merge_har
+from contract_tests.report.html import render_page
+from contract_tests.report.sarif import render_sarif
 from flowcontract.errors import FlowContractError
 
 if TYPE_CHECKING:
@@ -22,40 +22,40 @@ FILES = ("report.html", "report.json", "report.sarif", "exchanges.har", "junit.x
 _PROBE = ".writable"
 _RECORDED = ".exchanges-*.jsonl"
 JUNIT = ".junit.xml"
-"""Where pytest writes JUnit XML, until it is moved to its place."""
+"""Where pytest writes JUnit XML, until it is renamed to junit.xml."""
 
 
 class ReportError(FlowContractError):
-    """Reports cannot be written where they are wanted."""
+    """Reports cannot be written into the folder."""
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder and see that files can be written there; raise ReportError where they cannot."""
+    """Create the folder, check that it is writable, and remove old reports; raise ReportError if it is not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / _PROBE, [])
-        others = (folder / name for name in FILES)  # nobody is to take them for those of a run that is ended at once
+        others = (folder / name for name in FILES)  # else a run that is killed would seem to have written them
         for left in [folder / _PROBE, folder / JUNIT, *folder.glob(_RECORDED), *others]:
             left.unlink(missing_ok=True)
     except OSError as error:
         raise ReportError(f"--report {folder}: cannot be written: {error.strerror}. Name another folder.") from None
 
 
-def recorder(folder: Path, worker: str, secrets: Secrets) -> Recorder:
-    """Return what records the exchanges of one process."""
+def create_recorder(folder: Path, worker: str, secrets: Secrets) -> Recorder:
+    """Return a recorder for the exchanges of one process."""
     return Recorder(folder / _RECORDED.replace("*", worker), secrets)
 
 
 def write(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write all reports of a run; raise ReportError naming those that could not be written, after all others."""
+    """Write all reports of a run; raise ReportError naming those that failed, after writing the others."""
     recorded = sorted(folder.glob(_RECORDED))
     made: dict[str, Callable[[], Iterable[str]]] = {
         "report.json": lambda: [json_text(document)],
-        "report.html": lambda: [page(document)],
-        "report.sarif": lambda: [sarif(document)],
-        "exchanges.har": lambda: har(recorded, version()),
+        "report.html": lambda: [render_page(document)],
+        "report.sarif": lambda: [render_sarif(document)],
+        "exchanges.har": lambda: merge_har(recorded, version()),
     }
-    failed = [trouble for name, make in made.items() if (trouble := _trouble(folder / name, make))]
+    failed = [trouble for name, make in made.items() if (trouble := _write_report(folder / name, make))]
     for path in recorded:
         path.unlink(missing_ok=True)
     if (folder / JUNIT).exists():
@@ -65,17 +65,18 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def hide(folder: Path, secrets: Secrets) -> None:
-    """Hide secrets in what pytest itself has written, which may tell more than the tests have."""
+    """Hide secrets in the file that pytest itself has written, which may contain more than the tests reported."""
     path = folder / "junit.xml"
     if path.exists():
         write_whole(path, [hiding.hide(path.read_text(encoding="utf-8"), secrets)])
 
 
-def _trouble(path: Path, make: Callable[[], Iterable[str]]) -> str:
+def _write_report(path: Path, make: Callable[[], Iterable[str]]) -> str:
+    """Write a report; return why it could not be written, '' if it was."""
     try:
         write_whole(path, make())
     except OSError as error:
         return f"{path}: cannot be written: {error.strerror}."
-    except Exception as error:  # noqa: BLE001 - a fault of ours in one report costs no other
+    except Exception as error:  # noqa: BLE001 - a bug in one report must not prevent the others
         return f"{path}: cannot be made: {type(error).__name__}: {error}. Please report it."
     return ""

@@ -1,4 +1,4 @@
-"""Violations of one cause are one block: operation, rule, place and what came; the most severe first."""
+"""Groups failures by cause (operation, rule, place and what came), the most severe first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _HANDLE = 7  # hex digits
-_TELLING = 1000  # characters of a text that are looked at
+_TELLING = 1000  # characters of a text that are searched
 _SECURITY = re.compile(
     r"/keys/"  # the suite's own cases about keys
     r"|\b(?:an)?other[ _](?:user|account|app|flow)|\bstranger"  # journeys: what somebody else must not see
     r"|^(?:401|403)(?: or (?:401|403))*: "
 )
-"""Where a test's name, or what it expected, is about who may see what."""
+"""Matches the name, or the expectation, of a test about who may see what."""
 
 
-def handle(name: str) -> str:
-    """Return a short name of a cause, the same in every run.
+def make_handle(name: str) -> str:
+    """Return the short name of a cause, which is the same in every run.
 
     >>> handle("dify-chat/sendChatMessage#status 500")
     'c25e834'
@@ -30,24 +30,31 @@ def handle(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:_HANDLE]
 
 
-def causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Return the causes of some failures (as the JSON report has them), the most severe first.
+def group_causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the causes of failures (in the form of the JSON report), the most severe first.
 
-    Each is its first failure, without `test`, and with these:
+    Each has the fields of its first failure, except `test`, and these:
 
     ``handle``    its short name
     ``kind``      `failure`, `note` or `deviation`: what all of them are
     ``severity``  `server-error`, `security` or `form`
-    ``tests``     all tests that saw it
-    ``count``     how often it was seen
+    ``tests``     all tests that found it
+    ``count``     how often it was found
     """
     found: dict[str, dict[str, Any]] = {}
     for failure in failures:
-        new = {**failure, "handle": handle(failure["id"]), "kind": kind, "tests": {}, "count": 0, "severity": "form"}
+        new = {
+            **failure,
+            "handle": make_handle(failure["id"]),
+            "kind": kind,
+            "tests": {},
+            "count": 0,
+            "severity": "form",
+        }
         cause = found.setdefault(failure["id"], new)
         cause["tests"][failure["test"]] = None
         cause["count"] += 1
-        cause["severity"] = min(cause["severity"], severity(failure), key=SEVERITIES.index)
+        cause["severity"] = min(cause["severity"], rate_severity(failure), key=SEVERITIES.index)
     for cause in found.values():
         cause["tests"] = list(cause["tests"])
         del cause["test"]
@@ -57,8 +64,8 @@ def causes(failures: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, A
 SEVERITIES = ("server-error", "security", "form")
 
 
-def severity(failure: Mapping[str, Any]) -> str:
-    """Return how bad a failure is, beyond its tier."""
+def rate_severity(failure: Mapping[str, Any]) -> str:
+    """Return the severity of a failure, which is independent of its tier, except for a server error."""
     if failure["tier"] == Tier.SERVER_ERROR:
         return "server-error"
     about_security = any(_SECURITY.search(failure[name][:_TELLING]) for name in ("test", "expected"))

@@ -1,10 +1,10 @@
-"""Every exchange of a run in HAR 1.2 (https://w3c.github.io/web-performance/specs/HAR/Overview.html).
+"""Records every exchange of a run as HAR 1.2 (https://w3c.github.io/web-performance/specs/HAR/Overview.html).
 
-Exchanges are written to a file of JSON lines while the run goes on, so that they cost no memory and an interrupted run
-has them, too. Beyond the format, in fields whose names begin with `_`, as it wants them:
+Exchanges are appended to a file of JSON lines during the run, so that they need no memory and survive an interrupt.
+Custom fields, whose names begin with `_` as the format requires:
 
-``_test``     which test asked
-``_pieces``   of an answer: when its pieces came (`at_ms`, after the request) and how long they are (`bytes`)
+``_test``     the test that sent the request
+``_pieces``   of an answer: when its pieces arrived (`at_ms`, after the request), and their lengths (`bytes`)
 ``_trouble``  why there is no answer, or why it broke off
 """
 
@@ -18,14 +18,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from contract_tests.report.document import cut
+from contract_tests.report.document import truncate
 from flowcontract.output.secrets import MASK, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from contract_tests.http.exchange import Answer, Heard, Sent
+    from contract_tests.http.exchange import Answer, ReceivedBody, SentRequest
     from flowcontract.output.secrets import Secrets
 
 _LONGEST = 256 * 1024  # bytes of a request's body
@@ -33,29 +33,29 @@ _MARGIN = 2048  # bytes, more than any key has, however it is encoded
 
 
 class Recorder:
-    """Writes down the exchanges of one process, in a file of its own."""
+    """Records the exchanges of one process in a file."""
 
     def __init__(self, path: Path, secrets: Secrets) -> None:
-        """Begin an empty file; raise OSError where that cannot be."""
-        self.test = ""  # which test asks now
+        """Create an empty file; raise OSError where that fails."""
+        self.test = ""  # the current test
         self._secrets = secrets
-        # Unbuffered, and a lock that its holder may take again: while one exchange is written, the garbage of another
-        # may be collected, which ends it and writes it down. Schemathesis asks from threads of its own.
+        # Unbuffered, with a reentrant lock: while an exchange is written, garbage collection may end another one, which
+        # is then recorded. Schemathesis sends from threads of its own.
         self._file = path.open("wb", buffering=0)
         self._lock = threading.RLock()
 
-    def record(self, sent: Sent, answer: Answer | None, heard: Heard, trouble: str = "") -> None:
-        """Write down an exchange that has just ended."""
+    def record(self, sent: SentRequest, answer: Answer | None, received: ReceivedBody, trouble: str = "") -> None:
+        """Append an exchange that has just ended."""
         elapsed_s = answer.elapsed_s if answer else 0.0
         began = datetime.fromtimestamp(datetime.now(UTC).timestamp() - elapsed_s, UTC)
-        waited_s = min(heard.pieces[0][0], elapsed_s) if heard.pieces else elapsed_s
+        waited_s = min(received.pieces[0][0], elapsed_s) if received.pieces else elapsed_s
         entry = {
             "startedDateTime": began.isoformat(timespec="milliseconds"),
-            "time": _ms(elapsed_s),
+            "time": _milliseconds(elapsed_s),
             "request": self._request(sent),
-            "response": self._response(answer, heard),
+            "response": self._response(answer, received),
             "cache": {},
-            "timings": {"send": 0, "wait": _ms(waited_s), "receive": _ms(elapsed_s - waited_s)},
+            "timings": {"send": 0, "wait": _milliseconds(waited_s), "receive": _milliseconds(elapsed_s - waited_s)},
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
@@ -64,13 +64,13 @@ class Recorder:
             self._file.write(line)
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Close the file."""
         self._file.close()
 
     def _mask(self, text: str) -> str:
-        return cut(self._secrets.mask(text))
+        return truncate(self._secrets.mask(text))
 
-    def _request(self, sent: Sent) -> dict[str, Any]:
+    def _request(self, sent: SentRequest) -> dict[str, Any]:
         content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
         query = parse_qsl(urlsplit(sent.url).query, keep_blank_values=True)
         posted = (
@@ -90,21 +90,21 @@ class Recorder:
             "bodySize": len(sent.body),
         }
 
-    def _response(self, answer: Answer | None, heard: Heard) -> dict[str, Any]:
+    def _response(self, answer: Answer | None, received: ReceivedBody) -> dict[str, Any]:
         status = answer.status if answer else 0
         headers = answer.headers if answer else {}
-        content = {"size": heard.size, "mimeType": self._mask(headers.get("content-type", ""))}
+        content = {"size": received.size, "mimeType": self._mask(headers.get("content-type", ""))}
         return {
             "status": status,
             "statusText": HTTPStatus(status).phrase if status in set(HTTPStatus) else "",
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": self._pairs(headers.items()),
-            "content": {**content, **self._content(bytes(heard.beginning), heard.size)},
+            "content": {**content, **self._content(bytes(received.beginning), received.size)},
             "redirectURL": self._mask(headers.get("location", "")),
             "headersSize": -1,
-            "bodySize": heard.size if answer else -1,
-            "_pieces": [{"at_ms": _ms(at_s), "bytes": size} for at_s, size in heard.pieces],
+            "bodySize": received.size if answer else -1,
+            "_pieces": [{"at_ms": _milliseconds(at_s), "bytes": size} for at_s, size in received.pieces],
         }
 
     def _pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
@@ -114,29 +114,32 @@ class Recorder:
         ]
 
     def _content(self, beginning: bytes, size: int) -> dict[str, str]:
-        """Return a body of so many bytes, or its beginning, as HAR has it: as text, or in base64."""
+        """Return a body of `size` bytes, or the beginning of it, in HAR's form: as text, or in base64."""
         kept, cut = self._secrets.mask_bytes(beginning), {}
         if len(beginning) < size:
-            kept, cut = kept[:-_MARGIN], {"comment": f"the beginning of {size} bytes"}  # half a key would not be found
+            kept, cut = (
+                kept[:-_MARGIN],
+                {"comment": f"the beginning of {size} bytes"},
+            )  # a key that is cut in two would not be found
         try:
             return {"text": kept.decode("utf-8", "ignore" if cut else "strict"), **cut}
         except UnicodeDecodeError:
             return {"text": base64.b64encode(kept).decode(), "encoding": "base64", **cut}
 
 
-def _ms(seconds: float) -> float:
+def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def har(recorded: Iterable[Path], version: str) -> Iterator[str]:
-    """Yield the text of a HAR file, put together from what recorders wrote."""
+def merge_har(recorded: Iterable[Path], version: str) -> Iterator[str]:
+    """Yield the text of a HAR file, merged from the files of recorders."""
     creator = json.dumps({"name": "flowcontract contract-tests", "version": version})
     yield f'{{"log": {{"version": "1.2", "creator": {creator}, "entries": [\n'
     before = ""
     for path in recorded:
         with path.open("rb") as lines:
             for line in lines:
-                if line.endswith(b"\n"):  # the last one may be half there
+                if line.endswith(b"\n"):  # the last one may be incomplete
                     yield before + line.decode().rstrip("\n")
                     before = ",\n"
     yield "\n]}}\n"

@@ -1,4 +1,4 @@
-"""What is told of a run, without its secrets: also without the pieces that are left of one where a text was cut."""
+"""Hides the secrets of a run, and the parts of a secret that are left where a text was cut."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
     from flowcontract.output.secrets import Secrets
 
-_OURS = ("operation", "test")  # fields whose values are the contract's or the suite's, and by which reports are joined
+_OURS = ("operation", "test")  # fields whose values come from the contract or the suite, and join reports
 
 
 def hide(text: str, secrets: Secrets) -> str:
-    """Return a text without secrets, and without the beginnings and ends of any."""
+    """Return a text without secrets, and without beginnings and ends of them."""
     return secrets.mask(text, pieces=True) if len(secrets) else text
 
 
 def hide_json(value: Any, secrets: Secrets) -> Any:
-    """Return a JSON value with the secrets in its texts hidden; the names in it are ours."""
+    """Return a JSON value with the secrets in its texts hidden; names of fields are not checked."""
     if not len(secrets):
         return value
     if isinstance(value, str):
@@ -31,29 +31,29 @@ def hide_json(value: Any, secrets: Secrets) -> Any:
 
 
 class HidingStream:
-    """Writes to another stream, without secrets. What is written is held back until its line, or a flush."""
+    """Writes to another stream, without secrets. Output is buffered until the end of the line, or a flush."""
 
     def __init__(self, stream: TextIO, secrets: Secrets) -> None:
-        """Write to a stream; secrets may be added later."""
+        """Wrap a stream; secrets may be added later."""
         self._stream, self._secrets, self._held = stream, secrets, ""
 
     def write(self, text: str) -> int:
-        """Take a text."""
+        """Write a text, up to its last line break."""
         lines, newline, self._held = (self._held + text).rpartition("\n")
         if newline:
             self._stream.write(hide(lines + newline, self._secrets))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Take several texts."""
+        """Write several texts."""
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Write everything."""
+        """Write what is buffered."""
         self._stream.write(hide(self._held, self._secrets))
         self._held = ""
         self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
-        """Be what the other stream is, in everything else."""
+        """Delegate everything else to the other stream."""
         return getattr(self._stream, name)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: what is wrong, what was exercised, chosen, known, not asked, and the streams."""
+"""Renders a run as a self-contained HTML page: failures, coverage, choices, known deviations, reasons, streams."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from contract_tests.report.coverage import SORTS
-from contract_tests.report.rendering import environment, source
-from contract_tests.report.terminal import headline, of_kind
+from contract_tests.report.rendering import get_environment, read_template
+from contract_tests.report.terminal import format_headline, select_causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,38 +23,38 @@ _MOST_STREAMS = 80  # whose time lines are drawn; broken ones first
 _WIDTH, _LEFT, _LANE, _MARGIN = 1100, 190, 18, 14  # of a time line, in pixels
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """Return the page. Scripts and styles run by their hashes only, and nothing is fetched."""
-    style, script = (source(name) for name in ("report.css", "report.js"))
+def render_page(document: Mapping[str, Any]) -> str:
+    """Return the page. Scripts and styles are allowed by hash only, and nothing is loaded from elsewhere."""
+    style, script = (read_template(name) for name in ("report.css", "report.js"))
     streams = sorted(document["streams"], key=lambda stream: not stream["violations"])
-    return environment().get_template("report.html.j2").render(
+    return get_environment().get_template("report.html.j2").render(
         document=document,
-        headline=headline(dict(document)),
+        headline=format_headline(dict(document)),
         style=Markup(style),  # noqa: S704 - our own
         script=Markup(script),  # noqa: S704 - our own
         hashes={"style": _hash(style), "script": _hash(script)},
-        failures=of_kind(dict(document), "failure"),
-        notes=of_kind(dict(document), "note"),
-        deviations=of_kind(dict(document), "deviation"),
-        grids=grids(document["matrix"]),
+        failures=select_causes(dict(document), "failure"),
+        notes=select_causes(dict(document), "note"),
+        deviations=select_causes(dict(document), "deviation"),
+        grids=build_grids(document["matrix"]),
         signs=SIGNS,
-        broken=[time_line(stream) for stream in streams[:_MOST_STREAMS] if stream["violations"]],
-        sound=[time_line(stream) for stream in streams[:_MOST_STREAMS] if not stream["violations"]],
+        broken=[draw_time_line(stream) for stream in streams[:_MOST_STREAMS] if stream["violations"]],
+        sound=[draw_time_line(stream) for stream in streams[:_MOST_STREAMS] if not stream["violations"]],
         left_out=max(0, len(streams) - _MOST_STREAMS),
     )  # fmt: skip
 
 
 def _hash(text: str) -> str:
-    """Return what a Content-Security-Policy allows a text by (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
+    """Return the hash by which a Content-Security-Policy allows a text (https://www.w3.org/TR/CSP3/#grammardef-hash-source)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-# What was exercised.
+# Coverage.
 
 
 @dataclass(frozen=True, slots=True)
 class OperationRow:
-    """An operation in the grid: its statuses by number, and the other lines that it has, by heading."""
+    """An operation in the grid: its statuses by number, and its other lines by heading."""
 
     name: str
     statuses: Mapping[str, Json]
@@ -63,50 +63,50 @@ class OperationRow:
 
     @property
     def outcome(self) -> str:
-        """The worst of it."""
-        return _worst(self.rows)
+        """The worst outcome of all lines."""
+        return _worst_outcome(self.rows)
 
     @property
     def of_others(self) -> str:
-        """The worst of all that are no statuses."""
-        return _worst([row for rows in self.others.values() for row in rows])
+        """The worst outcome of the lines that are no statuses."""
+        return _worst_outcome([row for rows in self.others.values() for row in rows])
 
     @property
     def exercised(self) -> int:
-        """How much of it was exercised, in percent."""
+        """The percentage of its lines that were exercised."""
         seen = sum(1 for row in self.rows if row["outcome"] != "not exercised")
         return round(100 * seen / len(self.rows))
 
 
-def _worst(rows: list[Json]) -> str:
+def _worst_outcome(rows: list[Json]) -> str:
     outcomes = {row["outcome"] for row in rows}
     return next((outcome for outcome in SIGNS if outcome in outcomes), "not exercised")
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The operations of an API, those with trouble first, and the statuses of them all."""
+    """The operations of an API, those with failures first, and the statuses of all of them."""
 
     api: str
     statuses: list[str]
     operations: list[OperationRow]
 
 
-def grids(matrix: Iterable[Json]) -> list[Grid]:
+def build_grids(matrix: Iterable[Json]) -> list[Grid]:
     """Return the matrix as a grid for each API."""
     by_api: dict[str, dict[str, list[Json]]] = {}
     for row in matrix:
         api = row["operation"].partition("/")[0]
-        by_api.setdefault(api, {}).setdefault(row["operation"], []).append({**row, "title": _title(row)})
-    return [_grid(api, operations) for api, operations in by_api.items()]
+        by_api.setdefault(api, {}).setdefault(row["operation"], []).append({**row, "title": _describe_row(row)})
+    return [_build_grid(api, operations) for api, operations in by_api.items()]
 
 
-def _grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
-    rows = sorted((_operation(name, lines) for name, lines in operations.items()), key=_trouble)
+def _build_grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
+    rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_trouble)
     return Grid(api, sorted({status for row in rows for status in row.statuses}), rows)
 
 
-def _operation(name: str, lines: list[Json]) -> OperationRow:
+def _build_row(name: str, lines: list[Json]) -> OperationRow:
     statuses = {line["name"]: line for line in lines if line["sort"] == "status"}
     others = {_HEADINGS[sort]: [line for line in lines if line["sort"] == sort] for sort in SORTS if sort in _HEADINGS}
     others = {heading: found for heading, found in others.items() if found}
@@ -118,7 +118,7 @@ def _trouble(row: OperationRow) -> tuple[int, int]:
     return list(SIGNS).index(row.outcome), -failed
 
 
-def _title(row: Json) -> str:
+def _describe_row(row: Json) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in row["counts"].items() if count)
     documented = "" if row["documented"] else " (in no document)"
     return f"{row['name']}{documented}: {counts or row['reason']}"
@@ -129,10 +129,10 @@ def _title(row: Json) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TimeLine:
-    """A drawing with a lane for each kind, and a mark for each event where it came.
+    """A drawing with a lane for each kind of event, and a mark for each event at its time.
 
-    ``marks``  x, y, `wrong`, `known` or `unknown`, what it is
-    ``rules``  x of each place where something is wrong, and its number
+    ``marks``  x, y, `wrong`, `known` or `unknown`, title
+    ``rules``  x of each event with a violation, and its number
     """
 
     stream: Json
@@ -146,19 +146,19 @@ class TimeLine:
     left: int = _LEFT
 
 
-def time_line(stream: Json) -> TimeLine:
-    """Return the drawing of a stream. What is wrong with no event in particular is wrong at the end."""
+def draw_time_line(stream: Json) -> TimeLine:
+    """Return the drawing of a stream. Violations of no particular event are drawn at its end."""
     events = stream["events"]
     kinds = list(dict.fromkeys(kind for _, kind, *_ in events))
     lanes = {kind: _MARGIN + 8 + _LANE * number for number, kind in enumerate(kinds)}
     begin, end = (events[0][0], events[-1][0]) if events else (0.0, 0.0)
-    scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # what is wrong at the end has room there
+    scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # leaves room for violations at the end
     x = [_LEFT + _MARGIN + (at_s - begin) * scale for at_s, *_ in events]
-    marks = [
-        (x[number], lanes[kind], _sort(wrong=wrong, known=known), _event(number + 1, event))
-        for number, event in enumerate(events)
-        for _, kind, _, wrong, known in [event]
-    ]
+    marks = []
+    for number, event in enumerate(events):
+        _, kind, _, wrong, known = event
+        sort = "wrong" if wrong else "known" if known else "unknown"
+        marks.append((x[number], lanes[kind], sort, _describe_event(number + 1, event)))
     at_end = float(_WIDTH - _MARGIN)
     places = {number: x[number - 1] if number and number <= len(x) else at_end for number in stream["wrong"]}
     rules = [(place, "end" if number is None else str(number)) for number, place in places.items()]
@@ -167,11 +167,7 @@ def time_line(stream: Json) -> TimeLine:
     return TimeLine(stream, [(y, kind) for kind, y in lanes.items()], marks, rules, height, f"{begin:.2f} s", total)
 
 
-def _sort(*, wrong: bool, known: bool) -> str:
-    return "wrong" if wrong else "known" if known else "unknown"
-
-
-def _event(number: int, event: list[Any]) -> str:
+def _describe_event(number: int, event: list[Any]) -> str:
     at_s, kind, offset, wrong, known = event
-    said = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
-    return f"event {number}, {kind}, {at_s:.3f} s, byte {offset}{said}"
+    remark = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
+    return f"event {number}, {kind}, {at_s:.3f} s, byte {offset}{remark}"

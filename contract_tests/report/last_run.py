@@ -9,7 +9,7 @@ LAST_RUN = "last-run.json"
 
 
 def remember(text: str) -> None:
-    """Keep a report as that of the last run, in the user's cache folder; without one nothing is kept."""
+    """Store a report as that of the last run in the user's cache folder, if there is one."""
     folder = cache_folder()
     if folder is not None:
         write_private(folder / LAST_RUN, text.encode())

@@ -1,4 +1,4 @@
-"""Lines for people: nothing that a terminal would obey, and nothing more once nobody reads on (`| head`)."""
+"""Prints lines without control characters, and stops once the reader has closed the pipe (`| head`)."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
 
 
 class Printer:
-    """Prints to the standard output; `closed` once whoever read it has gone."""
+    """Prints to standard output; `closed` once its reader has closed the pipe."""
 
     def __init__(self, *, quiet: bool) -> None:
-        """Leave details out where `quiet`."""
+        """Omit details if `quiet`."""
         self.closed = False
         self._quiet = quiet
 
-    def line(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line."""
-        self.lines([text])
+        self.print_lines([text])
 
-    def detail(self, text: str) -> None:
-        """Print a line that `quiet` leaves out."""
+    def print_detail(self, text: str) -> None:
+        """Print a line, unless `quiet`."""
         if not self._quiet:
-            self.lines([text])
+            self.print_lines([text])
 
-    def lines(self, texts: Iterable[str]) -> None:
-        """Print lines, each of them one whatever is in it, at once."""
-        shown = "".join(f"{printable(text)}\n" for text in texts)
-        if self.closed or not shown:
+    def print_lines(self, texts: Iterable[str]) -> None:
+        """Print lines in one write; line breaks inside of a line are escaped."""
+        text_block = "".join(f"{printable(text)}\n" for text in texts)
+        if self.closed or not text_block:
             return
         encoding = sys.stdout.encoding or "utf-8"
         try:
-            sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+            sys.stdout.write(text_block.encode(encoding, "backslashreplace").decode(encoding))
             sys.stdout.flush()
         except BrokenPipeError:
             self.closed = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush has to go somewhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
 
-    def problem(self, text: str) -> None:
-        """Print why there is no verdict to the standard error."""
+    def print_error(self, text: str) -> None:
+        """Print why there is no verdict to standard error."""
         print(f"contract-tests: {printable(text)}", file=sys.stderr)  # noqa: T201 - a command's own output

@@ -1,4 +1,4 @@
-"""How far a run is, API by API, while it goes on: redrawn on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run by API: redrawn on a terminal, as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,81 +22,81 @@ if TYPE_CHECKING:
 
 JOURNEYS = "journeys"
 _TENTHS = 10  # plain lines of a run
-_LONG_S = 10.0  # of a test that is worth a line
+_LONG_S = 10.0  # after which a test is mentioned
 
 
-class Shown:
-    """The progress of one run. Hooks of pytest feed it, in whatever process they run."""
+class ProgressReporter:
+    """A pytest plugin that shows the progress of a run, with or without xdist."""
 
     def __init__(self, apis: Iterable[str], write_line: Callable[[str], None]) -> None:
-        """Show nothing yet; `write_line` is where plain lines go."""
+        """Show nothing yet; plain lines are written by `write_line`."""
         names = sorted(apis, key=len, reverse=True)
         self._api = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
         self._write_line = write_line
         self._totals: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
-        self._told = 0
+        self._printed_tenths = 0
         self._live: _Live | None = None
 
-    def _sort(self, nodeid: str) -> str:
+    def _find_api(self, nodeid: str) -> str:
         found = self._api.search(nodeid)
         return found[1] if found else JOURNEYS
 
     def _begin(self, nodeids: Iterable[str]) -> None:
-        counts = Counter(map(self._sort, nodeids))
+        counts = Counter(map(self._find_api, nodeids))
         names = sorted(counts, key=lambda sort: (sort == JOURNEYS, sort))
         self._totals = Counter({sort: counts[sort] for sort in names})
         if self._totals and sys.stdout.isatty():
             self._live = _Live(self._totals)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Begin, where the tests run in this process."""
+        """Start, where the tests run in this process."""
         if not session.config.option.collectonly and session.items:
             self._begin(item.nodeid for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)  # pytest-xdist's, where that is installed
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:  # noqa: ARG002 - its signature
-        """Begin, where the tests run in workers, which all have the same ones."""
+        """Start, where the tests run in workers, all of which collect the same tests."""
         if not self._totals:
             self._begin(ids)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Show what is asked now."""
+        """Show the current test."""
         if self._live:
-            self._live.ask(self._sort(nodeid), nodeid)
+            self._live.ask(self._find_api(nodeid), nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count what failed; tell of a test that took long."""
-        self._failed[self._sort(report.nodeid)] += report.failed
+        """Count failures; mention a test that took long."""
+        self._failed[self._find_api(report.nodeid)] += report.failed
         if report.when == "call" and report.duration >= _LONG_S and not self._live:
-            self._write_line(f"{report.duration:.0f} s: {printable(_name(report.nodeid))}")
+            self._write_line(f"{report.duration:.0f} s: {printable(_test_name(report.nodeid))}")
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Count what is done."""
-        sort = self._sort(nodeid)
+        """Count finished tests."""
+        sort = self._find_api(nodeid)
         self._done[sort] += 1
         if self._live:
             self._live.show(sort, self._done[sort], self._failed[sort])
             return
         done, total = self._done.total(), self._totals.total()
-        if total and done * _TENTHS // total > self._told:
-            self._told = done * _TENTHS // total
-            self._write_line(f"{100 * done // total:3} %  {', '.join(map(self._count, self._totals))}")
+        if total and done * _TENTHS // total > self._printed_tenths:
+            self._printed_tenths = done * _TENTHS // total
+            self._write_line(f"{100 * done // total:3} %  {', '.join(map(self._format_count, self._totals))}")
 
-    def _count(self, sort: str) -> str:
+    def _format_count(self, sort: str) -> str:
         failed = f", {self._failed[sort]} failed" if self._failed[sort] else ""
         return f"{sort} {self._done[sort]}/{self._totals[sort]}{failed}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Make room for the verdict."""
+        """Remove the bars before the summary is printed."""
         if self._live:
             self._live.stop()
 
 
 class _Live:
-    """A bar for each API, redrawn in place. It draws on a copy of standard output, which pytest does not capture."""
+    """A bar for each API, redrawn in place, on a duplicate of standard output that pytest does not capture."""
 
     def __init__(self, totals: Counter[str]) -> None:
         file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace")
@@ -117,23 +117,23 @@ class _Live:
         self._progress.start()
 
     def ask(self, sort: str, nodeid: str) -> None:
-        """Show what is asked now."""
+        """Show the current test."""
         if sort in self._tasks:
             self._progress.start_task(self._tasks[sort])
-            self._progress.update(self._tasks[sort], now=printable(_name(nodeid).removeprefix(f"{sort}/")))
+            self._progress.update(self._tasks[sort], now=printable(_test_name(nodeid).removeprefix(f"{sort}/")))
 
     def show(self, sort: str, done: int, failed: int) -> None:
-        """Show how far it is."""
+        """Show the progress of an API."""
         if sort in self._tasks:
-            told = f"{failed} failed" if failed else ""
-            self._progress.update(self._tasks[sort], completed=done, failed=told, now="")
+            text = f"{failed} failed" if failed else ""
+            self._progress.update(self._tasks[sort], completed=done, failed=text, now="")
 
     def stop(self) -> None:
-        """Leave nothing on the terminal."""
+        """Remove the bars."""
         self._progress.stop()
 
 
-def _name(nodeid: str) -> str:
-    """Return a test's name without the file that it stands in."""
+def _test_name(nodeid: str) -> str:
+    """Return a test's name without its file."""
     name = nodeid.partition("::")[2]
     return name.partition("[")[2].removesuffix("]") or name

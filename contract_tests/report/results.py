@@ -1,4 +1,4 @@
-"""What came out of a run: tests, failures by cause, coverage; and whether that is good enough."""
+"""The results of a run: tests, failures, coverage, and whether the run passes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXIT_CODES: dict[Status, int] = {"passed": 0, "failed": 1, "interrupted": 2, "cr
 
 
 def last_words(trace: str) -> str:
-    """Return the line of a traceback that says what went wrong; pytest marks it with an E."""
+    """Return the line of a traceback with the error; pytest marks it with an E."""
     lines = trace.strip().splitlines()
     marked = [line[1:].strip() for line in lines if line.startswith("E ")]
     return (marked or lines or ["no traceback"])[-1]
@@ -31,16 +31,16 @@ def last_words(trace: str) -> str:
 
 @dataclass(slots=True)
 class Results:
-    """Collects what each test reports, in this process or in a worker.
+    """Collects the reports of all tests, in this process or in workers.
 
     ``demand``     the bar: violations of a tier beyond it are notes
     ``failures``   what fails the run
     ``notes``      violations beyond the bar: reported and counted, never red
     ``deviating``  known differences that occurred; ``fixed`` those that no longer do
-    ``choices``    what the server did where a ruling leaves it the choice
-    ``crashes``    tests that broke down, which is the suite's own fault: `test` and `trace`
-    ``about``      when it began, how long it took, our version, the options it was given
-    ``missing``    tests that were not run, because the run was interrupted or met its bound
+    ``choices``    what the server did where a ruling accepts several behaviours
+    ``crashes``    exceptions in the suite itself: `test` and `trace`
+    ``about``      start, duration, our version, the options of the run
+    ``missing``    tests that were not run, because the run was interrupted or reached its time limit
     """
 
     target: Target
@@ -52,34 +52,34 @@ class Results:
     exchanges: int = 0
     tests: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> outcome, seconds, reason
     failures: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[dict[str, Any]] = field(default_factory=list)  # what is told and fails nothing
+    notes: list[dict[str, Any]] = field(default_factory=list)  # reported, but no failures
     deviating: list[dict[str, Any]] = field(default_factory=list)
-    fixed: list[dict[str, Any]] = field(default_factory=list)  # known deviations that occur no longer: id, reason
+    fixed: list[dict[str, Any]] = field(default_factory=list)  # known deviations that no longer occur: id, reason
     choices: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     crashes: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    minutes: float = math.inf  # that the run may take
-    is_over: bool = False  # whether it took them
+    minutes: float = math.inf  # the time limit
+    is_over: bool = False  # whether the run reached it
     streams: list[dict[str, Any]] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, report: dict[str, Any], outcome: str, seconds: float) -> None:
-        """Take what a test saw."""
+    def add(self, report: dict[str, Any], outcome: str, seconds: float) -> None:
+        """Add the report of a test."""
         test = report["test"]
         if report.get("unfinished"):
             self.missing.append(test)
         self.tests[test] = {"outcome": outcome, "seconds": round(seconds, 3), "reason": report.get("reason", "")}
         self.exchanges += report["exchanges"]
         for failure in report["failures"]:
-            self._sorted(failure).append({**failure, "test": test})
+            self._list_for(failure).append({**failure, "test": test})
             if failure["entry"]:
                 self.deviations.occurred.add(failure["entry"])
-        red = [failure for failure in report["failures"] if failure["known"] or self.counts(failure)]
+        red = [failure for failure in report["failures"] if failure["known"] or self.fails_run(failure)]
         known = bool(red) and all(failure["known"] for failure in red)
         for operation, sort, name, well in report["seen"]:
             seen: Outcome = "passed" if well else "deviating" if known else "failed"
-            self.coverage.see(Key(operation, sort, name), seen)
+            self.coverage.count(Key(operation, sort, name), seen)
         for subject, reason in report["skipped"].items():
             self.coverage.explain(subject, reason)
         self.streams += [{**stream, "test": test} for stream in report["streams"]]
@@ -88,70 +88,69 @@ class Results:
             taken = self.choices.setdefault(key, {**choice, "count": 0})
             taken["count"] += 1
 
-    def counts(self, failure: Mapping[str, Any]) -> bool:
-        """Tell whether a failure fails the run: it rests on what is demanded, and is not known.
+    def fails_run(self, failure: Mapping[str, Any]) -> bool:
+        """Tell whether a failure fails the run: its tier is demanded, and it is not known.
 
-        What fuzzing finds fails a run that asks for that, or once it was accepted and its entry has expired.
+        One that fuzzing found fails only a run with --demand-fuzz, or if its entry among the known ones has expired.
         """
         looked_at = not failure["fuzzed"] or self.demand_fuzz or bool(failure["entry"])
         return looked_at and not failure["known"] and fails(failure["tier"], self.demand)
 
-    def _sorted(self, failure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _list_for(self, failure: Mapping[str, Any]) -> list[dict[str, Any]]:
         if failure["known"]:
             return self.deviating
-        return self.failures if self.counts(failure) else self.notes
+        return self.failures if self.fails_run(failure) else self.notes
 
-    def settle(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
-        """Say which known deviations are gone, of a run that asked everything; bring their file up to date."""
-        asked = [name for name, test in self.tests.items() if test["outcome"] != "skipped"]
-        operations = {"/".join(name.split("/")[:2]) for name in asked}
-        gone = self.deviations.fixed([*asked, *operations], fuzzed=thorough) if everything else []
-        self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in gone]
+    def finish(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
+        """Find the known deviations that a complete run no longer has, and update their file if that was asked for."""
+        called = [name for name, test in self.tests.items() if test["outcome"] != "skipped"]
+        operations = {"/".join(name.split("/")[:2]) for name in called}
+        obsolete = self.deviations.find_fixed([*called, *operations], fuzzed=thorough) if everything else []
+        self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in obsolete]
         if self.deviations.accept or prune:
-            self.deviations.write(self._causes() if self.deviations.accept else {}, gone=gone if prune else ())
+            self.deviations.write(
+                self._collect_causes() if self.deviations.accept else {}, obsolete=obsolete if prune else ()
+            )
 
-    def _causes(self) -> dict[str, dict[str, Any]]:
-        """Return the first failure of each cause that is to be known from now on, with the entries that covered it."""
+    def _collect_causes(self) -> dict[str, dict[str, Any]]:
+        """Return the first failure of each cause that is to be accepted, with the entries that covered it so far."""
         found: dict[str, dict[str, Any]] = {}
-        for failure in [*self.failures, *self.deviating, *self._found_by_fuzzing()]:
+        fuzzed = [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
+        for failure in [*self.failures, *self.deviating, *fuzzed]:
             first = found.setdefault(failure["id"], {**failure, "entries": []})
             first["entries"].append(failure["entry"])
         return found
 
-    def _found_by_fuzzing(self) -> list[dict[str, Any]]:
-        """Return the notes that would be failures where fuzzing is demanded."""
-        return [note for note in self.notes if note["fuzzed"] and fails(note["tier"], self.demand)]
-
-    def status(self, problems: list[str]) -> Status:
-        """Return how the run ended; `problems` is why it fails as a whole."""
+    def status(self, reasons: list[str]) -> Status:
+        """Return how the run ended; `reasons` is why it fails as a whole."""
         if self.interrupted:
             return "interrupted"
         if self.crashes:
             return "crashed"
         if self.missing or self.is_over or not self.exchanges:
             return "incomplete"
-        return "failed" if problems or (self.failures and not self.deviations.accept) else "passed"
+        return "failed" if reasons or (self.failures and not self.deviations.accept) else "passed"
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything that was to be asked was asked."""
+        """Whether all tests were run."""
         return not (self.interrupted or self.crashes or self.missing or self.is_over)
 
-    def problems(self) -> list[str]:
-        """Return why the run as a whole fails, beyond single tests."""
+    def list_failure_reasons(self) -> list[str]:
+        """Return why the run as a whole fails, apart from single tests."""
         found = [f"crashed: {crash['test']}: {last_words(crash['trace'])}" for crash in self.crashes]
         if self.interrupted:
             found.append(f"interrupted: {len(self.missing) or 'some'} tests were not run")
         elif self.missing or self.is_over:
             left = f"{len(self.missing)} tests were not run" if self.missing else "the run was not over"
             found.append(f"incomplete: {left} within {self.minutes:g} minutes (--max-minutes)")
-        found += [f"coverage: {below}" for below in self.coverage.below()] if self.is_whole else []
+        found += [f"coverage: {below}" for below in self.coverage.find_shortfalls()] if self.is_whole else []
         if not self.exchanges:
             found.append("nothing was exercised: no request was sent")
         return found
 
     def not_asked(self) -> dict[str, list[str]]:
-        """Return the tests that could not ask, by reason."""
+        """Return the tests that were skipped, by reason."""
         found: dict[str, list[str]] = defaultdict(list)
         for name, test in self.tests.items():
             if test["outcome"] == "skipped":
@@ -166,8 +165,8 @@ class Results:
                 found[self.coverage.reason(key)].append(f"{key.operation} {key.name}")
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
-    def _explained(self, choice: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a choice with what its ruling says."""
+    def _explain(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a choice with the decision of its ruling."""
         rulings = self.target.apis[choice["operation"].partition("/")[0]].api.rulings
         ruling = rulings.get(choice["ruling"])
         return {**choice, "decision": ruling.decision if ruling else ""}
@@ -198,10 +197,10 @@ class Results:
             "notes": self.notes,
             "deviating": self.deviating,
             "fixed": self.fixed,
-            "choices": [self._explained(choice) for _, choice in sorted(self.choices.items())],
+            "choices": [self._explain(choice) for _, choice in sorted(self.choices.items())],
             "crashes": self.crashes,
             "missing": self.missing,
-            "complaints": self.deviations.complaints(),
+            "complaints": self.deviations.list_complaints(),
             "tests": self.tests,
             "matrix": matrix,
             "streams": self.streams,

@@ -1,4 +1,7 @@
-"""Causes in SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/), at the lines of the specs that demand it."""
+"""Renders causes as SARIF 2.1.0, at the lines of the specs that demand them.
+
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/
+"""
 
 from __future__ import annotations
 
@@ -25,31 +28,28 @@ _RULES = {
 }
 
 
-def sarif(document: Mapping[str, Any]) -> str:
+def render_sarif(document: Mapping[str, Any]) -> str:
     """Return the causes of a run as the text of a SARIF file."""
     causes = document["causes"]
     rules = sorted({cause["rule"] for cause in causes})
+    titles = {name: _RULES.get(name, f"The rule `{name}` of the contract is broken") for name in rules}
     run = {
         "tool": {
             "driver": {
                 "name": "flowcontract contract-tests",
                 "semanticVersion": version(),
-                "rules": [_rule(name) for name in rules],
+                "rules": [{"id": name, "shortDescription": {"text": titles[name]}} for name in rules],
             }
         },
-        "invocations": [_invocation(document)],
+        "invocations": [_build_invocation(document)],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(cause, rules) for cause in causes],
+        "results": [_build_result(cause, rules) for cause in causes],
     }
     text = json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=False, indent=1)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _rule(name: str) -> dict[str, Any]:
-    return {"id": name, "shortDescription": {"text": _RULES.get(name, f"The rule `{name}` of the contract is broken")}}
-
-
-def _invocation(document: Mapping[str, Any]) -> dict[str, Any]:
+def _build_invocation(document: Mapping[str, Any]) -> dict[str, Any]:
     about = document["about"]
     times = {"startTimeUtc": about.get("started"), "endTimeUtc": about.get("ended")}
     return {
@@ -59,7 +59,7 @@ def _invocation(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _result(cause: Mapping[str, Any], rules: list[str]) -> dict[str, Any]:
+def _build_result(cause: Mapping[str, Any], rules: list[str]) -> dict[str, Any]:
     demanded = place(cause["operation"], cause["source"], cause["where"])
     known = [{"kind": "external", "status": "accepted", "justification": cause["reason"]}]
     return {
@@ -67,8 +67,8 @@ def _result(cause: Mapping[str, Any], rules: list[str]) -> dict[str, Any]:
         "ruleIndex": rules.index(cause["rule"]),
         "level": _LEVELS[cause["kind"]],
         "message": {"text": f"{cause['operation']}: expected {cause['expected']}; got {cause['got']}"},
-        "locations": [_location(demanded.file, {"startLine": demanded.line}, cause["operation"])],
-        "relatedLocations": [*_printed(cause)],
+        "locations": [_build_location(demanded.file, {"startLine": demanded.line}, cause["operation"])],
+        "relatedLocations": [*_list_printed(cause)],
         "partialFingerprints": {"cause/v1": cause["id"]},
         "occurrenceCount": cause["count"],
         "suppressions": known if cause["kind"] == "deviation" else [],
@@ -76,17 +76,17 @@ def _result(cause: Mapping[str, Any], rules: list[str]) -> dict[str, Any]:
     }
 
 
-def _location(file: str, region: Mapping[str, Any], operation: str = "") -> dict[str, Any]:
+def _build_location(file: str, region: Mapping[str, Any], operation: str = "") -> dict[str, Any]:
     physical = {"artifactLocation": {"uri": file, "uriBaseId": "%SRCROOT%"}, "region": dict(region)}
     named = {"logicalLocations": [{"fullyQualifiedName": operation, "kind": "function"}]} if operation else {}
     return {"physicalLocation": physical, **named}
 
 
-def _printed(cause: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the printed lines that a cause rests on."""
+def _list_printed(cause: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the locations of the printed lines that a cause rests on."""
     documents = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
     for number, quote in enumerate(cause["quotes"], 1):
         lines = Source.parse(quote["source"])
         region = {"startLine": lines.first, "endLine": lines.last, "snippet": {"text": quote["text"]}}
         file = f"specs/documents/{documents[lines.document]['file']}"
-        yield {"id": number, "message": {"text": quote["title"]}, **_location(file, region)}
+        yield {"id": number, "message": {"text": quote["title"]}, **_build_location(file, region)}

@@ -1,4 +1,4 @@
-"""What is printed of one raw stream: its events as they come, what is wrong with each, and the verdict."""
+"""Reports on one raw stream: its events as they arrive, the violations, and the verdict."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NAMED = 10  # unknown kinds in a verdict
 
 
 class Line(NamedTuple):
-    """A line to be printed; `event` where it only says that an event came."""
+    """A line to print; `event` if it only says that an event came."""
 
     text: str
     event: bool = False
 
 
 class StreamReport:
-    """A judge, and what is to be said of a stream.
+    """Judges a stream, and collects the lines to print.
 
-    ``broken``    how many violations of a tier that is demanded there are; ``notes`` how many others
+    ``broken``    the number of violations of a tier that is demanded; ``notes`` that of the others
     ``unjudged``  why there is no verdict; empty where there is one
     """
 
@@ -53,50 +53,50 @@ class StreamReport:
 
     @property
     def finished(self) -> bool:
-        """Whether the judge has stopped listening."""
+        """Whether the judge needs no more of the stream."""
         return self._judge.finished
 
     def feed(self, data: bytes, now: float | None) -> None:
-        """Take the next bytes, at the time `now`."""
+        """Add bytes that arrived at the time `now`."""
         found = self._judge.feed(data, now)
         fresh = self._judge.fresh
-        self._recogniser.see(fresh)
-        stranger = self._recogniser.found
-        if stranger and not stranger.judged:
-            self.unjudged = str(stranger)
+        self._recogniser.feed(fresh)
+        foreign = self._recogniser.found
+        if foreign and not foreign.judged:
+            self.unjudged = str(foreign)
         by_event = {number: list(group) for number, group in groupby(found, key=lambda violation: violation.event)}
         for event in fresh:
             self._lines.append(
-                Line(f"{event.number:>6}  byte {event.offset:<8} {event.kind}{self._about(event)}", True)
+                Line(f"{event.number:>6}  byte {event.offset:<8} {event.kind}{self._describe_kind(event)}", True)
             )
-            self._tell(by_event.pop(event.number, []))
+            self._add_violations(by_event.pop(event.number, []))
         for left in by_event.values():
-            self._tell(left)
+            self._add_violations(left)
 
     def close(self, now: float | None) -> None:
-        """Take the end of the stream, and add the verdict."""
-        self._tell(self._judge.close(now))
-        stranger = self._recogniser.found
-        if stranger and not self.unjudged:
-            self.note(str(stranger))
-        self._lines.append(Line(f"{self._verdict()} ({self._judge.count} events)"))
+        """End the stream, and add the verdict."""
+        self._add_violations(self._judge.close(now))
+        foreign = self._recogniser.found
+        if foreign and not self.unjudged:
+            self.note(str(foreign))
+        self._lines.append(Line(f"{self._format_verdict()} ({self._judge.count} events)"))
 
     def note(self, text: str) -> None:
-        """Add what a reader should know."""
+        """Add a note."""
         self._lines.append(Line(f"  note: {text}"))
 
-    def taken(self) -> list[Line]:
-        """Return what is to be printed since the last time."""
+    def take_lines(self) -> list[Line]:
+        """Return the lines that were added since the last call."""
         lines, self._lines = self._lines, []
         return lines
 
-    def _about(self, event: JudgedEvent) -> str:
+    def _describe_kind(self, event: JudgedEvent) -> str:
         if event.known:
             return ""
         meant = self._judge.misspelt.get(event.kind)
         return f"  (no document names it{f': did you mean {meant}?' if meant else ''})"
 
-    def _tell(self, found: list[Violation]) -> None:
+    def _add_violations(self, found: list[Violation]) -> None:
         if self.unjudged:
             return
         for violation in rated(found, self._rulings):
@@ -112,7 +112,7 @@ class StreamReport:
             texts += [f"        rests on  {violation.tier}"]
             self._lines += map(Line, texts)
 
-    def _verdict(self) -> str:
+    def _format_verdict(self) -> str:
         if self.unjudged:
             return f"not judged: {self.unjudged}"
         matched = self._judge.matched
@@ -120,10 +120,10 @@ class StreamReport:
             return f"broken: {self.broken} violation{'s' if self.broken > 1 else ''}"
         notes = f"; {self.notes} note{'s' if self.notes > 1 else ''} beyond what is demanded" if self.notes else ""
         if matched is None:
-            return f"well: follows no order, which nothing demands{notes}{self._unknown()}"
-        return f'well: follows the {matched.tier} order "{matched.name}"{notes}{self._unknown()}'
+            return f"well: follows no order, which nothing demands{notes}{self._describe_unknown()}"
+        return f'well: follows the {matched.tier} order "{matched.name}"{notes}{self._describe_unknown()}'
 
-    def _unknown(self) -> str:
+    def _describe_unknown(self) -> str:
         kinds = self._judge.unknown
         if not kinds:
             return ""

@@ -1,4 +1,4 @@
-"""What a run says on the terminal when it is over: the verdict, a block per cause, and what else there is in short."""
+"""Formats the summary of a run for the terminal: the verdict, each cause, and the rest in short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Document = dict[str, Any]
-LINES = 60  # of a summary, unless all of it was asked for
+LINES = 60  # of a summary that is not verbose
 _WIDTH = 160  # characters of a line of a summary
 _PROBLEMS, _LISTED, _REASONS = 3, 2, 5  # lines of each in a summary
 _SHOWN = 4  # names of a reason
@@ -20,81 +20,86 @@ _PLURALS = {"status": "statuses"}
 
 
 class Line(NamedTuple):
-    """A line, and the colour that it has where there are colours."""
+    """A line, and its colour on terminals that have colours."""
 
     text: str
     colour: str = ""
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def count_noun(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 cause`, `2 causes`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
-def summary(document: Document, *, verbose: bool = False) -> list[Line]:
-    """Return what a run has to say: at most `LINES` lines, or everything. Nothing in it is obeyed by a terminal."""
-    failures = of_kind(document, "failure")
-    blocks = [[*block(cause), *(_details(cause) if verbose else ())] for cause in failures]
+def summarize(document: Document, *, verbose: bool = False) -> list[Line]:
+    """Return the summary of a run: at most `LINES` lines, or everything. Control characters are escaped."""
+    failures = select_causes(document, "failure")
+    blocks = [[*format_cause(cause), *(_format_details(cause) if verbose else ())] for cause in failures]
     if verbose:
-        lines = [*_verdict(document), *_flat(blocks), *_rest(document, None)]
+        lines = [*_format_verdict(document), *_flatten(blocks), *_list_rest(document, None)]
     else:
-        room = LINES - 1 - len([*_verdict(document, _PROBLEMS)]) - len([*_rest(document, _REASONS)])
-        shown = _that_fit(blocks, room)
-        spare = room - len([*_flat(shown)])
-        more = counted(len(blocks) - len(shown), "more cause")
-        hidden = [Line(f"... and {more}: -v, the reports, or contract-tests explain")] if shown != blocks else []
-        lines = [*_verdict(document, _PROBLEMS), *_flat(shown), *hidden, *_rest(document, _REASONS + spare)]
-    return [Line(_fitted(line.text, verbose=verbose), line.colour) for line in lines]
+        room = LINES - 1 - len([*_format_verdict(document, _PROBLEMS)]) - len([*_list_rest(document, _REASONS)])
+        fitting = _select_fitting(blocks, room)
+        spare = room - len([*_flatten(fitting)])
+        more = count_noun(len(blocks) - len(fitting), "more cause")
+        hidden = [Line(f"... and {more}: -v, the reports, or contract-tests explain")] if fitting != blocks else []
+        lines = [
+            *_format_verdict(document, _PROBLEMS),
+            *_flatten(fitting),
+            *hidden,
+            *_list_rest(document, _REASONS + spare),
+        ]
+    return [Line(_fit_line(line.text, verbose=verbose), line.colour) for line in lines]
 
 
-def _flat(blocks: list[list[Line]]) -> Iterator[Line]:
+def _flatten(blocks: list[list[Line]]) -> Iterator[Line]:
     yield from (line for lines in blocks for line in lines)
 
 
-def _that_fit(blocks: list[list[Line]], room: int) -> list[list[Line]]:
-    shown: list[list[Line]] = []
+def _select_fitting(blocks: list[list[Line]], room: int) -> list[list[Line]]:
+    fitting: list[list[Line]] = []
     for lines in blocks:
         room -= len(lines)
         if room < 0:
             break
-        shown.append(lines)
-    return shown
+        fitting.append(lines)
+    return fitting
 
 
-def _fitted(text: str, *, verbose: bool) -> str:
+def _fit_line(text: str, *, verbose: bool) -> str:
     plain = printable(text)
     return plain if verbose or len(plain) <= _WIDTH else f"{plain[: _WIDTH - 3]}..."
 
 
-def of_kind(document: Document, kind: str) -> list[dict[str, Any]]:
+def select_causes(document: Document, kind: str) -> list[dict[str, Any]]:
     """Return the causes of one kind."""
     return [cause for cause in document["causes"] if cause["kind"] == kind]
 
 
-def headline(document: Document) -> str:
-    """Return the verdict in a line."""
+def format_headline(document: Document) -> str:
+    """Return the verdict as one line."""
     counts = document["counts"]
     parts = [f"{document['status'].upper()}:"]
     if counts["causes"]:
-        parts.append(f"{counted(counts['causes'], 'cause')} in {counted(counts['failed tests'], 'test')},")
-    apis = counted(len(document["target"]), "API")
-    parts.append(f"{counted(document['exchanges'], 'request')} to {apis}")
+        parts.append(f"{count_noun(counts['causes'], 'cause')} in {count_noun(counts['failed tests'], 'test')},")
+    apis = count_noun(len(document["target"]), "API")
+    parts.append(f"{count_noun(document['exchanges'], 'request')} to {apis}")
     seconds = document["about"].get("seconds")
     parts += [f"in {seconds:.0f} s"] if seconds is not None else []
     return " ".join(parts)
 
 
-def _verdict(document: Document, most: int | None = None) -> Iterator[Line]:
-    yield Line(headline(document), "green" if document["status"] == "passed" else "red")
-    yield from (Line(f"  {text}", "red") for text in _at_most(document["problems"], most))
+def _format_verdict(document: Document, most: int | None = None) -> Iterator[Line]:
+    yield Line(format_headline(document), "green" if document["status"] == "passed" else "red")
+    yield from (Line(f"  {text}", "red") for text in _limit(document["problems"], most))
     yield Line("")
 
 
-def block(cause: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield a cause: what is wrong, what was expected, what came, by which lines, and how to learn more."""
-    what = f"{cause['operation']}: {cause['rule']}{_place(cause)}"
+def format_cause(cause: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield the lines of a cause: what is wrong, what was expected, what came, the source, and how to learn more."""
+    what = f"{cause['operation']}: {cause['rule']}{_format_place(cause)}"
     sort = "" if cause["severity"] == "form" else f"{cause['severity']}: "
-    tests = counted(len(cause["tests"]), "test")
+    tests = count_noun(len(cause["tests"]), "test")
     yield Line(f"{sort}{what} ({tests}; explain {cause['handle']})", "red")
     yield Line(f"  expected {cause['expected'].strip()}")
     yield Line(f"  got      {cause['got'].strip()}")
@@ -103,23 +108,23 @@ def block(cause: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(f"  by       {', '.join(cause['source'])} [{cause['tier']}]{rulings}")
 
 
-def _details(cause: Mapping[str, Any]) -> Iterator[Line]:
+def _format_details(cause: Mapping[str, Any]) -> Iterator[Line]:
     yield Line(f"  in       {', '.join(cause['tests'])}")
     yield Line(f"  {cause['curl']}")
     yield Line("")
 
 
-def _place(cause: Mapping[str, Any]) -> str:
+def _format_place(cause: Mapping[str, Any]) -> str:
     place = [f"event {cause['event']}"] if cause["event"] else []
     place += [f"byte {cause['offset']}"] if cause["offset"] is not None else []
     place += [cause["where"]] if cause["where"] else []
     return f" at {', '.join(place)}" if place else ""
 
 
-def told(failure: Mapping[str, Any]) -> str:
-    """Return a failure as a test's own report has it: what, where, by which lines, and how to see it again."""
+def format_failure(failure: Mapping[str, Any]) -> str:
+    """Return a failure for the report of its test: what, where, the source, and a command that repeats the request."""
     lines = [
-        f"{failure['operation']}: {failure['rule']}{_place(failure)}",
+        f"{failure['operation']}: {failure['rule']}{_format_place(failure)}",
         f"  expected {failure['expected']}",
         f"  got      {failure['got']}",
     ]
@@ -129,33 +134,33 @@ def told(failure: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# What stands below the causes.
+# Below the causes.
 
 
-def _rest(document: Document, reasons: int | None) -> Iterator[Line]:
-    """Yield what else there is: a title for each sort of it, and below at most so many lines."""
+def _list_rest(document: Document, reasons: int | None) -> Iterator[Line]:
+    """Yield the other sections: a title, and below it at most so many lines."""
     most = None if reasons is None else _LISTED
     for lines, listed, colour in (
-        (_notes(document), most, ""),
-        (_choices(document), 0 if most else None, ""),
-        (_deviating(document), most, ""),
-        (_fixed(document), most, "green"),
-        (_reasons(document), reasons, ""),
+        (_list_notes(document), most, ""),
+        (_list_choices(document), 0 if most else None, ""),
+        (_list_deviations(document), most, ""),
+        (_list_fixed(document), most, "green"),
+        (_list_reasons(document), reasons, ""),
     ):
         title, *below = lines
         if below:
-            yield from (Line(text, colour) for text in [title, *_at_most(below, listed)])
-    yield from map(Line, _ending(document, verbose=reasons is None))
+            yield from (Line(text, colour) for text in [title, *_limit(below, listed)])
+    yield from map(Line, _list_ending(document, verbose=reasons is None))
 
 
-def _at_most(lines: list[str], most: int | None) -> Iterator[str]:
+def _limit(lines: list[str], most: int | None) -> Iterator[str]:
     yield from lines[:most]
     if most and len(lines) > most:
         yield f"  ... and {len(lines) - most} more"
 
 
-def _notes(document: Document) -> Iterator[str]:
-    notes = of_kind(document, "note")
+def _list_notes(document: Document) -> Iterator[str]:
+    notes = select_causes(document, "note")
     yield f"notes: {len(notes)}, beyond what {document['demand']} demands"
     for cause in notes:
         sort = "fuzzing" if cause["fuzzed"] else cause["tier"]
@@ -163,32 +168,32 @@ def _notes(document: Document) -> Iterator[str]:
         yield f"  {len(cause['tests']):4} x {cause['id']} [{sort}]: {got}"
 
 
-def _choices(document: Document) -> Iterator[str]:
+def _list_choices(document: Document) -> Iterator[str]:
     yield f"choices: {len(document['choices'])}, what this server does where a ruling allows several things (-v)"
     for choice in document["choices"]:
         yield f"  {choice['operation']}: {choice['name']}: {choice['took']} ({choice['count']} x)"
 
 
-def _deviating(document: Document) -> Iterator[str]:
+def _list_deviations(document: Document) -> Iterator[str]:
     counts: dict[tuple[str, str], int] = {}
     for failure in document["deviating"]:
         key = (failure["known"], failure["reason"])
         counts[key] = counts.get(key, 0) + 1
     complaints = document["complaints"]
-    mend = f"; their file is to be mended in {counted(len(complaints), 'place')} (-v)" if complaints else ""
-    yield f"known deviations: {counted(len({name for name, _ in counts}), 'entry', 'entries')}{mend}"
+    hint = f"; their file needs {count_noun(len(complaints), 'correction')} (-v)" if complaints else ""
+    yield f"known deviations: {count_noun(len({name for name, _ in counts}), 'entry', 'entries')}{hint}"
     for (name, reason), count in sorted(counts.items()):
         yield f"  {count:4} x {name}: {reason or 'no reason given'}"
     yield from (f"  {complaint}" for complaint in complaints)
 
 
-def _fixed(document: Document) -> Iterator[str]:
-    yield f"fixed: {counted(len(document['fixed']), 'known deviation')} no longer there"
+def _list_fixed(document: Document) -> Iterator[str]:
+    yield f"fixed: {count_noun(len(document['fixed']), 'known deviation')} no longer there"
     for entry in document["fixed"]:
         yield f"  FIXED {entry['id']}: {entry['reason']}"
 
 
-def _reasons(document: Document) -> Iterator[str]:
+def _list_reasons(document: Document) -> Iterator[str]:
     reasons = document["not_asked"]
     yield f"not asked: {sum(map(len, reasons.values()))}"
     for reason, names in reasons.items():
@@ -196,12 +201,12 @@ def _reasons(document: Document) -> Iterator[str]:
         yield f"  {len(names):4} {reason}: {', '.join(names[:_SHOWN])}{more}"
 
 
-def _ending(document: Document, *, verbose: bool) -> Iterator[str]:
+def _list_ending(document: Document, *, verbose: bool) -> Iterator[str]:
     exercised = []
     for sort in SORTS:
         rows = [row for row in document["matrix"] if row["sort"] == sort and row["documented"]]
         seen = sum(row["outcome"] != "not exercised" for row in rows)
-        exercised += [f"{seen} of {counted(len(rows), sort, _PLURALS.get(sort, ''))}"] if rows else []
+        exercised += [f"{seen} of {count_noun(len(rows), sort, _PLURALS.get(sort, ''))}"] if rows else []
     yield f"coverage: {document['coverage_percent']} % of the contract: {', '.join(exercised)}"
     slowest = sorted(document["tests"].items(), key=lambda item: -item[1]["seconds"])
     for name, test in slowest[: None if verbose else 1]:

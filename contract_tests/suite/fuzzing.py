@@ -1,4 +1,4 @@
-"""Schemathesis over an API's bundle: it makes up the requests, our own judgement says what is wrong with answers."""
+"""Runs Schemathesis over an API's bundle: it generates requests, and our own judge checks the answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from contract_tests.cases.examples import FORM, refusable, wants_stream
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.examples import FORM, find_refusable, wants_stream
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
-from contract_tests.http.schemathesis_transport import Carrier, carrying
-from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, unanswered
+from contract_tests.http.schemathesis_transport import Carrier, carry_requests
+from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, judge_unanswered
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import ABSENT, parse_json
 
@@ -29,51 +29,52 @@ if TYPE_CHECKING:
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 _SEED = 1
-_EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis makes up for an operation
-_STREAMS, _THOROUGH_STREAMS = 3, 100  # that are asked for in a phase of an operation: each takes as long as its run
-_DENSE = 8  # cases of an operation that are all asked; of those after them ever fewer
+_EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis generates for an operation
+_STREAMS, _THOROUGH_STREAMS = 3, 100  # of an operation that are requested in a phase: each takes as long as its run
+_DENSE = 8  # cases of an operation that are all sent; of later ones ever fewer
 _AFTER_A_HANG_S = 2.0
 _SERVER_ERROR = 500
 
 
 @dataclass(slots=True)
 class Fuzzing:
-    """One phase over one API, while it runs."""
+    """A running phase over an API."""
 
     suite: Suite
     api: Api
     phase: str
     thorough: bool
     answers: Counter[int] = field(default_factory=Counter)
-    considered: Counter[str] = field(default_factory=Counter)  # by operation: cases that were made up
-    streams: Counter[str] = field(default_factory=Counter)  # by operation: how often its stream was asked for
+    considered: Counter[str] = field(default_factory=Counter)  # by operation: generated cases
+    streams: Counter[str] = field(default_factory=Counter)  # by operation: requests for its stream
     errors: list[str] = field(default_factory=list)
     carrier: Carrier = field(init=False)
     crash: Exception | None = None
     _asking: Operation | None = None
-    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests that were waited for in vain
+    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests without an answer
 
     def begin(self, case: Case) -> None:
-        """Take a case that is about to be sent: of one whose operation has hung the answer is waited for less long."""
+        """Prepare to send a case; the answer is waited for less long if its operation has hung."""
         self._asking = self.operation(case)
         hangs = self._hung[self._asking.id] if self._asking else 0
         self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
 
-    def fail(self, exchange: Exchange) -> None:
-        """Note that a request was not answered."""
+    def note_unanswered(self, exchange: Exchange) -> None:
+        """Record that a request was not answered."""
         if self._asking is None:
             return
         self.answers[0] += 1
         self._hung[self._asking.id] += 1
-        self.suite.record.note(self._asking, unanswered(exchange, Expected("an answer, whatever is asked")))
+        self.suite.record.note(self._asking, judge_unanswered(exchange, Expected("an answer, whatever is asked")))
 
     def operation(self, case: Case) -> Operation | None:
         """Return the operation of a case; None for a method that its path does not have."""
         method, path = case.method.upper(), case.path
-        return next((one for one in self.api.operations.values() if (one.method, one.path) == (method, path)), None)
+        operations = self.api.operations.values()
+        return next((found for found in operations if (found.method, found.path) == (method, path)), None)
 
     def judge(self, case: Case, response: schemathesis.Response) -> None:
-        """Note what is wrong with an answer; a crash of ours is no finding of Schemathesis's."""
+        """Judge and record an answer; an exception of ours is raised once Schemathesis has ended."""
         try:
             self._judge(case, response)
         except Exception as error:
@@ -84,79 +85,79 @@ class Fuzzing:
         operation = self.operation(case)
         self.answers[response.status_code] += 1
         if operation is None:
-            return  # the suite's own cases try every undocumented method
+            return  # the suite's own cases send every undocumented method
         raw = response.request.body
         body = raw if isinstance(raw, bytes) else str(raw or "").encode()
-        request = _request(case)
+        request = _build_request(case)
         headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
         answer = Answer(response.status_code, headers, response.content or b"", trouble=self.carrier.trouble)
         content_type = str(response.request.headers.get("Content-Type", ""))
         form = (content_type, body) if request.media_type == FORM else None
-        judge = Judge(self.api, operation, self._expected(operation, request, form, response.status_code))
+        judge = Judge(self.api, operation, self._expect(operation, request, form, response.status_code))
         if judge.watch(answer):
             for _ in judge.feed(0.0, answer.body):
                 pass
             judge.end(0.0, broken=bool(answer.trouble))
-        client = self.suite.clients[self.api.name]
+        client = self.suite.sender.clients[self.api.name]
         sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
-        sent = client.seal(case.method.upper(), str(response.request.url), sent_headers, body)
-        verdict = judge.verdict(sent, answer)
-        self.suite.record.note(operation, verdict)
-        self.suite.remember(operation, request, verdict.exchange)
+        sent = client.create_sent(case.method.upper(), str(response.request.url), sent_headers, body)
+        self.suite.sender.note(operation, request, judge.verdict(sent, answer))
 
-    def take(self, event: events.EngineEvent) -> None:
-        """Take what the engine tells while it runs."""
+    def handle_event(self, event: events.EngineEvent) -> None:
+        """Handle an event of the engine."""
         if isinstance(event, events.Interrupted):
             self.suite.clock.left_s()
             raise KeyboardInterrupt
         if isinstance(event, events.NonFatalError | events.FatalError):
             error = getattr(event, "value", getattr(event, "exception", event))
-            if not isinstance(error, requests.RequestException):  # those have been noted as what they are
+            if not isinstance(error, requests.RequestException):  # recorded already, as requests without an answer
                 self.errors.append(" ".join(str(error).split())[:300])
 
-    def wants(self, case: Case) -> bool:
-        """Tell whether a case that was made up for coverage is to be asked: the first ones, then ever fewer."""
+    def is_selected(self, case: Case) -> bool:
+        """Tell whether to send a generated case of the coverage phase: the first ones, then ever fewer."""
         number = self.considered[case.operation.label]
         self.considered[case.operation.label] += 1
         return self.thorough or number % (1 + number // _DENSE) == 0
 
     def spare_streams(self, case: Case) -> None:
-        """Ask for the whole body where the stream was asked for often enough, or the links of a case need it."""
+        """Request no stream where enough were requested, or where links need the whole body."""
         operation = self.operation(case)
-        if operation is None or operation.stream is None or not _asks_for_stream(operation, case):
+        if operation is None or operation.stream is None:
+            return
+        body = case.body if isinstance(case.body, dict) else None
+        if not wants_stream(operation, replace(_build_request(case), body=body)):
             return
         self.streams[operation.id] += 1
         allowed = _THOROUGH_STREAMS if self.thorough else _STREAMS
         if self.phase == "stateful" or self.streams[operation.id] > allowed:
             _ask_for_body(operation, case)
 
-    def _expected(
-        self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int
-    ) -> Expected:
-        """Return what may be answered: no server error, and no success if the contract finds the request wrong."""
-        may_fail = operation.id in resources().get(operation.api, {}).get("may_fail", {})
-        statuses = frozenset(one for one in operation.responses if may_fail or one < _SERVER_ERROR)
+    def _expect(self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int) -> Expected:
+        """Expect no server error, and no success if the contract finds the request wrong."""
+        may_fail = operation.id in server_values().get(operation.api, {}).get("may_fail", {})
+        statuses = frozenset(number for number in operation.responses if may_fail or number < _SERVER_ERROR)
         if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
         try:
-            read = replace(request, body=read_form(*form)) if form else _read(request)
-            found = refusable(self.api, operation, read)
-        except ValueError as problem:  # Schemathesis sends bytes that are no JSON, and forms that are none, as well
-            return _refusal(f"the body cannot be read: {problem}", statuses, operation.provenance)
+            body = read_form(*form) if form else request.body
+            body = parse_json(body) if isinstance(body, bytes) else body
+            found = find_refusable(self.api, operation, replace(request, body=body))
+        except ValueError as error:  # Schemathesis also sends bytes that are no JSON, or no form
+            return _expect_refusal(f"the body cannot be read: {error}", statuses, operation.provenance)
         if not found:
             return Expected("the server did not fail", statuses)
-        return _refusal(found[0].message, statuses, found[0].violation.source)
+        return _expect_refusal(found[0].message, statuses, found[0].violation.source)
 
 
-def _refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
-    """Return that a request is refused, somehow: that a server refuses whatever no table lists, no document says."""
+def _expect_refusal(why: str, statuses: frozenset[int], source: tuple[str, ...]) -> Expected:
+    """Expect a refusal of any form, as an observation: no document says that undocumented values are refused."""
     observed = Tier.OBSERVED
     return Expected(why, statuses, refused=True, source=source, outcome=observed, form=observed)
 
 
-def _request(case: Case) -> Request:
-    """Return a case as the suite's own requests are written; texts as they are sent."""
-    query = {name: _texts(value) for name, value in (case.query or {}).items()}
+def _build_request(case: Case) -> Request:
+    """Convert a case into a request of the suite; texts as they are sent."""
+    query = {name: _convert_to_texts(value) for name, value in (case.query or {}).items()}
     path = {name: str(value) for name, value in (case.path_parameters or {}).items()}
     headers = {name: str(value) for name, value in (case.headers or {}).items()}
     body = case.body
@@ -165,48 +166,38 @@ def _request(case: Case) -> Request:
     return Request(case.method.upper(), case.path, path, query, headers, ABSENT if absent else body, media_type)
 
 
-def _read(request: Request) -> Request:
-    """Return a request whose body is what a server reads from its bytes."""
-    return replace(request, body=parse_json(request.body)) if isinstance(request.body, bytes) else request
-
-
-def _texts(value: Any) -> str | tuple[str, ...]:
+def _convert_to_texts(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, list):
-        return tuple(str(_texts(item)) for item in value)
+        return tuple(str(_convert_to_texts(item)) for item in value)
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-_running: list[Fuzzing] = []  # Schemathesis knows checks and hooks by name only, for the whole process
+_running: list[Fuzzing] = []  # Schemathesis registers checks and hooks for the whole process
 
 
 @schemathesis.check
 def answers_as_documented(ctx: Any, response: schemathesis.Response, case: Case) -> None:  # noqa: ARG001 - Schemathesis's signature
-    """Hand every answer to the phase that runs."""
+    """Pass every answer to the running phase."""
     for fuzzing in _running:
         fuzzing.judge(case, response)
 
 
 @schemathesis.hook
 def filter_case(context: Any, case: Case) -> bool:  # noqa: ARG001 - Schemathesis's signature
-    """Bound the cases of an operation by their number, so that the same server is asked the same again."""
-    return all(fuzzing.phase != "coverage" or fuzzing.wants(case) for fuzzing in _running)
+    """Limit the number of cases of an operation, independently of time, so that runs are reproducible."""
+    return all(fuzzing.phase != "coverage" or fuzzing.is_selected(case) for fuzzing in _running)
 
 
 @schemathesis.hook
 def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - Schemathesis's signature
-    """Bound the streams: their number, not the seconds that they take."""
+    """Limit the number of streams, independently of the time that they take."""
     for fuzzing in _running:
         fuzzing.spare_streams(case)
         fuzzing.begin(case)
 
 
-def _asks_for_stream(operation: Operation, case: Case) -> bool:
-    body = case.body if isinstance(case.body, dict) else None
-    return wants_stream(operation, replace(_request(case), body=body)) is True
-
-
 def _ask_for_body(operation: Operation, case: Case) -> None:
-    """Change what makes the answer a stream, by `x-stream.when`."""
+    """Change a case so that it requests no stream, by `x-stream.when`."""
     when = operation.stream.when if operation.stream else {}
     if isinstance(case.body, dict):
         case.body = {**case.body, **dict.fromkeys(when.get("body", {}), "blocking")}
@@ -215,38 +206,40 @@ def _ask_for_body(operation: Operation, case: Case) -> None:
 
 
 def has_links(api: Api) -> bool:
-    """Tell whether an answer of an API leads to other operations: without that there is nothing to follow."""
-    operations = (one for path in api.bundle["paths"].values() for one in path.values() if isinstance(one, dict))
-    return any(answer.get("links") for one in operations for answer in one.get("responses", {}).values())
+    """Tell whether any response of an API has links, which the stateful phase needs."""
+    items = (item for path in api.bundle["paths"].values() for item in path.values())
+    operations = [item for item in items if isinstance(item, dict)]
+    return any(response.get("links") for item in operations for response in item.get("responses", {}).values())
 
 
-def fuzz(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
-    """Run one phase over one API; what is wrong is in the suite's record afterwards."""
+def run_phase(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
+    """Run a phase over an API; violations are added to the suite's record."""
     fuzzing = Fuzzing(suite, suite.api(name), phase, thorough)
-    config = SchemathesisConfig.from_dict(_config(suite, name, phase, _THOROUGH_EXAMPLES if thorough else _EXAMPLES))
+    count = _THOROUGH_EXAMPLES if thorough else _EXAMPLES
+    config = SchemathesisConfig.from_dict(_build_config(suite, name, phase, count))
     schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
     if suite.target.read_only:
         schema = schema.include(method="GET")
-    about = resources().get(name, {})
+    about = server_values().get(name, {})
     if suite.target.no_delete_all:
         for operation in about.get("deletes_all", ()):
             schema = schema.exclude(operation_id=operation)
     _running.append(fuzzing)
     try:
-        with carrying(suite.clients[name], fuzzing.fail) as fuzzing.carrier:
+        with carry_requests(suite.sender.clients[name], fuzzing.note_unanswered) as fuzzing.carrier:
             for event in from_schema(schema).execute():
-                fuzzing.take(event)
+                fuzzing.handle_event(event)
     finally:
         _running.remove(fuzzing)
-    suite.clock.left_s()  # raises what the engine has swallowed
+    suite.clock.left_s()  # raises what the engine has caught
     if fuzzing.crash:
         raise fuzzing.crash
     return fuzzing
 
 
-def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
-    """Return the settings of a phase. Nothing in it depends on the clock, or on what the server answered before."""
-    client = suite.clients[name]
+def _build_config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any]:
+    """Return the settings of a phase. None depends on time, or on earlier answers of the server."""
+    client = suite.sender.clients[name]
     operation = next(iter(client.api.api.operations.values()))
     sent = client.prepare(Request("GET", "", keys=client.keys_for(operation.security)))
     alone = {"extra-data-sources": {"responses": False}}
@@ -255,11 +248,11 @@ def _config(suite: Suite, name: str, phase: str, examples: int) -> dict[str, Any
         "seed": _SEED,
         "headers": dict(sent.headers),
         "parameters": {f"path.{field}": value for field, value in client.api.values.items() if isinstance(value, str)},
-        "max-stream-events": MAX_EVENTS + 1,  # the carrier bounds streams, and says so
+        "max-stream-events": MAX_EVENTS + 1,  # the carrier limits streams, and reports it
         "request-timeout": suite.target.answer_s,
         "checks": {"enabled": False, "answers_as_documented": {"enabled": True}},
-        "cache": {"enabled": False},  # would lie in the user's folder, and ask this server what another one answered
-        "suppress-health-check": ["all"],  # a machine that is busy for a moment makes no other requests
+        "cache": {"enabled": False},  # it would be in the user's folder, and mix servers
+        "suppress-health-check": ["all"],  # a busy machine must not change the requests
         "phases": {
             "examples": {"enabled": phase == "examples", **alone},
             "coverage": {"enabled": phase == "coverage", **alone, "unexpected-methods": []},

@@ -1,4 +1,4 @@
-"""Before anything is judged: whether somebody is there, whether it is the mock, and whether key and flow get in."""
+"""Checks before the run: that a server answers, whether it is the mock, and that key and flow are accepted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from contract_tests.cases.server_values import resources
+from contract_tests.cases.server_values import server_values
 from contract_tests.http.client import CAUSES
 from contract_tests.http.target import NobodyThereError, TargetError
 from contract_tests.http.wire import Wire
@@ -30,25 +30,25 @@ _KEY_PROBLEMS = ("wrong-key", "wrong-token", "no-key", "other-app")
 
 
 def is_mock(url: str, clock: Clock) -> bool:
-    """Tell whether the mock of this project answers at a URL: it says so itself, or that it tells only who may know.
+    """Tell whether this project's mock answers at a URL: by its health page, or the refusal to show it.
 
-    Sends nothing that is secret. Raises NobodyThereError.
+    Sends no secrets. Raises NobodyThereError.
     """
     with httpx.Client(transport=Wire(clock), timeout=_PATIENCE_S, trust_env=False) as client:
         try:
             with client.stream("GET", f"{url}/__mock__/health") as response:
-                said = _json(response)
+                health = _read_json(response)
         except httpx.ConnectError as error:
             raise NobodyThereError(f"{type(error).__name__}: {error}") from None
         except CAUSES:
             return False
     if response.status_code == httpx.codes.OK:
-        return {"version", "apis", "worlds"} <= said.keys()
-    return response.status_code in _NOT_OPEN and str(said.get("detail", "")).startswith("/__mock__ is closed")
+        return {"version", "apis", "worlds"} <= health.keys()
+    return response.status_code in _NOT_OPEN and str(health.get("detail", "")).startswith("/__mock__ is closed")
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
-    """Return a short JSON object; {} for everything else."""
+def _read_json(response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of a body; {} for one that is too large, or anything else."""
     body = b""
     for piece in response.iter_raw():
         body += piece
@@ -62,58 +62,61 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 
 def check(suite: Suite) -> None:
-    """Raise TargetError, with what to mend, for every API whose documented requests do not get in."""
-    found = [problem for name in suite.clients if (problem := _problem(suite, name))]
+    """Raise TargetError, with what to correct, for every API whose documented requests are not accepted."""
+    found = [advice for name in suite.sender.clients if (advice := _check_api(suite, name))]
     if found:
-        raise TargetError("\n".join(hide(problem, suite.target.secrets) for problem in found))
+        raise TargetError("\n".join(hide(advice, suite.target.secrets) for advice in found))
 
 
-def _problem(suite: Suite, name: str) -> str:
-    client = suite.clients[name]
-    if trouble := client.reach():
-        return f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or mend --base-url."
-    for sort, operations in resources().get(name, {}).get("probes", {}).items():
+def _check_api(suite: Suite, name: str) -> str:
+    """Return what to correct so that an API accepts documented requests; '' where it does."""
+    client = suite.sender.clients[name]
+    if trouble := client.check_reachable():
+        return (
+            f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or correct --base-url."
+        )
+    for sort, operations in server_values().get(name, {}).get("probes", {}).items():
         refused = None
         for operation in (suite.api(name).operations[operation] for operation in operations):
-            exchange = _ask(suite, operation)
+            exchange = _send_example(suite, operation)
             if exchange is None:
                 continue
-            if not _is_shut(operation, exchange, sort):
+            if not _is_rejected(operation, exchange, sort):
                 refused = None
                 if mode := _other_mode(name, exchange):
-                    return f"The key for {name} opens an app whose mode is {mode}: mend `--key {name}=...`."
+                    return f"The key for {name} opens an app whose mode is {mode}: correct `--key {name}=...`."
                 break
             refused = refused or (operation, exchange)
-        if refused:  # by all of them: of one it would be for its tests to tell that the server is wrong
-            return _advice(suite, *refused, sort)
+        if refused:  # by all of them; a single refusal is for the tests to judge
+            return _advise(suite, *refused, sort)
     return ""
 
 
-def _ask(suite: Suite, operation: Operation) -> Exchange | None:
-    """Send a documented request; None where this target must not be asked it."""
+def _send_example(suite: Suite, operation: Operation) -> Exchange | None:
+    """Send a documented request; None where it must not, or cannot, be sent to this target."""
     try:
-        suite.may_call(operation)
-        return suite.clients[operation.api].send(suite.with_keys(operation, suite.example(operation)))
+        suite.apps.check_allowed(operation)
+        return suite.sender.send(operation, suite.values.example(operation))
     except NotExercised:
         return None
 
 
 def _other_mode(name: str, exchange: Exchange) -> str:
-    """Return what an app says it is, where another API is about such apps."""
+    """Return the mode that an app says it has, if that belongs to another API."""
     mode = exchange.json.get("mode") if isinstance(exchange.json, dict) else None
-    others = {mode for api, about in resources().items() if api != name for mode in about.get("modes", ())}
+    others = {mode for api, about in server_values().items() if api != name for mode in about.get("modes", ())}
     return str(mode) if mode in others else ""
 
 
-def _is_shut(operation: Operation, exchange: Exchange, sort: str) -> bool:
-    """Tell whether an answer says that the key, or the address and the flow, are not right."""
+def _is_rejected(operation: Operation, exchange: Exchange, sort: str) -> bool:
+    """Tell whether an answer rejects the key and the address, or the flow."""
     if sort == _FLOW:
         return exchange.status < httpx.codes.INTERNAL_SERVER_ERROR and is_refusal(operation, exchange)
-    return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _codes(operation)
+    return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _key_error_codes(operation)
 
 
-def _codes(operation: Operation) -> set[str]:
-    """Return the error codes of keys that do not open, where they do not show in the status."""
+def _key_error_codes(operation: Operation) -> set[str]:
+    """Return the error codes of rejected keys, where the status does not show them."""
     keys = [operation.problems[word] for word in _KEY_PROBLEMS if word in operation.problems]
     found = set()
     for status, name in (key.split("-", 1) for key in keys):
@@ -125,18 +128,17 @@ def _codes(operation: Operation) -> set[str]:
     return found & set(error_codes(operation, httpx.codes.OK))
 
 
-def _advice(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -> str:
+def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -> str:
     api = operation.api
-    said = exchange.answer.body[:200].decode("utf-8", "replace") if exchange.answer else ""
+    body = exchange.answer.body[:200].decode("utf-8", "replace") if exchange.answer else ""
     code = error_code(operation, exchange)
     status = f"{exchange.status} {code}".strip() if exchange.status == httpx.codes.OK else str(exchange.status)
     if sort == _FLOW:
-        mend = f"mend the flow, `values = {{ flow_id = ... }}` under [api.{api}] of a target file"
+        advice = f"correct the flow, `values = {{ flow_id = ... }}` under [api.{api}] of a target file"
     elif exchange.status in _NOT_THERE:
-        mend = f"mend --base-url, under which there is no {operation.method} {operation.path}"
+        advice = f"correct --base-url, under which there is no {operation.method} {operation.path}"
     else:
-        mend = f"mend `--key {api}=...`"
-    where = suite.clients[api].api.base_url
-    return (
-        f"{status} for a documented request ({operation.name} at {where}): {mend}.\n  {exchange.sent.curl()}\n  {said}"
-    )
+        advice = f"correct `--key {api}=...`"
+    where = suite.sender.clients[api].api.base_url
+    head = f"{status} for a documented request ({operation.name} at {where}): {advice}."
+    return f"{head}\n  {exchange.sent.curl()}\n  {body}"

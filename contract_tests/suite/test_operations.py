@@ -1,4 +1,4 @@
-"""Every operation on its own: what it answers to requests that are documented, and to those that are not."""
+"""Single operations: the answers to documented requests, and to others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_invalid(suite: Suite, case: Case) -> None:
 
 
 def test_keys(suite: Suite, case: Case) -> None:
-    """Every way to send a key opens, every wrong key does not."""
+    """Every way to send a key is accepted, every wrong key is refused."""
     suite.run(case)
 
 
@@ -35,7 +35,7 @@ def test_unread(suite: Suite, case: Case) -> None:
 
 
 def test_unknown(suite: Suite, case: Case) -> None:
-    """An id that nobody knows is answered as documented."""
+    """An id that does not exist is answered as documented."""
     suite.run(case)
 
 
@@ -45,15 +45,15 @@ def test_undocumented(suite: Suite, case: Case) -> None:
 
 
 def test_probes(suite: Suite, case: Case) -> None:
-    """A request that somebody has thought of is answered as is written down beside it."""
+    """A request of `probes.yaml` is answered as stated there."""
     suite.run(case)
 
 
 def test_provoked(suite: Suite, case: Case) -> None:
-    """Every documented error comes as documented, where the target says how it can be provoked."""
+    """Every documented error that the target can be made to send is as documented."""
     suite.run(case)
 
 
 def test_streams(suite: Suite, case: Case) -> None:
-    """Every stream that this target can be made to send follows its contract."""
+    """Every stream that the target can be made to send follows its contract."""
     suite.run(case)

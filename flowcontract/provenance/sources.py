@@ -70,7 +70,7 @@ class Choice:
 
     ``name``        what there is to choose
     ``operations``  where, qualified; in the file those of the ruling's API need not be
-    ``at``          JSON pointer into the account of an exchange (`contract_tests.judging.choices.account`)
+    ``at``          JSON pointer into the account of an exchange (`contract_tests.judging.choices.describe_exchange`)
     ``options``     each way in words -> JSON Schema of what stands there; the first that fits was taken
     ``when``        JSON Schema of the account where the choice is to be made at all
     """

@@ -11,7 +11,9 @@ from types import SimpleNamespace
 from contract_tests.config.target import load_target
 from contract_tests.journeys import test_chat, test_files, test_robot, test_workflow
 from contract_tests.journeys.journey import Journey
-from contract_tests.suite.session import NotExercised, Record, Suite
+from contract_tests.suite.not_exercised import NotExercised
+from contract_tests.suite.record import Record
+from contract_tests.suite.session import Suite
 from flowcontract.provenance.evidence import fails
 from flowcontract.specs.model import load_apis
 

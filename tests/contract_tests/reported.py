@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from contract_tests.config.target import load_target
 from contract_tests.report.coverage import Coverage
 from contract_tests.report.deviations import Deviations
-from contract_tests.report.document import document
+from contract_tests.report.document import build_document
 from contract_tests.report.results import Results
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import load_apis
@@ -61,7 +61,7 @@ def empty():
 
 def told(results, problems=(), secrets=()):
     """Return the document of a run."""
-    return document(results, list(problems), Secrets(secrets))
+    return build_document(results, list(problems), Secrets(secrets))
 
 
 class Balanced(HTMLParser):

@@ -76,7 +76,7 @@ def test_ten_runs_after_accepting_are_green_and_a_change_is_not(run, tmp_path):
             status, said = run(url)
             assert status == 0, said
             assert entries(tmp_path) == accepted
-        assert "known deviations: 4 entries; their file is to be mended in 4 places" in said
+        assert "known deviations: 4 entries; their file needs 4 corrections" in said
     changed = (("dify-chat/getMeta", {"status": 200}, {"status": 401}), *DIFFERENCES[1:])
     with server(*changed) as url:
         status, said = run(url)

@@ -118,8 +118,8 @@ def test_stranger_gets_neither_the_mocks_keys_nor_its_wishes(tmp_path):
     [
         ("dify-chat", "401 Unauthorized", "401 for a documented request (dify-chat/getInfo"),
         ("dify-workflow", "403 Forbidden", "403 for a documented request (dify-workflow/getInfo"),
-        ("dify-chat", "404 Not Found", "mend --base-url"),
-        ("agentbuilder", "401 Unauthorized", "mend `--key agentbuilder=...`"),
+        ("dify-chat", "404 Not Found", "correct --base-url"),
+        ("agentbuilder", "401 Unauthorized", "correct `--key agentbuilder=...`"),
     ],
 )
 def test_key_that_does_not_open_is_told_before_anything_is_judged(tmp_path, api, instead, told):
@@ -145,7 +145,7 @@ def test_robots_key_that_does_not_open_is_told_by_its_code(mock, tmp_path):
     options = ("--base-url", f"http://127.0.0.1:{mock}", "--api", "cybertron", "--key", "cybertron=wrong-robot-key")
     status, said = command(*options, folder=tmp_path)
     assert status == 2, said
-    assert "mend `--key cybertron=...`" in said
+    assert "correct `--key cybertron=...`" in said
 
 
 def test_flow_that_is_not_there_is_told_before_anything_is_judged(mock, tmp_path):
@@ -157,7 +157,7 @@ def test_flow_that_is_not_there_is_told_before_anything_is_judged(mock, tmp_path
     status, said = command(*options, folder=tmp_path)
     assert status == 2, said
     assert "404 for a documented request (agentbuilder/listFlowFiles" in said
-    assert "mend the flow" in said
+    assert "correct the flow" in said
 
 
 def test_key_of_another_kind_of_app_is_told(mock, tmp_path):
@@ -168,7 +168,7 @@ def test_key_of_another_kind_of_app_is_told(mock, tmp_path):
         options = ("--base-url", server.url, "--api", "dify-chat", "--key", "dify-chat=app-of-a-0815-4711")
         status, said = command(*options, folder=tmp_path)
     assert status == 2, said
-    assert "opens an app whose mode is workflow: mend `--key dify-chat=...`" in said
+    assert "opens an app whose mode is workflow: correct `--key dify-chat=...`" in said
 
 
 def test_one_operation_that_refuses_is_for_its_tests_to_tell(mock, tmp_path):

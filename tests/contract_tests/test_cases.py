@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from contract_tests.cases.derive import cases
-from contract_tests.cases.examples import examples, refusable, violations
-from contract_tests.cases.server_values import resources
+from contract_tests.cases import derive, mutations
+from contract_tests.cases import examples as examples_module
+from contract_tests.cases.derive import derive_cases
+from contract_tests.cases.examples import find_refusable, find_violations, list_examples
+from contract_tests.cases.server_values import server_values
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 OPERATIONS = [operation for api in APIS.values() for operation in api.operations.values()]
 
 
@@ -23,12 +25,27 @@ def of(family):
 
 def found(case):
     """Return what the contract finds wrong with a case's request."""
-    return violations(APIS[case.operation.api], case.operation, case.request)
+    return find_violations(APIS[case.operation.api], case.operation, case.request)
 
 
 def test_every_case_has_a_name_of_its_own():
     """A name leads to one case."""
-    assert len(CASES) == sum(1 for api in APIS.values() for _ in cases(api, APIS.values()))
+    assert len(CASES) == sum(1 for api in APIS.values() for _ in derive_cases(api, APIS.values()))
+
+
+def test_examples_are_made_once_per_operation(monkeypatch):
+    """All families of cases share them."""
+    calls = []
+
+    def count(api, operation):
+        calls.append(operation.name)
+        return list_examples(api, operation)
+
+    for module in (examples_module, derive, mutations):
+        monkeypatch.setattr(module, "list_examples", count, raising=False)
+    api = APIS["dify-chat"]
+    assert list(derive_cases(api))
+    assert calls == [operation.name for operation in api.operations.values()]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -75,10 +92,10 @@ def test_repeated_parameters_are_not_demanded_to_be_refused():
     """No document says which value counts, and real servers take the first or the last."""
     api = APIS["agentbuilder"]
     operation = api.operations["renameUserFile"]
-    _, request, _ = next(examples(api, operation))
+    _, request, _ = list_examples(api, operation)[0]
     twice = replace(request, query={"name": ("one", "two")})
-    assert violations(api, operation, twice)
-    assert not refusable(api, operation, twice)
+    assert find_violations(api, operation, twice)
+    assert not find_refusable(api, operation, twice)
     assert [case.id for case in of("invalid") if "repeated" in case.name] == []
 
 
@@ -93,8 +110,8 @@ def test_another_media_type_may_be_read_where_nothing_is_wrong_in_it():
 
 @pytest.mark.parametrize("name", APIS)
 def test_what_is_known_of_an_api_names_its_own_operations(name):
-    """A line of `resources.yaml` that fits nothing would excuse nothing, or everything."""
-    about = resources()[name]
+    """A line of `server_values.yaml` that fits nothing would excuse nothing, or everything."""
+    about = server_values()[name]
     named = {
         *about.get("unknown", {}),
         *about.get("opaque", {}),
@@ -149,7 +166,7 @@ def test_examples_of_forms_carry_files_that_are_what_they_say():
     """The words that stand for a file in a spec's example become a file of that sort."""
     api = APIS["dify-chat"]
     request = next(
-        request for name, request, _ in examples(api, api.operations["convertAudioToText"]) if name == "with-user"
+        request for name, request, _ in list_examples(api, api.operations["convertAudioToText"]) if name == "with-user"
     )
     assert request.body["file"].content.startswith(b"RIFF")
     assert request.body["user"] == "abc-123"

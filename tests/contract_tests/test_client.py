@@ -12,7 +12,7 @@ import pytest
 
 from contract_tests.config.target import load_target
 from contract_tests.http.client import Client, Rate, encode
-from contract_tests.http.exchange import Request, Sent, Upload
+from contract_tests.http.exchange import Request, SentRequest, Upload
 from flowcontract.specs.model import load_apis
 
 
@@ -103,7 +103,7 @@ def test_curl_sends_the_same_bytes_again(client, server):
 
 def test_curl_of_a_large_body_says_so():
     """A body that no terminal can paste is named by its size."""
-    sent = Sent("POST", "http://x/", (), b"\x00" * 10_000)
+    sent = SentRequest("POST", "http://x/", (), b"\x00" * 10_000)
     assert "body of 10000 bytes" in sent.curl()
 
 
@@ -157,5 +157,5 @@ def test_rate_spaces_requests(monkeypatch):
 
 def test_base64_in_the_command_is_the_body():
     """What the command decodes is what was sent."""
-    sent = Sent("POST", "http://x/", (), b"\xff\x00")
+    sent = SentRequest("POST", "http://x/", (), b"\xff\x00")
     assert base64.b64decode(sent.curl().split()[1]) == b"\xff\x00"

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from contract_tests.cases.derive import cases
+from contract_tests.cases.derive import derive_cases
 from contract_tests.cli import run
 from contract_tests.cli.main import main
 from contract_tests.config.options import OPTIONS
 from contract_tests.config.target import load_target
-from contract_tests.suite.session import NotExercised, Suite
+from contract_tests.suite.not_exercised import NotExercised
+from contract_tests.suite.session import Suite
 from flowcontract.specs.model import load_apis
 
 
@@ -50,13 +51,13 @@ def test_what_must_not_be_called_is_not_called():
     suite = Suite(target)
     operations = apis["agentbuilder"].operations
     with pytest.raises(NotExercised, match="no_delete_all"):
-        suite.may_call(operations["deleteAllUserFiles"])
-    suite.may_call(operations["deleteAllUserFiles"], refused=True)
+        suite.apps.check_allowed(operations["deleteAllUserFiles"])
+    suite.apps.check_allowed(operations["deleteAllUserFiles"], refused=True)
     object.__setattr__(target, "read_only", True)
-    suite.may_call(operations["listUserFiles"])
+    suite.apps.check_allowed(operations["listUserFiles"])
     with pytest.raises(NotExercised, match="read_only"):
-        suite.may_call(operations["uploadUserFile"])
-    provoked = next(case for case in cases(apis["dify-chat"]) if case.provoke and case.operation.id == "getInfo")
+        suite.apps.check_allowed(operations["uploadUserFile"])
+    provoked = next(case for case in derive_cases(apis["dify-chat"]) if case.provoke and case.operation.id == "getInfo")
     with pytest.raises(NotExercised, match="cannot be provoked"):
         suite.run(provoked)
     suite.close()
@@ -70,8 +71,8 @@ def test_delete_all_waits_for_nobody_else(monkeypatch):
     suite = Suite(target)
     operation = apis["agentbuilder"].operations["deleteAllUserFiles"]
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    suite.may_call(operation)
+    suite.apps.check_allowed(operation)
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
     with pytest.raises(NotExercised, match="other workers"):
-        suite.may_call(operation)
+        suite.apps.check_allowed(operation)
     suite.close()

@@ -6,35 +6,35 @@ from dataclasses import replace
 
 import pytest
 
-from contract_tests.cases.app_inputs import Control, Files, controls, top_level_files, wrong_value
-from contract_tests.cases.derive import cases
+from contract_tests.cases.app_inputs import Control, Files, break_bound, read_file_upload, read_form
+from contract_tests.cases.derive import derive_cases
 from contract_tests.config.target import load_target
-from contract_tests.suite.session import NotExercised, Suite
+from contract_tests.suite.filling import Filler
+from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis(["dify-workflow", "dify-chat"])
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 RUN = "dify-workflow/runWorkflow"
 CHAT = "dify-chat/sendChatMessage"
+TARGET = load_target(APIS, base_url="http://127.0.0.1:1")
 URL = "http://files.example/picture.png"
 
 
-class Told(Suite):
-    """A suite whose server tells what a test says, and which has made whatever is needed."""
+class Source:
+    """A source of values: an app that says what a test says, and that has whatever is needed."""
 
     def __init__(self, form=(), file_upload=None, reachable_url="", values=None):
-        """Tell a form and the files beside it."""
-        target = replace(load_target(APIS, base_url="http://127.0.0.1:1"), reachable_url=reachable_url)
-        super().__init__(target)
-        for client in self.clients.values():
-            client.api = replace(client.api, values=values or {})
-        self.told = {"user_input_form": list(form), "file_upload": file_upload}
+        """Say a form and the files beside it."""
+        self.target = replace(TARGET, reachable_url=reachable_url)
+        self.values = values or {}
+        self._parameters = {"user_input_form": list(form), "file_upload": file_upload}
 
     def parameters(self, api):
-        """Return what the server tells."""
-        return self.told
+        """Return what the app says of itself."""
+        return self._parameters
 
-    def made(self, api, name, sort=""):
+    def obtain(self, api, name, sort=""):
         """Return what stands for a thing of the server."""
         return f"made {name} {sort}".strip()
 
@@ -44,10 +44,10 @@ def control(kind, name, **more):
     return {kind: {"label": name, "variable": name, "required": False, **more}}
 
 
-def sent(suite, case_id):
+def sent(source, case_id):
     """Return the body that a case is asked with."""
     case = CASES[case_id]
-    return suite.filled(case.operation, case.request, case.keep).body
+    return Filler(source, case.operation, case.keep, source.values).fill(case.request).body
 
 
 IMAGES = {"image": {"enabled": True, "number_limits": 3, "transfer_methods": ["remote_url", "local_file"]}}
@@ -55,20 +55,20 @@ IMAGES = {"image": {"enabled": True, "number_limits": 3, "transfer_methods": ["r
 
 def test_inputs_that_the_app_does_not_have_are_not_sent():
     """The documents' variables mean nothing to another app."""
-    assert sent(Told(), f"{CHAT}/documented/blocking")["inputs"] == {}
-    named = Told([control("text-input", "称呼")], IMAGES, URL)
+    assert sent(Source(), f"{CHAT}/documented/blocking")["inputs"] == {}
+    named = Source([control("text-input", "称呼")], IMAGES, URL)
     assert sent(named, f"{CHAT}/documented/documented")["inputs"] == {"称呼": "dify"}
-    other = Told([control("number", "name")], IMAGES, URL)
+    other = Source([control("number", "name")], IMAGES, URL)
     assert sent(other, f"{CHAT}/documented/documented")["inputs"] == {}
 
 
 def test_file_goes_to_the_variable_that_takes_one():
     """A list to a list, a single file to a single file, and a place that is tested goes along."""
-    suite = Told([control("file", "doc"), control("file-list", "docs")])
+    source = Source([control("file", "doc"), control("file-list", "docs")])
     file = {"transfer_method": "local_file", "upload_file_id": "made upload_file_id document", "type": "document"}
-    assert sent(suite, f"{RUN}/documented/file-list")["inputs"] == {"docs": [file]}
-    assert sent(suite, f"{RUN}/documented/one-file")["inputs"] == {"doc": file}
-    wrong = sent(suite, f"{RUN}/invalid/inputs.variable_name.0.type null")
+    assert sent(source, f"{RUN}/documented/file-list")["inputs"] == {"docs": [file]}
+    assert sent(source, f"{RUN}/documented/one-file")["inputs"] == {"doc": file}
+    wrong = sent(source, f"{RUN}/invalid/inputs.variable_name.0.type null")
     assert wrong["inputs"] == {"docs": [{**file, "type": None, "upload_file_id": "made upload_file_id"}]}
 
 
@@ -79,7 +79,7 @@ def test_file_goes_to_the_variable_that_takes_one():
 def test_file_is_not_asked_of_an_app_without_such_a_variable(name, form):
     """A sample for a list is none for a single file, whatever the variable is called."""
     with pytest.raises(NotExercised, match="no variable that takes a file"):
-        sent(Told(form), f"{RUN}/{name}")
+        sent(Source(form), f"{RUN}/{name}")
 
 
 def test_required_inputs_are_sent_with_every_request():
@@ -91,27 +91,27 @@ def test_required_inputs_are_sent_with_every_request():
         control("file-list", "pictures", required=True, allowed_file_types=["image"]),
         control("paragraph", "note"),
     ]
-    inputs = sent(Told(form), f"{RUN}/documented/curl")["inputs"]
+    inputs = sent(Source(form), f"{RUN}/documented/curl")["inputs"]
     picture = {"type": "image", "transfer_method": "local_file", "upload_file_id": "made upload_file_id image"}
     assert inputs == {"name": "contr", "mode": "slow", "count": 1, "pictures": [picture]}
-    given = Told(form, values={"inputs": {"name": "mine", "note": "too"}})
+    given = Source(form, values={"inputs": {"name": "mine", "note": "too"}})
     assert sent(given, f"{RUN}/documented/curl")["inputs"] == {**inputs, "name": "mine", "note": "too"}
 
 
 def test_required_input_stands_beside_what_is_tested():
     """Else the request would be refused for the wrong reason."""
     form = [control("text-input", "name", required=True), control("file", "doc")]
-    inputs = sent(Told(form), f"{RUN}/invalid/inputs.variable_name.transfer_method enum")["inputs"]
+    inputs = sent(Source(form), f"{RUN}/invalid/inputs.variable_name.transfer_method enum")["inputs"]
     assert inputs["name"] == "contract test"
     assert inputs["doc"]["transfer_method"] == ""
 
 
 def test_file_is_of_a_sort_that_the_variable_takes():
     """An app for pictures gets a picture."""
-    suite = Told([control("file", "doc", allowed_file_types=["image"])])
-    file = sent(suite, f"{RUN}/documented/one-file")["inputs"]["doc"]
+    source = Source([control("file", "doc", allowed_file_types=["image"])])
+    file = sent(source, f"{RUN}/documented/one-file")["inputs"]["doc"]
     assert (file["type"], file["upload_file_id"]) == ("image", "made upload_file_id image")
-    by_url = Told([control("file", "doc", allowed_file_upload_methods=["remote_url"])])
+    by_url = Source([control("file", "doc", allowed_file_upload_methods=["remote_url"])])
     with pytest.raises(NotExercised, match="takes no files by local_file"):
         sent(by_url, f"{RUN}/documented/one-file")
 
@@ -119,8 +119,8 @@ def test_file_is_of_a_sort_that_the_variable_takes():
 def test_file_by_url_is_asked_only_with_an_address_that_the_server_reaches():
     """A server may have no internet; the target file names what it can fetch."""
     with pytest.raises(NotExercised, match="reachable_url"):
-        sent(Told(file_upload=IMAGES), f"{CHAT}/documented/documented")
-    body = sent(Told(file_upload=IMAGES, reachable_url=URL), f"{CHAT}/documented/documented")
+        sent(Source(file_upload=IMAGES), f"{CHAT}/documented/documented")
+    body = sent(Source(file_upload=IMAGES, reachable_url=URL), f"{CHAT}/documented/documented")
     assert [file["url"] for file in body["files"]] == [URL]
 
 
@@ -128,7 +128,7 @@ def test_file_by_url_is_asked_only_with_an_address_that_the_server_reaches():
 def test_files_beside_the_inputs_are_asked_only_of_an_app_that_takes_some(told):
     """`file_upload` says so."""
     with pytest.raises(NotExercised, match="takes no files"):
-        sent(Told(file_upload=told), f"{CHAT}/documented/uploaded-file")
+        sent(Source(file_upload=told), f"{CHAT}/documented/uploaded-file")
 
 
 def test_what_is_made_from_a_documented_request_needs_no_address():
@@ -146,18 +146,18 @@ ODD = {"variable": "x", "max_length": "many", "options": 5, "allowed_file_types"
 )
 def test_form_that_is_none_is_told_by_the_contract_and_breaks_nothing(form):
     """A server may say anything."""
-    assert all(isinstance(one, Control) for one in controls(form))
+    assert all(isinstance(found, Control) for found in read_form(form))
 
 
 def test_files_are_read_in_both_forms():
     """Older apps tell of images only."""
-    assert top_level_files(IMAGES) == Files(("image",), ("remote_url", "local_file"))
+    assert read_file_upload(IMAGES) == Files(("image",), ("remote_url", "local_file"))
     newer = {
         "enabled": True,
         "allowed_file_types": ["document", "custom"],
         "allowed_file_upload_methods": ["local_file"],
     }
-    assert top_level_files({"enabled": True, **newer}) == Files(("document",), ("local_file",))
+    assert read_file_upload({"enabled": True, **newer}) == Files(("document",), ("local_file",))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_files_are_read_in_both_forms():
 )
 def test_value_against_a_bound_of_a_control(told, how, value):
     """What has no such bound is not tried."""
-    assert wrong_value(controls([told])[0], how) == value
+    assert break_bound(read_form([told])[0], how) == value
 
 
 NULLS = [
@@ -210,7 +210,7 @@ def test_null_of_a_required_field_is_refused():
     ],
 )
 def test_what_no_document_speaks_against_is_accepted(name, statuses, codes):
-    """`also` in resources.yaml says so, and why."""
+    """`also` in server_values.yaml says so, and why."""
     expected = CASES[name].expected
     assert statuses <= expected.statuses
     assert codes <= expected.codes

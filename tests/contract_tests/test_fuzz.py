@@ -44,7 +44,7 @@ def asked(phase, monkeypatch):
     with MockServer(settings=Settings(pace=0)) as mock, monkeypatch.context() as patch:
         patch.setattr(fuzz.Fuzzing, "judge", noted)
         suite = Suite(load_target(APIS, base_url=f"http://127.0.0.1:{mock.port}"))
-        done = fuzz.fuzz(suite, "agentbuilder", phase, thorough=False)
+        done = fuzz.run_phase(suite, "agentbuilder", phase, thorough=False)
         suite.close()
     assert done.errors == []
     return found
@@ -61,7 +61,7 @@ def test_same_server_is_asked_the_same_again(phase, monkeypatch):
 def test_nothing_in_the_settings_depends_on_the_clock():
     """Seconds would make a slow machine ask less."""
     suite = Suite(load_target(APIS, base_url="http://127.0.0.1:1"))
-    settings = fuzz._config(suite, "cybertron", "fuzzing", 6)
+    settings = fuzz._build_config(suite, "cybertron", "fuzzing", 6)
     assert "max-time" not in str(settings)
     assert settings["generation"]["deterministic"]
 
@@ -71,10 +71,10 @@ def test_cases_of_one_operation_grow_slower_than_what_could_be_asked():
     suite = Suite(load_target(APIS, base_url="http://127.0.0.1:1"))
     case = SimpleNamespace(operation=SimpleNamespace(label="POST /x"))
     quick, thorough = (fuzz.Fuzzing(suite, APIS["cybertron"], "coverage", long) for long in (False, True))
-    kept = [quick.wants(case) for _ in range(400)]
+    kept = [quick.is_selected(case) for _ in range(400)]
     assert all(kept[:8])
     assert 15 < sum(kept) < 60
-    assert all(thorough.wants(case) for _ in range(400))
+    assert all(thorough.is_selected(case) for _ in range(400))
 
 
 def expected_of(body, status, content_type=FORM):
@@ -83,7 +83,7 @@ def expected_of(body, status, content_type=FORM):
     api = APIS["agentbuilder"]
     fuzzing = fuzz.Fuzzing(suite, api, "fuzzing", thorough=False)
     request = Request("POST", "/v2/files", body={}, media_type="multipart/form-data")
-    return fuzzing._expected(api.operations["uploadUserFile"], request, (content_type, body), status)
+    return fuzzing._expect(api.operations["uploadUserFile"], request, (content_type, body), status)
 
 
 def test_form_that_the_contract_refuses_is_to_be_refused():

@@ -13,7 +13,7 @@ import pytest
 from journeys import JOURNEYS, Change, go, of_streams, red, suite_at, suite_behind
 from mutant import Reply, kind_of, read_blocks
 
-from contract_tests.http.patience import MOST, Patience, Sort
+from contract_tests.http.patience import MAX_HANGS, Patience, Sort
 from flowcontract.provenance.evidence import Tier
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import MockServer
@@ -437,18 +437,18 @@ def test_stream_that_hangs_is_a_server_error_and_not_asked_for_ever(mute, pings)
     """A ping is no sign of life; after some hangs requests of the sort are not exercised, and say why."""
     mute.pings = pings
     with suite_at(f"http://127.0.0.1:{mute.server_port}", silence_s=0.2, answer_s=0.2) as suite:
-        suite._parameters["dify-workflow"] = {}
-        records = [go(suite, "workflow/runs_are_numbered_upwards") for _ in range(MOST + 1)]
+        suite.apps._parameters["dify-workflow"] = {}
+        records = [go(suite, "workflow/runs_are_numbered_upwards") for _ in range(MAX_HANGS + 1)]
     tiers = [[failure.violation.tier for failure in record.failures] for record, _ in records]
-    assert all(Tier.SERVER_ERROR in found for found in tiers[:MOST]), tiers
+    assert all(Tier.SERVER_ERROR in found for found in tiers[:MAX_HANGS]), tiers
     assert "the stream hangs: no event but pings for 0.2 s" in red(records[0][0])[0]
-    assert "was not asked again" in records[MOST][1]
+    assert "was not asked again" in records[MAX_HANGS][1]
 
 
 def test_slow_flow_may_be_silent_for_as_long_as_a_stream_may_last(mute):
     """What the target file calls slow is waited for until `stream_s`."""
     with suite_at(f"http://127.0.0.1:{mute.server_port}", silence_s=0.1, stream_s=0.4) as suite:
-        suite._parameters["dify-workflow"] = {}
+        suite.apps._parameters["dify-workflow"] = {}
         object.__setattr__(suite.target.apis["dify-workflow"], "slow", True)
         record, _ = go(suite, "workflow/runs_are_numbered_upwards")
     assert " 0.4 s" in red(record)[0]
@@ -460,14 +460,13 @@ def test_hang_is_waited_for_in_full_once_and_then_shorter():
     well, ill, new = Sort("x/run", False, False), Sort("x/run", True, True), Sort("x/run", False, True)
     patience.note(well, hung=False)
     waited = []
-    for _ in range(MOST):
-        assert not patience.is_over(ill)
+    for _ in range(MAX_HANGS):
+        assert not patience.is_exhausted(ill)
         waited.append(patience.seconds(ill, 20))
         patience.note(ill, hung=True)
         patience.note(ill, hung=False)  # another one that is refused as it should be
     assert waited == [20, 5, 2, 1, 1, 1]
-    assert patience.is_over(ill)
+    assert patience.is_exhausted(ill)
     assert patience.seconds(well, 20) == 20
     assert patience.seconds(new, 20) == 10
     assert patience.seconds(Sort("x/other", True, True), 20) == 20
-    assert patience.hanging() == {"x/run"}

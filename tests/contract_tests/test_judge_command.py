@@ -95,7 +95,7 @@ def test_an_endless_pipe_is_given_up_within_its_budget():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["judge", "-"], "Say by what: --operation, one of agentbuilder/runFlow, dify-chat/sendChatMessage"),
+        (["judge", "-"], "Give --operation, one of agentbuilder/runFlow, dify-chat/sendChatMessage"),
         (["judge", "nowhere.sse"], "nowhere.sse cannot be read: No such file or directory."),
         (["judge", "--operation", "dify-chat/sendChat", "x"], 'Did you mean "dify-chat/sendChatMessage"?'),
         (["judge", "--operation", "dify/run", "x"], "No API"),

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from contract_tests.cases.derive import cases
-from contract_tests.http.exchange import Answer, Exchange, Sent
+from contract_tests.cases.derive import derive_cases
+from contract_tests.http.exchange import Answer, Exchange, SentRequest
 from contract_tests.judging.judge import ANYTHING, Expected, Judge, error_code, is_refusal
 from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
-SENT = Sent("GET", "http://x/", ())
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
+SENT = SentRequest("GET", "http://x/", ())
 JSON = {"content-type": "application/json"}
 
 
@@ -29,7 +29,7 @@ def rules(case_id, status, body, headers=JSON):
     case = CASES[case_id]
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     judge = Judge(APIS[case.operation.api], case.operation, case.expected)
-    sent = Sent(case.request.method, "http://x/", ())
+    sent = SentRequest(case.request.method, "http://x/", ())
     return [violation.rule for violation in judge.verdict(sent, Answer(status, dict(headers), raw)).violations]
 
 

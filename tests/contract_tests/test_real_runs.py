@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from contract_tests.cases.derive import cases
-from contract_tests.cases.refusals import refusal
-from contract_tests.http.exchange import Answer, Sent
+from contract_tests.cases.derive import derive_cases
+from contract_tests.cases.refusals import expect_refusal
+from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.journeys.journey import Journey
 from contract_tests.judging.judge import ANYTHING, Expected, Judge
 from flowcontract.provenance.evidence import Tier, fails, tier_of
@@ -31,7 +31,7 @@ NOT_ASKED = {"2 example of other app", "10 rating left out", "11 no internet"}  
 
 @cache
 def cases_by_id():
-    return {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+    return {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 
 
 def rows(release):
@@ -55,7 +55,7 @@ def expected_of(row):
     if "/" in row["test"] and row["test"].count("/") == 1:
         return of_journey(row, api, operation)
     if "/invalid/" in row["test"]:
-        return refusal(operation, ("invalid-request",), row["expected"])
+        return expect_refusal(operation, ("invalid-request",), row["expected"])
     return None
 
 
@@ -95,7 +95,7 @@ def of_answer(row):
     if expected is None:
         return NOTHING
     judge = Judge(api, operation, expected)
-    verdict = judge.verdict(Sent("POST", "http://127.0.0.1/", ()), answer(row, operation, expected))
+    verdict = judge.verdict(SentRequest("POST", "http://127.0.0.1/", ()), answer(row, operation, expected))
     found = [violation.tier for violation in verdict.violations if violation.rule == row["rule"]]
     return found[0] if found else NOTHING
 

@@ -10,7 +10,7 @@ import pytest
 
 from contract_tests.cli.main import main
 from contract_tests.judging import recordings
-from contract_tests.judging.judge import cause
+from contract_tests.judging.judge import former_cause
 from flowcontract import yamlio
 from flowcontract.errors import FlowContractError
 from flowcontract.specs.model import load_apis
@@ -31,7 +31,10 @@ def judged(request):
 def test_findings_are_the_reviewed_ones(judged):
     """No false alarm, and no known difference missed; each has a reason."""
     server, findings = judged
-    found = {one.recorded.name: sorted({cause(violation) for violation in one.violations}) for one in findings}
+    found = {
+        finding.recorded.name: sorted({former_cause(violation) for violation in finding.violations})
+        for finding in findings
+    }
     assert {name: rules for name, rules in found.items() if rules} == {
         name: one["found"] for name, one in REVIEWED[server].items()
     }

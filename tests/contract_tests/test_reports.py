@@ -13,14 +13,14 @@ import pytest
 from reported import APIS, CHAT, empty, failure, parsed, report, stream, told
 
 from contract_tests.cli.main import main
-from contract_tests.http.exchange import Answer, Exchange, Heard, Sent
+from contract_tests.http.exchange import Answer, Exchange, ReceivedBody, SentRequest
 from contract_tests.judging.judge import Verdict
 from contract_tests.report import folder, github, terminal
-from contract_tests.report.grouping import causes, handle
-from contract_tests.report.html import grids, page
-from contract_tests.report.progress import Shown
-from contract_tests.report.sarif import sarif
-from contract_tests.suite.session import Record
+from contract_tests.report.grouping import group_causes, make_handle
+from contract_tests.report.html import build_grids, render_page
+from contract_tests.report.progress import ProgressReporter
+from contract_tests.report.sarif import render_sarif
+from contract_tests.suite.record import Record
 from flowcontract import paths
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import Tier
@@ -63,7 +63,7 @@ def hostile(text):
     streams = [stream([text], [2], text[:100]), stream([], [], text[:100])]
     seen = [(CHAT, "event", text, False), (CHAT, "status", "200", False)]
     choice = {"operation": CHAT, "name": text, "took": text, "ruling": "n"}
-    results.take(
+    results.add(
         report(
             test=f"a/{text}",
             failures=[{**found, "rulings": [ruling]}, {**found, "tier": "standard"}, {**found, "known": text}],
@@ -74,7 +74,7 @@ def hostile(text):
         "failed",
         0.1,
     )
-    results.take({**report(test=f"b/{text}"), "reason": text}, "skipped", 0.1)
+    results.add({**report(test=f"b/{text}"), "reason": text}, "skipped", 0.1)
     results.crashes = [{"test": text, "trace": text}]
     results.fixed = [{"id": text, "reason": text}]
     results.leftovers = [text]
@@ -85,12 +85,12 @@ def hostile(text):
 def test_reports_are_written_and_read_back_whatever_a_server_says(tmp_path, text):
     """Each file is whole and well-formed, of a bounded length, and shows what was said as far as that can be shown."""
     folder.prepare(tmp_path)
-    recorder = folder.recorder(tmp_path, "main", Secrets())
+    recorder = folder.create_recorder(tmp_path, "main", Secrets())
     recorder.test = text
-    heard = Heard()
+    heard = ReceivedBody()
     heard.add(0.1, text.encode("utf-8", "surrogatepass"))
     headers = {"content-type": text, "location": text}
-    recorder.record(Sent("POST", "http://x/", (("X", text),), b"\xff"), Answer(200, headers), heard, text)
+    recorder.record(SentRequest("POST", "http://x/", (("X", text),), b"\xff"), Answer(200, headers), heard, text)
     recorder.close()
     folder.write(tmp_path, told(hostile(text), [text]))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(set(folder.FILES) - {"junit.xml"})
@@ -108,7 +108,7 @@ def test_reports_are_written_and_read_back_whatever_a_server_says(tmp_path, text
 @pytest.mark.parametrize("verbose", [False, True])
 def test_terminal_gets_nothing_that_it_would_obey(text, verbose):
     """Whatever a server says, lines are ours, and short where they are a summary."""
-    lines = terminal.summary(told(hostile(text), [text]), verbose=verbose)
+    lines = terminal.summarize(told(hostile(text), [text]), verbose=verbose)
     assert not any(_OBEYED.search(line.text) or "\n" in line.text for line in lines)
     assert verbose or all(len(line.text) <= 160 for line in lines)
 
@@ -120,17 +120,17 @@ def test_summary_has_sixty_lines_at_most_and_the_most_severe_first(results):
     broken = failure(rule="status", tier="server-error", got="500")
     for number, found in enumerate([*form, secure, broken]):
         known = failure(rule=f"known{number}", known=f"x{number}")
-        results.take(report(test=f"t{number}", failures=[found, known]), "failed", 0.1)
-        results.take({**report(test=f"s{number}"), "reason": f"because of {number}"}, "skipped", 0.1)
+        results.add(report(test=f"t{number}", failures=[found, known]), "failed", 0.1)
+        results.add({**report(test=f"s{number}"), "reason": f"because of {number}"}, "skipped", 0.1)
     document = told(results, [f"problem {n}" for n in range(9)])
-    lines = [line.text for line in terminal.summary(document)]
+    lines = [line.text for line in terminal.summarize(document)]
     assert len(lines) <= 60
     assert lines[0].startswith("FAILED: 202 causes in 202 tests,")
     titles = [line for line in lines if "; explain " in line]
     assert titles[0].startswith(f"server-error: {CHAT}: status")
     assert titles[1].startswith(f"security: {CHAT}: outcome")
     assert f"... and {202 - len(titles)} more causes" in " ".join(lines)
-    everything = [line.text for line in terminal.summary(document, verbose=True)]
+    everything = [line.text for line in terminal.summarize(document, verbose=True)]
     assert sum("; explain " in line for line in everything) == 202
     assert sum("because of" in line for line in everything) == 202
 
@@ -138,31 +138,31 @@ def test_summary_has_sixty_lines_at_most_and_the_most_severe_first(results):
 def test_reasons_fill_what_causes_leave_free(results):
     """A run without failures tells each reason in a line of its own."""
     for number in range(30):
-        results.take({**report(test=f"s{number}"), "reason": f"because of {number}"}, "skipped", 0.1)
-    assert sum("because of" in line.text for line in terminal.summary(told(results))) == 30
+        results.add({**report(test=f"s{number}"), "reason": f"because of {number}"}, "skipped", 0.1)
+    assert sum("because of" in line.text for line in terminal.summarize(told(results))) == 30
 
 
 def test_what_an_interrupted_run_did_not_come_to_is_listed(results):
     """It is one reason among the others, with all tests."""
-    results.take(report(test="a"), "passed", 0.1)
+    results.add(report(test="a"), "passed", 0.1)
     results.missing, results.interrupted = ["a", "b", "c"], True
     document = told(results)
     assert document["not_asked"]["the run was over before"] == ["b", "c"]
-    assert any("the run was over before: b, c" in line.text for line in terminal.summary(document))
+    assert any("the run was over before: b, c" in line.text for line in terminal.summarize(document))
 
 
 def test_tests_that_see_the_same_are_one_block():
     """Operation, rule, place and what came make a cause, whichever test saw it."""
-    found = causes([{**failure(), "test": f"t{n}"} for n in range(20)], "failure")
+    found = group_causes([{**failure(), "test": f"t{n}"} for n in range(20)], "failure")
     assert [(len(cause["tests"]), cause["count"]) for cause in found] == [(20, 20)]
-    assert found[0]["handle"] == handle(f"{CHAT}#type")
+    assert found[0]["handle"] == make_handle(f"{CHAT}#type")
 
 
 def test_failure_stands_at_the_status_that_was_expected():
     """A 200 where a 400 was to come is a gap at 400; what is no failure stands where it is."""
     record = Record()
     wrong = Violation("status", "400: field `x` is missing", "200")
-    exchange = Exchange(Sent("GET", "http://x/", ()), Answer(200, {}))
+    exchange = Exchange(SentRequest("GET", "http://x/", ()), Answer(200, {}))
     operation = APIS["dify-chat"].operations["getInfo"]
     record.note(operation, Verdict(exchange, (wrong,), missed=400))
     record.note(operation, Verdict(exchange, (Violation("status", "400: x", "200", tier=Tier.STANDARD),), missed=400))
@@ -172,11 +172,11 @@ def test_failure_stands_at_the_status_that_was_expected():
 def test_grid_has_troubled_operations_first_and_a_sign_for_every_outcome(results):
     """Colours are not all: each cell says in a sign how it went, or that no document names it."""
     seen = [("dify-chat/getMeta", "status", "404", False), ("dify-chat/getMeta", "status", "418", True)]
-    results.take(report(failures=[failure()], seen=seen), "failed", 0.1)
-    [_, chat] = sorted(grids(told(results)["matrix"]), key=lambda grid: grid.api)
+    results.add(report(failures=[failure()], seen=seen), "failed", 0.1)
+    [_, chat] = sorted(build_grids(told(results)["matrix"]), key=lambda grid: grid.api)
     assert chat.operations[0].name == "getMeta"
     assert chat.statuses == sorted(chat.statuses)
-    html = page(told(results))
+    html = render_page(told(results))
     assert '<td class="failed" title="404: 1 failed">✗' in html
     assert '<td class="passed" title="418 (in no document): 1 passed">✓<sup>?</sup>' in html
 
@@ -185,16 +185,16 @@ def test_page_says_how_the_run_ended_and_what_it_was(results):
     """Date, duration, version and options are on top, without the keys; the badge is no guess."""
     results.about = {"started": "2031-05-17T10:00:00Z", "seconds": 4.2, "version": "9.9", "options": ["--api x"]}
     results.interrupted = True
-    said = parsed(page(told(results)))
+    said = parsed(render_page(told(results)))
     for part in ("2031-05-17 10:00:00 UTC", "4.2 s", "flowcontract 9.9", "--api x", "interrupted"):
         assert part in said
-    assert 'class="badge interrupted"' in page(told(results))
+    assert 'class="badge interrupted"' in render_page(told(results))
 
 
 def test_time_line_marks_where_a_stream_is_wrong(results):
     """Broken streams come first; a violation without an event stands at the end."""
-    results.take(report(streams=[stream([], []), stream(["event 2: order", "end: x"], [2, None])]), "failed", 0.1)
-    html = page(told(results))
+    results.add(report(streams=[stream([], []), stream(["event 2: order", "end: x"], [2, None])]), "failed", 0.1)
+    html = render_page(told(results))
     drawn = html[html.index('<article class="stream broken">') :]
     svg = ET.fromstring(drawn[drawn.index("<svg") : drawn.index("</svg>") + 6])
     marks = [part for part in svg if part.get("class") == "wrong"]
@@ -207,8 +207,8 @@ def test_sarif_has_what_the_standard_requires_and_names_lines_of_the_specs(resul
     """Each cause is a result at a line that cites what it rests on; known ones are suppressed."""
     found = [failure(rule="required", where="/message_id", source=("004:109", "ruling message-end-names-the-message"))]
     found += [failure(rule="status", source=(), known="x"), failure(rule="order", tier="standard", source=("RFC 1",))]
-    results.take(report(failures=found), "failed", 0.1)
-    log = json.loads(sarif(told(results)))
+    results.add(report(failures=found), "failed", 0.1)
+    log = json.loads(render_sarif(told(results)))
     assert log["version"] == "2.1.0"
     assert log["$schema"].endswith("sarif-2.1.0.json")
     [run] = log["runs"]
@@ -240,7 +240,7 @@ def test_place_of_a_demand_is_the_line_that_cites_its_source():
 
 def test_annotations_are_commands_that_a_server_cannot_change(results):
     """One for each cause, at a file and line; what a server said stays inside its message."""
-    results.take(report(failures=[failure(got="a\n::add-mask::b%0A", where="/a:b,c")]), "failed", 0.1)
+    results.add(report(failures=[failure(got="a\n::add-mask::b%0A", where="/a:b,c")]), "failed", 0.1)
     [line] = github.annotate(told(results))
     assert re.fullmatch(r"::error file=specs/[\w/.-]+,line=\d+,title=[^:,]+%3A type::[^\n]+", line)
     assert line.endswith("got a%0A::add-mask::b%250A")
@@ -249,7 +249,7 @@ def test_annotations_are_commands_that_a_server_cannot_change(results):
 def test_github_obeys_nothing_that_is_said_between_two_tokens():
     """Commands are stopped while a server's words are printed, and allowed again afterwards."""
     written = []
-    with github.without_commands(written.append):
+    with github.suspend_commands(written.append):
         written.append("::error::gone")
     [stop, _, resume] = written
     assert stop == f"::stop-commands::{resume.strip(':')}"
@@ -261,8 +261,8 @@ def test_summary_of_a_step_is_a_table_that_a_server_cannot_leave(results, tmp_pa
     path = tmp_path / "summary"
     path.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    results.take(report(failures=[failure(got="a | b\n\n# <img src=x> `c` \ud800")]), "failed", 0.1)
-    github.summarize(told(results))
+    results.add(report(failures=[failure(got="a | b\n\n# <img src=x> `c` \ud800")]), "failed", 0.1)
+    github.append_summary(told(results))
     text = path.read_text(encoding="utf-8")
     [row] = [line for line in text.splitlines() if "text &lt;b&gt;" in line]
     assert row.count("|") == 8
@@ -273,19 +273,19 @@ def test_summary_of_a_step_is_a_table_that_a_server_cannot_leave(results, tmp_pa
 def test_har_has_every_exchange_without_keys_and_with_the_times_of_pieces(tmp_path):
     """Keys are hidden in addresses, headers and bodies; binary bodies are base64, long ones are cut."""
     key = "app-0123456789abcdef"
-    recorder = folder.recorder(tmp_path, "main", Secrets([key]))
+    recorder = folder.create_recorder(tmp_path, "main", Secrets([key]))
     recorder.test = "a/b"
-    heard, long = Heard(), Heard()
+    heard, long = ReceivedBody(), ReceivedBody()
     heard.add(0.5, b"\xff\xfe")
     heard.add(1.5, f'{{"echo": "{key}"}}'.encode())
     long.add(0.1, b"y" * 900_000)
     headers = (("Authorization", f"Bearer {key}"), ("Content-Type", "application/json"))
-    sent = Sent("POST", f"http://x/p?key={key}&a=1", headers, f'{{"k": "{key}"}}'.encode())
+    sent = SentRequest("POST", f"http://x/p?key={key}&a=1", headers, f'{{"k": "{key}"}}'.encode())
     recorder.record(sent, Answer(200, {"content-type": "audio/wav", "set-cookie": "s=1"}, elapsed_s=2), heard)
     recorder.record(sent, Answer(200, {}), long)
-    recorder.record(sent, None, Heard(), f"refused {key}")
+    recorder.record(sent, None, ReceivedBody(), f"refused {key}")
     recorder.close()
-    text = "".join(folder.har([tmp_path / ".exchanges-main.jsonl"], "1"))
+    text = "".join(folder.merge_har([tmp_path / ".exchanges-main.jsonl"], "1"))
     assert key not in text
     log = json.loads(text)["log"]
     assert log["version"] == "1.2"
@@ -304,11 +304,11 @@ def test_har_has_every_exchange_without_keys_and_with_the_times_of_pieces(tmp_pa
 
 def test_exchanges_of_several_threads_do_not_mix(tmp_path):
     """Journeys ask several things at once: every line is one exchange, and none is lost."""
-    recorder = folder.recorder(tmp_path, "main", Secrets())
-    sent = Sent("POST", "http://x/p", (), b"y" * 3000)
+    recorder = folder.create_recorder(tmp_path, "main", Secrets())
+    sent = SentRequest("POST", "http://x/p", (), b"y" * 3000)
 
     def record(_: int) -> None:
-        recorder.record(sent, Answer(200, {}), Heard())
+        recorder.record(sent, Answer(200, {}), ReceivedBody())
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads take turns in the middle of everything
@@ -318,7 +318,7 @@ def test_exchanges_of_several_threads_do_not_mix(tmp_path):
     finally:
         sys.setswitchinterval(interval)
     recorder.close()
-    text = "".join(folder.har([tmp_path / ".exchanges-main.jsonl"], "1"))
+    text = "".join(folder.merge_har([tmp_path / ".exchanges-main.jsonl"], "1"))
     assert [entry["request"]["bodySize"] for entry in json.loads(text)["log"]["entries"]] == [3000] * 500
 
 
@@ -326,7 +326,7 @@ def test_har_of_a_process_that_was_killed_has_what_was_whole(tmp_path):
     """Half a line at the end is left out."""
     path = tmp_path / "x"
     path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
-    assert json.loads("".join(folder.har([path], "1")))["log"]["entries"] == [{"a": 1}, {"a": 2}]
+    assert json.loads("".join(folder.merge_har([path], "1")))["log"]["entries"] == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("in_the_way", ["out", "out/report"])
@@ -357,7 +357,7 @@ def test_keys_are_in_no_report(tmp_path, results):
     document = told(hostile(text), [text], keys)
     folder.prepare(tmp_path)
     folder.write(tmp_path, document)
-    shown = "\n".join(line.text for line in terminal.summary(document, verbose=True))
+    shown = "\n".join(line.text for line in terminal.summarize(document, verbose=True))
     for written in [shown, *(path.read_text() for path in tmp_path.iterdir())]:
         assert not re.search("0123456789abcdef|9876543210", written)
 
@@ -375,10 +375,10 @@ def test_explain_tells_all_of_a_cause(tmp_path, results, capsys):
     ruling = {"name": "r", "decision": "the decision", "why": "the reason"}
     for test in ("a", "b"):
         found = {**failure(got=f"got {test}"), "quotes": [quote], "rulings": [ruling]}
-        results.take(report(test=test, failures=[found, failure(rule="typo")]), "failed", 0.1)
+        results.add(report(test=test, failures=[found, failure(rule="typo")]), "failed", 0.1)
     folder.prepare(tmp_path)
     folder.write(tmp_path, told(results))
-    for name in (handle(f"{CHAT}#type"), f"{CHAT}#type"):
+    for name in (make_handle(f"{CHAT}#type"), f"{CHAT}#type"):
         status, said = explained([name, "--report", tmp_path], capsys)
         assert status == 0
         for part in (
@@ -413,7 +413,7 @@ def test_explain_without_a_report_is_misuse(tmp_path, capsys, text):
 
 def test_explain_of_an_unknown_cause_guesses(tmp_path, results, capsys):
     """It does not list hundreds of causes on one line."""
-    results.take(report(failures=[failure()]), "failed", 0.1)
+    results.add(report(failures=[failure()]), "failed", 0.1)
     folder.prepare(tmp_path)
     folder.write(tmp_path, told(results))
     status, said = explained([f"{CHAT}#tipe", "--report", tmp_path], capsys)
@@ -428,7 +428,7 @@ def test_progress_is_plain_lines_by_api_where_there_is_no_terminal(capsys):
         when, duration, failed, nodeid = "call", 12.0, True, "test_operations.py::test_x[dify-chat/a/b]"
 
     written = []
-    progress = Shown(["dify-chat", "cybertron"], written.append)
+    progress = ProgressReporter(["dify-chat", "cybertron"], written.append)
     nodeids = [f"test_operations.py::test_x[dify-chat/a/{n}]" for n in range(30)] + ["journeys/test_chat.py::test_y"]
     progress.pytest_xdist_node_collection_finished(None, nodeids)
     progress.pytest_runtest_logreport(Outcome())

@@ -10,15 +10,15 @@ from datetime import date
 import pytest
 from reported import APIS, CHAT, empty, failure, parsed, report, stream, told
 
-from contract_tests.http.exchange import Answer, Exchange, Sent, TimedEvent
+from contract_tests.http.exchange import Answer, Exchange, SentRequest, TimedEvent
 from contract_tests.http.target import TargetError
 from contract_tests.judging.judge import Verdict
 from contract_tests.report import terminal
-from contract_tests.report.coverage import Coverage, Key, lines, read_level
-from contract_tests.report.deviations import Deviation, Deviations, names
+from contract_tests.report.coverage import Coverage, Key, list_lines, read_level
+from contract_tests.report.deviations import Deviation, Deviations, name_difference
 from contract_tests.report.document import json_text
-from contract_tests.report.html import page
-from contract_tests.suite.session import Failure, Record
+from contract_tests.report.html import render_page
+from contract_tests.suite.record import Failure, Record
 from flowcontract.schemas.violations import Violation
 from flowcontract.streams.judge import JudgedEvent
 
@@ -31,7 +31,7 @@ def results():
 
 def test_matrix_has_every_line_of_the_contract():
     """Statuses, codes, events and transitions of every operation are lines."""
-    keys = set(lines(APIS["dify-chat"]))
+    keys = set(list_lines(APIS["dify-chat"]))
     assert Key(CHAT, "status", "404") in keys
     assert Key(CHAT, "code", "400 provider_quota_exceeded") in keys
     assert Key(CHAT, "event", "message_replace") in keys
@@ -45,7 +45,7 @@ def test_worst_outcome_of_a_line_counts_and_unknown_lines_are_shown(results):
     for well in (True, False):
         failures = [] if well else [failure()]
         seen = [(CHAT, "status", "200", well), (CHAT, "event", "surprise", True)]
-        results.take(report(failures=failures, seen=seen), "passed", 0.1)
+        results.add(report(failures=failures, seen=seen), "passed", 0.1)
     rows = results.coverage.rows
     assert rows[Key(CHAT, "status", "200")].outcome == "failed"
     assert not rows[Key(CHAT, "event", "surprise")].documented
@@ -54,7 +54,7 @@ def test_worst_outcome_of_a_line_counts_and_unknown_lines_are_shown(results):
 
 def test_known_differences_are_deviating_not_failed(results):
     """A test all of whose failures are known leaves its lines as deviating."""
-    results.take(report(failures=[failure(known="t*")], seen=[(CHAT, "status", "200", False)]), "passed", 0.1)
+    results.add(report(failures=[failure(known="t*")], seen=[(CHAT, "status", "200", False)]), "passed", 0.1)
     assert results.coverage.rows[Key(CHAT, "status", "200")].outcome == "deviating"
     assert results.failures == []
     assert results.deviations.occurred == {"t*"}
@@ -62,7 +62,7 @@ def test_known_differences_are_deviating_not_failed(results):
 
 def test_reason_for_not_exercising_is_kept_per_line_and_per_operation(results):
     """What a test said it could not ask is what the matrix says."""
-    results.take(
+    results.add(
         report(skipped={f"{CHAT}|code|400 app_unavailable": "no way", "dify-chat/getInfo": "read only"}), "skipped", 0
     )
     reasons = results.not_exercised()
@@ -75,7 +75,7 @@ def test_levels_are_read_and_missed_ones_are_told(results):
     assert read_level("80") == {"": 80.0}
     assert read_level("codes=100, statuses=50") == {"code": 100.0, "status": 50.0}
     coverage = Coverage(APIS, "codes=1")
-    assert coverage.below() == ["code: 0.0 % exercised, 1 % required"]
+    assert coverage.find_shortfalls() == ["code: 0.0 % exercised, 1 % required"]
     for wrong in ("much", "codes", "colours=5", "101", ""):
         with pytest.raises(TargetError, match="expected a percentage"):
             read_level(wrong)
@@ -84,14 +84,14 @@ def test_levels_are_read_and_missed_ones_are_told(results):
 def test_failures_of_one_cause_are_one_group(results):
     """Rule, place and lines make a cause; items of a list are one place."""
     for test in ("a", "b"):
-        results.take(report(test=test, failures=[failure()]), "failed", 0.1)
-    results.take(report(test="c", failures=[failure(rule="enum")]), "failed", 0.1)
+        results.add(report(test=test, failures=[failure()]), "failed", 0.1)
+    results.add(report(test="c", failures=[failure(rule="enum")]), "failed", 0.1)
     document = told(results)
     assert [(cause["rule"], cause["tests"]) for cause in document["causes"]] == [("type", ["a", "b"]), ("enum", ["c"])]
-    said = "\n".join(line.text for line in terminal.summary(document))
+    said = "\n".join(line.text for line in terminal.summarize(document))
     for text in ("event 3, byte 120, /data/0/id", "by       004:1", "(2 tests; explain "):
         assert text in said
-    of_a_test = terminal.told(document["failures"][0])
+    of_a_test = terminal.format_failure(document["failures"][0])
     for text in ("event 3, byte 120, /data/0/id", "demanded by 004:1", "curl x"):
         assert text in of_a_test
 
@@ -99,8 +99,10 @@ def test_failures_of_one_cause_are_one_group(results):
 def test_id_of_a_difference_does_not_depend_on_items_or_values():
     """Positions in a list and the value that came are not part of it; the operation is, whichever test asked."""
     one, two = (Violation("type", "text", got, f"/data/{n}/id") for n, got in ((0, "5"), (7, "-12")))
-    assert names("a/b", "x/op", one).id == names("c", "x/op", two).id == "x/op#type /data/*/id number"
-    assert names("a/b", "x/op", replace(one, got="null")).id == "x/op#type /data/*/id null"
+    assert (
+        name_difference("a/b", "x/op", one).id == name_difference("c", "x/op", two).id == "x/op#type /data/*/id number"
+    )
+    assert name_difference("a/b", "x/op", replace(one, got="null")).id == "x/op#type /data/*/id null"
 
 
 @pytest.mark.parametrize(
@@ -123,17 +125,17 @@ def test_id_of_a_difference_does_not_depend_on_items_or_values():
 )  # fmt: skip
 def test_id_says_rule_place_and_what_came(violation, told):
     """500 that turns into 200 is another difference, and so is one for a request that was to succeed."""
-    assert names("t", "x/op", violation).id == f"x/op#{told}"
+    assert name_difference("t", "x/op", violation).id == f"x/op#{told}"
 
 
 def test_what_fuzzing_found_has_an_id_of_its_own():
     """It is the same in every phase, and never hides what the suite's own cases find."""
     found = Violation("status", "200: well", "500")
-    ids = {names(f"fuzzing/fuzz[x-{phase}]", "x/op", found).id for phase in ("examples", "stateful")}
+    ids = {name_difference(f"fuzzing/fuzz[x-{phase}]", "x/op", found).id for phase in ("examples", "stateful")}
     assert ids == {"x/op/fuzzed#status 500 instead of success"}
     known = Deviations([Deviation("x/op/fuzzed#status 500", "r"), Deviation("x/op#status 500", "r")])
-    assert [one.id for one in known.fixed(["x/op"], fuzzed=False)] == ["x/op#status 500"]
-    assert len(known.fixed(["x/op"], fuzzed=True)) == 2
+    assert [one.id for one in known.find_fixed(["x/op"], fuzzed=False)] == ["x/op#status 500"]
+    assert len(known.find_fixed(["x/op"], fuzzed=True)) == 2
 
 
 def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
@@ -141,14 +143,14 @@ def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
     path = tmp_path / "known.toml"
     path.write_text('[[deviation]]\nid = "a/*#status"\nreason = "older \\"server\\""\n')
     known = Deviations.load(path)
-    assert known.known("a/b#status").reason == 'older "server"'
-    assert known.known("b/b#status") is None
+    assert known.find_valid_entry("a/b#status").reason == 'older "server"'
+    assert known.find_valid_entry("b/b#status") is None
     known.occurred.add("a/*#status")
     known.write({"a/b#status": failure(), "x/y#type /z": failure()})
     again = Deviations.load(path)
     assert [one.id for one in again.entries] == ["a/*#status", "x/y#type /z"]
     assert [one.reason for one in again.entries] == ['older "server"', ""]
-    assert again.complaints() == [f"{path}: write a reason for x/y#type /z"]
+    assert again.list_complaints() == [f"{path}: write a reason for x/y#type /z"]
     assert "# expected text <b>; got 5 & more" in path.read_text()
 
 
@@ -162,7 +164,7 @@ def test_accepting_removes_nothing_and_pruning_what_is_gone(tmp_path):
     assert [one.id for one in Deviations.load(path).entries] == ["x/a#status 500", "x/b#status 500", "x/c#order"]
     assert path.read_text().startswith(mine)
     known = Deviations.load(path)
-    known.write({}, gone=known.fixed(["x/b"], fuzzed=False))
+    known.write({}, obsolete=known.find_fixed(["x/b"], fuzzed=False))
     assert [one.id for one in Deviations.load(path).entries] == ["x/a#status 500", "x/c#order"]
 
 
@@ -171,8 +173,8 @@ def test_deviation_that_did_not_occur_is_fixed_only_if_its_operation_was_asked()
     known = Deviations(
         [Deviation("x/a#status 500", "r"), Deviation("x/b#status 500", "r"), Deviation("x/*#order", "r")]
     )
-    assert [one.id for one in known.fixed(["x/a"], fuzzed=False)] == ["x/a#status 500", "x/*#order"]
-    assert known.fixed(["x/ab", "y/a"], fuzzed=False) == [Deviation("x/*#order", "r")]
+    assert [one.id for one in known.find_fixed(["x/a"], fuzzed=False)] == ["x/a#status 500", "x/*#order"]
+    assert known.find_fixed(["x/ab", "y/a"], fuzzed=False) == [Deviation("x/*#order", "r")]
 
 
 def test_ids_of_earlier_versions_still_match_and_are_replaced_with_their_reasons(tmp_path):
@@ -182,8 +184,8 @@ def test_ids_of_earlier_versions_still_match_and_are_replaced_with_their_reasons
     path.write_text("\n".join(f'[[deviation]]\nid = "{test}#status"\nreason = "of {test}"\n' for test in former))
     known = Deviations.load(path)
     found = Violation("status", "400: why", "200")
-    both = [names(test, "x/op", found) for test in former[:2]]
-    assert [known.known(*one).reason for one in both] == [f"of {test}" for test in former[:2]]
+    both = [name_difference(test, "x/op", found) for test in former[:2]]
+    assert [known.find_valid_entry(*one).reason for one in both] == [f"of {test}" for test in former[:2]]
     known.write({both[0].id: {**failure(), "entries": [one.former for one in both]}})
     again = Deviations.load(path).entries
     assert [(one.id, one.reason) for one in again] == [
@@ -196,10 +198,10 @@ def test_expired_entry_fails_again_and_says_so(tmp_path):
     """The last day counts; accepting once more takes the date away and leaves the reason."""
     path = tmp_path / "known.toml"
     path.write_text('[[deviation]]\nid = "x/op#status 500"\nreason = "ticket 7"\nexpires = 2031-05-17\n')
-    assert Deviations.load(path, today=date(2031, 5, 17)).known("x/op#status 500")
+    assert Deviations.load(path, today=date(2031, 5, 17)).find_valid_entry("x/op#status 500")
     known = Deviations.load(path, today=date(2031, 5, 18))
-    assert known.known("x/op#status 500") is None
-    assert known.complaints() == [f"{path}: x/op#status 500 was accepted until 2031-05-17: ticket 7"]
+    assert known.find_valid_entry("x/op#status 500") is None
+    assert known.list_complaints() == [f"{path}: x/op#status 500 was accepted until 2031-05-17: ticket 7"]
     record = Record(failures=[Failure("x/op", Violation("status", "400: why", "500"))])
     [told] = record.as_json("t", known)["failures"]
     assert (told["known"], told["reason"]) == ("", "was accepted until 2031-05-17: ticket 7")
@@ -216,11 +218,11 @@ def test_file_can_be_read_again_whatever_a_server_answers(tmp_path, character, f
     path = tmp_path / "known.toml"
     path.write_text('[[deviation]]\nid = "a/b#status 500"\nreason = "mine"\n')
     violation = replace(Violation("type", "text", "got", "/data"), **{field: f"/data{character}{'x' * 9_000_000}"})
-    found = names("t", "x/op", violation)
+    found = name_difference("t", "x/op", violation)
     known = Deviations.load(path, accept=True)
     known.write({found.id: Failure("x/op", violation).as_json()})
     again = Deviations.load(path)
-    assert again.known(*found)
+    assert again.find_valid_entry(*found)
     assert again.entries[0].reason == "mine"
     assert path.stat().st_size < 5000
 
@@ -240,11 +242,11 @@ def test_file_stays_as_it_was_when_it_cannot_be_written_whole(tmp_path, monkeypa
 def test_what_fuzzing_finds_is_a_note_unless_it_is_demanded(results):
     """It is told apart, and fails the run by itself only once its own entry has expired."""
     found = {**failure(), "fuzzed": True}
-    results.take(report(failures=[found], seen=[(CHAT, "status", "200", False)]), "passed", 0.1)
+    results.add(report(failures=[found], seen=[(CHAT, "status", "200", False)]), "passed", 0.1)
     assert (results.failures, [note["rule"] for note in results.notes]) == ([], ["type"])
-    assert results.counts({**found, "entry": "expired"})
+    assert results.fails_run({**found, "entry": "expired"})
     results.demand_fuzz = True
-    assert results.counts(found)
+    assert results.fails_run(found)
 
 
 def test_fixed_deviation_is_good_news(results, tmp_path):
@@ -252,12 +254,12 @@ def test_fixed_deviation_is_good_news(results, tmp_path):
     path = tmp_path / "known.toml"
     path.write_text(f'[[deviation]]\nid = "{CHAT}#status 500"\nreason = "ticket 7"\n')
     results.deviations = Deviations.load(path)
-    results.take(report(test=f"{CHAT}/documented/x"), "passed", 0.1)
-    results.settle(everything=True, thorough=False)
-    said = "\n".join(line.text for line in terminal.summary(told(results)))
+    results.add(report(test=f"{CHAT}/documented/x"), "passed", 0.1)
+    results.finish(everything=True, thorough=False)
+    said = "\n".join(line.text for line in terminal.summarize(told(results)))
     assert f"FIXED {CHAT}#status 500: ticket 7" in said
     assert "fixed: 1 known deviation no longer there" in said
-    assert results.problems() == []
+    assert results.list_failure_reasons() == []
 
 
 @pytest.mark.parametrize(
@@ -280,12 +282,12 @@ def test_wrong_deviations_file_is_told(tmp_path, text):
 
 def test_page_is_whole_self_contained_and_says_what_is_wrong(results):
     """Tags balance, nothing is fetched, texts are escaped, each stream has a time line with its wrong event marked."""
-    results.take(
+    results.add(
         report(failures=[failure(), failure(known="t*")], streams=[stream()], seen=[(CHAT, "status", "200", False)]),
         "failed",
         0.1,
     )
-    text = page(told(results, ["deviation no longer occurs: <x>"]))
+    text = render_page(told(results, ["deviation no longer occurs: <x>"]))
     said = parsed(text)
     for part in (
         "text <b>",
@@ -303,7 +305,7 @@ def test_page_is_whole_self_contained_and_says_what_is_wrong(results):
 
 def test_json_report_has_everything(results):
     """The machine's report is plain JSON with matrix, failures and streams."""
-    results.take(report(failures=[failure()], seen=[(CHAT, "status", "200", False)]), "failed", 0.1)
+    results.add(report(failures=[failure()], seen=[(CHAT, "status", "200", False)]), "failed", 0.1)
     found = json.loads(json_text(told(results, ["x"])))
     assert found["problems"] == ["x"]
     assert found["failures"][0]["operation"] == CHAT
@@ -316,7 +318,7 @@ def test_only_the_events_that_are_wrong_are_marked_as_failed():
     """One wrong event in a stream leaves the others passed, and transitions fail by order and end only."""
     kinds = ("workflow_started", "message", "message_end")
     events = tuple(TimedEvent(0.1, JudgedEvent(n, 0, kind, {}, known=True)) for n, kind in enumerate(kinds, 1))
-    exchange = Exchange(Sent("POST", "http://x/", ()), Answer(200, {}), events)
+    exchange = Exchange(SentRequest("POST", "http://x/", ()), Answer(200, {}), events)
     transitions = (("", "workflow_started"), ("workflow_started", "message"), ("message", "message_end"))
     violations = (Violation("schema", "a", "b", event=2), Violation("order", "a", "b", event=3))
     record = Record()
@@ -334,7 +336,7 @@ def test_only_the_events_that_are_wrong_are_marked_as_failed():
 
 def test_server_error_is_red_as_it_comes_from_a_report(results):
     """A tier travels as text from a worker; that of a server error lies on no bar."""
-    results.take(report(failures=[failure(tier="server-error")]), "failed", 0.1)
+    results.add(report(failures=[failure(tier="server-error")]), "failed", 0.1)
     assert len(results.failures) == 1
 
 
@@ -342,5 +344,5 @@ def test_many_causes_take_time_in_proportion_to_their_number(tmp_path):
     """Entries are looked up by their ids, not one after another: only those with a * for any text are tried."""
     known = Deviations([Deviation(f"x/op#type /k{n}x/*/y null", "r") for n in range(2000)])
     assert known._patterns == []
-    assert known.known("x/op#type /k1999x/*/y null").reason == "r"
-    assert Deviations([Deviation("x/*#type *", "r")]).known("x/op#type /a/*/b null")
+    assert known.find_valid_entry("x/op#type /k1999x/*/y null").reason == "r"
+    assert Deviations([Deviation("x/*#type *", "r")]).find_valid_entry("x/op#type /a/*/b null")

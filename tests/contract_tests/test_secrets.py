@@ -146,7 +146,7 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    key = pyfuncitem.funcargs["suite"].clients["dify-chat"].api.keys["apiKey"]
+    key = pyfuncitem.funcargs["suite"].sender.clients["dify-chat"].api.keys["apiKey"]
     print("printed", key)
     raise RuntimeError("crashed with " + key)
 """

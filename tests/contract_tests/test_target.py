@@ -65,7 +65,7 @@ def test_what_provokes_an_error_is_sent_as_the_target_file_says_it(apis):
     assert way.places == {"/tweaks", "query/name"}
     suite = Suite(load_target(apis, base_url=URL))
     request = Request("POST", "/v1/run/{flow_id}", query=way.query, body=way.body)
-    filled = suite.filled(apis["agentbuilder"].operations["runFlow"], request, way.places)
+    filled = suite.values.fill(apis["agentbuilder"].operations["runFlow"], request, way.places)
     assert (filled.query, filled.body) == (way.query, way.body)
 
 
@@ -126,7 +126,7 @@ def test_provocation_of_an_operation_wins_over_that_of_all(apis, tmp_path):
         ("rate = -1", "rate: expected"),
         ("[api.dify-chat]\nkey = ''", "api.dify-chat.key"),
         ("[provoke.a]\nb = {}", "provoke.a.b"),
-        ("base_url = ", "Mend the TOML"),
+        ("base_url = ", "Correct the TOML"),
         ("[api.dify-chat]\nkey = '${NO_SUCH_VARIABLE}'", "Set the environment variable NO_SUCH_VARIABLE"),
     ],
 )
@@ -233,7 +233,7 @@ def test_mock_can_be_named(apis):
     ("options", "said"),
     [
         ({}, "No base URL"),
-        ({"base_url": "localhost:8080"}, "is no base URL"),
+        ({"base_url": "localhost:8080"}, "is not a base URL"),
         ({"base_url": URL, "keys": ["dify-chat"]}, "expected API=KEY"),
         ({"base_url": URL, "keys": ["dify-chat="]}, "expected API=KEY"),
     ],

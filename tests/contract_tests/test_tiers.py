@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from contract_tests.cases.derive import cases
-from contract_tests.http.exchange import Answer, Exchange, Sent
-from contract_tests.judging.choices import account, choices
+from contract_tests.cases.derive import derive_cases
+from contract_tests.http.exchange import Answer, Exchange, SentRequest
+from contract_tests.judging.choices import describe_exchange, find_choices
 from contract_tests.judging.judge import ANYTHING, Judge
-from contract_tests.suite.session import Record
+from contract_tests.suite.record import Record
 from flowcontract.provenance.evidence import Tier, quote
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.rules import says_the_same
 
 APIS = load_apis()
-CASES = {case.id: case for api in APIS.values() for case in cases(api, APIS.values())}
+CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 JSON, HTML = {"content-type": "application/json"}, {"content-type": "text/html; charset=utf-8"}
 ERROR = {"code": "invalid_param", "message": "no", "status": 400}
 BROKEN = {"code": "unknown", "message": "no"}
@@ -30,7 +30,7 @@ def judged(case_id, status, body, headers=JSON):
     case = CASES[case_id]
     judge = Judge(APIS[case.operation.api], case.operation, case.expected)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return judge.verdict(Sent(case.request.method, "http://x/", ()), Answer(status, dict(headers), raw))
+    return judge.verdict(SentRequest(case.request.method, "http://x/", ()), Answer(status, dict(headers), raw))
 
 
 def tiers(*answer):
@@ -107,7 +107,7 @@ def stream(*payloads, blocks=b""):
     raw = b"".join(b"data: " + json.dumps(payload).encode() + b"\n\n" for payload in payloads)
     list(judge.feed(0.0, raw + blocks))
     judge.end(0.0, broken=False)
-    return judge.verdict(Sent("POST", "http://x/", ()), answer)
+    return judge.verdict(SentRequest("POST", "http://x/", ()), answer)
 
 
 def test_form_of_a_stream_rests_on_the_lines_that_show_it_else_on_the_standard():
@@ -157,13 +157,13 @@ def test_pieces_add_up_but_for_line_breaks_between_them_and_blanks_before_these(
 
 def took(api, operation, exchange, text="", order=""):
     """Return the choices that an exchange shows."""
-    found = choices(APIS[api].operations[operation], APIS[api].rulings, account(exchange, text, order))
+    found = find_choices(APIS[api].operations[operation], APIS[api].rulings, describe_exchange(exchange, text, order))
     return {choice.name: choice.took for choice in found}
 
 
 def exchange(status, body=None, headers=JSON, url="http://x/"):
     raw = b"" if body is None else json.dumps(body).encode()
-    return Exchange(Sent("GET", url, ()), Answer(status, dict(headers), raw))
+    return Exchange(SentRequest("GET", url, ()), Answer(status, dict(headers), raw))
 
 
 @pytest.mark.parametrize(
