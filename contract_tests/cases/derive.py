@@ -188,7 +188,9 @@ def _vary_body(api: Api, operation: Operation, base: Request) -> Iterator[Exampl
     for name, step in api.validators.form(media.pointer).items():
         source = step.schema.get("x-source", ())
         lines = (source,) if isinstance(source, str) else tuple(map(str, source))
-        for value in (value for value in step.schema.get("enum", ()) if value is not None):  # null: no document says so
+        for value in step.schema.get("enum", ()):
+            if value is None and "x-observed" in step.schema:  # servers were seen to take it; no document says so
+                continue
             yield Example(f"{name}={value}", replace(base, body={**base.body, name: value}), lines)
     least = dict(base.body)
     for name in base.body:
