@@ -22,7 +22,7 @@ _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?", re.
 _IN_MEMORY = 1 << 20  # of a request that is being answered
 
 
-def announced_length(text: str) -> int | None:
+def parse_content_length(text: str) -> int | None:
     """Return what Content-Length says, 0 where it is empty, None if it is no length."""
     text = text or "0"
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Request
-from mockserver.server.adapter import BodyReader, announced_length, answer, frame
+from mockserver.server.adapter import BodyReader, answer, frame, parse_content_length
 
 if TYPE_CHECKING:
     from mockserver.http.application import Application
@@ -61,7 +61,7 @@ class AsgiAdapter:
         """Read a request to its end; None where the client leaves before that."""
         headers = PlainHeaders((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         reader, more, whole = BodyReader(self._app.max_upload), True, True
-        announced = announced_length(headers.get("Content-Length", ""))
+        announced = parse_content_length(headers.get("Content-Length", ""))
         if announced is None:
             more = whole = False
         elif announced > self._app.max_upload:

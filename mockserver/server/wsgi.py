@@ -11,7 +11,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Request
-from mockserver.server.adapter import BodyReader, announced_length, answer, frame
+from mockserver.server.adapter import BodyReader, answer, frame, parse_content_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +53,7 @@ class WsgiAdapter:
 def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, BodyError]:
     """Read as many bytes as were announced, or all of a chunked body, but never more than `limit`."""
     reader = BodyReader(limit)
-    announced = announced_length(environ.get("CONTENT_LENGTH", ""))
+    announced = parse_content_length(environ.get("CONTENT_LENGTH", ""))
     if announced is None:
         return reader.finish(whole=False)
     if announced > limit:
