@@ -103,6 +103,7 @@ class ReplyWriter:
                     return
         except Exception as error:  # noqa: BLE001 - the rest of the file is gone: another answer must not take its place
             complain(error)
+            self.discard()
             self._abort(AbortConnection("close"))
             return
         self._file = None
@@ -122,6 +123,7 @@ class ReplyWriter:
         except AbortConnection as cut:
             if head and not cut.headless:
                 self._transport.write(head)
+            self.discard()
             self._abort(cut)
             return
         data = [head, *self._encode(pieces)]
