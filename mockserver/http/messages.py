@@ -33,6 +33,15 @@ def put(headers: Headers, values: Mapping[str, str]) -> None:
     headers._list = [*kept, *values.items()]  # noqa: SLF001
 
 
+def join_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return values by lower-case name; those of the same name are joined by commas (RFC 9110, 5.3)."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
+    return fields
+
+
 @dataclass(slots=True)
 class Request:
     """A request that has arrived whole.
@@ -41,7 +50,7 @@ class Request:
     ``path``          percent-decoded; what is no UTF-8 is U+FFFD
     ``query``         as on the wire, without the question mark
     ``headers``       any number per name, names in any case
-    ``fields``        the same by lower-case name, those of one name joined by commas (RFC 9110, 5.3)
+    ``fields``        the same as `join_fields` returns them; an adapter that has done so passes them on
     ``body``          everything behind the headers, transfer encoding removed
     ``capabilities``  what the adapter is able to do beyond answering
     ``peer``          the address that it came from, as IP; '' where the adapter does not know it
@@ -57,14 +66,10 @@ class Request:
     body_error: BodyError = ""
     peer: str = ""
     capabilities: frozenset[Capability] = frozenset()
-    fields: Mapping[str, str] = field(init=False)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fields: dict[str, str] = {}
-        for name, value in self.headers:
-            lower = name.lower()
-            fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
-        self.fields = fields
+        self.fields = self.fields or join_fields(self.headers)
 
     def whole(self) -> Request:
         """Return a request for whose body there was room; raise StateUnwritableError otherwise."""

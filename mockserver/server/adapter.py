@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mockserver.http.application import Application
     from mockserver.http.messages import BodyError, Reply, Request, Streamed
 
-_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _MOST_DIGITS = 19  # of 2**63
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?", re.ASCII)
 """Of several a comma and a space would stand between; an empty one is for targets without a host."""
@@ -85,12 +85,15 @@ def _wrong_host(host: str) -> Reply | None:
 def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:
     """Put Content-Length where it is known, and return what follows the headers: nothing after HEAD, 204 and 304."""
     body = reply.body
-    if isinstance(body, bytes | Blob):
-        if reply.status in _BODILESS:
-            return b""
-        put(reply.headers, {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)})
+    if isinstance(body, bytes):
+        size = len(body)
+    elif isinstance(body, Blob):
+        size = body.size
+    else:
+        if head:
+            body.close()
         return b"" if head else body
-    if head:
-        body.close()
+    if reply.status in _BODILESS:
         return b""
-    return body
+    put(reply.headers, {"Content-Length": str(size)})
+    return b"" if head else body

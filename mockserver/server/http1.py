@@ -36,8 +36,10 @@ _LARGE = 1 << 20  # bytes of a body that is parsed in a thread, so that streams 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 _NO_REQUEST = ParsedRequest(Request("GET", ""), keep_alive=False, chunks=False)
 """What is answered where what came is no request."""
-_NOT_WAITING = (Answering.IDLE, Answering.CLOSING, Answering.CLOSED)
-_OVER = (Answering.CLOSING, Answering.CLOSED)
+IDLE, QUEUED, ASKING, DELAYED, SENDING, CLOSING, CLOSED = Answering
+"""Before Python 3.12, looking up a member of an enum costs as much as a call."""
+_NOT_WAITING = (IDLE, CLOSING, CLOSED)
+_OVER = (CLOSING, CLOSED)
 
 
 class Shared:
@@ -81,7 +83,7 @@ class Connection(asyncio.Protocol):
         self.silent_since: float = shared.seconds
         self._shared = shared
         self._loop = asyncio.get_running_loop()
-        self._state = Answering.IDLE
+        self._state = IDLE
         self._queue: deque[ParsedRequest] = deque()
         self._current = _NO_REQUEST  # what is being answered
         self._delayed: Reply | None = None  # while the state is DELAYED
@@ -100,13 +102,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Stop whatever was going on."""
         self._shared.connections.discard(self)
-        self._stop(Answering.CLOSED)
+        self._stop(CLOSED)
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes, and answer the first request of them now if nothing else is being answered."""
         if self._state in _OVER:
             return
-        if self._state is Answering.IDLE:
+        if self._state is IDLE:
             self.silent_since = self._shared.seconds
         first = True
         for event in self._parser.feed(data):
@@ -117,7 +119,7 @@ class Connection(asyncio.Protocol):
                 first = False
             elif not isinstance(event, ContinueExpected):
                 self._refuse(event, alone=first)
-            elif self._state is Answering.IDLE:
+            elif self._state is IDLE:
                 self._transport.write(CONTINUE)
 
     def eof_received(self) -> bool:
@@ -136,9 +138,9 @@ class Connection(asyncio.Protocol):
         """Go on writing: the client has read."""
         self._writer.full = False
         self.silent_since = self._shared.seconds if self._state in _NOT_WAITING else float("inf")
-        if self._state is Answering.SENDING:
+        if self._state is SENDING:
             self._writer.resume()
-        elif self._state is Answering.QUEUED:
+        elif self._state is QUEUED:
             self._loop.call_soon(self._take_turn)
 
     # A request's way: enqueue, take its turn, ask the application, delay, send, finish
@@ -146,7 +148,7 @@ class Connection(asyncio.Protocol):
     def _enqueue(self, parsed: ParsedRequest, *, at_once: bool) -> None:
         """Add a request to the queue; answer it `at_once` if it is alone and the client reads its answers."""
         self._queue.append(parsed)
-        if self._state is Answering.IDLE:
+        if self._state is IDLE:
             if at_once and not self._writer.full:
                 self._ask()
             else:
@@ -156,17 +158,17 @@ class Connection(asyncio.Protocol):
 
     def _line_up(self) -> None:
         """Give other clients a turn before the next request, and this client time to read."""
-        self._state = move(self._state, Answering.QUEUED)
+        self._state = move(self._state, QUEUED)
         if not self._writer.full:
             self._loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
-        if self._state is Answering.QUEUED and not self._writer.full:
+        if self._state is QUEUED and not self._writer.full:
             self._ask()
 
     def _ask(self) -> None:
         """Ask the application for the reply to the next request."""
-        self._state = move(self._state, Answering.ASKING)
+        self._state = move(self._state, ASKING)
         self._current = self._queue.popleft()
         self.silent_since = float("inf")
         if len(self._queue) == _QUEUE_LIMIT - 1:
@@ -187,14 +189,14 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             _discard(reply)
         elif reply.delay_s:
-            self._state = move(self._state, Answering.DELAYED)
+            self._state = move(self._state, DELAYED)
             self._delayed = reply
             self._timer = self._loop.call_later(reply.delay_s, self._send, reply)
         else:
             self._send(reply)
 
     def _send(self, reply: Reply) -> None:
-        self._state = move(self._state, Answering.SENDING)
+        self._state = move(self._state, SENDING)
         self._timer = self._delayed = None
         request, keep_alive, chunks = self._current
         self._writer.send(
@@ -215,7 +217,7 @@ class Connection(asyncio.Protocol):
         elif self._parser.state is Reading.ENDED:
             self._leave()
         else:
-            self._state = move(self._state, Answering.IDLE)
+            self._state = move(self._state, IDLE)
 
     # Other ways to end
 
@@ -226,7 +228,7 @@ class Connection(asyncio.Protocol):
         """
         if self._queue:
             self._queue.append(self._queue.pop()._replace(keep_alive=False))
-        elif self._state is not Answering.IDLE:
+        elif self._state is not IDLE:
             self._reset()
         elif not alone and not refusal.has_target:  # the rest of a body that is longer than announced
             self._leave()
@@ -246,25 +248,25 @@ class Connection(asyncio.Protocol):
     def _say_goodbye(self) -> None:
         """Close, but let a client that is still sending read the answer first: closing would reset the connection."""
         if self._parser.mid_request:
-            self._stop(Answering.CLOSING)
+            self._stop(CLOSING)
             self._transport.write_eof()
         else:
             self._leave()
 
     def _leave(self) -> None:
         """Close the connection when the client has read what was written."""
-        self._stop(Answering.CLOSING)
+        self._stop(CLOSING)
         self._transport.close()
 
     def close(self) -> None:
         """Close the connection now, in whatever state; a client that does not read loses what was written."""
         if self._state not in _OVER:
-            self._stop(Answering.CLOSING)
+            self._stop(CLOSING)
         self._transport.abort() if self._writer.full else self._transport.close()
 
     def _reset(self) -> None:
         """Close the connection so that the client sees it broken."""
-        self._stop(Answering.CLOSING)
+        self._stop(CLOSING)
         connected: socket.socket | None = self._transport.get_extra_info("socket")
         if connected is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

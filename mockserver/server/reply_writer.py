@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mockserver.http.messages import Reply, Streamed
 
+_WHOLE = (bytes, Blob)  # bodies whose length is known
 _LAST_CHUNK = b"0\r\n\r\n"
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {HTTP_STATUS_CODES.get(status, 'Unknown')}\r\n" for status in range(100, 600)
@@ -61,7 +62,8 @@ class ReplyWriter:
         body = frame(reply, head=head_only)
         lines = [_STATUS_LINES[reply.status], date]
         lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
-        self._chunked = chunks and not isinstance(body, bytes | Blob) and "Content-Length" not in reply.headers
+        whole = isinstance(body, _WHOLE)
+        self._chunked = chunks and not whole and "Content-Length" not in reply.headers
         if self._chunked:
             lines.append("Transfer-Encoding: chunked\r\n")
         if not keep_alive:

@@ -12,13 +12,15 @@ from urllib.parse import unquote
 import httptools
 from werkzeug.datastructures import Headers
 
-from mockserver.http.messages import PlainHeaders, Reply, Request
+from mockserver.http.messages import PlainHeaders, Reply, Request, join_fields
 from mockserver.server.adapter import BodyReader, parse_content_length
 from mockserver.server.states import Reading, move
 
 if TYPE_CHECKING:
     from mockserver.http.messages import Capability
 
+IDLE, HEAD, BODY, REFUSED, ENDED = Reading
+"""Before Python 3.12, looking up a member of an enum costs as much as a call."""
 _HEADERS_LIMIT = 64 << 10  # bytes of request line and headers
 _HEADER_COUNT_LIMIT = 200
 _FIRST = 24  # bytes that tell which protocol a client speaks: the preface of HTTP/2 has so many (RFC 9113, 3.4)
@@ -91,7 +93,7 @@ class RequestParser:
 
     def __init__(self, max_upload: int, peer: str, capabilities: frozenset[Capability]) -> None:
         """Keep at most `max_upload` bytes of a body; `peer` and `capabilities` go into each request."""
-        self.state = Reading.IDLE
+        self.state = IDLE
         self._max_upload = max_upload
         self.peer = peer
         self._capabilities = capabilities
@@ -101,28 +103,30 @@ class RequestParser:
         self._offered: list[tuple[str, str]] | None = None  # headers of a request that offers another protocol
         self._url = b""
         self._headers: list[tuple[str, str]] = []
+        self._fields: dict[str, str] = {}
         self._head_size = 0
+        self._modern = False  # it is HTTP/1.1
         self._reader: BodyReader | None = None  # while the state is BODY
         self._parser = self._new_parser()
 
     @property
     def mid_request(self) -> bool:
         """True while the client is probably still sending a request, be it one that was refused."""
-        return self.state in (Reading.HEAD, Reading.BODY, Reading.REFUSED)
+        return self.state in (HEAD, BODY, REFUSED)
 
     def feed(self, data: bytes) -> list[Event]:
         """Parse the next bytes; return what they complete, in its order. A Refusal is always the last event."""
-        if self.state is Reading.REFUSED:
+        if self.state is REFUSED:
             return []
         size = len(data)
         if len(self._first) < _FIRST:
             self._first = (self._first + data)[:_FIRST]
         try:
-            if self._line is not None or self.state is Reading.IDLE:
+            if self._line is not None or self.state is IDLE:
                 self._check_line(data)
             while data:
                 data = self._parse(data)
-            if self.state is Reading.HEAD:  # llhttp reports an endless header only when it ends
+            if self.state is HEAD:  # llhttp reports an endless header only when it ends
                 self._count_head(size)
         except (httptools.HttpParserError, _BadRequestError) as error:
             self._refuse(error)
@@ -131,9 +135,9 @@ class RequestParser:
 
     def end(self) -> list[Event]:
         """Note that the client sends no more; return the request that it broke off in its body, if there is one."""
-        if self.state is Reading.BODY:
+        if self.state is BODY:
             self._add_request(whole=False)
-        self.state = move(self.state, Reading.ENDED)
+        self.state = move(self.state, ENDED)
         events, self._events = self._events, []
         return events
 
@@ -179,7 +183,7 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self.state = move(self.state, Reading.HEAD)
+        self.state = move(self.state, HEAD)
         self._url = b""
         self._headers = []
         self._head_size = 0
@@ -193,9 +197,8 @@ class RequestParser:
         """Add a header; trailers, which come after the body, are ignored."""
         if self._reader is not None:
             return
-        value = value or b""
-        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
-        self._count_head(len(name) + len(value))
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1") if value else ""))
+        self._count_head(len(name) + len(value or b""))
 
     def on_headers_complete(self) -> None:
         """Check the head and prepare to read the body."""
@@ -204,15 +207,14 @@ class RequestParser:
             return
         if self._offered is not None:
             self._headers, self._offered = self._offered, None
+        fields = self._fields = join_fields(self._headers)
         self._check_head()
-        self.state = move(self.state, Reading.BODY)
+        self.state = move(self.state, BODY)
         self._reader = BodyReader(self._max_upload)
-        for name, value in self._headers:
-            lower = name.lower()
-            if lower == "content-length" and (parse_content_length(value) or 0) > self._max_upload:
-                self._reader.refuse()
-            elif lower == "expect" and value.lower() == "100-continue":
-                self._events.append(ContinueExpected())
+        if (parse_content_length(fields.get("content-length", "")) or 0) > self._max_upload:
+            self._reader.refuse()
+        if fields.get("expect", "").lower() == "100-continue":
+            self._events.append(ContinueExpected())
 
     def on_body(self, body: bytes) -> None:
         """Add to the body. What exceeds the limit is read and dropped, so that the client gets to read the refusal."""
@@ -223,7 +225,7 @@ class RequestParser:
         """End a request, unless its head has to be read again."""
         if self._offered is None:
             self._add_request(whole=True)
-            self.state = move(self.state, Reading.IDLE)
+            self.state = move(self.state, IDLE)
 
     def _count_head(self, size: int) -> None:
         """Add to the size of request line and headers, and refuse what is too large."""
@@ -238,7 +240,8 @@ class RequestParser:
         version = self._parser.get_http_version()
         if not version.startswith("1."):
             raise _NotHttpError
-        if version != "1.0" and all(name.lower() != "host" for name, _ in self._headers):
+        self._modern = version != "1.0"
+        if self._modern and "host" not in self._fields:
             raise _BadRequestError("The request has no Host header (RFC 9112, 3.2).")
         if not self._url.startswith(b"/") and b"@" in self._url.partition(b"://")[2].partition(b"/")[0]:
             raise _BadRequestError("The request's target names a user (RFC 9110, 4.2.4).")
@@ -250,11 +253,10 @@ class RequestParser:
         self._reader = None
         method = self._parser.get_method().decode("ascii")
         path, query = _split_target(self._url)
-        modern = self._parser.get_http_version() != "1.0"
-        keep_alive = whole and self._parser.should_keep_alive() and modern
+        keep_alive = whole and self._modern and self._parser.should_keep_alive()
         headers = PlainHeaders(self._headers)
-        request = Request(method, path, query, headers, body, body_error, self.peer, self._capabilities)
-        self._events.append(ParsedRequest(request, keep_alive, modern))
+        request = Request(method, path, query, headers, body, body_error, self.peer, self._capabilities, self._fields)
+        self._events.append(ParsedRequest(request, keep_alive, self._modern))
 
     def _refuse(self, error: Exception) -> None:
         """Add the refusal to the events; a request whose body cannot be read gets the API's own refusal instead.
@@ -268,7 +270,7 @@ class RequestParser:
             self._add_request(whole=False)
         else:
             self._events.append(self._describe_refusal(cause or _NotHttpError()))
-        self.state = move(self.state, Reading.REFUSED)
+        self.state = move(self.state, REFUSED)
 
     def _describe_refusal(self, error: _BadRequestError) -> Refusal:
         foreign = next((told for begin, told in _FOREIGN.items() if self._first.startswith(begin)), "")
