@@ -560,6 +560,6 @@ def test_ended_mock_leaves_no_temporary_file(
         process.send_signal(end)
         assert process.wait(20) == (0 if end == signal.SIGTERM else -end)
     assert kept.exists() == (end == signal.SIGKILL)
-    elsewhere = "from mockserver import spool; spool.new_file()"
+    elsewhere = "from mockserver.blobs import tempfiles as spool; spool.new_file()"
     subprocess.run([sys.executable, "-c", elsewhere], env=environment, check=True)
     assert not kept.parent.exists()
