@@ -53,7 +53,7 @@ def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
-        servers = [Running(one, _folder(stack)) for one in variants(next(ours()))]
+        servers = [Running(server, _folder(stack)) for server in variants(next(ours()))]
         for server in servers:
             stack.callback(server.end)
         for number in range(rounds + 1):

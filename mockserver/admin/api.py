@@ -104,7 +104,7 @@ class Admin:
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request for the mock itself, or say who may ask; one for its APIs is the application's."""
         if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
-            return self._handle(request.whole())
+            return self._handle(request.require_stored())
         return self._app.handle(request, now)
 
     def _handle(self, request: Request) -> Reply:

@@ -180,7 +180,7 @@ class App:
         return reply
 
     def _answer(self, request: Request, now: float, entry: Entry) -> Reply:
-        request = request.whole()
+        request = request.require_stored()
         try:
             query, broken = parse_query(request.query), None
         except Refusal as refusal:

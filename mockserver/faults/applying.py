@@ -102,7 +102,7 @@ def _same(reply: Reply, other: Reply) -> bool:
 def _sent(reply: Reply) -> Iterator[tuple[float, bytes]]:
     """Yield what arrives and how long after what came before; at last how long an end is waited for, if it is."""
     waited = 0.0
-    for piece in as_stream(reply).rest():
+    for piece in as_stream(reply).take_rest():
         waited += piece.delay_ms
         if piece.data:
             yield waited, piece.data
@@ -117,7 +117,7 @@ def _put(one: Chosen, reply: Reply, context: FaultContext) -> None:
     context = replace(context, random=copy.copy(context.random))
     if change:
         stream = as_stream(reply)
-        stream.through(lambda pieces: change(pieces, context, one.value), mute=one.fault.mute)
+        stream.transform(lambda pieces: change(pieces, context, one.value), mute=one.fault.mute)
         reply.separate = True
     if alter:
         alter(reply, context, one.value)

@@ -1,4 +1,4 @@
-"""What an adapter serves: something that answers requests, and says how much of a body it takes."""
+"""What adapters serve: anything that answers requests and limits the size of their bodies."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class Application(Protocol):
-    """Answers requests; neither waits nor sends. May be asked from several threads."""
+    """Answers requests without waiting or sending. May be called from several threads."""
 
     @property
     def max_upload(self) -> int:
-        """How many bytes of a body it takes; a longer one is not kept."""
+        """How many bytes a body may have; a longer one is dropped."""
 
     @property
     def fixed_clock(self) -> float | None:
-        """The epoch seconds at which its time stands still, None where it goes on."""
+        """The epoch seconds at which its clock is frozen, None if it runs."""
 
     def handle(self, request: Request, now: float) -> Reply:
-        """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
+        """Answer a request at `now`, in epoch seconds; raise StateError if its effects cannot be stored."""

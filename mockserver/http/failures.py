@@ -1,4 +1,4 @@
-"""What went wrong in the mock itself: a problem for the client, a line for the terminal."""
+"""Failures of the mock itself: a problem for the client, a line for the terminal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from flowcontract.output.printable import printable
 from mockserver.http.messages import Reply
 
 _QUIET_S = 10.0
-"""How long the terminal is not told again what it was told last: each of many clients meets the same full disk."""
+"""How long the same line is not repeated on the terminal: a full disk fails the requests of all clients."""
 
 
 def failure(error: Exception) -> Reply:
-    """Return the problem that tells a client what went wrong."""
+    """Return the problem that tells a client why the mock failed."""
     if isinstance(error, StateUnwritableError):
         return problem(HTTPStatus.INSUFFICIENT_STORAGE, "The mock cannot keep this", str(error))
     if isinstance(error, StateUnreachableError):  # nothing has changed, and it may be back soon
@@ -35,7 +35,7 @@ def failure(error: Exception) -> Reply:
 
 
 def complain(error: BaseException) -> None:
-    """Tell the terminal: one line of what keeps the state, once in a while; all of a mistake of ours."""
+    """Report an error on the terminal: a line if the state cannot be stored, the traceback if the mistake is ours."""
     if isinstance(error, StateError):
         tell(str(error))
     elif not isinstance(error, FlowContractError):
@@ -43,19 +43,19 @@ def complain(error: BaseException) -> None:
 
 
 def tell(text: str) -> None:
-    """Tell the terminal something once in a while."""
+    """Write a line to the terminal, unless it was the last one and is only seconds old."""
     _terminal.say(f"mockserver: {printable(text, lines=True)}\n")
 
 
 def problem(status: int, title: str, detail: str, **more: object) -> Reply:
-    """Return what only the mock has to say (RFC 9457), so that it is never mistaken for the API's own answer."""
+    """Return a problem (RFC 9457): nobody mistakes it for an answer of the API, which has other forms."""
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     headers = Headers([("Content-Type", "application/problem+json")])
     return Reply(status, headers, json.dumps(content, ensure_ascii=True).encode())
 
 
 class _Terminal:
-    """Standard error, which is not told the same line again and again."""
+    """Standard error, without the same line again and again."""
 
     def __init__(self) -> None:
         self._last, self._until = "", 0.0

@@ -1,4 +1,4 @@
-"""What goes into the application and what comes out: a request as an adapter read it, and the reply it has to send."""
+"""Requests as adapters read them, replies as adapters send them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,31 @@ if TYPE_CHECKING:
 
 BodyError = Literal["", "too large", "cut short"] | StateUnwritableError
 Capability = Literal["pieces", "close", "reset"]
-"""What faults need of an adapter: each piece of a stream leaves alone, in a chunk of its own where there are chunks; an
-answer can end in the middle, by closing the connection or by resetting it."""
+"""What faults need of an adapter. `pieces`: each piece of a stream is sent on its own, in its own chunk if there are
+chunks. `close` and `reset`: a reply can end in its middle by closing or resetting the connection."""
 
 
 class PlainHeaders(Headers):
-    """Headers taken as they are, from a parser or from our own files: what every request needs must not cost much."""
+    """Headers that are not checked again, because they come from a parser or from our own files; checks cost time."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Take names and values in their order."""
+        """Keep names and values in their order."""
         self._list = list(pairs)
 
 
 def put(headers: Headers, values: Mapping[str, str]) -> None:
-    """Set several headers at once, whose names are written as they always are and whose values need no check."""
-    kept = [pair for pair in headers._list if pair[0] not in values]  # noqa: SLF001 - setting each looks at all others
+    """Set several headers at once; names must be spelled as they are elsewhere, values are not checked."""
+    kept = [pair for pair in headers._list if pair[0] not in values]  # noqa: SLF001 - `Headers.set` would search the list for each
     headers._list = [*kept, *values.items()]  # noqa: SLF001
+
+
+def join_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return values by lower-case name; those of the same name are joined by commas (RFC 9110, 5.3)."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
+    return fields
 
 
 @dataclass(slots=True)
@@ -41,12 +50,12 @@ class Request:
     ``path``          percent-decoded; what is no UTF-8 is U+FFFD
     ``query``         as on the wire, without the question mark
     ``headers``       any number per name, names in any case
-    ``fields``        the same by lower-case name, those of one name joined by commas (RFC 9110, 5.3)
-    ``body``          everything behind the headers, transfer encoding removed
-    ``capabilities``  what the adapter is able to do beyond answering
-    ``peer``          the address that it came from, as IP; '' where the adapter does not know it
-    ``body_error``    why `body` is not what the client meant to send: beyond the limit of bytes, broken off, or
-                      without room for it on this machine
+    ``fields``        the same as `join_fields` returns them; an adapter that has done so passes them on
+    ``body``          everything after the headers, decoded from chunks
+    ``capabilities``  what the adapter can do beyond answering
+    ``peer``          the client's IP address; '' if the adapter does not know it
+    ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
+                      for this machine
     """
 
     method: str
@@ -57,61 +66,58 @@ class Request:
     body_error: BodyError = ""
     peer: str = ""
     capabilities: frozenset[Capability] = frozenset()
-    fields: Mapping[str, str] = field(init=False)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fields: dict[str, str] = {}
-        for name, value in self.headers:
-            lower = name.lower()
-            fields[lower] = f"{fields[lower]}, {value}" if lower in fields else value
-        self.fields = fields
+        self.fields = self.fields or join_fields(self.headers)
 
-    def whole(self) -> Request:
-        """Return a request for whose body there was room; raise StateUnwritableError otherwise."""
+    def require_stored(self) -> Request:
+        """Return this request; raise StateUnwritableError if there was no room for its body."""
         if isinstance(self.body_error, StateUnwritableError):
             raise self.body_error
         return self
 
 
-class AbortConnection(Exception):  # noqa: N818 - what is to be done, not what went wrong
-    """Raised by `advance` where the answer ends in its middle: the connection is closed without its end, or reset.
+class AbortConnection(Exception):  # noqa: N818 - an instruction, not an error
+    """Raised by `advance` to end the reply in its middle: the connection is closed or reset.
 
-    Only an adapter whose `CAPABILITIES` name it does exactly that; the others break off as well as their server lets.
-    ``headless`` ones, which `advance` raises when it is first asked, end it before a byte of status line and headers.
+    Adapters with the capability do exactly that; others break off as well as their server lets them.
+
+    ``headless``  not even status line and headers are sent; only the first call of `advance` may ask for that
     """
 
     def __init__(self, how: Literal["close", "reset"], *, headless: bool = False) -> None:
-        """Break off in this way."""
+        """Close or reset the connection."""
         super().__init__(f"the answer is broken off: {how}")
         self.how = how
         self.headless = headless
 
 
 class Streamed(Protocol):
-    """A body that comes in pieces. Who sends it asks it what is due and when to ask again; it never waits itself."""
+    """A body in pieces. The sender asks what is due and when to ask again; the stream itself never waits."""
 
     on_change: Callable[[], None]
-    """Called from any thread when `advance` has to be asked at once; the sender sets it."""
+    """Called from any thread when `advance` has to be called at once; the sender sets it."""
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
-        """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again.
+        """Return the pieces due at `now`, in seconds of a monotonic clock, and when to ask again; None at the end.
 
-        May raise AbortConnection; what was due before has then been returned.
+        May raise AbortConnection, after everything that was due before has been returned.
         """
 
     def stop(self) -> None:
-        """End it as a stopped one ends: what remains is replaced by the ending."""
+        """Replace the rest by what a stopped stream ends with."""
 
     def close(self) -> None:
-        """Say that nothing more is sent: the client has left, or everything was sent."""
+        """Note that nothing more is sent: the client has left, or everything was sent."""
 
 
 @dataclass(slots=True)
 class Reply:
-    """What to send, `delay_s` after it was asked for; a Blob's length is known, that of a stream is not.
+    """What to send, `delay_s` seconds after the request. The length of bytes and blobs is known, of streams it is not.
 
-    ``separate``  each piece of a stream leaves in a chunk of its own, even if several are due at once
-    ``said``      the JSON value that `body` was written from, for who keeps what was said; not to be changed
+    ``separate``  each piece of a stream is sent in a chunk of its own, even if several are due at once
+    ``said``      the JSON value that `body` was made from, for behaviours that store it; not to be changed
     """
 
     status: int

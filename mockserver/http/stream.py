@@ -1,4 +1,4 @@
-"""A paced stream: pieces with the time between them, that knows what is due when; it never waits and never sends."""
+"""A paced stream: pieces and the time between them. It knows what is due when; it never waits and never sends."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from flowcontract.scenarios import Piece
 
 _TURN = 64 << 10
-"""Bytes that are handed out at once; a piece that begins before them is handed out whole."""
+"""Bytes returned by one call of `advance`; the piece that exceeds them is still returned whole."""
 _TURN_PIECES = 1000
-_MADE_UP_S = 1.0
-"""How far a stream catches up when nobody asked for a while: a server, too, waits until its client has read."""
+_CATCH_UP_S = 1.0
+"""How much delay is made up for after a while without calls: real servers wait for slow clients, too."""
 End = Literal["complete", "stopped", "gone", "cut"]
 
 
 class Transaction(Protocol):
-    """In what a stream's pieces are handed out and heard: `with transaction():`, all of it or nothing.
+    """A stream's pieces are returned and their effects stored in `with transaction():`, all of it or nothing.
 
-    ``owed``  what could not be written down when it happened; called in a later transaction
+    ``owed``  calls whose effects could not be stored when they happened; a later transaction makes them
     """
 
     owed: list[Callable[[], None]]
 
     def __call__(self) -> AbstractContextManager[Any]:
-        """Return one transaction; it may be entered again by the thread that is in it."""
+        """Return a transaction; the thread that is in it may enter it again."""
 
 
-class _Alone:
-    """The transaction of a stream that belongs to no world: one thread at a time."""
+class _LockOnly:
+    """The transaction of a stream that belongs to no world: it only keeps other threads out."""
 
     def __init__(self) -> None:
         self.owed: list[Callable[[], None]] = []
@@ -46,21 +46,21 @@ class _Alone:
 
 
 class KeepAlive(NamedTuple):
-    """The block that is sent after so many seconds in which nothing else was."""
+    """The block that is sent after `after_s` seconds without any other."""
 
     block: bytes
     after_s: float
 
 
 class Ending(NamedTuple):
-    """How a stream ends when it is stopped; once `has_begun` says yes to a payload, it is too late for that."""
+    """What a stopped stream ends with; after a payload for which `has_begun` is true it cannot be stopped."""
 
     pieces: Callable[[], Iterator[Piece]]
     has_begun: Callable[[Any], bool]
 
 
-def _nothing() -> None:
-    """Stand in where nobody listens."""
+def _ignore() -> None:
+    """Do nothing: the default of callbacks."""
 
 
 _AT_ONCE = Ending(lambda: iter(()), lambda _payload: False)
@@ -69,11 +69,11 @@ _AT_ONCE = Ending(lambda: iter(()), lambda _payload: False)
 class Stream:
     """Pieces with the time between them. All methods may be called from any thread.
 
-    ``on_piece``  is called with the payload of every piece when it is handed out
-    ``on_pause``  is called when all that is due together has been handed out, before any of it leaves
-    ``on_end``    is called once with how it ended: all was sent, it was stopped, the client left, a fault cut it off
-    ``cut``       what ends the connection after the last piece, where a fault wants that
-    ``failure``   what went wrong in the mock itself, and cut it off
+    ``on_piece``  called with the payload of every piece when it is due
+    ``on_pause``  called after the pieces that are due together, before any of them is sent
+    ``on_end``    called once with how it ended: everything was sent, it was stopped, the client left, a fault cut it
+    ``cut``       how a fault ends the connection after the last piece, None if it does not
+    ``failure``   the error in the mock itself that ended the stream
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Stream:
         keep_alive: KeepAlive | None = None,
         transaction: Transaction | None = None,
     ) -> None:
-        """Send `pieces` at `pace` times their delays; they are handed out and heard in a `transaction` of the world."""
-        self.on_change: Callable[[], None] = _nothing
+        """Send `pieces`, their delays multiplied by `pace`; store their effects in a `transaction` of the world."""
+        self.on_change: Callable[[], None] = _ignore
         self.on_piece: Callable[[Any], None] = lambda _payload: None
-        self.on_pause: Callable[[], None] = _nothing
+        self.on_pause: Callable[[], None] = _ignore
         self.on_end: Callable[[End], None] = lambda _how: None
         self.ended: End | None = None
         self.cut: AbortConnection | None = None
@@ -97,72 +97,73 @@ class Stream:
         self._pace = pace
         self._ending = ending
         self._keep_alive = keep_alive
-        self._transaction = transaction or _Alone()
+        self._transaction = transaction or _LockOnly()
         self._next: Piece | None = None
-        self._due: float | None = None  # when `_next` is to be sent; None: not yet looked at
-        self._last = 0.0  # when something was sent last
+        self._due: float | None = None  # when `_next` is to be sent; None if it is not yet known
+        self._last = 0.0  # when the last piece was sent
         self._begun = self._stopped = self._finishing = False
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return the pieces due at `now`, a monotonic clock's seconds, and when to ask again; None ends the stream.
 
-        What is due together and large comes in several turns, each of which is due when the one before has been sent.
-        Raise AbortConnection where a fault wants that, and where what is due cannot be kept: it is not sent either.
+        If much is due at once, it comes in several turns; the next one is due when the one before has been sent.
+        Raise AbortConnection if a fault demands it, and if the effects of the pieces cannot be stored: then these are
+        not sent either.
         """
         try:
             with self._transaction():
                 due, wake = self._advance(now)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait for ever
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait forever
             self._break_off(error)
             raise AbortConnection("close") from None
         if wake is None and self.ended == "cut" and self.cut is not None:
             raise self.cut
         return due, wake
 
-    def through(self, change: Callable[[Iterator[Piece]], Iterator[Piece]], *, mute: bool = False) -> None:
-        """Send what a fault makes of the pieces, whose delays it sees as they will be; without pings if `mute`.
+    def transform(self, change: Callable[[Iterator[Piece]], Iterator[Piece]], *, mute: bool = False) -> None:
+        """Send what `change` makes of the pieces, whose delays it sees multiplied by the pace; no pings if `mute`.
 
-        A piece without bytes is heard and not sent. To be called before the first `advance`.
+        A piece without bytes has its effects and is not sent. To be called before the first `advance`.
         """
         pace, stopped = self._pace, self._ending.pieces
-        self._pieces = change(_paced(self._pieces, pace))
-        self._ending = self._ending._replace(pieces=lambda: _paced(stopped(), min(pace, 1.0)))
+        self._pieces = change(_apply_pace(self._pieces, pace))
+        self._ending = self._ending._replace(pieces=lambda: _apply_pace(stopped(), min(pace, 1.0)))
         self._pace = 1.0
         self._keep_alive = None if mute else self._keep_alive
 
     def rehearse(self) -> Stream:
-        """Return a stream of the same pieces that nobody hears. They are rendered now: they must be finitely many."""
+        """Return a stream of the same pieces without effects. All of them are rendered now: there must be an end."""
         pieces = list(self._pieces)
         self._pieces = iter(pieces)
         return Stream(iter(pieces), pace=self._pace)
 
-    def rest(self) -> Iterator[Piece]:
-        """Return the pieces of a rehearsal with the delays that they would have."""
-        return _paced(self._pieces, self._pace)
+    def take_rest(self) -> Iterator[Piece]:
+        """Return the remaining pieces of a rehearsal with the delays that they would have."""
+        return _apply_pace(self._pieces, self._pace)
 
     def stop(self) -> None:
-        """Replace what remains by the ending, which is due at once."""
+        """Replace the rest by the ending, which is due at once."""
         with self._transaction():
             if self.ended or self._stopped or self._finishing:
                 return
             self._stopped = True
             self._pieces, self._next, self._due = self._ending.pieces(), None, None
-            self._pace = min(self._pace, 1.0)  # who stops is answered at once, however slowly the rest was told
+            self._pace = min(self._pace, 1.0)  # stopping takes effect at once, however slow the rest was
             self.on_change()
 
     def close(self) -> None:
-        """Note that nobody reads any further."""
+        """Note that the client has left; nothing happens if the stream has ended."""
         if self.ended:
             return
         try:
             with self._transaction():
                 if not self.ended:
                     self._end("gone")
-        except Exception as error:  # noqa: BLE001 - nobody is there to hear of it
+        except Exception as error:  # noqa: BLE001 - there is no client to tell
             self._owe_end(error)
 
     def _break_off(self, error: Exception) -> None:
-        """End because of what went wrong in the mock; nothing of what was due now is kept."""
+        """End because of an error in the mock; what was due now has no effects."""
         self.ended, self.failure = "cut", f"{type(error).__name__}: {error}"
         complain(error)
         try:
@@ -172,7 +173,7 @@ class Stream:
             self._owe_end(again)
 
     def _owe_end(self, error: Exception) -> None:
-        """Leave it to a later transaction to note how it ended: at present that cannot be written."""
+        """Let a later transaction store how the stream ended: now it cannot be stored."""
         complain(error)
         how = self.ended = self.ended or "gone"
         self._transaction.owed.append(lambda: self.on_end(how))
@@ -196,9 +197,9 @@ class Stream:
         return due, min(wake, self._last + self._keep_alive.after_s)
 
     def _take_due(self, now: float) -> Iterator[bytes]:
-        """Yield what is due, and leave in `_due` when the piece after it is; None where there is none."""
+        """Yield what is due; set `_due` to when the next piece is, None if there is none."""
         scheduled = now if self._due is None else self._due
-        scheduled = self._due = max(scheduled, now - _MADE_UP_S)
+        scheduled = self._due = max(scheduled, now - _CATCH_UP_S)
         left, size = _TURN_PIECES, 0
         while True:
             if self._next is None:
@@ -214,7 +215,7 @@ class Stream:
                 yield piece.data
 
     def _finish(self, now: float, due: list[bytes]) -> float | None:
-        """End; a stream that is cut off is asked once more, so that what is due leaves before."""
+        """End. Return `now` for a stream that is to be cut but has pieces to send first: it is asked again."""
         if self.cut is None or self._stopped:
             self._end("stopped" if self._stopped else "complete")
             return None
@@ -228,5 +229,5 @@ class Stream:
         self.on_end(how)
 
 
-def _paced(pieces: Iterator[Piece], pace: float) -> Iterator[Piece]:
+def _apply_pace(pieces: Iterator[Piece], pace: float) -> Iterator[Piece]:
     return (piece._replace(delay_ms=piece.delay_ms * pace) for piece in pieces)

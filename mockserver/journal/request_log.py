@@ -1,7 +1,8 @@
 """What `mockserver serve` shows: a line for each request as it is answered, for people or as JSON.
 
-Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. Rich is
-not used here: it takes as long to draw such a line as the mock takes to answer the request.
+Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. A request
+only notes what its line needs. The writer's thread formats many at a time: with cold caches, between two requests,
+each would take several times as long. Rich takes as long to draw such a line as the mock takes to answer the request.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import time
 from collections import deque
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TextIO, TypeVar
 
 from flowcontract.output.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mockserver.journal.journal import Entry
 
@@ -35,20 +36,31 @@ _FAREWELL_S = 0.5
 _LONGEST = 200  # characters of a path, a world, a violation
 _MOST = 5  # violations of a request
 _RESET = "\x1b[0m"
+_T = TypeVar("_T")
 _CYAN, _RED = "\x1b[36m", "\x1b[31m"
 _BY_STATUS = {"2": "\x1b[32m", "3": _CYAN, "4": "\x1b[33m", "5": _RED}
 
 
-class LineWriter:
-    """Writes lines in a thread of its own. `put` never waits: what there is no room for is dropped, and counted."""
+class LineWriter(Generic[_T]):
+    """Formats and writes lines in a thread of its own. `put` never waits: what has no room is dropped and counted."""
 
     def __init__(
-        self, descriptor: int, tell_dropped: Callable[[int], str], *, encoding: str = "utf-8", at_once: int = _AT_ONCE
+        self,
+        descriptor: int,
+        tell_dropped: Callable[[int], str],
+        *,
+        form: Callable[[_T], str] = str,
+        encoding: str = "utf-8",
+        at_once: int = _AT_ONCE,
     ) -> None:
-        """Write to an open file, so many bytes at once; `tell_dropped` says how many lines are missing."""
-        self._descriptor, self._tell_dropped = descriptor, tell_dropped
+        """Write to an open file, at most `at_once` bytes at a time.
+
+        ``form``          makes a line of what is put; called in the thread
+        ``tell_dropped``  makes the line that says how many are missing
+        """
+        self._descriptor, self._tell_dropped, self._form = descriptor, tell_dropped, form
         self._encoding, self._at_once = encoding, at_once
-        self._lines: deque[str] = deque()
+        self._lines: deque[_T] = deque()
         self._dropped = 0
         self._idle = True  # the thread waits to be woken
         self._ready = threading.Event()
@@ -63,8 +75,8 @@ class LineWriter:
         self._dropped += 1
         return True
 
-    def put(self, line: str) -> None:
-        """Have a line written soon."""
+    def put(self, line: _T) -> None:
+        """Have a line formatted and written soon."""
         self._lines.append(line)
         if self._idle:
             self._wake()
@@ -100,7 +112,7 @@ class LineWriter:
         batch: list[str] = []
         size = 0
         while self._lines:
-            line = self._lines.popleft()
+            line = self._form(self._lines.popleft())
             if batch and size + len(line) >= self._at_once:
                 yield "\n".join([*batch, ""])
                 batch, size = [], 0
@@ -128,23 +140,85 @@ class RequestLog:
         plain = frozenset(plain_paths)
         lines = _Json(plain) if form == "json" else _Text(plain, colours=_takes_colours(stream))
         at_once = _AT_ONCE if alone else _AMONG_OTHERS
-        self._tell: Callable[[Event, Entry, float], str] = lines.tell
-        self._writer = LineWriter(stream.fileno(), lines.tell_dropped, encoding=stream.encoding, at_once=at_once)
+        self._plain = plain
+        self._writer = LineWriter(
+            stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, at_once=at_once
+        )
 
     def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell that a request was answered, or that the answer begins."""
         if not self._writer.full():
             event: Event = "answered" if entry.stream is None else "begins"
-            self._writer.put(self._tell(event, entry, time.perf_counter() + delay_s))
+            self._writer.put(_note(event, entry, time.perf_counter() + delay_s, self._plain))
 
     def ended(self, entry: Entry) -> None:
         """Tell that an answer which streamed has ended."""
         if not self._writer.full():
-            self._writer.put(self._tell("ended", entry, time.perf_counter()))
+            self._writer.put(_note("ended", entry, time.perf_counter(), self._plain))
 
     def close(self) -> None:
         """Write what is left."""
         self._writer.close()
+
+
+class _Note(NamedTuple):
+    """What a line says: copied from the entry, which changes and may be large.
+
+    ``path``      without secrets, at most 200 characters
+    ``moment``    of the event, as `began` that of the request: seconds of `time.perf_counter`
+    ``pieces``    how many events a stream had that has ended; None for other events
+    ``problems``  violations and hints of the request, and the failure of the mock; None if there are none
+    """
+
+    event: Event
+    number: int
+    method: str
+    path: str
+    status: int | None
+    operation: str | None
+    scenario: str | None
+    world: str | None
+    faults: Sequence[str]
+    began: float
+    moment: float
+    pieces: int | None
+    ended: str | None
+    problems: tuple[list[str], list[str], str | None] | None
+
+
+def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]) -> _Note:
+    """Copy what a line needs; called for each request, so that what most lines need must cost little."""
+    path, pieces, ended, problems = entry.raw_path, None, None, None
+    if path not in plain_paths:
+        path = entry.path[:_LONGEST]
+    if event == "ended" and entry.stream is not None:
+        pieces, ended = entry.stream.pieces, entry.stream.ended
+    if entry.violations or entry.hints or entry.failure:
+        failure = entry.failure and entry.failure[:_LONGEST]
+        problems = (_shorten(entry.violations), [hint[:_LONGEST] for hint in entry.hints], failure)
+    return _Note(
+        event,
+        entry.number,
+        entry.method,
+        path,
+        entry.status,
+        entry.operation,
+        entry.scenario,
+        entry.world,
+        entry.faults,
+        entry.began,
+        moment,
+        pieces,
+        ended,
+        problems,
+    )
+
+
+def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the messages of the first violations, and how many more there are."""
+    told = [violation["message"][:_LONGEST] for violation in violations[:_MOST]]
+    more = len(violations) - _MOST
+    return [*told, f"and {more} more"] if more > 0 else told
 
 
 class _Lines:
@@ -164,12 +238,6 @@ class _Lines:
         return self._clock
 
 
-def _violations(entry: Entry) -> list[str]:
-    told = [violation["message"][:_LONGEST] for violation in entry.violations[:_MOST]]
-    more = len(entry.violations) - _MOST
-    return [*told, f"and {more} more"] if more > 0 else told
-
-
 class _Text(_Lines):
     """Lines for people."""
 
@@ -177,34 +245,32 @@ class _Text(_Lines):
         super().__init__(plain_paths, "%H:%M:%S", time.localtime)
         self._colours = colours
 
-    def tell(self, event: Event, entry: Entry, moment: float) -> str:
+    def tell(self, note: _Note) -> str:
         """Return the line, and below it what is wrong with the request, and what may have been meant."""
-        status, log, took = entry.status, entry.stream, (moment - entry.began) * 1000
-        clock = self._time(self._epoch + moment)
-        path = entry.raw_path
-        if path not in self._plain:
-            path = printable(entry.path[:_LONGEST])
-        what = f"{took:.1f} ms" if event == "answered" else "stream begins"
-        if log is not None and event == "ended":
-            what = f"{log.pieces} events in {took:.0f} ms, {log.ended}"
-        scenario = f"{entry.scenario} fault={','.join(entry.faults)}" if entry.faults else entry.scenario or "-"
+        status, took = note.status, (note.moment - note.began) * 1000
+        path = note.path if note.path in self._plain else printable(note.path)
+        what = f"{took:.1f} ms" if note.event == "answered" else "stream begins"
+        if note.pieces is not None:
+            what = f"{note.pieces} events in {took:.0f} ms, {note.ended}"
+        scenario = f"{note.scenario} fault={','.join(note.faults)}" if note.faults else note.scenario or "-"
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
-        told = f"{clock} {entry.method} {path} {coloured} {scenario} {what} {_shown(entry.world)} #{entry.number}"
-        if entry.violations or entry.hints or entry.failure:
-            told = "\n".join([told, *self._below(entry, event)])
+        clock = self._time(self._epoch + note.moment)
+        told = f"{clock} {note.method} {path} {coloured} {scenario} {what} {_shown(note.world)} #{note.number}"
+        if note.problems is not None:
+            told = "\n".join([told, *self._below(note.event, *note.problems)])
         return told
 
-    def _below(self, entry: Entry, event: str) -> Iterator[str]:
-        violations = _violations(entry) if event != "ended" else []
-        for message in violations:
-            yield self._note("violation", message, _RED)
-        for hint in (hint[:_LONGEST] for hint in entry.hints if event != "ended"):
-            if hint not in violations:
-                yield self._note("hint", hint, _CYAN)
-        if entry.failure:
-            yield self._note("failure", entry.failure[:_LONGEST], _RED)
+    def _below(self, event: Event, violations: list[str], hints: list[str], failure: str | None) -> Iterator[str]:
+        if event != "ended":  # they were told when it began
+            for violation in violations:
+                yield self._line("violation", violation, _RED)
+            for hint in hints:
+                if hint not in violations:
+                    yield self._line("hint", hint, _CYAN)
+        if failure:
+            yield self._line("failure", failure, _RED)
 
-    def _note(self, kind: str, text: str, colour: str) -> str:
+    def _line(self, kind: str, text: str, colour: str) -> str:
         line = f"  {kind}: {printable(text)}"
         return f"{colour}{line}{_RESET}" if self._colours else line
 
@@ -219,24 +285,22 @@ class _Json(_Lines):
     def __init__(self, plain_paths: frozenset[str]) -> None:
         super().__init__(plain_paths, "%Y-%m-%dT%H:%M:%S", time.gmtime)
 
-    def tell(self, event: Event, entry: Entry, moment: float) -> str:
+    def tell(self, note: _Note) -> str:
         """Return an object; every character that is not ASCII is escaped."""
-        at, log, more = self._epoch + moment, entry.stream, ""
-        if event == "ended" and log is not None:
-            more = f', "events": {log.pieces}, "ended": {_quoted(log.ended)}'
-        elif entry.violations or entry.hints:
-            hints = [hint[:_LONGEST] for hint in entry.hints]
-            more = f', "violations": {json.dumps(_violations(entry))}, "hints": {json.dumps(hints)}'
-        more += f', "faults": {json.dumps(entry.faults)}' if entry.faults else ""
-        more += f', "failure": {_quoted(entry.failure[:_LONGEST])}' if entry.failure else ""
-        world, path = entry.world and entry.world[:_LONGEST], entry.raw_path
-        if path not in self._plain:
-            path = entry.path[:_LONGEST]
+        at, more = self._epoch + note.moment, ""
+        violations, hints, failure = note.problems or ((), (), None)
+        if note.pieces is not None:
+            more = f', "events": {note.pieces}, "ended": {_quoted(note.ended)}'
+        elif violations or hints:
+            more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
+        more += f', "faults": {json.dumps(note.faults)}' if note.faults else ""
+        more += f', "failure": {_quoted(failure)}' if failure else ""
         return (
-            f'{{"time": "{self._time(at)}.{int(at % 1 * 1000):03}Z", "event": "{event}", "number": {entry.number}, '
-            f'"method": {_quoted(entry.method)}, "path": {_quoted(path)}, "status": {entry.status or 0}, '
-            f'"operation": {_quoted(entry.operation)}, "scenario": {_quoted(entry.scenario)}, '
-            f'"world": {_quoted(world)}, "ms": {(moment - entry.began) * 1000:.1f}{more}}}'
+            f'{{"time": "{self._time(at)}.{int(at % 1 * 1000):03}Z", "event": "{note.event}", '
+            f'"number": {note.number}, "method": {_quoted(note.method)}, "path": {_quoted(note.path)}, '
+            f'"status": {note.status or 0}, "operation": {_quoted(note.operation)}, '
+            f'"scenario": {_quoted(note.scenario)}, "world": {_quoted(note.world and note.world[:_LONGEST])}, '
+            f'"ms": {(note.moment - note.began) * 1000:.1f}{more}}}'
         )
 
     def tell_dropped(self, count: int) -> str:

@@ -1,4 +1,4 @@
-"""What every adapter does alike: how a body is read, how an answer is framed, what a failure of the mock says."""
+"""What all adapters share: reading a body within limits, asking the application, framing the reply."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from mockserver.http.application import Application
     from mockserver.http.messages import BodyError, Reply, Request, Streamed
 
-_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _MOST_DIGITS = 19  # of 2**63
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.~%!$&'()*+,;=-]*)(?::\d*)?", re.ASCII)
-"""Of several a comma and a space would stand between; an empty one is for targets without a host."""
-_IN_MEMORY = 1 << 20  # of a request that is being answered
+"""Several Host headers, joined by comma and space, do not match; an empty one is right for targets without a host."""
+_IN_MEMORY = 1 << 20  # bytes of a request that is being answered
 
 
-def announced_length(text: str) -> int | None:
-    """Return what Content-Length says, 0 where it is empty, None if it is no length."""
+def parse_content_length(text: str) -> int | None:
+    """Return the number in a Content-Length header: 0 if it is empty, None if it is not a length."""
     text = text or "0"
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
@@ -37,7 +37,7 @@ class BodyReader:
         self._refused: BodyError = ""
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes; tell whether more of them would be kept."""
+        """Add the next bytes; return whether more of them would be kept."""
         if self._refused:
             return False
         if self._writer.size + len(data) > self._limit:
@@ -50,12 +50,12 @@ class BodyReader:
         return not self._refused
 
     def refuse(self, why: BodyError = "too large") -> None:
-        """Forget the body, which is larger than the limit, or than the room that there is for it."""
+        """Drop the body: it exceeds the limit, or there is no room for it on this machine."""
         self._refused = why
         self._writer.discard()
 
     def finish(self, *, whole: bool) -> tuple[Blob, BodyError]:
-        """Return the body and what is wrong with it; `whole` says that everything came that was announced."""
+        """Return the body and what is wrong with it; `whole` if everything arrived that was announced."""
         if not self._refused:
             try:
                 return self._writer.finish(), "" if whole else "cut short"
@@ -65,32 +65,36 @@ class BodyReader:
 
 
 def answer(app: Application, request: Request, now: float) -> Reply:
-    """Ask the application; whatever goes wrong in it, the client gets JSON and the terminal the rest."""
+    """Ask the application; if it fails, the client gets a problem as JSON and the terminal the traceback."""
     try:
-        return _wrong_host(request.fields.get("host", "")) or app.handle(request, now)
+        return _refuse_host(request.fields.get("host", "")) or app.handle(request, now)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the server
         complain(error)
         return failure(error)
     finally:
-        request.body = EMPTY  # what is kept of it is kept elsewhere; streams would hold it until they have ended
+        request.body = EMPTY  # a stream refers to its request; without this it would hold the bytes until it has ended
 
 
-def _wrong_host(host: str) -> Reply | None:
+def _refuse_host(host: str) -> Reply | None:
+    """Return the refusal of a Host header that names no single host, None if there is nothing wrong with it."""
     if _HOST.fullmatch(host):
         return None
-    wanted = "Host is one host without user, perhaps with a port (RFC 9112, 3.2)"
-    return problem(HTTPStatus.BAD_REQUEST, "Bad Request", f"{wanted}, not {host[:200]}.")
+    detail = f"The Host header must be a host with an optional port (RFC 9112, 3.2), not {host[:200]}."
+    return problem(HTTPStatus.BAD_REQUEST, "Bad Request", detail)
 
 
 def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:
-    """Put Content-Length where it is known, and return what follows the headers: nothing after HEAD, 204 and 304."""
+    """Set Content-Length if it is known; return what follows the headers: nothing for HEAD, 204 and 304."""
     body = reply.body
-    if isinstance(body, bytes | Blob):
-        if reply.status in _BODILESS:
-            return b""
-        put(reply.headers, {"Content-Length": str(len(body) if isinstance(body, bytes) else body.size)})
+    if isinstance(body, bytes):
+        size = len(body)
+    elif isinstance(body, Blob):
+        size = body.size
+    else:
+        if head:
+            body.close()
         return b"" if head else body
-    if head:
-        body.close()
+    if reply.status in _BODILESS:
         return b""
-    return body
+    put(reply.headers, {"Content-Length": str(size)})
+    return b"" if head else body

@@ -1,4 +1,4 @@
-"""The application behind any ASGI server: reads a request, asks the application, then waits and writes; no threads."""
+"""The application behind any ASGI server: read a request, ask the application, wait and write; without threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Request
-from mockserver.server.adapter import BodyReader, announced_length, answer, frame
+from mockserver.server.adapter import BodyReader, answer, frame, parse_content_length
 
 if TYPE_CHECKING:
     from mockserver.http.application import Application
@@ -30,12 +30,12 @@ class AsgiAdapter:
         self._clock = clock
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request, or take note that the server starts and stops."""
+        """Answer one request, or acknowledge that the server starts and stops."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _live(receive, send)
-        else:  # a websocket, which no API here has
+            await _acknowledge_lifespan(receive, send)
+        else:  # a websocket: no API here has any
             await send({"type": "websocket.close", "code": 1000})
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -58,10 +58,10 @@ class AsgiAdapter:
             await _pump(body, receive, send, separate=reply.separate)
 
     async def _read(self, scope: Message, receive: Receive) -> Request | None:
-        """Read a request to its end; None where the client leaves before that."""
+        """Read a whole request; return None if the client leaves before its end."""
         headers = PlainHeaders((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         reader, more, whole = BodyReader(self._app.max_upload), True, True
-        announced = announced_length(headers.get("Content-Length", ""))
+        announced = parse_content_length(headers.get("Content-Length", ""))
         if announced is None:
             more = whole = False
         elif announced > self._app.max_upload:
@@ -80,8 +80,8 @@ class AsgiAdapter:
         return Request(scope["method"].upper(), path, query, headers, body, body_error, peer)
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    """Say that nothing needs to be prepared or put away (https://asgi.readthedocs.io/en/latest/specs/lifespan.html)."""
+async def _acknowledge_lifespan(receive: Receive, send: Send) -> None:
+    """Confirm start and shutdown (https://asgi.readthedocs.io/en/latest/specs/lifespan.html): both need nothing."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
@@ -90,10 +90,10 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 async def _pump(stream: Streamed, receive: Receive, send: Send, *, separate: bool) -> None:
-    """Send what is due when it is due, all of it at once unless `separate`; sleep until then or until it changes."""
+    """Send pieces when they are due, joined unless `separate`; sleep until the next is due or the stream changes."""
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
     stream.on_change = partial(_wake, loop, changed)
-    client = asyncio.ensure_future(_wait_for_leave(receive))
+    client = asyncio.ensure_future(_wait_for_disconnect(receive))
     client.add_done_callback(lambda _: changed.set())
     try:
         while not client.done():
@@ -119,6 +119,6 @@ def _wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
     loop.call_soon_threadsafe(changed.set)
 
 
-async def _wait_for_leave(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

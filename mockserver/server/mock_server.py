@@ -32,7 +32,7 @@ _START_S = 10.0
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop, the faster one, or Python's own where there is no uvloop (Windows)."""
+    """Return uvloop's event loop, or Python's own, slower one where uvloop cannot be installed (Windows)."""
     try:
         import uvloop  # noqa: PLC0415 - not on every system
     except ImportError:  # pragma: no cover
@@ -47,7 +47,7 @@ def load_app(
     fixtures: Path | None = None,
     settings: Settings | None = None,
 ) -> App:
-    """Read contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
+    """Load the contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
     apis = load_apis(tuple(names), profiles=profiles)
     in_force = {name: api.profile for name, api in apis.items() if api.profile}
     return App(apis, ScenarioFiles(tuple(apis), fixtures, profiles=in_force), settings or Settings())
@@ -60,7 +60,7 @@ def create_app(
     fixtures: Path | None = None,
     settings: Settings | None = None,
 ) -> Admin:
-    """Return what an adapter serves, `/__mock__` included, of some APIs (all by default); raise FlowContractError."""
+    """Return an application of some APIs (all by default) and `/__mock__` for an adapter; raise FlowContractError."""
     return Admin(load_app(names, profiles=profiles, fixtures=fixtures, settings=settings))
 
 
@@ -82,9 +82,9 @@ class MockServer(TestingMixin):
         settings: Settings | None = None,
         workers: int = 1,
     ) -> None:
-        """Prepare a mock of some APIs (all by default); port 0 is a free one. Raise OSError where it cannot listen.
+        """Prepare a mock of some APIs (all by default); port 0 means a free one. Raise OSError if it cannot listen.
 
-        It has a socket for each of `workers`, who need a state that they share.
+        Each of the `workers` has a socket of its own; several of them need a shared state.
         """
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
         try:
@@ -99,7 +99,7 @@ class MockServer(TestingMixin):
 
     @property
     def origin(self) -> str:
-        """Where it listens: `http://127.0.0.1:8080`."""
+        """The address it listens on: `http://127.0.0.1:8080`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
@@ -121,7 +121,7 @@ class MockServer(TestingMixin):
             loop.add_reader(worker.parent, stopped.set)
         self._running.set()
         if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGTERM, stopped.set)  # end as Ctrl-C does, and leave no temporary file
+            loop.add_signal_handler(signal.SIGTERM, stopped.set)  # end as by Ctrl-C, without leaving temporary files
         try:
             while not stopped.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -137,8 +137,8 @@ class MockServer(TestingMixin):
         if self._thread is not None:
             self._stop()
             self._thread.join()
-        for one in self.sockets:
-            one.close()
+        for listening in self.sockets:
+            listening.close()
         self.app.close()
 
     def __enter__(self) -> Self:
@@ -156,8 +156,8 @@ class MockServer(TestingMixin):
 
 
 def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return sockets that listen on the same port; raise OSError."""
-    alone = _bind(host, port, shared=False)  # a port that others share among themselves is not taken from them
+    """Return `count` sockets that listen on the same port; raise OSError."""
+    alone = _bind(host, port, shared=False)  # fails if other processes already share this port
     if count == 1:
         return [alone]
     port = alone.getsockname()[1]

@@ -1,4 +1,4 @@
-"""`--workers N`: processes that answer on one port. What they know together is in Redis; a dead one is replaced."""
+"""`--workers N`: processes that answer on one port and keep their state in Redis; dead ones are replaced."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-_SHORT_S = 1.0  # whoever lives shorter is not replaced at once
+_MIN_LIFE_S = 1.0  # a worker that ends sooner is replaced after a pause of this length
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Worker(NamedTuple):
-    """What a worker answers on, and a pipe that can be read when the process that watches over it has ended."""
+    """A worker's listening socket, and a pipe that becomes readable when the parent process has ended."""
 
     socket: socket.socket
     parent: int
 
 
 class Workers:
-    """The processes that serve, and the one that watches over them: this one.
+    """The processes that serve; this process starts and supervises them.
 
-    Each has a socket of its own on the same port (SO_REUSEPORT), among which the system shares out the connections.
-    They are held open here: who waits on the socket of a worker that died is answered by the next one.
+    Each has a socket of its own on the same port (SO_REUSEPORT); the kernel distributes the connections among these.
+    The parent keeps all of them open, so that connections queued for a worker that died go to its replacement.
     """
 
     def __init__(
         self, sockets: Sequence[socket.socket], *, bury: Callable[[int], None], say: Callable[[str], None]
     ) -> None:
-        """Prepare one worker for each listening socket; `bury` is told which process died, `say` what happened."""
+        """Prepare a worker for each socket; call `bury` with a process that died, `say` with what happened."""
         self._sockets = sockets
         self._bury, self._say = bury, say
-        self._running: dict[int, tuple[int, float]] = {}  # process -> its place, and when it began
+        self._running: dict[int, tuple[int, float]] = {}  # process id -> index of its socket, and when it began
         self._ending = False
 
     def run(self) -> Worker | None:
-        """Begin the workers: return in each of them what it serves, and None in this process after all have ended.
+        """Start the workers. Return a Worker in each of them, and None in this process after all have ended.
 
-        They end by Ctrl-C or SIGTERM to this process, and when it is killed.
+        They end on Ctrl-C, on SIGTERM to this process, and when it is killed.
         """
         reading, writing = os.pipe()
-        before = {one: signal.signal(one, self._end) for one in _SIGNALS}
+        handlers = {number: signal.signal(number, self._end) for number in _SIGNALS}
         waiting = list(range(len(self._sockets)))
         while waiting or self._running:
             if not waiting:
@@ -57,18 +57,18 @@ class Workers:
                 return Worker(self._sockets[waiting[0]], reading)
             else:
                 waiting.pop(0)
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         os.close(reading)
         os.close(writing)
         return None
 
     def _begin(self, place: int) -> bool:
-        """Begin a worker; return False in it."""
+        """Start a worker; return False in the worker itself, True in this process."""
         process = os.fork()
         if not process:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the parent ends us
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all; the parent ends us
             return False
         self._running[process] = (place, time.monotonic())
         if self._ending:  # the signal came in between
@@ -76,20 +76,20 @@ class Workers:
         return True
 
     def _wait(self) -> list[int]:
-        """Wait until a worker has ended; return its place if another is to take it."""
+        """Wait until a worker has ended; return the index of its socket if another is to take its place."""
         process, status = os.wait()
         place, began = self._running.pop(process)
         if self._ending:
             return []
         how = os.waitstatus_to_exitcode(status)
-        how_told = f"exit code {how}" if how >= 0 else signal.Signals(-how).name
-        self._say(f"Worker {process} has ended ({how_told}); another takes its place.")
+        reason = f"exit code {how}" if how >= 0 else signal.Signals(-how).name
+        self._say(f"Worker {process} has ended ({reason}); another takes its place.")
         try:
             self._bury(process)
-        except StateError as error:  # the others notice after a while that it is silent
+        except StateError as error:  # the others notice after a while by its silence
             self._say(str(error))
-        if time.monotonic() - began < _SHORT_S:
-            time.sleep(_SHORT_S)
+        if time.monotonic() - began < _MIN_LIFE_S:
+            time.sleep(_MIN_LIFE_S)
         return [] if self._ending else [place]
 
     def _end(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The application behind any WSGI server: reads a request, asks the application, then waits and writes."""
+"""The application behind any WSGI server: read a request, ask the application, wait and write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Request
-from mockserver.server.adapter import BodyReader, announced_length, answer, frame
+from mockserver.server.adapter import BodyReader, answer, frame, parse_content_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,9 +51,9 @@ class WsgiAdapter:
 
 
 def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, BodyError]:
-    """Read as many bytes as were announced, or all of a chunked body, but never more than `limit`."""
+    """Read as many bytes as Content-Length says, or all of a chunked body, but never more than `limit`."""
     reader = BodyReader(limit)
-    announced = announced_length(environ.get("CONTENT_LENGTH", ""))
+    announced = parse_content_length(environ.get("CONTENT_LENGTH", ""))
     if announced is None:
         return reader.finish(whole=False)
     if announced > limit:
@@ -64,7 +64,7 @@ def _read_body(environ: dict[str, Any], limit: int) -> tuple[Blob, BodyError]:
     try:
         while left and (data := environ["wsgi.input"].read(min(left, _CHUNK))) and reader.feed(data):
             left -= len(data)
-    except OSError:  # the client has gone, is too slow, or its chunks are broken
+    except OSError:  # the client has left, is too slow, or its chunks are broken
         return reader.finish(whole=False)
     return reader.finish(whole=chunked or not left)
 
@@ -79,7 +79,7 @@ def _send(reply: Reply, start_response: Callable[..., Any], *, head: bool) -> It
 
 
 def _pump(stream: Streamed, *, separate: bool) -> Iterator[bytes]:
-    """Yield what is due when it is due, all of it at once unless `separate`; sleep until then or until it changes."""
+    """Yield pieces when they are due, joined unless `separate`; sleep until the next is due or the stream changes."""
     changed = threading.Event()
     stream.on_change = changed.set
     try:

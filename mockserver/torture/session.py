@@ -143,7 +143,7 @@ class Case:
         self.told, self.unfit, self.overlong = None, "", False
         if isinstance(reply.body, Stream):
             self.told = StreamTranscript()
-            reply.body.through(self.told.listen)
+            reply.body.transform(self.told.listen)
 
     def bound(self, context: FaultContext) -> FaultContext:
         """Return a context on which nothing lasts for ever, and take note if the client waits until then."""

@@ -18,7 +18,7 @@ from mockserver.config.settings import Settings
 from mockserver.scenarios.examples import example_requests
 from mockserver.server.asgi import AsgiAdapter
 from mockserver.server.http1 import Connection, Shared
-from mockserver.server.mock_server import create_app
+from mockserver.server.mock_server import load_app
 from mockserver.server.wsgi import WsgiAdapter
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def encoded(media_type: str, value: Any, files: tuple[str, ...]) -> tuple[str, b
 @pytest.mark.parametrize("over", [over_asgi, over_sockets])
 def test_adapters_send_the_same(api: str, over: Callable[[App], Any]) -> None:
     """The others send what the WSGI adapter sends: documented requests, all scenarios, refusals, streams, uploads."""
-    apps = [create_app([api], settings=Settings(pace=0)) for _ in range(2)]
+    apps = [load_app([api], settings=Settings(pace=0)) for _ in range(2)]
     with over_wsgi(apps[0]) as ask, over(apps[1]) as ask_other:
         cases = list(requests_to(apps[0], api))
         differing = [name for name, sent in cases if ask(sent) != ask_other(sent)]

@@ -150,7 +150,7 @@ def test_nobody_reads_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full pipe: lines are dropped and counted, `put` returns at once; when somebody reads, the count is told."""
     monkeypatch.setattr(request_log, "_KEPT", 100)
     reading, writing = os.pipe()
-    writer = LineWriter(writing, lambda count: f"dropped {count}")
+    writer: LineWriter[str] = LineWriter(writing, lambda count: f"dropped {count}")
     put = 0
     begun = time.monotonic()
     while not writer._dropped:  # the pipe has 64 KB, and so much waits
@@ -180,7 +180,7 @@ def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(request_log, "_KEPT", 10)
     reading, writing = os.pipe()
     os.close(reading)
-    writer = LineWriter(writing, str)
+    writer: LineWriter[str] = LineWriter(writing, str)
     writer.put("nobody")
     assert writer._thread is not None
     writer._thread.join(10)
@@ -196,7 +196,7 @@ def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -
 def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
     """None is lost, none is torn, those of one thread keep their order."""
     with (tmp_path / "log").open("w") as file:
-        writer = LineWriter(file.fileno(), str)
+        writer: LineWriter[str] = LineWriter(file.fileno(), str)
         threads = [
             threading.Thread(target=lambda number=number: [writer.put(str((number, at))) for at in range(500)])
             for number in range(4)

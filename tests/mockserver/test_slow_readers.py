@@ -130,7 +130,7 @@ def test_connection_keeps_little_for_clients_that_do_not_read(app: App) -> None:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
 
     async def waiting() -> list[int]:
-        return [each._transport.get_write_buffer_size() for each in shared.connections if each._full]
+        return [each._transport.get_write_buffer_size() for each in shared.connections if each._writer.full]
 
     listening = call(loop.create_server(lambda: Connection(shared), "127.0.0.1", 0))
     clients = [socket.create_connection(listening.sockets[0].getsockname(), timeout=30) for _ in range(20)]

@@ -140,7 +140,7 @@ def test_silent_client_is_let_go(app: App, sent: bytes) -> None:
     async def exchange() -> bytes:
         async with listening(app) as (shared, reader, writer):
             writer.write(sent)
-            await until(lambda: any(one._url or not sent for one in shared.connections))
+            await until(lambda: any(each._parser.mid_request or sent in (b"", INFO) for each in shared.connections))
             if sent == INFO:
                 await reader.readuntil(b"}")
             for _ in range(PATIENCE_S):
@@ -193,7 +193,8 @@ def test_cut_ends_the_connection_as_it_says(how: Any, headless: bool) -> None:
     class Breaking:
         """Breaks off every answer."""
 
-        settings = Settings()
+        max_upload = 1000
+        fixed_clock = None
 
         def handle(self, *_: Any) -> Reply:
             return Reply(200, PlainHeaders([]), Broken())
