@@ -25,7 +25,8 @@ from mockserver.request.credentials import NOBODYS
 from mockserver.scenarios.selection import no_fault
 
 if TYPE_CHECKING:
-    from mockserver.core.app import App
+    from mockserver.core.mock import Mock
+    from mockserver.http.application import Application
     from mockserver.http.messages import Request
     from mockserver.journal.journal import Entry
 
@@ -66,10 +67,10 @@ class _Asked:
 class Admin:
     """An application with `/__mock__` in front: answers all under it, in JSON, and writes nothing into the journal."""
 
-    def __init__(self, app: App) -> None:
-        """Look behind an application, and hand on to it what is for its APIs."""
-        self._app = app
-        self._controls = Controls(app)
+    def __init__(self, mock: Mock, behind: Application) -> None:
+        """Show and change the components of a mock; what is for its APIs is handed on to the application `behind`."""
+        self.mock, self._behind = mock, behind
+        self._controls = Controls(mock)
         self._routes: dict[tuple[str, str], Callable[[_Asked], Reply]] = {
             ("GET", ""): lambda _: _json({"paths": self._paths()}),
             ("GET", "/health"): lambda _: self._health(),
@@ -84,31 +85,31 @@ class Admin:
             ("PUT", "/overrides"): lambda asked: self._override(asked.body()),
             ("DELETE", "/overrides"): lambda asked: self._remove_overrides(asked.query),
             ("POST", "/reset"): self._reset,
-            ("POST", "/torture"): lambda asked: _json(torture.begin(self._app, asked.body())),
-            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(torture.show(self._app, asked.name)),
+            ("POST", "/torture"): lambda asked: _json(torture.begin(self.mock, asked.body())),
+            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(torture.show(self.mock, asked.name)),
             ("POST", r"/torture/(\d{1,15}/[a-z0-9-]+)"): lambda asked: _json(
-                torture.report(self._app, asked.name, asked.body())
+                torture.report(self.mock, asked.name, asked.body())
             ),
         }
 
     @property
     def max_upload(self) -> int:
         """How many bytes of a body it takes."""
-        return self._app.max_upload
+        return self._behind.max_upload
 
     @property
     def fixed_clock(self) -> float | None:
         """The epoch seconds at which its time stands still, None where it goes on."""
-        return self._app.fixed_clock
+        return self._behind.fixed_clock
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request for the mock itself, or say who may ask; one for its APIs is the application's."""
         if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
             return self._handle(request.whole())
-        return self._app.handle(request, now)
+        return self._behind.handle(request, now)
 
     def _handle(self, request: Request) -> Reply:
-        token = self._app.settings.admin_token
+        token = self.mock.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
         if why_not:
@@ -153,18 +154,18 @@ class Admin:
         return [f"{method} {_PREFIX}{_readable(pattern)}" for method, pattern in self._routes]
 
     def _health(self) -> Reply:
-        app = self._app
-        app.fixtures.current(at_once=True)
-        broken = app.fixtures.broken
-        nobodys = {f"{name}{NOBODYS}" for name in app.apis}
+        mock = self.mock
+        mock.scenario_files.current(at_once=True)
+        broken = mock.scenario_files.broken
+        nobodys = {f"{name}{NOBODYS}" for name in mock.apis}
         content = {
             "status": "broken scenarios" if broken else "ok",
             "version": metadata.version("flowcontract"),
             "process": os.getpid(),
-            "apis": {name: api.base_path for name, api in app.apis.items()},
-            "worlds": [name for name in app.worlds.names() if name not in nobodys],
-            "requests": app.journal.count,
-            "overrides": len(app.overrides.standing()),
+            "apis": {name: api.base_path for name, api in mock.apis.items()},
+            "worlds": [name for name in mock.worlds.names() if name not in nobodys],
+            "requests": mock.journal.count,
+            "overrides": len(mock.overrides.standing()),
             "broken": broken,
         }
         return _json(content)
@@ -174,17 +175,17 @@ class Admin:
         operation = query.get("operation")
         if operation is not None:
             self._controls.operations(operation)
-        found = self._app.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
+        found = self.mock.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
         shown = found[max(0, len(found) - (_SHOWN if limit is None else limit)) :]
         return _json(
-            {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self._app.journal.count}
+            {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self.mock.journal.count}
         )
 
     def _forget(self, query: Query) -> Reply:
-        return _json({"forgotten": self._app.journal.clear(self._world(query.get("world")))})
+        return _json({"forgotten": self.mock.journal.clear(self._world(query.get("world")))})
 
     def _entry(self, number: str) -> Entry:
-        journal = self._app.journal
+        journal = self.mock.journal
         entry = journal.entry(int(number))
         if entry is None:
             what = f"{journal.count} have come, and the last {journal.limit} are remembered unless they were cleared"
@@ -197,14 +198,14 @@ class Admin:
                 404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios."
             )
         (operation,) = self._controls.operations(entry.operation)
-        return misses(entry, operation, self._app.scenarios)
+        return misses(entry, operation, self.mock.scenarios)
 
     def _scenarios(self, name: str | None) -> Reply:
-        apis = self._app.apis.values()
+        apis = self.mock.apis.values()
         operations = (
             self._controls.operations(name) if name else [one for api in apis for one in api.operations.values()]
         )
-        scenarios = self._app.fixtures.current(at_once=True)
+        scenarios = self.mock.scenario_files.current(at_once=True)
         return _json(
             {
                 each.name: {key: one.description for key, one in sorted(scenarios.for_operation(each).items())}
@@ -213,12 +214,12 @@ class Admin:
         )
 
     def _openapi(self, api: str) -> Reply:
-        if api not in self._app.apis:
-            raise UnknownNameError("API", api, self._app.apis)
-        return _json(self._app.apis[api].bundle)
+        if api not in self.mock.apis:
+            raise UnknownNameError("API", api, self.mock.apis)
+        return _json(self.mock.apis[api].bundle)
 
     def _overrides(self) -> Reply:
-        return _json([one.as_json() for one in self._app.overrides.standing()])
+        return _json([one.as_json() for one in self.mock.overrides.standing()])
 
     def _override(self, body: Any) -> Reply:
         operation, scenario, times, named = _order(body)
@@ -226,7 +227,7 @@ class Admin:
         try:
             done = self._controls.order(operation, scenario, times=times, world=world)
         except UnknownNameError as error:
-            listed = {one.name: list(self._app.scenarios.keys(one)) for one in operations}
+            listed = {one.name: list(self.mock.scenarios.keys(one)) for one in operations}
             return problem(501, "No such scenario", str(error), scenarios=listed)
         except FaultError as error:
             return no_fault(error, operations[0])
@@ -235,7 +236,7 @@ class Admin:
     def _remove_overrides(self, query: Query) -> Reply:
         world, name = self._world(query.get("world")), query.get("operation")
         operations = [one.name for one in self._controls.operations(name)] if name else [None]
-        return _json({"removed": sum(self._app.overrides.remove(world=world, operation=one) for one in operations)})
+        return _json({"removed": sum(self.mock.overrides.remove(world=world, operation=one) for one in operations)})
 
     def _reset(self, asked: _Asked) -> Reply:
         body = asked.body()

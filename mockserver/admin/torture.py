@@ -9,7 +9,7 @@ from flowcontract.errors import FlowContractError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.core.app import App
+    from mockserver.core.mock import Mock
     from mockserver.torture.session import Case, Session
 
 PREFIX = "/__mock__/torture"
@@ -17,26 +17,26 @@ PREFIX = "/__mock__/torture"
 _FIELDS = {"text": str, "events": list, "raised": str, "hung": bool}
 
 
-def begin(app: App, body: Any) -> dict[str, Any]:
+def begin(mock: Mock, body: Any) -> dict[str, Any]:
     """Begin a session: `{"operation": "sendChatMessage", "faults": ["split=1", "bom, cr"]}`, or without, all faults."""
-    if app.backend.shared:
+    if mock.backend.shared:
         raise FlowContractError("Torture needs a mock of its own: start one without --state redis://...")
     body = body if isinstance(body, dict) else {}
     operation, faults = body.get("operation", "dify-chat/sendChatMessage"), body.get("faults", [])
     if not isinstance(operation, str) or not isinstance(faults, list) or not all(isinstance(f, str) for f in faults):
         raise FlowContractError('A session is {"operation": TEXT, "faults": [TEXT, ...]}; both may be left out.')
-    return shown(app.torture.begin(operation, faults))
+    return shown(mock.torture.begin(operation, faults))
 
 
-def show(app: App, number: str) -> dict[str, Any]:
+def show(mock: Mock, number: str) -> dict[str, Any]:
     """Return a session with its verdicts."""
-    return shown(_session(app, number))
+    return shown(_session(mock, number))
 
 
-def report(app: App, name: str, body: Any) -> dict[str, Any]:
+def report(mock: Mock, name: str, body: Any) -> dict[str, Any]:
     """Take what a client understood of a case, `{"text", "events", "raised", "hung"}`; return the verdict."""
     number, _, case = name.partition("/")
-    session = _session(app, number)
+    session = _session(mock, number)
     if case not in session.cases:
         raise UnknownNameError("case", case, session.cases)
     return _case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
@@ -50,8 +50,8 @@ def _understood(body: Any) -> Mapping[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _session(app: App, number: str) -> Session:
-    session = app.torture.session(int(number))
+def _session(mock: Mock, number: str) -> Session:
+    session = mock.torture.session(int(number))
     if session is None:
         raise UnknownNameError("session", number, (), hint=f"POST {PREFIX} begins one.")
     return session

@@ -353,10 +353,10 @@ def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLo
 
     if options.quiet or sys.stdout is None:
         return None
-    plain = [api.base_path + each.path for api in server.app.apis.values() for each in api.operations.values()]
+    plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
     plain = [path for path in plain if "{" not in path]
     log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
-    server.app.journal.listener = log
+    server.mock.journal.listener = log
     return log
 
 
@@ -367,7 +367,7 @@ def _answer(server: MockServer, count: int) -> None:
         return
     from mockserver.server.workers import Workers  # noqa: PLC0415
 
-    workers = Workers(server.sockets, bury=server.app.backend.bury, say=_complain)
+    workers = Workers(server.sockets, bury=server.mock.backend.bury, say=_complain)
     worker = workers.run()
     if worker is not None:
         server.serve(worker)
@@ -389,7 +389,7 @@ def _greeting(server: MockServer) -> list[str]:
     lines = []
     if server.host not in ("127.0.0.1", "::1", "localhost"):
         lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the mock.")
-    for api in server.app.apis:
+    for api in server.mock.apis:
         keys = ", ".join(f"{name}: {value}" for name, value in server.headers(api).items())
         lines += [
             f"{api}",
@@ -405,7 +405,7 @@ def _curl(server: MockServer, api: str) -> str:
     """Return a curl command for the first documented request that needs nothing but this line."""
     from mockserver.scenarios.examples import typical  # noqa: PLC0415
 
-    return typical(server.app.apis[api]).curl(server.url(api), server.headers(api))
+    return typical(server.mock.apis[api]).curl(server.url(api), server.headers(api))
 
 
 def _torture(options: argparse.Namespace) -> int:

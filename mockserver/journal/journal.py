@@ -344,7 +344,7 @@ class Entry:
         elif isinstance(reply.body, Blob):
             self.answer_size = reply.body.size
 
-    def read(self, form: Any) -> None:
+    def note_form(self, form: Any) -> None:
         """Note the fields of a form."""
         self._raw.form = form
         self._raw.changed()
@@ -485,7 +485,7 @@ class Journal:
             self._entries.append(entry)
         return entry
 
-    def read(self, entry: Entry, form: Any) -> None:
+    def note_form(self, entry: Entry, form: Any) -> None:
         """Note the fields of a form, which `open` leaves out: a file's bytes are not kept."""
         if self.limit and isinstance(form, dict):
             kept, left = {}, KEPT_OF_REQUEST
@@ -494,7 +494,7 @@ class Journal:
                 left -= len(name) + len(str(beginning))
                 if left >= 0:
                     kept[name] = beginning
-            entry.read(kept)
+            entry.note_form(kept)
 
     def close(self, entry: Entry, reply: Reply) -> Reply:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""

@@ -183,7 +183,7 @@ def test_another_users_stop_reaches_no_stream(make_workers: Callable[..., list[C
     live = Live(one.open("POST", "/v1/workflows/run", key="app-workflow", json_body=RUNNING).body)  # type: ignore[arg-type]
     task = live.step()["task_id"]
     called: list[object] = []
-    two.app.worlds.open("dify-workflow", "").store.call = called.append  # type: ignore[method-assign]
+    two.app.mock.worlds.open("dify-workflow", "").store.call = called.append  # type: ignore[method-assign]
     stop = f"/v1/workflows/tasks/{task}/stop"
     assert two.ask("POST", stop, key="app-workflow", json_body={"user": "else"}).json == {"result": "success"}
     assert called == []
@@ -216,8 +216,8 @@ def test_journal_remembers_as_many_as_it_was_told(make_workers: Callable[..., li
     workers = make_workers(2, journal=4)
     for number in range(10):
         chat(workers[number % 2], str(number))
-    assert [entry.number for entry in workers[0].app.journal.entries()] == [7, 8, 9, 10]
-    assert workers[1].app.journal.count == 10
+    assert [entry.number for entry in workers[0].app.mock.journal.entries()] == [7, 8, 9, 10]
+    assert workers[1].app.mock.journal.count == 10
 
 
 def test_override_stands_for_all_workers_and_is_counted_once(make_workers: Callable[..., list[Caller]]) -> None:
@@ -304,7 +304,7 @@ class Several(Caller):
 
 
 def worlds_of(worker: Caller) -> list[Any]:
-    return list(worker.app.worlds._worlds.values())
+    return list(worker.app.mock.worlds._worlds.values())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -513,7 +513,7 @@ def whole_story(start: Callable[[], Caller], *, restart_after: int = 0) -> list[
             mock = start()
         answer = story(chance, mock, conversations, files)
         told.append((answer.status, answer.headers.to_wsgi_list(), answer.body))
-        told.append([one.at for one in mock.app.journal.entries()][-1])
+        told.append([one.at for one in mock.app.mock.journal.entries()][-1])
     mock.app.close()
     return told
 

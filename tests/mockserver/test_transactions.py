@@ -47,8 +47,8 @@ def everything(world: World) -> Any:
 
 def state_of(app: App) -> Any:
     """Return all that an application knows of its worlds and overrides."""
-    worlds = {name: everything(world) for name, world in app.worlds._worlds.items()}
-    return worlds, [copy.copy(order) for order in app.overrides.standing()]
+    worlds = {name: everything(world) for name, world in app.mock.worlds._worlds.items()}
+    return worlds, [copy.copy(order) for order in app.mock.overrides.standing()]
 
 
 def request_of(api: Api, example: ExampleRequest, **more: str) -> Request:
@@ -70,7 +70,7 @@ def request_of(api: Api, example: ExampleRequest, **more: str) -> Request:
 
 def documented(app: App) -> Iterator[tuple[Api, ExampleRequest]]:
     """Yield every documented request that can be written as JSON or as a form."""
-    for api in app.apis.values():
+    for api in app.mock.apis.values():
         for example in example_requests(api):
             if example.media_type in ("", "application/json", "multipart/form-data"):
                 yield api, example
@@ -103,7 +103,7 @@ def test_wish_that_cannot_be_granted_changes_nothing(make_app: Callable[..., Cal
     refused = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q"), Prefer=prefer)
     assert refused.status == 501
     assert state_of(mock.app) == before
-    assert mock.app.journal.entries()[-1].scenario is None
+    assert mock.app.mock.journal.entries()[-1].scenario is None
 
 
 @pytest.mark.parametrize("scenario", ["fault=bom", "200-default-streaming"])
@@ -183,10 +183,10 @@ def test_exception_in_a_request_leaves_nothing_of_it(
             before = state_of(mock.app)
             assert answer(mock.app, request_of(api, example), mock.now).status == 500
             assert state_of(mock.app) == before, example.path
-    expected = {name: everything(world)[:3] for name, world in mock.app.worlds._worlds.items()}
+    expected = {name: everything(world)[:3] for name, world in mock.app.mock.worlds._worlds.items()}
     mock.app.close()
     if kept:
-        again = make_app(state=tmp_path / "mock.db", clock=1000).app
+        again = make_app(state=tmp_path / "mock.db", clock=1000).app.mock
         for name, (records, counters, files) in expected.items():
             api = max((one for one in again.apis if name.startswith(one)), key=len)
             found = everything(again.worlds.open(api, name.removeprefix(api)))
@@ -222,7 +222,7 @@ def test_commit_that_fails_is_taken_back_in_memory(
                 assert answer(mock.app, request_of(api, example), mock.now).status < 500
                 assert state_of(mock.app) == before, example.path
     assert capsys.readouterr().err == "mockserver: no room for it\n"
-    failed = [entry for entry in mock.app.journal.entries() if entry.failure]
+    failed = [entry for entry in mock.app.mock.journal.entries() if entry.failure]
     assert {entry.status for entry in failed} == {507}
     for api, example in posts:
         replies = [app.handle(request_of(api, example), mock.now) for app in (mock.app, twin.app)]
