@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mockserver.state.worlds import Seeds
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Mock:
     """The components of one mock, made from its contract, its scenario files and its settings. Threads may share it.
 
