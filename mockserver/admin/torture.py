@@ -25,21 +25,20 @@ def begin(mock: Mock, body: Any) -> dict[str, Any]:
     operation, faults = body.get("operation", "dify-chat/sendChatMessage"), body.get("faults", [])
     if not isinstance(operation, str) or not isinstance(faults, list) or not all(isinstance(f, str) for f in faults):
         raise FlowContractError('A session is {"operation": TEXT, "faults": [TEXT, ...]}; both may be left out.')
-    return shown(mock.torture.begin(operation, faults))
+    return _show_session(mock.torture.begin(operation, faults))
 
 
 def show(mock: Mock, number: str) -> dict[str, Any]:
     """Return a session with its verdicts."""
-    return shown(_session(mock, number))
+    return _show_session(_find_session(mock, number))
 
 
-def report(mock: Mock, name: str, body: Any) -> dict[str, Any]:
+def report(mock: Mock, number: str, case: str, body: Any) -> dict[str, Any]:
     """Take what a client understood of a case, `{"text", "events", "raised", "hung"}`; return the verdict."""
-    number, _, case = name.partition("/")
-    session = _session(mock, number)
+    session = _find_session(mock, number)
     if case not in session.cases:
         raise UnknownNameError("case", case, session.cases)
-    return _case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
+    return _show_case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
 
 
 def _understood(body: Any) -> Mapping[str, Any]:
@@ -50,18 +49,18 @@ def _understood(body: Any) -> Mapping[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _session(mock: Mock, number: str) -> Session:
+def _find_session(mock: Mock, number: str) -> Session:
     session = mock.torture.session(int(number))
     if session is None:
         raise UnknownNameError("session", number, (), hint=f"POST {PREFIX} begins one.")
     return session
 
 
-def shown(session: Session) -> dict[str, Any]:
+def _show_session(session: Session) -> dict[str, Any]:
     """Return a session as JSON: what to ask with which key, where to report, and the verdicts."""
     request = session.request()
     request["path"] = session.api.base_path + request["path"]
-    cases = [_case(session, case, case.standing) for case in session]
+    cases = [_show_case(session, case, case.standing) for case in session]
     return {
         "session": session.number,
         "operation": session.operation.name,
@@ -71,7 +70,7 @@ def shown(session: Session) -> dict[str, Any]:
     }
 
 
-def _case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, Any]:
+def _show_case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, Any]:
     return {
         "case": case.name,
         "fault": case.faults,

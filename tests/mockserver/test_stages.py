@@ -84,10 +84,8 @@ def test_route_finds_operation_and_query(chat: Mock) -> None:
     assert crowded.query_error is not None
 
 
-@pytest.mark.parametrize(
-    ("key", "words"), [("Bearer app-chat", None), ("Bearer nobody's", "wrong-key"), ("", "no-key")]
-)
-def test_authenticate_says_why_a_key_does_not_open(chat: Mock, key: str, words: str | None) -> None:
+@pytest.mark.parametrize(("key", "word"), [("Bearer app-chat", None), ("Bearer nobody's", "wrong-key"), ("", "no-key")])
+def test_authenticate_says_why_a_key_does_not_open(chat: Mock, key: str, word: str | None) -> None:
     """A valid key is nothing to tell; a wrong one comes before all else that is wrong."""
     routed = asked(chat, Authorization=key) if key else route(chat.router, Request("POST", "/v1/chat-messages"))
     assert routed.route.operation is not None
