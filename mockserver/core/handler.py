@@ -106,7 +106,7 @@ class Handler:
         """Authenticate and validate; note everything that is wrong."""
         routed, operation = visit.routed, visit.operation
         authenticated = authenticate(routed, operation)
-        validated = validate(routed, operation, visit.api, authenticated, self._mock.worlds.room.admit)
+        validated = validate(routed, operation, visit.api, authenticated, self._mock.worlds.quota.admit)
         if validated.refusal:
             entry.forbid(validated.values.violations, validated.refusal)
         if validated.body.media_type.startswith("multipart/"):

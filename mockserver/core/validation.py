@@ -12,6 +12,7 @@ from flowcontract.validation.request import CheckedRequest, check_request
 from mockserver.request import preferences
 from mockserver.request.body import Body, parse_query, read_body
 from mockserver.request.refusals import Refusal
+from mockserver.state.quotas import StorageFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ _OPENS = Authenticated()
 def validate(
     routed: Routed, operation: Operation, api: Api, authenticated: Authenticated, admit: Callable[[int], None]
 ) -> Validated:
-    """Read a request and compare it with its operation; `admit` raises Refusal where its files have no room."""
+    """Read a request and compare it with its operation; `admit` raises StorageFull where its files have no room."""
     manners = routed.route.manners
     preference = preferences.parse_prefer(routed.request.fields.get("prefer", ""))
     body, values = NO_BODY, NOT_CHECKED
@@ -108,7 +109,7 @@ def validate(
         in_body = preferences.take_off(body.value)
         preference = preference or in_body
         _refuse_odd_uploads(operation, body)
-        admit(sum(upload.blob.size for uploads in body.uploads.values() for upload in uploads))
+        _refuse_what_has_no_room(body, admit)
         _refuse_without_body(operation, body)
         values = _compare(routed, operation, api, body)
         if manners.wrong_body == "dropped" and isinstance(body.value, Mapping) and _has_wrong_body(values):
@@ -186,6 +187,13 @@ def _find_earlier_refusal(routed: Routed, operation: Operation) -> Refusal | Non
             if refusal.words[-1] in manners.before_key:
                 return refusal
     return None
+
+
+def _refuse_what_has_no_room(body: Body, admit: Callable[[int], None]) -> None:
+    try:
+        admit(sum(upload.blob.size for uploads in body.uploads.values() for upload in uploads))
+    except StorageFull as error:
+        raise Refusal("too-large", str(error)) from None
 
 
 def _refuse_without_body(operation: Operation, body: Body) -> None:

@@ -14,23 +14,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 BodyError = Literal["", "too large", "cut short"] | StateUnwritableError
+End = Literal["complete", "stopped", "gone", "cut"]
+"""All of a stream was sent, it was stopped, the client left, or a fault or a failure cut it off."""
 Capability = Literal["pieces", "close", "reset"]
 """What faults need of an adapter: each piece of a stream leaves alone, in a chunk of its own where there are chunks; an
 answer can end in the middle, by closing the connection or by resetting it."""
 
 
 class PlainHeaders(Headers):
-    """Headers taken as they are, from a parser or from our own files: what every request needs must not cost much."""
+    """Headers taken as they are, from a parser or from our own files: what every request needs must not cost much.
+
+    Werkzeug's `Headers` keeps its pairs in `_list`, and looks at each character and at all other pairs whenever one is
+    set: ten times what the rest of an answer's headers costs. Only this class knows of that list;
+    `tests/mockserver/test_http.py` holds it to what Werkzeug does.
+    """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Take names and values in their order."""
+        super().__init__()
         self._list = list(pairs)
+
+    def put(self, values: Mapping[str, str]) -> None:
+        """Set several at once, behind the others; names are written as they always are, values need no check."""
+        self._list = [*(pair for pair in self._list if pair[0] not in values), *values.items()]
 
 
 def put(headers: Headers, values: Mapping[str, str]) -> None:
-    """Set several headers at once, whose names are written as they always are and whose values need no check."""
-    kept = [pair for pair in headers._list if pair[0] not in values]  # noqa: SLF001 - setting each looks at all others
-    headers._list = [*kept, *values.items()]  # noqa: SLF001
+    """Set several headers at once, behind the others."""
+    if isinstance(headers, PlainHeaders):
+        headers.put(values)
+        return
+    for name, value in values.items():
+        headers.remove(name)
+        headers.add(name, value)
 
 
 @dataclass(slots=True)
@@ -92,6 +108,14 @@ class Streamed(Protocol):
 
     on_change: Callable[[], None]
     """Called from any thread when `advance` has to be asked at once; the sender sets it."""
+
+    @property
+    def ended(self) -> End | None:
+        """How it ended; None while it goes on."""
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong in the mock itself, and cut it off."""
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due at `now` (of a clock that only goes forward, in seconds) and when to ask again.

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mockserver.http.failures import complain
 from mockserver.http.messages import AbortConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from flowcontract.scenarios import Piece
+    from mockserver.http.messages import End
 
 _TURN = 64 << 10
 """Bytes that are handed out at once; a piece that begins before them is handed out whole."""
 _TURN_PIECES = 1000
 _MADE_UP_S = 1.0
 """How far a stream catches up when nobody asked for a while: a server, too, waits until its client has read."""
-End = Literal["complete", "stopped", "gone", "cut"]
 
 
 class Transaction(Protocol):
@@ -53,9 +53,12 @@ class KeepAlive(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a stream ends when it is stopped; once `has_begun` says yes to a payload, it is too late for that."""
+    """How a stream ends when it is stopped; once `has_begun` says yes to a payload, it is too late for that.
 
-    pieces: Callable[[], Iterator[Piece]]
+    ``pieces``  are rendered then, with what `final_values` of the stream knows by then
+    """
+
+    pieces: Callable[[Mapping[str, Any]], Iterator[Piece]]
     has_begun: Callable[[Any], bool]
 
 
@@ -63,7 +66,7 @@ def _nothing() -> None:
     """Stand in where nobody listens."""
 
 
-_AT_ONCE = Ending(lambda: iter(()), lambda _payload: False)
+_AT_ONCE = Ending(lambda _values: iter(()), lambda _payload: False)
 
 
 class Stream:
@@ -71,6 +74,7 @@ class Stream:
 
     ``on_piece``  is called with the payload of every piece when it is handed out
     ``on_pause``  is called when all that is due together has been handed out, before any of it leaves
+    ``final_values``  returns what its ending has to tell when it is stopped, `$world.NAME` by name
     ``on_end``    is called once with how it ended: all was sent, it was stopped, the client left, a fault cut it off
     ``cut``       what ends the connection after the last piece, where a fault wants that
     ``failure``   what went wrong in the mock itself, and cut it off
@@ -90,6 +94,7 @@ class Stream:
         self.on_piece: Callable[[Any], None] = lambda _payload: None
         self.on_pause: Callable[[], None] = _nothing
         self.on_end: Callable[[End], None] = lambda _how: None
+        self.final_values: Callable[[], Mapping[str, Any]] = dict
         self.ended: End | None = None
         self.cut: AbortConnection | None = None
         self.failure: str | None = None
@@ -126,7 +131,7 @@ class Stream:
         """
         pace, stopped = self._pace, self._ending.pieces
         self._pieces = change(_paced(self._pieces, pace))
-        self._ending = self._ending._replace(pieces=lambda: _paced(stopped(), min(pace, 1.0)))
+        self._ending = self._ending._replace(pieces=lambda values: _paced(stopped(values), min(pace, 1.0)))
         self._pace = 1.0
         self._keep_alive = None if mute else self._keep_alive
 
@@ -146,7 +151,7 @@ class Stream:
             if self.ended or self._stopped or self._finishing:
                 return
             self._stopped = True
-            self._pieces, self._next, self._due = self._ending.pieces(), None, None
+            self._pieces, self._next, self._due = self._ending.pieces(self.final_values()), None, None
             self._pace = min(self._pace, 1.0)  # who stops is answered at once, however slowly the rest was told
             self.on_change()
 

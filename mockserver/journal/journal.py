@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flowcontract.output.secrets import Secrets
     from flowcontract.validation.request import RequestViolation
-    from mockserver.http.messages import Reply, Request, Streamed
+    from mockserver.http.messages import End, Reply, Request, Streamed
     from mockserver.journal.masking import Masking
     from mockserver.request.refusals import Refusal
     from mockserver.state.backends import Archive
@@ -148,6 +148,16 @@ class _Logged:
     def on_change(self, call: Callable[[], None]) -> None:
         self._stream.on_change = call
 
+    @property
+    def ended(self) -> End | None:
+        """How it ended; None while it goes on."""
+        return self._stream.ended
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong in the mock itself, and cut it off."""
+        return self._stream.failure
+
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due and when to ask again; None ends it."""
         self._began = now if self._began is None else self._began
@@ -173,10 +183,10 @@ class _Logged:
         self._stream.close()
         self._end("gone")
 
-    def _end(self, otherwise: str) -> None:
+    def _end(self, otherwise: End) -> None:
         if self._log.ended is None:
-            self._log.ended = str(getattr(self._stream, "ended", None) or otherwise)
-            self._entry.failure = getattr(self._stream, "failure", None)
+            self._log.ended = self._stream.ended or otherwise
+            self._entry.failure = self._stream.failure
             if self._noted is not None:
                 self._noted(float("inf"))
             if self._listener is not None:

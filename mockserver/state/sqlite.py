@@ -19,7 +19,7 @@ from mockserver.blobs.blob import Blob, Parts
 from mockserver.state.store import WrittenStore, escaped, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mockserver.state.store import Changes, Place, Record
 
@@ -59,13 +59,14 @@ class Kept(NamedTuple):
 class StateFile:
     """A file that keeps worlds. One process has it at a time; several threads may use it."""
 
-    stored = 0  # by others, who there are none of
+    shared = None
 
     def __init__(self, path: Path) -> None:
         """Open a file, or begin one; raise StateError where it is in use, broken or not ours, and leave it as it is."""
         self.path = path
         self._lock = threading.RLock()
         self._read_by: WeakValueDictionary[int, Blob] = WeakValueDictionary()
+        self._stores: WeakValueDictionary[str, KeptStore] = WeakValueDictionary()
         _refuse_foreign(path)
         with self._errors("be opened"):
             _refuse_broken(path)
@@ -86,10 +87,8 @@ class StateFile:
 
     def store(self, world: str) -> KeptStore:
         """Return the store of one world; there must not be two at a time."""
-        return KeptStore(self, world)
-
-    def hear(self, stop: Callable[[str, str], None]) -> None:
-        """Do nothing: nobody else has the file."""
+        store = self._stores[world] = KeptStore(self, world)
+        return store
 
     def load(self, world: str) -> Kept:
         """Return what there is of a world; raise StateError where something else has written into it."""
@@ -132,7 +131,9 @@ class StateFile:
             blob.move(partial(_open, self, content))
 
     def forget(self, world: str) -> None:
-        """Delete a world."""
+        """Delete a world; what is still written into its store is not kept."""
+        if store := self._stores.pop(world, None):
+            store.detach()
         with self._transaction():
             unused = self._ask("SELECT content FROM files WHERE world = ?", escaped(world))
             for statement in _FORGET:
@@ -291,7 +292,7 @@ class KeptStore(WrittenStore):
         super().commit()
 
     def detach(self) -> None:
-        """Write nothing any more: the world has begun anew, and this is the old one."""
+        """Write nothing into the file any more."""
         self._file = None
 
 

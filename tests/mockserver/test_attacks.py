@@ -243,16 +243,15 @@ def test_bytes_of_records_are_bounded() -> None:
         second.store.put("runs", "1", big)
     some.open("api", "-b")
     assert some.names() == ["api-b"]
-    assert some.room.state.total < 50_000
+    assert some.quota.state.total < 50_000
 
 
 def test_weight_is_taken_off_again() -> None:
     """Whatever is put, replaced, deleted and forgotten, nothing is counted that is not there."""
-    room = Quota()
+    quota = Quota()
     store = MemoryStore()
-    ledger = Ledger(store, room)
-    transaction = Transactions(store)
-    transaction.count = ledger.count
+    ledger = Ledger(store, quota)
+    transaction = Transactions(store, ledger)
     for number in range(20):
         with transaction():
             store.put("t", str(number % 7), {"text": "a" * number})
@@ -261,13 +260,13 @@ def test_weight_is_taken_off_again() -> None:
         for number in range(7):
             store.delete("t", str(number))
     gc.collect()
-    assert (room.state.total, room.uploads.total, ledger.weight) == (0, 0, 0)
+    assert (quota.state.total, quota.uploads.total, ledger.weight) == (0, 0, 0)
     with transaction():
         store.put("t", "1", {})
     ledger.leave()
     with transaction():
         store.put("t", "2", {})
-    assert room.state.total == 0
+    assert quota.state.total == 0
 
 
 def test_uploads_are_refused_when_there_is_no_room(make_app: Callable[..., Caller]) -> None:

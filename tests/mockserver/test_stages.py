@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,6 +180,9 @@ def test_render_says_what_is_wrong(chat: Mock) -> None:
 # A world that another worker resets between finding and locking it.
 
 
+STALE = SimpleNamespace(stale=True)
+
+
 class Reset:
     """Lets the first `times` worlds that are found be stale, as if another worker had reset each."""
 
@@ -191,9 +195,9 @@ class Reset:
         """Open a world in place of `Worlds.open`."""
         self.were_free += [is_free(world) for world in self.found]
         if self.found:
-            self.found[-1].store.stale = True  # `open` begins another in its place
+            self.found[-1]._shared = STALE  # `open` begins another in its place
         world = self._open(api, suffix)
-        world.store.stale = len(self.found) < self._times
+        world._shared = STALE if len(self.found) < self._times else None
         self.found.append(world)
         return world
 

@@ -25,7 +25,7 @@ def pieces(*delays_and_texts: tuple[int, str]) -> Iterator[Piece]:
 
 
 def ending(*delays_and_texts: tuple[int, str]) -> Ending:
-    return Ending(lambda: pieces(*delays_and_texts), lambda payload: payload == delays_and_texts[0][1])
+    return Ending(lambda _values: pieces(*delays_and_texts), lambda payload: payload == delays_and_texts[0][1])
 
 
 def test_pieces_come_when_their_delays_have_passed() -> None:

@@ -249,7 +249,7 @@ def test_discarded_transactions_leave_no_trace(tmp_path: Path, seed: int, *, kep
     world = worlds.open("x", "")
     for _ in range(120):
         before, pages, fails = everything(world), pages_of(world), chance.random() < 0.5
-        uploads = worlds.room.uploads.total
+        uploads = worlds.quota.uploads.total
         try:
             with world.transaction():
                 for _ in range(chance.randrange(8)):
@@ -258,7 +258,7 @@ def test_discarded_transactions_leave_no_trace(tmp_path: Path, seed: int, *, kep
         except InterruptedError:
             assert everything(world) == before
             assert pages_of(world) == pages
-            assert worlds.room.uploads.total == uploads
+            assert worlds.quota.uploads.total == uploads
     if kept:
         known = everything(world)
         worlds.close()

@@ -10,6 +10,7 @@ import time
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError, StateUnreachableError, StateUnwritableError
 from mockserver.blobs.blob import Blob, Parts
@@ -55,17 +56,26 @@ class SharedState:
         self.stored = self.overrides = 0
         self.workers: frozenset[str] = frozenset()
         self._limits = limits
+        self._stores: WeakValueDictionary[str, RedisStore] = WeakValueDictionary()
+
+    @property
+    def shared(self) -> SharedState:
+        """The backend itself: other workers use the same place."""
+        return self
 
     def names(self) -> list[str]:
         """Return the names of all worlds."""
         return [unescaped(name.decode()) for name in self.link.ask("zrange", f"{PREFIX}worlds", 0, -1)]
 
-    def store(self, world: str) -> SharedStore:
+    def store(self, world: str) -> RedisStore:
         """Return the store of one world; there must not be two at a time in one worker."""
-        return SharedStore(self, world)
+        store = self._stores[world] = RedisStore(self, world)
+        return store
 
     def forget(self, world: str) -> None:
-        """Delete a world."""
+        """Delete a world; what is still written into its store is not kept."""
+        if store := self._stores.pop(world, None):
+            store.detach()
         self.link.run("reset", PREFIX, escaped(world))
 
     def hear(self, stop: Callable[[str, str], None]) -> None:
@@ -158,23 +168,27 @@ class SharedState:
         return f"{content} {blob.size}"
 
 
-class SharedStore(WrittenStore):
+class RedisStore(WrittenStore):
     """A Store that Redis keeps and this worker has a copy of; who holds the world's lock has the last state of it."""
-
-    shared = True
 
     def __init__(self, state: SharedState, world: str) -> None:
         """Begin with nothing; `begin` brings what there is."""
         super().__init__()
-        self.fresh = True
+        self.fresh, self.stale = True, False
+        self.worker, self.workers = "", frozenset[str]()
         self._state: SharedState | None = state
         self._world = world
         self._told: WorldSnapshot | None = None
         self._token = ""
         self._whole = self._held = False
 
+    @property
+    def shared(self) -> RedisStore:
+        """The store itself: other workers write into it."""
+        return self
+
     def begin(self) -> list[Place] | None:
-        """Take hold of the world, and catch up; return the places that have changed, None for all."""
+        """Acquire the lock and apply other workers' writes; return the places changed, None means everything."""
         if self._state is None:
             return []
         self._token = self._state.link.token()
@@ -219,7 +233,7 @@ class SharedStore(WrittenStore):
         self._held = False
 
     def detach(self) -> None:
-        """Share nothing any more: the world has begun anew, and this is the old one."""
+        """Read and write nothing of other workers any more: the world was reset."""
         self._state, self.stale = None, True
 
     def call(self, task: str) -> None:
