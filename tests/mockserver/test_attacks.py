@@ -31,7 +31,7 @@ from mockserver.http.stream import Stream
 from mockserver.server import adapter as framing
 from mockserver.server.http1 import Connection, Shared
 from mockserver.server.mock_server import MockServer
-from mockserver.state.quotas import Ledger, Limits, Quota
+from mockserver.state.quotas import Ledger, Limits, Quota, StorageFull
 from mockserver.state.store import MemoryStore
 from mockserver.state.transactions import Transactions
 from mockserver.state.worlds import Worlds
@@ -267,6 +267,33 @@ def test_weight_is_taken_off_again() -> None:
     with transaction():
         store.put("t", "2", {})
     assert quota.state.total == 0
+
+
+def test_quota_says_what_is_full() -> None:
+    """A full store is an error of its own; whoever answers makes a refusal of it."""
+    quota = Quota(Limits(uploads=10), stored=lambda: 8)
+    quota.admit(2)
+    with pytest.raises(StorageFull, match=r"no room for 3 bytes: 8 bytes of files are kept already, and 10 are"):
+        quota.admit(3)
+
+
+def test_world_that_leaves_the_quota_twice_is_taken_off_once() -> None:
+    """A world that was let go of may be reset afterwards, and may come back."""
+    quota, store = Quota(), MemoryStore()
+    ledger = Ledger(store, quota)
+    transaction = Transactions(store, ledger)
+    with transaction():
+        store.put("t", "1", {"text": "a"})
+    weight = ledger.weight
+    assert quota.state.total == weight > 0
+    ledger.leave()
+    ledger.leave()
+    assert quota.state.total == 0
+    with transaction():
+        store.put("t", "2", {"text": "a"})
+    ledger.enter()
+    ledger.enter()
+    assert quota.state.total == ledger.weight == 2 * weight
 
 
 def test_uploads_are_refused_when_there_is_no_room(make_app: Callable[..., Caller]) -> None:
