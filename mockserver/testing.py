@@ -34,7 +34,7 @@ class TestingMixin:
         """Return the headers that authenticate a request to an API."""
         operation = next(iter(self.mock.apis[api].operations.values()))
         schemes = [self.mock.apis[api].schemes[name] for name in operation.security[0]]
-        return {one.parameter: f"{one.prefix}{one.mock_key}{suffix}{self.suffix}" for one in schemes}
+        return {scheme.parameter: f"{scheme.prefix}{scheme.mock_key}{suffix}{self.suffix}" for scheme in schemes}
 
     def use(self, operation: str, scenario: str, *, times: int | None = None, world: str | None = None) -> None:
         """Let an operation answer with a scenario: always or so many times, in all worlds or in that of a key.

@@ -26,11 +26,16 @@ class Controls:
     def operations(self, name: str, *, api: str | None = None) -> list[Operation]:
         """Return the operations of a name, `dify-chat/uploadFile` or `uploadFile`; raise UnknownNameError for none."""
         known = [
-            one for each in self._mock.apis.values() for one in each.operations.values() if api in (None, each.name)
+            operation
+            for each in self._mock.apis.values()
+            for operation in each.operations.values()
+            if api in (None, each.name)
         ]
-        found = [one for one in known if name in (one.name, one.id)]
+        found = [operation for operation in known if name in (operation.name, operation.id)]
         if not found:
-            raise UnknownNameError("operation", name, {one.name if "/" in name else one.id for one in known})
+            raise UnknownNameError(
+                "operation", name, {operation.name if "/" in name else operation.id for operation in known}
+            )
         return found
 
     def world(self, name: str) -> str:
@@ -38,7 +43,7 @@ class Controls:
         beginnings = {api.name: api.name for api in self._mock.apis.values()}
         for api in self._mock.apis.values():
             beginnings |= {scheme.mock_key: api.name for scheme in api.schemes.values()}
-        fitting = [one for one in beginnings if name == one or name.startswith(f"{one}-")]
+        fitting = [beginning for beginning in beginnings if name == beginning or name.startswith(f"{beginning}-")]
         if not fitting:
             raise UnknownNameError("world", name, beginnings, hint="Worlds begin with one of these and a hyphen.")
         longest = max(fitting, key=len)
@@ -64,11 +69,11 @@ class Controls:
             faults.parse(preference.fault)
         concerned = self.operations(operation, api=None if world is None else self.api_of(world))
         orders: list[Override] = []
-        for one in concerned:
+        for each in concerned:
             with contextlib.suppress(UnknownNameError):
                 if preference.chooses:
-                    selection.find(scenarios, one, preference, streaming=None)
-                orders.append(Override(one.name, scenario, world, times))
+                    selection.find(scenarios, each, preference, streaming=None)
+                orders.append(Override(each.name, scenario, world, times))
         if not orders:
             selection.find(scenarios, concerned[0], preference, streaming=None)  # says what there is
         for order in orders:

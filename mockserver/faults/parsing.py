@@ -46,7 +46,7 @@ def parse(text: str) -> tuple[Chosen, ...]:
 
 def ordered(faults: Iterable[Chosen]) -> tuple[Chosen, ...]:
     """Return faults in the order in which they are applied."""
-    return tuple(sorted(faults, key=lambda one: one.fault.stage))
+    return tuple(sorted(faults, key=lambda chosen: chosen.fault.stage))
 
 
 def _read(part: str) -> Chosen:

@@ -56,6 +56,6 @@ def _error(scenarios: ScenarioSet, operation: Operation) -> Mapping[str, Any]:
 
 
 def _refusal(scenarios: ScenarioSet, operation: Operation, status: int) -> bytes:
-    found = (one for key, one in scenarios.for_operation(operation).items() if key.startswith(f"{status}-"))
+    found = (scenario for key, scenario in scenarios.for_operation(operation).items() if key.startswith(f"{status}-"))
     scenario = next(found, None)
     return render_body(scenario.reply, Context()) if scenario else b'{"message": "Something went wrong."}'

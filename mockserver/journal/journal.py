@@ -382,7 +382,7 @@ class Entry:
         An id that the world does not know is no violation: no contract says which ids there are.
         """
         if found:
-            self.violations = [_told(one) for one in found]
+            self.violations = [_told(violation) for violation in found]
         elif refusal.words[-1] != "unknown-id":
             names = ("field", "message", "rule", "location")
             self.violations = [{name: refusal.violation[name] for name in names}]
@@ -417,7 +417,7 @@ class Entry:
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads: everything that is kept, and nothing that is masked."""
         record = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("_raw", "stream", "began")
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("_raw", "stream", "began")
         }
         record |= {"path": self.path, "query": self.query, "form": self.form}
         record |= {"headers": self.headers, "answer_headers": self.answer_headers}
@@ -556,14 +556,14 @@ class Journal:
 
     def _all(self) -> list[Entry]:
         if self._archive is not None:
-            return [Entry.of_record(one, self._masking) for one in self._archive.read()]
+            return [Entry.of_record(record, self._masking) for record in self._archive.read()]
         with self._lock:
             return list(self._entries)
 
     def entry(self, number: int) -> Entry | None:
         """Return an exchange by its number, None where it is forgotten or never was."""
         if self._archive is not None:
-            return next((Entry.of_record(one, self._masking) for one in self._archive.read(number)), None)
+            return next((Entry.of_record(record, self._masking) for record in self._archive.read(number)), None)
         return next((entry for entry in self.entries() if entry.number == number), None)
 
     def clear(self, world: str | None = None) -> int:

@@ -104,9 +104,9 @@ def _media_type(scenario: Scenario, operation: Operation) -> str:
     media = response.media if response else {}
     guess = scenario.reply.media_type
     if scenario.reply.streamed:
-        name = next((name for name, one in media.items() if one.stream), guess)
+        name = next((name for name, each in media.items() if each.stream), guess)
         return name if "charset" in name else f"{name}; charset=utf-8"
-    whole = {name: one for name, one in media.items() if not one.stream}
+    whole = {name: each for name, each in media.items() if not each.stream}
     if not guess or not whole or find_media(whole, guess) is not None:
         return guess
     return next((name for name in whole if "*" not in name), guess)

@@ -63,7 +63,7 @@ def forced(
     asked = "the stream" if streaming else "the whole body"
     what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
     known = scenarios.for_operation(operation).items()
-    raise _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
+    raise _no_scenario(what, operation, [key for key, each in known if _fits(operation, each, streaming=streaming)])
 
 
 def find(

@@ -79,7 +79,9 @@ class StateFile:
             raise
         (latest,) = self._ask(_LATEST)[0]
         self._next = (latest or 0) + 1
-        self._unused = {one for (one,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")}
+        self._unused = {
+            content for (content,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")
+        }
 
     def names(self) -> list[str]:
         """Return the names of all worlds in the file."""

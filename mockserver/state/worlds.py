@@ -230,10 +230,10 @@ class Worlds:
 
     def reset(self, name: str | None = None) -> int:
         """Let a world, or all, begin anew when next used; return how many had begun. Running streams go on."""
-        gone = [one for one in self.names() if name in (None, one)]
+        gone = [each for each in self.names() if name in (None, each)]
         with self._lock:
-            for one in gone:
-                self._end(one)
+            for each in gone:
+                self._end(each)
         return len(gone)
 
     def close(self) -> None:
@@ -283,7 +283,7 @@ class Worlds:
         """
         limits = self.quota.limits
         while len(self._worlds) > limits.worlds or self.quota.state.total > limits.state:
-            idle = (one.name for one in self._worlds.values() if one is not used and not one.streams)
+            idle = (world.name for world in self._worlds.values() if world is not used and not world.streams)
             oldest = next(idle, None)
             if oldest is None:
                 return

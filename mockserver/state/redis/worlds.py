@@ -95,7 +95,7 @@ class SharedState:
             if outcome == _TAKEN:
                 found = WorldSnapshot(told[0].decode(), told[1], bool(told[2]), *told[3:])
                 self.stored, self.overrides = found.stored, found.overrides
-                self.workers = frozenset(one.decode() for one in found.workers)
+                self.workers = frozenset(worker.decode() for worker in found.workers)
                 return found
             if outcome == _GONE:
                 return None
@@ -263,7 +263,7 @@ class RedisStore(WrittenStore):
                     del self._tables[table]
             if record is not None:
                 records.append((number, (table, key), record))
-        for number, (table, key), record in sorted(records, key=lambda one: one[0]):
+        for number, (table, key), record in sorted(records, key=lambda entry: entry[0]):
             self._table(table).put(key, record, number)
         return places
 
