@@ -64,7 +64,7 @@ class TestingMixin:
             head = f"The client sent what the contract forbids, in {len(wrong)} of {len(entries)} requests."
             raise AssertionError(
                 "\n\n".join(
-                    [head, *("\n".join(printable(line, lines=True) for line in _told(entry)) for entry in wrong)]
+                    [head, *("\n".join(printable(line, lines=True) for line in _describe(entry)) for entry in wrong)]
                 )
             )
 
@@ -89,7 +89,7 @@ class TestingMixin:
         self.suffix = suffix
 
 
-def _told(entry: Entry) -> Iterator[str]:
+def _describe(entry: Entry) -> Iterator[str]:
     """Yield the lines that tell what is wrong with one request."""
     query = f"?{entry.query}" if entry.query else ""
     asked = f"{entry.method} {entry.path}{query}"

@@ -182,7 +182,7 @@ class Admin:
             "apis": {name: api.base_path for name, api in mock.apis.items()},
             "worlds": [name for name in mock.worlds.names() if name not in nobodys],
             "requests": mock.journal.count,
-            "overrides": len(mock.overrides.standing()),
+            "overrides": len(mock.overrides.list_all()),
             "broken": broken,
         }
         return _json(content)
@@ -239,7 +239,7 @@ class Admin:
         return _json(self.mock.apis[api].bundle)
 
     def _list_overrides(self, _: _Asked) -> Reply:
-        return _json([override.as_json() for override in self.mock.overrides.standing()])
+        return _json([override.as_json() for override in self.mock.overrides.list_all()])
 
     def _put_override(self, asked: _Asked) -> Reply:
         operation, scenario, times, named = _read_override(asked.body())

@@ -50,7 +50,7 @@ class Action:
         return self.reply_as("", **values)
 
     def reply_as(self, instead: str, /, **values: Any) -> Reply:
-        """Reply with the scenario of a name in place of the default one; what was wished for comes all the same."""
+        """Reply with the scenario of a name in place of the default one; one that was asked for comes all the same."""
         self.context.world = {**self.context.world, **values}
         return self.render(instead)
 
@@ -61,7 +61,7 @@ class Action:
             raise Refusal("unknown-id", f"there is no {key}", field=key, location="path")
         return record
 
-    def completed(self, record: Record, schema: str) -> Record:
+    def complete(self, record: Record, schema: str) -> Record:
         """Return a record with what the contract demands of it and it lacks, where the contract has a default."""
         said = self.contract[schema]
         named = {name: said["properties"].get(name, {}) for name in said.get("required", ())}

@@ -193,7 +193,7 @@ def list_messages(act: Action) -> Reply:
         page={
             "limit": query["limit"],
             "has_more": page.more,
-            "data": [act.completed(row, "Message") for row in page.rows[::-1]],
+            "data": [act.complete(row, "Message") for row in page.rows[::-1]],
         }
     )
 

@@ -130,19 +130,19 @@ def get_run(act: Action) -> Reply:
     """Show a run as far as it has gone."""
     run = act.record("runs", act.request.path["workflow_run_id"])
     names = ("id", "workflow_id", "error", "total_steps", "total_tokens", "created_at", "finished_at", "elapsed_time")
-    texts = {name: _told(act, name, run[name]) for name in ("inputs", "outputs")}
-    times = {name: _as_time(act, name, run[name]) for name in ("created_at", "finished_at")}
+    texts = {name: _write_value(act, name, run[name]) for name in ("inputs", "outputs")}
+    times = {name: _write_time(act, name, run[name]) for name in ("created_at", "finished_at")}
     return act.reply(run={"status": run["status"], **{name: run[name] for name in names}, **texts, **times})
 
 
-def _told(act: Action, name: str, value: Any) -> Any:
+def _write_value(act: Action, name: str, value: Any) -> Any:
     """Write what a run was given or put out as the contract wants it: as JSON text, where it may be text."""
     if value is None or "string" in act.contract["WorkflowRun"]["properties"][name]["type"]:
         return None if value is None else _as_text(value)
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _as_time(act: Action, name: str, seconds: int | None) -> int | str | None:
+def _write_time(act: Action, name: str, seconds: int | None) -> int | str | None:
     """Write a time as the contract wants it: epoch seconds, or the RFC 2822 text of the profile `older`."""
     schema = act.contract["WorkflowRun"]["properties"][name]
     return seconds if seconds is None or "integer" in schema["type"] else formatdate(seconds)

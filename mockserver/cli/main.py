@@ -403,9 +403,9 @@ def _greeting(server: MockServer) -> list[str]:
 
 def _curl(server: MockServer, api: str) -> str:
     """Return a curl command for the first documented request that needs nothing but this line."""
-    from mockserver.scenarios.examples import typical  # noqa: PLC0415
+    from mockserver.scenarios.examples import find_typical_example  # noqa: PLC0415
 
-    return typical(server.mock.apis[api]).curl(server.url(api), server.headers(api))
+    return find_typical_example(server.mock.apis[api]).curl(server.url(api), server.headers(api))
 
 
 def _torture(options: argparse.Namespace) -> int:
@@ -466,7 +466,7 @@ def _init(options: argparse.Namespace) -> int:
     for name in options.api:
         if name not in available_apis():
             raise UnknownNameError("API", name, available_apis())
-    print(apps.defaults(options.api or available_apis()), end="")
+    print(apps.read_defaults(options.api or available_apis()), end="")
     return OK
 
 

@@ -60,7 +60,7 @@ class Apps:
         return [{"id": flow} if isinstance(flow, str) else flow for flow in flows]
 
 
-def defaults(names: Iterable[str]) -> str:
+def read_defaults(names: Iterable[str]) -> str:
     """Return our defaults for some APIs as one file: what `--app` takes."""
     return "\n".join(f"{name}:\n{_indented(name)}" for name in names)
 

@@ -78,7 +78,7 @@ def select_preferred(visit: Visit, validated: Validated, preference: ScenarioPre
     """Select what was asked for, whatever is wrong with the request; raise NoScenario where there is no such thing."""
     refusal, streaming = validated.refusal, selection.wants_stream(visit.operation, validated.view)
     is_certain = refusal is None or preference.by == "prefer"
-    scenario = selection.forced(
+    scenario = selection.find_preferred(
         visit.content.scenarios, visit.operation, preference, streaming=streaming if is_certain else None
     )
     return Selection(scenario, preference.by, str(preference), refusal=refusal)
@@ -97,7 +97,7 @@ def select_refusal(visit: Visit, validated: Validated, refusal: Refusal) -> Sele
 
 def select_matching(visit: Visit, validated: Validated) -> Selection:
     """Select for a request that nothing is wrong with: the scenario that it matches, its app's, or the default."""
-    scenario, by = selection.chosen(
+    scenario, by = selection.choose(
         visit.content.scenarios,
         visit.operation,
         validated.view,
@@ -123,7 +123,7 @@ def add_faults(visit: Visit, chosen: Selection, asked: tuple[faults.Chosen, ...]
     """
     scenario, combined = chosen.scenario, asked
     if scenario.faults:
-        combined = faults.ordered((*asked, *faults.parse(scenario.faults)))
+        combined = faults.sort_faults((*asked, *faults.parse(scenario.faults)))
     if not combined:
         return chosen
     if gateway := faults.gateway(combined):
@@ -131,5 +131,5 @@ def add_faults(visit: Visit, chosen: Selection, asked: tuple[faults.Chosen, ...]
     wait = faults.wait_s(combined, visit.world, visit.operation.name, visit.now)
     if wait is None:
         return replace(chosen, faults=combined)
-    refusing = faults.limited(visit.content.scenarios, visit.operation)
+    refusing = faults.find_rate_limit_scenario(visit.content.scenarios, visit.operation)
     return Selection(refusing, "fault", "rate-limit", combined, retry_after=wait)

@@ -41,7 +41,7 @@ class Content:
 
     def _render_default_body(self, api: str, suffix: str, operation_id: str) -> Any:
         app = self.apps.of(api, suffix)
-        scenario = selection.default(self.scenarios, self._apis[api].operations[operation_id], app["scenarios"])
+        scenario = selection.find_default(self.scenarios, self._apis[api].operations[operation_id], app["scenarios"])
         return scenario.reply.template.render(Context(app=app))
 
     def _for_release(self, scenario: Scenario, operation: Operation) -> Scenario:

@@ -81,6 +81,6 @@ class Controls:
         return orders
 
     def reset(self, world: str | None = None) -> int:
-        """Let a world, or all, begin anew, without overrides; return how many had begun. The journal stays."""
+        """Reset a world, or all, with its overrides; return how many worlds there were. The journal stays."""
         self._mock.overrides.remove(world=world)
         return self._mock.worlds.reset(world)

@@ -168,7 +168,7 @@ class Handler:
     def _apply_faults(self, visit: Visit, chosen: Selection, reply: Reply, asked: Faults, case: Case | None) -> Faults:
         """Let faults change a reply and return those that did; those of streams leave a refusal alone."""
         request, seed = visit.routed.request, f"{self._mock.settings.seed}/{visit.world.name}/faults"
-        context = faults.fault_context(visit.content.scenarios, visit.operation, seed)
+        context = faults.make_context(visit.content.scenarios, visit.operation, seed)
         return faults.apply(
             reply,
             chosen.faults,

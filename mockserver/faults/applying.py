@@ -144,8 +144,9 @@ def _fits(chosen: Chosen, reply: Reply, context: FaultContext, *, refused: bool)
 def _guard(chosen: Chosen, abilities: Collection[Capability]) -> None:
     if chosen.fault.able and chosen.fault.able not in abilities:
         there_is = ", ".join(sorted(abilities)) or "nothing of the kind"
+        fault = chosen.fault
         raise FaultError(
-            f'The fault {chosen.fault.name} needs a server that can do "{chosen.fault.able}"; this one can do {there_is}. '
+            f'The fault {fault.name} needs a server that can do "{fault.able}"; this one can do {there_is}. '
             "Serve with `mockserver serve`, or ask for another fault."
         )
 

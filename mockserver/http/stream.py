@@ -130,8 +130,8 @@ class Stream:
         A piece without bytes is heard and not sent. To be called before the first `advance`.
         """
         pace, stopped = self._pace, self._ending.pieces
-        self._pieces = change(_paced(self._pieces, pace))
-        self._ending = self._ending._replace(pieces=lambda values: _paced(stopped(values), min(pace, 1.0)))
+        self._pieces = change(_apply_pace(self._pieces, pace))
+        self._ending = self._ending._replace(pieces=lambda values: _apply_pace(stopped(values), min(pace, 1.0)))
         self._pace = 1.0
         self._keep_alive = None if mute else self._keep_alive
 
@@ -143,7 +143,7 @@ class Stream:
 
     def rest(self) -> Iterator[Piece]:
         """Return the pieces of a rehearsal with the delays that they would have."""
-        return _paced(self._pieces, self._pace)
+        return _apply_pace(self._pieces, self._pace)
 
     def stop(self) -> None:
         """Replace what remains by the ending, which is due at once."""
@@ -233,5 +233,5 @@ class Stream:
         self.on_end(how)
 
 
-def _paced(pieces: Iterator[Piece], pace: float) -> Iterator[Piece]:
+def _apply_pace(pieces: Iterator[Piece], pace: float) -> Iterator[Piece]:
     return (piece._replace(delay_ms=piece.delay_ms * pace) for piece in pieces)

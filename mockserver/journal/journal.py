@@ -382,7 +382,7 @@ class Entry:
         An id that the world does not know is no violation: no contract says which ids there are.
         """
         if found:
-            self.violations = [_told(violation) for violation in found]
+            self.violations = [_describe(violation) for violation in found]
         elif refusal.words[-1] != "unknown-id":
             names = ("field", "message", "rule", "location")
             self.violations = [{name: refusal.violation[name] for name in names}]
@@ -610,7 +610,7 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", "backslashreplace")
 
 
-def _told(found: RequestViolation) -> Problem:
+def _describe(found: RequestViolation) -> Problem:
     """Return a violation with what the contract expects, what came, and the lines that say so."""
     difference = found.violation
     source = list(difference.source)

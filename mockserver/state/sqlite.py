@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError, StateUnwritableError
 from mockserver.blobs.blob import Blob, Parts
-from mockserver.state.store import WrittenStore, escaped, unescaped
+from mockserver.state.store import WrittenStore, escape, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ class StateFile:
 
     def names(self) -> list[str]:
         """Return the names of all worlds in the file."""
-        return [unescaped(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
+        return [unescape(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
 
     def store(self, world: str) -> KeptStore:
         """Return the store of one world; there must not be two at a time."""
@@ -94,16 +94,16 @@ class StateFile:
 
     def load(self, world: str) -> Kept:
         """Return what there is of a world; raise StateError where something else has written into it."""
-        name = escaped(world)
+        name = escape(world)
         rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ?", name)
         counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
         files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
         with self._errors("be read"):
             rows.sort(key=itemgetter(2))
             return Kept(
-                [(unescaped(kind), unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
-                {unescaped(name): value for name, value in counters},
-                {(unescaped(kind), unescaped(key)): self._blob(content, size) for kind, key, content, size in files},
+                [(unescape(kind), unescape(key), number, json.loads(body)) for kind, key, number, body in rows],
+                {unescape(name): value for name, value in counters},
+                {(unescape(kind), unescape(key)): self._blob(content, size) for kind, key, content, size in files},
             )
 
     def write(self, world: str, changes: Changes) -> None:
@@ -122,7 +122,7 @@ class StateFile:
             for place, row in rows.items():
                 self._write_record(_placed(world, place), row)
             for name, value in changes.counters.items():
-                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escaped(world), escaped(name), value)
+                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escape(world), escape(name), value)
             for place, blob in changes.files.items():
                 unused |= self._delete_file(_placed(world, place))
                 if blob is not None:
@@ -137,9 +137,9 @@ class StateFile:
         if store := self._stores.pop(world, None):
             store.detach()
         with self._transaction():
-            unused = self._ask("SELECT content FROM files WHERE world = ?", escaped(world))
+            unused = self._ask("SELECT content FROM files WHERE world = ?", escape(world))
             for statement in _FORGET:
-                self._run(statement, escaped(world))
+                self._run(statement, escape(world))
         self._unused |= {content for (content,) in unused}
 
     def part(self, content: int, part: int) -> bytes:
@@ -339,4 +339,4 @@ def _refuse_broken(path: Path) -> None:
 
 
 def _placed(world: str, place: Place) -> tuple[str, str, str]:
-    return escaped(world), escaped(place[0]), escaped(place[1])
+    return escape(world), escape(place[0]), escape(place[1])

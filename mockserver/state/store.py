@@ -79,7 +79,7 @@ class Store(Protocol):
     def count(self, name: str) -> int:
         """Return 1, 2, 3, ... for each name of a counter."""
 
-    def counted(self, name: str) -> int:
+    def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
@@ -218,7 +218,7 @@ class MemoryStore:
         self._counters[name] = before + 1
         return before + 1
 
-    def counted(self, name: str) -> int:
+    def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
         return self._counters.get(name, 0)
 
@@ -297,13 +297,13 @@ class WrittenStore(MemoryStore):
         )
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text as databases can hold it: without surrogates and null bytes, which clients may well send."""
     return json.dumps(text)[1:-1]
 
 
-def unescaped(text: str) -> str:
-    """Return the text that `escaped` was given."""
+def unescape(text: str) -> str:
+    """Return the text that `escape` was given."""
     return str(json.loads(f'"{text}"')) if "\\" in text else text
 
 

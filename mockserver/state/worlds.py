@@ -104,7 +104,7 @@ class World:
 
     def time(self, now: float) -> int:
         """Return what time it was for the last request."""
-        return int(now) if self._start is None else int(self._start) + max(0, self.store.counted("ticks") - 1)
+        return int(now) if self._start is None else int(self._start) + max(0, self.store.read_counter("ticks") - 1)
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
         """Keep the bytes that belong to a record."""
@@ -142,7 +142,7 @@ def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
             blob = Blob(record.pop("bytes")) if "bytes" in record else None
             if blob is not None:
                 record["size"] = blob.size
-            if not store.counted(f"seed {table}/{record['id']}"):
+            if not store.read_counter(f"seed {table}/{record['id']}"):
                 store.count(f"seed {table}/{record['id']}")
                 if blob is not None:
                     store.keep(table, record["id"], blob)
@@ -229,7 +229,7 @@ class Worlds:
             return sorted({*self._worlds, *(self._file.names() if self._file else ())})
 
     def reset(self, name: str | None = None) -> int:
-        """Let a world, or all, begin anew when next used; return how many had begun. Running streams go on."""
+        """Reset a world, or all: the next use begins a fresh one. Return how many there were; running streams go on."""
         gone = [each for each in self.names() if name in (None, each)]
         with self._lock:
             for each in gone:
@@ -237,7 +237,7 @@ class Worlds:
         return len(gone)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file or the connections."""
         if self._file:
             self._file.close()
 
@@ -256,7 +256,7 @@ class Worlds:
         return World(name, store, seeds, seed=self._seed, start=self._start, quota=self.quota, revive=revive)
 
     def _is_stale(self, world: World) -> bool:
-        """Let go of a world that another worker has let begin anew."""
+        """Tell whether another worker has reset a world; such a one is no longer part of the quota."""
         if world.stale:
             world.ledger.leave()
         return world.stale
@@ -269,7 +269,7 @@ class Worlds:
             world.streams[task].stop()
 
     def _end(self, name: str) -> None:
-        """Begin a world anew; whoever still uses it goes on with what nobody else sees."""
+        """Drop a world; whoever still uses it goes on with an instance that nobody else sees."""
         world = self._worlds.pop(name, None) or self._away.pop(name, None)
         if world is not None:
             world.ledger.leave()

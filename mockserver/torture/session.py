@@ -348,7 +348,7 @@ class Torture:
         with self._lock:
             number = len(self._sessions) + 1
             session = self._sessions[number] = Session(number, api, found)
-            for text in faults or fitting(found):
+            for text in faults or list_fitting_faults(found):
                 case = session.add(text)
                 self._by_world[api.name + session.suffix(case.name)] = case
         return session
@@ -375,7 +375,7 @@ class Torture:
         return streaming[found[0]], streaming[found[0]].operations[found[0].partition("/")[2]]
 
 
-def fitting(operation: Operation) -> list[str]:
+def list_fitting_faults(operation: Operation) -> list[str]:
     """Return the faults, alone and together, that an operation's stream can have."""
     if operation.stream is None:
         raise FaultError(f"{operation.name} never streams. Choose an operation that does.")

@@ -179,7 +179,7 @@ def test_later_override_replaces_the_one_before() -> None:
     overrides = Overrides()
     overrides.put(Override("x/y", "404"))
     overrides.put(Override("x/y", "500-oops", left=1))
-    assert overrides.standing() == [Override("x/y", "500-oops", left=1)]
+    assert overrides.list_all() == [Override("x/y", "500-oops", left=1)]
     assert overrides.take("x", "x/y") == ScenarioPreference("500", "oops", by="override")
     assert overrides.take("x", "x/y") is None
 

@@ -48,7 +48,7 @@ def everything(world: World) -> Any:
 def state_of(app: App) -> Any:
     """Return all that an application knows of its worlds and overrides."""
     worlds = {name: everything(world) for name, world in app.mock.worlds._worlds.items()}
-    return worlds, [copy.copy(order) for order in app.mock.overrides.standing()]
+    return worlds, [copy.copy(order) for order in app.mock.overrides.list_all()]
 
 
 def request_of(api: Api, example: ExampleRequest, **more: str) -> Request:

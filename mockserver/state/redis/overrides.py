@@ -59,7 +59,7 @@ class SharedOverrides(Overrides):
         with contextlib.suppress(StateError):  # gone: then it stands as taken
             self._state.link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
 
-    def standing(self) -> list[Override]:
+    def list_all(self) -> list[Override]:
         """Return all orders, the oldest first."""
         orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hgetall", _LEFT)
         told = sorted((json.loads(order), field) for field, order in orders.items())
@@ -70,7 +70,7 @@ class SharedOverrides(Overrides):
         """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
         gone = [
             _field(override.world, override.operation)
-            for override in self.standing()
+            for override in self.list_all()
             if world in (None, override.world) and operation in (None, override.operation)
         ]
         if gone:
