@@ -205,6 +205,8 @@ class Handler:
 def _add_faults(visit: Visit, chosen: Selection, asked: Faults, entry: Entry) -> Selection:
     """Add the faults to a selection; note who chose it, and whether a fault has replaced it."""
     entry.choose(chosen.by, chosen.because)
+    if not asked and not chosen.scenario.faults:
+        return chosen
     chosen = add_faults(visit, chosen, asked)
     entry.choose(chosen.by, chosen.because)
     return chosen

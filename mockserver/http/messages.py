@@ -31,7 +31,6 @@ class PlainHeaders(Headers):
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Take names and values in their order."""
-        super().__init__()
         self._list = list(pairs)
 
     def put(self, values: Mapping[str, str]) -> None:
