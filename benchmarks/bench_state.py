@@ -52,7 +52,7 @@ def _median(do: Callable[[], None]) -> float:
 
 
 def _fill(app: App, number: int) -> None:
-    world = app.worlds.open("dify-chat", "")
+    world = app.mock.worlds.open("dify-chat", "")
     with world.transaction():
         pattern = next(world.store.rows("conversations"))
         for one in range(number):

@@ -70,14 +70,14 @@ def _with_scenarios(size: int) -> Callable[[], object]:
             scenario = {"description": "one of many", "request": request, "reply": reply}
             (folder / f"200-number-{number}.yaml").write_text(json.dumps(scenario))
         app = load_app(["dify-chat"], fixtures=Path(name), settings=Settings(journal=100))
-    kept = app.fixtures.current()
-    app.fixtures.current = lambda **_: kept  # type: ignore[method-assign] - the files are gone
+    kept = app.mock.scenario_files.current()
+    app.mock.scenario_files.current = lambda **_: kept  # type: ignore[method-assign] - the files are gone
     return lambda: _chat(app, f"question {size // 2}")
 
 
 def _with_conversations(size: int) -> Callable[[], object]:
     app = load_app(["dify-chat"], settings=Settings(limits=_LIMITS, journal=100))
-    store = app.worlds.open("dify-chat", "").store
+    store = app.mock.worlds.open("dify-chat", "").store
     for number in range(size):
         record = {"id": f"c{number}", "name": f"number {number}", "inputs": {}, "status": "normal", "user": "abc-123"}
         store.put("conversations", record["id"], {**record, "created_at": number, "updated_at": number})

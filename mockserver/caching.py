@@ -21,7 +21,7 @@ def memo(size: int) -> Callable[[Callable[[*_Texts], _Found]], Callable[[*_Texts
 
         @wraps(function)
         def remembered(*given: *_Texts) -> _Found:
-            short = all(len(cast("Sized", one)) <= _LONGEST for one in given)
+            short = all(len(cast("Sized", argument)) <= _LONGEST for argument in given)
             return (known if short else function)(*given)
 
         return remembered

@@ -12,7 +12,7 @@ from mockserver.journal.curl import curl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mockserver.core.app import App
+    from mockserver.core.mock import Mock
     from mockserver.journal.journal import Entry, Problem
     from mockserver.torture.session import Session
 
@@ -22,19 +22,19 @@ _SHOWN = 600  # characters of a body in a failure
 class TestingMixin:
     """What `MockServer` offers to a test."""
 
-    app: App
+    mock: Mock
     suffix: str = ""
     """What every key ends with that `key` and `headers` return: the worlds of the test that runs."""
 
     def key(self, api: str, suffix: str = "") -> str:
         """Return a key that opens an API; each `suffix` (`-a`) has a world of its own."""
-        return next(iter(self.app.apis[api].schemes.values())).mock_key + suffix + self.suffix
+        return next(iter(self.mock.apis[api].schemes.values())).mock_key + suffix + self.suffix
 
     def headers(self, api: str, suffix: str = "") -> dict[str, str]:
         """Return the headers that authenticate a request to an API."""
-        operation = next(iter(self.app.apis[api].operations.values()))
-        schemes = [self.app.apis[api].schemes[name] for name in operation.security[0]]
-        return {one.parameter: f"{one.prefix}{one.mock_key}{suffix}{self.suffix}" for one in schemes}
+        operation = next(iter(self.mock.apis[api].operations.values()))
+        schemes = [self.mock.apis[api].schemes[name] for name in operation.security[0]]
+        return {scheme.parameter: f"{scheme.prefix}{scheme.mock_key}{suffix}{self.suffix}" for scheme in schemes}
 
     def use(self, operation: str, scenario: str, *, times: int | None = None, world: str | None = None) -> None:
         """Let an operation answer with a scenario: always or so many times, in all worlds or in that of a key.
@@ -42,18 +42,18 @@ class TestingMixin:
         `use("sendChatMessage", "400-provider-quota-exceeded", times=1)`; an operation whose name two APIs share may be
         qualified. Raise UnknownNameError, which lists what there is.
         """
-        controls = Controls(self.app)
+        controls = Controls(self.mock)
         controls.order(operation, scenario, times=times, world=None if world is None else controls.world(world))
 
     def requests(
         self, operation: str | None = None, *, world: str | None = None, status: int | None = None
     ) -> list[Entry]:
         """Return what was asked and answered, the newest last; raise UnknownNameError for a name that is none."""
-        controls = Controls(self.app)
+        controls = Controls(self.mock)
         if operation is not None:
             controls.operations(operation)
         named = None if world is None else controls.world(world)
-        return self.app.journal.entries(world=named, operation=operation, status=status)
+        return self.mock.journal.entries(world=named, operation=operation, status=status)
 
     def assert_no_violations(self, operation: str | None = None, *, world: str | None = None) -> None:
         """Raise AssertionError, saying what and where, if a request broke the contract, whatever was answered."""
@@ -64,7 +64,7 @@ class TestingMixin:
             head = f"The client sent what the contract forbids, in {len(wrong)} of {len(entries)} requests."
             raise AssertionError(
                 "\n\n".join(
-                    [head, *("\n".join(printable(line, lines=True) for line in _told(entry)) for entry in wrong)]
+                    [head, *("\n".join(printable(line, lines=True) for line in _describe(entry)) for entry in wrong)]
                 )
             )
 
@@ -74,14 +74,14 @@ class TestingMixin:
         `for case in mock_server.torture("sendChatMessage"):` ask with `case.key`, then tell `case.verdict(...)` what
         the client understood, and look at what it returns. Raise UnknownNameError, which lists what there is.
         """
-        return self.app.torture.begin(operation, faults)
+        return self.mock.torture.begin(operation, faults)
 
     def reset(self, world: str | None = None) -> None:
         """Forget what happened: a world's records, its overrides and its part of the journal, or all of it."""
-        controls = Controls(self.app)
+        controls = Controls(self.mock)
         named = None if world is None else controls.world(world)
         controls.reset(named)
-        self.app.journal.clear(named)
+        self.mock.journal.clear(named)
 
     def renew(self, suffix: str) -> None:
         """Forget everything, and let keys end with `suffix`; so two tests that do that never share a world."""
@@ -89,7 +89,7 @@ class TestingMixin:
         self.suffix = suffix
 
 
-def _told(entry: Entry) -> Iterator[str]:
+def _describe(entry: Entry) -> Iterator[str]:
     """Yield the lines that tell what is wrong with one request."""
     query = f"?{entry.query}" if entry.query else ""
     asked = f"{entry.method} {entry.path}{query}"

@@ -7,10 +7,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from flowcontract.schemas.decoding import parse_json
@@ -20,18 +22,20 @@ from mockserver.faults import FaultError
 from mockserver.http.failures import problem
 from mockserver.http.messages import Reply
 from mockserver.journal.curl import curl
-from mockserver.journal.near_misses import misses
+from mockserver.journal.near_misses import list_near_misses
 from mockserver.request.credentials import NOBODYS
 from mockserver.scenarios.selection import no_fault
 
 if TYPE_CHECKING:
-    from mockserver.core.app import App
+    from mockserver.core.mock import Mock
+    from mockserver.http.application import Application
     from mockserver.http.messages import Request
     from mockserver.journal.journal import Entry
 
 _PREFIX = "/__mock__"
 _BODY_LIMIT = 1 << 20
 _DIGITS = 15
+_METHODS = ("GET", "PUT", "POST", "DELETE")
 _SHOWN = 100  # exchanges, unless `limit` says otherwise
 Query = Mapping[str, str]
 
@@ -45,10 +49,10 @@ class AdminRefusal(Exception):  # noqa: N818 - what the client did
 
 
 class _Asked:
-    """One request to `/__mock__`: what its path names, its query, its body."""
+    """One request to `/__mock__`: the values of its path, its query, its body."""
 
-    def __init__(self, request: Request, name: str) -> None:
-        self.name = name
+    def __init__(self, request: Request, values: Mapping[str, str]) -> None:
+        self.values = values
         self.query: Query = dict(parse_qsl(request.query, keep_blank_values=True))
         self._request = request
 
@@ -63,52 +67,69 @@ class _Asked:
             raise AdminRefusal(400, "No JSON", f"The body is no JSON: {error}.") from None
 
 
+class _Number(BaseConverter):
+    regex = r"\d{1,15}"
+
+
+class _Api(BaseConverter):
+    regex = r"[\w-]+"
+
+
+class _Case(BaseConverter):
+    regex = r"[a-z0-9-]+"
+
+
+_CONVERTERS = {"number": _Number, "api": _Api, "case": _Case}
+Answer = Callable[[_Asked], Reply]
+
+
 class Admin:
     """An application with `/__mock__` in front: answers all under it, in JSON, and writes nothing into the journal."""
 
-    def __init__(self, app: App) -> None:
-        """Look behind an application, and hand on to it what is for its APIs."""
-        self._app = app
-        self._controls = Controls(app)
-        self._routes: dict[tuple[str, str], Callable[[_Asked], Reply]] = {
-            ("GET", ""): lambda _: _json({"paths": self._paths()}),
-            ("GET", "/health"): lambda _: self._health(),
-            ("GET", "/requests"): lambda asked: self._requests(asked.query),
-            ("DELETE", "/requests"): lambda asked: self._forget(asked.query),
-            ("GET", r"/requests/(\d{1,15})"): lambda asked: _json(self._entry(asked.name).as_json()),
-            ("GET", r"/requests/(\d{1,15})/curl"): lambda asked: _text(curl(self._entry(asked.name))),
-            ("GET", r"/requests/(\d{1,15})/misses"): lambda asked: _json(self._misses(self._entry(asked.name))),
-            ("GET", "/scenarios"): lambda asked: self._scenarios(asked.query.get("operation")),
-            ("GET", r"/openapi/([\w-]+)\.json"): lambda asked: self._openapi(asked.name),
-            ("GET", "/overrides"): lambda _: self._overrides(),
-            ("PUT", "/overrides"): lambda asked: self._override(asked.body()),
-            ("DELETE", "/overrides"): lambda asked: self._remove_overrides(asked.query),
-            ("POST", "/reset"): self._reset,
-            ("POST", "/torture"): lambda asked: _json(torture.begin(self._app, asked.body())),
-            ("GET", r"/torture/(\d{1,15})"): lambda asked: _json(torture.show(self._app, asked.name)),
-            ("POST", r"/torture/(\d{1,15}/[a-z0-9-]+)"): lambda asked: _json(
-                torture.report(self._app, asked.name, asked.body())
-            ),
-        }
+    def __init__(self, mock: Mock, behind: Application) -> None:
+        """Show and change the components of a mock; what is for its APIs is handed on to the application `behind`."""
+        self.mock, self._behind = mock, behind
+        self._controls = Controls(mock)
+        routes: list[tuple[str, str, Answer]] = [
+            ("GET", "", self._list_paths),
+            ("GET", "/health", self._show_health),
+            ("GET", "/requests", self._list_requests),
+            ("DELETE", "/requests", self._forget_requests),
+            ("GET", "/requests/{number}", self._show_request),
+            ("GET", "/requests/{number}/curl", self._show_curl),
+            ("GET", "/requests/{number}/misses", self._show_differences),
+            ("GET", "/scenarios", self._list_scenarios),
+            ("GET", "/openapi/{api}.json", self._show_openapi),
+            ("GET", "/overrides", self._list_overrides),
+            ("PUT", "/overrides", self._put_override),
+            ("DELETE", "/overrides", self._remove_overrides),
+            ("POST", "/reset", self._reset),
+            ("POST", "/torture", self._begin_torture),
+            ("GET", "/torture/{number}", self._show_torture),
+            ("POST", "/torture/{number}/{case}", self._report_torture),
+        ]
+        self._paths = [f"{method} {_PREFIX}{path}" for method, path, _ in routes]
+        rules = [_rule(method, path, answer) for method, path, answer in routes]
+        self._map = Map(rules, merge_slashes=False, converters=_CONVERTERS).bind("mock")
 
     @property
     def max_upload(self) -> int:
         """How many bytes of a body it takes."""
-        return self._app.max_upload
+        return self._behind.max_upload
 
     @property
     def fixed_clock(self) -> float | None:
         """The epoch seconds at which its time stands still, None where it goes on."""
-        return self._app.fixed_clock
+        return self._behind.fixed_clock
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request for the mock itself, or say who may ask; one for its APIs is the application's."""
         if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
             return self._handle(request.require_stored())
-        return self._app.handle(request, now)
+        return self._behind.handle(request, now)
 
     def _handle(self, request: Request) -> Reply:
-        token = self._app.settings.admin_token
+        token = self.mock.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
         if why_not:
@@ -125,21 +146,18 @@ class Admin:
 
     def _answer(self, request: Request) -> Reply:
         method = "GET" if request.method == "HEAD" else request.method
-        path = request.path.removeprefix(_PREFIX).rstrip("/")
-        found = {
-            asked: (answer, match)
-            for (asked, pattern), answer in self._routes.items()
-            if (match := re.fullmatch(pattern, path))
-        }
-        if not found:
-            return problem(404, "Nothing here", f"There is no {request.path}.", paths=self._paths())
-        if method not in found:
-            reply = problem(405, "Not this method", f"{request.path} answers {', '.join(found)}.")
-            reply.headers["Allow"] = ", ".join(found)
-            return reply
-        answer, match = found[method]
+        path = request.path.rstrip("/")
         try:
-            return answer(_Asked(request, "".join(match.groups())))
+            answer, values = cast("tuple[Answer, dict[str, str]]", self._map.match(path, method))
+        except MethodNotAllowed:
+            allowed = ", ".join(name for name in _METHODS if name in self._map.allowed_methods(path))
+            reply = problem(405, "Not this method", f"{request.path} answers {allowed}.")
+            reply.headers["Allow"] = allowed
+            return reply
+        except HTTPException:
+            return problem(404, "Nothing here", f"There is no {request.path}.", paths=self._paths)
+        try:
+            return answer(_Asked(request, values))
         except AdminRefusal as misused:
             return problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
@@ -149,98 +167,111 @@ class Admin:
         except FlowContractError as error:
             return problem(400, "Not understood", str(error))
 
-    def _paths(self) -> list[str]:
-        return [f"{method} {_PREFIX}{_readable(pattern)}" for method, pattern in self._routes]
+    def _list_paths(self, _: _Asked) -> Reply:
+        return _json({"paths": self._paths})
 
-    def _health(self) -> Reply:
-        app = self._app
-        app.fixtures.current(at_once=True)
-        broken = app.fixtures.broken
-        nobodys = {f"{name}{NOBODYS}" for name in app.apis}
+    def _show_health(self, _: _Asked) -> Reply:
+        mock = self.mock
+        mock.scenario_files.current(at_once=True)
+        broken = mock.scenario_files.broken
+        nobodys = {f"{name}{NOBODYS}" for name in mock.apis}
         content = {
             "status": "broken scenarios" if broken else "ok",
             "version": metadata.version("flowcontract"),
             "process": os.getpid(),
-            "apis": {name: api.base_path for name, api in app.apis.items()},
-            "worlds": [name for name in app.worlds.names() if name not in nobodys],
-            "requests": app.journal.count,
-            "overrides": len(app.overrides.standing()),
+            "apis": {name: api.base_path for name, api in mock.apis.items()},
+            "worlds": [name for name in mock.worlds.names() if name not in nobodys],
+            "requests": mock.journal.count,
+            "overrides": len(mock.overrides.list_all()),
             "broken": broken,
         }
         return _json(content)
 
-    def _requests(self, query: Query) -> Reply:
+    def _list_requests(self, asked: _Asked) -> Reply:
+        query, operation = asked.query, asked.query.get("operation")
         status, limit = _number(query, "status"), _number(query, "limit")
-        operation = query.get("operation")
         if operation is not None:
             self._controls.operations(operation)
-        found = self._app.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
+        found = self.mock.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
         shown = found[max(0, len(found) - (_SHOWN if limit is None else limit)) :]
         return _json(
-            {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self._app.journal.count}
+            {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self.mock.journal.count}
         )
 
-    def _forget(self, query: Query) -> Reply:
-        return _json({"forgotten": self._app.journal.clear(self._world(query.get("world")))})
+    def _forget_requests(self, asked: _Asked) -> Reply:
+        return _json({"forgotten": self.mock.journal.clear(self._world(asked.query.get("world")))})
 
-    def _entry(self, number: str) -> Entry:
-        journal = self._app.journal
+    def _show_request(self, asked: _Asked) -> Reply:
+        return _json(self._find_entry(asked).as_json())
+
+    def _show_curl(self, asked: _Asked) -> Reply:
+        return _text(curl(self._find_entry(asked)))
+
+    def _show_differences(self, asked: _Asked) -> Reply:
+        entry = self._find_entry(asked)
+        if entry.operation is None:
+            raise AdminRefusal(
+                404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios."
+            )
+        (operation,) = self._controls.operations(entry.operation)
+        return _json(list_near_misses(entry, operation, self.mock.scenarios))
+
+    def _find_entry(self, asked: _Asked) -> Entry:
+        journal, number = self.mock.journal, asked.values["number"]
         entry = journal.entry(int(number))
         if entry is None:
             what = f"{journal.count} have come, and the last {journal.limit} are remembered unless they were cleared"
             raise AdminRefusal(404, "No such request", f"Request {number} is not remembered: {what}.")
         return entry
 
-    def _misses(self, entry: Entry) -> list[dict[str, Any]]:
-        if entry.operation is None:
-            raise AdminRefusal(
-                404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios."
-            )
-        (operation,) = self._controls.operations(entry.operation)
-        return misses(entry, operation, self._app.scenarios)
+    def _list_scenarios(self, asked: _Asked) -> Reply:
+        name, apis = asked.query.get("operation"), self.mock.apis.values()
+        every = [operation for api in apis for operation in api.operations.values()]
+        operations = self._controls.operations(name) if name else every
+        scenarios = self.mock.scenario_files.current(at_once=True)
+        listed = {operation.name: sorted(scenarios.for_operation(operation).items()) for operation in operations}
+        return _json({name: {key: each.description for key, each in known} for name, known in listed.items()})
 
-    def _scenarios(self, name: str | None) -> Reply:
-        apis = self._app.apis.values()
-        operations = (
-            self._controls.operations(name) if name else [one for api in apis for one in api.operations.values()]
-        )
-        scenarios = self._app.fixtures.current(at_once=True)
-        return _json(
-            {
-                each.name: {key: one.description for key, one in sorted(scenarios.for_operation(each).items())}
-                for each in operations
-            }
-        )
+    def _show_openapi(self, asked: _Asked) -> Reply:
+        api = asked.values["api"]
+        if api not in self.mock.apis:
+            raise UnknownNameError("API", api, self.mock.apis)
+        return _json(self.mock.apis[api].bundle)
 
-    def _openapi(self, api: str) -> Reply:
-        if api not in self._app.apis:
-            raise UnknownNameError("API", api, self._app.apis)
-        return _json(self._app.apis[api].bundle)
+    def _list_overrides(self, _: _Asked) -> Reply:
+        return _json([override.as_json() for override in self.mock.overrides.list_all()])
 
-    def _overrides(self) -> Reply:
-        return _json([one.as_json() for one in self._app.overrides.standing()])
-
-    def _override(self, body: Any) -> Reply:
-        operation, scenario, times, named = _order(body)
+    def _put_override(self, asked: _Asked) -> Reply:
+        operation, scenario, times, named = _read_override(asked.body())
         world, operations = self._world(named), self._controls.operations(operation)
         try:
             done = self._controls.order(operation, scenario, times=times, world=world)
         except UnknownNameError as error:
-            listed = {one.name: list(self._app.scenarios.keys(one)) for one in operations}
+            listed = {each.name: list(self.mock.scenarios.keys(each)) for each in operations}
             return problem(501, "No such scenario", str(error), scenarios=listed)
         except FaultError as error:
             return no_fault(error, operations[0])
-        return _json([one.as_json() for one in done])
+        return _json([override.as_json() for override in done])
 
-    def _remove_overrides(self, query: Query) -> Reply:
-        world, name = self._world(query.get("world")), query.get("operation")
-        operations = [one.name for one in self._controls.operations(name)] if name else [None]
-        return _json({"removed": sum(self._app.overrides.remove(world=world, operation=one) for one in operations)})
+    def _remove_overrides(self, asked: _Asked) -> Reply:
+        world, name = self._world(asked.query.get("world")), asked.query.get("operation")
+        operations = [operation.name for operation in self._controls.operations(name)] if name else [None]
+        removed = (self.mock.overrides.remove(world=world, operation=operation) for operation in operations)
+        return _json({"removed": sum(removed)})
 
     def _reset(self, asked: _Asked) -> Reply:
         body = asked.body()
         world = self._world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
         return _json({"worlds": self._controls.reset(world), "world": world})
+
+    def _begin_torture(self, asked: _Asked) -> Reply:
+        return _json(torture.begin(self.mock, asked.body()))
+
+    def _show_torture(self, asked: _Asked) -> Reply:
+        return _json(torture.show(self.mock, asked.values["number"]))
+
+    def _report_torture(self, asked: _Asked) -> Reply:
+        return _json(torture.report(self.mock, asked.values["number"], asked.values["case"], asked.body()))
 
     def _world(self, name: Any) -> str | None:
         if name is None:
@@ -250,7 +281,7 @@ class Admin:
         return self._controls.world(name)
 
 
-def _order(body: Any) -> tuple[str, str, int | None, Any]:
+def _read_override(body: Any) -> tuple[str, str, int | None, Any]:
     """Read what `PUT /__mock__/overrides` is sent: operation, scenario, times, world."""
     wanted = (
         '{"operation": "sendChatMessage", "scenario": "400-provider-quota-exceeded", "times": 1, "world": "app-chat"}'
@@ -284,11 +315,11 @@ def _text(content: str) -> Reply:
 
 def _permit() -> Reply:
     """Tell a browser that a page may send what is asked of `/__mock__`."""
-    headers = Headers([("Access-Control-Allow-Methods", "GET, PUT, POST, DELETE")])
+    headers = Headers([("Access-Control-Allow-Methods", ", ".join(_METHODS))])
     headers["Access-Control-Allow-Headers"] = "authorization, content-type"
     return Reply(204, headers)
 
 
-def _readable(pattern: str) -> str:
-    pattern = pattern.replace(r"(\d{1,15}/[a-z0-9-]+)", "{number}/{case}")
-    return pattern.replace(r"(\d{1,15})", "{number}").replace(r"([\w-]+)\.", "{api}.")
+def _rule(method: str, path: str, answer: Answer) -> Rule:
+    """Return the rule of a path whose `{name}` are read by the converter of that name."""
+    return Rule(_PREFIX + re.sub(r"\{(\w+)\}", r"<\1:\1>", path), endpoint=answer, methods=[method])

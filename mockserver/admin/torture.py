@@ -9,7 +9,7 @@ from flowcontract.errors import FlowContractError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mockserver.core.app import App
+    from mockserver.core.mock import Mock
     from mockserver.torture.session import Case, Session
 
 PREFIX = "/__mock__/torture"
@@ -17,29 +17,28 @@ PREFIX = "/__mock__/torture"
 _FIELDS = {"text": str, "events": list, "raised": str, "hung": bool}
 
 
-def begin(app: App, body: Any) -> dict[str, Any]:
+def begin(mock: Mock, body: Any) -> dict[str, Any]:
     """Begin a session: `{"operation": "sendChatMessage", "faults": ["split=1", "bom, cr"]}`, or without, all faults."""
-    if app.backend.shared:
+    if mock.backend.shared:
         raise FlowContractError("Torture needs a mock of its own: start one without --state redis://...")
     body = body if isinstance(body, dict) else {}
     operation, faults = body.get("operation", "dify-chat/sendChatMessage"), body.get("faults", [])
     if not isinstance(operation, str) or not isinstance(faults, list) or not all(isinstance(f, str) for f in faults):
         raise FlowContractError('A session is {"operation": TEXT, "faults": [TEXT, ...]}; both may be left out.')
-    return shown(app.torture.begin(operation, faults))
+    return _show_session(mock.torture.begin(operation, faults))
 
 
-def show(app: App, number: str) -> dict[str, Any]:
+def show(mock: Mock, number: str) -> dict[str, Any]:
     """Return a session with its verdicts."""
-    return shown(_session(app, number))
+    return _show_session(_find_session(mock, number))
 
 
-def report(app: App, name: str, body: Any) -> dict[str, Any]:
+def report(mock: Mock, number: str, case: str, body: Any) -> dict[str, Any]:
     """Take what a client understood of a case, `{"text", "events", "raised", "hung"}`; return the verdict."""
-    number, _, case = name.partition("/")
-    session = _session(app, number)
+    session = _find_session(mock, number)
     if case not in session.cases:
         raise UnknownNameError("case", case, session.cases)
-    return _case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
+    return _show_case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
 
 
 def _understood(body: Any) -> Mapping[str, Any]:
@@ -50,18 +49,18 @@ def _understood(body: Any) -> Mapping[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _session(app: App, number: str) -> Session:
-    session = app.torture.session(int(number))
+def _find_session(mock: Mock, number: str) -> Session:
+    session = mock.torture.session(int(number))
     if session is None:
         raise UnknownNameError("session", number, (), hint=f"POST {PREFIX} begins one.")
     return session
 
 
-def shown(session: Session) -> dict[str, Any]:
+def _show_session(session: Session) -> dict[str, Any]:
     """Return a session as JSON: what to ask with which key, where to report, and the verdicts."""
     request = session.request()
     request["path"] = session.api.base_path + request["path"]
-    cases = [_case(session, case, case.standing) for case in session]
+    cases = [_show_case(session, case, case.standing) for case in session]
     return {
         "session": session.number,
         "operation": session.operation.name,
@@ -71,7 +70,7 @@ def shown(session: Session) -> dict[str, Any]:
     }
 
 
-def _case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, Any]:
+def _show_case(session: Session, case: Case, verdict: tuple[str, str]) -> dict[str, Any]:
     return {
         "case": case.name,
         "fault": case.faults,

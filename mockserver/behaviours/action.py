@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mockserver.http.stream import End, Stream
+from mockserver.http.stream import Stream
 from mockserver.request.refusals import Refusal
 from mockserver.state.store import ANY
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Operation
     from flowcontract.validation.request import CheckedRequest
     from mockserver.blobs.blob import Blob
-    from mockserver.http.messages import Reply
+    from mockserver.http.messages import End, Reply
     from mockserver.request.body import Upload
     from mockserver.state.store import Equal, Page, Record
     from mockserver.state.worlds import World
@@ -50,7 +50,7 @@ class Action:
         return self.reply_as("", **values)
 
     def reply_as(self, instead: str, /, **values: Any) -> Reply:
-        """Reply with the scenario of a name in place of the default one; what was wished for comes all the same."""
+        """Reply with the scenario of a name in place of the default one; one that was asked for comes all the same."""
         self.context.world = {**self.context.world, **values}
         return self.render(instead)
 
@@ -61,7 +61,7 @@ class Action:
             raise Refusal("unknown-id", f"there is no {key}", field=key, location="path")
         return record
 
-    def completed(self, record: Record, schema: str) -> Record:
+    def complete(self, record: Record, schema: str) -> Record:
         """Return a record with what the contract demands of it and it lacks, where the contract has a default."""
         said = self.contract[schema]
         named = {name: said["properties"].get(name, {}) for name in said.get("required", ())}
@@ -79,18 +79,24 @@ def listen(
     reply: Reply,
     hear: Callable[[Any], None],
     end: Callable[[End], None] = lambda _how: None,
-    keep: Callable[[], None] = lambda: None,
+    save: Callable[[], None] = lambda: None,
 ) -> None:
     """Call `hear` with a reply's JSON, piece by piece as a stream says it, then `end`: records are what was said.
 
-    `keep` is called before what was heard is sent: to write down once what several pieces have said.
+    `save` is called before what was heard is sent: to write down once what several pieces have said.
     """
     if isinstance(reply.body, Stream):
-        reply.body.on_piece, reply.body.on_pause, reply.body.on_end = hear, keep, end
+        reply.body.on_piece, reply.body.on_pause, reply.body.on_end = hear, save, end
     elif isinstance(reply.body, bytes):
         hear(reply.said)
-        keep()
+        save()
         end("complete")
+
+
+def tell_when_stopped(reply: Reply, final_values: Callable[[], Mapping[str, Any]]) -> None:
+    """Let the ending of a stopped stream tell, as `$world.NAME`, what is known by then."""
+    if isinstance(reply.body, Stream):
+        reply.body.final_values = final_values
 
 
 def text_in(said: Mapping[str, Any], name: str) -> str | None:

@@ -194,10 +194,10 @@ def _free_name(act: Action, name: str) -> str:
 def list_user_files(act: Action) -> Reply:
     """List the account's files."""
     rows = act.world.store.rows("user_files")
-    return act.reply(files=[{name: _told(act, name, row[name]) for name in _LISTED if name in row} for row in rows])
+    return act.reply(files=[{name: _write(act, name, row[name]) for name in _LISTED if name in row} for row in rows])
 
 
-def _told(act: Action, name: str, value: Any) -> Any:
+def _write(act: Action, name: str, value: Any) -> Any:
     """Write a time with the zone that the contract demands, if it does; other values as they are."""
     zoned = act.contract["Timestamp"].get("format") == "date-time"
     return f"{value}Z" if zoned and name.endswith("_at") and not value.endswith("Z") else value

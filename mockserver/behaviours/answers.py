@@ -28,22 +28,22 @@ def answer(act: Action, field: str, question: str) -> str:
     """
     app = act.context.app
     seed = f"{act.seed}/answer/{question}"
-    chosen = _chosen(tuple(app["texts"][app["answers"]]), seed, question)
+    chosen = _choose_text(tuple(app["texts"][app["answers"]]), seed, question)
     if set(_READ.findall(chosen)) <= {f"request.body#/{field}"}:
-        return _said(chosen, seed, field, question)
+        return _answer_without_context(chosen, seed, field, question)
     request = replace(act.context.request, body={**(act.request.body or {}), field: question})
     return _render(chosen, Context(request=request, seed=seed, now=act.now, app=app))
 
 
 @memo(1024)
-def _chosen(texts: tuple[str, ...], seed: str, question: str) -> str:
+def _choose_text(texts: tuple[str, ...], seed: str, question: str) -> str:
     """Return one of those texts that have Chinese characters if the question has, or have none; of all if none fit."""
     fitting = [text for text in texts if _is_chinese(text) == _is_chinese(question)] or texts
     return random.Random(seed).choice(fitting)  # noqa: S311 - reproducible on purpose, guards nothing
 
 
 @memo(1024)
-def _said(text: str, seed: str, field: str, question: str) -> str:
+def _answer_without_context(text: str, seed: str, field: str, question: str) -> str:
     """Return what a text says that looks at nothing but the question; inventing takes longer than all the rest."""
     return _render(text, Context(request=RequestView(body={field: question}), seed=seed))
 

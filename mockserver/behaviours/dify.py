@@ -66,7 +66,7 @@ def remember_task(act: Action, reply: Reply, task_id: str, user: str) -> None:
     """Let a running stream be stopped by its task id, as long as it runs."""
     if isinstance(reply.body, Stream) and task_id not in act.world.streams:
         act.world.streams[task_id] = reply.body
-        act.world.store.put("tasks", task_id, {"id": task_id, "user": user, "worker": act.world.store.worker})
+        act.world.store.put("tasks", task_id, {"id": task_id, "user": user, "worker": act.world.worker})
 
 
 def forget_task(act: Action, task_id: str | None) -> None:

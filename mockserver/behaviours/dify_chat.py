@@ -7,7 +7,7 @@ from uuid import UUID
 
 from mockserver.behaviours import answers, dify
 from mockserver.behaviours import input_forms as forms
-from mockserver.behaviours.action import listen, page_after, text_in
+from mockserver.behaviours.action import listen, page_after, tell_when_stopped, text_in
 from mockserver.request.refusals import Refusal
 from mockserver.state.store import ANY, Page
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mockserver.behaviours.action import Action, Behaviour
-    from mockserver.http.messages import Reply
-    from mockserver.http.stream import End
+    from mockserver.http.messages import End, Reply
     from mockserver.state.store import Equal, Record
     from mockserver.state.worlds import World
 
@@ -41,7 +40,8 @@ def send_message(act: Action) -> Reply:
     number = act.world.store.count("runs")
     reply = act.reply(sequence_number=number, steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
     exchange = _Exchange(act, reply)
-    listen(reply, exchange.hear, exchange.end, exchange.keep)
+    listen(reply, exchange.hear, exchange.end, exchange.save)
+    tell_when_stopped(reply, exchange.count_steps)
     return reply
 
 
@@ -53,14 +53,15 @@ class _Exchange:
         self._user = dify.user_of(act)
         self._message: Record | None = None
         self._task: str | None = None
+        self._steps = 0
         self._said_more = False
 
     def hear(self, said: Any) -> None:
         """Take over what one event, or the whole body, says of the message."""
         if not isinstance(said, dict):
             return
-        if said.get("event") == "node_started":  # a stopped run has taken as many steps as it has begun
-            self._act.context.world = {**self._act.context.world, "steps": self._act.context.world["steps"] + 1}
+        if said.get("event") == "node_started":
+            self._steps += 1
         if self._task is None and (task := text_in(said, "task_id")):
             self._task = task
             dify.remember_task(self._act, self._reply, task, self._user)
@@ -71,7 +72,7 @@ class _Exchange:
             self._take(said, self._message)
             self._said_more = True
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Keep the message as far as it has been told; of a conversation that was deleted meanwhile nothing is kept."""
         message, store = self._message, self._act.world.store
         if message is None or not self._said_more or not store.get("messages", message["id"]):
@@ -80,6 +81,10 @@ class _Exchange:
         table = _messages(message["conversation_id"])
         message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
         store.put(table, message["id"], {**message})
+
+    def count_steps(self) -> Mapping[str, Any]:
+        """Return how many steps a run has taken that is stopped now: as many as it has begun."""
+        return {"steps": self._steps}
 
     def end(self, how: End) -> None:  # noqa: ARG002 - what was said stands, however it ended
         """Take note that no more is said."""
@@ -188,7 +193,7 @@ def list_messages(act: Action) -> Reply:
         page={
             "limit": query["limit"],
             "has_more": page.more,
-            "data": [act.completed(row, "Message") for row in page.rows[::-1]],
+            "data": [act.complete(row, "Message") for row in page.rows[::-1]],
         }
     )
 

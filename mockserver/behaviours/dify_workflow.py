@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mockserver.behaviours import dify
 from mockserver.behaviours import input_forms as forms
-from mockserver.behaviours.action import listen, text_in
+from mockserver.behaviours.action import listen, tell_when_stopped, text_in
 from mockserver.state.store import Page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mockserver.behaviours.action import Action, Behaviour
-    from mockserver.http.messages import Reply
-    from mockserver.http.stream import End
+    from mockserver.http.messages import End, Reply
     from mockserver.state.store import Record
     from mockserver.state.worlds import World
 
@@ -42,6 +41,7 @@ def run_workflow(act: Action) -> Reply:
     reply = act.reply(sequence_number=act.world.store.count("runs"), steps=0)
     run = _Run(act, reply)
     listen(reply, run.hear, run.end)
+    tell_when_stopped(reply, run.count_steps)
     return reply
 
 
@@ -53,6 +53,7 @@ class _Run:
         self._user = dify.user_of(act)
         self._id: str | None = None
         self._task: str | None = None
+        self._steps = 0
         self._error: str | None = None
 
     def hear(self, said: Any) -> None:
@@ -63,14 +64,18 @@ class _Run:
             return
         if self._id is None:
             self._begin(said)
-        if said.get("event") == "node_started":  # a stopped run has taken as many steps as it has begun
-            self._act.context.world = {**self._act.context.world, "steps": self._act.context.world["steps"] + 1}
+        if said.get("event") == "node_started":
+            self._steps += 1
         data = said.get("data")
         if isinstance(data, dict) and said.get("event") in (None, "workflow_started", "workflow_finished"):
             outcome = {name: data[name] for name in ("workflow_id", *_OUTCOME) if name in data}
             record = self._act.world.store.get("runs", self._id or "")
             if record is not None:
                 self._act.world.store.put("runs", record["id"], {**record, **outcome})
+
+    def count_steps(self) -> Mapping[str, Any]:
+        """Return how many steps a run has taken that is stopped now: as many as it has begun."""
+        return {"steps": self._steps}
 
     def end(self, how: End) -> None:
         """Take note that no more is said: a run whose stream was left or cut short did not succeed."""
@@ -106,7 +111,7 @@ class _Run:
                 "inputs": inputs,
                 "log_id": world.new_id(),
                 "user": self._user,
-                "worker": world.store.worker,
+                "worker": world.worker,
                 "version": "2024-08-01 12:17:09.771832",
             },
         )
@@ -125,19 +130,19 @@ def get_run(act: Action) -> Reply:
     """Show a run as far as it has gone."""
     run = act.record("runs", act.request.path["workflow_run_id"])
     names = ("id", "workflow_id", "error", "total_steps", "total_tokens", "created_at", "finished_at", "elapsed_time")
-    texts = {name: _told(act, name, run[name]) for name in ("inputs", "outputs")}
-    times = {name: _as_time(act, name, run[name]) for name in ("created_at", "finished_at")}
+    texts = {name: _write_value(act, name, run[name]) for name in ("inputs", "outputs")}
+    times = {name: _write_time(act, name, run[name]) for name in ("created_at", "finished_at")}
     return act.reply(run={"status": run["status"], **{name: run[name] for name in names}, **texts, **times})
 
 
-def _told(act: Action, name: str, value: Any) -> Any:
+def _write_value(act: Action, name: str, value: Any) -> Any:
     """Write what a run was given or put out as the contract wants it: as JSON text, where it may be text."""
     if value is None or "string" in act.contract["WorkflowRun"]["properties"][name]["type"]:
         return None if value is None else _as_text(value)
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _as_time(act: Action, name: str, seconds: int | None) -> int | str | None:
+def _write_time(act: Action, name: str, seconds: int | None) -> int | str | None:
     """Write a time as the contract wants it: epoch seconds, or the RFC 2822 text of the profile `older`."""
     schema = act.contract["WorkflowRun"]["properties"][name]
     return seconds if seconds is None or "integer" in schema["type"] else formatdate(seconds)

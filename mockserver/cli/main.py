@@ -356,10 +356,10 @@ def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLo
 
     if options.quiet or sys.stdout is None:
         return None
-    plain = [api.base_path + each.path for api in server.app.apis.values() for each in api.operations.values()]
+    plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
     plain = [path for path in plain if "{" not in path]
     log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
-    server.app.journal.listener = log
+    server.mock.journal.listener = log
     return log
 
 
@@ -370,7 +370,7 @@ def _answer(server: MockServer, count: int) -> None:
         return
     from mockserver.server.workers import Workers  # noqa: PLC0415
 
-    workers = Workers(server.sockets, bury=server.app.backend.bury, say=_complain)
+    workers = Workers(server.sockets, bury=server.mock.backend.bury, say=_complain)
     worker = workers.run()
     if worker is not None:
         server.serve(worker)
@@ -392,7 +392,7 @@ def _greeting(server: MockServer) -> list[str]:
     lines = []
     if server.host not in ("127.0.0.1", "::1", "localhost"):
         lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the mock.")
-    for api in server.app.apis:
+    for api in server.mock.apis:
         keys = ", ".join(f"{name}: {value}" for name, value in server.headers(api).items())
         lines += [
             f"{api}",
@@ -406,9 +406,9 @@ def _greeting(server: MockServer) -> list[str]:
 
 def _curl(server: MockServer, api: str) -> str:
     """Return a curl command for the first documented request that needs nothing but this line."""
-    from mockserver.scenarios.examples import typical  # noqa: PLC0415
+    from mockserver.scenarios.examples import find_typical_example  # noqa: PLC0415
 
-    return typical(server.app.apis[api]).curl(server.url(api), server.headers(api))
+    return find_typical_example(server.mock.apis[api]).curl(server.url(api), server.headers(api))
 
 
 def _torture(options: argparse.Namespace) -> int:
@@ -469,7 +469,7 @@ def _init(options: argparse.Namespace) -> int:
     for name in options.api:
         if name not in available_apis():
             raise UnknownNameError("API", name, available_apis())
-    print(apps.defaults(options.api or available_apis()), end="")
+    print(apps.read_defaults(options.api or available_apis()), end="")
     return OK
 
 

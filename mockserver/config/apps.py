@@ -60,7 +60,7 @@ class Apps:
         return [{"id": flow} if isinstance(flow, str) else flow for flow in flows]
 
 
-def defaults(names: Iterable[str]) -> str:
+def read_defaults(names: Iterable[str]) -> str:
     """Return our defaults for some APIs as one file: what `--app` takes."""
     return "\n".join(f"{name}:\n{_indented(name)}" for name in names)
 
@@ -142,7 +142,7 @@ def _format() -> Validators:
 
 def _refuse(problems: Iterable[_Problem], file: _File) -> None:
     """Raise AppError with every problem, one a line."""
-    told = {one.where: one.what for one in problems}
+    told = {problem.where: problem.what for problem in problems}
     if told:
         lines = [f"{file.path}, line {file.line(where)}: {_field(where)} {what}" for where, what in told.items()]
         raise AppError("\n".join([*lines, "Mend it; `mockserver init` prints what is possible."]))
@@ -229,11 +229,17 @@ def _served(api: Api, scenarios: ScenarioSet) -> dict[str, MediaType]:
 
     A release that says it in another way is none of them.
     """
-    plain = (one for one in api.operations.values() if one.method == "GET" and one.path.count("/") == 1)
-    whole = (
-        one for one in plain if "{" not in one.path and scenarios.default(one).reply.body == f"$app.{one.path[1:]}"
+    plain = (
+        operation
+        for operation in api.operations.values()
+        if operation.method == "GET" and operation.path.count("/") == 1
     )
-    found = {one.path[1:]: one.success.media.get("application/json") for one in whole}
+    whole = (
+        operation
+        for operation in plain
+        if "{" not in operation.path and scenarios.default(operation).reply.body == f"$app.{operation.path[1:]}"
+    )
+    found = {operation.path[1:]: operation.success.media.get("application/json") for operation in whole}
     return {name: media for name, media in found.items() if media and name in _default(api.name)}
 
 

@@ -13,32 +13,37 @@ from mockserver.state.overrides import Override
 
 if TYPE_CHECKING:
     from flowcontract.specs.model import Operation
-    from mockserver.core.app import App
+    from mockserver.core.mock import Mock
 
 
 class Controls:
-    """The controls of one application. May be used from several threads."""
+    """The controls of one mock. May be used from several threads."""
 
-    def __init__(self, app: App) -> None:
-        """Control an application."""
-        self._app = app
+    def __init__(self, mock: Mock) -> None:
+        """Control a mock."""
+        self._mock = mock
 
     def operations(self, name: str, *, api: str | None = None) -> list[Operation]:
         """Return the operations of a name, `dify-chat/uploadFile` or `uploadFile`; raise UnknownNameError for none."""
         known = [
-            one for each in self._app.apis.values() for one in each.operations.values() if api in (None, each.name)
+            operation
+            for each in self._mock.apis.values()
+            for operation in each.operations.values()
+            if api in (None, each.name)
         ]
-        found = [one for one in known if name in (one.name, one.id)]
+        found = [operation for operation in known if name in (operation.name, operation.id)]
         if not found:
-            raise UnknownNameError("operation", name, {one.name if "/" in name else one.id for one in known})
+            raise UnknownNameError(
+                "operation", name, {operation.name if "/" in name else operation.id for operation in known}
+            )
         return found
 
     def world(self, name: str) -> str:
         """Return a world's name, given that or its key (`app-chat-alice`); raise UnknownNameError."""
-        beginnings = {api.name: api.name for api in self._app.apis.values()}
-        for api in self._app.apis.values():
+        beginnings = {api.name: api.name for api in self._mock.apis.values()}
+        for api in self._mock.apis.values():
             beginnings |= {scheme.mock_key: api.name for scheme in api.schemes.values()}
-        fitting = [one for one in beginnings if name == one or name.startswith(f"{one}-")]
+        fitting = [beginning for beginning in beginnings if name == beginning or name.startswith(f"{beginning}-")]
         if not fitting:
             raise UnknownNameError("world", name, beginnings, hint="Worlds begin with one of these and a hyphen.")
         longest = max(fitting, key=len)
@@ -46,7 +51,7 @@ class Controls:
 
     def api_of(self, world: str) -> str:
         """Return the API that a world belongs to."""
-        return max((name for name in self._app.apis if world == name or world.startswith(f"{name}-")), key=len)
+        return max((name for name in self._mock.apis if world == name or world.startswith(f"{name}-")), key=len)
 
     def order(
         self, operation: str, scenario: str, *, times: int | None = None, world: str | None = None
@@ -56,23 +61,26 @@ class Controls:
         An operation's name that two APIs share counts for each that has the scenario. Raise UnknownNameError or
         FaultError, which list what there is.
         """
-        preference, scenarios = ScenarioPreference.named(scenario, "override"), self._app.fixtures.current(at_once=True)
+        preference, scenarios = (
+            ScenarioPreference.named(scenario, "override"),
+            self._mock.scenario_files.current(at_once=True),
+        )
         if preference.fault:
             faults.parse(preference.fault)
         concerned = self.operations(operation, api=None if world is None else self.api_of(world))
         orders: list[Override] = []
-        for one in concerned:
+        for each in concerned:
             with contextlib.suppress(UnknownNameError):
                 if preference.chooses:
-                    selection.find(scenarios, one, preference, streaming=None)
-                orders.append(Override(one.name, scenario, world, times))
+                    selection.find(scenarios, each, preference, streaming=None)
+                orders.append(Override(each.name, scenario, world, times))
         if not orders:
             selection.find(scenarios, concerned[0], preference, streaming=None)  # says what there is
         for order in orders:
-            self._app.overrides.put(order)
+            self._mock.overrides.put(order)
         return orders
 
     def reset(self, world: str | None = None) -> int:
-        """Let a world, or all, begin anew, without overrides; return how many had begun. The journal stays."""
-        self._app.overrides.remove(world=world)
-        return self._app.worlds.reset(world)
+        """Reset a world, or all, with its overrides; return how many worlds there were. The journal stays."""
+        self._mock.overrides.remove(world=world)
+        return self._mock.worlds.reset(world)

@@ -1,9 +1,9 @@
 """Ways in which the mock misbehaves on purpose: small changes of a reply that can be combined."""
 
 from mockserver.faults.applying import apply, gateway, wait_s
-from mockserver.faults.parsing import Chosen, FaultError, ordered, parse
+from mockserver.faults.parsing import Chosen, FaultError, parse, sort_faults
 from mockserver.faults.registry import FAULTS, Fault, Harm
-from mockserver.faults.samples import fault_context, limited
+from mockserver.faults.samples import find_rate_limit_scenario, make_context
 
 __all__ = [
     "FAULTS",
@@ -12,10 +12,10 @@ __all__ = [
     "FaultError",
     "Harm",
     "apply",
-    "fault_context",
+    "find_rate_limit_scenario",
     "gateway",
-    "limited",
-    "ordered",
+    "make_context",
     "parse",
+    "sort_faults",
     "wait_s",
 ]

@@ -111,21 +111,21 @@ def _sent(reply: Reply) -> Iterator[tuple[float, bytes]]:
         yield waited, b""
 
 
-def _put(one: Chosen, reply: Reply, context: FaultContext) -> None:
+def _put(chosen: Chosen, reply: Reply, context: FaultContext) -> None:
     """Put one fault in its place; what it leaves to chance does not depend on the others."""
-    change, alter = one.fault.change, one.fault.alter
+    change, alter = chosen.fault.change, chosen.fault.alter
     context = replace(context, random=copy.copy(context.random))
     if change:
         stream = as_stream(reply)
-        stream.transform(lambda pieces: change(pieces, context, one.value), mute=one.fault.mute)
+        stream.transform(lambda pieces: change(pieces, context, chosen.value), mute=chosen.fault.mute)
         reply.separate = True
     if alter:
-        alter(reply, context, one.value)
+        alter(reply, context, chosen.value)
 
 
-def _fits(one: Chosen, reply: Reply, context: FaultContext, *, refused: bool) -> bool:
+def _fits(chosen: Chosen, reply: Reply, context: FaultContext, *, refused: bool) -> bool:
     """Tell whether a fault concerns a reply; raise FaultError where it was meant for a stream and there is none."""
-    name, needs = one.fault.name, one.fault.needs
+    name, needs = chosen.fault.name, chosen.fault.needs
     if needs == "any":
         return True
     if not isinstance(reply.body, Stream):
@@ -141,11 +141,12 @@ def _fits(one: Chosen, reply: Reply, context: FaultContext, *, refused: bool) ->
     return True
 
 
-def _guard(one: Chosen, abilities: Collection[Capability]) -> None:
-    if one.fault.able and one.fault.able not in abilities:
+def _guard(chosen: Chosen, abilities: Collection[Capability]) -> None:
+    if chosen.fault.able and chosen.fault.able not in abilities:
         there_is = ", ".join(sorted(abilities)) or "nothing of the kind"
+        fault = chosen.fault
         raise FaultError(
-            f'The fault {one.fault.name} needs a server that can do "{one.fault.able}"; this one can do {there_is}. '
+            f'The fault {fault.name} needs a server that can do "{fault.able}"; this one can do {there_is}. '
             "Serve with `mockserver serve`, or ask for another fault."
         )
 
@@ -157,9 +158,9 @@ def gateway(faults: Sequence[Chosen]) -> Reply | None:
 
 def wait_s(faults: Sequence[Chosen], world: World, name: str, now: int) -> int | None:
     """Count a request to operation `name` at `now`; return the seconds to wait if it is one too many, else None."""
-    for one in faults:
-        if one.fault.name == "rate-limit":
-            limit, window = one.value
+    for chosen in faults:
+        if chosen.fault.name == "rate-limit":
+            limit, window = chosen.value
             record = world.store.get("rate limits", name)
             if record is None or now >= record["since"] + window:
                 record = {"id": name, "since": now, "count": 0}

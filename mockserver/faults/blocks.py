@@ -29,7 +29,9 @@ def raw_utf8(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
 def escapes(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     r"""Write every character of every text and every name as `\uXXXX`."""
     for piece in pieces:
-        yield with_text(piece, context, lambda text: _STRING.sub(lambda one: _escape(one[0]), text.decode()).encode())
+        yield with_text(
+            piece, context, lambda text: _STRING.sub(lambda match: _escape(match[0]), text.decode()).encode()
+        )
 
 
 def _escape(literal: str) -> str:
@@ -40,7 +42,7 @@ def _escape(literal: str) -> str:
 def data_lines(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Break the JSON after every comma, so that it comes in several `data` lines."""
     for piece in pieces:
-        yield with_text(piece, context, lambda text: _TOKEN.sub(lambda one: one[1] or one[2] + b"\n", text))
+        yield with_text(piece, context, lambda text: _TOKEN.sub(lambda match: match[1] or match[2] + b"\n", text))
 
 
 def huge(pieces: Pieces, context: FaultContext, size: int) -> Pieces:

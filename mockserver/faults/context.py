@@ -91,5 +91,5 @@ def with_text(piece: Piece, context: FaultContext, change: Callable[[bytes], byt
     lines: list[bytes] = []
     for line in lines_of(piece):
         is_text = line.startswith(label) and len(line) > len(label)
-        lines += [label + one for one in change(line[len(label) :]).split(b"\n")] if is_text else [line]
+        lines += [label + part for part in change(line[len(label) :]).split(b"\n")] if is_text else [line]
     return with_lines(piece, lines)

@@ -41,12 +41,12 @@ def parse(text: str) -> tuple[Chosen, ...]:
         raise FaultError(f'"{text}" names no fault. There is: {", ".join(sorted(FAULTS))}.')
     named = {chosen.fault.name for chosen in found}
     implied = dict.fromkeys(chosen.fault.also for chosen in found if chosen.fault.also)
-    return ordered([*(_read(name) for name in implied if name not in named), *found])
+    return sort_faults([*(_read(name) for name in implied if name not in named), *found])
 
 
-def ordered(faults: Iterable[Chosen]) -> tuple[Chosen, ...]:
+def sort_faults(faults: Iterable[Chosen]) -> tuple[Chosen, ...]:
     """Return faults in the order in which they are applied."""
-    return tuple(sorted(faults, key=lambda one: one.fault.stage))
+    return tuple(sorted(faults, key=lambda chosen: chosen.fault.stage))
 
 
 def _read(part: str) -> Chosen:

@@ -21,7 +21,7 @@ _TOO_MANY = ("429-", "-too-many-requests")
 """How the scenario begins, or ends where an API knows only one status, that refuses too many requests."""
 
 
-def fault_context(scenarios: ScenarioSet, operation: Operation, seed: str) -> FaultContext:
+def make_context(scenarios: ScenarioSet, operation: Operation, seed: str) -> FaultContext:
     """Return what faults know of an operation's replies."""
     return FaultContext(
         random=Random(seed),  # noqa: S311 - reproducible on purpose, guards nothing
@@ -31,7 +31,7 @@ def fault_context(scenarios: ScenarioSet, operation: Operation, seed: str) -> Fa
     )
 
 
-def limited(scenarios: ScenarioSet, operation: Operation) -> Scenario:
+def find_rate_limit_scenario(scenarios: ScenarioSet, operation: Operation) -> Scenario:
     """Return the scenario that refuses too many requests; raise FaultError where the contract has none."""
     for key, scenario in scenarios.for_operation(operation).items():
         if key.startswith(_TOO_MANY[0]) or key.endswith(_TOO_MANY[1]):
@@ -56,6 +56,6 @@ def _error(scenarios: ScenarioSet, operation: Operation) -> Mapping[str, Any]:
 
 
 def _refusal(scenarios: ScenarioSet, operation: Operation, status: int) -> bytes:
-    found = (one for key, one in scenarios.for_operation(operation).items() if key.startswith(f"{status}-"))
+    found = (scenario for key, scenario in scenarios.for_operation(operation).items() if key.startswith(f"{status}-"))
     scenario = next(found, None)
     return render_body(scenario.reply, Context()) if scenario else b'{"message": "Something went wrong."}'

@@ -14,23 +14,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 BodyError = Literal["", "too large", "cut short"] | StateUnwritableError
+End = Literal["complete", "stopped", "gone", "cut"]
+"""All of a stream was sent, it was stopped, the client left, or a fault or a failure cut it off."""
 Capability = Literal["pieces", "close", "reset"]
 """What faults need of an adapter. `pieces`: each piece of a stream is sent on its own, in its own chunk if there are
 chunks. `close` and `reset`: a reply can end in its middle by closing or resetting the connection."""
 
 
 class PlainHeaders(Headers):
-    """Headers that are not checked again, because they come from a parser or from our own files; checks cost time."""
+    """Headers taken as they are, from a parser or from our own files: what every request needs must not cost much.
+
+    Werkzeug's `Headers` keeps its pairs in `_list`, and looks at each character and at all other pairs whenever one is
+    set: ten times what the rest of an answer's headers costs. Only this class knows of that list;
+    `tests/mockserver/test_http.py` holds it to what Werkzeug does.
+    """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Keep names and values in their order."""
         self._list = list(pairs)
 
+    def put(self, values: Mapping[str, str]) -> None:
+        """Set several at once, behind the others; names are written as they always are, values need no check."""
+        self._list = [*(pair for pair in self._list if pair[0] not in values), *values.items()]
+
 
 def put(headers: Headers, values: Mapping[str, str]) -> None:
-    """Set several headers at once; names must be spelled as they are elsewhere, values are not checked."""
-    kept = [pair for pair in headers._list if pair[0] not in values]  # noqa: SLF001 - `Headers.set` would search the list for each
-    headers._list = [*kept, *values.items()]  # noqa: SLF001
+    """Set several headers at once, behind the others."""
+    if isinstance(headers, PlainHeaders):
+        headers.put(values)
+        return
+    for name, value in values.items():
+        headers.remove(name)
+        headers.add(name, value)
 
 
 def join_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -98,6 +113,14 @@ class Streamed(Protocol):
 
     on_change: Callable[[], None]
     """Called from any thread when `advance` has to be called at once; the sender sets it."""
+
+    @property
+    def ended(self) -> End | None:
+        """How it ended; None while it goes on."""
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong in the mock itself, and cut it off."""
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return the pieces due at `now`, in seconds of a monotonic clock, and when to ask again; None at the end.

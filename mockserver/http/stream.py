@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mockserver.http.failures import complain
 from mockserver.http.messages import AbortConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from flowcontract.scenarios import Piece
+    from mockserver.http.messages import End
 
 _TURN = 64 << 10
 """Bytes returned by one call of `advance`; the piece that exceeds them is still returned whole."""
 _TURN_PIECES = 1000
 _CATCH_UP_S = 1.0
 """How much delay is made up for after a while without calls: real servers wait for slow clients, too."""
-End = Literal["complete", "stopped", "gone", "cut"]
 
 
 class Transaction(Protocol):
@@ -53,9 +53,12 @@ class KeepAlive(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """What a stopped stream ends with; after a payload for which `has_begun` is true it cannot be stopped."""
+    """What a stopped stream ends with; after a payload for which `has_begun` is true it cannot be stopped.
 
-    pieces: Callable[[], Iterator[Piece]]
+    ``pieces``  are rendered then, with what `final_values` of the stream knows by then
+    """
+
+    pieces: Callable[[Mapping[str, Any]], Iterator[Piece]]
     has_begun: Callable[[Any], bool]
 
 
@@ -63,7 +66,7 @@ def _ignore() -> None:
     """Do nothing: the default of callbacks."""
 
 
-_AT_ONCE = Ending(lambda: iter(()), lambda _payload: False)
+_AT_ONCE = Ending(lambda _values: iter(()), lambda _payload: False)
 
 
 class Stream:
@@ -71,6 +74,7 @@ class Stream:
 
     ``on_piece``  called with the payload of every piece when it is due
     ``on_pause``  called after the pieces that are due together, before any of them is sent
+    ``final_values``  returns what the ending of a stopped stream says, `$world.NAME` by name
     ``on_end``    called once with how it ended: everything was sent, it was stopped, the client left, a fault cut it
     ``cut``       how a fault ends the connection after the last piece, None if it does not
     ``failure``   the error in the mock itself that ended the stream
@@ -90,6 +94,7 @@ class Stream:
         self.on_piece: Callable[[Any], None] = lambda _payload: None
         self.on_pause: Callable[[], None] = _ignore
         self.on_end: Callable[[End], None] = lambda _how: None
+        self.final_values: Callable[[], Mapping[str, Any]] = dict
         self.ended: End | None = None
         self.cut: AbortConnection | None = None
         self.failure: str | None = None
@@ -127,7 +132,7 @@ class Stream:
         """
         pace, stopped = self._pace, self._ending.pieces
         self._pieces = change(_apply_pace(self._pieces, pace))
-        self._ending = self._ending._replace(pieces=lambda: _apply_pace(stopped(), min(pace, 1.0)))
+        self._ending = self._ending._replace(pieces=lambda values: _apply_pace(stopped(values), min(pace, 1.0)))
         self._pace = 1.0
         self._keep_alive = None if mute else self._keep_alive
 
@@ -147,7 +152,7 @@ class Stream:
             if self.ended or self._stopped or self._finishing:
                 return
             self._stopped = True
-            self._pieces, self._next, self._due = self._ending.pieces(), None, None
+            self._pieces, self._next, self._due = self._ending.pieces(self.final_values()), None, None
             self._pace = min(self._pace, 1.0)  # stopping takes effect at once, however slow the rest was
             self.on_change()
 

@@ -89,7 +89,7 @@ def _body(entry: Entry) -> Iterator[str]:
 
 def _fields(entry: Entry) -> list[tuple[str, Any]]:
     form = entry.form or {}
-    return [(name, one) for name, value in form.items() for one in (value if isinstance(value, list) else [value])]
+    return [(name, each) for name, value in form.items() for each in (value if isinstance(value, list) else [value])]
 
 
 def _is_file(value: Any) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flowcontract.output.secrets import Secrets
     from flowcontract.validation.request import RequestViolation
-    from mockserver.http.messages import Reply, Request, Streamed
+    from mockserver.http.messages import End, Reply, Request, Streamed
     from mockserver.journal.masking import Masking
     from mockserver.request.refusals import Refusal
     from mockserver.state.backends import Archive
@@ -148,6 +148,16 @@ class _Logged:
     def on_change(self, call: Callable[[], None]) -> None:
         self._stream.on_change = call
 
+    @property
+    def ended(self) -> End | None:
+        """How it ended; None while it goes on."""
+        return self._stream.ended
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong in the mock itself, and cut it off."""
+        return self._stream.failure
+
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due and when to ask again; None ends it."""
         self._began = now if self._began is None else self._began
@@ -173,10 +183,10 @@ class _Logged:
         self._stream.close()
         self._end("gone")
 
-    def _end(self, otherwise: str) -> None:
+    def _end(self, otherwise: End) -> None:
         if self._log.ended is None:
-            self._log.ended = str(getattr(self._stream, "ended", None) or otherwise)
-            self._entry.failure = getattr(self._stream, "failure", None)
+            self._log.ended = self._stream.ended or otherwise
+            self._entry.failure = self._stream.failure
             if self._noted is not None:
                 self._noted(float("inf"))
             if self._listener is not None:
@@ -344,7 +354,7 @@ class Entry:
         elif isinstance(reply.body, Blob):
             self.answer_size = reply.body.size
 
-    def read(self, form: Any) -> None:
+    def note_form(self, form: Any) -> None:
         """Note the fields of a form."""
         self._raw.form = form
         self._raw.changed()
@@ -372,7 +382,7 @@ class Entry:
         An id that the world does not know is no violation: no contract says which ids there are.
         """
         if found:
-            self.violations = [_told(one) for one in found]
+            self.violations = [_describe(violation) for violation in found]
         elif refusal.words[-1] != "unknown-id":
             names = ("field", "message", "rule", "location")
             self.violations = [{name: refusal.violation[name] for name in names}]
@@ -407,7 +417,7 @@ class Entry:
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads: everything that is kept, and nothing that is masked."""
         record = {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("_raw", "stream", "began")
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("_raw", "stream", "began")
         }
         record |= {"path": self.path, "query": self.query, "form": self.form}
         record |= {"headers": self.headers, "answer_headers": self.answer_headers}
@@ -485,7 +495,7 @@ class Journal:
             self._entries.append(entry)
         return entry
 
-    def read(self, entry: Entry, form: Any) -> None:
+    def note_form(self, entry: Entry, form: Any) -> None:
         """Note the fields of a form, which `open` leaves out: a file's bytes are not kept."""
         if self.limit and isinstance(form, dict):
             kept, left = {}, KEPT_OF_REQUEST
@@ -494,7 +504,7 @@ class Journal:
                 left -= len(name) + len(str(beginning))
                 if left >= 0:
                     kept[name] = beginning
-            entry.read(kept)
+            entry.note_form(kept)
 
     def close(self, entry: Entry, reply: Reply) -> Reply:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
@@ -546,14 +556,14 @@ class Journal:
 
     def _all(self) -> list[Entry]:
         if self._archive is not None:
-            return [Entry.of_record(one, self._masking) for one in self._archive.read()]
+            return [Entry.of_record(record, self._masking) for record in self._archive.read()]
         with self._lock:
             return list(self._entries)
 
     def entry(self, number: int) -> Entry | None:
         """Return an exchange by its number, None where it is forgotten or never was."""
         if self._archive is not None:
-            return next((Entry.of_record(one, self._masking) for one in self._archive.read(number)), None)
+            return next((Entry.of_record(record, self._masking) for record in self._archive.read(number)), None)
         return next((entry for entry in self.entries() if entry.number == number), None)
 
     def clear(self, world: str | None = None) -> int:
@@ -600,7 +610,7 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", "backslashreplace")
 
 
-def _told(found: RequestViolation) -> Problem:
+def _describe(found: RequestViolation) -> Problem:
     """Return a violation with what the contract expects, what came, and the lines that say so."""
     difference = found.violation
     source = list(difference.source)

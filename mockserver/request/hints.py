@@ -109,7 +109,7 @@ class Hints:
             if any(place.pattern.fullmatch(other) for place in self._places):
                 return f"{asked}; did you mean {other}?"
         candidates = {_filled(place.full, path): place for place in self._places}
-        ranked = sorted(candidates, key=lambda one: candidates[one].operation.method != method)
+        ranked = sorted(candidates, key=lambda key: candidates[key].operation.method != method)
         close = get_close_matches(path, ranked, n=1, cutoff=_CLOSE)
         if not close:
             bases = _listed(dict.fromkeys(api.base_path for api in self._apis.values()))
@@ -272,7 +272,9 @@ def _misspelt(given: Iterable[str], known: Sequence[str], what: str, where: str 
         if name in known or len(name) > _LONGEST_NAME or len(hints) == _MOST:
             continue
         sets = (missing, by_bare)
-        meant = next((close for one in sets if (close := get_close_matches(_bare(name), one, n=1, cutoff=_CLOSE))), [])
+        meant = next(
+            (close for names in sets if (close := get_close_matches(_bare(name), names, n=1, cutoff=_CLOSE))), []
+        )
         if meant:
             hints.append(f"`{where}{name}` is no {what}; did you mean `{where}{by_bare[meant[0]]}`?")
     return hints

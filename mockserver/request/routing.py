@@ -56,8 +56,8 @@ class Router:
         """Prepare the routes of some APIs."""
         self._apis = tuple(_Paths(api) for api in apis.values())
         schemes = [scheme for api in apis.values() for scheme in api.schemes.values()]
-        self._headers = sorted({one.parameter.lower() for one in schemes if one.location == "header"})
-        self._query = sorted({one.parameter for one in schemes if one.location == "query"})
+        self._headers = sorted({scheme.parameter.lower() for scheme in schemes if scheme.location == "header"})
+        self._query = sorted({scheme.parameter for scheme in schemes if scheme.location == "query"})
         self._known = lru_cache(maxsize=4096)(self._find)  # most clients ask the same few things with the same key
 
     def route(self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Route:

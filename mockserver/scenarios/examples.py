@@ -68,7 +68,7 @@ def example_requests(api: Api) -> Iterator[ExampleRequest]:
             yield ExampleRequest(operation, example.name, path, headers, media.name, example.value, files)
 
 
-def typical(api: Api) -> ExampleRequest:
+def find_typical_example(api: Api) -> ExampleRequest:
     """Return the request that shows an API best."""
     return min(example_requests(api), key=lambda example: example.rank)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowcontract.scenarios import render_events, render_headers, tell_body
 from flowcontract.scenarios.releases import keep_alive_kind
@@ -13,14 +14,14 @@ from flowcontract.schemas.media_types import find_media
 from flowcontract.streams import sse
 from flowcontract.streams.rules import reader
 from mockserver.blobs.blob import Blob
-from mockserver.http.messages import PlainHeaders, Reply, put
+from mockserver.http.messages import PlainHeaders, Reply
 from mockserver.http.stream import Ending, KeepAlive, Stream
 from mockserver.scenarios.speech import speak
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from flowcontract.scenarios import Scenario
+    from flowcontract.scenarios import Piece, Scenario
     from flowcontract.scenarios.expressions import Context
     from flowcontract.specs.model import Operation
     from flowcontract.streams.contract import StreamContract
@@ -44,7 +45,7 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     values = render_headers(content, context).items() if content.headers else ()
     headers = PlainHeaders((name, _UNSENDABLE.sub("?", value)) for name, value in values)
     added = _added_headers(scenario, operation)
-    put(headers, {name: value for name, value in added.items() if name not in headers} if values else added)
+    headers.put({name: value for name, value in added.items() if name not in headers} if values else added)
     reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
         reply.body = _stream(scenario, operation, context, playback)
@@ -62,7 +63,13 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
     field = operation.stream.kind if operation.stream else ""
     kind_of = reader(field)
     final = {kind for event in last.stopped or () if (kind := kind_of(event.data)) is not None}
-    ending = Ending(lambda: render_events(last, context, stopped=True), lambda said: kind_of(said) in final)
+
+    def render_ending(values: Mapping[str, Any]) -> Iterator[Piece]:
+        later = copy.copy(context)  # it goes on where the events have come to, and knows more of the world
+        later.world = {**context.world, **values}
+        return render_events(last, later, stopped=True)
+
+    ending = Ending(render_ending, lambda said: kind_of(said) in final)
     keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
     return Stream(
         render_events(scenario.reply, context),
@@ -97,9 +104,9 @@ def _media_type(scenario: Scenario, operation: Operation) -> str:
     media = response.media if response else {}
     guess = scenario.reply.media_type
     if scenario.reply.streamed:
-        name = next((name for name, one in media.items() if one.stream), guess)
+        name = next((name for name, each in media.items() if each.stream), guess)
         return name if "charset" in name else f"{name}; charset=utf-8"
-    whole = {name: one for name, one in media.items() if not one.stream}
+    whole = {name: each for name, each in media.items() if not each.stream}
     if not guess or not whole or find_media(whole, guess) is not None:
         return guess
     return next((name for name in whole if "*" not in name), guess)

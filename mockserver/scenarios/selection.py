@@ -46,7 +46,7 @@ def _when(operation: Operation) -> Match | None:
     return None if when is None else Match(**when)
 
 
-def forced(
+def find_preferred(
     scenarios: ScenarioSet, operation: Operation, preference: ScenarioPreference, *, streaming: bool | None
 ) -> Scenario:
     """Return the scenario that is preferred; raise NoScenario with the 501 that lists what there is.
@@ -63,7 +63,7 @@ def forced(
     asked = "the stream" if streaming else "the whole body"
     what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
     known = scenarios.for_operation(operation).items()
-    raise _no_scenario(what, operation, [key for key, one in known if _fits(operation, one, streaming=streaming)])
+    raise _no_scenario(what, operation, [key for key, each in known if _fits(operation, each, streaming=streaming)])
 
 
 def find(
@@ -98,7 +98,7 @@ def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> NoS
     return NoScenario(problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
 
 
-def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
+def choose(  # noqa: PLR0913 - what a choice depends on, each by name
     scenarios: ScenarioSet,
     operation: Operation,
     view: RequestView,
@@ -111,11 +111,11 @@ def chosen(  # noqa: PLR0913 - what a choice depends on, each by name
     matching = scenarios.matching(operation, view, streaming=streaming, may=usage.allows)
     if matching is not None:
         return matching, "request"
-    scenario = default(scenarios, operation, app, streaming=streaming)
+    scenario = find_default(scenarios, operation, app, streaming=streaming)
     return scenario, "app" if operation.id in app else "default"
 
 
-def default(
+def find_default(
     scenarios: ScenarioSet, operation: Operation, app: Mapping[str, str], *, streaming: bool = False
 ) -> Scenario:
     """Return what answers where nothing is chosen: what the app has for the operation, else the operation's default."""

@@ -15,6 +15,7 @@ from flowcontract.specs.model import load_apis
 from mockserver.admin.api import Admin
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
+from mockserver.core.mock import Mock
 from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.http1 import Connection, Shared
 from mockserver.testing import TestingMixin
@@ -50,7 +51,7 @@ def load_app(
     """Load the contract and scenarios of some APIs (all by default) into an application; raise FlowContractError."""
     apis = load_apis(tuple(names), profiles=profiles)
     in_force = {name: api.profile for name, api in apis.items() if api.profile}
-    return App(apis, ScenarioFiles(tuple(apis), fixtures, profiles=in_force), settings or Settings())
+    return App(Mock(apis, ScenarioFiles(tuple(apis), fixtures, profiles=in_force), settings or Settings()))
 
 
 def create_app(
@@ -61,7 +62,8 @@ def create_app(
     settings: Settings | None = None,
 ) -> Admin:
     """Return an application of some APIs (all by default) and `/__mock__` for an adapter; raise FlowContractError."""
-    return Admin(load_app(names, profiles=profiles, fixtures=fixtures, settings=settings))
+    app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
+    return Admin(app.mock, app)
 
 
 class MockServer(TestingMixin):
@@ -87,6 +89,7 @@ class MockServer(TestingMixin):
         Each of the `workers` has a socket of its own; several of them need a shared state.
         """
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
+        self.mock = self.app.mock
         try:
             self.sockets = _listen(host, port, workers)
         except OSError:
@@ -105,7 +108,7 @@ class MockServer(TestingMixin):
 
     def url(self, api: str) -> str:
         """Return the base URL of an API, without a slash at its end."""
-        return f"{self.origin}{self.app.apis[api].base_path}"
+        return f"{self.origin}{self.mock.apis[api].base_path}"
 
     def serve(self, worker: Worker | None = None) -> None:
         """Answer requests, alone or as a worker, until `close` is called from another thread, or until Ctrl-C."""
@@ -113,7 +116,7 @@ class MockServer(TestingMixin):
             runner.run(self._serve(worker))
 
     async def _serve(self, worker: Worker | None) -> None:
-        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(Admin(self.app))
+        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(Admin(self.mock, self.app))
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         listening = worker.socket if worker else self.sockets[0]
         server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)

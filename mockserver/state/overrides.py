@@ -67,7 +67,7 @@ class Overrides:
             if self._orders.setdefault((order.world, order.operation), order) is order:
                 order.left = (order.left or 0) + 1
 
-    def standing(self) -> list[Override]:
+    def list_all(self) -> list[Override]:
         """Return all orders, the oldest first."""
         with self._lock:
             return list(self._orders.values())

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mockserver.request.refusals import Refusal
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -38,6 +36,10 @@ class Limits:
     records: int = 1_000_000
     state: int = 256 * _MB
     uploads: int = 4096 * _MB
+
+
+class StorageFull(Exception):  # noqa: N818 - what there is, not what went wrong
+    """There is no room for more files; the message says how much there is."""
 
 
 class Counter:
@@ -72,11 +74,11 @@ class Quota:
             weakref.finalize(blob, self.uploads.add, -blob.size)
 
     def admit(self, size: int) -> None:
-        """Refuse files of so many bytes, by `too-large`, where there is no room for them."""
+        """Raise StorageFull where there is no room for files of so many bytes."""
         kept, limit = max(self.uploads.total, self._stored()), self.limits.uploads
         if kept + size > limit:
             why = f"{kept} bytes of files are kept already, and {limit} are the limit (--max-stored-mb)"
-            raise Refusal("too-large", f"there is no room for {size} bytes: {why}. Delete some, or reset a world.")
+            raise StorageFull(f"there is no room for {size} bytes: {why}. Delete some, or reset a world.")
 
 
 class Ledger:
@@ -85,12 +87,12 @@ class Ledger:
     ``weight``  bytes of what counts
     """
 
-    def __init__(self, store: Store, room: Quota, sown: Mapping[Place, Record] = _NOTHING) -> None:
-        """Count what is in `store`, which needs a part of `room`; `sown` is what the world began with."""
+    def __init__(self, store: Store, quota: Quota, sown: Mapping[Place, Record] = _NOTHING) -> None:
+        """Count what is in `store`, which needs a part of `quota`; `sown` is what the world began with."""
         self.weight = 0
         self._sown = sown
-        self._store, self._room = store, room
-        self._state = room.state
+        self._store, self._quota = store, quota
+        self._is_counted = True
         self._weights: OrderedDict[Place, int] = OrderedDict()  # written longest ago first
         if not store.fresh:
             self.count(None)
@@ -109,21 +111,23 @@ class Ledger:
 
     def make_room(self) -> None:
         """Forget what was written longest ago where there is too much."""
-        limits = self._room.limits
+        limits = self._quota.limits
         while len(self._weights) > limits.records or (self.weight > limits.state and len(self._weights) > 1):
             place, weight = self._weights.popitem(last=False)
             self._add(-weight)
             self._store.delete(*place)
 
     def enter(self) -> None:
-        """Count again for all worlds."""
-        self._state = self._room.state
-        self._state.add(self.weight)
+        """Count as a part of the quota again."""
+        if not self._is_counted:
+            self._is_counted = True
+            self._quota.state.add(self.weight)
 
     def leave(self) -> None:
-        """Count for nothing any more; streams that still run may go on writing."""
-        self._state.add(-self.weight)
-        self._state = Counter()
+        """Count as no part of the quota any more; streams that still run may go on writing."""
+        if self._is_counted:
+            self._is_counted = False
+            self._quota.state.add(-self.weight)
 
     def _weigh(self, place: Place) -> int:
         """Return what a record weighs with its bytes, which are counted as uploads, too; 0 for what does not count."""
@@ -132,12 +136,13 @@ class Ledger:
             return 0
         blob = self._store.blob(*place)
         if blob.size:
-            self._room.hold(blob)
+            self._quota.hold(blob)
         return _size(record) + blob.in_memory
 
     def _add(self, weight: int) -> None:
         self.weight += weight
-        self._state.add(weight)
+        if self._is_counted:
+            self._quota.state.add(weight)
 
 
 def _size(record: Record) -> int:

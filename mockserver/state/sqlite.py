@@ -16,10 +16,10 @@ from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError, StateUnwritableError
 from mockserver.blobs.blob import Blob, Parts
-from mockserver.state.store import WrittenStore, escaped, unescaped
+from mockserver.state.store import WrittenStore, escape, unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mockserver.state.store import Changes, Place, Record
 
@@ -59,13 +59,14 @@ class Kept(NamedTuple):
 class StateFile:
     """A file that keeps worlds. One process has it at a time; several threads may use it."""
 
-    stored = 0  # by others, who there are none of
+    shared = None
 
     def __init__(self, path: Path) -> None:
         """Open a file, or begin one; raise StateError where it is in use, broken or not ours, and leave it as it is."""
         self.path = path
         self._lock = threading.RLock()
         self._read_by: WeakValueDictionary[int, Blob] = WeakValueDictionary()
+        self._stores: WeakValueDictionary[str, KeptStore] = WeakValueDictionary()
         _refuse_foreign(path)
         with self._errors("be opened"):
             _refuse_broken(path)
@@ -78,31 +79,31 @@ class StateFile:
             raise
         (latest,) = self._ask(_LATEST)[0]
         self._next = (latest or 0) + 1
-        self._unused = {one for (one,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")}
+        self._unused = {
+            content for (content,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")
+        }
 
     def names(self) -> list[str]:
         """Return the names of all worlds in the file."""
-        return [unescaped(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
+        return [unescape(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
 
     def store(self, world: str) -> KeptStore:
         """Return the store of one world; there must not be two at a time."""
-        return KeptStore(self, world)
-
-    def hear(self, stop: Callable[[str, str], None]) -> None:
-        """Do nothing: nobody else has the file."""
+        store = self._stores[world] = KeptStore(self, world)
+        return store
 
     def load(self, world: str) -> Kept:
         """Return what there is of a world; raise StateError where something else has written into it."""
-        name = escaped(world)
+        name = escape(world)
         rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ?", name)
         counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
         files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
         with self._errors("be read"):
             rows.sort(key=itemgetter(2))
             return Kept(
-                [(unescaped(kind), unescaped(key), number, json.loads(body)) for kind, key, number, body in rows],
-                {unescaped(name): value for name, value in counters},
-                {(unescaped(kind), unescaped(key)): self._blob(content, size) for kind, key, content, size in files},
+                [(unescape(kind), unescape(key), number, json.loads(body)) for kind, key, number, body in rows],
+                {unescape(name): value for name, value in counters},
+                {(unescape(kind), unescape(key)): self._blob(content, size) for kind, key, content, size in files},
             )
 
     def write(self, world: str, changes: Changes) -> None:
@@ -121,7 +122,7 @@ class StateFile:
             for place, row in rows.items():
                 self._write_record(_placed(world, place), row)
             for name, value in changes.counters.items():
-                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escaped(world), escaped(name), value)
+                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escape(world), escape(name), value)
             for place, blob in changes.files.items():
                 unused |= self._delete_file(_placed(world, place))
                 if blob is not None:
@@ -132,11 +133,13 @@ class StateFile:
             blob.move(partial(_open, self, content))
 
     def forget(self, world: str) -> None:
-        """Delete a world."""
+        """Delete a world; what is still written into its store is not kept."""
+        if store := self._stores.pop(world, None):
+            store.detach()
         with self._transaction():
-            unused = self._ask("SELECT content FROM files WHERE world = ?", escaped(world))
+            unused = self._ask("SELECT content FROM files WHERE world = ?", escape(world))
             for statement in _FORGET:
-                self._run(statement, escaped(world))
+                self._run(statement, escape(world))
         self._unused |= {content for (content,) in unused}
 
     def part(self, content: int, part: int) -> bytes:
@@ -291,7 +294,7 @@ class KeptStore(WrittenStore):
         super().commit()
 
     def detach(self) -> None:
-        """Write nothing any more: the world has begun anew, and this is the old one."""
+        """Write nothing into the file any more."""
         self._file = None
 
 
@@ -336,4 +339,4 @@ def _refuse_broken(path: Path) -> None:
 
 
 def _placed(world: str, place: Place) -> tuple[str, str, str]:
-    return escaped(world), escaped(place[0]), escaped(place[1])
+    return escape(world), escape(place[0]), escape(place[1])

@@ -36,34 +36,16 @@ class Store(Protocol):
     """
 
     @property
+    def shared(self) -> SharedStore | None:
+        """The store itself where other programs write into it too; None where nobody else does."""
+
+    @property
     def fresh(self) -> bool:
         """Whether it began with nothing."""
 
     @property
     def lasts(self) -> bool:
         """Whether what is committed outlives this program, and takes no memory of anybody."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether other programs write into it too; if so, it is read and written between `begin` and `commit`."""
-
-    @property
-    def stale(self) -> bool:
-        """Whether another program has let the world begin anew, of which this was the store."""
-
-    @property
-    def worker(self) -> str:
-        """The name of this program among those that share the store; '' where nobody does."""
-
-    @property
-    def workers(self) -> frozenset[str]:
-        """The names of those that are alive."""
-
-    def begin(self) -> Sequence[Place] | None:
-        """Take hold of it and catch up with others; return the places that they changed, None where that is all."""
-
-    def call(self, task: str) -> None:
-        """Ask whoever shares the store, and in whom a task runs, to stop it."""
 
     def get(self, table: str, key: str) -> Record | None:
         """Return a record, or None."""
@@ -97,7 +79,7 @@ class Store(Protocol):
     def count(self, name: str) -> int:
         """Return 1, 2, 3, ... for each name of a counter."""
 
-    def counted(self, name: str) -> int:
+    def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
@@ -119,23 +101,45 @@ class Store(Protocol):
     def discard(self) -> None:
         """Let everything be as it was at the last `commit`. Records must not have been changed but by `put`."""
 
-    def detach(self) -> None:
-        """Let nothing that is written from now on outlive this program."""
+
+class SharedStore(Store, Protocol):
+    """A Store that several programs, the workers, read and write: each between `begin` and `commit` or `discard`."""
+
+    @property
+    def stale(self) -> bool:
+        """True once another worker has reset the world whose store this was."""
+
+    @property
+    def worker(self) -> str:
+        """The name of this program among the workers."""
+
+    @property
+    def workers(self) -> frozenset[str]:
+        """The names of the workers that are alive."""
+
+    def begin(self) -> Sequence[Place] | None:
+        """Acquire the lock and apply other workers' writes; return the places changed, None means everything."""
+
+    def call(self, task: str) -> None:
+        """Ask the worker in which a task runs to stop it."""
 
 
 class MemoryStore:
     """A Store that is gone when the program ends."""
 
     fresh = True
-    lasts = shared = stale = False
-    worker = ""
-    workers: frozenset[str] = frozenset()
+    lasts = False
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
         self._counters: dict[str, int] = {}
         self._blobs: dict[Place, Blob] = {}
         self._begin_change()
+
+    @property
+    def shared(self) -> SharedStore | None:
+        """The store itself where other programs write into it too; here None: nobody else does."""
+        return None
 
     def _begin_change(self) -> None:
         """Remember from now on how everything that changes was before."""
@@ -214,7 +218,7 @@ class MemoryStore:
         self._counters[name] = before + 1
         return before + 1
 
-    def counted(self, name: str) -> int:
+    def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
         return self._counters.get(name, 0)
 
@@ -267,16 +271,6 @@ class MemoryStore:
         self._table(place[0]).put(place[1], before[1], before[0])
         return now is None or before[0] != now[0]
 
-    def detach(self) -> None:
-        """Do nothing: nothing outlives this program anyhow."""
-
-    def begin(self) -> Sequence[Place] | None:
-        """Do nothing: nobody else writes."""
-        return ()
-
-    def call(self, task: str) -> None:
-        """Do nothing: there is nobody to ask."""
-
     def _table(self, name: str) -> _Table:
         if name not in self._tables:
             self._tables[name] = _Table()
@@ -303,13 +297,13 @@ class WrittenStore(MemoryStore):
         )
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text as databases can hold it: without surrogates and null bytes, which clients may well send."""
     return json.dumps(text)[1:-1]
 
 
-def unescaped(text: str) -> str:
-    """Return the text that `escaped` was given."""
+def unescape(text: str) -> str:
+    """Return the text that `escape` was given."""
     return str(json.loads(f'"{text}"')) if "\\" in text else text
 
 

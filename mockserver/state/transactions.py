@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnwritableError
 from mockserver.http.failures import complain
-from mockserver.state.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from mockserver.state.quotas import Ledger
     from mockserver.state.store import Place, Store
 
 
@@ -21,17 +21,18 @@ class Transactions:
 
     At its end what was written is made to last. Where an exception leaves it, or that fails, nothing of it remains.
 
-    ``owed``       what could not be written down when it happened; each is called in the next transaction of a request
-    ``count``      is told which records have changed, None for all
-    ``make_room``  may delete some, where what lasts no longer than this program has become too much
+    ``owed``  what could not be written down when it happened; each is called in the next transaction of a request
     """
 
-    def __init__(self, store: Store | None = None, catch_up: Callable[[], None] = lambda: None) -> None:
-        """Write into `store`; `catch_up` is called at the beginning of each, to hear what others have written."""
+    def __init__(
+        self, store: Store, ledger: Ledger | None = None, catch_up: Callable[[], object] | None = None
+    ) -> None:
+        """Write into `store`, and count in `ledger` what has changed, if there is one.
+
+        `catch_up` is called at the beginning of each, to apply what others have written.
+        """
         self.owed: list[Callable[[], None]] = []
-        self.count: Callable[[Sequence[Place] | None], None] = lambda _places: None
-        self.make_room: Callable[[], None] = lambda: None
-        self._store = store or MemoryStore()
+        self._store, self._ledger = store, ledger
         self._catch_up = catch_up
         self._lock = threading.RLock()
         self._depth = 0
@@ -61,7 +62,7 @@ class Transactions:
         """Wait for the turn of this thread, and begin."""
         self._lock.acquire()
         try:
-            if not self._depth:
+            if not self._depth and self._catch_up is not None:
                 self._catch_up()
         except BaseException:
             self._lock.release()
@@ -82,9 +83,9 @@ class Transactions:
     def _commit(self, *, reading: bool) -> None:
         written = self._store.changed
         try:
-            if not self._store.lasts:  # what is forgotten now is part of it
-                self.count(written)
-                self.make_room()
+            if self._ledger is not None and not self._store.lasts:  # what is forgotten now is part of it
+                self._ledger.count(written)
+                self._ledger.make_room()
             self._store.commit()
         except BaseException as error:
             self._discard(() if self._store.lasts else self._store.changed)
@@ -92,8 +93,8 @@ class Transactions:
                 raise
             complain(error)
             return
-        if self._store.lasts:
-            self.count(written)
+        if self._ledger is not None and self._store.lasts:
+            self._ledger.count(written)
         self._on_discard.clear()
         calls, self._on_commit = self._on_commit, []
         for call in calls:
@@ -101,7 +102,8 @@ class Transactions:
 
     def _discard(self, counted: Sequence[Place]) -> None:
         self._store.discard()
-        self.count(counted)
+        if self._ledger is not None:
+            self._ledger.count(counted)
         self._on_commit.clear()
         calls, self._on_discard = self._on_discard[::-1], []
         for call in calls:

@@ -21,8 +21,8 @@ class ScenarioUsage:
         match = scenario.request
         if match is None:
             return True
-        often = match.times is None or self._store.counted(f"served {scenario.path}") < match.times
-        return often and (match.after is None or self._store.counted(f"done {match.after}") > 0)
+        often = match.times is None or self._store.read_counter(f"served {scenario.path}") < match.times
+        return often and (match.after is None or self._store.read_counter(f"done {match.after}") > 0)
 
     def note_served(self, scenario: Scenario) -> None:
         """Count that a scenario has answered, where that matters."""
@@ -31,5 +31,5 @@ class ScenarioUsage:
 
     def note(self, operation: str, status: int) -> None:
         """Remember that an operation has been answered; only success counts."""
-        if status < 400 and not self._store.counted(f"done {operation}"):  # noqa: PLR2004 - the first status that refuses
+        if status < 400 and not self._store.read_counter(f"done {operation}"):  # noqa: PLR2004 - the first status that refuses
             self._store.count(f"done {operation}")

@@ -39,12 +39,12 @@ class World:
         *,
         seed: int = 0,
         start: float | None = None,
-        room: Quota | None = None,
+        quota: Quota | None = None,
         revive: Revive = lambda _world, _now: None,
     ) -> None:
         """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone.
 
-        A store that has had a seed already is not given it again. What is kept later needs `room`. From `start` on, in
+        A store that has had a seed already is not given it again. What is kept later needs `quota`. From `start` on, in
         epoch seconds, the clock goes on by a second with each request; without it, it is the adapter's. `revive` is
         called where something may have run in it that runs no more.
         """
@@ -52,35 +52,42 @@ class World:
         self.streams: dict[str, Stream] = {}
         self._seed, self._start, self._revive = seed, start, revive
         self.store = store
-        self._workers = store.workers
-        self._orphaned = False
-        self.transaction = Transactions(store, self._catch_up if store.shared else _nothing)
-        with self.transaction():
+        self._shared = store.shared
+        with Transactions(store, catch_up=self._shared.begin if self._shared else None)():
             sown = dict(_sow(store, seeds))
-        self.ledger = Ledger(store, room or Quota(), {} if store.fresh else sown)
-        self.transaction.count, self.transaction.make_room = self.ledger.count, self.ledger.make_room
+        self._workers = self._shared.workers if self._shared else frozenset[str]()
+        self.ledger = Ledger(store, quota or Quota(), {} if store.fresh else sown)
+        self.transaction = Transactions(store, self.ledger, self._catch_up if self._shared else None)
         self.usage = ScenarioUsage(store)
         self._orphaned = not store.fresh
 
     @property
     def stale(self) -> bool:
-        """Whether another worker has let it begin anew: this is the old one, which nobody else sees."""
-        return self.store.stale
+        """True once another worker has reset this world; this instance is the old one, which nobody else sees."""
+        return self._shared is not None and self._shared.stale
+
+    @property
+    def worker(self) -> str:
+        """The name of this program among those that share the world; '' where nobody does."""
+        return self._shared.worker if self._shared else ""
 
     def _catch_up(self) -> None:
-        """Take over what other workers have written, and note when one of them has died."""
-        self.transaction.count(self.store.begin())
-        self._orphaned = self._orphaned or not self._workers <= self.store.workers
-        self._workers = self.store.workers
+        """Apply other workers' writes, and note when one of them has died."""
+        assert self._shared is not None
+        self.ledger.count(self._shared.begin())
+        self._orphaned = self._orphaned or not self._workers <= self._shared.workers
+        self._workers = self._shared.workers
 
     def stop(self, task: str) -> None:
         """Stop a running stream, wherever it runs, once the request for it has succeeded."""
-        stop = self.streams[task].stop if task in self.streams else partial(self.store.call, task)
-        self.transaction.on_commit(stop)
+        if task in self.streams:
+            self.transaction.on_commit(self.streams[task].stop)
+        elif self._shared is not None:
+            self.transaction.on_commit(partial(self._shared.call, task))
 
     def is_orphaned(self, record: Record) -> bool:
-        """Tell whether whoever ran something is gone, by the record's `worker`."""
-        return record.get("worker", "") not in self.store.workers
+        """Tell whether the worker that ran something has ended, by the record's `worker`."""
+        return self._shared is None or record.get("worker", "") not in self._shared.workers
 
     def tick(self, now: float) -> int:
         """Return what time it is for one more request, in epoch seconds; `now` is the adapter's clock."""
@@ -97,7 +104,7 @@ class World:
 
     def time(self, now: float) -> int:
         """Return what time it was for the last request."""
-        return int(now) if self._start is None else int(self._start) + max(0, self.store.counted("ticks") - 1)
+        return int(now) if self._start is None else int(self._start) + max(0, self.store.read_counter("ticks") - 1)
 
     def keep(self, table: str, key: str, blob: Blob) -> None:
         """Keep the bytes that belong to a record."""
@@ -128,10 +135,6 @@ class World:
 Revive = Callable[[World, int], None]
 
 
-def _nothing() -> None:
-    """Have nothing to catch up with: nobody else writes."""
-
-
 def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
     """Put what a world begins with, where it has not had it, and yield all of it; `bytes` of a record are a path."""
     for table, records in seeds.items():
@@ -139,7 +142,7 @@ def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
             blob = Blob(record.pop("bytes")) if "bytes" in record else None
             if blob is not None:
                 record["size"] = blob.size
-            if not store.counted(f"seed {table}/{record['id']}"):
+            if not store.read_counter(f"seed {table}/{record['id']}"):
                 store.count(f"seed {table}/{record['id']}")
                 if blob is not None:
                     store.keep(table, record["id"], blob)
@@ -150,8 +153,9 @@ def _sow(store: Store, seeds: Seeds) -> Iterator[tuple[Place, Record]]:
 class WorldBackend(Protocol):
     """What keeps worlds: a file, or Redis."""
 
-    stored: int
-    """Bytes of files that others keep in the same place."""
+    @property
+    def shared(self) -> SharedWorldBackend | None:
+        """The backend itself where other workers use the same place; None where nobody does."""
 
     def names(self) -> list[str]:
         """Return the names of all worlds."""
@@ -160,13 +164,22 @@ class WorldBackend(Protocol):
         """Return the store of one world; there must not be two at a time."""
 
     def forget(self, world: str) -> None:
-        """Delete a world."""
-
-    def hear(self, stop: Callable[[str, str], None]) -> None:
-        """Call `stop` with world and task when somebody else who uses the same place wants that."""
+        """Delete a world; what is still written into its store is not kept."""
 
     def close(self) -> None:
-        """Let go of what it uses."""
+        """Close the file or the connections."""
+
+
+class SharedWorldBackend(WorldBackend, Protocol):
+    """What keeps the worlds of several workers.
+
+    ``stored``  bytes of files that all of them keep
+    """
+
+    stored: int
+
+    def hear(self, stop: Callable[[str, str], None]) -> None:
+        """Call `stop` with world and task when another worker is asked to stop what may run in this one."""
 
 
 class Worlds:
@@ -193,7 +206,8 @@ class Worlds:
         self._seed = seed
         self._seeds = cache(seeds)
         self._start, self._file, self._revive = start, file, revive
-        self.room = Quota(limits, stored=lambda: file.stored if file else 0)
+        self._shared = shared = file.shared if file else None
+        self.quota = Quota(limits, stored=lambda: shared.stored if shared else 0)
         self._worlds: dict[str, World] = {}
         self._away: WeakValueDictionary[str, World] = WeakValueDictionary()  # let go of, but a stream still holds them
         self._lock = threading.Lock()
@@ -215,15 +229,15 @@ class Worlds:
             return sorted({*self._worlds, *(self._file.names() if self._file else ())})
 
     def reset(self, name: str | None = None) -> int:
-        """Let a world, or all, begin anew when next used; return how many had begun. Running streams go on."""
-        gone = [one for one in self.names() if name in (None, one)]
+        """Reset a world, or all: the next use begins a fresh one. Return how many there were; running streams go on."""
+        gone = [each for each in self.names() if name in (None, each)]
         with self._lock:
-            for one in gone:
-                self._end(one)
+            for each in gone:
+                self._end(each)
         return len(gone)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file or the connections."""
         if self._file:
             self._file.close()
 
@@ -235,14 +249,14 @@ class Worlds:
         return world
 
     def _begin(self, name: str, api: str) -> World:
-        if self._file:
-            self._file.hear(self._stop)
+        if self._shared:
+            self._shared.hear(self._stop)
         store = self._file.store(name) if self._file else MemoryStore()
         seeds, revive = self._seeds(api), partial(self._revive, api)
-        return World(name, store, seeds, seed=self._seed, start=self._start, room=self.room, revive=revive)
+        return World(name, store, seeds, seed=self._seed, start=self._start, quota=self.quota, revive=revive)
 
     def _is_stale(self, world: World) -> bool:
-        """Let go of a world that another worker has let begin anew."""
+        """Tell whether another worker has reset a world; such a one is no longer part of the quota."""
         if world.stale:
             world.ledger.leave()
         return world.stale
@@ -255,11 +269,10 @@ class Worlds:
             world.streams[task].stop()
 
     def _end(self, name: str) -> None:
-        """Begin a world anew; whoever still uses it goes on with what nobody else sees."""
+        """Drop a world; whoever still uses it goes on with an instance that nobody else sees."""
         world = self._worlds.pop(name, None) or self._away.pop(name, None)
         if world is not None:
             world.ledger.leave()
-            world.store.detach()
         if self._file:
             self._file.forget(name)
 
@@ -268,9 +281,9 @@ class Worlds:
 
         What is in the file stays there; what is in memory alone is forgotten.
         """
-        limits = self.room.limits
-        while len(self._worlds) > limits.worlds or self.room.state.total > limits.state:
-            idle = (one.name for one in self._worlds.values() if one is not used and not one.streams)
+        limits = self.quota.limits
+        while len(self._worlds) > limits.worlds or self.quota.state.total > limits.state:
+            idle = (world.name for world in self._worlds.values() if world is not used and not world.streams)
             oldest = next(idle, None)
             if oldest is None:
                 return

@@ -130,12 +130,12 @@ class Case:
     @property
     def harm(self) -> Harm:
         """`harmless` if a correct client must read the same events, `breaking` if it must notice."""
-        return "breaking" if any(one.fault.harm == "breaking" for one in parse(self.faults)) else "harmless"
+        return "breaking" if any(chosen.fault.harm == "breaking" for chosen in parse(self.faults)) else "harmless"
 
     @property
     def summary(self) -> str:
         """What happens, in one line."""
-        return "; ".join(one.fault.summary for one in parse(self.faults))
+        return "; ".join(chosen.fault.summary for chosen in parse(self.faults))
 
     def watch(self, reply: Reply) -> None:
         """Take note of a reply before the faults change it."""
@@ -288,8 +288,8 @@ class Session:
         parse(faults)
         name = re.sub(r"[^a-z0-9]+", "-", faults.lower()).strip("-")
         schemes = [self.api.schemes[scheme] for scheme in self.operation.security[0]]
-        keys = {one.parameter: f"{one.mock_key}{self.suffix(name)}" for one in schemes}
-        headers = {one.parameter: f"{one.prefix}{keys[one.parameter]}" for one in schemes}
+        keys = {scheme.parameter: f"{scheme.mock_key}{self.suffix(name)}" for scheme in schemes}
+        headers = {scheme.parameter: f"{scheme.prefix}{keys[scheme.parameter]}" for scheme in schemes}
         self.cases[name] = Case(self.operation, name, faults, keys[schemes[0].parameter], headers)
         return self.cases[name]
 
@@ -299,7 +299,11 @@ class Session:
 
     def request(self) -> dict[str, Any]:
         """Return a request that streams, below the API's base URL: method, path, JSON body (None for none)."""
-        found = [one for one in example_requests(self.api) if one.operation.id == self.operation.id and not one.files]
+        found = [
+            example
+            for example in example_requests(self.api)
+            if example.operation.id == self.operation.id and not example.files
+        ]
         when = self.operation.stream.when if self.operation.stream else {}
         query = urlencode(when.get("query", {}))
         path = found[0].path.partition("?")[0] + (f"?{query}" if query else "")
@@ -344,7 +348,7 @@ class Torture:
         with self._lock:
             number = len(self._sessions) + 1
             session = self._sessions[number] = Session(number, api, found)
-            for text in faults or fitting(found):
+            for text in faults or list_fitting_faults(found):
                 case = session.add(text)
                 self._by_world[api.name + session.suffix(case.name)] = case
         return session
@@ -359,17 +363,22 @@ class Torture:
         return case if case is not None and case.operation.name == operation.name else None
 
     def _find(self, name: str) -> tuple[Api, Operation]:
-        streaming = {one.name: api for api in self._apis.values() for one in api.operations.values() if one.stream}
+        streaming = {
+            operation.name: api
+            for api in self._apis.values()
+            for operation in api.operations.values()
+            if operation.stream
+        }
         found = [full for full in streaming if name in (full, full.partition("/")[2])]
         if not found:
             raise UnknownNameError("operation that streams", name, streaming)
         return streaming[found[0]], streaming[found[0]].operations[found[0].partition("/")[2]]
 
 
-def fitting(operation: Operation) -> list[str]:
+def list_fitting_faults(operation: Operation) -> list[str]:
     """Return the faults, alone and together, that an operation's stream can have."""
     if operation.stream is None:
         raise FaultError(f"{operation.name} never streams. Choose an operation that does.")
     sse = operation.stream.framing == "sse"
     texts = [*(_QUICK.get(name, name) for name in FAULTS), *_TOGETHER]
-    return [text for text in texts if sse or all(one.fault.needs != "sse" for one in parse(text))]
+    return [text for text in texts if sse or all(chosen.fault.needs != "sse" for chosen in parse(text))]

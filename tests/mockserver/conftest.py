@@ -12,6 +12,7 @@ from mock_calls import Caller
 from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
+from mockserver.core.mock import Mock
 from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.mock_server import MockServer, load_app
 
@@ -40,7 +41,8 @@ def make_app() -> Callable[..., Caller]:
     def make(*names: str, fixtures: Any = None, profiles: Any = None, **settings: Any) -> Caller:
         contract = apis(names, tuple((profiles or {}).items()))
         in_force = {name: api.profile for name, api in contract.items() if api.profile}
-        return Caller(App(contract, ScenarioFiles(tuple(contract), fixtures, profiles=in_force), Settings(**settings)))
+        files = ScenarioFiles(tuple(contract), fixtures, profiles=in_force)
+        return Caller(App(Mock(contract, files, Settings(**settings))))
 
     return make
 

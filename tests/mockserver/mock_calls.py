@@ -58,7 +58,8 @@ class Caller:
         if json_body is not None:
             sent.setdefault("Content-Type", "application/json")
             body = json.dumps(json_body).encode()
-        return Admin(self.app).handle(Request(method, path, query, sent, Blob(body), peer=self.peer), self.now)
+        request = Request(method, path, query, sent, Blob(body), peer=self.peer)
+        return Admin(self.app.mock, self.app).handle(request, self.now)
 
     def ask(self, method: str, path: str, **request: Any) -> Answer:
         """Send a request and read the answer to its end."""

@@ -39,7 +39,7 @@ class User:
     @property
     def api(self) -> Api:
         """The contract."""
-        return self.mock.app.apis[self.api_name]
+        return self.mock.app.mock.apis[self.api_name]
 
     def call(self, operation_id: str, body: Any = None, **request: Any) -> Answer:
         """Call an operation and read its answer to the end; see `open`."""

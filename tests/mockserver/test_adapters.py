@@ -135,7 +135,7 @@ def over_sockets(app: App) -> Iterator[Ask]:
 
 def requests_to(app: App, api_name: str) -> Iterator[tuple[str, Sent]]:
     """Yield every documented request, every scenario of every operation, and what goes wrong before one is chosen."""
-    api = app.apis[api_name]
+    api = app.mock.apis[api_name]
     keys = {scheme.parameter: scheme.prefix + scheme.mock_key for scheme in api.schemes.values()}
     for example in example_requests(api):
         headers, body = {**keys, **example.headers}, b""
@@ -147,7 +147,7 @@ def requests_to(app: App, api_name: str) -> Iterator[tuple[str, Sent]]:
             yield name, Sent(example.operation.method, path, {**headers, **more}, body)
         yield f"{name} without a key", Sent(example.operation.method, path, dict(example.headers), body)
         yield f"{name} damaged", Sent(example.operation.method, path, headers, body[:-9] + b"\xff{")
-        for scenario in app.scenarios.for_operation(example.operation).values():
+        for scenario in app.mock.scenarios.for_operation(example.operation).values():
             preference = f"code={scenario.status}, example={scenario.name}"
             sent = Sent(example.operation.method, path, {**headers, "Prefer": preference}, body)
             yield f"{name} {scenario.key}", sent
@@ -176,5 +176,5 @@ def test_adapters_send_the_same(api: str, over: Callable[[App], Any]) -> None:
     with over_wsgi(apps[0]) as ask, over(apps[1]) as ask_other:
         cases = list(requests_to(apps[0], api))
         differing = [name for name, sent in cases if ask(sent) != ask_other(sent)]
-    assert len(cases) > len(apps[0].apis[api].operations)
+    assert len(cases) > len(apps[0].mock.apis[api].operations)
     assert differing == []

@@ -12,6 +12,7 @@ from mock_calls import Caller
 from flowcontract.scenarios import load_scenarios
 from flowcontract.specs.model import load_api
 from mockserver.admin import access
+from mockserver.admin.api import Admin
 from mockserver.http.messages import Request
 from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.asgi import AsgiAdapter
@@ -123,7 +124,7 @@ def test_key_that_is_a_question_mark_has_a_world_like_any_other(make_app: Callab
     mock.ask("GET", "/v1/info", key="app-chat-?")
     mock.ask("GET", "/v1/info", key="nobody")
     assert mock.ask("GET", "/__mock__/health").json["worlds"] == ["dify-chat-?"]
-    assert [entry.world for entry in mock.app.journal.entries()] == ["dify-chat-?", None]
+    assert [entry.world for entry in mock.app.mock.journal.entries()] == ["dify-chat-?", None]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_token_opens_from_everywhere_and_nothing_else_does(
     )
     assert answer.status == status
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
-    assert "s3cret" not in repr(mock.app.settings)
+    assert "s3cret" not in repr(mock.app.mock.settings)
 
 
 @pytest.mark.parametrize(("origin", "status"), [("http://localhost:3000", 204), ("https://app.example", 403)])
@@ -193,11 +194,12 @@ def test_every_adapter_says_where_a_request_comes_from(mock: Caller) -> None:
         "wsgi.input": None,
         "wsgi.url_scheme": "http",
     }
+    served = Admin(mock.app.mock, mock.app)
     for peer in ("127.0.0.1", "192.0.2.7"):
-        list(WsgiAdapter(mock.app)({**environ, "REMOTE_ADDR": peer}, lambda status, _headers: statuses.append(status)))
+        list(WsgiAdapter(served)({**environ, "REMOTE_ADDR": peer}, lambda status, _headers: statuses.append(status)))
     assert [status[:3] for status in statuses] == ["200", "403"]
     for peer, status in (("127.0.0.1", 200), ("192.0.2.7", 403)):
-        transport = httpx.ASGITransport(AsgiAdapter(mock.app), client=(peer, 5000))
+        transport = httpx.ASGITransport(AsgiAdapter(served), client=(peer, 5000))
         assert _ask(transport).status_code == status
 
 
@@ -291,12 +293,12 @@ def test_scenarios_and_contracts_are_shown(mock: Caller) -> None:
     """By operation with their descriptions; a contract as the bundle that everything is judged by."""
     shown = mock.ask("GET", "/__mock__/scenarios?operation=sendChatMessage").json
     assert list(shown) == ["dify-chat/sendChatMessage"]
-    operation = mock.app.apis["dify-chat"].operations["sendChatMessage"]
+    operation = mock.app.mock.apis["dify-chat"].operations["sendChatMessage"]
     expected = load_scenarios(["dify-chat"]).for_operation(operation)
     assert shown["dify-chat/sendChatMessage"] == {key: one.description for key, one in expected.items()}
-    names = {one.name for api in mock.app.apis.values() for one in api.operations.values()}
+    names = {one.name for api in mock.app.mock.apis.values() for one in api.operations.values()}
     assert set(mock.ask("GET", "/__mock__/scenarios").json) == names
-    for api in mock.app.apis:
+    for api in mock.app.mock.apis:
         assert mock.ask("GET", f"/__mock__/openapi/{api}.json").json == load_api(api).bundle
 
 
@@ -323,7 +325,7 @@ def test_reset_begins_anew(make_app: Callable[..., Caller]) -> None:
     assert mock.ask("GET", "/__mock__/health").json["worlds"] == []
     conversations("app-chat-a")
     assert mock.ask("POST", "/v1/chat-messages", key="app-chat-a", json_body=CHAT).json == first
-    assert mock.app.journal.count > 0
+    assert mock.app.mock.journal.count > 0
 
 
 def test_health_tells_what_runs(make_app: Callable[..., Caller]) -> None:
@@ -459,21 +461,21 @@ def test_changed_app_is_served_and_a_broken_one_is_not(
     def served(text: str, written: int) -> str:
         path.write_text(text, encoding="utf-8")
         os.utime(path, ns=(written, written))
-        mock.app.fixtures.current(at_once=True)
+        mock.app.mock.scenario_files.current(at_once=True)
         return str(mock.ask("GET", "/v1/info?user=u", key="app-chat").json["name"])
 
     path.write_text("[dify-chat]\ninfo.name = 'Shoes'\n", encoding="utf-8")
     mock = make_app("dify-chat", app=path)
     assert served("[dify-chat]\ninfo.name = 'Boots'\n", 1) == "Boots"
     assert served("[dify-chat]\ninfo.name = 5\n", 2) == "Boots"
-    (told,) = mock.app.fixtures.broken
+    (told,) = mock.app.mock.scenario_files.broken
     assert "app.toml, line 2: dify-chat.info.name must be text, is 5" in told
     assert told in capsys.readouterr().err
     path.unlink()
-    mock.app.fixtures.current(at_once=True)
+    mock.app.mock.scenario_files.current(at_once=True)
     assert mock.ask("GET", "/v1/info?user=u", key="app-chat").json["name"] == "Boots"
     assert served("[dify-chat]\ninfo.name = 'Sandals'\n", 3) == "Sandals"
-    assert mock.app.fixtures.broken == []
+    assert mock.app.mock.scenario_files.broken == []
 
 
 def test_new_file_that_is_broken_is_left_out(mine: Mine) -> None:

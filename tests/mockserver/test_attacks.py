@@ -31,7 +31,7 @@ from mockserver.http.stream import Stream
 from mockserver.server import adapter as framing
 from mockserver.server.http1 import Connection, Shared
 from mockserver.server.mock_server import MockServer
-from mockserver.state.quotas import Ledger, Limits, Quota
+from mockserver.state.quotas import Ledger, Limits, Quota, StorageFull
 from mockserver.state.store import MemoryStore
 from mockserver.state.transactions import Transactions
 from mockserver.state.worlds import Worlds
@@ -139,7 +139,7 @@ def test_file_name_reaches_no_path_and_no_header(mock: Caller, name: str) -> Non
 @pytest.mark.parametrize("name", ["../../../../etc/passwd", "/etc/passwd", "..", "%2e%2e", "a\x00"])
 def test_path_parameter_is_never_a_path_of_the_host(mock: Caller, name: str) -> None:
     """Files are looked up by name in a world; no name leads out of it."""
-    flow = mock.app.settings.seeds("agentbuilder")["flows"][0]["id"]
+    flow = mock.app.mock.settings.seeds("agentbuilder")["flows"][0]["id"]
     answer = mock.ask("GET", f"/api/v1/files/download/{flow}/{name}", x_api_key="sk-agentbuilder-names")
     assert answer.status >= 400
     assert b"root:" not in answer.body
@@ -157,7 +157,7 @@ def test_remote_url_is_never_fetched() -> None:
             "files": [file],
             "inputs": {"picture": file, "pictures": [file]},
         }
-        flow = mock.app.settings.seeds("agentbuilder")["flows"][0]["id"]
+        flow = mock.app.mock.settings.seeds("agentbuilder")["flows"][0]["id"]
         requests: list[tuple[str, str, dict[str, Any]]] = [
             ("dify-chat", "/chat-messages", asked | {"query": f"what is {url}?"}),
             ("dify-workflow", "/workflows/run", asked),
@@ -249,16 +249,15 @@ def test_bytes_of_records_are_bounded() -> None:
         second.store.put("runs", "1", big)
     some.open("api", "-b")
     assert some.names() == ["api-b"]
-    assert some.room.state.total < 50_000
+    assert some.quota.state.total < 50_000
 
 
 def test_weight_is_taken_off_again() -> None:
     """Whatever is put, replaced, deleted and forgotten, nothing is counted that is not there."""
-    room = Quota()
+    quota = Quota()
     store = MemoryStore()
-    ledger = Ledger(store, room)
-    transaction = Transactions(store)
-    transaction.count = ledger.count
+    ledger = Ledger(store, quota)
+    transaction = Transactions(store, ledger)
     for number in range(20):
         with transaction():
             store.put("t", str(number % 7), {"text": "a" * number})
@@ -267,13 +266,40 @@ def test_weight_is_taken_off_again() -> None:
         for number in range(7):
             store.delete("t", str(number))
     gc.collect()
-    assert (room.state.total, room.uploads.total, ledger.weight) == (0, 0, 0)
+    assert (quota.state.total, quota.uploads.total, ledger.weight) == (0, 0, 0)
     with transaction():
         store.put("t", "1", {})
     ledger.leave()
     with transaction():
         store.put("t", "2", {})
-    assert room.state.total == 0
+    assert quota.state.total == 0
+
+
+def test_quota_says_what_is_full() -> None:
+    """A full store is an error of its own; whoever answers makes a refusal of it."""
+    quota = Quota(Limits(uploads=10), stored=lambda: 8)
+    quota.admit(2)
+    with pytest.raises(StorageFull, match=r"no room for 3 bytes: 8 bytes of files are kept already, and 10 are"):
+        quota.admit(3)
+
+
+def test_world_that_leaves_the_quota_twice_is_taken_off_once() -> None:
+    """A world that was let go of may be reset afterwards, and may come back."""
+    quota, store = Quota(), MemoryStore()
+    ledger = Ledger(store, quota)
+    transaction = Transactions(store, ledger)
+    with transaction():
+        store.put("t", "1", {"text": "a"})
+    weight = ledger.weight
+    assert quota.state.total == weight > 0
+    ledger.leave()
+    ledger.leave()
+    assert quota.state.total == 0
+    with transaction():
+        store.put("t", "2", {"text": "a"})
+    ledger.enter()
+    ledger.enter()
+    assert quota.state.total == ledger.weight == 2 * weight
 
 
 def test_uploads_are_refused_when_there_is_no_room(make_app: Callable[..., Caller]) -> None:
@@ -294,9 +320,9 @@ def test_uploads_are_refused_when_there_is_no_room(make_app: Callable[..., Calle
 @pytest.mark.parametrize("length", [300, 60_000])
 def test_endless_key_opens_nothing(mock: Caller, length: int) -> None:
     """A key names a world; one that is longer than any key is wrong."""
-    before = len(mock.app.worlds.names())
+    before = len(mock.app.mock.worlds.names())
     assert mock.ask("GET", "/v1/info", key="app-chat-" + "x" * length).status == 401
-    assert len(mock.app.worlds.names()) <= before + 1  # the one of those who have no valid key
+    assert len(mock.app.mock.worlds.names()) <= before + 1  # the one of those who have no valid key
 
 
 def test_temporary_files_go_with_what_they_belong_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,10 +461,10 @@ def test_thousands_of_wrong_values_are_told_by_the_first(make_app: Callable[...,
     mock = make_app("dify-chat")
     answer = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"files": [1] * 20_000})
     assert (answer.status, answer.json["code"]) == (400, "invalid_param")
-    assert len(mock.app.journal.entries()[-1].violations) == 1
+    assert len(mock.app.mock.journal.entries()[-1].violations) == 1
     few = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"files": [1] * 3})
     assert few.status == 400
-    assert len(mock.app.journal.entries()[-1].violations) >= 3
+    assert len(mock.app.mock.journal.entries()[-1].violations) >= 3
 
 
 @pytest.mark.parametrize(
@@ -459,7 +485,7 @@ def test_refusal_does_not_say_everything_again(make_app: Callable[..., Caller], 
     )
     assert answer.status in (400, 501)
     assert len(answer.body) < 20_000
-    assert len(json.dumps(mock.app.journal.entries()[-1].as_json())) < 200_000
+    assert len(json.dumps(mock.app.mock.journal.entries()[-1].as_json())) < 200_000
 
 
 def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) -> None:
@@ -470,7 +496,7 @@ def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) ->
     file = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{"f" * 1_000_000}"\r\n\r\nabc\r\n--b--\r\n'
     kind = "multipart/form-data; boundary=b"
     mock.ask("POST", "/v1/files/upload", key="app-chat", body=(fields + file).encode(), Content_Type=kind)
-    assert len(json.dumps(mock.app.journal.entries()[-1].as_json())) < 200_000
+    assert len(json.dumps(mock.app.mock.journal.entries()[-1].as_json())) < 200_000
 
 
 def test_long_questions_leave_nothing_behind(make_app: Callable[..., Caller]) -> None:
@@ -480,7 +506,7 @@ def test_long_questions_leave_nothing_behind(make_app: Callable[..., Caller]) ->
     def ask(number: int) -> int:
         body = {"query": f"{number} " + "q" * 500_000, "inputs": {}, "user": "u", "response_mode": "blocking"}
         status = mock.ask("POST", "/v1/chat-messages", key="app-chat-long", json_body=body).status
-        mock.app.worlds.reset()
+        mock.app.mock.worlds.reset()
         return status
 
     tracemalloc.start()

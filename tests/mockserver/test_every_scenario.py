@@ -42,7 +42,7 @@ def send(server: MockServer, api: str, example: ExampleRequest, suffix: str = ""
 
 def judge(server: MockServer, api: str, operation_id: str, response: httpx.Response, body: bytes) -> list[str]:
     """Return everything that is wrong with an answer."""
-    contract = server.app.apis[api]
+    contract = server.mock.apis[api]
     operation = contract.operations[operation_id]
     found = response_violations(contract.validators, operation, response.status_code, dict(response.headers), body)
     if (

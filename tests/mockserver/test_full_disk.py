@@ -170,7 +170,7 @@ def test_stream_whose_state_cannot_be_written_is_cut(
     assert client.get("/v1/parameters", headers=key, params=USER).status_code == 200
     full.now = False
     assert client.get("/v1/parameters", headers=key, params=USER).status_code == 200
-    world = mock.app.worlds.open("dify-chat" if api == "chat" else "dify-workflow", "")
+    world = mock.app.mock.worlds.open("dify-chat" if api == "chat" else "dify-workflow", "")
     assert (world.streams, list(world.store.rows("tasks")), world.transaction.owed) == ({}, [], [])
     if api == "workflow":
         run = client.get(f"/v1/workflows/run/{begun[0]['workflow_run_id']}", headers=RUN).json()
@@ -184,12 +184,12 @@ def test_stream_that_breaks_by_a_mistake_of_ours_is_cut(
     mock = make_app("dify-workflow")
     live = Live(mock.open("POST", "/v1/workflows/run", key="app-workflow", json_body=RUNNING).body)  # type: ignore[arg-type]
     run = live.step()["workflow_run_id"]
-    world = mock.app.worlds.open("dify-workflow", "")
+    world = mock.app.mock.worlds.open("dify-workflow", "")
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "put", None)
         with pytest.raises(AbortConnection):
-            live.rest()
-    entry = mock.app.journal.entries()[-1]
+            live.take_rest()
+    entry = mock.app.mock.journal.entries()[-1]
     assert entry.stream is not None
     assert entry.stream.ended == "cut"
     assert str(entry.failure).startswith("TypeError")
@@ -301,7 +301,7 @@ def test_download_whose_bytes_are_gone_ends_the_connection(
         blob = vanishing(tmp_path / "a", 3 * _MB)
         if not half:
             (tmp_path / "a").unlink()
-        world = mock.app.worlds.open("agentbuilder", "")
+        world = mock.app.mock.worlds.open("agentbuilder", "")
         with world.transaction():
             world.keep("user_files", file, blob)
         connection.request("GET", f"/api/v2/files/{file}", headers=FILES)
@@ -327,7 +327,7 @@ def test_client_that_leaves_while_nothing_can_be_written(mock: MockServer, clien
     with client.stream("POST", "/v1/workflows/run", headers=RUN, json=RUNNING) as stream:
         run = first_events(stream.iter_lines(), 1)[0]["workflow_run_id"]
         full.now = True
-    world = mock.app.worlds.open("dify-workflow", "")
+    world = mock.app.mock.worlds.open("dify-workflow", "")
     waiting = threading.Event()
     for _ in range(200):
         if world.transaction.owed:

@@ -10,9 +10,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from mockserver.config.settings import Settings
 from mockserver.http import failures
+from mockserver.http.messages import PlainHeaders, put
 from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
@@ -227,3 +229,19 @@ def test_client_of_another_protocol_is_explained_in_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert told in lines[0]
+
+
+@pytest.mark.parametrize("kind", [Headers, PlainHeaders])
+def test_plain_headers_are_werkzeugs_headers(kind: type[Headers]) -> None:
+    """Headers that are taken and set without a check read as those that Werkzeug checked."""
+    pairs = [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+    headers = kind(pairs)
+    put(headers, {"Content-Length": "3", "Content-Type": "application/json"})
+    expected = [*pairs[1:], ("Content-Length", "3"), ("Content-Type", "application/json")]
+    assert list(headers) == list(headers.items()) == expected
+    assert Headers(headers) == Headers(expected)
+    assert headers.getlist("set-cookie") == ["a=1", "b=2"]
+    headers["content-length"] = "4"
+    assert headers["Content-Length"] == "4"
+    assert "content-type" in headers
+    assert kind([]).get("a") is None

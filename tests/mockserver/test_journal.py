@@ -35,7 +35,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 def last(mock: Caller) -> Entry:
     """Return the newest exchange."""
-    return mock.app.journal.entries()[-1]
+    return mock.app.mock.journal.entries()[-1]
 
 
 def form(*parts: tuple[str, str, str]) -> bytes:
@@ -223,16 +223,16 @@ def test_ring_forgets_the_oldest(make_app: Callable[..., Caller]) -> None:
     mock = make_app("dify-chat", journal=3)
     for _ in range(5):
         mock.ask("GET", "/v1/info", key="app-chat")
-    assert [entry.number for entry in mock.app.journal.entries()] == [3, 4, 5]
-    assert mock.app.journal.entry(2) is None
-    assert mock.app.journal.count == 5
+    assert [entry.number for entry in mock.app.mock.journal.entries()] == [3, 4, 5]
+    assert mock.app.mock.journal.entry(2) is None
+    assert mock.app.mock.journal.count == 5
 
 
 def test_journal_of_nothing_keeps_nothing(make_app: Callable[..., Caller]) -> None:
     """`--journal 0` still answers, streams too."""
     mock = make_app("dify-chat", journal=0)
     assert mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=STREAM).status == 200
-    assert mock.app.journal.entries() == []
+    assert mock.app.mock.journal.entries() == []
 
 
 def test_large_body_is_kept_in_part(make_app: Callable[..., Caller]) -> None:
@@ -259,7 +259,7 @@ def test_form_is_kept_by_its_fields(make_app: Callable[..., Caller]) -> None:
 def test_failure_of_the_mock_is_written_down(make_app: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is wrong with us is not blamed on the client."""
     mock = make_app("dify-chat")
-    monkeypatch.setattr(mock.app, "_choose", lambda _call: 1 / 0)
+    monkeypatch.setattr("mockserver.core.handler.select_matching", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         mock.ask("GET", "/v1/info", key="app-chat")
     assert (last(mock).status, last(mock).failure) == (500, "ZeroDivisionError: division by zero")
@@ -271,7 +271,7 @@ def test_filters_choose(make_app: Callable[..., Caller]) -> None:
     mock.ask("GET", "/v1/info", key="app-chat-a")
     mock.ask("GET", "/v1/info", key="app-chat-b", Prefer="code=500")
     mock.ask("GET", "/v1/meta", key="app-chat-b")
-    journal = mock.app.journal
+    journal = mock.app.mock.journal
 
     def numbers(**filters: Any) -> list[int]:
         return [entry.number for entry in journal.entries(**filters)]
@@ -383,9 +383,11 @@ def test_secrets_that_an_answer_repeats_are_not_shown(make_app: Callable[..., Ca
 def test_secrets_of_the_answer_itself_are_not_shown(make_app: Callable[..., Caller]) -> None:
     """What stands under a secret name there, and a cookie that it sets."""
     mock = make_app("dify-chat")
-    entry = mock.app.journal.open(Request("GET", "/v1/info"), NOW)
+    entry = mock.app.mock.journal.open(Request("GET", "/v1/info"), NOW)
     headers = Headers([("Content-Type", "application/json"), ("Set-Cookie", f"sid={SECRETS}; Path=/")])
-    mock.app.journal.close(entry, Reply(200, headers, b'{"accessToken": {"jwt": "abcdefgh"}, "again": "abcdefgh"}'))
+    mock.app.mock.journal.close(
+        entry, Reply(200, headers, b'{"accessToken": {"jwt": "abcdefgh"}, "again": "abcdefgh"}')
+    )
     shown = json.dumps(entry.as_json())
     assert "abcdefgh" not in shown
     assert SECRETS not in shown
@@ -433,7 +435,7 @@ def test_command_sends_the_request_again(server: MockServer) -> None:
     environment = {"AUTHORIZATION": key, "PATH": "/usr/bin:/bin", "NO_PROXY": "*"}
     done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, timeout=30, check=True, env=environment)
     assert json.loads(done.stdout)["mode"] == "chat"
-    first, again = (entry for entry in server.app.journal.entries(world="dify-chat-again"))
+    first, again = (entry for entry in server.mock.journal.entries(world="dify-chat-again"))
     assert (again.content, again.path, again.query) == (first.content, first.path, first.query)
     assert {name.lower(): value for name, value in again.headers}["x-odd"] == "it's; $5"
 

@@ -128,14 +128,14 @@ NO_ANSWER = {"200-hanging", "200-failed-streaming under 1.4"}  # what such a sce
 def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, profile: str) -> None:
     """`Prefer` brings our scenarios with the kinds, the fields and the order of the release in force."""
     mock = Caller(load_app((api,), profiles={api: profile}))
-    contract = mock.app.apis[api]
+    contract = mock.app.mock.apis[api]
     key = next(iter(contract.schemes.values()))
     sent = {key.parameter.replace("-", "_"): f"{key.prefix}{key.mock_key}"}
     operation, stream = next((each, each.stream) for each in contract.operations.values() if each.stream)
     assert stream
     example = next(each for each in example_requests(contract) if each.operation is operation)
     found = {}
-    for name in mock.app.scenarios.keys(operation):
+    for name in mock.app.mock.scenarios.keys(operation):
         status, _, word = name.partition("-")
         asked = {"Prefer": f"code={status}, example={word}", **sent}
         answer = mock.ask(operation.method, contract.base_path + example.path, json_body=example.body, **asked)

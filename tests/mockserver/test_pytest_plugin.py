@@ -128,8 +128,8 @@ def mock_server_options():
 def test_mine(mock_server):
     mock_server.use("sendChatMessage", "mine")
     assert chat(mock_server).json()["code"] == "mine"
-    assert list(mock_server.app.apis) == ["dify-chat"]
-    assert mock_server.app.settings.pace == 0
+    assert list(mock_server.mock.apis) == ["dify-chat"]
+    assert mock_server.mock.settings.pace == 0
 """
     assert "1 passed" in run(tmp_path, conftest=options, test_it=tests)
 

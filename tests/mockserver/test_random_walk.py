@@ -16,6 +16,7 @@ from walkers import START, ChatWalker, FileWalker, RobotWalker, RunWalker, Walke
 
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
+from mockserver.core.mock import Mock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ def walk(seed: int, start: Callable[[], Caller], *, restarts: int = 0, steps: in
 @pytest.fixture(scope="module")
 def walked(shared_app: App) -> App:
     """Return an application whose clock goes on with the requests."""
-    return App(shared_app.apis, shared_app.fixtures, Settings(clock=START))
+    return App(Mock(shared_app.mock.apis, shared_app.mock.scenario_files, Settings(clock=START)))
 
 
 @pytest.mark.parametrize("seed", [one for one in range(SEQUENCES) if one % _RESTARTED])
@@ -68,7 +69,7 @@ def test_every_read_is_what_was_written_before_a_restart(shared_app: App, tmp_pa
 
     def start() -> Caller:
         settings = Settings(clock=START, state=tmp_path / "mock.db")
-        apps.append(App(shared_app.apis, shared_app.fixtures, settings))
+        apps.append(App(Mock(shared_app.mock.apis, shared_app.mock.scenario_files, settings)))
         return Caller(apps[-1])
 
     called = walk(seed, start, restarts=2)
@@ -79,6 +80,6 @@ def test_every_read_is_what_was_written_before_a_restart(shared_app: App, tmp_pa
 def test_walks_reach_every_operation(walked: App) -> None:
     """A long walk calls every operation of every API with success, and what can be unknown without."""
     called = walk(-1, lambda: Caller(walked), steps=600)
-    operations = {one.name for api in walked.apis.values() for one in api.operations.values()}
+    operations = {one.name for api in walked.mock.apis.values() for one in api.operations.values()}
     assert {name.partition(" ")[0] for name in called if name.split(" ")[1] in ("200", "201")} == operations
     assert len({name for name in called if name.endswith(" 404")}) >= 15

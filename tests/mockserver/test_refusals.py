@@ -96,7 +96,7 @@ def test_slash_leads_to_the_path_without(mock: Caller, method: str, path: str, l
     assert (answer.status, answer.body) == (307, b"")
     assert answer.headers["Location"] == (location or f"http://mock:80{path.rstrip('/')}")
     assert mock.ask(method, path).headers["Location"].startswith("/api/")
-    assert mock.app.journal.entries()[-1].status == 307
+    assert mock.app.mock.journal.entries()[-1].status == 307
 
 
 def test_options_tell_methods_where_real_servers_do(mock: Caller) -> None:
@@ -412,7 +412,7 @@ def test_unknown_id_is_not_found(mock: Caller, method: str, path: str, key: str,
     """An id that was neither printed nor issued is the API's 404, as the contract has it."""
     answer = mock.ask(method, path, key=key, json_body=body)
     assert answer.status == 404
-    api = mock.app.apis["dify-chat" if "chat" in key else "dify-workflow"]
+    api = mock.app.mock.apis["dify-chat" if "chat" in key else "dify-workflow"]
     operation = next(one for one in api.operations.values() if one.method == method and 404 in one.responses)
     assert response_violations(api.validators, operation, 404, dict(answer.headers), answer.body) == []
 

@@ -42,7 +42,7 @@ class Shown:
         self.caller, self._path = caller, path
         self._file = path.open("w", encoding="utf-8")
         self.log = RequestLog(self._file, form, plain_paths=[CHAT])
-        caller.app.journal.listener = self.log
+        caller.app.mock.journal.listener = self.log
 
     def lines(self) -> list[str]:
         """End the log, and return what it has written."""

@@ -177,8 +177,8 @@ def test_client_that_leaves_ends_its_stream() -> None:
             connection.sendall(raw)
             connection.recv(100)
         assert ended.wait(20)
-        assert slow.app.worlds.open("dify-chat", "-server").streams == {}
-        assert [one.stream.ended for one in slow.app.journal.entries() if one.stream] == ["gone"]
+        assert slow.mock.worlds.open("dify-chat", "-server").streams == {}
+        assert [one.stream.ended for one in slow.mock.journal.entries() if one.stream] == ["gone"]
 
 
 def test_body_over_the_limit_is_refused_with_the_documented_status(client: httpx.Client) -> None:

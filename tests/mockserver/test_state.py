@@ -216,7 +216,7 @@ def test_whatever_a_client_sends_is_kept_as_it_is(tmp_path: Path) -> None:
         for text in ODD:
             assert again.get(text, text) == {text: [text, None, 1.5, 2**70, True]}
             assert again.blob(text, text).read() == repr(text).encode()
-            assert again.counted(text) == 1
+            assert again.read_counter(text) == 1
     file.close()
 
 
@@ -513,7 +513,7 @@ def whole_story(start: Callable[[], Caller], *, restart_after: int = 0) -> list[
             mock = start()
         answer = story(chance, mock, conversations, files)
         told.append((answer.status, answer.headers.to_wsgi_list(), answer.body))
-        told.append([one.at for one in mock.app.journal.entries()][-1])
+        told.append([one.at for one in mock.app.mock.journal.entries()][-1])
     mock.app.close()
     return told
 

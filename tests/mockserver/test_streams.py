@@ -25,7 +25,7 @@ def pieces(*delays_and_texts: tuple[int, str]) -> Iterator[Piece]:
 
 
 def ending(*delays_and_texts: tuple[int, str]) -> Ending:
-    return Ending(lambda: pieces(*delays_and_texts), lambda payload: payload == delays_and_texts[0][1])
+    return Ending(lambda _values: pieces(*delays_and_texts), lambda payload: payload == delays_and_texts[0][1])
 
 
 def test_pieces_come_when_their_delays_have_passed() -> None:
@@ -150,7 +150,7 @@ STOPPABLE = {
 def test_stream_stopped_anywhere_ends_as_the_contract_wants(mock: Caller, api: str) -> None:
     """After whichever piece a stream is stopped, it ends within 100 ms, and what came is what the contract allows."""
     key, path, stop = STOPPABLE[api]
-    contract = next(one.stream for one in mock.app.apis[api].operations.values() if one.stream)
+    contract = next(one.stream for one in mock.app.mock.apis[api].operations.values() if one.stream)
     whole = len(mock.ask("POST", path, key=key, json_body=CHAT).pieces)
     said_so = 0
     for count in range(1, whole):

@@ -47,8 +47,8 @@ def everything(world: World) -> Any:
 
 def state_of(app: App) -> Any:
     """Return all that an application knows of its worlds and overrides."""
-    worlds = {name: everything(world) for name, world in app.worlds._worlds.items()}
-    return worlds, [copy.copy(order) for order in app.overrides.standing()]
+    worlds = {name: everything(world) for name, world in app.mock.worlds._worlds.items()}
+    return worlds, [copy.copy(order) for order in app.mock.overrides.list_all()]
 
 
 def request_of(api: Api, example: ExampleRequest, **more: str) -> Request:
@@ -70,7 +70,7 @@ def request_of(api: Api, example: ExampleRequest, **more: str) -> Request:
 
 def documented(app: App) -> Iterator[tuple[Api, ExampleRequest]]:
     """Yield every documented request that can be written as JSON or as a form."""
-    for api in app.apis.values():
+    for api in app.mock.apis.values():
         for example in example_requests(api):
             if example.media_type in ("", "application/json", "multipart/form-data"):
                 yield api, example
@@ -103,7 +103,7 @@ def test_wish_that_cannot_be_granted_changes_nothing(make_app: Callable[..., Cal
     refused = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q"), Prefer=prefer)
     assert refused.status == 501
     assert state_of(mock.app) == before
-    assert mock.app.journal.entries()[-1].scenario is None
+    assert mock.app.mock.journal.entries()[-1].scenario is None
 
 
 @pytest.mark.parametrize("scenario", ["fault=bom", "200-default-streaming"])
@@ -148,7 +148,7 @@ def test_stop_that_is_refused_stops_nothing(make_app: Callable[..., Caller]) -> 
     stop = f"/v1/workflows/tasks/{live.step()['task_id']}/stop"
     user = {"user": "abc-123"}
     assert mock.ask("POST", stop, key="app-workflow", json_body=user, Prefer="fault=bom").status == 501
-    assert live.rest()[-1]["data"]["status"] == "succeeded"
+    assert live.take_rest()[-1]["data"]["status"] == "succeeded"
 
 
 def test_rate_is_not_counted_for_what_was_refused(make_app: Callable[..., Caller]) -> None:
@@ -183,10 +183,10 @@ def test_exception_in_a_request_leaves_nothing_of_it(
             before = state_of(mock.app)
             assert answer(mock.app, request_of(api, example), mock.now).status == 500
             assert state_of(mock.app) == before, example.path
-    expected = {name: everything(world)[:3] for name, world in mock.app.worlds._worlds.items()}
+    expected = {name: everything(world)[:3] for name, world in mock.app.mock.worlds._worlds.items()}
     mock.app.close()
     if kept:
-        again = make_app(state=tmp_path / "mock.db", clock=1000).app
+        again = make_app(state=tmp_path / "mock.db", clock=1000).app.mock
         for name, (records, counters, files) in expected.items():
             api = max((one for one in again.apis if name.startswith(one)), key=len)
             found = everything(again.worlds.open(api, name.removeprefix(api)))
@@ -222,7 +222,7 @@ def test_commit_that_fails_is_taken_back_in_memory(
                 assert answer(mock.app, request_of(api, example), mock.now).status < 500
                 assert state_of(mock.app) == before, example.path
     assert capsys.readouterr().err == "mockserver: no room for it\n"
-    failed = [entry for entry in mock.app.journal.entries() if entry.failure]
+    failed = [entry for entry in mock.app.mock.journal.entries() if entry.failure]
     assert {entry.status for entry in failed} == {507}
     for api, example in posts:
         replies = [app.handle(request_of(api, example), mock.now) for app in (mock.app, twin.app)]
@@ -249,7 +249,7 @@ def test_discarded_transactions_leave_no_trace(tmp_path: Path, seed: int, *, kep
     world = worlds.open("x", "")
     for _ in range(120):
         before, pages, fails = everything(world), pages_of(world), chance.random() < 0.5
-        uploads = worlds.room.uploads.total
+        uploads = worlds.quota.uploads.total
         try:
             with world.transaction():
                 for _ in range(chance.randrange(8)):
@@ -258,7 +258,7 @@ def test_discarded_transactions_leave_no_trace(tmp_path: Path, seed: int, *, kep
         except InterruptedError:
             assert everything(world) == before
             assert pages_of(world) == pages
-            assert worlds.room.uploads.total == uploads
+            assert worlds.quota.uploads.total == uploads
     if kept:
         known = everything(world)
         worlds.close()
@@ -337,7 +337,7 @@ def test_behaviours_replace_records_and_never_change_them(
         for api, example in documented(mock.app):
             reply = mock.app.handle(request_of(api, example), mock.now)
             if not isinstance(reply.body, bytes | Blob):
-                Live(reply.body).rest()
+                Live(reply.body).take_rest()
     said = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q")).json
     rating = {"rating": "like", "user": "abc-123"}
     path = f"/v1/messages/{said['message_id']}/feedbacks"

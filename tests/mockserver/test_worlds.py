@@ -81,10 +81,10 @@ def test_every_stream_of_ours_has_the_events_that_its_contract_has(
 ) -> None:
     """Under the profile of the older document no text_chunk comes, under the newest one it does."""
     mock = make_app("dify-workflow", profiles=profile)
-    operation = mock.app.apis["dify-workflow"].operations["runWorkflow"]
+    operation = mock.app.mock.apis["dify-workflow"].operations["runWorkflow"]
     assert operation.stream is not None
     came = set()
-    for key, scenario in mock.app.scenarios.for_operation(operation).items():
+    for key, scenario in mock.app.mock.scenarios.for_operation(operation).items():
         if scenario.reply.streamed and not scenario.observed:
             preference = f"code={scenario.status}, example={scenario.name}"
             body = {"inputs": {}, "response_mode": "streaming", "user": "abc-123"}

@@ -224,7 +224,7 @@ class ChatWalker(Walker):
         """Read some more of an answer, or all the rest."""
         for telling in self.chance.sample(self.tellings, min(2, len(self.tellings))):
             if self.chance.random() < 0.3:
-                telling.live.rest()
+                telling.live.take_rest()
             elif telling.live.wake is not None:
                 telling.live._advance()
             self.listen(telling)
@@ -237,7 +237,7 @@ class ChatWalker(Walker):
             before, wake = len(events_of(telling.live.said)), telling.live.wake
             self.call(user, "stopChatMessage", 200, {}, task_id=telling.task)
             if user is telling.talk.owner:
-                telling.live.rest()
+                telling.live.take_rest()
                 assert "message_end" in [one["event"] for one in events_of(telling.live.said)[before:]]
                 self.listen(telling)
             assert user is telling.talk.owner or telling.live.wake == wake
@@ -340,7 +340,7 @@ class ChatWalker(Walker):
             self.call(user, "sendMessageFeedback", 404, {"rating": "like"}, message_id=said.id)
             self.call(user, "listSuggestedQuestions", 404, query={"user": user.name}, message_id=said.id)
         for telling in [one for one in self.tellings if one.talk is talk]:
-            telling.live.rest()
+            telling.live.take_rest()
             self.listen(telling)
 
     def one_message(self, user: User) -> Said | None:
@@ -487,7 +487,7 @@ class RunWalker(Walker):
         for run in self.chance.sample(self.running(), min(2, len(self.running()))):
             assert run.live is not None
             if self.chance.random() < 0.3:
-                run.live.rest()
+                run.live.take_rest()
             else:
                 run.live._advance()
             self.listen(run)
@@ -503,7 +503,7 @@ class RunWalker(Walker):
             if user is not run.user:
                 assert run.live.wake == wake
             elif not ended:
-                run.live.rest()
+                run.live.take_rest()
                 self.listen(run)
                 assert run.data["status"] == "stopped"
 

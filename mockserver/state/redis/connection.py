@@ -95,13 +95,13 @@ class Link:
             self._lost = True
             self._silent = isinstance(error, redis.TimeoutError)
             raise StateUnreachableError(
-                f"Redis cannot be reached at {self.shown} ({_told(error)}). Start it, or name another with --state."
+                f"Redis cannot be reached at {self.shown} ({_describe(error)}). Start it, or name another with --state."
             ) from None
         except _NO_ROOM as error:
-            raise StateUnwritableError(f"Redis at {self.shown} takes nothing more: {_told(error)}.") from None
+            raise StateUnwritableError(f"Redis at {self.shown} takes nothing more: {_describe(error)}.") from None
         except redis.RedisError as error:
             self._lost = True
-            raise StateUnreachableError(f"Redis at {self.shown} refuses: {_told(error)}.") from None
+            raise StateUnreachableError(f"Redis at {self.shown} refuses: {_describe(error)}.") from None
 
     def run(self, script: str, *values: Any, keys: tuple[str, ...] = ()) -> Any:
         """Run a script, at once and as a whole; raise StateError."""
@@ -191,5 +191,5 @@ class Link:
         self._next_beat = time.monotonic() + _BEAT_S
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return " ".join(masked(str(error)).split()).rstrip(".") or type(error).__name__

@@ -59,19 +59,19 @@ class SharedOverrides(Overrides):
         with contextlib.suppress(StateError):  # gone: then it stands as taken
             self._state.link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
 
-    def standing(self) -> list[Override]:
+    def list_all(self) -> list[Override]:
         """Return all orders, the oldest first."""
         orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hgetall", _LEFT)
         told = sorted((json.loads(order), field) for field, order in orders.items())
-        told.sort(key=lambda one: one[0][1:])
+        told.sort(key=lambda entry: entry[0][1:])
         return [_order(field, order[0], left.get(field)) for order, field in told]
 
     def remove(self, *, world: str | None = None, operation: str | None = None) -> int:
         """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
         gone = [
-            _field(one.world, one.operation)
-            for one in self.standing()
-            if world in (None, one.world) and operation in (None, one.operation)
+            _field(override.world, override.operation)
+            for override in self.list_all()
+            if world in (None, override.world) and operation in (None, override.operation)
         ]
         if gone:
             self._change([("hdel", _ORDERS, *gone), ("hdel", _LEFT, *gone)])

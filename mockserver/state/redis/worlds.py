@@ -1,4 +1,4 @@
-"""Worlds in Redis: each worker has copies, catches up when it takes hold of one, and writes what it changed."""
+"""Worlds in Redis: each worker has copies, applies the others' writes when it locks one, and writes its own changes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import time
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError, StateUnreachableError, StateUnwritableError
 from mockserver.blobs.blob import Blob, Parts
 from mockserver.state.redis.connection import LIFE_S, PREFIX, Link
-from mockserver.state.store import WrittenStore, escaped, unescaped
+from mockserver.state.store import WrittenStore, escape, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,18 +56,27 @@ class SharedState:
         self.stored = self.overrides = 0
         self.workers: frozenset[str] = frozenset()
         self._limits = limits
+        self._stores: WeakValueDictionary[str, RedisStore] = WeakValueDictionary()
+
+    @property
+    def shared(self) -> SharedState:
+        """The backend itself: other workers use the same place."""
+        return self
 
     def names(self) -> list[str]:
         """Return the names of all worlds."""
-        return [unescaped(name.decode()) for name in self.link.ask("zrange", f"{PREFIX}worlds", 0, -1)]
+        return [unescape(name.decode()) for name in self.link.ask("zrange", f"{PREFIX}worlds", 0, -1)]
 
-    def store(self, world: str) -> SharedStore:
+    def store(self, world: str) -> RedisStore:
         """Return the store of one world; there must not be two at a time in one worker."""
-        return SharedStore(self, world)
+        store = self._stores[world] = RedisStore(self, world)
+        return store
 
     def forget(self, world: str) -> None:
-        """Delete a world."""
-        self.link.run("reset", PREFIX, escaped(world))
+        """Delete a world; what is still written into its store is not kept."""
+        if store := self._stores.pop(world, None):
+            store.detach()
+        self.link.run("reset", PREFIX, escape(world))
 
     def hear(self, stop: Callable[[str, str], None]) -> None:
         """Call `stop` with world and task when another worker is asked to stop what may run in this one."""
@@ -77,15 +87,15 @@ class SharedState:
         self.link.close()
 
     def begin(self, world: str, token: str, life: str, version: int) -> WorldSnapshot | None:
-        """Take hold of a world, waiting for it; None where the life of it that is meant is over."""
-        values = (PREFIX, escaped(world), token, LEASE_S * 1000, LIFE_S, life, version)
+        """Lock a world, waiting for it; None where it was reset since `life` began."""
+        values = (PREFIX, escape(world), token, LEASE_S * 1000, LIFE_S, life, version)
         until, wait_s = time.monotonic() + 2 * LEASE_S, 0.0002
         while True:
             outcome, *told = self.link.run("begin", *values, self._limits.worlds, self._limits.state)
             if outcome == _TAKEN:
                 found = WorldSnapshot(told[0].decode(), told[1], bool(told[2]), *told[3:])
                 self.stored, self.overrides = found.stored, found.overrides
-                self.workers = frozenset(one.decode() for one in found.workers)
+                self.workers = frozenset(worker.decode() for worker in found.workers)
                 return found
             if outcome == _GONE:
                 return None
@@ -95,14 +105,14 @@ class SharedState:
             wait_s = min(2 * wait_s, 0.01)
 
     def commit(self, world: str, told: WorldSnapshot, token: str, changes: Changes, *, busy: bool) -> bool:
-        """Write changes and let go of a world; tell whether it is still the one that was meant.
+        """Write changes and unlock a world; tell whether it has not been reset meanwhile.
 
         Raise StateUnwritableError where nothing was written and it is still held, StateError where that is not known.
         """
         sent: dict[str, Blob] = {}
         try:
             values = [value for change in self._texts(world, token, changes, sent) for value in change]
-            fixed = (PREFIX, escaped(world), token, told.life, int(busy), _REMEMBERED)
+            fixed = (PREFIX, escape(world), token, told.life, int(busy), _REMEMBERED)
             outcome = self.link.run("commit", *fixed, *values)
         except StateUnwritableError:
             self._forget_contents(sent)
@@ -116,9 +126,9 @@ class SharedState:
         return bool(outcome != _GONE)
 
     def release(self, world: str, told: WorldSnapshot, token: str) -> None:
-        """Let go of a world without writing; where Redis is gone the lease ends by itself."""
+        """Unlock a world without writing; where Redis cannot be reached the lease expires by itself."""
         with contextlib.suppress(StateError):
-            self.link.run("commit", PREFIX, escaped(world), token, told.life, 0, _REMEMBERED)
+            self.link.run("commit", PREFIX, escape(world), token, told.life, 0, _REMEMBERED)
 
     def _forget_contents(self, sent: Iterable[str]) -> None:
         """Delete the bytes of files that nothing will ever refer to: they may be what fills Redis."""
@@ -149,7 +159,7 @@ class SharedState:
         """Send a file's bytes; return what refers to them, `<content> <size>`."""
         content = uuid.uuid4().hex
         sent[content] = blob
-        key, lock = f"{PREFIX}content:{content}", f"{PREFIX}world:{escaped(world)}:lock"
+        key, lock = f"{PREFIX}content:{content}", f"{PREFIX}world:{escape(world)}:lock"
         for part, data in enumerate(blob.chunks(_PART)):
             self.link.ask("hset", key, str(part), data)
             self.link.ask("expire", key, _UNUSED_S)
@@ -158,23 +168,27 @@ class SharedState:
         return f"{content} {blob.size}"
 
 
-class SharedStore(WrittenStore):
-    """A Store that Redis keeps and this worker has a copy of; who holds the world's lock has the last state of it."""
-
-    shared = True
+class RedisStore(WrittenStore):
+    """A Store in Redis of which this worker has a copy; whoever holds the world's lock has its latest state."""
 
     def __init__(self, state: SharedState, world: str) -> None:
         """Begin with nothing; `begin` brings what there is."""
         super().__init__()
-        self.fresh = True
+        self.fresh, self.stale = True, False
+        self.worker, self.workers = "", frozenset[str]()
         self._state: SharedState | None = state
         self._world = world
         self._told: WorldSnapshot | None = None
         self._token = ""
         self._whole = self._held = False
 
+    @property
+    def shared(self) -> RedisStore:
+        """The store itself: other workers write into it."""
+        return self
+
     def begin(self) -> list[Place] | None:
-        """Take hold of the world, and catch up; return the places that have changed, None for all."""
+        """Acquire the lock and apply other workers' writes; return the places changed, None means everything."""
         if self._state is None:
             return []
         self._token = self._state.link.token()
@@ -196,7 +210,7 @@ class SharedStore(WrittenStore):
         return None if whole and not first else places
 
     def commit(self) -> None:
-        """Write what has changed and let go; where nobody knows whether it was written everything is read again."""
+        """Write what has changed and unlock; where nobody knows whether it was written, everything is read again."""
         if self._state is not None and self._told is not None:
             changes = self.changes()
             try:
@@ -212,14 +226,14 @@ class SharedStore(WrittenStore):
         super().commit()
 
     def discard(self) -> None:
-        """Let everything be as it was when the world was taken hold of, and let go of it."""
+        """Undo everything since the world was locked, and unlock it."""
         super().discard()
         if self._held and self._state is not None and self._told is not None:
             self._state.release(self._world, self._told, self._token)
         self._held = False
 
     def detach(self) -> None:
-        """Share nothing any more: the world has begun anew, and this is the old one."""
+        """Read and write nothing of other workers any more: the world was reset."""
         self._state, self.stale = None, True
 
     def call(self, task: str) -> None:
@@ -249,7 +263,7 @@ class SharedStore(WrittenStore):
                     del self._tables[table]
             if record is not None:
                 records.append((number, (table, key), record))
-        for number, (table, key), record in sorted(records, key=lambda one: one[0]):
+        for number, (table, key), record in sorted(records, key=lambda entry: entry[0]):
             self._table(table).put(key, record, number)
         return places
 

@@ -1,0 +1,212 @@
+"""A request's whole journey: route, authenticate, validate, select, act, render. Nothing here waits, sends or listens.
+
+Each stage is a function of its own that takes values and returns one (`validation`, `choosing`, `answering`); the
+handler puts them in their order, and notes in the journal's entry what each has found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowcontract.errors import StateUnreachableError
+from mockserver import faults
+from mockserver.core.answering import Rendered, act, render
+from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal
+from mockserver.core.validation import Routed, Validated, authenticate, route, validate, view_of
+from mockserver.faults import FaultError
+from mockserver.http.failures import problem
+from mockserver.request import credentials, hints
+from mockserver.request.http_conventions import redirect, tell_methods
+from mockserver.request.refusals import Refusal
+from mockserver.scenarios.selection import NoScenario, no_fault
+
+if TYPE_CHECKING:
+    from mockserver.core.mock import Mock
+    from mockserver.http.messages import Reply, Request
+    from mockserver.journal.journal import Entry
+    from mockserver.request.preferences import ScenarioPreference
+    from mockserver.state.worlds import World
+    from mockserver.torture.session import Case
+
+Faults = tuple[faults.Chosen, ...]
+_ATTEMPTS = 5
+"""How often a request looks for its world, which another worker may reset between finding and locking it."""
+
+
+class Handler:
+    """Answers requests from the components of a mock. `handle` may be called from several threads."""
+
+    def __init__(self, mock: Mock) -> None:
+        """Answer for a mock."""
+        self._mock = mock
+        self._hints = hints.Hints(mock.apis)
+
+    def handle(self, request: Request, now: float, entry: Entry) -> Reply:
+        """Answer a request at `now`, in epoch seconds, and note the reasons; raise StateError as `App.handle` does."""
+        routed = route(self._mock.router, request.require_stored())
+        found = routed.route
+        if found.api is None:
+            return self._refuse_outside(request, routed, entry)
+        if found.moved:
+            return redirect(request, found.moved)
+        if request.method == "OPTIONS" and found.allowed and found.manners.options == "allow":
+            return tell_methods(found.allowed)
+        is_known = found.operation is not None and not found.refused
+        suffix = found.keyring.suffix if is_known else credentials.NOBODYS
+        for _ in range(_ATTEMPTS):
+            world = self._mock.worlds.open(found.api.name, suffix)
+            entry.world = world.name if is_known else None
+            reply = self._answer_in(world, routed, now, entry)
+            if reply is not None:
+                return reply
+        raise StateUnreachableError(f"Other workers reset {found.api.name}{suffix} again and again. Ask again.")
+
+    def _answer_in(self, world: World, routed: Routed, now: float, entry: Entry) -> Reply | None:
+        """Answer in a world, all of it or nothing; None where another worker has reset the world meanwhile."""
+        try:
+            # the transaction ends, and lasts, before anything is sent
+            with world.transaction(reading=routed.request.method in ("GET", "HEAD")):
+                if world.stale:
+                    return None
+                visit = self._visit(world, routed, world.tick(now))
+                if self._mock.settings.clock is not None:
+                    entry.at = visit.now
+                return self._answer(visit, entry) if routed.route.operation else self._refuse_path(visit, entry)
+        except NoScenario as unserved:  # nothing has happened
+            entry.scenario, entry.faults = None, ()
+            return unserved.reply
+
+    def _visit(self, world: World, routed: Routed, now: int) -> Visit:
+        found, content = routed.route, self._mock.content
+        assert found.api is not None
+        operation = found.operation or content.find_refusing_operation(found.api, found.refused[0])
+        app = content.apps.of(*(found.owner or (operation.api, found.keyring.suffix)))
+        return Visit(routed, found.api, operation, world, app, content, now)
+
+    def _answer(self, visit: Visit, entry: Entry) -> Reply:
+        """Answer a request that leads to an operation."""
+        operation, world = visit.operation, visit.world
+        entry.operation = operation.name
+        validated = self._validate(visit, entry)
+        preference = validated.preference
+        if preference is None and not visit.routed.route.refused:
+            preference = self._mock.overrides.take(world.name, operation.name, world.transaction.on_discard)
+        case = self._mock.torture.case_of(world.name, operation)
+        try:
+            reply = self._serve(visit, validated, preference, case, entry)
+        except FaultError as error:
+            if case:
+                case.unfit = str(error)
+            raise NoScenario(no_fault(error, operation)) from None
+        world.usage.note(operation.id, reply.status)
+        return reply
+
+    def _validate(self, visit: Visit, entry: Entry) -> Validated:
+        """Authenticate and validate; note everything that is wrong."""
+        routed, operation = visit.routed, visit.operation
+        authenticated = authenticate(routed, operation)
+        validated = validate(routed, operation, visit.api, authenticated, self._mock.worlds.quota.admit)
+        if validated.refusal:
+            entry.forbid(validated.values.violations, validated.refusal)
+        if validated.body.media_type.startswith("multipart/"):
+            self._mock.journal.note_form(entry, validated.body.value)
+        entry.hints = self._hints.explain(routed.request, routed.route, validated.refusal, validated.body, routed.query)
+        return validated
+
+    def _serve(
+        self, visit: Visit, validated: Validated, preference: ScenarioPreference | None, case: Case | None, entry: Entry
+    ) -> Reply:
+        """Select, act and render, and let the faults that were asked for change the reply; raise FaultError."""
+        text = case.faults if case else preference and preference.fault
+        asked = faults.parse(text) if text else ()
+        chosen = self._select(visit, validated, preference, entry)
+        chosen = _add_faults(visit, chosen, asked, entry)
+        chosen, rendered = self._act(visit, validated, chosen, asked, entry)
+        reply, scenario = rendered
+        entry.scenario = scenario.key if scenario else None
+        if case:
+            case.watch(reply)
+        if chosen.faults:
+            entry.faults = tuple(map(str, self._apply_faults(visit, chosen, reply, asked, case)))
+        if preference is not None and preference.by == "prefer":
+            some_left_out = len(entry.faults) < len(chosen.faults)
+            applied = ", ".join(entry.faults) if some_left_out else preference.fault or ""
+            reply.headers["Preference-Applied"] = preference.applied(scenario, applied)
+        return reply
+
+    @staticmethod
+    def _select(visit: Visit, validated: Validated, preference: ScenarioPreference | None, entry: Entry) -> Selection:
+        if preference is not None and preference.chooses:
+            entry.choose(preference.by, str(preference))  # also where there is no such scenario
+            return select_preferred(visit, validated, preference)
+        if validated.refusal:
+            return select_refusal(visit, validated, validated.refusal)
+        return select_matching(visit, validated)
+
+    def _act(
+        self, visit: Visit, validated: Validated, chosen: Selection, asked: Faults, entry: Entry
+    ) -> tuple[Selection, Rendered]:
+        """Act and render; where the behaviour refuses, select and render what says so."""
+        settings = self._mock.settings
+        if not chosen.acts:
+            return chosen, render(visit, validated.view, chosen, settings)
+        try:
+            rendered = act(visit, validated, chosen, settings)
+        except Refusal as found:
+            refusal = found.alone()
+            entry.forbid((), refusal)
+            if chosen.is_preferred:
+                chosen = replace(chosen, refusal=refusal)
+            else:
+                chosen = _add_faults(visit, select_refusal(visit, validated, refusal), asked, entry)
+            return chosen, render(visit, validated.view, chosen, settings)
+        if not chosen.is_preferred:
+            visit.world.usage.note_served(chosen.scenario)
+        return chosen, rendered
+
+    def _apply_faults(self, visit: Visit, chosen: Selection, reply: Reply, asked: Faults, case: Case | None) -> Faults:
+        """Let faults change a reply and return those that did; those of streams leave a refusal alone."""
+        request, seed = visit.routed.request, f"{self._mock.settings.seed}/{visit.world.name}/faults"
+        context = faults.make_context(visit.content.scenarios, visit.operation, seed)
+        return faults.apply(
+            reply,
+            chosen.faults,
+            case.bound(context) if case else context,
+            request.capabilities,
+            asked=asked,
+            refused=chosen.refuses,
+            head=request.method == "HEAD",
+        )
+
+    def _refuse_path(self, visit: Visit, entry: Entry) -> Reply:
+        """Refuse a path or a method that leads to no operation, as the API does."""
+        routed, request = visit.routed, visit.routed.request
+        words = routed.route.refused
+        nowhere = Refusal(words[-1], f"{request.method} {request.path} leads nowhere", finer=words)
+        entry.forbid((), nowhere)
+        entry.hints = self._hints.explain(request, routed.route, nowhere)
+        validated = Validated(view_of(routed), refusal=nowhere)
+        chosen = _add_faults(visit, select_refusal(visit, validated, nowhere), (), entry)
+        reply, scenario = render(visit, validated.view, chosen, self._mock.settings)
+        entry.scenario = scenario.key if scenario else None
+        return reply
+
+    def _refuse_outside(self, request: Request, routed: Routed, entry: Entry) -> Reply:
+        """Refuse a path that is under no API's, with the mock's own words."""
+        outside = Refusal("unknown-path", f"{request.path} is under no API's base path", location="path")
+        entry.forbid((), outside)
+        entry.hints = self._hints.explain(request, routed.route, outside)
+        served = {name: api.base_path for name, api in self._mock.apis.items()}
+        listed = ", ".join(f"{path} ({name})" for name, path in served.items())
+        return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
+
+
+def _add_faults(visit: Visit, chosen: Selection, asked: Faults, entry: Entry) -> Selection:
+    """Add the faults to a selection; note who chose it, and whether a fault has replaced it."""
+    entry.choose(chosen.by, chosen.because)
+    if not asked and not chosen.scenario.faults:
+        return chosen
+    chosen = add_faults(visit, chosen, asked)
+    entry.choose(chosen.by, chosen.because)
+    return chosen
