@@ -217,7 +217,7 @@ def test_conversation_that_is_deleted_while_it_is_answered_stays_deleted(chat: U
     live = Live(chat.open("sendChatMessage", body).body)
     event = live.step("message")
     chat.call("deleteConversation", {}, conversation_id=event["conversation_id"])
-    assert live.take_rest()[-1]["event"] == "message_end"
+    assert live.rest()[-1]["event"] == "message_end"
     assert conversations(chat)["data"] == []
     feedback = chat.call("sendMessageFeedback", {"rating": "like"}, message_id=event["message_id"])
     assert feedback.status == 404
@@ -274,7 +274,7 @@ def test_stopped_answer_ends_at_once_and_keeps_what_was_said(
     eve = User(chat.mock, "dify-chat", name="eve")
     assert eve.call("stopChatMessage", {}, task_id=event["task_id"]).json == {"result": "success"}
     assert chat.call("stopChatMessage", {}, task_id=event["task_id"]).json == {"result": "success"}
-    rest = live.take_rest()
+    rest = live.rest()
     assert live.now - asked <= 0.1
     assert [one["event"] for one in rest] == ["workflow_finished", "message_end"]
     assert rest[0]["data"]["status"] == "stopped"

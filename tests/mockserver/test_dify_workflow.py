@@ -257,7 +257,7 @@ def test_run_is_running_while_it_runs(worker: User) -> None:
     assert (shown["status"], shown["finished_at"], shown["outputs"]) == ("running", None, None)
     assert runs(worker, limit=1)["data"][0]["workflow_run"]["status"] == "running"
     assert run not in [one["workflow_run"]["id"] for one in runs(worker, status="succeeded")["data"]]
-    live.take_rest()
+    live.rest()
     assert detail(worker, run)["status"] == "succeeded"
     assert runs(worker, status="succeeded")["data"][0]["workflow_run"]["id"] == run
 
@@ -323,7 +323,7 @@ def test_stop_ends_the_stream_and_the_run_says_so(make_app: Callable[..., Caller
     event = live.step(until)
     asked = live.now
     assert worker.call("stopWorkflow", {}, task_id=event["task_id"]).json == {"result": "success"}
-    rest = live.take_rest()
+    rest = live.rest()
     assert live.now - asked <= 0.1
     assert [(one["event"], one["data"]["status"]) for one in rest] == [("workflow_finished", "stopped")]
     shown = detail(worker, event["workflow_run_id"])
@@ -340,7 +340,7 @@ def test_stop_of_another_user_answers_success_and_stops_nothing(worker: User) ->
     eve = User(worker.mock, "dify-workflow", worker.suffix, name="eve")
     assert eve.call("stopWorkflow", {}, task_id=event["task_id"]).json == {"result": "success"}
     assert worker.call("stopWorkflow", {}, task_id="no-such-task").json == {"result": "success"}
-    assert live.take_rest()[-1]["data"]["status"] == "succeeded"
+    assert live.rest()[-1]["data"]["status"] == "succeeded"
     assert detail(worker, event["workflow_run_id"])["status"] == "succeeded"
 
 
@@ -350,7 +350,7 @@ def test_stop_through_another_key_stops_nothing(worker: User) -> None:
     event = live.step("node_started")
     stranger = User(worker.mock, "dify-workflow", "-stranger")
     assert stranger.call("stopWorkflow", {}, task_id=event["task_id"]).json == {"result": "success"}
-    assert live.take_rest()[-1]["data"]["status"] == "succeeded"
+    assert live.rest()[-1]["data"]["status"] == "succeeded"
 
 
 def test_run_whose_client_went_away_has_stopped(worker: User) -> None:

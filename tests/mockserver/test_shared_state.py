@@ -172,7 +172,7 @@ def test_stream_is_stopped_by_another_worker(make_workers: Callable[..., list[Ca
     assert two.ask("POST", stop, key="app-workflow", json_body=USER).json == {"result": "success"}
     assert stopped.wait(10), "nobody stopped it"
     live.wake = live.now
-    last = live.take_rest()[-1]
+    last = live.rest()[-1]
     assert (last["event"], last["data"]["status"]) == ("workflow_finished", "stopped")
     assert three.ask("GET", path, key="app-workflow").json["status"] == "stopped"
 
@@ -187,14 +187,14 @@ def test_another_users_stop_reaches_no_stream(make_workers: Callable[..., list[C
     stop = f"/v1/workflows/tasks/{task}/stop"
     assert two.ask("POST", stop, key="app-workflow", json_body={"user": "else"}).json == {"result": "success"}
     assert called == []
-    assert live.take_rest()[-1]["data"]["status"] == "succeeded"
+    assert live.rest()[-1]["data"]["status"] == "succeeded"
 
 
 def test_journal_tells_what_all_workers_were_asked(make_workers: Callable[..., list[Caller]]) -> None:
     """Numbers are given once; each worker shows all of it, masked, and makes the same curl of it."""
     one, two = make_workers(2)
     chat(one, "q", key="app-chat-secret")
-    Live(two.open("POST", "/v1/workflows/run", key="app-workflow", json_body=RUNNING).body).take_rest()  # type: ignore[arg-type]
+    Live(two.open("POST", "/v1/workflows/run", key="app-workflow", json_body=RUNNING).body).rest()  # type: ignore[arg-type]
     chat(two, "again", Prefer="code=400, example=nothing")
     seen = [worker.ask("GET", "/__mock__/requests").json for worker in (one, two)]
     assert seen[0] == seen[1]
@@ -249,7 +249,7 @@ def test_reset_on_one_worker_is_a_new_beginning_for_all(make_workers: Callable[.
     assert conversations(two) == [said["conversation_id"]]
     assert two.ask("POST", "/__mock__/reset").status == 200
     assert conversations(one) == conversations(two) == []
-    assert live.take_rest()[-1]["data"]["status"] == "succeeded"
+    assert live.rest()[-1]["data"]["status"] == "succeeded"
     found = [worker.ask("GET", f"/v1/workflows/run/{run}", key="app-workflow").status for worker in (one, two)]
     assert found == [404, 404]
     assert chat(two, "q").json["conversation_id"] == said["conversation_id"], "ids begin anew, too"
@@ -511,7 +511,7 @@ def test_streams_end_in_the_journal_as_what_they_are(make_workers: Callable[...,
     assert ended(three) == [None, None]
     one.app.close()
     assert ended(two) == ended(three) == ["interrupted", None]
-    Live(streams[1].body).take_rest()  # type: ignore[arg-type]
+    Live(streams[1].body).rest()  # type: ignore[arg-type]
     assert ended(three) == ["interrupted", "complete"]
     assert three.ask("GET", "/__mock__/requests/1").json["answer"]["stream"]["ended"] == "interrupted"
 
@@ -637,7 +637,7 @@ def test_redis_that_does_not_answer_is_waited_for_once(
         monkeypatch.setattr(redis.Redis, "execute_command", count)
         assert [read(answer(worker.app, asked, worker.now)).status for _ in range(20)] == [503] * 20
         with pytest.raises(AbortConnection):
-            live.take_rest()
+            live.rest()
         assert asks == [0], "nobody else waits for it"
         assert capsys.readouterr().err.count("\n") <= 3
         server.resume()
