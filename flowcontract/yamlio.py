@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowcontract.errors import SpecError
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,27 +157,3 @@ def _note(node: yaml.Node, pointer: str, line: int, lines: dict[str, int]) -> No
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note(item, f"{pointer}/{index}", item.start_mark.line + 1, lines)
-
-
-def escape(token: str) -> str:
-    """Return a reference token as it stands in a JSON pointer (RFC 6901)."""
-    return token.replace("~", "~0").replace("/", "~1")
-
-
-def unescape(token: str) -> str:
-    """Return what a token of a JSON pointer stands for."""
-    return token.replace("~1", "/").replace("~0", "~")
-
-
-def resolve(document: Any, pointer: str) -> Any:
-    """Return what a JSON pointer (`''` or `/a/0`) points to; raise KeyError with the pointer where nothing is there."""
-    here = document
-    for token in pointer.split("/")[1:]:
-        name = unescape(token)
-        if isinstance(here, dict) and name in here:
-            here = here[name]
-        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
-            here = here[int(name)]
-        else:
-            raise KeyError(pointer)
-    return here

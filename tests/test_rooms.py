@@ -17,16 +17,16 @@ FORBIDDEN = {
 }
 ARROWS = {
     "flowcontract": {
-        "yamlio": "errors",
-        "provenance": "errors paths yamlio",
-        "schemas": "provenance yamlio",
-        "streams": "errors provenance schemas",
+        "yamlio": "errors pointers",
+        "provenance": "errors paths pointers yamlio",
+        "schemas": "pointers provenance",
+        "streams": "errors pointers provenance schemas",
         "recordings": "errors schemas streams",
-        "specs": "errors paths provenance schemas streams yamlio",
-        "diff": "errors specs streams yamlio",
-        "scenarios": "errors paths provenance schemas specs streams yamlio",
-        "validation": "provenance schemas specs yamlio",
-        "lint": "errors output paths provenance scenarios schemas specs streams validation yamlio",
+        "specs": "errors paths pointers provenance schemas streams yamlio",
+        "diff": "errors pointers specs streams",
+        "scenarios": "errors paths pointers provenance schemas specs streams yamlio",
+        "validation": "pointers provenance schemas specs",
+        "lint": "errors output paths pointers provenance scenarios schemas specs streams validation yamlio",
         "cli": "diff errors lint specs",
     },
     "mockserver": {

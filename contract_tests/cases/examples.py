@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.cases import sample_files as samples
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request, Upload
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.schemas.media_types import is_file
 from flowcontract.validation.request import RequestViolation, check_request
 
@@ -74,7 +74,7 @@ def _without_body(api: Api, operation: Operation) -> Request:
 
 def parameter_values(api: Api, parameter: Parameter) -> list[str]:
     """Return values of a parameter that its contract shows or bounds, as text, the documents' own first."""
-    node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
+    node = pointers.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
     schema = parameter.schema
     shown = [node[key] for key in ("example",) if key in node]
     shown += [one["value"] for one in node.get("examples", {}).values()]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
 from flowcontract.provenance.sources import Source, as_list
@@ -24,7 +24,7 @@ def check(project: Project) -> Iterator[Finding]:
     documents = mapping(mapping(file.data).get("documents")) if file else {}
     for document, entry in documents.items():
         for index, owner in enumerate(sequence(mapping(entry).get("owners"))):
-            where = f"/documents/{yamlio.escape(document)}/owners/{index}"
+            where = f"/documents/{pointers.escape(document)}/owners/{index}"
             kinds = [key for key in mapping(owner) if key not in ("lines", "prose")]
             first = str(mapping(owner).get("lines")).partition("-")[0]
             if file is None or len(kinds) != 1 or not first.isdecimal():
@@ -73,8 +73,8 @@ def _of_place(project: Project, path: Path, pointer: str) -> list[str] | None:
     if file is None:
         return None
     try:
-        value = yamlio.resolve(file.data, pointer)
-        around = yamlio.resolve(file.data, pointer.rpartition("/")[0]) if pointer else None
+        value = pointers.resolve(file.data, pointer)
+        around = pointers.resolve(file.data, pointer.rpartition("/")[0]) if pointer else None
     except KeyError:
         return None
     found = list(_sources(value))

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import ScenarioError
 from flowcontract.lint import scenarios
+from flowcontract.pointers import escape, value_at
 from flowcontract.scenarios import read_scenario
-from flowcontract.streams.rules import value_at
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

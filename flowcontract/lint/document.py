@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.lint.positions import METHODS, Position, walk
 from flowcontract.lint.references import follow, mapping, properties, sequence
-from flowcontract.yamlio import escape
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -182,7 +182,7 @@ def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
 def _parameter_names(view: View, operation: Position) -> Iterator[str]:
     """Yield the names of an operation's parameters and of its path's, plain and with their place (`path.item_id`)."""
     holder = operation.pointer.rpartition("/")[0]
-    item = mapping(yamlio.resolve(view.document, holder)).get("parameters")
+    item = mapping(pointers.resolve(view.document, holder)).get("parameters")
     for parameter in (*sequence(item), *sequence(mapping(operation.value).get("parameters"))):
         node = mapping(follow(view.document, "", parameter)[1])
         yield from (str(node.get("name")), f"{node.get('in')}.{node.get('name')}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.pointers import escape
 from flowcontract.streams import sse
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.lint.findings import Finding
+from flowcontract.pointers import escape
 from flowcontract.specs.bundle import SECTIONS
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def _siblings(path: Path, reference: str) -> list[str]:
 
 def _resolves(data: Any, pointer: str) -> bool:
     try:
-        yamlio.resolve(data, pointer)
+        pointers.resolve(data, pointer)
     except KeyError:
         return False
     return pointer.startswith("/")

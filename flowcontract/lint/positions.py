@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.yamlio import escape
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

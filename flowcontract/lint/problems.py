@@ -8,7 +8,7 @@ from flowcontract.lint import scenarios
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, properties
 from flowcontract.lint.sources import nearest
-from flowcontract.yamlio import escape
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,10 @@ from flowcontract.errors import FlowContractError, SpecError
 from flowcontract.lint import scenarios
 from flowcontract.lint.references import mapping, sequence
 from flowcontract.lint.sources import nearest
+from flowcontract.pointers import escape
 from flowcontract.specs import model as specs
 from flowcontract.specs import overlay
 from flowcontract.specs.profiles import load_profile
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import jsonpath
 import jsonschema_rs
 import yaml
 
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.errors import FlowContractError, SpecError
 from flowcontract.lint.findings import Finding, shown
 from flowcontract.schemas.validators import Validators
@@ -85,7 +85,7 @@ class View:
     def has(self, pointer: str) -> bool:
         """Tell whether anything stands at a pointer of the bundle."""
         try:
-            yamlio.resolve(self.document, pointer)
+            pointers.resolve(self.document, pointer)
         except KeyError:
             return False
         return True

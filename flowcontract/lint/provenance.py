@@ -11,8 +11,8 @@ from flowcontract.errors import SpecError
 from flowcontract.lint import sources as ledger
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, sequence
+from flowcontract.pointers import escape
 from flowcontract.provenance.sources import BASES, CHOICE_FIELDS, Source, as_list
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ def follow(document: Mapping[str, Any], pointer: str, node: Any) -> tuple[str, A
             return pointer, node
         pointer = node["$ref"].removeprefix("#")
         try:
-            node = yamlio.resolve(document, pointer)
+            node = pointers.resolve(document, pointer)
         except KeyError:
             return pointer, None
     return pointer, None
@@ -49,7 +49,7 @@ def properties(document: Mapping[str, Any], schema: Any, seen: frozenset[int] = 
 def _in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
     if isinstance(schema.get("$ref"), str):
         try:
-            yield yamlio.resolve(document, schema["$ref"].removeprefix("#"))
+            yield pointers.resolve(document, schema["$ref"].removeprefix("#"))
         except KeyError:
             return
     for key in ("allOf", "anyOf", "oneOf"):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import FlowContractError
 from flowcontract.lint import media
 from flowcontract.lint.findings import Finding
@@ -91,7 +91,7 @@ def _request(case: Case) -> Iterator[Finding]:
         if found.violation.rule == "required" or (found.location == "body" and match.body is None):
             continue
         part = {"body": "body", "query": "query", "header": "headers"}.get(found.location, "")
-        inner = found.violation.where if part == "body" else f"/{yamlio.escape(found.field)}"
+        inner = found.violation.where if part == "body" else f"/{pointers.escape(found.field)}"
         what = f"{operation.id} allows no such request: {found.message}"
         yield case.file.finding(f"/request/{part}{inner}", what, "Mend the request, or drop it.")
 
@@ -141,7 +141,7 @@ def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
     What pieces add up to or how many there were is counted by the world, and a sample is right for one number only.
     """
     try:
-        raw = yamlio.resolve(scenario, where)
+        raw = pointers.resolve(scenario, where)
     except KeyError:
         return False
     if rule in _COUNTED and "/stopped/" in where:

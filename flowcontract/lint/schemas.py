@@ -10,9 +10,9 @@ import jsonschema_rs
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import mapping, properties, sequence
+from flowcontract.pointers import escape, join
 from flowcontract.provenance.sources import as_list
 from flowcontract.schemas.keywords import RELATIONS
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def _meta(view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Val
     """Judge a schema with all schemas in it; of several errors at one value the first tells it."""
     told = set()
     for error in metaschema.iter_errors(schema.value):
-        pointer = "".join(f"/{escape(str(token))}" for token in error.instance_path)
+        pointer = join(error.instance_path)
         if pointer not in told:
             told.add(pointer)
             what = f"no JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"

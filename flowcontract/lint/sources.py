@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
 from flowcontract.provenance.sources import Source
@@ -204,6 +204,6 @@ def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[
         )
         return
     try:
-        yamlio.resolve(target.data, pointer)
+        pointers.resolve(target.data, pointer)
     except KeyError:
         yield file.finding(where, f'"{path}" has nothing at "{pointer}"', "Mend the pointer.")

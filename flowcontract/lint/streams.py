@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import SpecError
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.pointers import escape
 from flowcontract.specs.model import event_schemas
 from flowcontract.streams.consistency import check as check_contract
 from flowcontract.streams.contract import StreamContract
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import FlowContractError
 from flowcontract.lint.findings import Finding
-from flowcontract.yamlio import escape
+from flowcontract.pointers import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,5 +49,5 @@ def _cause(error: Any) -> tuple[str, str]:
     """Return pointer and message of an error's deepest cause; errors about names have no path, or part of one."""
     while error.context:
         error = max(error.context, key=lambda each: len(each.absolute_path))
-    pointer = "".join(f"/{escape(str(token))}" for token in error.absolute_path)
+    pointer = join(error.absolute_path)
     return pointer, error.message.partition("\n")[0][:_LONGEST]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.provenance.sources import RULING, as_list
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str,
     yield pointer, lines.get(pointer, 1), node
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, inner in pairs:
-        yield from _walk(inner, f"{pointer}/{yamlio.escape(str(name))}", lines)
+        yield from _walk(inner, f"{pointer}/{pointers.escape(str(name))}", lines)
 
 
 def _placed(file: Path, line: int) -> Place:

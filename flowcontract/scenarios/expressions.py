@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from faker import Faker
@@ -173,7 +173,7 @@ def _request(text: str, rest: str) -> Render:
 
 def _at(body: Any, pointer: str) -> Any:
     try:
-        return yamlio.resolve(body, pointer)
+        return pointers.resolve(body, pointer)
     except KeyError:
         return None
 
@@ -219,7 +219,7 @@ def _named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
     if not rest:
         raise _unknown(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
-    pointer = "".join(f"/{yamlio.escape(token)}" for token in deeper)
+    pointer = pointers.join(deeper)
     instead = sample.get(first)
     return lambda context: _at((context.world if root == "world" else context.app).get(first, instead), pointer)
 

@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import ScenarioError, SpecError
 from flowcontract.provenance.sources import as_list
 from flowcontract.scenarios.matching import Match
@@ -184,7 +184,7 @@ def _texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
         yield pointer, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(f"{pointer}/{yamlio.escape(name)}", inner)
+            yield from _texts(f"{pointer}/{pointers.escape(name)}", inner)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _texts(f"{pointer}/{index}", inner)

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 import jsonschema_rs
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas import wording
 from flowcontract.schemas.keywords import KEYWORDS, contradiction
@@ -22,7 +22,7 @@ from flowcontract.schemas.violations import Violation
 from flowcontract.schemas.wording import bare, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MANY: Final = 10_000  # values; of more only the first error is told, since all are made before the first can be read
 MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
@@ -56,7 +56,7 @@ class Validators:
     def _validator(self, pointer: str) -> jsonschema_rs.Validator:
         """Return the compiled schema at a pointer; raise KeyError where the bundle has none there."""
         if pointer not in self._compiled:
-            yamlio.resolve(self.bundle, pointer)
+            pointers.resolve(self.bundle, pointer)
             schema = {"$ref": f"{_URN}#{quote(pointer, safe='/~')}"}
             self._compiled[pointer] = jsonschema_rs.Draft202012Validator(
                 schema, registry=self._registry, validate_formats=True, keywords=KEYWORDS
@@ -95,7 +95,7 @@ class Validators:
             rule=error.kind.name,
             expected=self._expected(steps, error),
             got=describe(error.instance),
-            where=_pointer(error.instance_path),
+            where=pointers.join(error.instance_path),
             source=self._source(steps, error),
         )
 
@@ -105,15 +105,15 @@ class Validators:
         The path of such an error is where its keyword stands in the bundle, whatever references led there.
         """
         *place, keyword = error.evaluation_path
-        pointer = _pointer(place)
-        schema = yamlio.resolve(self.bundle, pointer)
+        pointer = pointers.join(place)
+        schema = pointers.resolve(self.bundle, pointer)
         found = contradiction(str(keyword), schema[keyword], error.instance)
         assert found is not None  # the validator has found it
         return Violation(
             rule=str(keyword).removeprefix("x-"),
             expected=found.expected,
             got=found.got,
-            where=_pointer([*error.instance_path, found.field]),
+            where=pointers.join([*error.instance_path, found.field]),
             source=self._field_source(Step(pointer, schema), found.field) or provenance(schema),
         )
 
@@ -125,7 +125,7 @@ class Validators:
 
     def _steps(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
         """Return what stands at each token of an evaluation path, the root first; it begins with our own `$ref`."""
-        steps = [Step(pointer, yamlio.resolve(self.bundle, pointer))]
+        steps = [Step(pointer, pointers.resolve(self.bundle, pointer))]
         for token in path[1:]:
             step = self._step(steps[-1], token)
             if step is None:
@@ -137,9 +137,9 @@ class Validators:
         try:
             if token == "$ref":  # noqa: S105 - a reference token, not a password
                 pointer = unquote(above.schema["$ref"].removeprefix("#"))
-                return Step(pointer, yamlio.resolve(self.bundle, pointer))
-            tail = f"/{yamlio.escape(str(token))}"
-            return Step(above.pointer + tail, yamlio.resolve(above.schema, tail))
+                return Step(pointer, pointers.resolve(self.bundle, pointer))
+            tail = f"/{pointers.escape(str(token))}"
+            return Step(above.pointer + tail, pointers.resolve(above.schema, tail))
         except (KeyError, TypeError, AttributeError):
             return None
 
@@ -156,11 +156,13 @@ class Validators:
         field = holder.schema.get("properties", {}).get(name)
         if not isinstance(field, dict):
             return ()
-        return provenance(field) or provenance(self.follow(f"{holder.pointer}/properties/{yamlio.escape(name)}").schema)
+        return provenance(field) or provenance(
+            self.follow(f"{holder.pointer}/properties/{pointers.escape(name)}").schema
+        )
 
     def follow(self, pointer: str) -> Step:
         """Return where the schema at a pointer really stands: references that stand alone are followed."""
-        here = Step(pointer, yamlio.resolve(self.bundle, pointer))
+        here = Step(pointer, pointers.resolve(self.bundle, pointer))
         while isinstance(here.schema, dict) and isinstance(here.schema.get("$ref"), str):
             here = self._step(here, "$ref") or Step(here.pointer, {})
         return here
@@ -178,7 +180,7 @@ class Validators:
         if not isinstance(holder.schema, dict):
             return
         for name in holder.schema.get("properties", {}):
-            yield name, self.follow(f"{holder.pointer}/properties/{yamlio.escape(name)}")
+            yield name, self.follow(f"{holder.pointer}/properties/{pointers.escape(name)}")
         for key in ("allOf", "anyOf", "oneOf"):
             for index in range(len(holder.schema.get(key, ()))):
                 yield from self._fields(self.follow(f"{holder.pointer}/{key}/{index}"))
@@ -203,10 +205,6 @@ class Validators:
                 parts = [self.types(f"{pointer}/{key}/{index}") for index in range(len(schema[key]))]
                 return frozenset().union(*parts) if all(parts) else frozenset()
         return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
-
-
-def _pointer(tokens: Iterable[str | int]) -> str:
-    return "".join(f"/{yamlio.escape(str(token))}" for token in tokens)
 
 
 def _count(instance: object) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def bundle(openapi: Path, *, specs: Path) -> Bundle:
         component, path = bundler.waiting.popitem()
         _, _, section, stem = component.split("/")
         content = bundler.rewrite(yamlio.load(path), path, component)
-        document.setdefault("components", {}).setdefault(section, {})[yamlio.unescape(stem)] = content
+        document.setdefault("components", {}).setdefault(section, {})[pointers.unescape(stem)] = content
     return Bundle(document, openapi, dict(bundler.placed))
 
 
@@ -91,7 +91,7 @@ class _Bundler:
         if section is None:
             raise SpecError(f"{path}: {target} lies in no folder of parts. There is: {', '.join(sorted(SECTIONS))}.")
         prefix = "event." if target.parent.name == "events" else ""
-        component = f"/components/{section}/{prefix}{yamlio.escape(target.stem)}"
+        component = f"/components/{section}/{prefix}{pointers.escape(target.stem)}"
         if component not in self.placed:
             self.placed[component] = self.waiting[component] = target
         if self.placed[component] != target:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import SpecError, UnknownNameError
 from flowcontract.provenance.evidence import Tier, tier_of
 from flowcontract.provenance.sources import Ruling, provenance, rulings_from
@@ -236,10 +236,10 @@ class _Reader:
 
     def _follow(self, pointer: str) -> tuple[str, Any]:
         """Return where a node really stands, and the node, following references."""
-        node = yamlio.resolve(self.document, pointer)
+        node = pointers.resolve(self.document, pointer)
         while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
             pointer = node["$ref"].removeprefix("#")
-            node = yamlio.resolve(self.document, pointer)
+            node = pointers.resolve(self.document, pointer)
         return pointer, node
 
     def _schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
@@ -260,14 +260,14 @@ class _Reader:
 
     def _operations(self) -> Iterator[Operation]:
         for path in self.document["paths"]:
-            item_pointer, item = self._follow(f"/paths/{yamlio.escape(path)}")
+            item_pointer, item = self._follow(f"/paths/{pointers.escape(path)}")
             for method in _METHODS:
                 if method in item:
                     yield self._operation(path, method, item_pointer)
 
     def _operation(self, path: str, method: str, item_pointer: str) -> Operation:
         pointer = f"{item_pointer}/{method}"
-        node = yamlio.resolve(self.document, pointer)
+        node = pointers.resolve(self.document, pointer)
         request_pointer, request = self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
         security = node.get("security", self.document.get("security", []))
         return Operation(
@@ -290,7 +290,7 @@ class _Reader:
     def _parameters(self, *holders: str) -> Iterator[Parameter]:
         """Yield the parameters of the path item, then those of the operation."""
         for holder in holders:
-            for index in range(len(yamlio.resolve(self.document, holder).get("parameters", []))):
+            for index in range(len(pointers.resolve(self.document, holder).get("parameters", []))):
                 pointer, node = self._follow(f"{holder}/parameters/{index}")
                 schema_pointer, schema = self._follow(f"{pointer}/schema")
                 yield Parameter(
@@ -323,7 +323,7 @@ class _Reader:
 
     def _media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
         for name in node.get("content", {}):
-            pointer, media = self._follow(f"{holder}/content/{yamlio.escape(name)}")
+            pointer, media = self._follow(f"{holder}/content/{pointers.escape(name)}")
             schema_pointer = next((f"{pointer}/{key}" for key in ("itemSchema", "schema") if key in media), "")
             schema_pointer, schema = self._follow(schema_pointer) if schema_pointer else ("", {})
             yield (
@@ -341,7 +341,7 @@ class _Reader:
 
     def _examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
         for name in media.get("examples", {}):
-            _, example = self._follow(f"{pointer}/examples/{yamlio.escape(name)}")
+            _, example = self._follow(f"{pointer}/examples/{pointers.escape(name)}")
             value = next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
             origin = provenance(example)
             yield name, Example(name, value, origin, "x-observed" in example, tier_of(origin, self.rulings))
@@ -370,7 +370,7 @@ class _Reader:
         if not isinstance(node, dict):
             return node
         if "$ref" in node and depth:
-            target = yamlio.resolve(self.document, node["$ref"].removeprefix("#"))
+            target = pointers.resolve(self.document, node["$ref"].removeprefix("#"))
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
         return {key: self._inlined(value, depth) for key, value in node.items()}

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowcontract.errors import BlockTooLargeError
+from flowcontract.pointers import value_at
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import Follower, Moment, Problem, Rule, show, value_at
+from flowcontract.streams.rules import Follower, Moment, Problem, Rule, show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ import json
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flowcontract.errors import OrderSyntaxError
+from flowcontract.pointers import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,20 +33,6 @@ State = frozenset[int]
 _START: Final = -1
 _TOKEN = re.compile(r"\s*(?:(?P<kind>[A-Za-z_][\w.-]*)(?P<guard>\s*\{[^{}]*\})?|(?P<mark>[()|*+?]))")
 _TEST = re.compile(r"\s*(?P<path>[\w.-]+)\s*(?P<no>!?)=\s*(?P<values>[^,=]*[^,=\s])\s*")
-_ABSENT: Final = object()
-
-
-def lookup(payload: object, path: str) -> Any:
-    """Return what stands at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where nothing does."""
-    here: Any = payload
-    for name in path.split("."):
-        if isinstance(here, dict) and name in here:
-            here = here[name]
-        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
-            here = here[int(name)]
-        else:
-            raise KeyError(path)
-    return here
 
 
 @dataclass(frozen=True, slots=True)

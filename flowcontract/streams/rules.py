@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from flowcontract.streams.order import Atom, lookup
+from flowcontract.pointers import from_path, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+    from flowcontract.streams.order import Atom
 
 _SHOWN = 60  # characters of a value in a message
 _BEFORE, _BEHIND = 20, 30  # characters shown around the place where two long texts differ
@@ -114,7 +116,7 @@ class _ConstantFollower(_Silent):
             self._first = (value, f"{path} of {moment.kind}")
         elif value != self._first[0]:
             first, got = show_both(self._first[0], value)
-            yield Problem(f"{path} {first}, as in {self._first[1]} before", got, pointer(path))
+            yield Problem(f"{path} {first}, as in {self._first[1]} before", got, from_path(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,7 @@ class _EqualFollower(_Silent):
         for path, value in present[1:]:
             if value != present[0][1]:
                 first, got = show_both(present[0][1], value)
-                yield Problem(f"{path} equal to {present[0][0]} {first}", got, pointer(path))
+                yield Problem(f"{path} equal to {present[0][0]} {first}", got, from_path(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +201,12 @@ class _PairFollower:
     def _opened(self, key: str, payload: object) -> Iterator[Problem]:
         rule = self._rule
         if key in self._used:
-            yield Problem(f"a {rule.by} that no {rule.opens} had before", key, pointer(rule.by))
+            yield Problem(f"a {rule.by} that no {rule.opens} had before", key, from_path(rule.by))
         for path, other in rule.waits_for.items():
             wanted = value_at(payload, path)
             if wanted is not None and self._awaited[other][json.dumps(wanted)]:
                 expected = f"{rule.closes} of {path} {show(wanted)} first"
-                yield Problem(expected, f"{rule.opens} while it is open", pointer(path))
+                yield Problem(expected, f"{rule.opens} while it is open", from_path(path))
         self._used.add(key)
         if key in self._open:
             self._count(self._open[key], -1)
@@ -219,7 +221,7 @@ class _PairFollower:
     def _closed(self, key: str, payload: object) -> Iterator[Problem]:
         rule = self._rule
         if key not in self._open:
-            yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, pointer(rule.by))
+            yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, from_path(rule.by))
             return
         opened = self._open.pop(key)
         self._count(opened, -1)
@@ -227,7 +229,7 @@ class _PairFollower:
             before, now = value_at(opened, path), value_at(payload, path)
             if before is not None and now is not None and before != now:
                 first, got = show_both(before, now)
-                yield Problem(f"{path} {first}, as in its {rule.opens}", got, pointer(path))
+                yield Problem(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
 
     def _all_closed(self, when: str) -> Iterator[Problem]:
         if self._open:
@@ -309,7 +311,7 @@ class _ConcatenationFollower(_Silent):
             names = " and ".join(rule.events)
             wanted, got = show_both(whole, joined)
             expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {wanted}"
-            yield Problem(expected, got, pointer(path))
+            yield Problem(expected, got, from_path(path))
 
 
 def says_the_same(pieces: list[str], whole: str) -> bool:
@@ -372,7 +374,7 @@ class _CountFollower(_Silent):
         told = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
         if told is not None and told != self._count:
             expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
-            yield Problem(expected, show(told), pointer(rule.equals))
+            yield Problem(expected, show(told), from_path(rule.equals))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,7 +406,7 @@ class _IncreasingFollower(_Silent):
             return
         last, self._last = self._last, value
         if last is not None and value <= last:
-            yield Problem(f"{rule.path} above {last}", show(value), pointer(rule.path))
+            yield Problem(f"{rule.path} above {last}", show(value), from_path(rule.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -453,27 +455,7 @@ class _ReferenceFollower:
         if json.dumps(name) not in self._named:
             there_is = _names(self._named) or "none yet"
             expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
-            yield Problem(expected, f"{rule.path} {show(name)}", pointer(rule.path))
-
-
-def value_at(payload: object, path: str) -> Any:
-    """Return what stands at a dotted path, or None where nothing does."""
-    try:
-        return lookup(payload, path)
-    except KeyError:
-        return None
-
-
-def reader(path: str) -> Callable[[object], Any]:
-    """Return `value_at` for one path, faster where that is the name of a field."""
-    if "." in path:
-        return lambda payload: value_at(payload, path)
-    return lambda payload: payload.get(path) if isinstance(payload, dict) else value_at(payload, path)
-
-
-def pointer(path: str) -> str:
-    """Return a dotted path as a JSON pointer."""
-    return "/" + path.replace(".", "/")
+            yield Problem(expected, f"{rule.path} {show(name)}", from_path(rule.path))
 
 
 def show(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import ABSENT, decode, parse_json
 from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
@@ -174,7 +174,7 @@ def _in_neither(
 
 
 def _in_body(violation: Violation) -> RequestViolation:
-    tokens = [yamlio.unescape(token) for token in violation.where.split("/")[1:]]
+    tokens = pointers.split(violation.where)
     if violation.rule == "required" and (name := _REQUIRED.match(violation.expected)):
         tokens.append(name["field"])
     return RequestViolation("body", ".".join(tokens), violation)
@@ -213,13 +213,15 @@ def _checked_field(
         if isinstance(part, Mapping) != file:
             # A text where a file belongs is a file that is missing: that is what servers say.
             rule, expected = ("required", _UPLOAD) if file else ("type", "text, not a file")
-            wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
+            wrong = Violation(
+                rule, expected, describe(part), f"/{pointers.escape(name)}", source=provenance(step.schema)
+            )
             return given, "", [RequestViolation("body", name, wrong)]
     if file:
         return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
     value, undecodable = decode(validators, step.pointer, parts)
     violations = [undecodable] if undecodable else _json_text(validators, step, value)
-    placed = [replace(one, where=f"/{yamlio.escape(name)}{one.where}") for one in violations]
+    placed = [replace(one, where=f"/{pointers.escape(name)}{one.where}") for one in violations]
     sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
     return given if undecodable else value, value, [_in_body(one) for one in sourced]
 
@@ -229,7 +231,7 @@ def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str,
     longest, wanted = step.schema.get("maxLength"), encoding.get("contentType")
     if longest is None and wanted is None:
         return
-    where, source = f"/{yamlio.escape(name)}", provenance(step.schema)
+    where, source = f"/{pointers.escape(name)}", provenance(step.schema)
     for part in given if isinstance(given, list) else [given]:
         size, sent = part.get("size", 0), part.get("content_type") or UNKNOWN_FILE
         if longest is not None and size > longest:
@@ -293,5 +295,5 @@ def _bounds(schema: Mapping[str, Any]) -> str:
 
 
 def _wrong(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
-    where = f"/{yamlio.escape(field)}" if location == "body" and field else ""
+    where = f"/{pointers.escape(field)}" if location == "body" and field else ""
     return RequestViolation(location, field, Violation("type", expected, 'the text "?"', where, source=source))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.provenance.evidence import Tier
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import decode, parse_json
@@ -63,7 +63,7 @@ def _header_violations(validators: Validators, response: Response, lower: Mappin
             if header.get("required"):
                 yield Violation("required", f"the header `{name}`", "none", source=source)
         elif "schema" in header:
-            pointer = validators.follow(f"{response.pointer}/headers/{yamlio.escape(name)}").pointer + "/schema"
+            pointer = validators.follow(f"{response.pointer}/headers/{pointers.escape(name)}").pointer + "/schema"
             decoded, undecodable = decode(validators, pointer, [value])
             for one in [undecodable] if undecodable else validators.violations(pointer, decoded):
                 yield replace(one, expected=f"{one.expected} in the header `{name}`", source=one.source or source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def nodes(api: Api, operation: Operation) -> Iterator[Mapping[str, Any]]:
     """Yield the parameters of an operation as the contract writes them."""
     for holder in (operation.pointer.rpartition("/")[0], operation.pointer):
-        for node in yamlio.resolve(api.bundle, holder).get("parameters", []):
-            yield yamlio.resolve(api.bundle, node["$ref"].removeprefix("#")) if "$ref" in node else node
+        for node in pointers.resolve(api.bundle, holder).get("parameters", []):
+            yield pointers.resolve(api.bundle, node["$ref"].removeprefix("#")) if "$ref" in node else node
 
 
 def example(node: Mapping[str, Any]) -> Any:

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flowcontract import paths
+from flowcontract.pointers import reader, value_at
 from flowcontract.scenarios import render_events, render_headers, tell_body
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams import sse
-from flowcontract.streams.rules import reader, value_at
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Reply, put
 from mockserver.http.stream import Ending, KeepAlive, Stream

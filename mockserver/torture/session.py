@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.printable import printable
-from flowcontract.streams.rules import value_at
+from flowcontract.pointers import value_at
 from mockserver.faults import FAULTS, FaultError, parse
 from mockserver.http.stream import Stream
 from mockserver.scenarios.examples import example_requests

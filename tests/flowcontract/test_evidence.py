@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.lint import run
 from flowcontract.provenance.evidence import MAX_QUOTE, Tier, fails, quote, tier_of, weakest
 from flowcontract.provenance.sources import Ruling, Source, provenance
@@ -131,7 +131,7 @@ def test_every_ruling_of_the_contract_is_known_to_every_api_by_its_whole_name() 
 )
 def test_parts_of_the_contract_weigh_what_they_rest_on(api: str, pointer: str, tier: Tier) -> None:
     """A ruling that relaxes a line leaves a demand, one that describes what no line has leaves a note."""
-    assert tier_of(provenance(yamlio.resolve(APIS[api].bundle, pointer)), APIS[api].rulings) is tier
+    assert tier_of(provenance(pointers.resolve(APIS[api].bundle, pointer)), APIS[api].rulings) is tier
 
 
 def test_document_that_was_changed_is_a_finding(tmp_path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.errors import SpecError
 
 
@@ -74,14 +74,14 @@ def test_every_value_knows_its_line() -> None:
 @pytest.mark.parametrize(("pointer", "value"), [("", {"a/b": [0, {"~": 1}]}), ("/a~1b/1/~0", 1), ("/a~1b/0", 0)])
 def test_a_pointer_finds_its_value(pointer: str, value: object) -> None:
     """JSON pointers are read as RFC 6901 says."""
-    assert yamlio.resolve({"a/b": [0, {"~": 1}]}, pointer) == value
+    assert pointers.resolve({"a/b": [0, {"~": 1}]}, pointer) == value
 
 
 @pytest.mark.parametrize("pointer", ["/x", "/a~1b/2", "/a~1b/-1", "/a~1b/0/0"])
 def test_a_pointer_to_nothing_is_a_key_error(pointer: str) -> None:
     """A pointer that leads nowhere is never taken for a value that is null."""
     with pytest.raises(KeyError):
-        yamlio.resolve({"a/b": [0, {"~": 1}]}, pointer)
+        pointers.resolve({"a/b": [0, {"~": 1}]}, pointer)
 
 
 LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
