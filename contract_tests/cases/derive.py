@@ -18,7 +18,7 @@ from contract_tests.cases.examples import (
     NOBODY,
     asking_for_stream,
     examples,
-    parameter_values,
+    parameter_texts,
     refusable,
     usual,
     violations,
@@ -153,7 +153,7 @@ def _variants(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tu
     ids = resources().get(api.name, {}).get("unknown", {}).get(operation.id, {})
     for one in operation.parameters:
         if one.location != "path" and one.name not in ids:
-            for value in parameter_values(api, one):
+            for value in parameter_texts(one):
                 yield f"{one.name}={value}", with_parameter(base, one.location, one.name, value), one.provenance
     if isinstance(base.body, Mapping):
         yield from _bodies(api, operation, base)

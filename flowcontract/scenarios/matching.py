@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.schemas.media_types import is_upload
 from flowcontract.schemas.wording import describe
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Match:
 
 def _file_names(body: Any) -> dict[str, Any]:
     fields = body if isinstance(body, Mapping) else {}
-    return {name: part["filename"] for name, part in fields.items() if isinstance(part, Mapping) and "filename" in part}
+    return {name: part["filename"] for name, part in fields.items() if is_upload(part)}
 
 
 def _first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, Final
 
 JSON: Final = "application/json"
 UNKNOWN_FILE: Final = "application/octet-stream"  # what clients send that know no better
@@ -33,6 +31,11 @@ def is_of(sent: str, filename: str, wanted: str) -> bool:
         return True
     kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == UNKNOWN_FILE else {kind}
     return any(fnmatchcase(one, pattern) for one in kinds for pattern in patterns)
+
+
+def is_upload(value: object) -> bool:
+    """Tell whether the value of a form field is an uploaded file: `{filename, content_type, size}`."""
+    return isinstance(value, Mapping) and "filename" in value
 
 
 def is_file(schema: Any) -> bool:

@@ -36,6 +36,7 @@ class Parameter:
     pointer: str  # of the schema, in the bundle
     provenance: tuple[str, ...]
     clamp: float | None = None  # a larger value is answered as this one
+    examples: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,17 @@ class _Reader:
                     pointer=schema_pointer,
                     provenance=provenance(node),
                     clamp=node.get("x-clamp"),
+                    examples=tuple(self._parameter_examples(pointer, node)),
                 )
+
+    def _parameter_examples(self, pointer: str, node: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield the values that the contract shows of a parameter, in their order."""
+        if node.get("example") is not None:
+            yield node["example"]
+        for name in node.get("examples", {}):
+            value = _example_value(self._follow(f"{pointer}/examples/{pointers.escape(name)}")[1])
+            if value is not None:
+                yield value
 
     def _responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
         for status in node["responses"]:
@@ -342,9 +353,11 @@ class _Reader:
     def _examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
         for name in media.get("examples", {}):
             _, example = self._follow(f"{pointer}/examples/{pointers.escape(name)}")
-            value = next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
             origin = provenance(example)
-            yield name, Example(name, value, origin, "x-observed" in example, tier_of(origin, self.rulings))
+            yield (
+                name,
+                Example(name, _example_value(example), origin, "x-observed" in example, tier_of(origin, self.rulings)),
+            )
 
     def _stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
         source = provenance(media) or around
@@ -374,6 +387,11 @@ class _Reader:
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
         return {key: self._inlined(value, depth) for key, value in node.items()}
+
+
+def _example_value(example: Mapping[str, Any]) -> Any:
+    """Return the value of an Example Object (OpenAPI 3.2, 4.19.1); None where it has none."""
+    return next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
 
 
 def _is_remark(key: str) -> bool:

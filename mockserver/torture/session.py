@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.printable import printable
 from flowcontract.pointers import value_at
+from flowcontract.specs.examples import example_requests
 from mockserver.faults import FAULTS, FaultError, parse
 from mockserver.http.stream import Stream
-from mockserver.scenarios.examples import example_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
