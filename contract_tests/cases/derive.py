@@ -26,12 +26,13 @@ from contract_tests.cases.examples import (
     with_parameter,
 )
 from contract_tests.cases.mutations import mutations, without
-from contract_tests.cases.refusals import refusal, words_for
+from contract_tests.cases.refusals import refusal
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import ABSENT
+from flowcontract.validation.refusals import refusal_words, wrong_key_words
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation
@@ -199,7 +200,7 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         if label in seen:
             continue
         seen.add(label)
-        words, in_path = words_for(first), first.location == "path"
+        words, in_path = refusal_words(first), first.location == "path"
         words += ("unknown-id",) if in_path else ()  # an id that is none is one that nobody knows, too
         source = first.violation.source or operation.provenance
         expected = refusal(operation, words, first.message, source, any_of=in_path)
@@ -248,7 +249,7 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
     yield case("none", "none", _closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
     for alternative in operation.security:
         for scheme in alternative:
-            words, why = _key_words(api, scheme), f"the key for {scheme} is not valid"
+            words, why = wrong_key_words(api.schemes[scheme]), f"the key for {scheme} is not valid"
             yield case(f"wrong {scheme}", f"wrong:{scheme}", _closed(api, operation, scheme, words, why))
         if alternative != operation.security[0]:
             scheme = alternative[0]
@@ -265,13 +266,6 @@ def _closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...],
     """Return that a request without the key is refused: the document demands the key, whatever the refusal rests on."""
     shape = api.schemes[scheme]
     return replace(refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
-
-
-def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
-    """Return the words for a wrong key: that of a token where the scheme is one."""
-    shape = api.schemes[scheme]
-    token = "token" in scheme.lower() or bool(shape.prefix)
-    return ("wrong-token", "wrong-key") if token and "wrong-token" in api.problems else ("wrong-key",)
 
 
 # Bodies that cannot be read.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.cases import sample_files as samples
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request, Upload
+from flowcontract.scenarios.expressions import RequestView
+from flowcontract.scenarios.streaming import ask_for_stream, asks_for_stream
 from flowcontract.schemas.media_types import is_file
 from flowcontract.specs.examples import parameter_values
 from flowcontract.validation.request import RequestViolation, check_request
@@ -92,26 +94,14 @@ def wants_stream(operation: Operation, request: Request) -> bool | None:
     """Tell whether a request asks for the stream, by `x-stream.when`; None where there is none."""
     if operation.stream is None:
         return None
-    when = operation.stream.when
-    body = request.body if isinstance(request.body, Mapping) else {}
-    return all(body.get(name) == value for name, value in when.get("body", {}).items()) and all(
-        _same(request.query.get(name), value) for name, value in when.get("query", {}).items()
-    )
-
-
-def _same(text: object, value: object) -> bool:
-    return text == (value if isinstance(value, str) else json.dumps(value))
+    return asks_for_stream(operation, RequestView(query=request.query, body=request.body))
 
 
 def asking_for_stream(api: Api, operation: Operation) -> tuple[str, Request, tuple[str, ...]]:
     """Return the usual request, made to ask for the stream."""
     name, base, source = usual(api, operation)
-    when = operation.stream.when if operation.stream else {}
-    query = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
-    }
-    body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
-    return name, replace(base, body=body, query={**base.query, **query}), source
+    query, body = ask_for_stream(operation, base.query, base.body)
+    return name, replace(base, body=body, query=query), source
 
 
 def with_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:

@@ -12,27 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowcontract.specs.model import Example, Operation, Response
-    from flowcontract.validation.request import RequestViolation
 
-_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 leaves open by which of these a body is refused
+_NOT_READ = {"wrong-media-type", "unsupported-file-type", "malformed-body"}
+"""Words for a body that is not read; RFC 9110 leaves open by which status it is refused."""
 _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
 """Words for a value that a table forbids. The tables say what to send; that a server refuses whatever else comes,
 no document says: one that takes more is lenient."""
 _WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the library behind a server decides
-
-
-def words_for(violation: RequestViolation) -> tuple[str, ...]:
-    """Return the words of `x-problems` that fit a violation, the most particular first."""
-    field = violation.field.partition(".")[0].replace("_", "-")
-    rule = violation.violation.rule
-    particular = {
-        "required": (f"missing-{field}", "missing-parameter") if field else ("malformed-body",),
-        "file": ("missing-file",),
-        "media-type": ("wrong-media-type",),
-    }
-    content = ("invalid-json-text",) if rule.startswith("content") else ()
-    return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
 
 
 def refusal(

@@ -125,6 +125,11 @@ class SecurityScheme:
     provenance: tuple[str, ...] = ()
     tier: Tier = Tier.DOCUMENT
 
+    @property
+    def is_token(self) -> bool:
+        """Whether what is sent is a token (a bearer's, or by its name), so that a wrong one may be refused as such."""
+        return bool(self.prefix) or "token" in self.name.lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Api:

@@ -14,10 +14,12 @@ from flowcontract.schemas.decoding import ABSENT, decode, parse_json
 from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
 from flowcontract.schemas.violations import Violation
 from flowcontract.schemas.wording import FORMAT_WORDS, bare, describe, type_words
+from flowcontract.validation.uploads import takes_one_file, upload_limits
 
 if TYPE_CHECKING:
     from flowcontract.schemas.validators import Step, Validators
     from flowcontract.specs.model import MediaType, Operation, Parameter
+    from flowcontract.validation.uploads import UploadLimits
 
 _UPLOAD = "an uploaded file"
 _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
@@ -145,7 +147,7 @@ def _checked_body(
     if name.startswith(_FORMS):
         values, violations = _checked_form(validators, media, body)
         fields = validators.form(media.pointer)
-        if "too-many-files" in operation.problems:
+        if takes_one_file(operation):
             violations += _beyond_one_file(fields, body)
         return values, [*violations, *_in_neither(fields, body, headers)]
     found = validators.violations(media.pointer, body)
@@ -195,7 +197,7 @@ def _checked_form(
         values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
         found += violations
         if not violations and is_file(fields[name].schema):
-            found += _upload_violations(name, fields[name], body[name], media.encoding.get(name, {}))
+            found += _upload_violations(name, fields[name], body[name], upload_limits(validators, media, name))
     settled = {violation.field for violation in found}
     judged_ones = [_in_body(one) for one in validators.violations(media.pointer, judged)]
     found += [one for one in judged_ones if one.field.partition(".")[0] not in settled]
@@ -226,9 +228,9 @@ def _checked_field(
     return given if undecodable else value, value, [_in_body(one) for one in sourced]
 
 
-def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str, Any]) -> Iterator[RequestViolation]:
-    """Yield what is wrong with uploaded files as such: bytes over `maxLength`, a type that `encoding` does not list."""
-    longest, wanted = step.schema.get("maxLength"), encoding.get("contentType")
+def _upload_violations(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
+    """Yield what is wrong with uploaded files as such: too many bytes, a media type that is not listed."""
+    wanted, longest = limits
     if longest is None and wanted is None:
         return
     where, source = f"/{pointers.escape(name)}", provenance(step.schema)

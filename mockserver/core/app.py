@@ -12,8 +12,10 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.errors import FlowContractError
 from flowcontract.scenarios.expressions import Context, RequestView
+from flowcontract.scenarios.streaming import asks_for_stream
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
+from flowcontract.validation.uploads import takes_one_file, upload_limits
 from mockserver import faults
 from mockserver.behaviours import BEHAVIOURS, revive
 from mockserver.behaviours.action import Action
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowcontract.scenarios import Scenario
+    from flowcontract.schemas.validators import Validators
     from flowcontract.specs.model import Api, Operation
     from mockserver.config.apps import Table
     from mockserver.config.settings import Settings
@@ -293,7 +296,7 @@ class App:
         call.body = read_body(call.request, call.operation)
         asked = preferences.take_off(call.body.value)
         call.preference = call.preference or asked
-        _refuse_odd_uploads(call.operation, call.body)
+        _refuse_odd_uploads(self.apis[call.operation.api].validators, call.operation, call.body)
         self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
         call.checked = self._validate(call)
         for violation in call.checked.violations:
@@ -301,7 +304,7 @@ class App:
 
     def _choose(self, call: _Call) -> Reply:
         """Answer a request that nothing is wrong with, and that nobody preferred anything for."""
-        streaming = selection.wants_stream(call.operation, call.view)
+        streaming = asks_for_stream(call.operation, call.view)
         scenario, by = selection.chosen(
             self.scenarios,
             call.operation,
@@ -338,7 +341,7 @@ class App:
     ) -> Reply:
         """Serve the scenario that was asked for; act on the world only if nothing is wrong with the request."""
         call.entry.choose(preference.by, str(preference))
-        streaming = selection.wants_stream(call.operation, call.view)
+        streaming = asks_for_stream(call.operation, call.view)
         scenario = selection.forced(
             self.scenarios,
             call.operation,
@@ -384,7 +387,7 @@ class App:
         call.entry.choose("problem", refusal.words[0])
         known = self.scenarios.for_operation(operation)
         words = refusal.words
-        if selection.wants_stream(operation, call.view):
+        if asks_for_stream(operation, call.view):
             words = (*(f"{word}-streaming" for word in words), *words)
         key = scenario_key(operation.problems, words, known, api=operation.api)
         status, _, name = key.partition("-")
@@ -440,11 +443,11 @@ class App:
         return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
 
 
-def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
+def _refuse_odd_uploads(validators: Validators, operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
     count = sum(map(len, body.uploads.values()))
-    if count > 1 and "too-many-files" in operation.problems:
+    if count > 1 and takes_one_file(operation):
         names = ", ".join(body.uploads)
         raise Refusal(
             "too-many-files", f"{count} files came as {names}; one is accepted", field=next(iter(body.uploads))
@@ -452,11 +455,12 @@ def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
     for name, uploads in body.uploads.items():
         if not uploads[0].filename and "unnamed-file" in operation.problems:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
-        wanted = (media.encoding if media else {}).get(name, {}).get("contentType")
+        if media is None:
+            continue
+        wanted, longest = upload_limits(validators, media, name)
         if wanted is not None and not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        longest = (media.schema if media else {}).get("properties", {}).get(name, {}).get("maxLength")  # in bytes
         if longest is not None and uploads[0].blob.size > longest:
             raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)
 

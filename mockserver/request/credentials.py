@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flowcontract.validation.refusals import wrong_key_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -29,9 +31,7 @@ class Keyring:
         """The words of `x-problems` for a refusal, the most particular first."""
         if self.verdict == "missing":
             return ("no-key",)
-        is_token = self.scheme is not None and "token" in f"{self.scheme.name} {self.scheme.prefix or ''}".lower()
-        bearer = self.scheme is not None and bool(self.scheme.prefix)
-        return (*(("wrong-token",) if is_token or bearer else ()), "wrong-key")
+        return wrong_key_words(self.scheme)
 
 
 _LONGEST = 200  # characters of a key, which names a world

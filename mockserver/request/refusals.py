@@ -5,24 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import SpecError
+from flowcontract.validation.refusals import refusal_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from flowcontract.validation.request import RequestViolation
 
-NEEDED = (
-    "no-key",
-    "wrong-key",
-    "unknown-path",
-    "wrong-method",
-    "wrong-media-type",
-    "malformed-body",
-    "invalid-request",
-    "unknown-id",
-    "too-large",
-)
-"""The words that every API has a scenario for. A contract may know finer ones, which are then preferred."""
 _INSTEAD = ("malformed-body", "invalid-request")
 """What an operation says that documents nothing for a word, for instance a JSON body that is too large."""
 
@@ -57,20 +46,10 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
     @classmethod
     def by(cls, found: RequestViolation) -> Refusal:
         """Refuse because of what validation found."""
-        refusal = cls("invalid-request", found.message, finer=tuple(_finer(found)))
+        *finer, word = refusal_words(found)
+        refusal = cls(word, found.message, finer=finer)
         refusal.violation = found.as_mapping()
         return refusal
-
-
-def _finer(found: RequestViolation) -> Iterator[str]:
-    """Yield the particular words: `missing-FIELD`, `missing-parameter`, `invalid-json-text`, `invalid-FIELD`."""
-    field = found.field.replace("_", "-")
-    if found.violation.rule == "required":
-        yield f"missing-{field}" if field else "malformed-body"
-        yield "missing-parameter"
-    if found.violation.rule.startswith("content"):
-        yield "invalid-json-text"
-    yield f"invalid-{field}"
 
 
 def scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:

@@ -16,8 +16,8 @@ import yaml
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.streams.sse import Decoder
-from mockserver.admin.torture import greeting
 from mockserver.cli import main as cli
+from mockserver.cli.torture import greeting
 from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError
 from mockserver.server.mock_server import MockServer
