@@ -31,7 +31,7 @@ def check(project: Project) -> Iterator[Finding]:
                 continue  # which sources.yaml's own check tells
             name = str(owner[kinds[0]])
             cited = _cited(project, kinds[0], name)
-            if cited is not None and not any(_covers(one, document, int(first)) for one in cited):
+            if cited is not None and not any(_covers(source, document, int(first)) for source in cited):
                 lines = f"{document}:{owner['lines']}"
                 what = f'line {document}:{first} belongs to {kinds[0]} "{name}", which does not cite it'
                 place = "lines" if kinds[0] == "ruling" else "x-source"
@@ -57,7 +57,9 @@ def _cited(project: Project, kind: str, name: str) -> list[str] | None:
         return _of_place(project, project.specs / path, pointer)
     if kind == "ruling":
         rulings = project.spec(f"{api}/rulings.yaml")
-        found = [one for one in sequence(rulings.data if rulings else None) if mapping(one).get("name") == plain]
+        found = [
+            ruling for ruling in sequence(rulings.data if rulings else None) if mapping(ruling).get("name") == plain
+        ]
         return [str(line) for line in as_list(found[0].get("lines"))] if found else None
     spec = project.spec(f"{api}/openapi.yaml")
     for item in mapping(mapping(spec.data if spec else None).get("paths")).values():
@@ -87,7 +89,7 @@ def _of_place(project: Project, path: Path, pointer: str) -> list[str] | None:
 
 
 def _own(node: Any) -> list[str]:
-    return [str(one) for one in as_list(mapping(node).get("x-source"))]
+    return [str(source) for source in as_list(mapping(node).get("x-source"))]
 
 
 def _sources(node: Any) -> Iterator[str]:

@@ -87,7 +87,7 @@ def _parameters(view: View, item: Position) -> Iterator[Finding]:
     shared = f"{item.pointer}/parameters", value.get("parameters")
     for method in (method for method in METHODS if isinstance(value.get(method), dict)):
         own = f"{item.pointer}/{method}/parameters", value[method].get("parameters")
-        declared = dict(each for holder in (shared, own) for each in _path_parameters(view, *holder))
+        declared = dict(declaration for holder in (shared, own) for declaration in _path_parameters(view, *holder))
         for name in sorted(template - set(declared)):
             yield view.finding(
                 f"{item.pointer}/{method}",
@@ -158,7 +158,7 @@ def _operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
 def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
     """Look up where each link leads, and the parameters that it fills in there."""
     operations = {position.pointer: position for position in positions if position.kind == "operation"}
-    named = {mapping(each.value).get("operationId"): each for each in operations.values()}
+    named = {mapping(operation.value).get("operationId"): operation for operation in operations.values()}
     for link in (position for position in positions if position.kind == "link"):
         value = mapping(link.value)
         name, reference = value.get("operationId"), value.get("operationRef")
@@ -169,7 +169,7 @@ def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
             yield view.finding(link.pointer, "the link leads to no operation", "Name one in `operationId`.")
         elif target is None:
             key = "operationRef" if name is None else "operationId"
-            what = f'the link leads to "{value[key]}"; there is: {_names(str(each) for each in named)}'
+            what = f'the link leads to "{value[key]}"; there is: {_names(str(name) for name in named)}'
             yield view.finding(f"{link.pointer}/{key}", what, "Name one of them.")
         else:
             known = set(_parameter_names(view, target))

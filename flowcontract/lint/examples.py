@@ -104,8 +104,10 @@ def _named(view: View, holder: Position) -> Iterator[Finding]:
             yield view.finding(pointer, what, "Give it one: `value`, or `dataValue` and its `serializedValue`.")
         elif schema is not None:
             for key in given:
-                one = _Example(f"{pointer}/{key}", example[key], f'the example "{name}"', key == "serializedValue")
-                yield from _value(view, holder, schema, one) if key != "externalValue" else ()
+                example_value = _Example(
+                    f"{pointer}/{key}", example[key], f'the example "{name}"', key == "serializedValue"
+                )
+                yield from _value(view, holder, schema, example_value) if key != "externalValue" else ()
 
 
 @dataclass(frozen=True, slots=True)

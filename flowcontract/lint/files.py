@@ -85,7 +85,7 @@ def _held(project: Project, target: Path) -> Iterator[Any]:
 
 def _siblings(path: Path, reference: str) -> list[str]:
     folder = reference.rpartition("/")[0]
-    return [f"{folder}/{each.name}" if folder else each.name for each in (path.parent / folder).glob("*.yaml")]
+    return [f"{folder}/{file.name}" if folder else file.name for file in (path.parent / folder).glob("*.yaml")]
 
 
 def _resolves(data: Any, pointer: str) -> bool:
@@ -108,7 +108,7 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
         if path not in project.files:
             continue  # it cannot be read
         names = [reference.partition("#")[0] for _, reference in references(project.files[path])]
-        waiting += [(path.parent / each).resolve() for each in names if each]
+        waiting += [(path.parent / name).resolve() for name in names if name]
     return found
 
 
@@ -116,7 +116,7 @@ def _stems(project: Project, name: str) -> Iterator[Finding]:
     """Two files of one folder name and one stem would become one component of the bundle."""
     seen: dict[tuple[str, str], Path] = {}
     for path in sorted(
-        reachable(project, name), key=lambda each: (not each.is_relative_to(project.specs / name), each)
+        reachable(project, name), key=lambda path: (not path.is_relative_to(project.specs / name), path)
     ):
         key = path.parent.name, path.stem
         if key in seen:

@@ -141,6 +141,6 @@ def _entry(project: Project, view: View, holder: str, word: str, target: Any) ->
     if missing:
         yield view.finding(
             where,
-            f'"{word}" is answered by "{target}", which is no scenario of {", ".join(each.id for each in missing)}',
+            f'"{word}" is answered by "{target}", which is no scenario of {", ".join(operation.id for operation in missing)}',
             f"Name a scenario, or write {scenarios.folder(project, view.name, missing[0].id)}/{target}.yaml.",
         )

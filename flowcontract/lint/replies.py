@@ -104,7 +104,11 @@ def sample_context(operation: Operation) -> Context:
     return Context(
         request=RequestView(
             operation.method,
-            path={each.name: ids.id(each.name) for each in operation.parameters if each.location == "path"},
+            path={
+                parameter.name: ids.id(parameter.name)
+                for parameter in operation.parameters
+                if parameter.location == "path"
+            },
             body=bodies[0] if bodies else {},
         ),
         seed="lint",
@@ -164,7 +168,7 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
         return
     listed = "lines" if reply.kind == "lines" else "events"
     rendered = list(render_events(reply, context))
-    pieces = [(f"/reply/{listed}/{each.place}", each.data) for each in rendered]
+    pieces = [(f"/reply/{listed}/{piece.place}", piece.data) for piece in rendered]
     hangs = "hang" in re.split(r"[,=\s]+", case.scenario.faults)
     for where, violation in _judged(contract, pieces):
         if not where and hangs:
@@ -172,8 +176,8 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
         yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
     if reply.stopped is not None:
         stops = render_events(reply, context, stopped=True)
-        ending = [(f"/reply/stopped/{each.place}", each.data) for each in stops]
-        bare = next((number for number, each in enumerate(rendered) if each.payload is not None), 0)
+        ending = [(f"/reply/stopped/{piece.place}", piece.data) for piece in stops]
+        bare = next((number for number, piece in enumerate(rendered) if piece.payload is not None), 0)
         yield from _stops(case, contract, pieces, ending, after=bare + 1)
 
 

@@ -154,7 +154,9 @@ def _of_api(project: Project, file: YamlFile, view: View, name: str, status: int
         concerned = [operations[name]]
         yield from _documented(file, operations[name], status, named=project.ours)
     told: set[tuple[int, str]] = set()
-    for finding in _judged(project, file, view, [each for each in concerned if status in each.responses]):
+    for finding in _judged(
+        project, file, view, [operation for operation in concerned if status in operation.responses]
+    ):
         if (finding.line, finding.what) not in told:
             told.add((finding.line, finding.what))
             yield finding
@@ -203,7 +205,7 @@ def _documented(file: YamlFile, operation: Operation, status: int, *, named: boo
         yield file.finding("", what, "Mend the name or the contract.")
         return
     names, name = example_names(operation, status), file.path.stem.partition("-")[2]
-    if named and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{each}-") for each in names):
+    if named and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{code}-") for code in names):
         what = f'"{name}" is no example of {operation.id}\'s {status}; there is: {", ".join(sorted(names))}'
         yield file.finding("", what, "Name it after one of them, or document the code.")
 

@@ -55,10 +55,12 @@ def names(project: Project) -> Names:
         if rest == ["openapi.yaml"]:
             for item in mapping(mapping(file.data).get("paths")).values():
                 operations |= {
-                    f"{api}/{each['operationId']}" for each in mapping(item).values() if "operationId" in mapping(each)
+                    f"{api}/{operation['operationId']}"
+                    for operation in mapping(item).values()
+                    if "operationId" in mapping(operation)
                 }
         elif rest == ["rulings.yaml"]:
-            rulings |= {f"{api}/{mapping(each).get('name')}" for each in sequence(file.data)}
+            rulings |= {f"{api}/{mapping(ruling).get('name')}" for ruling in sequence(file.data)}
     for path in project.specs.glob("*/events/*.yaml"):
         events.add(f"{path.parent.parent.name}/{path.stem}")
     unread = frozenset((path.parent.name, path.name) for path in project.unreadable)

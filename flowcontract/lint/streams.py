@@ -85,7 +85,7 @@ def _listed(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any],
     here = f"{pointer}/properties/{escape(kind)}"
     for part, where in (
         (own, here),
-        *((each, f"{here}/anyOf/{at}") for at, each in enumerate(sequence(own.get("anyOf")))),
+        *((branch, f"{here}/anyOf/{at}") for at, branch in enumerate(sequence(own.get("anyOf")))),
     ):
         if isinstance(mapping(part).get("enum"), list):
             return part["enum"], f"{where}/enum"

@@ -48,6 +48,6 @@ def check(view: View) -> Iterator[Finding]:
 def _cause(error: Any) -> tuple[str, str]:
     """Return pointer and message of an error's deepest cause; errors about names have no path, or part of one."""
     while error.context:
-        error = max(error.context, key=lambda each: len(each.absolute_path))
+        error = max(error.context, key=lambda cause: len(cause.absolute_path))
     pointer = join(error.absolute_path)
     return pointer, error.message.partition("\n")[0][:_LONGEST]

@@ -406,7 +406,9 @@ def _patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
     """Return what finds a value, in whatever form."""
     pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
     plain, encoded = _forms(value)
-    return tuple(re.compile(form) for form in [*(pattern % re.escape(one) for one in plain), *map(re.escape, encoded)])
+    return tuple(
+        re.compile(form) for form in [*(pattern % re.escape(form) for form in plain), *map(re.escape, encoded)]
+    )
 
 
 @lru_cache(maxsize=1024)

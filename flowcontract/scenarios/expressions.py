@@ -276,7 +276,7 @@ def _needs_no_argument(member: object) -> bool:
         return False
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(member).parameters.values()
-    return all(one.default is not one.empty or one.kind in optional for one in parameters)
+    return all(parameter.default is not parameter.empty or parameter.kind in optional for parameter in parameters)
 
 
 @cache

@@ -112,7 +112,7 @@ class Scenario:
     @property
     def observed(self) -> bool:
         """Whether it shows what real servers do beyond the documents."""
-        return any(one.startswith(OBSERVED) for one in self.provenance)
+        return any(source.startswith(OBSERVED) for source in self.provenance)
 
     @property
     def key(self) -> str:

@@ -199,12 +199,12 @@ class ScenarioSet:
     ) -> Scenario | None:
         """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
         candidates = self._candidates(operation, streaming=streaming).among(request)
-        return next((one for one, match in candidates if may(one) and match.fits(request)), None)
+        return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
         """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""
         pairs = self._candidates(operation, streaming=streaming).pairs
-        return {one.key: match.difference(request) for one, match in pairs}
+        return {scenario.key: match.difference(request) for scenario, match in pairs}
 
     def _candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
         if (operation, streaming) not in self._found:
@@ -218,7 +218,7 @@ class ScenarioSet:
         """
         index = self._index(operation)
         files = [file for key, file in index.items() if not file.ours or "-default" in key]
-        for file in sorted(files, key=lambda one: one.ours):
+        for file in sorted(files, key=lambda file: file.ours):
             scenario = file.read()
             fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
             if scenario.request is not None and fits:

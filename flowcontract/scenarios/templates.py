@@ -41,7 +41,7 @@ class _Fixed:
         found = context.told.get(self)
         if found is None:
             values = [hole(context) for hole in self.holes]
-            found = context.told[self] = values, [_dumped(one) for one in values]
+            found = context.told[self] = values, [_dumped(value) for value in values]
         return found
 
 
@@ -143,11 +143,11 @@ class _Compiler:
         """Return how to fill in the expressions in braces inside a text, None where there are none."""
         pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
         expressions = [expression(piece, self._sample) for piece in pieces[1::2]]
-        if all(one is None for one in expressions):
+        if all(render is None for render in expressions):
             return None
         parts: list[str | Render] = [pieces[0]]
-        for source, one, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
-            parts += [f"{{{source}}}" if one is None else one, after]
+        for source, render, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
+            parts += [f"{{{source}}}" if render is None else render, after]
         return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
 
 

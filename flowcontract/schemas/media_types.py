@@ -20,17 +20,18 @@ def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
         return None
     known = {name.partition(";")[0].strip().lower(): name for name in offered}
     wanted = (sent, f"{sent.partition('/')[0]}/*", "*/*")
-    return next((known[one] for one in wanted if one in known), None)
+    return next((known[name] for name in wanted if name in known), None)
 
 
 def is_of(sent: str, filename: str, wanted: str) -> bool:
     """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
     kind = sent.partition(";")[0].strip().lower()
     patterns = [pattern.strip() for pattern in wanted.split(",")]
-    if kind == UNKNOWN_FILE and filename.lower().endswith(tuple(f".{one.partition('/')[2]}" for one in patterns)):
+    endings = tuple(f".{pattern.partition('/')[2]}" for pattern in patterns)
+    if kind == UNKNOWN_FILE and filename.lower().endswith(endings):
         return True
     kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == UNKNOWN_FILE else {kind}
-    return any(fnmatchcase(one, pattern) for one in kinds for pattern in patterns)
+    return any(fnmatchcase(kind, pattern) for kind in kinds for pattern in patterns)
 
 
 def is_upload(value: object) -> bool:

@@ -119,7 +119,7 @@ class Validators:
 
     def _expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
         if isinstance(error.kind, _Kind.OneOfMultipleValid):
-            names = [", ".join(one.get("required", [])) or one.get("title", "") for one in steps[-1].schema]
+            names = [", ".join(schema.get("required", [])) or schema.get("title", "") for schema in steps[-1].schema]
             return f"only one of {', '.join(names)}" if all(names) else wording.expected(error)
         return wording.expected(error) + _condition(steps, error.evaluation_path)
 
@@ -212,16 +212,16 @@ def _count(instance: object) -> float:
     level, count = [instance], 1
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                below += one.values()
-            elif isinstance(one, list):
-                below += one
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
         if not below:
             return count
         level = below
         count += len(below)
-    return inf if any(isinstance(one, dict | list) for one in level) else count
+    return inf if any(isinstance(value, dict | list) for value in level) else count
 
 
 def is_too_deep(instance: object) -> bool:
@@ -247,7 +247,7 @@ def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
         return ""
     is_or_not = "is" if path[branch] == "then" else "is not"
     properties = steps[branch - 1].schema["if"].get("properties", {})
-    told = [f"`{name}` {is_or_not} {bare(one['const'])}" for name, one in properties.items() if "const" in one]
+    told = [f"`{name}` {is_or_not} {bare(schema['const'])}" for name, schema in properties.items() if "const" in schema]
     return f" where {' and '.join(told)}" if told else ""
 
 

@@ -32,7 +32,7 @@ def _unknown_names(contract: StreamContract) -> Iterator[str]:
         yield f"x-stream/anywhere: {kind} stands in an order too. Let it stand in one of them."
     for kind in sorted(set(contract.events) - ordered - contract.anywhere):
         yield f"x-stream/order: {kind} has a schema, but no order lets it come."
-    names = [one.name for one in contract.alternatives]
+    names = [alternative.name for alternative in contract.alternatives]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"x-stream/order: two alternatives are called {name}."
     for part in sorted(set(contract.when) - {"body", "query"}):
@@ -42,8 +42,8 @@ def _unknown_names(contract: StreamContract) -> Iterator[str]:
 def _named_kinds(contract: StreamContract) -> Iterator[tuple[str, str]]:
     for word in ("anywhere", "end", "after_end"):
         yield from ((f"x-stream/{word}", kind) for kind in sorted(getattr(contract, word)))
-    for number, one in enumerate(contract.alternatives):
-        yield from ((f"x-stream/order/{number}/is", kind) for kind in one.order.kinds())
+    for number, alternative in enumerate(contract.alternatives):
+        yield from ((f"x-stream/order/{number}/is", kind) for kind in alternative.order.kinds())
     for rule in contract.rules:
         kinds = dict.fromkeys((*rule.kinds(), *(atom.kind for atom in rule.unless)))
         yield from ((rule.place, kind) for kind in kinds)
@@ -56,8 +56,8 @@ def _bad_paths(contract: StreamContract) -> Iterator[str]:
             yield from _bad_path(contract, kind, path, rule.place)
         for atom in rule.unless:
             yield from _bad_guard(contract, atom, f"{rule.place}/unless")
-    for number, one in enumerate(contract.alternatives):
-        for atom in dict.fromkeys(one.order.atoms):
+    for number, alternative in enumerate(contract.alternatives):
+        for atom in dict.fromkeys(alternative.order.atoms):
             yield from _bad_guard(contract, atom, f"x-stream/order/{number}/is")
 
 
@@ -89,12 +89,12 @@ def _subschemas(schema: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]
     """Return the schemas at a dotted path; an object that says nothing of its fields may have any."""
     here = [schema]
     for name in path.split("."):
-        nested = [part for one in here for part in _with_branches(one)]
+        nested = [part for found_schema in here for part in _with_branches(found_schema)]
         found = [part["properties"][name] for part in nested if name in part.get("properties", {})]
         found += [part["items"] for part in nested if name.isdecimal() and "items" in part]
         open_ended = any("properties" in part for part in nested)
         here = found if found or open_ended else [{}]
-    return [part for one in here for part in _with_branches(one)]
+    return [part for found_schema in here for part in _with_branches(found_schema)]
 
 
 def _with_branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -107,14 +107,14 @@ def _with_branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _bad_orders(contract: StreamContract) -> Iterator[str]:
     """Yield orders that no stream can follow to its end, and ends that no order reaches."""
     reached: set[tuple[str, bool]] = set()
-    for number, one in enumerate(contract.alternatives):
-        usable = _usable(contract, one.order)
-        if one.order.is_empty() or not usable:
+    for number, alternative in enumerate(contract.alternatives):
+        usable = _usable(contract, alternative.order)
+        if alternative.order.is_empty() or not usable:
             ends = ", ".join(sorted(contract.end))
-            yield f"x-stream/order/{number}/is: no stream can follow {one.name} and end with {ends}."
-        for kind in one.order.kinds():
+            yield f"x-stream/order/{number}/is: no stream can follow {alternative.name} and end with {ends}."
+        for kind in alternative.order.kinds():
             if usable and not {(kind, False), (kind, True)} & usable:
-                yield f"x-stream/order/{number}/is: {kind} can never come in {one.name}."
+                yield f"x-stream/order/{number}/is: {kind} can never come in {alternative.name}."
         reached |= usable
     for kind in sorted(contract.end):
         if (kind, False) not in reached:

@@ -143,10 +143,10 @@ class StreamContract:
     ) -> StreamContract:
         """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
         spec = _Reader(x_stream, "x-stream")
-        alternatives = tuple(_alternative(one) for one in spec.items("order"))
+        alternatives = tuple(_alternative(item) for item in spec.items("order"))
         contract = cls(
             framing=cast("Framing", spec.one_of("framing", FRAMINGS)),
-            first_line=next((_first_line(one) for one in spec.part("first_line")), None),
+            first_line=next((_first_line(part) for part in spec.part("first_line")), None),
             kind=spec.text("kind"),
             when=spec.mapping("when"),
             unknown_allowed=spec.one_of("unknown", ("allowed", "rejected")) == "allowed",
@@ -156,9 +156,9 @@ class StreamContract:
             alternatives=alternatives,
             end=frozenset(spec.names("end")),
             after_end=frozenset(spec.names("after_end", needed=False)),
-            rules=tuple(_RULES[word](one) for word in _RULES for one in spec.items(word, needed=False)),
+            rules=tuple(_RULES[word](item) for word in _RULES for item in spec.items(word, needed=False)),
             events=events,
-            orders=Alternatives({one.name: one.order for one in alternatives}),
+            orders=Alternatives({alternative.name: alternative.order for alternative in alternatives}),
             spec=x_stream,
             source=source,
             rulings=rulings or {},
@@ -168,7 +168,7 @@ class StreamContract:
 
     def alternative(self, name: str) -> Alternative:
         """Return the alternative of that name."""
-        return next(one for one in self.alternatives if one.name == name)
+        return next(alternative for alternative in self.alternatives if alternative.name == name)
 
 
 class _Reader:

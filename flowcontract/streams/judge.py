@@ -163,7 +163,7 @@ class StreamJudge:
             got = _without_blank_lines(block) or f"the stream ended inside a block: {block.raw[:60]!r}"
             found.append(self._framing("a blank line after every block", got, block.start, self._lines))
         for watch in self._watches:
-            found += [self._violation(watch.rule.word, one, watch.rule.source) for one in watch.close()]
+            found += [self._violation(watch.rule.word, problem, watch.rule.source) for problem in watch.close()]
         return found + self._missing()
 
     def _watching(self, kind: str) -> list[_Watch]:
@@ -260,8 +260,8 @@ class StreamJudge:
     def _schema(self, kind: str, payload: object, offset: int) -> list[Violation]:
         event = self.contract.events[kind]
         return [
-            Violation("schema", one.expected, one.got, one.where, self.count, offset, one.source or event.source)
-            for one in event.validate(payload)
+            replace(found, rule="schema", event=self.count, offset=offset, source=found.source or event.source)
+            for found in event.validate(payload)
         ]
 
     def _note(self, kind: str, offset: int) -> list[Violation]:

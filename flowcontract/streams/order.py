@@ -69,11 +69,10 @@ class Atom:
 
     def possible(self) -> bool:
         """Tell whether any payload at all can fulfil the guard."""
-        for test in (one for one in self.guard if not one.negated):
-            left = set(test.values)
-            for other in (one for one in self.guard if one.path == test.path):
-                left = left - set(other.values) if other.negated else left & set(other.values)
-            if not left:
+        for path in {test.path for test in self.guard if not test.negated}:
+            tests = [test for test in self.guard if test.path == path]
+            allowed = set.intersection(*(set(test.values) for test in tests if not test.negated))
+            if not allowed.difference(*(test.values for test in tests if test.negated)):
                 return False
         return True
 

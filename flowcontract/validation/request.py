@@ -124,8 +124,11 @@ def _checked_parameter(
     value, undecodable = decode(validators, parameter.pointer, texts)
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
     if parameter.clamp is not None:  # what is above is answered as this value, so it is no violation
-        violations = [one for one in violations if one.rule != "maximum"]
-    told = [RequestViolation(*where, replace(one, source=one.source or parameter.provenance)) for one in violations]
+        violations = [violation for violation in violations if violation.rule != "maximum"]
+    told = [
+        RequestViolation(*where, replace(violation, source=violation.source or parameter.provenance))
+        for violation in violations
+    ]
     return ABSENT if undecodable else value, told
 
 
@@ -151,7 +154,7 @@ def _checked_body(
             violations += _beyond_one_file(fields, body)
         return values, [*violations, *_in_neither(fields, body, headers)]
     found = validators.violations(media.pointer, body)
-    return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
+    return body, [_in_body(replace(violation, source=violation.source or operation.provenance)) for violation in found]
 
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
@@ -199,10 +202,10 @@ def _checked_form(
         if not violations and is_file(fields[name].schema):
             found += _upload_violations(name, fields[name], body[name], upload_limits(validators, media, name))
     settled = {violation.field for violation in found}
-    judged_ones = [_in_body(one) for one in validators.violations(media.pointer, judged)]
-    found += [one for one in judged_ones if one.field.partition(".")[0] not in settled]
+    by_schema = [_in_body(violation) for violation in validators.violations(media.pointer, judged)]
+    found += [violation for violation in by_schema if violation.field.partition(".")[0] not in settled]
     order = {name: number for number, name in enumerate(fields)}
-    return values, sorted(found, key=lambda one: order.get(one.field.partition(".")[0], -1))
+    return values, sorted(found, key=lambda violation: order.get(violation.field.partition(".")[0], -1))
 
 
 def _checked_field(
@@ -223,9 +226,9 @@ def _checked_field(
         return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
     value, undecodable = decode(validators, step.pointer, parts)
     violations = [undecodable] if undecodable else _json_text(validators, step, value)
-    placed = [replace(one, where=f"/{pointers.escape(name)}{one.where}") for one in violations]
-    sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
-    return given if undecodable else value, value, [_in_body(one) for one in sourced]
+    placed = [replace(violation, where=f"/{pointers.escape(name)}{violation.where}") for violation in violations]
+    sourced = [replace(violation, source=violation.source or provenance(step.schema)) for violation in placed]
+    return given if undecodable else value, value, [_in_body(violation) for violation in sourced]
 
 
 def _upload_violations(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
@@ -283,7 +286,7 @@ def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
 
 
 def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, one) for name, one in schema.get("properties", {}).items() if isinstance(one, dict))
+    return ((name, field) for name, field in schema.get("properties", {}).items() if isinstance(field, dict))
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

@@ -65,8 +65,12 @@ def _header_violations(validators: Validators, response: Response, lower: Mappin
         elif "schema" in header:
             pointer = validators.follow(f"{response.pointer}/headers/{pointers.escape(name)}").pointer + "/schema"
             decoded, undecodable = decode(validators, pointer, [value])
-            for one in [undecodable] if undecodable else validators.violations(pointer, decoded):
-                yield replace(one, expected=f"{one.expected} in the header `{name}`", source=one.source or source)
+            for violation in [undecodable] if undecodable else validators.violations(pointer, decoded):
+                yield replace(
+                    violation,
+                    expected=f"{violation.expected} in the header `{name}`",
+                    source=violation.source or source,
+                )
 
 
 def _content_violations(validators: Validators, media: MediaType, content_type: str, body: object) -> list[Violation]:
