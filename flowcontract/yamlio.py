@@ -58,39 +58,39 @@ def loads(text: str, *, name: str = "YAML text") -> Any:
         raise SpecError(f"{name}: {error}. Mend the YAML.") from None
 
 
-_DEEPEST = 200
+_MAX_DEPTH = 200
 
 
 def _refuse_deep_nesting(text: str, name: str) -> None:
     """Raise SpecError for a text that nests deeper than libyaml, which recurses in C and would crash, can follow."""
     # Nesting needs a bracket, a dash, a question mark or an indent per level; almost no file has as many of any.
-    if max(map(text.count, ("[", "{", "- ", "? "))) <= _DEEPEST and " " * _DEEPEST not in text:
+    if max(map(text.count, ("[", "{", "- ", "? "))) <= _MAX_DEPTH and " " * _MAX_DEPTH not in text:
         return
     depth = 0
     try:
         for event in yaml.parse(text, Loader=_JsonLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:
+            if depth > _MAX_DEPTH:
                 line = event.start_mark.line + 1  # type: ignore[union-attr]
-                raise SpecError(f"{name}, line {line}: nested more than {_DEEPEST} deep. Flatten the YAML.")
+                raise SpecError(f"{name}, line {line}: nested more than {_MAX_DEPTH} deep. Flatten the YAML.")
     except yaml.YAMLError:
         return  # told with its line by the reader itself
 
 
-_MOST_REPEATED = 100_000
+_MAX_REPEATED = 100_000
 """Values, and hundreds of characters, that aliases may stand for: nine lines of them can stand for a billion."""
-_WEIGHED = 100  # characters that weigh as much as one more value
+_CHARACTERS_PER_VALUE = 100  # characters that weigh as much as one more value
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     """Return the nodes of a text; raise SpecError where its aliases stand for too much, or for what they stand in."""
     root: yaml.Node | None = yaml.compose(text, Loader=_JsonLoader)
     if root is not None and "&" in text and "*" in text:
-        _Repetition(name).measure(root)
+        _AliasMeter(name).measure(root)
     return root
 
 
-class _Repetition:
+class _AliasMeter:
     """Measures what aliases stand for: each node once, however often it is repeated."""
 
     def __init__(self, name: str) -> None:
@@ -104,16 +104,16 @@ class _Repetition:
         known = self._measured.get(id(node))
         if known is not None:
             self._repeated += known[0]
-            self._refuse(node, self._repeated > _MOST_REPEATED, f"aliases repeat more than {_MOST_REPEATED} values")
+            self._refuse(node, self._repeated > _MAX_REPEATED, f"aliases repeat more than {_MAX_REPEATED} values")
             return known
         self._refuse(node, id(node) in self._open, "an alias stands for what it stands in")
         if isinstance(node, yaml.ScalarNode):
-            return self._note(node, 1 + len(node.value) // _WEIGHED, 0)
+            return self._note(node, 1 + len(node.value) // _CHARACTERS_PER_VALUE, 0)
         self._open.add(id(node))
-        parts = [self.measure(part) for part in _parts(node)]
+        parts = [self.measure(part) for part in _list_child_nodes(node)]
         self._open.remove(id(node))
         depth = 1 + max((deep for _, deep in parts), default=0)
-        self._refuse(node, depth > _DEEPEST, f"aliases nest more than {_DEEPEST} deep")
+        self._refuse(node, depth > _MAX_DEPTH, f"aliases nest more than {_MAX_DEPTH} deep")
         return self._note(node, 1 + sum(weight for weight, _ in parts), depth)
 
     def _note(self, node: yaml.Node, weight: int, depth: int) -> tuple[int, int]:
@@ -125,7 +125,7 @@ class _Repetition:
             raise SpecError(f"{self._name}, line {node.start_mark.line + 1}: {what}. Mend the YAML.")
 
 
-def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
+def _list_child_nodes(node: yaml.Node) -> Iterator[yaml.Node]:
     for part in node.value:
         yield from part if isinstance(part, tuple) else (part,)
 

@@ -139,8 +139,9 @@ def _entry(project: Project, view: View, holder: str, word: str, target: Any) ->
     ]
     missing = [operation for operation in concerned if target not in scenarios.keys(project, view, operation)]
     if missing:
+        names = ", ".join(operation.id for operation in missing)
         yield view.finding(
             where,
-            f'"{word}" is answered by "{target}", which is no scenario of {", ".join(operation.id for operation in missing)}',
+            f'"{word}" is answered by "{target}", which is no scenario of {names}',
             f"Name a scenario, or write {scenarios.folder(project, view.name, missing[0].id)}/{target}.yaml.",
         )

@@ -33,7 +33,7 @@ def decode(data: bytes) -> tuple[bytes, Layer]:
     parts: list[bytes] = []
     layer, end, size = Layer([0], [0]), 0, 0
     for found in ENCODED.finditer(data):
-        meant = _meant(found)
+        meant = _decode_character(found)
         size += found.start() - end
         layer.inside.extend((size, size + len(meant)))
         layer.outside.extend(found.span())
@@ -42,7 +42,7 @@ def decode(data: bytes) -> tuple[bytes, Layer]:
     return b"".join([*parts, data[end:]]), layer
 
 
-def _meant(found: re.Match[bytes]) -> bytes:
+def _decode_character(found: re.Match[bytes]) -> bytes:
     percent, high, low, unit, byte, short, entity = found.groups()
     if short:
         return _SHORT.get(short, short)

@@ -83,10 +83,10 @@ def is_secret_name(name: str) -> bool:
     if name.lower().startswith("access-control-"):  # `Access-Control-Allow-Credentials: true`
         return False
     plain = unicodedata.normalize("NFKC", unquote_plus(unquote(name)))
-    return any(_tells(part) for part in re.split(r"[\[\]]", plain))
+    return any(_is_telling(part) for part in re.split(r"[\[\]]", plain))
 
 
-def _tells(part: str) -> bool:
+def _is_telling(part: str) -> bool:
     words = [word.lower() for word in _WORD.findall(_HUMP.sub(" ", part))]
     while len(words) > 1 and (words[-1] in _OF_THE_SECRET or words[-1].isdigit()):
         words.pop()
@@ -115,10 +115,10 @@ def secret_values(value: Any) -> Iterator[str]:
         elif is_secret and isinstance(here, str | int | float) and not isinstance(here, bool):
             yield str(here)
         elif isinstance(here, str) and nested and here.lstrip()[:1] in ("{", "["):
-            pending.append((_parsed(here), False, nested - 1))
+            pending.append((_parse_json(here), False, nested - 1))
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -149,12 +149,12 @@ def mask_fields(text: str) -> str:
 
     The rest stays as it is written. `null`, `true`, `false` tell nothing and stay.
     """
-    return _replace(text, _secret_fields(text), f'"{MASK}"')
+    return _replace(text, _find_secret_fields(text), f'"{MASK}"')
 
 
 def mask_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> str:
     """Mask every value that stands under a name that `hides` in a query, or in an urlencoded body."""
-    return _replace(text, _secret_pairs(text, hides), MASK)
+    return _replace(text, _find_secret_pairs(text, hides), MASK)
 
 
 def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
@@ -167,10 +167,10 @@ def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
 
 def values_in_text(text: str) -> Iterator[str]:
     """Yield what `mask_text` masks, decoded, and what stands under secret names in JSON in texts of JSON."""
-    for start, end in _secret_fields(text):
-        yield from _meant(text[start:end])
+    for start, end in _find_secret_fields(text):
+        yield from _texts_of_value(text[start:end])
     if text.lstrip()[:1] in ("{", "["):
-        yield from secret_values(_parsed(text))
+        yield from secret_values(_parse_json(text))
     for query in _QUERY.finditer(text) if "?" in text else ():
         yield from values_in_query(query[0])
     for user in _USER.finditer(text) if "@" in text else ():
@@ -179,37 +179,37 @@ def values_in_text(text: str) -> Iterator[str]:
 
 def values_in_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> Iterator[str]:
     """Yield what `mask_query` masks, decoded."""
-    for start, end in _secret_pairs(text, hides):
+    for start, end in _find_secret_pairs(text, hides):
         yield unquote_plus(text[start:end])
 
 
-def _meant(written: str) -> Iterator[str]:
+def _texts_of_value(written: str) -> Iterator[str]:
     """Yield the texts of a JSON value that may be cut."""
-    value = _parsed(written)
+    value = _parse_json(written)
     if value is None:
-        value = [_unescaped(text[0].strip('"')) for text in _VALUE.finditer(written)]
+        value = [_unescape(text[0].strip('"')) for text in _VALUE.finditer(written)]
     yield from secret_values({"secret": value})
 
 
-def _secret_fields(text: str) -> Iterator[tuple[int, int]]:
-    if not _may_tell(text):
+def _find_secret_fields(text: str) -> Iterator[tuple[int, int]]:
+    if not _may_have_secrets(text):
         return
-    hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescaped(name))}
+    hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescape(name))}
     end = 0
     for field in _FIELD.finditer(text) if hidden else ():
         if field[1] in hidden and field.start() >= end:
-            start, end = field.end(), _end_of_value(text, field.end())
+            start, end = field.end(), _find_end_of_value(text, field.end())
             if text[start:end].lower() not in ("", '""', *_TELLS_NOTHING):
                 yield start, end
 
 
-def _may_tell(text: str) -> bool:
+def _may_have_secrets(text: str) -> bool:
     """Tell whether a name in a text can be secret: most texts need no second look."""
     lower = text.lower()
     return not text.isascii() or any(hint in lower for hint in _HINTS)
 
 
-def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+def _find_secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
     end = 0
     while pair := _PAIR.search(text, end):
         start = end = pair.end()
@@ -219,11 +219,11 @@ def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int
                 yield start, end
 
 
-def _unescaped(string: str) -> str:
-    return str(_parsed(f'"{string}"') or string) if "\\" in string else string
+def _unescape(string: str) -> str:
+    return str(_parse_json(f'"{string}"') or string) if "\\" in string else string
 
 
-def _end_of_value(text: str, start: int) -> int:
+def _find_end_of_value(text: str, start: int) -> int:
     if text[start : start + 1] not in ("{", "["):
         scalar = _SCALAR.match(text, start)
         return scalar.end() if scalar else start
@@ -350,10 +350,10 @@ def values_in_header(name: str, value: str) -> Iterator[str]:
     scheme, _, rest = value.partition(" ")
     yield rest.strip() or scheme
     if scheme.lower() == "basic":
-        yield _password(rest)
+        yield _basic_password(rest)
 
 
-def _password(basic: str) -> str:
+def _basic_password(basic: str) -> str:
     """Return the password of `Authorization: Basic ...` (RFC 7617), '' where it cannot be read."""
     try:
         return base64.b64decode(basic + "==").decode("utf-8", "surrogateescape").partition(":")[2]
@@ -362,7 +362,7 @@ def _password(basic: str) -> str:
 
 
 def _find_whole(data: bytes, value: str) -> Iterator[tuple[int, int]]:
-    for pattern in _patterns(value):
+    for pattern in _compile_patterns(value):
         for found in pattern.finditer(data):
             yield found.span()
 
@@ -370,19 +370,19 @@ def _find_whole(data: bytes, value: str) -> Iterator[tuple[int, int]]:
 def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
     """Yield where a value stands, and where its beginning or its end does that is long enough to tell something."""
     yield from _find_whole(data, value)
-    for form in [form for forms in _forms(value) for form in forms if len(form) > _PIECE]:
+    for form in [form for forms in _list_forms(value) for form in forms if len(form) > _PIECE]:
         start, head, tail = 0, form[:_PIECE], form[-_PIECE:]
         while (start := data.find(head, start)) >= 0:
-            length = _shared(data[start : start + len(form)], form)
-            while length < len(form) and _inside_character(form[length]):
+            length = _common_prefix_length(data[start : start + len(form)], form)
+            while length < len(form) and _is_continuation(form[length]):
                 length -= 1
             yield start, start + length
             start += _PIECE
         end = len(data)
         while (found := data.rfind(tail, 0, end)) >= 0:
             end = found + _PIECE
-            length = _shared(data[max(0, end - len(form)) : end][::-1], form[::-1])
-            while _inside_character(form[-length]):
+            length = _common_prefix_length(data[max(0, end - len(form)) : end][::-1], form[::-1])
+            while _is_continuation(form[-length]):
                 length -= 1
             yield end - length, end
             end = found
@@ -391,34 +391,34 @@ def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
 _CONTINUATION = range(0x80, 0xC0)  # bytes of UTF-8 that begin no character (RFC 3629, 3)
 
 
-def _inside_character(byte: int) -> bool:
+def _is_continuation(byte: int) -> bool:
     return byte in _CONTINUATION
 
 
-def _shared(data: bytes, other: bytes) -> int:
+def _common_prefix_length(data: bytes, other: bytes) -> int:
     """Return how many bytes two texts begin with in common."""
     pairs = zip(data, other, strict=False)
     return next((number for number, (left, right) in enumerate(pairs) if left != right), min(len(data), len(other)))
 
 
 @lru_cache(maxsize=1024)
-def _patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
+def _compile_patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
     """Return what finds a value, in whatever form."""
     pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
-    plain, encoded = _forms(value)
+    plain, encoded = _list_forms(value)
     return tuple(
         re.compile(form) for form in [*(pattern % re.escape(form) for form in plain), *map(re.escape, encoded)]
     )
 
 
 @lru_cache(maxsize=1024)
-def _forms(value: str) -> tuple[list[bytes], list[bytes]]:
+def _list_forms(value: str) -> tuple[list[bytes], list[bytes]]:
     """Return how a value may stand in a text: also where a part of it that looks encoded was decoded; and in base64."""
     raw = value.encode("utf-8", "surrogatepass")
     forms = [raw]
     for _ in range(LAYERS):
         forms.append(decode(forms[-1])[0])
-    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_in_base64(raw))
+    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_base64_forms(raw))
 
 
 def _is_text(form: bytes) -> bool:
@@ -428,7 +428,7 @@ def _is_text(form: bytes) -> bool:
         return False
 
 
-def _in_base64(raw: bytes) -> set[bytes]:
+def _base64_forms(raw: bytes) -> set[bytes]:
     """Return what base64 of any text around a value has of it: three alignments, two alphabets."""
     parts = set()
     for before, start in ((0, 0), (1, 2), (2, 3)):  # bytes before it, and characters that these have a part in

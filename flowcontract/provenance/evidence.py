@@ -96,7 +96,7 @@ def quote(source: str) -> Quote | None:
     if not is_printed(source):
         return None
     lines = Source.parse(source)
-    document = _documents().get(lines.document)
+    document = _load_documents().get(lines.document)
     if document is None:
         return None
     title, printed = document
@@ -110,7 +110,7 @@ def quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
 
 
 @cache
-def _documents() -> dict[str, tuple[str, list[str]]]:
+def _load_documents() -> dict[str, tuple[str, list[str]]]:
     """Return title and lines of each document, by its number."""
     root = paths.specs_root()
     listed = yamlio.load(root / "sources.yaml")["documents"]

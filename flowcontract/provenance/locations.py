@@ -40,9 +40,9 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
     ``where``      JSON pointer into the body or event: of parts that cite the same, the one of that field is meant
     """
     api, _, name = operation.partition("/")
-    own = _own(api, name)
+    own = _find_operation(api, name)
     wanted = frozenset(sources)
-    parts = [part for part in _parts(api) if part.cites & wanted]
+    parts = [part for part in _list_parts(api) if part.cites & wanted]
     field = where.rpartition("/")[2]
 
     def nearness(part: _Part) -> tuple[Any, ...]:
@@ -57,31 +57,31 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
 
 
 @cache
-def _own(api: str, name: str) -> _Part:
+def _find_operation(api: str, name: str) -> _Part:
     """Return an operation itself; the beginning of its API's file where it is unknown."""
     file = paths.specs_root() / api / "openapi.yaml"
-    for pointer, line, node in _nodes(file):
+    for pointer, line, node in _list_nodes(file):
         if isinstance(node, dict) and node.get("operationId") == name:
-            return _Part(_placed(file, line), pointer, frozenset())
-    return _Part(_placed(file, 1), "", frozenset())
+            return _Part(_to_place(file, line), pointer, frozenset())
+    return _Part(_to_place(file, 1), "", frozenset())
 
 
 @cache
-def _parts(api: str) -> tuple[_Part, ...]:
+def _list_parts(api: str) -> tuple[_Part, ...]:
     """Return all parts of an API that cite something, those that APIs share included."""
     root = paths.specs_root()
     folders = (root / api, root / api.partition("-")[0])
     files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
-    return tuple(part for file in files for part in _citing(file, api))
+    return tuple(part for file in files for part in _list_citing_parts(file, api))
 
 
-def _citing(file: Path, api: str) -> Iterator[_Part]:
-    for pointer, line, node in _nodes(file):
-        if isinstance(node, dict) and (cites := frozenset(_cites(node, api))):
-            yield _Part(_placed(file, line), pointer, cites)
+def _list_citing_parts(file: Path, api: str) -> Iterator[_Part]:
+    for pointer, line, node in _list_nodes(file):
+        if isinstance(node, dict) and (cites := frozenset(_list_citations(node, api))):
+            yield _Part(_to_place(file, line), pointer, cites)
 
 
-def _cites(node: dict[str, Any], api: str) -> Iterator[str]:
+def _list_citations(node: dict[str, Any], api: str) -> Iterator[str]:
     """Yield what a part cites, in the words of `sources.provenance`; a ruling by its plain and its full name."""
     for key, prefix in _CITING.items():
         for cited in as_list(node.get(key)):
@@ -91,7 +91,7 @@ def _cites(node: dict[str, Any], api: str) -> Iterator[str]:
                 yield f"{prefix}{api}/{cited}"
 
 
-def _nodes(file: Path) -> Iterable[tuple[str, int, Any]]:
+def _list_nodes(file: Path) -> Iterable[tuple[str, int, Any]]:
     """Return pointer, line and value of every part of a file."""
     if not file.is_file():
         return []
@@ -106,5 +106,5 @@ def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str,
         yield from _walk(inner, f"{pointer}/{pointers.escape(str(name))}", lines)
 
 
-def _placed(file: Path, line: int) -> Place:
+def _to_place(file: Path, line: int) -> Place:
     return Place(file.relative_to(paths.specs_root().parent).as_posix(), line)

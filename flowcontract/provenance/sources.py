@@ -118,10 +118,10 @@ def rulings_from(entries: Any, path: Path) -> tuple[Ruling, ...]:
     """Return the rulings that a file has been read into; raise SpecError naming file, entry and fault."""
     if not isinstance(entries, list):
         raise SpecError(f"{path}: a list of rulings is wanted.")
-    return tuple(_ruling(path, index, entry) for index, entry in enumerate(entries))
+    return tuple(_read_ruling(path, index, entry) for index, entry in enumerate(entries))
 
 
-def _ruling(path: Path, index: int, entry: Any) -> Ruling:
+def _read_ruling(path: Path, index: int, entry: Any) -> Ruling:
     if not isinstance(entry, dict) or set(entry) - _OPTIONAL_RULING_FIELDS != _RULING_FIELDS:
         raise SpecError(f"{path}: ruling {index} needs exactly the fields {', '.join(sorted(_RULING_FIELDS))}.")
     return Ruling(
@@ -133,11 +133,11 @@ def _ruling(path: Path, index: int, entry: Any) -> Ruling:
         why=entry["why"],
         basis=entry["basis"],
         derives=tuple(Source.parse(str(line)) for line in as_list(entry.get("derives"))),
-        choices=tuple(_choice(path, entry["name"], choice) for choice in as_list(entry.get("choices"))),
+        choices=tuple(_read_choice(path, entry["name"], choice) for choice in as_list(entry.get("choices"))),
     )
 
 
-def _choice(path: Path, ruling: str, entry: Any) -> Choice:
+def _read_choice(path: Path, ruling: str, entry: Any) -> Choice:
     if not isinstance(entry, dict) or set(entry) - {"when"} != CHOICE_FIELDS:
         names = ", ".join(sorted(CHOICE_FIELDS))
         raise SpecError(f"{path}: a choice of the ruling {ruling} needs the fields {names}, and may have `when`.")

@@ -28,15 +28,15 @@ class Beside:
         if self._folder is None:
             raise Unreadable(f"its body is in the file {name!r}, which standard input does not have beside it")
         try:
-            path = self._path(self._folder, name)
+            path = self._resolve_path(self._folder, name)
             with open(os.open(path, _OPEN), "rb") as file:  # noqa: PTH123 - a descriptor
-                return self._content(file, name)
+                return self._read_content(file, name)
         except (OSError, ValueError) as error:
             problem = error.strerror if isinstance(error, OSError) else str(error)
             raise Unreadable(f"its body is in the file {name!r}, which cannot be read: {problem}") from None
 
     @staticmethod
-    def _path(folder: Path, name: str) -> Path:
+    def _resolve_path(folder: Path, name: str) -> Path:
         """Return the path of a file of the folder, links followed."""
         home = folder.resolve()
         path = (home / name).resolve()
@@ -45,7 +45,7 @@ class Beside:
             raise Unreadable(f"its body is said to be in {name!r}, which is not within the recording's folder")
         return path
 
-    def _content(self, file: BinaryIO, name: str) -> bytes:
+    def _read_content(self, file: BinaryIO, name: str) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise Unreadable(f"its body is in {name!r}, which is no plain file")

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MAX_RATIO: Final = 100  # of unpacked to packed; texts of events reach 30
 _RATIO_FROM: Final = 1024 * 1024  # bytes that any body may unpack to
-_SIP: Final = 16  # bytes that brotli is given at once: not every version takes a limit, and ten may become 16 MiB
+_BROTLI_STEP: Final = (
+    16  # bytes that brotli is given at once: not every version takes a limit, and ten may become 16 MiB
+)
 _GZIP: Final = b"\x1f\x8b"
 _AUTO, _RAW = 47, -15  # zlib's window bits: with the header of gzip or zlib, and without any
 
@@ -23,11 +25,11 @@ def undo(body: bytes, codings: str) -> bytes:
     """Return a body without its content codings. What the recorder has unpacked already is returned as it is."""
     for coding in reversed([name.strip().lower() for name in codings.split(",")]):
         if coding not in ("", "identity") and not _is_text(body):
-            body = _undo_one(body, coding)
+            body = _decode_one(body, coding)
     return body
 
 
-def _undo_one(body: bytes, coding: str) -> bytes:
+def _decode_one(body: bytes, coding: str) -> bytes:
     if coding not in _CODINGS:
         raise Unreadable(f"its body is compressed with {coding!r}, which is not read here: record it uncompressed")
     limit = min(MAX_BODY_BYTES, max(_RATIO_FROM, _MAX_RATIO * len(body)))
@@ -75,8 +77,8 @@ def _unbrotli(body: bytes, limit: int) -> bytes:
     unpacker = brotli.Decompressor()
     unpacked = bytearray()
     try:
-        for at in range(0, len(body), _SIP):
-            unpacked += unpacker.process(body[at : at + _SIP])
+        for at in range(0, len(body), _BROTLI_STEP):
+            unpacked += unpacker.process(body[at : at + _BROTLI_STEP])
             if len(unpacked) > limit:
                 break
     except brotli.error as error:

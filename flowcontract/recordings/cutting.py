@@ -25,7 +25,7 @@ def cut_entries(text: str) -> Iterator[str]:
         mark = token[0]
         between = start >= 0 and len(opened) == _LEVEL
         if between and mark in (",", "]"):
-            yield from _filled(text[start : token.start()])
+            yield from _skip_blank(text[start : token.start()])
             start = token.end()
         if mark in ("[", "{"):
             opened.append(last)
@@ -40,10 +40,10 @@ def cut_entries(text: str) -> Iterator[str]:
         elif mark != ",":
             last = mark
     if start >= 0:
-        yield from _filled(text[start:])
+        yield from _skip_blank(text[start:])
 
 
-def _filled(text: str) -> Iterator[str]:
+def _skip_blank(text: str) -> Iterator[str]:
     """Yield a text unless it is blank."""
     if text.strip():
         yield text.strip()

@@ -43,10 +43,10 @@ def exchange(number: int, entry: Untrusted, beside: Beside) -> Recorded:
         url,
         path,
         query,
-        _asked(request, beside),
-        lambda: _answer(entry, method, beside),
-        _word(entry["_app"]),
-        _word(entry["comment"]),
+        _read_request_body(request, beside),
+        lambda: _read_answer(entry, method, beside),
+        _text_or_empty(entry["_app"]),
+        _text_or_empty(entry["comment"]),
     )
 
 
@@ -60,48 +60,48 @@ def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
     return parts.path, {name: tuple(values) for name, values in query.items()}
 
 
-def _word(found: Untrusted) -> str:
+def _text_or_empty(found: Untrusted) -> str:
     """Return a text that only helps: what is none does not matter."""
     return found.value if isinstance(found.value, str) else ""
 
 
-def _asked(request: Untrusted, beside: Beside) -> bytes | None:
+def _read_request_body(request: Untrusted, beside: Beside) -> bytes | None:
     """Return the request's body; None where it was not recorded in a form that can be read."""
     try:
         data = request["postData"]
         if not data:
             return None
-        if text := _word(data["text"]):
+        if text := _text_or_empty(data["text"]):
             return encoded(text)
         return beside.read(data["_file"].text())
     except Unreadable:
         return None
 
 
-def _answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswer:
+def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswer:
     response = entry["response"]
-    status, failure = response["status"].number(), _failure(entry, response)
+    status, failure = response["status"].number(), _read_failure(entry, response)
     if status <= 0:
         raise Unreadable(f"no answer was recorded (status {status}{failure and f': {failure}'})")
     if status == _FROM_CACHE:
         raise Unreadable("the browser had the answer in its cache (status 304)")
-    headers = dict(_headers(response))
+    headers = dict(_read_headers(response))
     content = response["content"]
-    kind = _word(content["mimeType"]) if content else ""
+    kind = _text_or_empty(content["mimeType"]) if content else ""
     if kind not in ("", _UNKNOWN_TYPE):
         headers.setdefault("content-type", kind)
-    body, notes = _body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
+    body, notes = _read_body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
     left = failure if any(word in failure.lower() for word in _ABORTED) else ""
     return RecordedAnswer(status, headers, body, notes, left)
 
 
-def _failure(entry: Untrusted, response: Untrusted) -> str:
+def _read_failure(entry: Untrusted, response: Untrusted) -> str:
     """Return what the recorder says of an exchange that failed."""
     places = (response["_failureText"], response["_error"], entry["_failureText"], entry["_error"])
-    return next((word for word in map(_word, places) if word), "")
+    return next((word for word in map(_text_or_empty, places) if word), "")
 
 
-def _headers(response: Untrusted) -> Iterator[tuple[str, str]]:
+def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
     if response["headers"]:
         for header in response["headers"].items():
             yield header["name"].text().lower(), header["value"].text()
@@ -112,15 +112,15 @@ def _is_empty(status: int, method: str, headers: Mapping[str, str]) -> bool:
     return status in _WITHOUT_BODY or method == "HEAD" or headers.get("content-length", "").strip() == "0"
 
 
-def _body(
+def _read_body(
     entry: Untrusted, content: Untrusted, headers: Mapping[str, str], *, empty: bool, beside: Beside
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return a body from where it is, and what is to be said of that."""
     text = content["text"].text() if content and content["text"] else None
     if text:
-        body = _decoded(text, content, headers)
-        return body, tuple(_cut_off(content, body))
-    if stream := b"".join(_blocks(entry["_eventSourceMessages"])):
+        body = _decode_text(text, content, headers)
+        return body, tuple(_note_truncation(content, body))
+    if stream := b"".join(_rebuild_blocks(entry["_eventSourceMessages"])):
         note = "rebuilt from `_eventSourceMessages`, which has no comments and no blocks without data"
         return stream, (note,)
     if content and content["_file"]:
@@ -131,7 +131,7 @@ def _body(
     raise Unreadable(f"its body was not recorded{doubt}. {_HOW}")
 
 
-def _decoded(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:
+def _decode_text(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:
     encoding = content["encoding"].text().lower() if content["encoding"] else ""
     if encoding in ("", "utf-8", "utf8"):
         return encoded(text)
@@ -140,19 +140,19 @@ def _decoded(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes
     return undo(from_base64(text), headers.get("content-encoding", ""))
 
 
-def _cut_off(content: Untrusted, body: bytes) -> Iterator[str]:
+def _note_truncation(content: Untrusted, body: bytes) -> Iterator[str]:
     """Yield a note where less was kept of a body than there was: Firefox keeps a megabyte."""
     size = content["size"].value
     if isinstance(size, int) and size > len(body):
         yield f"the recording has {len(body)} bytes of a body of {size}: it may have been cut off"
 
 
-def _blocks(messages: Untrusted) -> Iterator[bytes]:
+def _rebuild_blocks(messages: Untrusted) -> Iterator[bytes]:
     if messages:
-        yield from map(_block, messages.items())
+        yield from map(_rebuild_block, messages.items())
 
 
-def _block(message: Untrusted) -> bytes:
+def _rebuild_block(message: Untrusted) -> bytes:
     """Return a message as the server may have sent it; `data` first, as the documents print it."""
     data = message["data"].text().encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     named = message["eventName"].text() if message["eventName"] else ""

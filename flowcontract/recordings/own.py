@@ -20,27 +20,27 @@ def exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
     request, response = whole["request"], whole["response"]
     method, url = request["method"].text().upper(), request["path"].text()
     path, query = split_url(url)
-    answer = RecordedAnswer(response["status"].number(), dict(_headers(response)), _body(response, beside))
+    answer = RecordedAnswer(response["status"].number(), dict(_read_headers(response)), _read_body(response, beside))
     return Recorded(
         1,
         method,
         url,
         path,
         query,
-        _dumped(request["body"]) if request["body"] else None,
+        _dump_json(request["body"]) if request["body"] else None,
         lambda: answer,
         request["app"].text() if request["app"] else "",
         name,
     )
 
 
-def _headers(response: Untrusted) -> Iterator[tuple[str, str]]:
+def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
     for pair in response["headers"].items():
         name, value, *_ = [*pair.items(), Untrusted(None, pair.place), Untrusted(None, pair.place)]
         yield name.text().lower(), value.text()
 
 
-def _body(response: Untrusted, beside: Beside) -> bytes:
+def _read_body(response: Untrusted, beside: Beside) -> bytes:
     """Return a recorded body: in a file of its own, as raw text, as Base64, or as JSON."""
     if response["sse_file"]:
         return beside.read(response["sse_file"].text())
@@ -52,11 +52,11 @@ def _body(response: Untrusted, beside: Beside) -> bytes:
     for name in ("body_text", "body"):
         body = response[name].value
         if body is not None:
-            return encoded(body) if isinstance(body, str) else _dumped(response[name])
+            return encoded(body) if isinstance(body, str) else _dump_json(response[name])
     return b""
 
 
-def _dumped(body: Untrusted) -> bytes:
+def _dump_json(body: Untrusted) -> bytes:
     """Return a body that was recorded as JSON."""
     try:
         return json.dumps(body.value).encode()

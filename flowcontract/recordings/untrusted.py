@@ -28,7 +28,7 @@ class Untrusted:
 
     def __getitem__(self, name: str) -> Untrusted:
         """Return a field of an object; absent ones have the value None."""
-        fields = self._as(dict)
+        fields = self._expect(dict)
         return Untrusted(fields.get(name), f"{self.place}/{name}".lstrip("/"))
 
     def __bool__(self) -> bool:
@@ -37,25 +37,25 @@ class Untrusted:
 
     def text(self) -> str:
         """Return it as text."""
-        return self._as(str)
+        return self._expect(str)
 
     def number(self) -> int:
         """Return it as a whole number."""
         if isinstance(self.value, bool):
-            raise self._wrong(int)
-        return self._as(int)
+            raise self._type_error(int)
+        return self._expect(int)
 
     def items(self) -> Iterator[Untrusted]:
         """Yield the items of a list."""
-        for number, item in enumerate(self._as(list)):
+        for number, item in enumerate(self._expect(list)):
             yield Untrusted(item, f"{self.place}/{number}")
 
-    def _as(self, wanted: type[_T]) -> _T:
+    def _expect(self, wanted: type[_T]) -> _T:
         if not isinstance(self.value, wanted):
-            raise self._wrong(wanted)
+            raise self._type_error(wanted)
         return self.value
 
-    def _wrong(self, wanted: type) -> Unreadable:
+    def _type_error(self, wanted: type) -> Unreadable:
         place = self.place or "the whole"
         if self.value is None:
             return Unreadable(f"it has no {place}")

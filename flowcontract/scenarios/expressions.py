@@ -77,7 +77,7 @@ class Context:
     def faker(self, method: str) -> Any:
         """Return what Faker's method returns; the values depend on the seed and on how many were asked for before."""
         self._faked += 1
-        return _fake(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
+        return _call_faker(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
 
 
 def _hash(text: str) -> hashlib._Hash:
@@ -111,13 +111,13 @@ def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
         return None
     root, rest = match["root"], match["rest"] or ""
     if match["mark"] == "+":
-        return _later(text, rest)
+        return _parse_later(text, rest)
     if match["mark"] != "#" and root in ("world", "app"):
-        return _named(root, rest, sample)
+        return _parse_named(root, rest, sample)
     if match["mark"] != "#" and root in _ROOTS:
         return _ROOTS[root](text, rest)
     if root in _FORMS or match["mark"] == ".":
-        raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
+        raise _unknown_expression(text, [form for forms in _FORMS.values() for form in forms])
     return None
 
 
@@ -130,7 +130,7 @@ def is_fixed(text: str) -> bool:
 _SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#]|(?<=now)\+)(?P<rest>\S+))?")
 
 
-def _unknown(text: str, forms: list[str]) -> UnknownExpressionError:
+def _unknown_expression(text: str, forms: list[str]) -> UnknownExpressionError:
     known = ", ".join(forms)
     return UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
 
@@ -154,7 +154,7 @@ _FORMS = {
 }
 
 
-def _request(text: str, rest: str) -> Render:
+def _parse_request(text: str, rest: str) -> Render:
     part, _, name = rest.partition(".")
     if rest == "method":
         return lambda context: context.request.method
@@ -167,34 +167,34 @@ def _request(text: str, rest: str) -> Render:
         return lambda context: context.request.headers.get(lower)
     if rest == "body" or rest.startswith("body#/"):
         pointer = rest.removeprefix("body").removeprefix("#")
-        return lambda context: _at(context.request.body, pointer)
-    raise _unknown(text, _FORMS["request"])
+        return lambda context: _resolve_or_none(context.request.body, pointer)
+    raise _unknown_expression(text, _FORMS["request"])
 
 
-def _at(body: Any, pointer: str) -> Any:
+def _resolve_or_none(body: Any, pointer: str) -> Any:
     try:
         return pointers.resolve(body, pointer)
     except KeyError:
         return None
 
 
-def _id(text: str, rest: str) -> Render:
+def _parse_id(text: str, rest: str) -> Render:
     if not rest:
-        raise _unknown(text, _FORMS["id"])
+        raise _unknown_expression(text, _FORMS["id"])
     return lambda context: context.id(rest)
 
 
-def _now(text: str, rest: str) -> Render:
+def _parse_now(text: str, rest: str) -> Render:
     if rest == "iso":
         return lambda context: f"{datetime.fromtimestamp(context.now, UTC):%Y-%m-%dT%H:%M:%SZ}"
     if rest:
-        raise _unknown(text, _FORMS["now"])
+        raise _unknown_expression(text, _FORMS["now"])
     return lambda context: context.now
 
 
-def _later(text: str, rest: str) -> Render:
+def _parse_later(text: str, rest: str) -> Render:
     if not _SECONDS.fullmatch(rest):
-        raise _unknown(text, _FORMS["now"])
+        raise _unknown_expression(text, _FORMS["now"])
     seconds = int(rest)
     return lambda context: context.now + seconds
 
@@ -202,42 +202,44 @@ def _later(text: str, rest: str) -> Render:
 _SECONDS = re.compile("[0-9]{1,9}")
 
 
-def _violation(text: str, rest: str) -> Render:
+def _parse_violation(text: str, rest: str) -> Render:
     if text not in _FORMS["violation"]:
-        raise _unknown(text, _FORMS["violation"])
+        raise _unknown_expression(text, _FORMS["violation"])
     return lambda context: context.violation.get(rest)
 
 
-def _each(text: str, rest: str) -> Render:
+def _parse_each(text: str, rest: str) -> Render:
     if rest:
-        raise _unknown(text, _FORMS["each"])
+        raise _unknown_expression(text, _FORMS["each"])
     return lambda context: context.each
 
 
-def _named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
+def _parse_named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
     """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
     if not rest:
-        raise _unknown(f"${root}", _FORMS[root])
+        raise _unknown_expression(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
     pointer = pointers.join(deeper)
     instead = sample.get(first)
-    return lambda context: _at((context.world if root == "world" else context.app).get(first, instead), pointer)
+    return lambda context: _resolve_or_none(
+        (context.world if root == "world" else context.app).get(first, instead), pointer
+    )
 
 
-def _faker(text: str, rest: str) -> Render:
+def _parse_faker(text: str, rest: str) -> Render:
     if not _gives_json(rest):
-        close = difflib.get_close_matches(rest, _faker_methods(), n=5) or ["name", "email", "sentence"]
-        raise _unknown(text, [f"$faker.{name}" for name in close if _gives_json(name)])
+        close = difflib.get_close_matches(rest, _list_faker_methods(), n=5) or ["name", "email", "sentence"]
+        raise _unknown_expression(text, [f"$faker.{name}" for name in close if _gives_json(name)])
     return lambda context: context.faker(rest)
 
 
 _ROOTS: Mapping[str, Callable[[str, str], Render]] = {
-    "request": _request,
-    "id": _id,
-    "now": _now,
-    "faker": _faker,
-    "violation": _violation,
-    "each": _each,
+    "request": _parse_request,
+    "id": _parse_id,
+    "now": _parse_now,
+    "faker": _parse_faker,
+    "violation": _parse_violation,
+    "each": _parse_each,
 }
 
 # Their values depend on today's date, so that the same seed would give other bytes tomorrow; `$now` is there for times.
@@ -248,30 +250,30 @@ _faker_lock = threading.Lock()
 
 
 @cache
-def _generator() -> Faker:
+def _make_faker() -> Faker:
     from faker import Faker  # noqa: PLC0415 - its import takes a third of a second, and most replies need none of it
 
     return Faker()
 
 
-def _fake(method: str, seed: int) -> Any:
+def _call_faker(method: str, seed: int) -> Any:
     with _faker_lock:  # one generator for all threads; seeded before each value, so replies do not depend on each other
-        generator = _generator()
+        generator = _make_faker()
         generator.seed_instance(seed)
         return getattr(generator, method)()
 
 
 @cache
-def _faker_methods() -> frozenset[str]:
+def _list_faker_methods() -> frozenset[str]:
     """Return the names of Faker's provider methods that need no arguments and do not look at the clock."""
     found: set[str] = set()
-    for provider in _generator().factories[0].providers:
+    for provider in _make_faker().factories[0].providers:
         if type(provider).__module__.split(".")[2] not in _CLOCK_BOUND:
-            found |= {name for name, _ in inspect.getmembers(provider, _needs_no_argument)}
+            found |= {name for name, _ in inspect.getmembers(provider, _takes_no_argument)}
     return frozenset(name for name in found - _CLOCK_BOUND_METHODS if not name.startswith("_"))
 
 
-def _needs_no_argument(member: object) -> bool:
+def _takes_no_argument(member: object) -> bool:
     if not inspect.ismethod(member):
         return False
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -282,10 +284,10 @@ def _needs_no_argument(member: object) -> bool:
 @cache
 def _gives_json(method: str) -> bool:
     """Tell whether a name is one of Faker's methods and gives JSON; tried, since types are not declared."""
-    if method not in _faker_methods():
+    if method not in _list_faker_methods():
         return False
     try:
-        json.dumps(_fake(method, 0))
+        json.dumps(_call_faker(method, 0))
     except Exception:  # noqa: BLE001 - methods that need a library which is not installed raise whatever they like
         return False
     return True

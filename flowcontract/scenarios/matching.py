@@ -31,7 +31,7 @@ def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
                 difference(inner, actual[name], f"{where}.{name}") if name in actual else [f"{where}.{name} is missing"]
             )
         ]
-    if _same(expected, actual):
+    if _is_same(expected, actual):
         return []
     return [f"{where} must be {describe(expected)}, is {describe(actual)}"]
 
@@ -42,17 +42,17 @@ def contains(expected: Any, actual: Any) -> bool:
         return isinstance(actual, Mapping) and all(
             name in actual and contains(inner, actual[name]) for name, inner in expected.items()
         )
-    return _same(expected, actual)
+    return _is_same(expected, actual)
 
 
-def _same(expected: Any, actual: Any) -> bool:
+def _is_same(expected: Any, actual: Any) -> bool:
     if isinstance(expected, list):
-        return isinstance(actual, list) and len(expected) == len(actual) and all(map(_same, expected, actual))
+        return isinstance(actual, list) and len(expected) == len(actual) and all(map(_is_same, expected, actual))
     if isinstance(expected, dict):
         return (
             isinstance(actual, dict)
             and expected.keys() == actual.keys()
-            and all(_same(value, actual[name]) for name, value in expected.items())
+            and all(_is_same(value, actual[name]) for name, value in expected.items())
         )
     return bool(expected == actual) and isinstance(expected, bool) == isinstance(actual, bool)
 
@@ -75,47 +75,49 @@ class Match:
 
     def difference(self, request: RequestView) -> list[str]:
         """Return what a request lacks, one sentence each; empty where it matches."""
-        return [sentence for part in self._parts(request) for sentence in difference(*part)]
+        return [sentence for part in self._pair_parts(request) for sentence in difference(*part)]
 
     def fits(self, request: RequestView) -> bool:
         """Tell whether nothing is lacking; ten times faster than saying what."""
-        return all(contains(expected, actual) for expected, actual, _ in self._parts(request))
+        return all(contains(expected, actual) for expected, actual, _ in self._pair_parts(request))
 
-    def _parts(self, request: RequestView) -> Iterator[tuple[Any, Any, str]]:
+    def _pair_parts(self, request: RequestView) -> Iterator[tuple[Any, Any, str]]:
         """Yield what is expected of each part of a request, the part, and its name."""
         if self.body is not None:
             yield self.body, request.body, "body"
         if self.query:
-            yield *_as_sent(self.query, request.query), "query"
+            yield *_to_texts(self.query, request.query), "query"
         if self.headers:
             yield {name.lower(): value for name, value in self.headers.items()}, request.headers, "headers"
         if self.files:
-            yield self.files, _file_names(request.body), "files"
+            yield self.files, _list_file_names(request.body), "files"
 
     def telling_text(self) -> tuple[tuple[str, ...], str] | None:
         """Return the first text in the body that is demanded, and where; None where no text is."""
-        return _first_text(self.body, ())
+        return _find_first_text(self.body, ())
 
 
-def _file_names(body: Any) -> dict[str, Any]:
+def _list_file_names(body: Any) -> dict[str, Any]:
     fields = body if isinstance(body, Mapping) else {}
     return {name: part["filename"] for name, part in fields.items() if is_upload(part)}
 
 
-def _first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:
+def _find_first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:
     if isinstance(value, str):
         return where, value
     if not isinstance(value, Mapping):
         return None
-    return next((found for name, inner in value.items() if (found := _first_text(inner, (*where, name)))), None)
+    return next((found for name, inner in value.items() if (found := _find_first_text(inner, (*where, name)))), None)
 
 
-def _as_sent(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _to_texts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return both as text, since a query carries nothing else."""
-    return {name: _text(value) for name, value in expected.items()}, {name: _text(actual[name]) for name in actual}
+    return {name: _to_text(value) for name, value in expected.items()}, {
+        name: _to_text(actual[name]) for name in actual
+    }
 
 
-def _text(value: Any) -> Any:
+def _to_text(value: Any) -> Any:
     if isinstance(value, list):
-        return [_text(item) for item in value]
+        return [_to_text(item) for item in value]
     return value if isinstance(value, str) else json.dumps(value)

@@ -76,7 +76,7 @@ class Reply:
         if self.streamed:
             return "text/event-stream; charset=utf-8"
         if self.file is not None:
-            return _media_type_of(self.file.suffix.lower())
+            return _guess_media_type(self.file.suffix.lower())
         if isinstance(self.body, str):
             return "text/plain; charset=utf-8" if self.body else ""
         return "application/json"
@@ -86,7 +86,7 @@ _MEDIA_TYPES = {".wav": "audio/wav", ".webp": "image/webp", ".md": "text/markdow
 
 
 @cache
-def _media_type_of(suffix: str) -> str:
+def _guess_media_type(suffix: str) -> str:
     # An instance of its own knows Python's table only, not the machine's: the same reply everywhere.
     known = _MEDIA_TYPES.get(suffix) or mimetypes.MimeTypes(filenames=()).guess_type(f"file{suffix}")[0]
     return known or "application/octet-stream"

@@ -30,13 +30,13 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
     name = FILE_NAME.fullmatch(path.stem)
     if name is None:
         raise ScenarioError(f"{path}: {NAME_WANTED}")
-    text = _text_of(path)
+    text = _read_text(path)
     try:
         raw = yamlio.loads(text, name=str(path))
     except SpecError as error:
         raise ScenarioError(str(error)) from None
-    _guard_aliases(path, text, raw)
-    _guard_format(path, text, raw)
+    _check_aliases(path, text, raw)
+    _check_format(path, text, raw)
     folder = path.parent.name
     return Scenario(
         api=api_folder.name,
@@ -54,7 +54,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
     )
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -66,7 +66,7 @@ def _text_of(path: Path) -> str:
         raise ScenarioError(f"{path}: cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
 
 
-def _guard_aliases(path: Path, text: str, raw: Any) -> None:
+def _check_aliases(path: Path, text: str, raw: Any) -> None:
     """Refuse YAML aliases that contain themselves, or that write out a few lines to millions of values."""
     if "*" not in text:
         return
@@ -85,21 +85,21 @@ def _guard_aliases(path: Path, text: str, raw: Any) -> None:
 
 
 @cache
-def _format() -> Validators:
+def _load_format() -> Validators:
     schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
     return Validators(schema)
 
 
-def _guard_format(path: Path, text: str, raw: Any) -> None:
-    for violation in _format().violations("", raw, limit=1):
+def _check_format(path: Path, text: str, raw: Any) -> None:
+    for violation in _load_format().violations("", raw, limit=1):
         place = violation.where.removeprefix("/").replace("/", ".") or "the scenario"
         what = f"{place} must be {violation.expected}, is {violation.got}"
         raise ScenarioError(
-            f"{_place(path, text, violation.where)}: {what}. Mend it; fixtures/scenario.schema.json is the format."
+            f"{_locate(path, text, violation.where)}: {what}. Mend it; fixtures/scenario.schema.json is the format."
         )
 
 
-def _place(path: Path, text: str, pointer: str) -> str:
+def _locate(path: Path, text: str, pointer: str) -> str:
     """Return file and line of a value, or of the nearest that is there."""
     lines = yamlio.lines_of(text)
     while pointer not in lines and pointer:
@@ -138,53 +138,53 @@ class _Builder:
             headers=raw.get("headers", {}),
             delay_ms=raw.get("delay_ms", 0),
             body=raw.get("body"),
-            events=self._events(kind),
-            stopped=self._events("stopped") if "stopped" in raw else None,
-            file=self._file() if kind == "file" else None,
-            template=self._compiled("/body", raw.get("body")),
-            header_template=self._compiled("/headers", raw.get("headers", {})),
+            events=self._build_events(kind),
+            stopped=self._build_events("stopped") if "stopped" in raw else None,
+            file=self._find_file() if kind == "file" else None,
+            template=self._compile("/body", raw.get("body")),
+            header_template=self._compile("/headers", raw.get("headers", {})),
         )
 
-    def _events(self, key: str) -> tuple[Event, ...]:
+    def _build_events(self, key: str) -> tuple[Event, ...]:
         listed = self.raw[key] if key in ("events", "lines", "stopped") else []
-        return tuple(self._event(f"/{key}/{index}", raw) for index, raw in enumerate(listed))
+        return tuple(self._build_event(f"/{key}/{index}", raw) for index, raw in enumerate(listed))
 
-    def _event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
-        template = self._compiled(f"{pointer}/data", raw["data"]) if "data" in raw else None
-        each = self._compiled(f"{pointer}/each", raw["each"]) if "each" in raw else None
+    def _build_event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
+        template = self._compile(f"{pointer}/data", raw["data"]) if "data" in raw else None
+        each = self._compile(f"{pointer}/each", raw["each"]) if "each" in raw else None
         return Event(**{**raw, "each": each}, template=template)
 
-    def _compiled(self, pointer: str, value: Any) -> Template:
+    def _compile(self, pointer: str, value: Any) -> Template:
         try:
             return self.compile(value)
         except ScenarioError:
-            for inner, text in _texts(pointer, value):
-                self.compile(text, name=_place(self.path, self.text, f"/reply{inner}"))
+            for inner, text in _list_texts(pointer, value):
+                self.compile(text, name=_locate(self.path, self.text, f"/reply{inner}"))
             raise
 
-    def _file(self) -> Path:
+    def _find_file(self) -> Path:
         """Return the file that is sent; raise ScenarioError where it is not inside the API's folder."""
         name = self.raw["file"]
         path: Path = self.path.parent / name
         allowed = not PurePosixPath(name).is_absolute() and "\\" not in name and "\0" not in name
         if not allowed or not path.resolve().is_relative_to(self.api_folder.resolve()):  # symbolic links are followed
             what = f'the file "{name}" is not inside {self.api_folder.name}/'
-            raise ScenarioError(f"{self._file_place()}: {what}. Copy it there, into files/.")
+            raise ScenarioError(f"{self._locate_file()}: {what}. Copy it there, into files/.")
         if not path.is_file():
-            raise ScenarioError(f'{self._file_place()}: there is no file "{name}" beside the scenario. Mend the path.')
+            raise ScenarioError(f'{self._locate_file()}: there is no file "{name}" beside the scenario. Mend the path.')
         return path
 
-    def _file_place(self) -> str:
-        return _place(self.path, self.text, "/reply/file")
+    def _locate_file(self) -> str:
+        return _locate(self.path, self.text, "/reply/file")
 
 
-def _texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
+def _list_texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield every text in a value, with its JSON pointer."""
     if isinstance(value, str):
         yield pointer, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(f"{pointer}/{pointers.escape(name)}", inner)
+            yield from _list_texts(f"{pointer}/{pointers.escape(name)}", inner)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _texts(f"{pointer}/{index}", inner)
+            yield from _list_texts(f"{pointer}/{index}", inner)

@@ -51,17 +51,17 @@ def tell_body(reply: Reply, context: Context) -> tuple[Any, bytes]:
 
 def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> Iterator[Piece]:
     """Yield the pieces of a streamed reply, or those of its `stopped`, each rendered when it is asked for."""
-    encode = _line if reply.kind == "lines" else _block
+    encode = _encode_line if reply.kind == "lines" else _encode_block
     for index, event in enumerate((reply.stopped or ()) if stopped else reply.events):
-        for item in _items(event, context):
+        for item in _list_items(event, context):
             context.each = item
             value, written = event.template.tell(context) if event.template else (None, None)
             if isinstance(value, str):
-                written, value = _sendable(value), None
+                written, value = _replace_surrogates(value), None
             yield Piece(event.delay_ms, encode(event, written), value, index)
 
 
-def _items(event: Event, context: Context) -> list[Any]:
+def _list_items(event: Event, context: Context) -> list[Any]:
     """Return what an event is sent for: once, or once for each item of a list that may be empty."""
     if event.each is None:
         return [None]
@@ -69,16 +69,16 @@ def _items(event: Event, context: Context) -> list[Any]:
     return items if isinstance(items, list) else [items]
 
 
-def _block(event: Event, text: str | None) -> bytes:
+def _encode_block(event: Event, text: str | None) -> bytes:
     if event.plain and text is not None and "\n" not in text and "\r" not in text:  # as all JSON of ours is
         return f"data: {text}\n\n".encode()
     return sse.encode(text, event=event.event, id=event.id, retry=event.retry, comment=event.comment)
 
 
-def _line(_event: Event, text: str | None) -> bytes:
+def _encode_line(_event: Event, text: str | None) -> bytes:
     return sse.encode_json("null" if text is None else text)
 
 
-def _sendable(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """Return a text without lone surrogates, which JSON may bring and UTF-8 cannot carry."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -63,7 +63,7 @@ class _File:
         return self.path.parent.name
 
 
-class _Lazy(Mapping[str, Scenario]):
+class _LazyScenarios(Mapping[str, Scenario]):
     """Scenarios by `<status>-<name>`, each read when it is looked at."""
 
     def __init__(self, files: Mapping[str, _File]) -> None:
@@ -119,7 +119,7 @@ class ScenarioSet:
         self._folders: dict[tuple[str, str], dict[str, _File]] = {}
         self._indexes: dict[Operation, dict[str, _File]] = {}
         self._keys: dict[Operation, tuple[str, ...]] = {}
-        self._found: dict[tuple[Operation, bool], _Candidates] = {}
+        self._find_files: dict[tuple[Operation, bool], _Candidates] = {}
         self._defaults: dict[tuple[Operation, bool], Scenario] = {}
         self.files = {file.path: file for file in files}
         for file in self.files.values():
@@ -127,7 +127,7 @@ class ScenarioSet:
 
     def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
         """Return an operation's scenarios by `<status>-<name>`: its own, then those of every operation, by name."""
-        return _Lazy(self._index(operation))
+        return _LazyScenarios(self._index(operation))
 
     def keys(self, operation: Operation) -> tuple[str, ...]:
         """Return the names (`<status>-<name>`) of an operation's scenarios without reading the files, sorted."""
@@ -155,20 +155,20 @@ class ScenarioSet:
         Underscores and hyphens are the same in a name.
         """
         index = self._index(operation)
-        asked = "-".join(str(part) for part in (status, _hyphened(name)) if part is not None)
+        asked = "-".join(str(part) for part in (status, _hyphenate(name)) if part is not None)
         if asked in index:
             return index[asked].read()
         keys = [key for key in index if key == asked or (name is None and key.startswith(f"{asked}-"))]
         if status is None:
             keys = [key for key in index if key.partition("-")[2] == asked]
         if not keys:
-            raise self._unknown(operation, asked)
+            raise self._unknown_scenario(operation, asked)
         if name is None:
             default = f"{status}-default-streaming" if streaming else f"{status}-default"
             keys = [key for key in (default, f"{status}-default") if key in index] or keys
         return index[keys[0]].read()
 
-    def _unknown(self, operation: Operation, asked: str) -> UnknownNameError:
+    def _unknown_scenario(self, operation: Operation, asked: str) -> UnknownNameError:
         hint = f"New scenarios go in fixtures/{operation.name}/."
         return UnknownNameError(f"{operation.name} scenario", asked, self._index(operation), hint=hint)
 
@@ -176,17 +176,17 @@ class ScenarioSet:
         """Return what answers when nothing is chosen; without a streaming default the plain one."""
         known = self._defaults.get((operation, streaming))
         if known is None:
-            known = self._defaults[operation, streaming] = self._default(operation, streaming=streaming)
+            known = self._defaults[operation, streaming] = self._find_default(operation, streaming=streaming)
         return known
 
-    def _default(self, operation: Operation, *, streaming: bool) -> Scenario:
+    def _find_default(self, operation: Operation, *, streaming: bool) -> Scenario:
         index = self._index(operation)
         profile = self.profiles.get(operation.api)
         chosen = profile.defaults.get(operation.id) if profile else None
         plain = chosen or f"{operation.success.status}-default"
         file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
         if file is None:
-            raise self._unknown(operation, plain)
+            raise self._unknown_scenario(operation, plain)
         return file.read()
 
     def matching(
@@ -207,9 +207,9 @@ class ScenarioSet:
         return {scenario.key: match.difference(request) for scenario, match in pairs}
 
     def _candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
-        if (operation, streaming) not in self._found:
-            self._found[operation, streaming] = _Candidates(self._with_request(operation, streaming=streaming))
-        return self._found[operation, streaming]
+        if (operation, streaming) not in self._find_files:
+            self._find_files[operation, streaming] = _Candidates(self._with_request(operation, streaming=streaming))
+        return self._find_files[operation, streaming]
 
     def _with_request(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
         """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream.
@@ -225,7 +225,7 @@ class ScenarioSet:
                 yield scenario, scenario.request
 
 
-def _hyphened(name: str | None) -> str | None:
+def _hyphenate(name: str | None) -> str | None:
     return None if name is None else name.replace("_", "-").lower()
 
 
@@ -242,13 +242,13 @@ def load_scenarios(
     replace them. Raise ScenarioError for a wrong file in `extra` at once, for one of ours when it is first needed.
     """
     files: list[_File] = []
-    for file in _found(api_names, extra, root or paths.fixtures_root(), profiles):
+    for file in _find_files(api_names, extra, root or paths.fixtures_root(), profiles):
         if isinstance(file, ScenarioError):
             raise file
         files.append(file)
     for file in files:
         if not file.ours:
-            _guard_after(file.read(), files)
+            _check_after(file.read(), files)
     return ScenarioSet(files, profiles)
 
 
@@ -261,14 +261,14 @@ def reload_scenarios(
     """
     files: list[_File] = []
     broken: list[ScenarioError] = []
-    for file in _found(api_names, extra, root or paths.fixtures_root(), last.profiles):
+    for file in _find_files(api_names, extra, root or paths.fixtures_root(), last.profiles):
         if isinstance(file, ScenarioError):
             broken.append(file)
             continue
         before = last.files.get(file.path)
         try:
             if before is None or before.stamp != file.stamp:
-                _guard_after(file.read(), files)
+                _check_after(file.read(), files)
             files.append(file)
         except ScenarioError as error:
             broken.append(error)
@@ -276,7 +276,7 @@ def reload_scenarios(
     return ScenarioSet(files, last.profiles), broken
 
 
-def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
+def _check_after(scenario: Scenario, files: Iterable[_File]) -> None:
     """Refuse a scenario that waits for an operation that there is not: it would never answer."""
     after = scenario.request.after if scenario.request else None
     known = {file.folder for file in files if file.ours and file.api == scenario.api} - {SHARED}
@@ -285,33 +285,33 @@ def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
         raise ScenarioError(f"{scenario.path}: {UnknownNameError('operation', after, known, hint=hint)}")
 
 
-def _found(
+def _find_files(
     api_names: Sequence[str], extra: Path | None, root: Path, profiles: Profiles
 ) -> Iterator[_File | ScenarioError]:
     """Yield our scenario files, those of the profiles, the user's; for a wrong name of his what is wrong with it."""
     folders: dict[str, set[str]] = {name: set() for name in api_names}
-    for file in (file for name in api_names for file in _files(root, name, ours=True)):
+    for file in (file for name in api_names for file in _list_files(root, name, ours=True)):
         if isinstance(file, _File):
             folders[file.api].add(file.folder)  # every operation has scenarios of ours
         yield file
     for api, profile in profiles.items():
         for release in profile.chain if api in api_names else ():
-            yield from _files(root, api, ours=True, below=f"{PROFILES}/{release}")
-    for name in _apis_of(extra) if extra is not None else ():
+            yield from _list_files(root, api, ours=True, below=f"{PROFILES}/{release}")
+    for name in _list_apis(extra) if extra is not None else ():
         if isinstance(name, ScenarioError):
             yield name
         elif extra is not None and name in api_names:
-            yield from (_checked(file, folders[name]) for file in _files(extra, name, ours=False))
+            yield from (_check_folder(file, folders[name]) for file in _list_files(extra, name, ours=False))
 
 
-def _checked(file: _File | ScenarioError, folders: set[str]) -> _File | ScenarioError:
+def _check_folder(file: _File | ScenarioError, folders: set[str]) -> _File | ScenarioError:
     if isinstance(file, ScenarioError) or file.folder in folders:
         return file
     error = UnknownNameError("operation", file.folder, folders, hint="Rename the folder.")
     return ScenarioError(f"{file.path.parent}: {error}")
 
 
-def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
+def _list_apis(extra: Path) -> Iterator[str | ScenarioError]:
     """Yield the APIs that a user's folder has scenarios for, and what is wrong with its other folders."""
     if not extra.is_dir():
         yield ScenarioError(
@@ -326,7 +326,7 @@ def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
             yield ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
 
 
-def _files(root: Path, api: str, *, ours: bool, below: str = "") -> Iterator[_File | ScenarioError]:
+def _list_files(root: Path, api: str, *, ours: bool, below: str = "") -> Iterator[_File | ScenarioError]:
     """Yield the scenario files of an API by path; in a user's folder also what is wrong with a name."""
     folder = root / api
     for path in sorted((folder / below).glob("*/*")):

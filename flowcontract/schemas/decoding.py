@@ -36,7 +36,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -49,14 +49,14 @@ def strict_json(text: str) -> Any:
     return _STRICT.decode(text)
 
 
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_to_object)
 
 
 def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
     """Turn the texts of a parameter or form field into the value its schema means."""
     types = validators.types(pointer)
     if "array" in types:
-        return _decoded_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
+        return _decode_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
     if len(texts) > 1:
         return None, Violation("repeated", "one value", f"{len(texts)} values")
     for name, read in _DECODERS.items():
@@ -67,7 +67,7 @@ def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any,
     return None, Violation("type", type_words(types), describe(texts[0]))
 
 
-def _decoded_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
+def _decode_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
     try:
         pairs = [decode(validators, pointer, [text]) for text in texts]
     except KeyError:  # the list says nothing of its items

@@ -75,31 +75,31 @@ class Validators:
 
         A value that fits none of several alternatives is judged by the one it comes closest to.
         """
-        count = _count(instance)
+        count = _count_values(instance)
         if count == inf:
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
         validator = self._compiled.get(pointer) or self._validator(pointer)
         try:
             if validator.is_valid(instance):  # most are, and telling that is much cheaper than telling what is wrong
                 return []
-            errors = _errors(validator, instance, limit if count < MANY else 1)
+            errors = _list_errors(validator, instance, limit if count < MANY else 1)
         except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
-        return [self._violation(pointer, wording.leaf(error)) for error in errors]
+        return [self._to_violation(pointer, wording.leaf(error)) for error in errors]
 
-    def _violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
+    def _to_violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
         if isinstance(error.kind, _Kind.Custom):
-            return self._contradiction(error)
-        steps = self._steps(pointer, error.evaluation_path)
+            return self._to_contradiction(error)
+        steps = self._trace(pointer, error.evaluation_path)
         return Violation(
             rule=error.kind.name,
-            expected=self._expected(steps, error),
+            expected=self._describe_expected(steps, error),
             got=describe(error.instance),
             where=pointers.join(error.instance_path),
-            source=self._source(steps, error),
+            source=self._find_source(steps, error),
         )
 
-    def _contradiction(self, error: jsonschema_rs.ValidationError) -> Violation:
+    def _to_contradiction(self, error: jsonschema_rs.ValidationError) -> Violation:
         """Return a violation at the field that does not fit the others of its object.
 
         The path of such an error is where its keyword stands in the bundle, whatever references led there.
@@ -114,26 +114,26 @@ class Validators:
             expected=found.expected,
             got=found.got,
             where=pointers.join([*error.instance_path, found.field]),
-            source=self._field_source(Step(pointer, schema), found.field) or provenance(schema),
+            source=self._find_field_source(Step(pointer, schema), found.field) or provenance(schema),
         )
 
-    def _expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
+    def _describe_expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
         if isinstance(error.kind, _Kind.OneOfMultipleValid):
             names = [", ".join(schema.get("required", [])) or schema.get("title", "") for schema in steps[-1].schema]
             return f"only one of {', '.join(names)}" if all(names) else wording.expected(error)
-        return wording.expected(error) + _condition(steps, error.evaluation_path)
+        return wording.expected(error) + _describe_condition(steps, error.evaluation_path)
 
-    def _steps(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
+    def _trace(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
         """Return what stands at each token of an evaluation path, the root first; it begins with our own `$ref`."""
         steps = [Step(pointer, pointers.resolve(self.bundle, pointer))]
         for token in path[1:]:
-            step = self._step(steps[-1], token)
+            step = self._advance(steps[-1], token)
             if step is None:
                 break
             steps.append(step)
         return steps
 
-    def _step(self, above: Step, token: str | int) -> Step | None:
+    def _advance(self, above: Step, token: str | int) -> Step | None:
         try:
             if token == "$ref":  # noqa: S105 - a reference token, not a password
                 pointer = unquote(above.schema["$ref"].removeprefix("#"))
@@ -143,16 +143,16 @@ class Validators:
         except (KeyError, TypeError, AttributeError):
             return None
 
-    def _source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
+    def _find_source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
         """Return the lines of the missing field itself, else of the nearest enclosing schema that has any."""
         kind = error.kind
         if isinstance(kind, _Kind.Required):
             for step in reversed(steps):
-                if isinstance(step.schema, dict) and (own := self._field_source(step, kind.property)):
+                if isinstance(step.schema, dict) and (own := self._find_field_source(step, kind.property)):
                     return own
         return next((found for step in reversed(steps) if (found := provenance(step.schema))), ())
 
-    def _field_source(self, holder: Step, name: str) -> tuple[str, ...]:
+    def _find_field_source(self, holder: Step, name: str) -> tuple[str, ...]:
         field = holder.schema.get("properties", {}).get(name)
         if not isinstance(field, dict):
             return ()
@@ -164,37 +164,37 @@ class Validators:
         """Return where the schema at a pointer really stands: references that stand alone are followed."""
         here = Step(pointer, pointers.resolve(self.bundle, pointer))
         while isinstance(here.schema, dict) and isinstance(here.schema.get("$ref"), str):
-            here = self._step(here, "$ref") or Step(here.pointer, {})
+            here = self._advance(here, "$ref") or Step(here.pointer, {})
         return here
 
     def form(self, pointer: str) -> Mapping[str, Step]:
         """Return the fields that a form's schema names, at whichever depth of `allOf`, `then` and alternatives."""
         if pointer not in self._forms:
             fields: dict[str, Step] = {}
-            for name, step in self._fields(self.follow(pointer)):
+            for name, step in self._list_fields(self.follow(pointer)):
                 fields.setdefault(name, step)
             self._forms[pointer] = fields
         return self._forms[pointer]
 
-    def _fields(self, holder: Step) -> Iterator[tuple[str, Step]]:
+    def _list_fields(self, holder: Step) -> Iterator[tuple[str, Step]]:
         if not isinstance(holder.schema, dict):
             return
         for name in holder.schema.get("properties", {}):
             yield name, self.follow(f"{holder.pointer}/properties/{pointers.escape(name)}")
         for key in ("allOf", "anyOf", "oneOf"):
             for index in range(len(holder.schema.get(key, ()))):
-                yield from self._fields(self.follow(f"{holder.pointer}/{key}/{index}"))
+                yield from self._list_fields(self.follow(f"{holder.pointer}/{key}/{index}"))
         for key in ("then", "else"):
             if key in holder.schema:
-                yield from self._fields(self.follow(f"{holder.pointer}/{key}"))
+                yield from self._list_fields(self.follow(f"{holder.pointer}/{key}"))
 
     def types(self, pointer: str) -> frozenset[str]:
         """Return the JSON types that a schema allows, as far as it says so; empty where it does not."""
         if pointer not in self._types:
-            self._types[pointer] = self._types_at(pointer)
+            self._types[pointer] = self._find_types(pointer)
         return self._types[pointer]
 
-    def _types_at(self, pointer: str) -> frozenset[str]:
+    def _find_types(self, pointer: str) -> frozenset[str]:
         pointer, schema = self.follow(pointer)
         if not isinstance(schema, dict):
             return frozenset()
@@ -207,7 +207,7 @@ class Validators:
         return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
 
 
-def _count(instance: object) -> float:
+def _count_values(instance: object) -> float:
     """Return how many values a value holds, infinity where they are nested too deeply."""
     level, count = [instance], 1
     for _ in range(MAX_DEPTH):
@@ -226,10 +226,12 @@ def _count(instance: object) -> float:
 
 def is_too_deep(instance: object) -> bool:
     """Tell whether a value is nested deeper than `MAX_DEPTH`."""
-    return _count(instance) == inf
+    return _count_values(instance) == inf
 
 
-def _errors(validator: jsonschema_rs.Validator, instance: object, limit: int) -> list[jsonschema_rs.ValidationError]:
+def _list_errors(
+    validator: jsonschema_rs.Validator, instance: object, limit: int
+) -> list[jsonschema_rs.ValidationError]:
     """Return at most `limit` errors; the first alone costs nothing for the others."""
     if limit > 1:
         return list(islice(validator.iter_errors(instance), limit))
@@ -240,7 +242,7 @@ def _errors(validator: jsonschema_rs.Validator, instance: object, limit: int) ->
     return []
 
 
-def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
+def _describe_condition(steps: list[Step], path: Sequence[str | int]) -> str:
     """Return under which condition a field is demanded, where `if` says so by a constant: ` where `mode` is 2`."""
     branch = len(path) - 2
     if branch < 1 or path[branch] not in ("then", "else") or branch > len(steps):

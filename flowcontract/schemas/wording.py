@@ -11,7 +11,7 @@ import jsonschema_rs
 
 _Kind = jsonschema_rs.ValidationErrorKind
 _Error = jsonschema_rs.ValidationError
-_ALTERNATIVES_TOLD = 6
+_MAX_ALTERNATIVES = 6
 
 
 def leaf(error: _Error) -> _Error:
@@ -19,14 +19,14 @@ def leaf(error: _Error) -> _Error:
     if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
         return error
     level = len(error.instance_path)
-    meant = [branch for branch in error.kind.context if branch and not _of_another_sort(branch, level)]
-    ranked = sorted(meant, key=_distance)
-    if not ranked or (len(ranked) > 1 and _distance(ranked[0]) == _distance(ranked[1])):
+    meant = [branch for branch in error.kind.context if branch and not _is_ruled_out(branch, level)]
+    ranked = sorted(meant, key=_rank)
+    if not ranked or (len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1])):
         return error
     return leaf(ranked[0][0])
 
 
-def _of_another_sort(branch: list[_Error], level: int) -> bool:
+def _is_ruled_out(branch: list[_Error], level: int) -> bool:
     """Tell whether an alternative is out of the question: the value itself is of another type, or not the constant."""
     return any(
         len(error.instance_path) == level and isinstance(error.kind, _Kind.Type | _Kind.Constant | _Kind.Enum)
@@ -34,20 +34,20 @@ def _of_another_sort(branch: list[_Error], level: int) -> bool:
     )
 
 
-def _distance(branch: list[_Error]) -> tuple[int, int]:
+def _rank(branch: list[_Error]) -> tuple[int, int]:
     """Rank an alternative: one whose telling fields (constants) fit is closest, then one with few errors."""
     return sum(isinstance(error.kind, _Kind.Constant) for error in branch), len(branch)
 
 
-def _expected_of_any(branches: list[list[_Error]]) -> str:
+def _describe_alternatives(branches: list[list[_Error]]) -> str:
     words = []
     for branch in branches:
         if branch:
             constants = (error for error in branch if isinstance(error.kind, _Kind.Enum | _Kind.Constant))
             words.append(expected(next(constants, branch[0])))
     unique = list(dict.fromkeys(words))
-    more = " or something else" if len(unique) > _ALTERNATIVES_TOLD else ""
-    return " or ".join(unique[:_ALTERNATIVES_TOLD]) + more
+    more = " or something else" if len(unique) > _MAX_ALTERNATIVES else ""
+    return " or ".join(unique[:_MAX_ALTERNATIVES]) + more
 
 
 def expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
@@ -64,7 +64,7 @@ def expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords
         case _Kind.Format(format=name):
             return FORMAT_WORDS.get(name, f"text of the format {name}")
         case _Kind.AnyOf(context=context) | _Kind.OneOfNotValid(context=context):
-            return _expected_of_any(context)
+            return _describe_alternatives(context)
         case _Kind.OneOfMultipleValid():
             return "what exactly one of the alternatives allows"
         case _Kind.PropertyNames(error=inner):
@@ -119,41 +119,41 @@ def type_words(types: Iterable[str]) -> str:
     return " or ".join(words for name, words in _TYPE_WORDS.items() if name in wanted)
 
 
-_TEXT_TOLD = 60
-_FIELDS_TOLD = 8
+_MAX_TEXT = 60
+_MAX_FIELDS = 8
 
 
 def describe(value: object) -> str:
     """Return a JSON value, or what it is like where it is large, in a few words."""
     match value:
         case str():
-            return f"the text {_quoted(value)}"
+            return f"the text {_quote(value)}"
         case list() | tuple():
             return f"a list of {len(value)}" if value else "an empty list"
         case Mapping():
-            return _described_object(value)
+            return _describe_object(value)
         case _:
             return bare(value)
 
 
-def _described_object(value: Mapping[str, Any]) -> str:
+def _describe_object(value: Mapping[str, Any]) -> str:
     if set(value) == {"filename", "content_type", "size"}:
-        return f"the file {_quoted(str(value['filename']))}"
+        return f"the file {_quote(str(value['filename']))}"
     if not value:
         return "an empty object"
-    more = f" and {len(value) - _FIELDS_TOLD} more" if len(value) > _FIELDS_TOLD else ""
-    return f"an object with the fields {', '.join(_cut(name) for name in islice(value, _FIELDS_TOLD))}{more}"
+    more = f" and {len(value) - _MAX_FIELDS} more" if len(value) > _MAX_FIELDS else ""
+    return f"an object with the fields {', '.join(_shorten(name) for name in islice(value, _MAX_FIELDS))}{more}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT_TOLD else f"{text[:_TEXT_TOLD]}..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 
-def _quoted(text: str) -> str:
-    size = f" ({len(text)} characters)" if len(text) > _TEXT_TOLD else ""
-    return f'"{_cut(text)}"{size}'
+def _quote(text: str) -> str:
+    size = f" ({len(text)} characters)" if len(text) > _MAX_TEXT else ""
+    return f'"{_shorten(text)}"{size}'
 
 
 def bare(value: object) -> str:
     """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
-    return _cut(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))
+    return _shorten(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))

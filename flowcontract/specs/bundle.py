@@ -74,16 +74,16 @@ class _Bundler:
         rewritten = {key: self.rewrite(value, path, component) for key, value in node.items()}
         reference = node.get("$ref")
         if isinstance(reference, str):
-            rewritten["$ref"] = self._target(reference, path, component)
+            rewritten["$ref"] = self._rewrite_reference(reference, path, component)
         return rewritten
 
-    def _target(self, reference: str, path: Path, component: str) -> str:
+    def _rewrite_reference(self, reference: str, path: Path, component: str) -> str:
         name, _, fragment = reference.partition("#")
         if not name:
             return f"#{component}{fragment}"
-        return f"#{self._place(name, path, reference)}{fragment}"
+        return f"#{self._place_file(name, path, reference)}{fragment}"
 
-    def _place(self, name: str, path: Path, reference: str) -> str:
+    def _place_file(self, name: str, path: Path, reference: str) -> str:
         target = (path.parent / name).resolve()
         if not target.is_relative_to(self.specs) or not target.is_file():
             raise SpecError(f'{path}: "$ref: {reference}" names no file under {self.specs}. Mend the path.')

@@ -28,7 +28,7 @@ def remembered(name: str, folder: Path, work_out: Callable[[], Any]) -> Any:
     if place is None:
         return work_out()
     digest = hashlib.sha256(f"{folder}\n{name}".encode()).hexdigest()[:20]
-    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _stamp(folder)
+    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _folder_stamp(folder)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(file.read_bytes())
         if kept["stamp"] == stamp:
@@ -51,15 +51,15 @@ def cache_folder() -> Path | None:
 
 
 @cache
-def _code() -> str:
+def _code_stamp() -> str:
     """Return what tells this code from another version: what it works out may differ."""
     here = Path(__file__).parents[1]
     return repr([(path.name, path.stat().st_mtime_ns) for path in sorted(here.rglob("*.py"))])
 
 
-def _stamp(folder: Path) -> str:
+def _folder_stamp(folder: Path) -> str:
     """Return what differs as soon as a file of a folder is written, added or gone: names, times and lengths."""
-    digest = hashlib.sha256(_code().encode())
+    digest = hashlib.sha256(_code_stamp().encode())
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):

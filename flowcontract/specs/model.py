@@ -171,12 +171,12 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
 
     ours = root == paths.specs_root()  # others are read once
     contract = remembered(f"{name}@{profile}", root, read) if ours else read()
-    rulings = dict(_rulings(name, contract["rulings"], root))
+    rulings = dict(_read_rulings(name, contract["rulings"], root))
     api = _Reader(name, contract["document"], rulings).api()
     return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
 
 
-def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
+def _read_rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
     """Yield all rulings, qualified by their API, and an API's own by their plain names, too."""
     for api, entries in rulings.items():
         for ruling in rulings_from(entries, root / api / "rulings.yaml"):
@@ -222,14 +222,14 @@ class _Reader:
     def api(self) -> Api:
         document = self.document
         try:
-            operations = {operation.id: operation for operation in self._operations()}
+            operations = {operation.id: operation for operation in self._read_operations()}
             return Api(
                 name=self.name,
                 title=document["info"]["title"],
-                base_path=_base_path(document["servers"][0]),
+                base_path=_read_base_path(document["servers"][0]),
                 bundle=document,
                 operations=MappingProxyType(operations),
-                schemes=MappingProxyType(dict(self._schemes())),
+                schemes=MappingProxyType(dict(self._read_schemes())),
                 problems=MappingProxyType(document.get("x-problems", {})),
                 rulings=MappingProxyType(self.rulings),
                 validators=self.validators,
@@ -248,7 +248,7 @@ class _Reader:
             node = pointers.resolve(self.document, pointer)
         return pointer, node
 
-    def _schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
+    def _read_schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
         for name, scheme in self.document.get("components", {}).get("securitySchemes", {}).items():
             bearer = scheme["type"] == "http"
             yield (
@@ -264,14 +264,14 @@ class _Reader:
                 ),
             )
 
-    def _operations(self) -> Iterator[Operation]:
+    def _read_operations(self) -> Iterator[Operation]:
         for path in self.document["paths"]:
             item_pointer, item = self._follow(f"/paths/{pointers.escape(path)}")
             for method in _METHODS:
                 if method in item:
-                    yield self._operation(path, method, item_pointer)
+                    yield self._read_operation(path, method, item_pointer)
 
-    def _operation(self, path: str, method: str, item_pointer: str) -> Operation:
+    def _read_operation(self, path: str, method: str, item_pointer: str) -> Operation:
         pointer = f"{item_pointer}/{method}"
         node = pointers.resolve(self.document, pointer)
         request_pointer, request = self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
@@ -283,17 +283,17 @@ class _Reader:
             path=path,
             summary=node.get("summary", ""),
             deprecated=node.get("deprecated", False),
-            parameters=tuple(self._parameters(item_pointer, pointer)),
-            request=MappingProxyType(dict(self._media(request_pointer, request))),
+            parameters=tuple(self._read_parameters(item_pointer, pointer)),
+            request=MappingProxyType(dict(self._read_media(request_pointer, request))),
             request_required=request.get("required", False),
-            responses=MappingProxyType(dict(self._responses(pointer, node))),
+            responses=MappingProxyType(dict(self._read_responses(pointer, node))),
             security=tuple(tuple(alternative) for alternative in security),
             problems=MappingProxyType({**self.document.get("x-problems", {}), **node.get("x-problems", {})}),
             provenance=provenance(node),
             pointer=pointer,
         )
 
-    def _parameters(self, *holders: str) -> Iterator[Parameter]:
+    def _read_parameters(self, *holders: str) -> Iterator[Parameter]:
         """Yield the parameters of the path item, then those of the operation."""
         for holder in holders:
             for index in range(len(pointers.resolve(self.document, holder).get("parameters", []))):
@@ -307,10 +307,10 @@ class _Reader:
                     pointer=schema_pointer,
                     provenance=provenance(node),
                     clamp=node.get("x-clamp"),
-                    examples=tuple(self._parameter_examples(pointer, node)),
+                    examples=tuple(self._read_parameter_examples(pointer, node)),
                 )
 
-    def _parameter_examples(self, pointer: str, node: Mapping[str, Any]) -> Iterator[Any]:
+    def _read_parameter_examples(self, pointer: str, node: Mapping[str, Any]) -> Iterator[Any]:
         """Yield the values that the contract shows of a parameter, in their order."""
         if node.get("example") is not None:
             yield node["example"]
@@ -319,7 +319,7 @@ class _Reader:
             if value is not None:
                 yield value
 
-    def _responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
+    def _read_responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
         for status in node["responses"]:
             where, response = self._follow(f"{pointer}/responses/{status}")
             headers = {name: self._follow(f"{where}/headers/{name}")[1] for name in response.get("headers", {})}
@@ -328,7 +328,7 @@ class _Reader:
                 Response(
                     status=int(status),
                     description=response["description"],
-                    media=MappingProxyType(dict(self._media(where, response))),
+                    media=MappingProxyType(dict(self._read_media(where, response))),
                     headers=MappingProxyType(headers),
                     provenance=provenance(response),
                     observed="x-source" not in response,
@@ -337,7 +337,7 @@ class _Reader:
                 ),
             )
 
-    def _media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
+    def _read_media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
         for name in node.get("content", {}):
             pointer, media = self._follow(f"{holder}/content/{pointers.escape(name)}")
             schema_pointer = next((f"{pointer}/{key}" for key in ("itemSchema", "schema") if key in media), "")
@@ -348,14 +348,14 @@ class _Reader:
                     name=name,
                     pointer=schema_pointer,
                     schema=schema,
-                    examples=MappingProxyType(dict(self._examples(pointer, media))),
-                    stream=self._stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
+                    examples=MappingProxyType(dict(self._read_examples(pointer, media))),
+                    stream=self._read_stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
                     encoding=media.get("encoding", {}),
                     provenance=provenance(media) or provenance(schema),
                 ),
             )
 
-    def _examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
+    def _read_examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
         for name in media.get("examples", {}):
             _, example = self._follow(f"{pointer}/examples/{pointers.escape(name)}")
             origin = provenance(example)
@@ -364,7 +364,7 @@ class _Reader:
                 Example(name, _example_value(example), origin, "x-observed" in example, tier_of(origin, self.rulings)),
             )
 
-    def _stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
+    def _read_stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
         source = provenance(media) or around
         return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source, self.rulings)
 
@@ -379,19 +379,19 @@ class _Reader:
             kind = next(iter(branch["if"]["properties"].values()))["const"]
             pointer, schema = self._follow(f"{payload}/allOf/{index}/then")
             validate = partial(self.validators.violations, pointer)
-            yield kind, EventSchema(kind, pointer, self._inlined(schema), validate, provenance(schema))
+            yield kind, EventSchema(kind, pointer, self._inline(schema), validate, provenance(schema))
 
-    def _inlined(self, node: Any, depth: int = 8) -> Any:
+    def _inline(self, node: Any, depth: int = 8) -> Any:
         """Return a schema with its references replaced by what they point to, as deep as events are."""
         if isinstance(node, list):
-            return [self._inlined(item, depth) for item in node]
+            return [self._inline(item, depth) for item in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node and depth:
             target = pointers.resolve(self.document, node["$ref"].removeprefix("#"))
             rest = {key: value for key, value in node.items() if key != "$ref"}
-            return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
-        return {key: self._inlined(value, depth) for key, value in node.items()}
+            return {**self._inline(target, depth - 1), **self._inline(rest, depth)}
+        return {key: self._inline(value, depth) for key, value in node.items()}
 
 
 def _example_value(example: Mapping[str, Any]) -> Any:
@@ -404,7 +404,7 @@ def _is_remark(key: str) -> bool:
     return key in ("$ref", "summary", "description") or key.startswith("x-")
 
 
-def _base_path(server: Mapping[str, Any]) -> str:
+def _read_base_path(server: Mapping[str, Any]) -> str:
     url = server["url"]
     for name, variable in server.get("variables", {}).items():
         url = url.replace(f"{{{name}}}", str(variable["default"]))

@@ -25,11 +25,11 @@ def apply(document: dict[str, Any], overlay: Any, *, name: str) -> dict[str, Any
         raise SpecError(f"{name}: an overlay needs a list of `actions`.")
     changed = copy.deepcopy(document)
     for number, action in enumerate(actions, start=1):
-        _act(changed, action, f"{name}, action {number}")
+        _apply_action(changed, action, f"{name}, action {number}")
     return changed
 
 
-def _act(document: dict[str, Any], action: Any, where: str) -> None:
+def _apply_action(document: dict[str, Any], action: Any, where: str) -> None:
     if not isinstance(action, dict) or not isinstance(action.get("target"), str):
         raise SpecError(f"{where}: an action needs a `target` in JSONPath.")
     matches = _find(document, action["target"], where)

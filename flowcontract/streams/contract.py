@@ -143,10 +143,10 @@ class StreamContract:
     ) -> StreamContract:
         """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
         spec = _Reader(x_stream, "x-stream")
-        alternatives = tuple(_alternative(item) for item in spec.items("order"))
+        alternatives = tuple(_read_alternative(item) for item in spec.items("order"))
         contract = cls(
             framing=cast("Framing", spec.one_of("framing", FRAMINGS)),
-            first_line=next((_first_line(part) for part in spec.part("first_line")), None),
+            first_line=next((_read_first_line(part) for part in spec.part("first_line")), None),
             kind=spec.text("kind"),
             when=spec.mapping("when"),
             unknown_allowed=spec.one_of("unknown", ("allowed", "rejected")) == "allowed",
@@ -230,7 +230,7 @@ class _Reader:
         common = {
             "place": self.place,
             "source": (*self.source(), *rulings),
-            "unless": _atoms(unless, f"{self.place}/unless") if unless else (),
+            "unless": _parse_guards(unless, f"{self.place}/unless") if unless else (),
         }
         self.nothing_left()
         return common
@@ -249,7 +249,7 @@ class _Reader:
         return value
 
 
-def _atoms(text: str, place: str) -> tuple[Atom, ...]:
+def _parse_guards(text: str, place: str) -> tuple[Atom, ...]:
     tree = parse(text)
     parts = tree.parts if isinstance(tree, Choice) else (tree,)
     atoms = tuple(part for part in parts if isinstance(part, Atom))
@@ -258,26 +258,26 @@ def _atoms(text: str, place: str) -> tuple[Atom, ...]:
     return atoms
 
 
-def _first_line(spec: _Reader) -> FirstLine:
+def _read_first_line(spec: _Reader) -> FirstLine:
     field = spec.one_of("field", ("data", "event", "id", "retry"))
     return FirstLine(field, spec.common()["source"])
 
 
-def _alternative(spec: _Reader) -> Alternative:
+def _read_alternative(spec: _Reader) -> Alternative:
     name, tier, order = spec.text("name"), spec.one_of("tier", ("documented", "observed")), Order(spec.text("is"))
     return Alternative(name, cast("Tier", tier), cast("tuple[str, ...]", spec.common()["source"]), order)
 
 
-def _constant(spec: _Reader) -> Rule:
+def _read_constant(spec: _Reader) -> Rule:
     path = spec.optional("field")
     return Constant(paths={"*": path} if path else spec.mapping("fields"), **spec.common())
 
 
-def _equal(spec: _Reader) -> Rule:
+def _read_equal(spec: _Reader) -> Rule:
     return Equal(events=spec.names("events"), paths=spec.names("fields"), **spec.common())
 
 
-def _pair(spec: _Reader) -> Rule:
+def _read_pair(spec: _Reader) -> Rule:
     return Pair(
         opens=spec.text("open"),
         closes=spec.text("close"),
@@ -289,7 +289,7 @@ def _pair(spec: _Reader) -> Rule:
     )
 
 
-def _concatenation(spec: _Reader) -> Rule:
+def _read_concatenation(spec: _Reader) -> Rule:
     return Concatenation(
         events=spec.names("events"),
         path=spec.text("field"),
@@ -301,26 +301,26 @@ def _concatenation(spec: _Reader) -> Rule:
     )
 
 
-def _count(spec: _Reader) -> Rule:
+def _read_count(spec: _Reader) -> Rule:
     return Count(events=spec.names("events"), equals=spec.text("equals"), of=spec.text("of"), **spec.common())
 
 
-def _increasing(spec: _Reader) -> Rule:
+def _read_increasing(spec: _Reader) -> Rule:
     return Increasing(events=spec.names("events"), path=spec.text("field"), **spec.common())
 
 
-def _reference(spec: _Reader) -> Rule:
+def _read_reference(spec: _Reader) -> Rule:
     events, path = spec.names("events"), spec.text("field")
     to, its, anywhere = spec.text("to"), spec.text("its"), spec.optional("named") == "anywhere"
     return Reference(events=events, path=path, to=to, its=its, anywhere=anywhere, **spec.common())
 
 
 _RULES: Mapping[str, Callable[[_Reader], Rule]] = {
-    "constant": _constant,
-    "equal": _equal,
-    "pairs": _pair,
-    "concatenates": _concatenation,
-    "counts": _count,
-    "increasing": _increasing,
-    "refers": _reference,
+    "constant": _read_constant,
+    "equal": _read_equal,
+    "pairs": _read_pair,
+    "concatenates": _read_concatenation,
+    "counts": _read_count,
+    "increasing": _read_increasing,
+    "refers": _read_reference,
 }

@@ -116,59 +116,59 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
+        self._position = 0
 
     def whole(self) -> Node:
-        node = self._order()
-        if self._text[self._at :].strip():
-            raise self._wrong("nothing opens what is closed here" if self._peek() == ")" else "this is no kind")
+        node = self._parse_order()
+        if self._text[self._position :].strip():
+            raise self._syntax_error("nothing opens what is closed here" if self._peek() == ")" else "this is no kind")
         return node
 
-    def _order(self) -> Node:
-        parts = [self._series()]
+    def _parse_order(self) -> Node:
+        parts = [self._parse_series()]
         while self._peek() == "|":
             self._take()
-            parts.append(self._series())
+            parts.append(self._parse_series())
         return parts[0] if len(parts) == 1 else Choice(tuple(parts))
 
-    def _series(self) -> Node:
+    def _parse_series(self) -> Node:
         parts: list[Node] = []
         while self._peek() not in ("", "|", ")"):
-            parts.append(self._item())
+            parts.append(self._parse_item())
         if not parts:
-            raise self._wrong("a kind or a parenthesis is missing")
+            raise self._syntax_error("a kind or a parenthesis is missing")
         return parts[0] if len(parts) == 1 else Series(tuple(parts))
 
-    def _item(self) -> Node:
-        begun = self._at
+    def _parse_item(self) -> Node:
+        begun = self._position
         node: Node
         if self._peek() == "(":
             self._take()
-            node = self._order()
+            node = self._parse_order()
             if self._peek() != ")":
-                self._at = begun
-                raise self._wrong("this parenthesis is never closed")
+                self._position = begun
+                raise self._syntax_error("this parenthesis is never closed")
             self._take()
         else:
-            node = self._atom()
+            node = self._parse_atom()
         while (mark := self._peek()) and mark in "*+?":
             self._take()
             node = Repeat(node, optional=mark != "+", many=mark != "?")
         return node
 
-    def _atom(self) -> Atom:
-        found = _TOKEN.match(self._text, self._at)
+    def _parse_atom(self) -> Atom:
+        found = _TOKEN.match(self._text, self._position)
         if found is None or not found["kind"]:
-            raise self._wrong("a kind is missing before this")
-        guard = self._guard(found["guard"], found.start("guard")) if found["guard"] else ()
-        self._at = found.end()
+            raise self._syntax_error("a kind is missing before this")
+        guard = self._parse_guard(found["guard"], found.start("guard")) if found["guard"] else ()
+        self._position = found.end()
         return Atom(found["kind"], guard)
 
-    def _guard(self, text: str, position: int) -> tuple[Test, ...]:
+    def _parse_guard(self, text: str, position: int) -> tuple[Test, ...]:
         tests = [_TEST.fullmatch(part) for part in text.strip()[1:-1].split(",")]
         if not all(tests):
-            self._at = position
-            raise self._wrong("a guard is {path=value, ...}")
+            self._position = position
+            raise self._syntax_error("a guard is {path=value, ...}")
         return tuple(
             Test(test["path"], tuple(value.strip() for value in test["values"].split("|")), bool(test["no"]))
             for test in tests
@@ -177,20 +177,20 @@ class _Parser:
 
     def _peek(self) -> str:
         """Return the next token: a mark, `kind`, or nothing at the end or where nothing can be read."""
-        found = _TOKEN.match(self._text, self._at)
+        found = _TOKEN.match(self._text, self._position)
         return "" if found is None else found["mark"] or "kind"
 
     def _take(self) -> None:
-        found = _TOKEN.match(self._text, self._at)
-        self._at = found.end() if found else len(self._text)
+        found = _TOKEN.match(self._text, self._position)
+        self._position = found.end() if found else len(self._text)
 
-    def _wrong(self, problem: str) -> OrderSyntaxError:
-        position = self._at + len(self._text[self._at :]) - len(self._text[self._at :].lstrip())
+    def _syntax_error(self, problem: str) -> OrderSyntaxError:
+        position = self._position + len(self._text[self._position :]) - len(self._text[self._position :].lstrip())
         return OrderSyntaxError(self._text, position, problem)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Positions:
     """What Glushkov's construction knows of a part: where it can begin and end, and whether it can be left out."""
 
     first: State
@@ -216,10 +216,10 @@ class Order:
         self.tree = parse(text)
         self.atoms: list[Atom] = []
         self._follow: dict[int, set[int]] = {_START: set()}
-        whole = self._place(self.tree)
+        whole = self._add_positions(self.tree)
         self._follow[_START] |= whole.first
         self._last = whole.last | (self.start if whole.empty else frozenset())
-        self._nexts: dict[tuple[State, str], tuple[State, bool]] = {}
+        self._transitions: dict[tuple[State, str], tuple[State, bool]] = {}
 
     def kinds(self) -> tuple[str, ...]:
         """Return every kind of the order, once, as they stand in it."""
@@ -228,10 +228,10 @@ class Order:
     def step(self, state: State, kind: str, payload: object = None) -> State:
         """Return the state after an event; `dead` where it may not come. Without a payload every guard may hold."""
         key = (state, kind)
-        if key not in self._nexts:
-            places = frozenset(place for place in self._reach(state) if self.atoms[place].kind == kind)
-            self._nexts[key] = (places, any(self.atoms[place].guard for place in places))
-        places, guarded = self._nexts[key]
+        if key not in self._transitions:
+            places = frozenset(place for place in self._successors(state) if self.atoms[place].kind == kind)
+            self._transitions[key] = (places, any(self.atoms[place].guard for place in places))
+        places, guarded = self._transitions[key]
         return frozenset(place for place in places if self.atoms[place].matches(payload)) if guarded else places
 
     def places(self, kind: str, payload: object = None) -> State:
@@ -240,7 +240,7 @@ class Order:
 
     def allowed(self, state: State) -> tuple[Atom, ...]:
         """Return what may come next, once each, as it stands in the order."""
-        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._reach(state))))
+        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._successors(state))))
 
     def accepting(self, state: State) -> bool:
         """Tell whether the stream may end here."""
@@ -254,7 +254,7 @@ class Order:
             state, series = waiting.popleft()
             if self.accepting(state):
                 return series
-            for place in sorted(self._reach(state)):
+            for place in sorted(self._successors(state)):
                 here = frozenset({place})
                 if here not in seen and self.atoms[place].possible():
                     seen.add(here)
@@ -265,37 +265,37 @@ class Order:
         """Tell whether no stream at all can follow the order, since its guards contradict each other."""
         return self.example() is None
 
-    def _reach(self, state: Iterable[int]) -> set[int]:
+    def _successors(self, state: Iterable[int]) -> set[int]:
         return set().union(*(self._follow[place] for place in state))
 
-    def _place(self, node: Node) -> _Part:
+    def _add_positions(self, node: Node) -> _Positions:
         """Give every atom of a part its place, and note which place may follow which."""
         match node:
             case Atom():
                 self.atoms.append(node)
                 here = frozenset({len(self.atoms) - 1})
                 self._follow[len(self.atoms) - 1] = set()
-                return _Part(here, here, empty=False)
+                return _Positions(here, here, empty=False)
             case Choice(parts):
-                placed = [self._place(part) for part in parts]
-                return _Part(
+                placed = [self._add_positions(part) for part in parts]
+                return _Positions(
                     frozenset().union(*(part.first for part in placed)),
                     frozenset().union(*(part.last for part in placed)),
                     empty=any(part.empty for part in placed),
                 )
             case Series(parts):
-                return self._place_series([self._place(part) for part in parts])
+                return self._concatenate([self._add_positions(part) for part in parts])
             case Repeat(part, optional, many):
-                inner = self._place(part)
+                inner = self._add_positions(part)
                 if many:
                     self._link(inner.last, inner.first)
-                return _Part(inner.first, inner.last, empty=optional or inner.empty)
+                return _Positions(inner.first, inner.last, empty=optional or inner.empty)
 
-    def _place_series(self, parts: list[_Part]) -> _Part:
+    def _concatenate(self, parts: list[_Positions]) -> _Positions:
         whole = parts[0]
         for part in parts[1:]:
             self._link(whole.last, part.first)
-            whole = _Part(
+            whole = _Positions(
                 whole.first | part.first if whole.empty else whole.first,
                 whole.last | part.last if part.empty else part.last,
                 empty=whole.empty and part.empty,

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from flowcontract.streams.order import Atom
 
-_SHOWN = 60  # characters of a value in a message
-_BEFORE, _BEHIND = 20, 30  # characters shown around the place where two long texts differ
-_NAMED = 10  # names in a message; all of them would make many messages as long as the stream
+_MAX_SHOWN = 60  # characters of a value in a message
+_BEFORE, _AFTER = 20, 30  # characters shown around the place where two long texts differ
+_MAX_NAMES = 10  # names in a message; all of them would make many messages as long as the stream
 
 
 class Moment(NamedTuple):
@@ -188,17 +188,17 @@ class _PairFollower:
         rule = self._rule
         key = json.dumps(value_at(moment.payload, rule.by))
         if moment.kind == rule.opens:
-            yield from self._opened(key, moment.payload)
+            yield from self._open_pair(key, moment.payload)
         elif moment.kind == rule.closes:
-            yield from self._closed(key, moment.payload)
+            yield from self._close_pair(key, moment.payload)
         elif moment.kind == rule.before:
-            yield from self._all_closed(f"before {rule.before}")
+            yield from self._expect_all_closed(f"before {rule.before}")
 
     def close(self) -> Iterator[Problem]:
         if self._rule.before is None:
-            yield from self._all_closed("before the stream ends")
+            yield from self._expect_all_closed("before the stream ends")
 
-    def _opened(self, key: str, payload: object) -> Iterator[Problem]:
+    def _open_pair(self, key: str, payload: object) -> Iterator[Problem]:
         rule = self._rule
         if key in self._used:
             yield Problem(f"a {rule.by} that no {rule.opens} had before", key, from_path(rule.by))
@@ -218,7 +218,7 @@ class _PairFollower:
         for path, counts in self._awaited.items():
             counts[json.dumps(value_at(opened, path))] += change
 
-    def _closed(self, key: str, payload: object) -> Iterator[Problem]:
+    def _close_pair(self, key: str, payload: object) -> Iterator[Problem]:
         rule = self._rule
         if key not in self._open:
             yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, from_path(rule.by))
@@ -231,7 +231,7 @@ class _PairFollower:
                 first, got = show_both(before, now)
                 yield Problem(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
 
-    def _all_closed(self, when: str) -> Iterator[Problem]:
+    def _expect_all_closed(self, when: str) -> Iterator[Problem]:
         if self._open:
             yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
 
@@ -323,13 +323,13 @@ def says_the_same(pieces: list[str], whole: str) -> bool:
     for piece in pieces:
         said = piece[:left]  # without the blanks behind the last word
         left -= len(said)
-        at = _behind(said, whole, at)
+        at = _skip_past(said, whole, at)
         if at < 0:
             return False
     return not whole[at:].strip()
 
 
-def _behind(piece: str, whole: str, at: int) -> int:
+def _skip_past(piece: str, whole: str, at: int) -> int:
     """Return where a text goes on behind a piece that it has at a place, or behind line breaks there; else -1."""
     trimmed = piece.rstrip()
     while not whole.startswith(piece, at):
@@ -442,15 +442,15 @@ class _ReferenceFollower:
         if name is not None and rule.anywhere:
             self._waiting.setdefault(json.dumps(name), name)
         elif name is not None:
-            yield from self._unless_named(name, " before")
+            yield from self._expect_named(name, " before")
         if moment.kind == rule.to:
             self._named[json.dumps(value_at(moment.payload, rule.its))] = None
 
     def close(self) -> Iterator[Problem]:
         for name in self._waiting.values():
-            yield from self._unless_named(name, "")
+            yield from self._expect_named(name, "")
 
-    def _unless_named(self, name: object, when: str) -> Iterator[Problem]:
+    def _expect_named(self, name: object, when: str) -> Iterator[Problem]:
         rule = self._rule
         if json.dumps(name) not in self._named:
             there_is = _names(self._named) or "none yet"
@@ -460,11 +460,11 @@ class _ReferenceFollower:
 
 def show(value: object) -> str:
     """Return a value as JSON, shortened to fit a message."""
-    return _short(_json(value))
+    return _shorten(_to_json(value))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 10]}...{text[-7:]}"
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 10]}...{text[-7:]}"
 
 
 def show_both(wanted: object, got: object) -> tuple[str, str]:
@@ -473,28 +473,28 @@ def show_both(wanted: object, got: object) -> tuple[str, str]:
     >>> show_both("a" * 90 + "b", "a" * 90 + "c")[1]
     '..."aaaaaaaaaaaaaaaaaaaac", character 91 of 91'
     """
-    first, second = _json(wanted), _json(got)
-    if max(len(first), len(second)) <= _SHOWN:
+    first, second = _to_json(wanted), _to_json(got)
+    if max(len(first), len(second)) <= _MAX_SHOWN:
         return first, second
     if isinstance(wanted, str) and isinstance(got, str):
         first, second = wanted, got
     shorter = min(len(first), len(second))
     place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), shorter)
-    return _around(first, place), _around(second, place)
+    return _excerpt(first, place), _excerpt(second, place)
 
 
-def _around(text: str, place: int) -> str:
+def _excerpt(text: str, place: int) -> str:
     """Return a text around a place."""
-    start, end = max(0, place - _BEFORE), place + _BEHIND
+    start, end = max(0, place - _BEFORE), place + _AFTER
     where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"
-    return f"{'...' if start else ''}{_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
+    return f"{'...' if start else ''}{_to_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
 
 
 def _names(names: Collection[str]) -> str:
     """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(_short(name) for name in islice(names, _NAMED)) + more
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(_shorten(name) for name in islice(names, _MAX_NAMES)) + more
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -74,7 +74,7 @@ class Block(NamedTuple):
     @property
     def fields(self) -> tuple[Field, ...]:
         """Its lines in order, as fields and comments."""
-        return tuple(_fields(self.raw.decode("utf-8", "replace")))
+        return tuple(_parse_fields(self.raw.decode("utf-8", "replace")))
 
 
 class Decoder:
@@ -94,9 +94,9 @@ class Decoder:
         self.last_event_id = ""
         self.retry_ms: int | None = None
         self._prefix = "data: " if framing == "sse" else ""  # of a block of one line that is all data
-        self._dispatch = self._dispatch_fields if framing == "sse" else _dispatch_json
+        self._interpret = self._interpret_fields if framing == "sse" else _interpret_json
         self._max = max_block_bytes
-        self._held = bytearray()  # the beginning of a block that has not ended yet; never begins with a line end
+        self._pending = bytearray()  # the beginning of a block that has not ended yet; never begins with a line end
         self._offset = 0  # of its first byte in the stream
         self._at_start = True
 
@@ -107,31 +107,31 @@ class Decoder:
         cannot be read after it.
         """
         if self._at_start:
-            data = self._without_bom(data)
-        searched = len(self._held)
+            data = self._strip_bom(data)
+        searched = len(self._pending)
         if searched:
-            self._held += data
-            if not self._at_start and _BLANK_LINE.search(self._held, max(0, searched - 2)):
-                data = bytes(self._held)
-                self._held.clear()
+            self._pending += data
+            if not self._at_start and _BLANK_LINE.search(self._pending, max(0, searched - 2)):
+                data = bytes(self._pending)
+                self._pending.clear()
             else:
-                self._guard_held()
+                self._check_held()
                 return []
         return self._split(data)
 
     def close(self) -> list[Block]:
         """Say that the stream has ended; return what was left unterminated, at most one block."""
-        rest, self._held = bytes(self._held), bytearray()
+        rest, self._pending = bytes(self._pending), bytearray()
         start = self._offset
         self._offset += len(rest)
         return [Block(rest, start, self._offset, complete=False, event=None)] if rest else []
 
-    def _without_bom(self, data: bytes) -> bytes:
+    def _strip_bom(self, data: bytes) -> bytes:
         """Return what may be read of the first bytes: without one leading mark, or nothing until it is certain."""
-        data = bytes(self._held) + data
-        self._held.clear()
+        data = bytes(self._pending) + data
+        self._pending.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._held += data
+            self._pending += data
             return b""
         self._at_start = False
         if data.startswith(_BOM):
@@ -152,8 +152,8 @@ class Decoder:
                 rest = self._split_mixed(data, blocks)
             held = rest.lstrip(b"\r\n")
             self._offset += len(rest) - len(held)
-            self._held += held
-            self._guard_held()
+            self._pending += held
+            self._check_held()
         except BlockTooLargeError as error:
             error.before = blocks
             raise
@@ -167,7 +167,7 @@ class Decoder:
         rest = parts.pop()
         start, add, new = self._offset, blocks.append, tuple.__new__
         limit, prefix, skip, last_event_id = self._max, self._prefix, len(self._prefix), self.last_event_id
-        head = _HEADS[end].match if prefix else _no_head
+        head = _HEADS[end].match if prefix else _match_nothing
         for raw, text in zip(parts, texts, strict=False):
             size = len(raw)
             if text and text[:skip] == prefix and end not in text and size <= limit:
@@ -181,7 +181,7 @@ class Decoder:
                 event = new(Event, (kind or "message", value, last_event_id))
                 add(new(Block, (raw, start, start + size, True, event)))
             else:
-                self._add(raw, text, start, blocks)
+                self._add_block(raw, text, start, blocks)
                 last_event_id = self.last_event_id
             start += size + step
         self._offset = start
@@ -192,33 +192,33 @@ class Decoder:
         base, position = self._offset, 0
         for blank in _BLANK_LINE.finditer(data):
             raw = data[position : blank.start()]
-            self._add(raw, raw.decode("utf-8", "replace"), base + position, blocks)
+            self._add_block(raw, raw.decode("utf-8", "replace"), base + position, blocks)
             position = blank.end()
         self._offset = base + position
         return data[position:]
 
-    def _add(self, raw: bytes, text: str, start: int, blocks: list[Block]) -> None:
+    def _add_block(self, raw: bytes, text: str, start: int, blocks: list[Block]) -> None:
         """Add a block, unless it is blank lines only; more of them before it are not part of it."""
         lines = raw.lstrip(b"\r\n")
-        self._guard_size(len(lines))
+        self._check_size(len(lines))
         if lines:
             stop = start + len(raw)
-            event = self._dispatch(text.lstrip("\r\n"))
+            event = self._interpret(text.lstrip("\r\n"))
             blocks.append(Block(lines, stop - len(lines), stop, complete=True, event=event))
 
-    def _guard_size(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self._max:
             raise BlockTooLargeError(self._max)
 
-    def _guard_held(self) -> None:
+    def _check_held(self) -> None:
         """Refuse what is held once it is too large; the end of its last line does not count, as in a whole block."""
-        if len(self._held) > self._max:
-            self._guard_size(len(self._held.rstrip(b"\r\n")))
+        if len(self._pending) > self._max:
+            self._check_size(len(self._pending.rstrip(b"\r\n")))
 
-    def _dispatch_fields(self, text: str) -> Event | None:
+    def _interpret_fields(self, text: str) -> Event | None:
         """Interpret a block's fields; an id counts even if nothing is dispatched."""
         kind, data = "", []
-        for line in _lines(text):
+        for line in _split_lines(text):
             name, _, value = line.partition(":")
             if value[:1] == " ":
                 value = value[1:]
@@ -233,17 +233,17 @@ class Decoder:
         return Event(kind or "message", "\n".join(data), self.last_event_id) if data else None
 
 
-def _no_head(_text: str) -> None:
+def _match_nothing(_text: str) -> None:
     """Find no fields: in `json-blank-line` there are none."""
 
 
-def _dispatch_json(text: str) -> Event:
+def _interpret_json(text: str) -> Event:
     return Event("message", text, "")
 
 
-def _fields(text: str) -> Iterator[Field]:
+def _parse_fields(text: str) -> Iterator[Field]:
     """Read lines as fields: name, colon, at most one space, value; a line without colon is a name."""
-    for line in _lines(_LAST_END.sub("", text)):
+    for line in _split_lines(_LAST_END.sub("", text)):
         name, _, value = line.partition(":")
         yield Field(name, value.removeprefix(" "))
 
@@ -261,11 +261,11 @@ def encode(
     >>> encode("a", event="tick")
     b'event: tick\ndata: a\n\n'
     """
-    lines = [f": {line}" for line in _lines(comment)] if comment is not None else []
-    lines += [f"event: {_one_line('event', event)}"] if event is not None else []
-    lines += [f"id: {_one_line('id', id)}"] if id is not None else []
+    lines = [f": {line}" for line in _split_lines(comment)] if comment is not None else []
+    lines += [f"event: {_require_single_line('event', event)}"] if event is not None else []
+    lines += [f"id: {_require_single_line('id', id)}"] if id is not None else []
     lines += [f"retry: {retry}"] if retry is not None else []
-    lines += [f"data: {line}" for line in _lines(data)] if data is not None else []
+    lines += [f"data: {line}" for line in _split_lines(data)] if data is not None else []
     if not lines:
         raise StreamError("A block of nothing was to be encoded. Give it data, event, id, retry or comment.")
     return ("\n".join(lines) + "\n\n").encode()
@@ -279,11 +279,11 @@ def encode_json(text: str) -> bytes:
     return raw + b"\n\n"
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return _LINE_END.split(text) if "\r" in text else text.split("\n")
 
 
-def _one_line(name: str, value: str) -> str:
+def _require_single_line(name: str, value: str) -> str:
     if _LINE_END.search(value) or "\0" in value:
         raise StreamError(f"The field {name} was to be {value!r}, but a field other than data is one line without NUL.")
     return value

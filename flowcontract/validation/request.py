@@ -58,7 +58,7 @@ class RequestViolation:
         }
 
 
-def _missing(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
+def _missing_violation(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
     expected = f"the {_NOUNS[location]} `{field}`" if field else "a request body"
     return RequestViolation(location, field, Violation("required", expected, "none", source=source))
 
@@ -104,23 +104,23 @@ def check_request(  # noqa: PLR0913 - the parts of a request, each by name
         name = parameter.name.lower() if parameter.location == "header" else parameter.name
         given = values[parameter.location].get(name)
         texts = given if given is None or isinstance(given, list) else [given]
-        value, violations = _checked_parameter(validators, parameter, texts)
+        value, violations = _check_parameter(validators, parameter, texts)
         found += violations
         if value is not ABSENT:
             values[parameter.location][name] = value
         elif texts:
             del values[parameter.location][name]
-    checked_body, violations = _checked_body(validators, operation, body, media_type, values["header"])
+    checked_body, violations = _check_body(validators, operation, body, media_type, values["header"])
     return CheckedRequest(values["path"], values["query"], values["header"], checked_body, (*found, *violations))
 
 
-def _checked_parameter(
+def _check_parameter(
     validators: Validators, parameter: Parameter, texts: list[str] | None
 ) -> tuple[Any, list[RequestViolation]]:
     """Return a parameter's decoded value, ABSENT if there is none, and what is wrong with it."""
     where = (parameter.location, parameter.name)
     if not texts:
-        return ABSENT, [_missing(*where, parameter.provenance)] if parameter.required else []
+        return ABSENT, [_missing_violation(*where, parameter.provenance)] if parameter.required else []
     value, undecodable = decode(validators, parameter.pointer, texts)
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
     if parameter.clamp is not None:  # what is above is answered as this value, so it is no violation
@@ -132,11 +132,11 @@ def _checked_parameter(
     return ABSENT if undecodable else value, told
 
 
-def _checked_body(
+def _check_body(
     validators: Validators, operation: Operation, body: Any, media_type: str, headers: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
     if body is ABSENT:
-        return None, [_missing("body", "", operation.provenance)] if operation.request_required else []
+        return None, [_missing_violation("body", "", operation.provenance)] if operation.request_required else []
     if not operation.request:
         return body, []
     name = find_media(operation.request, media_type)
@@ -148,19 +148,21 @@ def _checked_body(
     if not media.pointer:
         return body, []
     if name.startswith(_FORMS):
-        values, violations = _checked_form(validators, media, body)
+        values, violations = _check_form(validators, media, body)
         fields = validators.form(media.pointer)
         if takes_one_file(operation):
-            violations += _beyond_one_file(fields, body)
-        return values, [*violations, *_in_neither(fields, body, headers)]
+            violations += _find_surplus_files(fields, body)
+        return values, [*violations, *_find_missing_headers(fields, body, headers)]
     found = validators.violations(media.pointer, body)
-    return body, [_in_body(replace(violation, source=violation.source or operation.provenance)) for violation in found]
+    return body, [
+        _locate_in_body(replace(violation, source=violation.source or operation.provenance)) for violation in found
+    ]
 
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
 
 
-def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
+def _find_surplus_files(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
     """Yield the fields with several files, for an operation that takes a single one."""
     for name, step in fields.items():
         given = body.get(name)
@@ -169,16 +171,16 @@ def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Ite
             yield RequestViolation("body", name, wrong)
 
 
-def _in_neither(
+def _find_missing_headers(
     fields: Mapping[str, Step], body: Mapping[str, Any], headers: Mapping[str, Any]
 ) -> Iterator[RequestViolation]:
     """Yield the fields that are needed unless a header has their name (`x-or-header`), and came in neither place."""
     for name, step in fields.items():
         if step.schema.get("x-or-header") and name not in body and name.lower() not in headers:
-            yield _missing("body", name, provenance(step.schema))
+            yield _missing_violation("body", name, provenance(step.schema))
 
 
-def _in_body(violation: Violation) -> RequestViolation:
+def _locate_in_body(violation: Violation) -> RequestViolation:
     tokens = pointers.split(violation.where)
     if violation.rule == "required" and (name := _REQUIRED.match(violation.expected)):
         tokens.append(name["field"])
@@ -188,7 +190,7 @@ def _in_body(violation: Violation) -> RequestViolation:
 _REQUIRED = re.compile(r"an object with the field `(?P<field>.*?)`(?= where |$)", re.DOTALL)
 
 
-def _checked_form(
+def _check_form(
     validators: Validators, media: MediaType, body: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
     """Decode and check a form. Uploaded parts count as empty text before the schema, which says `type: string`."""
@@ -197,20 +199,18 @@ def _checked_form(
     judged: dict[str, Any] = {}
     found: list[RequestViolation] = []
     for name in (name for name, given in body.items() if name in fields and given != []):
-        values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
+        values[name], judged[name], violations = _check_field(validators, name, fields[name], body[name])
         found += violations
         if not violations and is_file(fields[name].schema):
-            found += _upload_violations(name, fields[name], body[name], upload_limits(validators, media, name))
+            found += _check_uploads(name, fields[name], body[name], upload_limits(validators, media, name))
     settled = {violation.field for violation in found}
-    by_schema = [_in_body(violation) for violation in validators.violations(media.pointer, judged)]
+    by_schema = [_locate_in_body(violation) for violation in validators.violations(media.pointer, judged)]
     found += [violation for violation in by_schema if violation.field.partition(".")[0] not in settled]
     order = {name: number for number, name in enumerate(fields)}
     return values, sorted(found, key=lambda violation: order.get(violation.field.partition(".")[0], -1))
 
 
-def _checked_field(
-    validators: Validators, name: str, step: Step, given: Any
-) -> tuple[Any, Any, list[RequestViolation]]:
+def _check_field(validators: Validators, name: str, step: Step, given: Any) -> tuple[Any, Any, list[RequestViolation]]:
     """Return a form field's value, what stands for it before the schema, and what is wrong with it already."""
     parts = given if isinstance(given, list) else [given]
     file = is_file(step.schema)
@@ -225,13 +225,13 @@ def _checked_field(
     if file:
         return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
     value, undecodable = decode(validators, step.pointer, parts)
-    violations = [undecodable] if undecodable else _json_text(validators, step, value)
+    violations = [undecodable] if undecodable else _check_json_text(validators, step, value)
     placed = [replace(violation, where=f"/{pointers.escape(name)}{violation.where}") for violation in violations]
     sourced = [replace(violation, source=violation.source or provenance(step.schema)) for violation in placed]
-    return given if undecodable else value, value, [_in_body(violation) for violation in sourced]
+    return given if undecodable else value, value, [_locate_in_body(violation) for violation in sourced]
 
 
-def _upload_violations(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
+def _check_uploads(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
     """Yield what is wrong with uploaded files as such: too many bytes, a media type that is not listed."""
     wanted, longest = limits
     if longest is None and wanted is None:
@@ -247,7 +247,7 @@ def _upload_violations(name: str, step: Step, given: Any, limits: UploadLimits) 
             yield RequestViolation("body", name, wrong)
 
 
-def _json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
+def _check_json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
     """Return what is wrong with the JSON in a text field that is declared to hold some."""
     if step.schema.get("contentMediaType") != JSON or not isinstance(value, str):
         return []
@@ -264,32 +264,32 @@ def sample_violation(operation: Operation) -> RequestViolation:
 
     Used where an error scenario is forced upon a request that has nothing wrong.
     """
-    return next(_possible_violations(operation))
+    return next(_list_possible_violations(operation))
 
 
-def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
+def _list_possible_violations(operation: Operation) -> Iterator[RequestViolation]:
     """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
-    fields = {name: schema for media in operation.request.values() for name, schema in _own_fields(media.schema)}
+    fields = {name: schema for media in operation.request.values() for name, schema in _list_fields(media.schema)}
     for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
-        yield _missing("body", name, provenance(fields.get(name, {})))
+        yield _missing_violation("body", name, provenance(fields.get(name, {})))
     for parameter in operation.parameters:
         if parameter.required and parameter.location != "path":
-            yield _missing(parameter.location, parameter.name, parameter.provenance)
+            yield _missing_violation(parameter.location, parameter.name, parameter.provenance)
     for parameter in operation.parameters:
-        if expected := _bounds(parameter.schema):
-            yield _wrong(parameter.location, parameter.name, expected, parameter.provenance)
+        if expected := _describe_bounds(parameter.schema):
+            yield _type_violation(parameter.location, parameter.name, expected, parameter.provenance)
     for name, schema in fields.items():
-        if expected := _bounds(schema):
-            yield _wrong("body", name, expected, provenance(schema))
+        if expected := _describe_bounds(schema):
+            yield _type_violation("body", name, expected, provenance(schema))
     wrong = Violation("invalid", "what the contract documents", "something else", source=operation.provenance)
     yield RequestViolation("body", "", wrong)
 
 
-def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _list_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     return ((name, field) for name, field in schema.get("properties", {}).items() if isinstance(field, dict))
 
 
-def _bounds(schema: Mapping[str, Any]) -> str:
+def _describe_bounds(schema: Mapping[str, Any]) -> str:
     """Return what a parameter or field is bound to, in words; '' where any text will do."""
     if "enum" in schema:
         return f"one of {', '.join(bare(option) for option in schema['enum'])}"
@@ -299,6 +299,6 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     return FORMAT_WORDS.get(schema.get("format", ""), "")
 
 
-def _wrong(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
+def _type_violation(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
     where = f"/{pointers.escape(field)}" if location == "body" and field else ""
     return RequestViolation(location, field, Violation("type", expected, 'the text "?"', where, source=source))

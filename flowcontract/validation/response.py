@@ -31,31 +31,31 @@ def response_violations(
         documented = ", ".join(map(str, sorted(operation.responses)))
         return [Violation("status", f"one of {documented}", str(status), source=operation.provenance)]
     response = operation.responses[status]
-    found = _answer_violations(validators, response, headers, body)
+    found = _check_answer(validators, response, headers, body)
     return [at_most(violation, Tier.OBSERVED) for violation in found] if response.observed else found
 
 
-def _answer_violations(
+def _check_answer(
     validators: Validators, response: Response, headers: Mapping[str, str], body: object
 ) -> list[Violation]:
     lower = {name.lower(): value for name, value in headers.items()}
-    found = list(_header_violations(validators, response, lower))
+    found = list(_check_headers(validators, response, lower))
     content_type = lower.get("content-type", "")
     name = find_media(response.media, content_type)
     if name is not None:
-        return found + _content_violations(validators, response.media[name], content_type, body)
+        return found + _check_content(validators, response.media[name], content_type, body)
     if response.media or (body not in (b"", None) and not response.media):
         expected = f"the media type {' or '.join(response.media)}" if response.media else "no body"
-        found.append(Violation("media-type", expected, content_type or "none", source=_source(response)))
+        found.append(Violation("media-type", expected, content_type or "none", source=_media_type_source(response)))
     return found
 
 
-def _source(response: Response) -> tuple[str, ...]:
+def _media_type_source(response: Response) -> tuple[str, ...]:
     """Return what the media type of an answer rests on; beside the response may stand rulings on its status alone."""
     return next((media.provenance for media in response.media.values() if media.provenance), response.provenance)
 
 
-def _header_violations(validators: Validators, response: Response, lower: Mapping[str, str]) -> Iterator[Violation]:
+def _check_headers(validators: Validators, response: Response, lower: Mapping[str, str]) -> Iterator[Violation]:
     for name, header in response.headers.items():
         source = provenance(header) or response.provenance
         value = lower.get(name.lower())
@@ -73,7 +73,7 @@ def _header_violations(validators: Validators, response: Response, lower: Mappin
                 )
 
 
-def _content_violations(validators: Validators, media: MediaType, content_type: str, body: object) -> list[Violation]:
+def _check_content(validators: Validators, media: MediaType, content_type: str, body: object) -> list[Violation]:
     sent = content_type.partition(";")[0].strip().lower()
     if media.stream or not media.pointer or not (sent == JSON or sent.endswith("+json")):
         return []
