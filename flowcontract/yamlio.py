@@ -139,7 +139,7 @@ def load(path: Path) -> Any:
     return loads(text, name=str(path))
 
 
-def lines_of(text: str) -> dict[str, int]:
+def locate_lines(text: str) -> dict[str, int]:
     """Map the JSON pointer of every value in a YAML text to the line (from 1) on which it, or its key, begins."""
     _refuse_deep_nesting(text, "YAML text")
     lines: dict[str, int] = {}

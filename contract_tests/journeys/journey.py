@@ -21,7 +21,7 @@ from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.session import NotExercised, Suite
 from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.schemas.violations import Violation, rated
+from flowcontract.schemas.violations import Violation, rate
 from flowcontract.streams.rules import show
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Journey:
         self._fail(self.api.operations[name], Violation(rule, expected, got, source=source))
 
     def _fail(self, operation: Operation, violation: Violation) -> None:
-        (violation,) = rated([violation], self.api.rulings)
+        (violation,) = rate([violation], self.api.rulings)
         self.suite.record.fail(operation, violation, self.api.rulings)
 
     # What a journey sends.

@@ -29,7 +29,7 @@ from contract_tests.suite.not_exercised import NotExercised, Withheld
 from flowcontract import pointers
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
-from flowcontract.schemas.violations import rated
+from flowcontract.schemas.violations import rate
 
 if TYPE_CHECKING:
     from contract_tests.cases.derive import Case
@@ -225,7 +225,7 @@ class Suite:
                 asked = replace(asked, keys={**(asked.keys or {}), **request.keys})
             verdict = self.ask(operation, asked, case.expected)
             rulings = self.api(operation.api).rulings
-            for violation in rated(unheld(case, asked, verdict.exchange), rulings):
+            for violation in rate(unheld(case, asked, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the target was made to

@@ -30,7 +30,7 @@ def check(project: Project) -> Iterator[Finding]:
             if file is None or len(kinds) != 1 or not first.isdecimal():
                 continue  # which sources.yaml's own check tells
             name = str(owner[kinds[0]])
-            cited = _cited(project, kinds[0], name)
+            cited = _list_citations(project, kinds[0], name)
             if cited is not None and not any(_covers(source, document, int(first)) for source in cited):
                 lines = f"{document}:{owner['lines']}"
                 what = f'line {document}:{first} belongs to {kinds[0]} "{name}", which does not cite it'
@@ -47,14 +47,14 @@ def _covers(text: str, document: str, line: int) -> bool:
     return source.document == document and source.first <= line <= source.last
 
 
-def _cited(project: Project, kind: str, name: str) -> list[str] | None:
+def _list_citations(project: Project, kind: str, name: str) -> list[str] | None:
     """Return the sources of an owner and of what is inside it; None where there is no such owner."""
     api, _, plain = name.partition("/")
     if kind == "event":
-        return _of_place(project, project.specs / api / "events" / f"{plain}.yaml", "")
+        return _list_citations_at(project, project.specs / api / "events" / f"{plain}.yaml", "")
     if kind == "field":
         path, _, pointer = name.partition("#")
-        return _of_place(project, project.specs / path, pointer)
+        return _list_citations_at(project, project.specs / path, pointer)
     if kind == "ruling":
         rulings = project.spec(f"{api}/rulings.yaml")
         found = [
@@ -65,11 +65,11 @@ def _cited(project: Project, kind: str, name: str) -> list[str] | None:
     for item in mapping(mapping(spec.data if spec else None).get("paths")).values():
         for operation in mapping(item).values():
             if mapping(operation).get("operationId") == plain:
-                return list(_sources(operation))
+                return list(_list_sources(operation))
     return None
 
 
-def _of_place(project: Project, path: Path, pointer: str) -> list[str] | None:
+def _list_citations_at(project: Project, path: Path, pointer: str) -> list[str] | None:
     """Return the sources of a value, of the file that it refers to, and, where it can hold none, of what is around."""
     file = project.files.get(path)
     if file is None:
@@ -79,21 +79,21 @@ def _of_place(project: Project, path: Path, pointer: str) -> list[str] | None:
         around = pointers.resolve(file.data, pointer.rpartition("/")[0]) if pointer else None
     except KeyError:
         return None
-    found = list(_sources(value))
+    found = list(_list_sources(value))
     if isinstance(value, dict) and isinstance(value.get("$ref"), str):
         other = project.files.get(Path(os.path.normpath(path.parent / value["$ref"].partition("#")[0])))
-        found += _sources(other.data) if other else []
+        found += _list_sources(other.data) if other else []
     elif not isinstance(value, dict):
-        found += _own(around)
+        found += _list_own_sources(around)
     return found
 
 
-def _own(node: Any) -> list[str]:
+def _list_own_sources(node: Any) -> list[str]:
     return [str(source) for source in as_list(mapping(node).get("x-source"))]
 
 
-def _sources(node: Any) -> Iterator[str]:
+def _list_sources(node: Any) -> Iterator[str]:
     """Yield every `x-source` of a value and of what is inside it."""
-    yield from _own(node)
+    yield from _list_own_sources(node)
     for child in node.values() if isinstance(node, dict) else sequence(node):
-        yield from _sources(child)
+        yield from _list_sources(child)

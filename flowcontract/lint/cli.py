@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 clean, 1 findings, 2 misuse."""
     options = _parser().parse_args(arguments)
     try:
-        _demand(options.specs, options.fixtures, options.api)
+        _require_input(options.specs, options.fixtures, options.api)
         findings = run(options.specs, options.fixtures, options.api, progress=_progress)
     except FlowContractError as error:
         print(error, file=sys.stderr)
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if findings else 0
 
 
-def _demand(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:
+def _require_input(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:
     """Raise FlowContractError where a folder or an API that was asked for does not exist."""
     for folder in (specs_root, fixtures_root):
         if not folder.is_dir():

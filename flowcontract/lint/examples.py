@@ -34,22 +34,22 @@ def check(view: View) -> Iterator[Finding]:
     for position in walk(view.document):
         if isinstance(position.value, dict):
             own = view.profile is None or _REQUEST.search(position.pointer)
-            yield from (found for found in _held(view, position) if own or _is_in_profile(view, found))
+            yield from (found for found in _check_position(view, position) if own or _is_placed_in_profile(view, found))
 
 
-def _is_in_profile(view: View, found: Finding) -> bool:
+def _is_placed_in_profile(view: View, found: Finding) -> bool:
     return view.profile is not None and found.path == view.profile.path
 
 
-def _held(view: View, position: Position) -> Iterator[Finding]:
+def _check_position(view: View, position: Position) -> Iterator[Finding]:
     if position.kind == "schema":
-        yield from _in_schema(view, position)
+        yield from _check_schema(view, position)
     elif position.kind == "media" or (position.kind in ("parameter", "header") and "$ref" not in position.value):
-        yield from _named(view, position)
-        yield from _single(view, position)
+        yield from _check_named_examples(view, position)
+        yield from _check_example(view, position)
 
 
-def against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
+def check_against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
     """Yield what the schema at one pointer says against the value at another."""
     for violation in view.violations(schema, value):
         yield view.finding(
@@ -59,14 +59,14 @@ def against(view: View, schema: str, value: Any, where: str, what: str) -> Itera
         )
 
 
-def _in_schema(view: View, schema: Position) -> Iterator[Finding]:
+def _check_schema(view: View, schema: Position) -> Iterator[Finding]:
     value = schema.value
     if "default" in value:
-        yield from against(view, schema.pointer, value["default"], f"{schema.pointer}/default", "the default")
+        yield from check_against(view, schema.pointer, value["default"], f"{schema.pointer}/default", "the default")
     if "example" in value:
-        yield from against(view, schema.pointer, value["example"], f"{schema.pointer}/example", "the example")
+        yield from check_against(view, schema.pointer, value["example"], f"{schema.pointer}/example", "the example")
     for index, example in enumerate(sequence(value.get("examples"))):
-        yield from against(view, schema.pointer, example, f"{schema.pointer}/examples/{index}", "the example")
+        yield from check_against(view, schema.pointer, example, f"{schema.pointer}/examples/{index}", "the example")
     for index, member in enumerate(sequence(value.get("enum"))):
         if not _is_of_type(member, value.get("type")):
             yield view.finding(
@@ -83,17 +83,17 @@ def _is_of_type(value: Any, wanted: Any) -> bool:
     return any(isinstance(value, _TYPES[name]) and (not isinstance(value, bool) or name == "boolean") for name in names)
 
 
-def _single(view: View, holder: Position) -> Iterator[Finding]:
-    if "example" in holder.value and (schema := _schema(holder)):
-        yield from against(view, schema, holder.value["example"], f"{holder.pointer}/example", "the example")
+def _check_example(view: View, holder: Position) -> Iterator[Finding]:
+    if "example" in holder.value and (schema := _find_schema(holder)):
+        yield from check_against(view, schema, holder.value["example"], f"{holder.pointer}/example", "the example")
 
 
-def _schema(holder: Position) -> str | None:
+def _find_schema(holder: Position) -> str | None:
     return next((f"{holder.pointer}/{key}" for key in ("schema", "itemSchema") if key in holder.value), None)
 
 
-def _named(view: View, holder: Position) -> Iterator[Finding]:
-    schema = _schema(holder)
+def _check_named_examples(view: View, holder: Position) -> Iterator[Finding]:
+    schema = _find_schema(holder)
     for name, node in mapping(holder.value.get("examples")).items():
         pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
         if not isinstance(example, dict):
@@ -107,7 +107,7 @@ def _named(view: View, holder: Position) -> Iterator[Finding]:
                 example_value = _Example(
                     f"{pointer}/{key}", example[key], f'the example "{name}"', key == "serializedValue"
                 )
-                yield from _value(view, holder, schema, example_value) if key != "externalValue" else ()
+                yield from _check_value(view, holder, schema, example_value) if key != "externalValue" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +120,22 @@ class _Example:
     serialized: bool
 
 
-def _value(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
+def _check_value(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
     if "itemSchema" in holder.value:
-        yield from _items(view, holder, schema, example)
+        yield from _check_items(view, holder, schema, example)
     elif not example.serialized:
-        yield from against(view, schema, example.value, example.where, example.what)
+        yield from check_against(view, schema, example.value, example.where, example.what)
     elif "json" in holder.pointer:
-        for violation in view.violations(schema, _parsed(str(example.value))):
+        for violation in view.violations(schema, _parse_json(str(example.value))):
             what = f"{example.what} does not fit its schema: {violation}"
             yield view.finding(example.where, what, "Mend the text or the schema.")
 
 
-def _items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
+def _check_items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
     """Judge a stream's example, a list of items or the text of the stream: each item, and the payload in its data."""
     where, value = example.where, example.value
     if isinstance(value, str):
-        placed = [(where, item) for item in _decoded(value, mapping(holder.value.get("x-stream")).get("framing"))]
+        placed = [(where, item) for item in _decode_items(value, mapping(holder.value.get("x-stream")).get("framing"))]
     elif isinstance(value, list):
         placed = [(f"{where}/{index}", item) for index, item in enumerate(value)]
     else:
@@ -146,25 +146,25 @@ def _items(view: View, holder: Position, schema: str, example: _Example) -> Iter
     for number, (place, item) in enumerate(placed, start=1):
         told = list(view.violations(schema, item))
         if view.has(content) and isinstance(data := mapping(item).get("data"), str):
-            told += view.violations(content, _parsed(data))
+            told += view.violations(content, _parse_json(data))
         for violation in told:
             what = f"event {number} of {example.what} does not fit its schema: {violation}"
             yield view.finding(place, what, "Mend the example or the schema.")
 
 
-def _decoded(text: str, framing: Any) -> Iterator[Any]:
+def _decode_items(text: str, framing: Any) -> Iterator[Any]:
     """Yield the items of a stream as `itemSchema` describes them: a block's fields, or the JSON object itself."""
     plain = framing != "json-blank-line"
     decoder = sse.Decoder("sse" if plain else "json-blank-line")
     for block in (*decoder.feed(text.encode()), *decoder.close()):
         if not plain:
-            yield _parsed(block.raw.decode())
+            yield _parse_json(block.raw.decode())
         elif fields := [field for field in block.fields if field.name]:
             data = [field.value for field in fields if field.name == "data"]
             yield dict(fields) | ({"data": "\n".join(data)} if data else {})
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     """Return the JSON value in a text, or the text itself, which no schema of an object allows."""
     try:
         return json.loads(text)

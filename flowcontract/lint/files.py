@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 def check(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with the files under `specs/` as files."""
     for file in project.spec_files():
-        yield from _references(project, file)
-        yield from _number_keys(file)
+        yield from _check_references(project, file)
+        yield from _find_number_keys(file)
     if not (project.specs / "sources.yaml").is_file():
         yield Finding(
             project.specs / "sources.yaml", 1, "the file is missing", "Write whose each line of a document is."
         )
     for name in project.names:
-        yield from _stems(project, name)
+        yield from _check_stems(project, name)
     if project.whole:
-        yield from _unreferenced(project)
+        yield from _find_unreferenced(project)
 
 
 def references(file: YamlFile) -> Iterator[tuple[str, str]]:
@@ -47,13 +47,13 @@ def references(file: YamlFile) -> Iterator[tuple[str, str]]:
                 yield pointer, node["$ref"]
 
 
-def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
+def _check_references(project: Project, file: YamlFile) -> Iterator[Finding]:
     for pointer, reference in references(file):
         name, _, fragment = reference.partition("#")
         target = (file.path.parent / name).resolve() if name else file.path
         where = f"{pointer}/$ref"
         if name and not target.is_file():
-            close = difflib.get_close_matches(name, _siblings(file.path, name), n=1)
+            close = difflib.get_close_matches(name, _list_siblings(file.path, name), n=1)
             todo = f'Did you mean "{close[0]}"?' if close else "Mend the path, or write the file."
             yield file.finding(where, f'"$ref: {reference}" leads to no file', todo)
         elif not target.is_relative_to(project.specs):
@@ -67,7 +67,7 @@ def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
             fragment
             and target in project.files
             and not _is_of_another_api(project, target)
-            and not any(_resolves(data, fragment) for data in _held(project, target))
+            and not any(_resolves(data, fragment) for data in _list_targets(project, target))
         ):
             yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
 
@@ -77,13 +77,13 @@ def _is_of_another_api(project: Project, target: Path) -> bool:
     return target.parent.name == "profiles" and target.parent.parent.name not in project.names
 
 
-def _held(project: Project, target: Path) -> Iterator[Any]:
+def _list_targets(project: Project, target: Path) -> Iterator[Any]:
     """Yield what a reference may lead into: a file, or the contract that an overlay makes."""
     yield project.files[target].data
     yield from (view.document for view in project.views if view.profile and view.profile.path == target)
 
 
-def _siblings(path: Path, reference: str) -> list[str]:
+def _list_siblings(path: Path, reference: str) -> list[str]:
     folder = reference.rpartition("/")[0]
     return [f"{folder}/{file.name}" if folder else file.name for file in (path.parent / folder).glob("*.yaml")]
 
@@ -112,7 +112,7 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
     return found
 
 
-def _stems(project: Project, name: str) -> Iterator[Finding]:
+def _check_stems(project: Project, name: str) -> Iterator[Finding]:
     """Two files of one folder name and one stem would become one component of the bundle."""
     seen: dict[tuple[str, str], Path] = {}
     for path in sorted(
@@ -128,7 +128,7 @@ def _stems(project: Project, name: str) -> Iterator[Finding]:
         seen.setdefault(key, path)
 
 
-def _unreferenced(project: Project) -> Iterator[Finding]:
+def _find_unreferenced(project: Project) -> Iterator[Finding]:
     used = {path for name in project.names for path in reachable(project, name)}
     for path in sorted(path for path in project.specs.rglob("*") if path.is_file()):
         place = path.relative_to(project.specs).parts
@@ -140,7 +140,7 @@ def _unreferenced(project: Project) -> Iterator[Finding]:
             yield Finding(path, 1, "nothing refers to this file", "Refer to it from a contract, or delete it.")
 
 
-def _number_keys(file: YamlFile) -> Iterator[Finding]:
+def _find_number_keys(file: YamlFile) -> Iterator[Finding]:
     """Find statuses that are not quoted: YAML reads them as numbers, and OpenAPI's keys are text."""
     root = yaml.compose(file.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     waiting: list[tuple[str, yaml.Node]] = [("", root)] if root else []

@@ -29,11 +29,11 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the line that is printed: `specs/dify-chat/openapi.yaml:123: what is wrong. What to do.`."""
-        line = f"{shown(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}"
+        line = f"{display_path(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}"
         return printable(" ".join(line.split()))
 
 
-def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
+def run_guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield a check's findings. What stops it is one, too, and mostly follows from a mistake that has its own."""
     try:
         yield from findings
@@ -45,7 +45,7 @@ def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Fin
         yield Finding(place, 1, what, "Mend the other findings first; if there are none, report this.", vague=True)
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return a path as it is printed: relative to the current folder where it lies below it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -77,11 +77,11 @@ def _walk(position: Position) -> Iterator[Position]:
         return
     for key, (form, kind) in _GRAMMAR.get(position.kind, {}).items():
         if key in value:
-            for pointer, child in _children(f"{position.pointer}/{key}", value[key], form):
+            for pointer, child in _list_children(f"{position.pointer}/{key}", value[key], form):
                 yield from _walk(Position(kind, pointer, child, top=position.kind != "schema"))
 
 
-def _children(pointer: str, value: Any, form: str) -> Iterator[tuple[str, Any]]:
+def _list_children(pointer: str, value: Any, form: str) -> Iterator[tuple[str, Any]]:
     """Yield pointer and value of what a key holds; nothing where it is of another form (the validator says so)."""
     if form == _ONE:
         yield pointer, value

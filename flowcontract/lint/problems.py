@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.lint import scenarios
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, properties
-from flowcontract.lint.sources import nearest
+from flowcontract.lint.sources import suggest
 from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
@@ -84,18 +84,18 @@ NEEDED = (
 )
 
 
-def _occurs(word: str, operation: Operation, view: View) -> bool:
+def _can_occur(word: str, operation: Operation, view: View) -> bool:
     """Tell whether a request to an operation can have this problem."""
     if word.endswith(STREAMING):
         plain = word.removesuffix(STREAMING)
-        return operation.stream is not None and (plain in WORDS or _occurs(plain, operation, view))
+        return operation.stream is not None and (plain in WORDS or _can_occur(plain, operation, view))
     if word in WORDS:
         return WORDS[word](operation)
     kind, _, name = word.partition("-")
-    return kind in ("missing", "invalid") and name in _fields(operation, view)
+    return kind in ("missing", "invalid") and name in _list_fields(operation, view)
 
 
-def _fields(operation: Operation, view: View) -> set[str]:
+def _list_fields(operation: Operation, view: View) -> set[str]:
     names = {parameter.name for parameter in operation.parameters}
     for media in operation.request.values():
         names |= properties(view.document, media.schema)
@@ -108,12 +108,12 @@ def check(project: Project, view: View) -> Iterator[Finding]:
         if position.kind in ("document", "operation"):
             for word, target in mapping(mapping(position.value).get("x-problems")).items():
                 if view.api is not None:
-                    yield from _entry(project, view, position.pointer, word, target)
+                    yield from _check_entry(project, view, position.pointer, word, target)
     for operation in view.api.operations.values() if view.api else ():
-        yield from _unanswered(view, operation)
+        yield from _find_unanswered(view, operation)
 
 
-def _unanswered(view: View, operation: Operation) -> Iterator[Finding]:
+def _find_unanswered(view: View, operation: Operation) -> Iterator[Finding]:
     """Find problems that every server has and that nothing answers."""
     missing = [word for word in NEEDED if WORDS[word](operation) and word not in operation.problems]
     if missing:
@@ -124,13 +124,13 @@ def _unanswered(view: View, operation: Operation) -> Iterator[Finding]:
         )
 
 
-def _entry(project: Project, view: View, holder: str, word: str, target: Any) -> Iterator[Finding]:
+def _check_entry(project: Project, view: View, holder: str, word: str, target: Any) -> Iterator[Finding]:
     """Look the scenario up for each operation that the entry speaks for: one, or all that do not say it otherwise."""
     where = f"{holder}/x-problems/{escape(word)}"
     operations = view.api.operations.values() if view.api else ()
-    possible = [operation for operation in operations if _occurs(word, operation, view)]
+    possible = [operation for operation in operations if _can_occur(word, operation, view)]
     if word not in WORDS and not possible:
-        yield view.finding(where, f'"{word}" is no problem the mock knows', nearest(word, frozenset(WORDS)))
+        yield view.finding(where, f'"{word}" is no problem the mock knows', suggest(word, frozenset(WORDS)))
         return
     concerned = [
         operation

@@ -13,7 +13,7 @@ import yaml
 
 from flowcontract import pointers, yamlio
 from flowcontract.errors import FlowContractError, SpecError
-from flowcontract.lint.findings import Finding, shown
+from flowcontract.lint.findings import Finding, display_path
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs import model as specs
 
@@ -56,7 +56,7 @@ def read(path: Path) -> YamlFile | Finding:
         return Finding(path, 1, f"the file cannot be read as UTF-8 text: {error}", "Write it anew as UTF-8.")
     try:
         data = yamlio.loads(text, name="YAML")
-        return YamlFile(path, text, data, yamlio.lines_of(text))
+        return YamlFile(path, text, data, yamlio.locate_lines(text))
     except SpecError as error:
         match = _YAML_ERROR.fullmatch(str(error))
         what, line = (match["what"], int(match["line"] or 1)) if match else (str(error), 1)
@@ -184,16 +184,16 @@ def load(specs_root: Path, fixtures_root: Path, names: Iterable[str] = ()) -> Pr
         try:
             base = specs.load_bundle(folder)
         except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
-            failures.append(_failure(folder / "openapi.yaml", error))
+            failures.append(_to_finding(folder / "openapi.yaml", error))
             continue  # what cannot be bundled has no profiles
         for profile in (None, *sorted((folder / "profiles").glob("*.yaml"))):
-            seen, failure = _view(folder, profile, base, files)
+            seen, failure = _make_view(folder, profile, base, files)
             views += [seen] if seen else []
             failures += [failure] if failure else []
     return Project(*roots, wanted, files, (*broken, *failures), tuple(views))
 
 
-def _view(
+def _make_view(
     folder: Path, profile: Path | None, base: Bundle, files: Mapping[Path, YamlFile]
 ) -> tuple[View | None, Finding | None]:
     """Return an API as a view, and what keeps a profile from being applied or the API from being read."""
@@ -203,15 +203,15 @@ def _view(
     try:
         bundled = specs.load_bundle(folder, profile=stem) if profile else base
     except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
-        return None, _failure(where, error)
+        return None, _to_finding(where, error)
     try:
         api = specs.load_api(folder.name, profile=stem, root=folder.parent)
     except Exception as error:  # noqa: BLE001
-        failure = _failure(where, error)
+        failure = _to_finding(where, error)
     overlay = files.get(profile) if profile else None
     return View(folder.name, overlay, bundled.document, bundled, base.document, api, files), failure
 
 
-def _failure(path: Path, error: Exception) -> Finding:
-    text = str(error).replace(str(path), shown(path)) or type(error).__name__
+def _to_finding(path: Path, error: Exception) -> Finding:
+    text = str(error).replace(str(path), display_path(path)) or type(error).__name__
     return Finding(path, 1, f"this does not read as an API: {text}", "Mend what is named.", vague=True)

@@ -41,12 +41,12 @@ def properties(document: Mapping[str, Any], schema: Any, seen: frozenset[int] = 
         return set()
     seen |= {id(schema)}
     names = set(mapping(schema.get("properties")))
-    for part in _in_place(document, schema):
+    for part in _list_in_place(document, schema):
         names |= properties(document, part, seen)
     return names
 
 
-def _in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
+def _list_in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
     if isinstance(schema.get("$ref"), str):
         try:
             yield pointers.resolve(document, schema["$ref"].removeprefix("#"))

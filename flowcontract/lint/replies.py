@@ -51,7 +51,7 @@ class Case:
 
     def violation(self, where: str, violation: Violation, what: str) -> Iterator[Finding]:
         """Yield a violation, unless it is about a value that only a running mock can know."""
-        if not _known_at_run_time(self.file.data, where, violation.rule):
+        if not _is_known_at_run_time(self.file.data, where, violation.rule):
             yield self.file.finding(
                 where,
                 f"the reply breaks {what} ({violation.rule}): expected {violation.expected}, got {violation.got}",
@@ -61,7 +61,7 @@ class Case:
 
 def check(case: Case) -> Iterator[Finding]:
     """Yield what is wrong with a scenario's request and reply."""
-    yield from _request(case)
+    yield from _check_request(case)
     yield from check_reply(case)
 
 
@@ -73,7 +73,7 @@ def from_error(path: Path, error: Exception) -> Finding:
     return Finding(path, int(match["line"]) if match else 1, what, todo or "Mend the scenario.")
 
 
-def _request(case: Case) -> Iterator[Finding]:
+def _check_request(case: Case) -> Iterator[Finding]:
     """Check the request that a successful reply belongs to. It is a part of one, so that what it lacks is no fault."""
     match, operation = case.scenario.request, case.operation
     if match is None or case.scenario.status >= ERRORS:
@@ -123,13 +123,13 @@ def check_reply(case: Case) -> Iterator[Finding]:
     try:
         headers = {"Content-Type": reply.media_type, **render_headers(reply, context)}
         if reply.streamed:
-            yield from _stream(case, headers["Content-Type"], context)
+            yield from _check_stream(case, headers["Content-Type"], context)
             return
         body = render_body(reply, context)
     except (FlowContractError, OSError) as error:
         yield from_error(case.file.path, error)
         return
-    if reply.file is not None and (fault := media.fault(reply.file)):
+    if reply.file is not None and (fault := media.find_error(reply.file)):
         what = f"{reply.file.name} is not what its ending says: {fault}"
         yield case.file.finding("/reply/file", what, "Make the file anew.")
     headers = {name: value for name, value in headers.items() if value}
@@ -139,7 +139,7 @@ def check_reply(case: Case) -> Iterator[Finding]:
         yield from case.violation(where, found, f"{case.operation.id}'s {case.scenario.status}")
 
 
-def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
+def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
     """Tell whether a value comes from the request, or from the world without a sample of it.
 
     What pieces add up to or how many there were is counted by the world, and a sample is right for one number only.
@@ -155,7 +155,7 @@ def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
     return any(match["name"] is None or match["name"] not in sample for match in matches)
 
 
-def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding]:
+def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[Finding]:
     """Judge a streamed reply by the stream contract of its media type: each event by its kind, and the whole."""
     reply, operation = case.scenario.reply, case.operation
     offered: dict[str, MediaType] = dict(operation.responses[case.scenario.status].media)
@@ -170,7 +170,7 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
     rendered = list(render_events(reply, context))
     pieces = [(f"/reply/{listed}/{piece.place}", piece.data) for piece in rendered]
     hangs = "hang" in re.split(r"[,=\s]+", case.scenario.faults)
-    for where, violation in _judged(contract, pieces):
+    for where, violation in _judge(contract, pieces):
         if not where and hangs:
             continue  # it is meant to have no end
         yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
@@ -178,23 +178,25 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
         stops = render_events(reply, context, stopped=True)
         ending = [(f"/reply/stopped/{piece.place}", piece.data) for piece in stops]
         bare = next((number for number, piece in enumerate(rendered) if piece.payload is not None), 0)
-        yield from _stops(case, contract, pieces, ending, after=bare + 1)
+        yield from _check_stops(case, contract, pieces, ending, after=bare + 1)
 
 
-def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces, *, after: int) -> Iterator[Finding]:
+def _check_stops(
+    case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces, *, after: int
+) -> Iterator[Finding]:
     """Judge what a stream sends when it is stopped, after each of its events; the first that goes wrong is told.
 
     Nobody can stop it before the first event `after` which its ids are known. Once an event of the ending has come, or
     the answer has ended, it is too late.
     """
-    final = _kinds(contract, stops)
+    final = _list_kinds(contract, stops)
     for number in range(after, len(pieces)):
-        if (final | contract.end) & _kinds(contract, pieces[:number]):
+        if (final | contract.end) & _list_kinds(contract, pieces[:number]):
             return
         what = f"the stream of {case.operation.id}, stopped after {number} events,"
         wrong = [
             finding
-            for where, violation in _judged(contract, [*pieces[:number], *stops])
+            for where, violation in _judge(contract, [*pieces[:number], *stops])
             for finding in case.violation(where if "/stopped/" in where else "/reply/stopped", violation, what)
         ]
         if wrong:
@@ -202,7 +204,7 @@ def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces
             return
 
 
-def _judged(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Violation]]:
+def _judge(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Violation]]:
     """Yield what is wrong with a stream, with the pointer of the event in the scenario, '' for what its end lacks."""
     judge = StreamJudge(contract)
     for where, sent in pieces:
@@ -212,7 +214,7 @@ def _judged(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Vi
         yield "", violation
 
 
-def _kinds(contract: StreamContract, pieces: _Pieces) -> set[str]:
+def _list_kinds(contract: StreamContract, pieces: _Pieces) -> set[str]:
     judge = StreamJudge(contract)
     judge.feed(b"".join(sent for _, sent in pieces))
     return set(judge.kinds)

@@ -22,7 +22,7 @@ from flowcontract.lint import (
     validator,
 )
 from flowcontract.lint import sources as ledger
-from flowcontract.lint.findings import Finding, guarded
+from flowcontract.lint.findings import Finding, run_guarded
 from flowcontract.specs.model import available_apis
 
 if TYPE_CHECKING:
@@ -78,21 +78,21 @@ def run(
     found = list(loaded.broken)
     for name, check in _PROJECT.items():
         progress(name)
-        found += guarded(name, loaded.specs, check(loaded))
+        found += run_guarded(name, loaded.specs, check(loaded))
     for view in loaded.views:
         label = view.name if view.profile is None else f"{view.name}, profile {view.profile.path.stem}"
         own: list[Finding] = []
         for name, check_view in _VIEWS.items():
             progress(f"{label}: {name}")
-            own += guarded(name, view.bundle.root, check_view(view))
+            own += run_guarded(name, view.bundle.root, check_view(view))
         for name, check_both in (_CONTRACT if view.profile is None else _PROFILES).items():
             progress(f"{label}: {name}")
-            own += guarded(name, view.bundle.root, check_both(loaded, view))
-        found += own if view.profile is None else _under(view, own, found)
-    return tuple(sorted(_without_echoes(found, loaded)))
+            own += run_guarded(name, view.bundle.root, check_both(loaded, view))
+        found += own if view.profile is None else _keep_new(view, own, found)
+    return tuple(sorted(_drop_echoes(found, loaded)))
 
 
-def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
+def _keep_new(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
     """Return what is wrong only with a profile: what was found at the same place before is no fault of the profile."""
     name = view.profile.path.stem if view.profile else ""
     places = {(finding.path, finding.line) for finding in before}
@@ -103,23 +103,23 @@ def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> l
     ]
 
 
-def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
+def _drop_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
     """Drop the vague findings of an API where something definite was found in its files, or in those of all APIs."""
     clear = {finding for finding in found if not finding.vague}
-    contract = {_area(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
-    anywhere = {_area(finding.path, loaded) for finding in clear}
+    contract = {_area_of(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
+    anywhere = {_area_of(finding.path, loaded) for finding in clear}
     apis = available_apis(loaded.specs)
     shared = any(area and area not in apis for area in contract)
 
     def echoes(finding: Finding) -> bool:
-        area = _area(finding.path, loaded)
+        area = _area_of(finding.path, loaded)
         known = contract if finding.path.is_relative_to(loaded.specs) else anywhere
         return shared or area in known or (not area and bool(clear))
 
     return clear | {finding for finding in found if finding.vague and not echoes(finding)}
 
 
-def _area(path: Path, loaded: Project) -> str:
+def _area_of(path: Path, loaded: Project) -> str:
     """Return the first folder below the specs or the fixtures: an API, or shared parts; '' for their roots."""
     root = loaded.specs if path.is_relative_to(loaded.specs) else loaded.fixtures
     first = next(iter(path.relative_to(root).parts), "") if path.is_relative_to(root) else ""

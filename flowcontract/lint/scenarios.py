@@ -11,11 +11,11 @@ from flowcontract.errors import ScenarioError
 from flowcontract.lint import project as reading
 from flowcontract.lint import replies
 from flowcontract.lint import sources as ledger
-from flowcontract.lint.findings import Finding, guarded
+from flowcontract.lint.findings import Finding, run_guarded
 from flowcontract.lint.references import mapping
-from flowcontract.lint.sources import nearest
+from flowcontract.lint.sources import suggest
 from flowcontract.provenance.sources import as_list
-from flowcontract.scenarios import APP, documents, read_scenario
+from flowcontract.scenarios import APP, is_documented, read_scenario
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.specs.profiles import available_profiles
 
@@ -47,7 +47,7 @@ def scenario_paths(project: Project, view: View, operation: Operation) -> dict[s
     folders = (root, *(root / PROFILES / name for name in chain))
     shared = {path.stem: path for at in folders for path in sorted((at / SHARED).glob("*.yaml"))}
     own = {path.stem: path for at in folders for path in sorted((at / operation.id).glob("*.yaml"))}
-    return {key: path for key, path in shared.items() if documents(operation, key)} | own
+    return {key: path for key, path in shared.items() if is_documented(operation, key)} | own
 
 
 def keys(project: Project, view: View, operation: Operation) -> set[str]:
@@ -68,12 +68,12 @@ def check(project: Project) -> Iterator[Finding]:
     """
     views = {(view.name, view.profile.path.stem if view.profile else None): view for view in project.views}
     for path in sorted(project.fixtures.rglob("*.yaml")):
-        if path in project.files and (own := _own_folder(project, path)):
-            view = views.get((own, _profile_of(project, path)))
-            yield from guarded("this scenario", path, _file(project, project.files[path], view))
+        if path in project.files and (own := _find_api(project, path)):
+            view = views.get((own, _find_profile(project, path)))
+            yield from run_guarded("this scenario", path, _check_file(project, project.files[path], view))
 
 
-def _profile_of(project: Project, path: Path) -> str | None:
+def _find_profile(project: Project, path: Path) -> str | None:
     """Return the profile under which a scenario lies, None for the documents' own."""
     place = path.relative_to(project.fixtures).parts
     return place[2] if len(place) > 2 and place[1] == PROFILES else None  # noqa: PLR2004 - <api>/profiles/<name>/...
@@ -83,7 +83,7 @@ def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | Non
     """Check a folder of scenarios, for instance a user's own, against the contract; it need not cover anything."""
     loaded = replace(reading.load(specs or paths.specs_root(), fixtures, names), ours=False)
     broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
-    return tuple(sorted({*broken, *guarded("the scenarios", loaded.fixtures, check(loaded))}))
+    return tuple(sorted({*broken, *run_guarded("the scenarios", loaded.fixtures, check(loaded))}))
 
 
 def check_profile(project: Project, view: View) -> Iterator[Finding]:
@@ -99,10 +99,10 @@ def check_profile(project: Project, view: View) -> Iterator[Finding]:
         for key, path in scenario_paths(project, view, operation).items():
             status, _, name = key.partition("-")
             if name.startswith("default") and int(status) in operation.responses and path in project.files:
-                yield from guarded("this scenario", path, _default(project, view, operation, path))
+                yield from run_guarded("this scenario", path, _check_default(project, view, operation, path))
 
 
-def _default(project: Project, view: View, operation: Operation, path: Path) -> Iterator[Finding]:
+def _check_default(project: Project, view: View, operation: Operation, path: Path) -> Iterator[Finding]:
     try:
         scenario = read_scenario(path, api_folder=project.fixtures / view.name)
     except ScenarioError:
@@ -112,19 +112,19 @@ def _default(project: Project, view: View, operation: Operation, path: Path) -> 
     yield from replies.check_reply(replies.Case(unsampled, scenario, operation, view.validators))
 
 
-def _own_folder(project: Project, path: Path) -> str | None:
+def _find_api(project: Project, path: Path) -> str | None:
     """Return the API in whose folder a file lies; None for one that is not checked this time."""
     first = path.relative_to(project.fixtures).parts[0]
     return first if first in project.names or project.whole else None
 
 
-def _file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
+def _check_file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
     place = file.path.relative_to(project.fixtures).parts
-    profile = _profile_of(project, file.path)
+    profile = _find_profile(project, file.path)
     if profile is not None:
         if view is None and place[0] in project.names:
             known = frozenset(available_profiles(project.specs / place[0]))
-            yield file.finding("", f'{place[0]} has no profile "{profile}"', nearest(profile, known))
+            yield file.finding("", f'{place[0]} has no profile "{profile}"', suggest(profile, known))
             return
         place = (place[0], *place[3:])
     match = NAME.fullmatch(file.path.stem)
@@ -135,34 +135,32 @@ def _file(project: Project, file: YamlFile, view: View | None) -> Iterator[Findi
     elif place[0] not in project.names:
         yield file.finding("", f'there is no API "{place[0]}"', f"Use one of: {', '.join(project.names)}.")
     elif view is not None and view.api is not None:  # else the findings of the API come first
-        yield from _names(project, file, view.name)
-        yield from _of_api(project, file, view, place[1], int(match["status"]))
+        yield from _check_names(project, file, view.name)
+        yield from _check_place(project, file, view, place[1], int(match["status"]))
 
 
-def _of_api(project: Project, file: YamlFile, view: View, name: str, status: int) -> Iterator[Finding]:
+def _check_place(project: Project, file: YamlFile, view: View, name: str, status: int) -> Iterator[Finding]:
     operations = view.api.operations if view.api else {}
     if name not in (SHARED, *operations):
         known = frozenset(operations) | {SHARED}
-        yield file.finding("", f'{view.name} has no operation "{name}"', nearest(name, known))
+        yield file.finding("", f'{view.name} has no operation "{name}"', suggest(name, known))
         return
     if name == SHARED:
-        concerned = [operation for operation in operations.values() if documents(operation, file.path.stem)]
+        concerned = [operation for operation in operations.values() if is_documented(operation, file.path.stem)]
         if not concerned:
             what = f"no operation of {view.name} documents this status with an example of this name"
             yield file.finding("", what, "Mend the name.")
     else:
         concerned = [operations[name]]
-        yield from _documented(file, operations[name], status, named=project.ours)
+        yield from _check_name(file, operations[name], status, named=project.ours)
     told: set[tuple[int, str]] = set()
-    for finding in _judged(
-        project, file, view, [operation for operation in concerned if status in operation.responses]
-    ):
+    for finding in _judge(project, file, view, [operation for operation in concerned if status in operation.responses]):
         if (finding.line, finding.what) not in told:
             told.add((finding.line, finding.what))
             yield finding
 
 
-def _judged(project: Project, file: YamlFile, view: View, operations: list[Operation]) -> Iterator[Finding]:
+def _judge(project: Project, file: YamlFile, view: View, operations: list[Operation]) -> Iterator[Finding]:
     """Judge a scenario as the reply of each of some operations."""
     try:
         scenario = read_scenario(file.path, api_folder=project.fixtures / view.name)
@@ -172,32 +170,32 @@ def _judged(project: Project, file: YamlFile, view: View, operations: list[Opera
     after, known = scenario.request.after if scenario.request else None, view.api.operations if view.api else {}
     if after is not None and after not in known:
         yield file.finding(
-            "/request/after", f'{view.name} has no operation "{after}"', nearest(after, frozenset(known))
+            "/request/after", f'{view.name} has no operation "{after}"', suggest(after, frozenset(known))
         )
     for operation in operations:
         yield from replies.check(replies.Case(file, scenario, operation, view.validators))
 
 
-def _names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
+def _check_names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
     """Check the sources and rulings that a scenario names."""
-    lines, known = ledger.lengths(project), ledger.names(project)
-    for where, text in _listed(file, "source"):
-        if fault := ledger.source_fault(text, lines):
-            yield file.finding(where, *fault)
-    for where, text in _listed(file, "rulings"):
+    lines, known = ledger.count_lines(project), ledger.collect_names(project)
+    for where, text in _list_values(file, "source"):
+        if error := ledger.find_source_error(text, lines):
+            yield file.finding(where, *error)
+    for where, text in _list_values(file, "rulings"):
         qualified = text if "/" in text else f"{api}/{text}"
-        if known.lack("ruling", qualified):
-            yield file.finding(where, f'there is no ruling "{qualified}"', known.nearest("ruling", qualified))
+        if known.lacks("ruling", qualified):
+            yield file.finding(where, f'there is no ruling "{qualified}"', known.suggest("ruling", qualified))
 
 
-def _listed(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
+def _list_values(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
     """Yield pointer and text of each value under a key, given once or as a list."""
     value = mapping(file.data).get(key)
     for index, text in enumerate(as_list(value)):
         yield f"/{key}/{index}" if isinstance(value, list) else f"/{key}", str(text)
 
 
-def _documented(file: YamlFile, operation: Operation, status: int, *, named: bool) -> Iterator[Finding]:
+def _check_name(file: YamlFile, operation: Operation, status: int, *, named: bool) -> Iterator[Finding]:
     """Hold a scenario to its status, and to its name: an error's begins with its code; several may show one code."""
     if status not in operation.responses:
         there = ", ".join(map(str, sorted(operation.responses)))
@@ -210,7 +208,7 @@ def _documented(file: YamlFile, operation: Operation, status: int, *, named: boo
         yield file.finding("", what, "Name it after one of them, or document the code.")
 
 
-def _sent(scenario: Any) -> str:
+def _find_sent_file(scenario: Any) -> str:
     """Return the file that a scenario sends, as its text names it; '' for none."""
     name = mapping(mapping(scenario).get("reply")).get("file")
     return name if isinstance(name, str) else ""
@@ -219,9 +217,9 @@ def _sent(scenario: Any) -> str:
 def check_other_files(project: Project) -> Iterator[Finding]:
     """Find files that are no scenario and that no scenario sends."""
     folders = {path: file.data for path, file in project.files.items() if path.is_relative_to(project.fixtures)}
-    used = {(path.parent / name).resolve() for path, scenario in folders.items() if (name := _sent(scenario))}
+    used = {(path.parent / name).resolve() for path, scenario in folders.items() if (name := _find_sent_file(scenario))}
     for path in sorted(project.fixtures.rglob("*")):
         if not path.is_file() or path.suffix == ".yaml" or path == project.fixtures / _FORMAT:
             continue
-        if _own_folder(project, path) and path.resolve() not in used and not project.unreadable:
+        if _find_api(project, path) and path.resolve() not in used and not project.unreadable:
             yield Finding(path, 1, "no scenario sends this file", "Name it in a `reply: {file: ...}`, or delete it.")

@@ -43,16 +43,16 @@ def check(view: View) -> Iterator[Finding]:
     schemas = {position.pointer: position for position in walk(view.document) if position.kind == "schema"}
     for position in schemas.values():
         if position.top:
-            yield from _meta(view, position, metaschema)
+            yield from _check_metaschema(view, position, metaschema)
         if isinstance(position.value, dict):
-            yield from _keywords(view, position)
-            yield from _open(view, position)
-            yield from _required(view, position, schemas)
-            yield from _related(view, position)
-    yield from _compiled(view)
+            yield from _check_keywords(view, position)
+            yield from _check_openness(view, position)
+            yield from _check_required(view, position, schemas)
+            yield from _check_relations(view, position)
+    yield from _check_compilation(view)
 
 
-def _compiled(view: View) -> Iterator[Finding]:
+def _check_compilation(view: View) -> Iterator[Finding]:
     """Compile all schemas; what keeps them from it has mostly been told better, so this is said last."""
     try:
         jsonschema_rs.validator_map_for(dict(view.document), validate_formats=True)
@@ -61,7 +61,9 @@ def _compiled(view: View) -> Iterator[Finding]:
         yield Finding(path, line, f"the schemas do not compile: {error}", "Mend what is named.", vague=True)
 
 
-def _meta(view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator) -> Iterator[Finding]:
+def _check_metaschema(
+    view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator
+) -> Iterator[Finding]:
     """Judge a schema with all schemas in it; of several errors at one value the first tells it."""
     told = set()
     for error in metaschema.iter_errors(schema.value):
@@ -72,7 +74,7 @@ def _meta(view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Val
             yield view.finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
 
 
-def _keywords(view: View, schema: Position) -> Iterator[Finding]:
+def _check_keywords(view: View, schema: Position) -> Iterator[Finding]:
     for key in schema.value:
         if key not in KEYWORDS and not key.startswith("x-"):
             close = difflib.get_close_matches(key, KEYWORDS, n=1)
@@ -80,7 +82,7 @@ def _keywords(view: View, schema: Position) -> Iterator[Finding]:
             yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is no keyword of a schema', todo)
 
 
-def _open(view: View, schema: Position) -> Iterator[Finding]:
+def _check_openness(view: View, schema: Position) -> Iterator[Finding]:
     for key in ("additionalProperties", "unevaluatedProperties"):
         if schema.value.get(key) is False:
             yield view.finding(
@@ -90,12 +92,12 @@ def _open(view: View, schema: Position) -> Iterator[Finding]:
             )
 
 
-def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
+def _check_required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
     """Look a required name up in the schema, in what it refers to, and in the schemas that are applied beside it."""
     names = [name for name in sequence(schema.value.get("required")) if isinstance(name, str)]
     if not names:
         return
-    around = _whole(schema.pointer, schemas)
+    around = _find_outermost(schema.pointer, schemas)
     known = properties(view.document, schemas[around].value)
     patterned = any(mapping(schemas[around].value).get(key) for key in ("patternProperties", "propertyNames"))
     for name in dict.fromkeys(names):
@@ -109,7 +111,7 @@ def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> 
             yield view.finding(f"{schema.pointer}/required/{index}", what, todo)
 
 
-def _related(view: View, schema: Position) -> Iterator[Finding]:
+def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
     """Look up the fields that a keyword of ours sets against each other."""
     known = mapping(schema.value.get("properties"))
     for key in RELATIONS:
@@ -120,16 +122,16 @@ def _related(view: View, schema: Position) -> Iterator[Finding]:
                     yield view.finding(f"{schema.pointer}/{key}/{escape(name)}", what, "Name fields that stand here.")
 
 
-def _whole(pointer: str, schemas: Mapping[str, Any]) -> str:
+def _find_outermost(pointer: str, schemas: Mapping[str, Any]) -> str:
     """Return the outermost schema that judges the same value as the schema at a pointer."""
     while True:
-        parent = _parent(pointer, schemas)
+        parent = _find_parent(pointer, schemas)
         if parent is None:
             return pointer
         pointer = parent
 
 
-def _parent(pointer: str, schemas: Mapping[str, Any]) -> str | None:
+def _find_parent(pointer: str, schemas: Mapping[str, Any]) -> str | None:
     head, _, last = pointer.rpartition("/")
     if last in _IN_PLACE and head in schemas:
         return head

@@ -35,19 +35,19 @@ class Names:
     rulings: frozenset[str]
     unread: frozenset[tuple[str, str]] = frozenset()  # API and file that cannot be read: its names are unknown
 
-    def lack(self, kind: str, name: str) -> bool:
+    def lacks(self, kind: str, name: str) -> bool:
         """Tell whether there certainly is no operation, event or ruling of this qualified name."""
         there = {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind]
         file = "rulings.yaml" if kind == "ruling" else "openapi.yaml"
         return name not in there and (kind == "event" or (name.partition("/")[0], file) not in self.unread)
 
-    def nearest(self, kind: str, name: str) -> str:
+    def suggest(self, kind: str, name: str) -> str:
         """Return the advice for a name that does not exist."""
-        return nearest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
+        return suggest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
 
 
 @lru_cache(maxsize=1)
-def names(project: Project) -> Names:
+def collect_names(project: Project) -> Names:
     """Collect all names from the files themselves, so that one broken API does not hide those of the others."""
     operations, events, rulings = set(), set(), set()
     for file in project.spec_files():
@@ -68,7 +68,7 @@ def names(project: Project) -> Names:
 
 
 @lru_cache(maxsize=1)
-def lengths(project: Project) -> dict[str, int]:
+def count_lines(project: Project) -> dict[str, int]:
     """Return the number of lines of each document that `sources.yaml` describes."""
     file = project.spec("sources.yaml")
     documents = mapping(mapping(file.data).get("documents")) if file else {}
@@ -79,7 +79,7 @@ def lengths(project: Project) -> dict[str, int]:
     }
 
 
-def source_fault(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
+def find_source_error(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
     """Return what is wrong with a source and what to do; None for lines that exist."""
     try:
         source = Source.parse(str(text))
@@ -107,18 +107,18 @@ def check(project: Project) -> Iterator[Finding]:
             "", "the file has no `documents`", "Describe each document: file, title, lines, sha256, owners."
         )
         return
-    known = names(project)
+    known = collect_names(project)
     for name, document in documents.items():
         pointer = f"/documents/{name}"
         if not isinstance(document, dict):
             yield file.finding(pointer, f"document {name} is no mapping", "Write file, title, lines, sha256, owners.")
             continue
-        yield from _fields(file, pointer, document)
-        yield from _text(project, file, pointer, document)
-        yield from _owners(project, file, pointer, document, known)
+        yield from _check_fields(file, pointer, document)
+        yield from _check_text(project, file, pointer, document)
+        yield from _check_owners(project, file, pointer, document, known)
 
 
-def _fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+def _check_fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
     for key, wanted in _DOCUMENT_FIELDS.items():
         if not isinstance(document.get(key), wanted) or isinstance(document.get(key), bool):
             yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or no {wanted.__name__}", "Write it.")
@@ -129,7 +129,7 @@ def _fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[
             yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
 
 
-def _text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+def _check_text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
     """Yield where the document that travels with the specs is not the one that was read."""
     path = project.specs / "documents" / str(document.get("file"))
     if not path.parent.is_dir():
@@ -141,7 +141,7 @@ def _text(project: Project, file: YamlFile, pointer: str, document: dict[str, An
         yield file.finding(f"{pointer}/sha256", what, "Restore the document.")
 
 
-def _owners(
+def _check_owners(
     project: Project, file: YamlFile, pointer: str, document: dict[str, Any], known: Names
 ) -> Iterator[Finding]:
     last, total = 0, document.get("lines")
@@ -163,12 +163,14 @@ def _owners(
         if isinstance(total, int) and end > total:
             yield file.finding(where, f"line {end} is beyond the document's {total} lines", "Mend the lines.")
         last = max(last, end)
-        yield from _owner(project, file, where, owner, known)
+        yield from _check_owner(project, file, where, owner, known)
     if isinstance(total, int) and last < total:
         yield file.finding(f"{pointer}/owners", f"lines {last + 1}-{total} have no owner", "Give them one.")
 
 
-def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], known: Names) -> Iterator[Finding]:
+def _check_owner(
+    project: Project, file: YamlFile, where: str, owner: dict[str, Any], known: Names
+) -> Iterator[Finding]:
     kinds = [key for key in owner if key != "lines"]
     if len(kinds) != 1 or kinds[0] not in OWNERS:
         yield file.finding(
@@ -184,18 +186,18 @@ def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], 
                 f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines."
             )
     elif kind == "field":
-        yield from _field(project, file, f"{where}/field", str(name))
-    elif known.lack(kind, str(name)):
-        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.nearest(kind, str(name)))
+        yield from _check_field(project, file, f"{where}/field", str(name))
+    elif known.lacks(kind, str(name)):
+        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.suggest(kind, str(name)))
 
 
-def nearest(name: str, there: frozenset[str]) -> str:
+def suggest(name: str, there: frozenset[str]) -> str:
     """Return the advice for a name that is not there."""
     close = difflib.get_close_matches(name, there, n=1)
     return f'Did you mean "{close[0]}"?' if close else "Name one that exists, as API/NAME."
 
 
-def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
+def _check_field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
     path, _, pointer = name.partition("#")
     target = project.spec(path)
     if project.specs / path in project.unreadable:

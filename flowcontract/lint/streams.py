@@ -34,11 +34,11 @@ def check(view: View) -> Iterator[Finding]:
         if "itemSchema" not in position.value and (streamed or "x-stream" in position.value):
             yield view.finding(position.pointer, "the stream has no `itemSchema`", "Describe one of its events in it.")
         elif "x-stream" in position.value:
-            yield from _kinds(view, position)
-            yield from _contract(view, position)
+            yield from _check_kinds(view, position)
+            yield from _check_contract(view, position)
 
 
-def _payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
+def _find_payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
     """Return pointer and schema of a stream's payload: of the JSON in an item's data, or of the item itself."""
     pointer, item = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     content = f"{pointer}/properties/data/contentSchema"
@@ -47,11 +47,11 @@ def _payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
     return pointer, mapping(item)
 
 
-def _kinds(view: View, media: Position) -> Iterator[Finding]:
+def _check_kinds(view: View, media: Position) -> Iterator[Finding]:
     """Compare the kinds that the payload's schema lists with its `if`/`then` pairs, and these with their files."""
     kind = str(mapping(media.value["x-stream"]).get("kind", ""))
-    pointer, schema = _payload(view, media)
-    listed, where = _listed(pointer, schema, kind)
+    pointer, schema = _find_payload(view, media)
+    listed, where = _list_kinds(pointer, schema, kind)
     paired: set[str] = set()
     for index, pair in enumerate(sequence(schema.get("allOf"))):
         branch = f"{pointer}/allOf/{index}"
@@ -79,7 +79,7 @@ def _kinds(view: View, media: Position) -> Iterator[Finding]:
             )
 
 
-def _listed(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
+def _list_kinds(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
     """Return the kinds that a payload's schema lists in an enum, and the pointer of the enum."""
     own = mapping(mapping(schema.get("properties")).get(kind))
     here = f"{pointer}/properties/{escape(kind)}"
@@ -92,24 +92,24 @@ def _listed(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any],
     return [], here
 
 
-def _contract(view: View, media: Position) -> Iterator[Finding]:
+def _check_contract(view: View, media: Position) -> Iterator[Finding]:
     """Let the stream contract check itself, and place each message, which begins with its place in the `x-stream`."""
     base = f"{media.pointer}/x-stream"
     item, _ = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     try:
         events = event_schemas(view.document, item)
     except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
-        return  # the kinds cannot be read: `_kinds` says why
+        return  # the kinds cannot be read: `_check_kinds` says why
     try:
         messages = check_contract(StreamContract.from_spec(media.value["x-stream"], events))
     except SpecError as error:
         messages = [str(error)]
     for message in messages:
-        place, what, todo = _split(message)
+        place, what, todo = _split_message(message)
         yield view.finding(f"{base}{place}", what, todo)
 
 
-def _split(message: str) -> tuple[str, str, str]:
+def _split_message(message: str) -> tuple[str, str, str]:
     """Split `x-stream/order/2/is: what is wrong. What to do.` into the pointer below x-stream and the two sentences."""
     match = _PLACE.match(message)
     what, _, todo = message.partition(". ")

@@ -30,7 +30,7 @@ def check(view: View) -> Iterator[Finding]:
         yield view.finding("/openapi", f"the document says `openapi: {got}`", "Write `openapi: 3.2.0`.")
         return
     try:
-        errors = dict(map(_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
+        errors = dict(map(_find_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
     except Exception as error:  # noqa: BLE001 - it raises anything on a malformed document, and that is a finding
         path, line = view.place("")
         yield Finding(
@@ -45,7 +45,7 @@ def check(view: View) -> Iterator[Finding]:
             yield Finding(path, line, what, "Mend it.", vague=True)
 
 
-def _cause(error: Any) -> tuple[str, str]:
+def _find_cause(error: Any) -> tuple[str, str]:
     """Return pointer and message of an error's deepest cause; errors about names have no path, or part of one."""
     while error.context:
         error = max(error.context, key=lambda cause: len(cause.absolute_path))

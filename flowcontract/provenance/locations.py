@@ -96,7 +96,7 @@ def _list_nodes(file: Path) -> Iterable[tuple[str, int, Any]]:
     if not file.is_file():
         return []
     text = file.read_text(encoding="utf-8")
-    return _walk(yamlio.loads(text), "", yamlio.lines_of(text))
+    return _walk(yamlio.loads(text), "", yamlio.locate_lines(text))
 
 
 def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str, int, Any]]:

@@ -111,10 +111,10 @@ _OPTIONAL_RULING_FIELDS = {"derives", "choices"}
 
 def load_rulings(path: Path) -> tuple[Ruling, ...]:
     """Read a `rulings.yaml`; a missing file has none. Raise SpecError naming file, entry and fault."""
-    return rulings_from(yamlio.load(path), path) if path.is_file() else ()
+    return parse_rulings(yamlio.load(path), path) if path.is_file() else ()
 
 
-def rulings_from(entries: Any, path: Path) -> tuple[Ruling, ...]:
+def parse_rulings(entries: Any, path: Path) -> tuple[Ruling, ...]:
     """Return the rulings that a file has been read into; raise SpecError naming file, entry and fault."""
     if not isinstance(entries, list):
         raise SpecError(f"{path}: a list of rulings is wanted.")

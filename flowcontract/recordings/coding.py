@@ -21,7 +21,7 @@ _GZIP: Final = b"\x1f\x8b"
 _AUTO, _RAW = 47, -15  # zlib's window bits: with the header of gzip or zlib, and without any
 
 
-def undo(body: bytes, codings: str) -> bytes:
+def undo_codings(body: bytes, codings: str) -> bytes:
     """Return a body without its content codings. What the recorder has unpacked already is returned as it is."""
     for coding in reversed([name.strip().lower() for name in codings.split(",")]):
         if coding not in ("", "identity") and not _is_text(body):

@@ -14,7 +14,7 @@ import binascii
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
-from flowcontract.recordings.coding import undo
+from flowcontract.recordings.coding import undo_codings
 from flowcontract.recordings.exchange import Recorded, RecordedAnswer
 from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.streams.sse import encode
@@ -32,7 +32,7 @@ _ABORTED: Final = ("abort", "cancel")  # net::ERR_ABORTED, NS_BINDING_ABORTED, "
 _HOW = "Record with curl -sN, or with Playwright's recordHar: {content: 'attach'}"
 
 
-def exchange(number: int, entry: Untrusted, beside: Beside) -> Recorded:
+def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
     """Return an entry's exchange; raise Unreadable where its request cannot be read."""
     request = entry["request"]
     method, url = request["method"].text().upper(), request["url"].text()
@@ -72,7 +72,7 @@ def _read_request_body(request: Untrusted, beside: Beside) -> bytes | None:
         if not data:
             return None
         if text := _text_or_empty(data["text"]):
-            return encoded(text)
+            return encode_utf8(text)
         return beside.read(data["_file"].text())
     except Unreadable:
         return None
@@ -124,7 +124,7 @@ def _read_body(
         note = "rebuilt from `_eventSourceMessages`, which has no comments and no blocks without data"
         return stream, (note,)
     if content and content["_file"]:
-        return undo(beside.read(content["_file"].text()), headers.get("content-encoding", "")), ()
+        return undo_codings(beside.read(content["_file"].text()), headers.get("content-encoding", "")), ()
     if empty or (text == "" and not content["size"]):
         return b"", ()
     doubt = "" if text is None else ", or nothing came"
@@ -134,10 +134,10 @@ def _read_body(
 def _decode_text(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:
     encoding = content["encoding"].text().lower() if content["encoding"] else ""
     if encoding in ("", "utf-8", "utf8"):
-        return encoded(text)
+        return encode_utf8(text)
     if encoding != "base64":
         raise Unreadable(f"response/content/encoding is {encoding!r}, but is to be base64 or absent")
-    return undo(from_base64(text), headers.get("content-encoding", ""))
+    return undo_codings(decode_base64(text), headers.get("content-encoding", ""))
 
 
 def _note_truncation(content: Untrusted, body: bytes) -> Iterator[str]:
@@ -163,12 +163,12 @@ def _rebuild_block(message: Untrusted) -> bytes:
     return encode(data)[:-1] + encode(event=named)
 
 
-def encoded(text: str) -> bytes:
+def encode_utf8(text: str) -> bytes:
     """Return a text as UTF-8; half a surrogate pair becomes bytes that are none, as the judge of a body will say."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def from_base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
     """Return what a Base64 text stands for."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)

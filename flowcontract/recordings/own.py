@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from flowcontract.recordings.exchange import Recorded, RecordedAnswer
-from flowcontract.recordings.har import encoded, from_base64, split_url
+from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
 from flowcontract.recordings.untrusted import Unreadable, Untrusted
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flowcontract.recordings.beside import Beside
 
 
-def exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
+def read_exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
     """Return the exchange of a file; raise Unreadable where it has not the form of one."""
     request, response = whole["request"], whole["response"]
     method, url = request["method"].text().upper(), request["path"].text()
@@ -45,14 +45,14 @@ def _read_body(response: Untrusted, beside: Beside) -> bytes:
     if response["sse_file"]:
         return beside.read(response["sse_file"].text())
     if response["body_base64"]:
-        return from_base64(response["body_base64"].text())
+        return decode_base64(response["body_base64"].text())
     raw = response["body_bytes_raw"]
-    if raw and len(encoded(raw.text())) == response["body_len"].value:  # a long one was cut
-        return encoded(raw.text())
+    if raw and len(encode_utf8(raw.text())) == response["body_len"].value:  # a long one was cut
+        return encode_utf8(raw.text())
     for name in ("body_text", "body"):
         body = response[name].value
         if body is not None:
-            return encoded(body) if isinstance(body, str) else _dump_json(response[name])
+            return encode_utf8(body) if isinstance(body, str) else _dump_json(response[name])
     return b""
 
 

@@ -47,7 +47,7 @@ def _read_exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | U
             raise problem from None
         return _read_entries(entries, beside)
     if not isinstance(whole.value, dict) or "log" not in whole.value:
-        return [own.exchange(whole, beside, name)]
+        return [own.read_exchange(whole, beside, name)]
     return _read_entries(list(whole["log"]["entries"].items()), beside)
 
 
@@ -63,7 +63,7 @@ def _read_entry(number: int, entry: Untrusted | Unreadable, beside: Beside) -> R
     try:
         if isinstance(entry, Unreadable):
             raise entry
-        return har.exchange(number, Untrusted(entry.value), beside)
+        return har.read_entry(number, Untrusted(entry.value), beside)
     except Unreadable as problem:
         return Unreadable(f"entry {number}: {problem}")
 

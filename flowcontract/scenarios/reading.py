@@ -101,7 +101,7 @@ def _check_format(path: Path, text: str, raw: Any) -> None:
 
 def _locate(path: Path, text: str, pointer: str) -> str:
     """Return file and line of a value, or of the nearest that is there."""
-    lines = yamlio.lines_of(text)
+    lines = yamlio.locate_lines(text)
     while pointer not in lines and pointer:
         pointer = pointer.rpartition("/")[0]
     return f"{path}, line {lines.get(pointer, 1)}"

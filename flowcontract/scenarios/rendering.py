@@ -38,10 +38,10 @@ def render_body(reply: Reply, context: Context) -> bytes:
     """Return the bytes of a reply of kind `body` (JSON with ASCII escapes, or text as it stands) or `file`."""
     if reply.file is not None:
         return reply.file.read_bytes()
-    return tell_body(reply, context)[1]
+    return render_body_and_value(reply, context)[1]
 
 
-def tell_body(reply: Reply, context: Context) -> tuple[Any, bytes]:
+def render_body_and_value(reply: Reply, context: Context) -> tuple[Any, bytes]:
     """Return the value of a reply of kind `body`, and its bytes."""
     said, written = reply.template.tell(context)
     if isinstance(reply.body, str) and isinstance(said, str):

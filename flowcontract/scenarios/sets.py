@@ -29,7 +29,7 @@ _NO_PROFILES: Profiles = MappingProxyType({})
 _ERRORS = 400  # the first status that refuses
 
 
-def documents(operation: Operation, key: str) -> bool:
+def is_documented(operation: Operation, key: str) -> bool:
     """Tell whether an operation documents the status and the example that a shared scenario is named after."""
     match = FILE_NAME.fullmatch(key)
     response = operation.responses.get(int(match["status"])) if match else None
@@ -99,7 +99,7 @@ class _Candidates:
             else:
                 self._by_text.setdefault(telling[0], {}).setdefault(telling[1], []).append(number)
 
-    def among(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
+    def find_for(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
         """Yield those that a request may contain, in their order."""
         numbers = list(self._others)
         for where, texts in self._by_text.items():
@@ -142,7 +142,7 @@ class ScenarioSet:
         own = self._folders.get((operation.api, operation.id), {})
         shared = self._folders.get((operation.api, SHARED), {})
         index = {key: own[key] for key in sorted(own)}
-        index |= {key: shared[key] for key in sorted(shared) if key not in own and documents(operation, key)}
+        index |= {key: shared[key] for key in sorted(shared) if key not in own and is_documented(operation, key)}
         self._indexes[operation] = index
         return index
 
@@ -198,7 +198,7 @@ class ScenarioSet:
         may: Callable[[Scenario], bool] = lambda _scenario: True,
     ) -> Scenario | None:
         """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
-        candidates = self._candidates(operation, streaming=streaming).among(request)
+        candidates = self._candidates(operation, streaming=streaming).find_for(request)
         return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowcontract.schemas.validators import MAX_DEPTH, is_too_deep
 from flowcontract.schemas.violations import Violation
-from flowcontract.schemas.wording import describe, type_words
+from flowcontract.schemas.wording import describe, describe_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any,
             return value, None
     if not types or "string" in types:
         return texts[0], None
-    return None, Violation("type", type_words(types), describe(texts[0]))
+    return None, Violation("type", describe_types(types), describe(texts[0]))
 
 
 def _decode_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:

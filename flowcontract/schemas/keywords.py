@@ -27,7 +27,7 @@ class Contradiction(NamedTuple):
     got: str
 
 
-def not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
+def check_not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
     """Yield what ends before it has begun."""
     for later, earlier in rule.items():
         end, begin = _number(instance.get(later)), _number(instance.get(earlier))
@@ -35,7 +35,7 @@ def not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator
             yield Contradiction(later, f"`{later}` not below `{earlier}`, {begin}", str(end))
 
 
-def sums(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
+def check_sum(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
     """Yield totals that their parts do not add up to."""
     for total, names in rule.items():
         whole, parts = _number(instance.get(total)), [_number(instance.get(name)) for name in names]
@@ -49,12 +49,12 @@ def sums(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator
 
 
 RELATIONS: dict[str, Callable[[Any, Mapping[str, Any]], Iterator[Contradiction]]] = {
-    "x-not-before": not_before,
-    "x-sum": sums,
+    "x-not-before": check_not_before,
+    "x-sum": check_sum,
 }
 
 
-def contradiction(keyword: str, rule: Any, instance: object) -> Contradiction | None:
+def find_contradiction(keyword: str, rule: Any, instance: object) -> Contradiction | None:
     """Return the first contradiction in an object by a keyword; None where there is none."""
     return next(RELATIONS[keyword](rule, instance), None) if isinstance(instance, dict) else None
 
@@ -69,7 +69,7 @@ def _number(value: object) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _keyword(name: str) -> type:
+def _make_keyword(name: str) -> type:
     """Return what the validator wants of a keyword: a class made once per schema, whose `validate` raises."""
 
     class Keyword:
@@ -77,12 +77,12 @@ def _keyword(name: str) -> type:
             self._rule = rule
 
         def validate(self, instance: object) -> None:
-            found = contradiction(name, self._rule, instance)
+            found = find_contradiction(name, self._rule, instance)
             if found:
                 raise ValueError(found.expected)
 
     return Keyword
 
 
-KEYWORDS: dict[str, type] = {name: _keyword(name) for name in RELATIONS}
+KEYWORDS: dict[str, type] = {name: _make_keyword(name) for name in RELATIONS}
 """The keywords as `jsonschema_rs` takes them."""

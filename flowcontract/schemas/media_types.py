@@ -23,7 +23,7 @@ def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
     return next((known[name] for name in wanted if name in known), None)
 
 
-def is_of(sent: str, filename: str, wanted: str) -> bool:
+def fits_media_types(sent: str, filename: str, wanted: str) -> bool:
     """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
     kind = sent.partition(";")[0].strip().lower()
     patterns = [pattern.strip() for pattern in wanted.split(",")]

@@ -17,9 +17,9 @@ import jsonschema_rs
 from flowcontract import pointers
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas import wording
-from flowcontract.schemas.keywords import KEYWORDS, contradiction
+from flowcontract.schemas.keywords import KEYWORDS, find_contradiction
 from flowcontract.schemas.violations import Violation
-from flowcontract.schemas.wording import bare, describe
+from flowcontract.schemas.wording import describe, format_bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ class Validators:
             errors = _list_errors(validator, instance, limit if count < MANY else 1)
         except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
-        return [self._to_violation(pointer, wording.leaf(error)) for error in errors]
+        return [self._to_violation(pointer, wording.select_error(error)) for error in errors]
 
     def _to_violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
         if isinstance(error.kind, _Kind.Custom):
@@ -107,7 +107,7 @@ class Validators:
         *place, keyword = error.evaluation_path
         pointer = pointers.join(place)
         schema = pointers.resolve(self.bundle, pointer)
-        found = contradiction(str(keyword), schema[keyword], error.instance)
+        found = find_contradiction(str(keyword), schema[keyword], error.instance)
         assert found is not None  # the validator has found it
         return Violation(
             rule=str(keyword).removeprefix("x-"),
@@ -120,8 +120,8 @@ class Validators:
     def _describe_expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
         if isinstance(error.kind, _Kind.OneOfMultipleValid):
             names = [", ".join(schema.get("required", [])) or schema.get("title", "") for schema in steps[-1].schema]
-            return f"only one of {', '.join(names)}" if all(names) else wording.expected(error)
-        return wording.expected(error) + _describe_condition(steps, error.evaluation_path)
+            return f"only one of {', '.join(names)}" if all(names) else wording.describe_expected(error)
+        return wording.describe_expected(error) + _describe_condition(steps, error.evaluation_path)
 
     def _trace(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
         """Return what stands at each token of an evaluation path, the root first; it begins with our own `$ref`."""
@@ -249,7 +249,11 @@ def _describe_condition(steps: list[Step], path: Sequence[str | int]) -> str:
         return ""
     is_or_not = "is" if path[branch] == "then" else "is not"
     properties = steps[branch - 1].schema["if"].get("properties", {})
-    told = [f"`{name}` {is_or_not} {bare(schema['const'])}" for name, schema in properties.items() if "const" in schema]
+    told = [
+        f"`{name}` {is_or_not} {format_bare(schema['const'])}"
+        for name, schema in properties.items()
+        if "const" in schema
+    ]
     return f" where {' and '.join(told)}" if told else ""
 
 

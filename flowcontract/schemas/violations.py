@@ -25,7 +25,7 @@ class Violation:
     ``offset``    byte offset of the event's first byte within its stream; None outside a stream
     ``source``    the lines the rule rests on: ``001:25-58``, the ruling, or where it was observed
     ``tier``      how firm that is: whether the violation fails a run; where it is made, the most that it can be, since
-                  what its source weighs is told later (`rated`)
+                  what its source weighs is worked out later (`rate`)
     """
 
     rule: str
@@ -47,12 +47,12 @@ class Violation:
         return " ".join(f"{head}: expected {self.expected}; got {self.got}{tail}".split())
 
 
-def rated(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
+def rate(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
     """Return violations with the tiers that their sources give them; one that is weaker already stays so."""
-    return [at_most(violation, tier_of(violation.source, rulings)) for violation in violations]
+    return [cap_tier(violation, tier_of(violation.source, rulings)) for violation in violations]
 
 
-def at_most(violation: Violation, tier: Tier) -> Violation:
+def cap_tier(violation: Violation, tier: Tier) -> Violation:
     """Return a violation that is no firmer than a tier; a server error is one however little was demanded."""
     if violation.tier is Tier.SERVER_ERROR:
         return violation

@@ -14,7 +14,7 @@ _Error = jsonschema_rs.ValidationError
 _MAX_ALTERNATIVES = 6
 
 
-def leaf(error: _Error) -> _Error:
+def select_error(error: _Error) -> _Error:
     """Return the error to tell: where no alternative fits, the one inside that which the value was meant for."""
     if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
         return error
@@ -23,7 +23,7 @@ def leaf(error: _Error) -> _Error:
     ranked = sorted(meant, key=_rank)
     if not ranked or (len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1])):
         return error
-    return leaf(ranked[0][0])
+    return select_error(ranked[0][0])
 
 
 def _is_ruled_out(branch: list[_Error], level: int) -> bool:
@@ -44,21 +44,21 @@ def _describe_alternatives(branches: list[list[_Error]]) -> str:
     for branch in branches:
         if branch:
             constants = (error for error in branch if isinstance(error.kind, _Kind.Enum | _Kind.Constant))
-            words.append(expected(next(constants, branch[0])))
+            words.append(describe_expected(next(constants, branch[0])))
     unique = list(dict.fromkeys(words))
     more = " or something else" if len(unique) > _MAX_ALTERNATIVES else ""
     return " or ".join(unique[:_MAX_ALTERNATIVES]) + more
 
 
-def expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
+def describe_expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
     """Return what was demanded, so that both "expected ..." and "must be ..." read well before it."""
     match error.kind:
         case _Kind.Type(types=types):
-            return type_words(types)
+            return describe_types(types)
         case _Kind.Required(property=name):
             return f"an object with the field `{name}`"
         case _Kind.Enum(options=options):
-            return f"one of {', '.join(bare(option) for option in options)}"
+            return f"one of {', '.join(format_bare(option) for option in options)}"
         case _Kind.Constant(expected_value=value):
             return describe(value)
         case _Kind.Format(format=name):
@@ -68,11 +68,11 @@ def expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords
         case _Kind.OneOfMultipleValid():
             return "what exactly one of the alternatives allows"
         case _Kind.PropertyNames(error=inner):
-            return f"an object whose field names are {expected(inner)}"
+            return f"an object whose field names are {describe_expected(inner)}"
         case _Kind.AdditionalProperties(unexpected=names) | _Kind.UnevaluatedProperties(unexpected=names):
             return f"an object without the fields {', '.join(names)}"
         case _Kind.Not(schema=schema):
-            return f"anything but {bare(schema)}"
+            return f"anything but {format_bare(schema)}"
         case kind:
             words = _KEYWORD_WORDS.get(kind.name)
             return words.format(*kind.as_dict().values()) if words else f"what `{kind.name}` allows"
@@ -113,7 +113,7 @@ _TYPE_WORDS = {  # in the order in which they are told
 }
 
 
-def type_words(types: Iterable[str]) -> str:
+def describe_types(types: Iterable[str]) -> str:
     """Return JSON types in plain words: `an integer or null`."""
     wanted = set(types)
     return " or ".join(words for name, words in _TYPE_WORDS.items() if name in wanted)
@@ -133,7 +133,7 @@ def describe(value: object) -> str:
         case Mapping():
             return _describe_object(value)
         case _:
-            return bare(value)
+            return format_bare(value)
 
 
 def _describe_object(value: Mapping[str, Any]) -> str:
@@ -154,6 +154,6 @@ def _quote(text: str) -> str:
     return f'"{_shorten(text)}"{size}'
 
 
-def bare(value: object) -> str:
+def format_bare(value: object) -> str:
     """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
     return _shorten(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))

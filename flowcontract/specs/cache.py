@@ -19,21 +19,21 @@ VARIABLE = "FLOWCONTRACT_CACHE"
 """The environment variable that names another folder; nothing is kept where it is empty."""
 
 
-def remembered(name: str, folder: Path, work_out: Callable[[], Any]) -> Any:
+def load_or_compute(name: str, folder: Path, compute: Callable[[], Any]) -> Any:
     """Return a JSON value that depends on nothing but the files in a folder, and work it out only when they differ.
 
     ``name``  tells it from the other values of the folder
     """
     place = cache_folder()
     if place is None:
-        return work_out()
+        return compute()
     digest = hashlib.sha256(f"{folder}\n{name}".encode()).hexdigest()[:20]
     file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _folder_stamp(folder)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(file.read_bytes())
         if kept["stamp"] == stamp:
             return kept["value"]
-    value = work_out()
+    value = compute()
     with contextlib.suppress(OSError):
         write_private(file, json.dumps({"stamp": stamp, "value": value}).encode())
     return value

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import SpecError, UnknownNameError
 from flowcontract.provenance.evidence import Tier, tier_of
-from flowcontract.provenance.sources import Ruling, provenance, rulings_from
+from flowcontract.provenance.sources import Ruling, parse_rulings, provenance
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.bundle import Bundle, bundle
-from flowcontract.specs.cache import remembered
+from flowcontract.specs.cache import load_or_compute
 from flowcontract.specs.profiles import Profile, apply_profile, load_profile
 from flowcontract.streams.contract import EventSchema, StreamContract
 
@@ -170,7 +170,7 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
         }
 
     ours = root == paths.specs_root()  # others are read once
-    contract = remembered(f"{name}@{profile}", root, read) if ours else read()
+    contract = load_or_compute(f"{name}@{profile}", root, read) if ours else read()
     rulings = dict(_read_rulings(name, contract["rulings"], root))
     api = _Reader(name, contract["document"], rulings).api()
     return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
@@ -179,7 +179,7 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
 def _read_rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
     """Yield all rulings, qualified by their API, and an API's own by their plain names, too."""
     for api, entries in rulings.items():
-        for ruling in rulings_from(entries, root / api / "rulings.yaml"):
+        for ruling in parse_rulings(entries, root / api / "rulings.yaml"):
             yield f"{api}/{ruling.name}", ruling
             if api == name:
                 yield ruling.name, ruling

@@ -81,7 +81,7 @@ def _check_guard(contract: StreamContract, atom: Atom, place: str) -> Iterator[s
         for value in test.values if known else ():
             if value not in known:
                 yield f"{place}: {test.path} of {atom.kind} is never {value}. There is: {', '.join(sorted(known))}."
-    if not atom.possible():
+    if not atom.is_possible():
         yield f"{place}: {atom} contradicts itself."
 
 
@@ -144,5 +144,5 @@ def _list_transitions(
     contract: StreamContract, order: Order, state: frozenset[int], ended: bool
 ) -> Iterator[tuple[str, tuple[frozenset[int], bool]]]:
     for atom in order.allowed(state):
-        if atom.possible() and (not ended or atom.kind in contract.after_end):
+        if atom.is_possible() and (not ended or atom.kind in contract.after_end):
             yield atom.kind, (order.step(state, atom.kind), ended or atom.kind in contract.end)

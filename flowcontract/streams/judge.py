@@ -11,7 +11,7 @@ from flowcontract.pointers import value_at
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import Follower, Moment, Problem, Rule, show
+from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule, show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
 if TYPE_CHECKING:
@@ -54,14 +54,13 @@ class _Watch:
         self._follower: Follower = rule.follow()
         self._lifted = False
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         for atom in self.rule.unless:
             if atom.kind == moment.kind and atom.matches(moment.payload):
                 self._lifted = True
-        problems = self._follower.see(moment)
-        return iter(list(problems)[:0]) if self._lifted else problems
+        return iter(()) if self._lifted else self._follower.see(moment)
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         return iter(()) if self._lifted else self._follower.close()
 
 
@@ -169,7 +168,7 @@ class StreamJudge:
                 self._framing_violation("a blank line after every block", got, block.start, self._block_sources)
             )
         for watch in self._watches:
-            found += [self._violation(watch.rule.word, problem, watch.rule.source) for problem in watch.close()]
+            found += [self._violation(watch.rule.word, mismatch, watch.rule.source) for mismatch in watch.close()]
         return found + self._check_end()
 
     def _watches_for(self, kind: str) -> list[_Watch]:
@@ -184,10 +183,10 @@ class StreamJudge:
         """Tell what a stream that stopped here still owes."""
         got = f"the stream ended after {self._previous_kind or 'nothing'}{self._describe_guesses()}"
         if not self.ended:
-            missing = self._violation("end", Problem(self._describe_allowed(), got), self._end_sources())
+            missing = self._violation("end", Mismatch(self._describe_allowed(), got), self._end_sources())
             return [missing if self._previous_kind else replace(missing, tier=Tier.SERVER_ERROR)]  # no answer at all
         if self._in_order and not self.complete:
-            return [self._violation("order", Problem(self._describe_allowed(), got), self._order_sources())]
+            return [self._violation("order", Mismatch(self._describe_allowed(), got), self._order_sources())]
         return []
 
     def _judge_block(self, block: Block) -> list[Violation]:
@@ -205,19 +204,19 @@ class StreamJudge:
         kind = value_at(payload, self.contract.kind)
         if not isinstance(kind, str):
             expected = f'an object whose "{self.contract.kind}" says what it is'
-            return [self._violation("kind", Problem(expected, show(payload)), self._block_sources, block.start)]
+            return [self._violation("kind", Mismatch(expected, show(payload)), self._block_sources, block.start)]
         named = block.event.type
         found = self._judge_event(kind, payload, block.start)
         if named not in ("message", kind):
             return [*found, self._framing_violation(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
         return [*found, *self._check_first_line(block)]
 
-    def _describe_unreadable(self, block: Block, problem: str) -> Violation:
+    def _describe_unreadable(self, block: Block, reason: str) -> Violation:
         """Tell why the data of a block is no JSON: most often there are several events in it."""
         joined = _describe_joined_events(block)
         if joined:
             return self._framing_violation("a blank line after every block", joined, block.start, self._block_sources)
-        return self._framing_violation("data that is JSON", problem, block.start, self._block_sources)
+        return self._framing_violation("data that is JSON", reason, block.start, self._block_sources)
 
     def _check_first_line(self, block: Block) -> list[Violation]:
         """Judge the first line of a block that carries data."""
@@ -260,7 +259,7 @@ class StreamJudge:
         moment = Moment(kind, payload, self.ended)
         for watch in self._watches_for(kind):
             rule = watch.rule
-            found += [self._violation(rule.word, problem, rule.source, offset) for problem in watch.see(moment)]
+            found += [self._violation(rule.word, mismatch, rule.source, offset) for mismatch in watch.see(moment)]
         self.transitions.add((self._previous_kind, kind))
         self._previous_kind = kind
         return found
@@ -281,7 +280,7 @@ class StreamJudge:
         guess = f': did you mean "{self.misspelt[kind]}"?' if kind in self.misspelt else ""
         return [
             self._violation(
-                "unknown", Problem("a kind that the contract names", kind + guess), self._block_sources, offset
+                "unknown", Mismatch("a kind that the contract names", kind + guess), self._block_sources, offset
             )
         ]
 
@@ -300,14 +299,14 @@ class StreamJudge:
     def _check_order(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
-            return [self._violation("end", Problem(self._describe_allowed(kind), kind), self._end_sources(), offset)]
+            return [self._violation("end", Mismatch(self._describe_allowed(kind), kind), self._end_sources(), offset)]
         if not known:
             return []
         found = []
         progress = self.contract.orders.step(self._progress, kind, payload)
         if not self.contract.orders.alive(progress):
             found = [
-                self._violation("order", Problem(self._describe_allowed(kind), kind), self._order_sources(), offset)
+                self._violation("order", Mismatch(self._describe_allowed(kind), kind), self._order_sources(), offset)
             ]
             self._in_order = False
             progress = self.contract.orders.resume(self._progress, kind, payload)
@@ -357,15 +356,15 @@ class StreamJudge:
             self._last_block_at = now if heard else since
             return []
         self._last_block_at = now
-        problem = Problem(f"at most {limit:g} s without a block", f"{quiet:.1f} s")
-        return [replace(self._violation("silence", problem), tier=Tier.SERVER_ERROR)]
+        mismatch = Mismatch(f"at most {limit:g} s without a block", f"{quiet:.1f} s")
+        return [replace(self._violation("silence", mismatch), tier=Tier.SERVER_ERROR)]
 
     def _exceeds(self, spent: float, limit: float | None, unit: str, found: list[Violation]) -> bool:
         if self.finished or limit is None or spent <= limit:
             return False
         self.finished = True
-        problem = Problem(f"the end of the stream within {limit:g} {unit}", f"{spent:g} {unit} and no end")
-        found.append(replace(self._violation("budget", problem), tier=Tier.SERVER_ERROR))
+        mismatch = Mismatch(f"the end of the stream within {limit:g} {unit}", f"{spent:g} {unit} and no end")
+        found.append(replace(self._violation("budget", mismatch), tier=Tier.SERVER_ERROR))
         return True
 
     def _framing_violation(
@@ -374,10 +373,10 @@ class StreamJudge:
         return Violation("framing", expected, got, event=self.count or None, offset=offset, source=source)
 
     def _violation(
-        self, rule: str, problem: Problem, source: tuple[str, ...] = (), offset: int | None = None
+        self, rule: str, mismatch: Mismatch, source: tuple[str, ...] = (), offset: int | None = None
     ) -> Violation:
         event = self.count or None
-        return Violation(rule, problem.expected, problem.got, problem.where, event, offset, source)
+        return Violation(rule, mismatch.expected, mismatch.got, mismatch.where, event, offset, source)
 
 
 def judge(contract: StreamContract, data: bytes) -> list[Violation]:

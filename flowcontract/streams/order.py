@@ -67,7 +67,7 @@ class Atom:
         """Tell whether an event of this kind fits; without a payload (None) it may."""
         return payload is None or all(test.holds(payload) for test in self.guard)
 
-    def possible(self) -> bool:
+    def is_possible(self) -> bool:
         """Tell whether any payload at all can fulfil the guard."""
         for path in {test.path for test in self.guard if not test.negated}:
             tests = [test for test in self.guard if test.path == path]
@@ -256,7 +256,7 @@ class Order:
                 return series
             for place in sorted(self._successors(state)):
                 here = frozenset({place})
-                if here not in seen and self.atoms[place].possible():
+                if here not in seen and self.atoms[place].is_possible():
                     seen.add(here)
                     waiting.append((here, (*series, self.atoms[place])))
         return None

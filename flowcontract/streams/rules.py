@@ -33,7 +33,7 @@ class Moment(NamedTuple):
     ended: bool
 
 
-class Problem(NamedTuple):
+class Mismatch(NamedTuple):
     """What a rule expected, what came, and the JSON pointer into the payload."""
 
     expected: str
@@ -44,10 +44,10 @@ class Problem(NamedTuple):
 class Follower(Protocol):
     """A rule in one running stream."""
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         """Take the next event; yield what is wrong with it."""
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         """Take the end of the stream; yield what is still missing."""
 
 
@@ -81,7 +81,7 @@ class Rule:
 class _Silent:
     """A follower that has nothing to say at the end."""
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         """Yield nothing."""
         yield from ()
 
@@ -107,7 +107,7 @@ class _ConstantFollower(_Silent):
         self._paths = rule.paths
         self._first: tuple[Any, str] | None = None
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         path = self._paths.get(moment.kind) or self._paths.get("*")
         value = value_at(moment.payload, path) if path else None
         if value is None or path is None:
@@ -116,7 +116,7 @@ class _ConstantFollower(_Silent):
             self._first = (value, f"{path} of {moment.kind}")
         elif value != self._first[0]:
             first, got = show_both(self._first[0], value)
-            yield Problem(f"{path} {first}, as in {self._first[1]} before", got, from_path(path))
+            yield Mismatch(f"{path} {first}, as in {self._first[1]} before", got, from_path(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class _EqualFollower(_Silent):
     def __init__(self, rule: Equal) -> None:
         self._rule = rule
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         if moment.kind not in self._rule.events:
             return
         values = {path: value_at(moment.payload, path) for path in self._rule.paths}
@@ -148,7 +148,7 @@ class _EqualFollower(_Silent):
         for path, value in present[1:]:
             if value != present[0][1]:
                 first, got = show_both(present[0][1], value)
-                yield Problem(f"{path} equal to {present[0][0]} {first}", got, from_path(path))
+                yield Mismatch(f"{path} equal to {present[0][0]} {first}", got, from_path(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ class _PairFollower:
         self._used: set[str] = set()
         self._awaited = {path: Counter[str]() for path in rule.waits_for.values()}  # what the open ones have there
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         key = json.dumps(value_at(moment.payload, rule.by))
         if moment.kind == rule.opens:
@@ -194,19 +194,19 @@ class _PairFollower:
         elif moment.kind == rule.before:
             yield from self._expect_all_closed(f"before {rule.before}")
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         if self._rule.before is None:
             yield from self._expect_all_closed("before the stream ends")
 
-    def _open_pair(self, key: str, payload: object) -> Iterator[Problem]:
+    def _open_pair(self, key: str, payload: object) -> Iterator[Mismatch]:
         rule = self._rule
         if key in self._used:
-            yield Problem(f"a {rule.by} that no {rule.opens} had before", key, from_path(rule.by))
+            yield Mismatch(f"a {rule.by} that no {rule.opens} had before", key, from_path(rule.by))
         for path, other in rule.waits_for.items():
             wanted = value_at(payload, path)
             if wanted is not None and self._awaited[other][json.dumps(wanted)]:
                 expected = f"{rule.closes} of {path} {show(wanted)} first"
-                yield Problem(expected, f"{rule.opens} while it is open", from_path(path))
+                yield Mismatch(expected, f"{rule.opens} while it is open", from_path(path))
         self._used.add(key)
         if key in self._open:
             self._count(self._open[key], -1)
@@ -218,10 +218,10 @@ class _PairFollower:
         for path, counts in self._awaited.items():
             counts[json.dumps(value_at(opened, path))] += change
 
-    def _close_pair(self, key: str, payload: object) -> Iterator[Problem]:
+    def _close_pair(self, key: str, payload: object) -> Iterator[Mismatch]:
         rule = self._rule
         if key not in self._open:
-            yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, from_path(rule.by))
+            yield Mismatch(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, from_path(rule.by))
             return
         opened = self._open.pop(key)
         self._count(opened, -1)
@@ -229,11 +229,11 @@ class _PairFollower:
             before, now = value_at(opened, path), value_at(payload, path)
             if before is not None and now is not None and before != now:
                 first, got = show_both(before, now)
-                yield Problem(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
+                yield Mismatch(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
 
-    def _expect_all_closed(self, when: str) -> Iterator[Problem]:
+    def _expect_all_closed(self, when: str) -> Iterator[Mismatch]:
         if self._open:
-            yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
+            yield Mismatch(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
 
     def _names(self) -> str:
         return _names(self._open) or "none"
@@ -273,7 +273,7 @@ class _ConcatenationFollower(_Silent):
         self._pieces: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = {}  # by what `where` looks at, by `by`
         self._whole: str | None = None  # came before any piece did
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         if moment.kind in rule.events:
             self._add(moment.payload)
@@ -295,7 +295,7 @@ class _ConcatenationFollower(_Silent):
             group = tuple(key[n] for n in self._rule.where.values())
             self._pieces.setdefault(group, {}).setdefault(tuple(key), []).append(piece)
 
-    def _compare_parts(self, payload: object) -> Iterator[Problem]:
+    def _compare_parts(self, payload: object) -> Iterator[Mismatch]:
         group = tuple(value_at(payload, path) for path in self._rule.where)
         if not all(isinstance(part, str) for part in group):
             return
@@ -305,16 +305,16 @@ class _ConcatenationFollower(_Silent):
             if isinstance(whole, str):
                 yield from self._compare(pieces, whole, path)
 
-    def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Problem]:
-        if not says_the_same(pieces, whole):
+    def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Mismatch]:
+        if not matches_joined(pieces, whole):
             rule, joined = self._rule, "".join(pieces)
             names = " and ".join(rule.events)
             wanted, got = show_both(whole, joined)
             expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {wanted}"
-            yield Problem(expected, got, from_path(path))
+            yield Mismatch(expected, got, from_path(path))
 
 
-def says_the_same(pieces: list[str], whole: str) -> bool:
+def matches_joined(pieces: list[str], whole: str) -> bool:
     """Tell whether pieces add up to a text that may have line breaks between them and lack blanks before these.
 
     Several answer nodes are told apart by line breaks that no piece carries, and servers trim what each of them said.
@@ -368,13 +368,13 @@ class _CountFollower(_Silent):
         self._rule = rule
         self._count = 0
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         self._count += moment.kind in rule.events
         told = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
         if told is not None and told != self._count:
             expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
-            yield Problem(expected, show(told), from_path(rule.equals))
+            yield Mismatch(expected, show(told), from_path(rule.equals))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,14 +399,14 @@ class _IncreasingFollower(_Silent):
         self._rule = rule
         self._last: int | None = None
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         value = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
         if not isinstance(value, int):
             return
         last, self._last = self._last, value
         if last is not None and value <= last:
-            yield Problem(f"{rule.path} above {last}", show(value), from_path(rule.path))
+            yield Mismatch(f"{rule.path} above {last}", show(value), from_path(rule.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -436,7 +436,7 @@ class _ReferenceFollower:
         self._named: dict[str, None] = {}  # as a set that remembers the order
         self._waiting: dict[str, object] = {}  # names that may still be given
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         name = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
         if name is not None and rule.anywhere:
@@ -446,16 +446,16 @@ class _ReferenceFollower:
         if moment.kind == rule.to:
             self._named[json.dumps(value_at(moment.payload, rule.its))] = None
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         for name in self._waiting.values():
             yield from self._expect_named(name, "")
 
-    def _expect_named(self, name: object, when: str) -> Iterator[Problem]:
+    def _expect_named(self, name: object, when: str) -> Iterator[Mismatch]:
         rule = self._rule
         if json.dumps(name) not in self._named:
             there_is = _names(self._named) or "none yet"
             expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
-            yield Problem(expected, f"{rule.path} {show(name)}", from_path(rule.path))
+            yield Mismatch(expected, f"{rule.path} {show(name)}", from_path(rule.path))
 
 
 def show(value: object) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from flowcontract import pointers
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import ABSENT, decode, parse_json
-from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
+from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, fits_media_types, is_file
 from flowcontract.schemas.violations import Violation
-from flowcontract.schemas.wording import FORMAT_WORDS, bare, describe, type_words
+from flowcontract.schemas.wording import FORMAT_WORDS, describe, describe_types, format_bare
 from flowcontract.validation.uploads import takes_one_file, upload_limits
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _check_uploads(name: str, step: Step, given: Any, limits: UploadLimits) -> I
         if longest is not None and size > longest:
             wrong = Violation("maxLength", f"a file of at most {longest} bytes", f"{size} bytes", where, source=source)
             yield RequestViolation("body", name, wrong)
-        if wanted is not None and not is_of(sent, str(part.get("filename", "")), wanted):
+        if wanted is not None and not fits_media_types(sent, str(part.get("filename", "")), wanted):
             wrong = Violation("media-type", f"a file of the type {wanted}", sent, where, source=source)
             yield RequestViolation("body", name, wrong)
 
@@ -292,10 +292,10 @@ def _list_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _describe_bounds(schema: Mapping[str, Any]) -> str:
     """Return what a parameter or field is bound to, in words; '' where any text will do."""
     if "enum" in schema:
-        return f"one of {', '.join(bare(option) for option in schema['enum'])}"
+        return f"one of {', '.join(format_bare(option) for option in schema['enum'])}"
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
     if types and "string" not in types:
-        return type_words(types)
+        return describe_types(types)
     return FORMAT_WORDS.get(schema.get("format", ""), "")
 
 

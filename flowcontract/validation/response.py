@@ -10,7 +10,7 @@ from flowcontract.provenance.evidence import Tier
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.decoding import decode, parse_json
 from flowcontract.schemas.media_types import JSON, find_media
-from flowcontract.schemas.violations import Violation, at_most
+from flowcontract.schemas.violations import Violation, cap_tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def response_violations(
         return [Violation("status", f"one of {documented}", str(status), source=operation.provenance)]
     response = operation.responses[status]
     found = _check_answer(validators, response, headers, body)
-    return [at_most(violation, Tier.OBSERVED) for violation in found] if response.observed else found
+    return [cap_tier(violation, Tier.OBSERVED) for violation in found] if response.observed else found
 
 
 def _check_answer(

@@ -129,7 +129,7 @@ class _File:
 
     def line(self, pointer: str) -> int:
         """Return the line of a value, or of the nearest thing around it."""
-        lines = _toml_lines(self._text) if self.path.suffix == ".toml" else yamlio.lines_of(self._text)
+        lines = _toml_lines(self._text) if self.path.suffix == ".toml" else yamlio.locate_lines(self._text)
         while pointer and pointer not in lines:
             pointer = pointer.rpartition("/")[0]
         return lines.get(pointer, 1)

@@ -50,7 +50,7 @@ class Upload:
 
     def is_of(self, wanted: str) -> bool:
         """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
-        return media.is_of(self.content_type, self.filename, wanted)
+        return media.fits_media_types(self.content_type, self.filename, wanted)
 
 
 def _guessed(filename: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract import paths
 from flowcontract.pointers import reader, value_at
-from flowcontract.scenarios import render_events, render_headers, tell_body
+from flowcontract.scenarios import render_body_and_value, render_events, render_headers
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams import sse
 from mockserver.blobs.blob import Blob
@@ -50,7 +50,7 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     elif content.kind == "file" and content.file is not None:
         reply.body = Blob(content.file)
     else:
-        reply.said, reply.body = tell_body(content, context)
+        reply.said, reply.body = render_body_and_value(content, context)
     return reply
 
 

@@ -12,7 +12,7 @@ from flowcontract import paths, pointers, yamlio
 from flowcontract.lint import run
 from flowcontract.provenance.evidence import MAX_QUOTE, Tier, fails, quote, tier_of, weakest
 from flowcontract.provenance.sources import Ruling, Source, provenance
-from flowcontract.schemas.violations import Violation, rated
+from flowcontract.schemas.violations import Violation, rate
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()
@@ -81,7 +81,7 @@ def test_violation_is_no_firmer_than_it_was_made_or_than_its_source() -> None:
         Violation("c", "", "", source=("RFC 9110, 15.5.6",)),
         Violation("d", "", "", source=("001:1",), tier=Tier.SERVER_ERROR),
     ]
-    tiers = [violation.tier for violation in rated(found, RULINGS)]
+    tiers = [violation.tier for violation in rate(found, RULINGS)]
     assert tiers == [Tier.DOCUMENT, Tier.OBSERVED, Tier.STANDARD, Tier.SERVER_ERROR]
     assert weakest([Tier.RULING, Tier.STANDARD, Tier.DOCUMENT]) is Tier.STANDARD
 

@@ -67,7 +67,7 @@ def test_deep_nesting_is_an_error_and_no_crash() -> None:
 
 def test_every_value_knows_its_line() -> None:
     """A finding can point at the line of any JSON pointer."""
-    lines = yamlio.lines_of("a:\n  b: 1\n  c/d:\n    - x\n    - {y: 1}\n")
+    lines = yamlio.locate_lines("a:\n  b: 1\n  c/d:\n    - x\n    - {y: 1}\n")
     assert lines == {"": 1, "/a": 1, "/a/b": 2, "/a/c~1d": 3, "/a/c~1d/0": 4, "/a/c~1d/1": 5, "/a/c~1d/1/y": 5}
 
 
@@ -104,7 +104,7 @@ LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
     ],
     ids=["laughs", "long text", "itself", "itself below", "deep"],
 )
-@pytest.mark.parametrize("read", [yamlio.loads, yamlio.lines_of])
+@pytest.mark.parametrize("read", [yamlio.loads, yamlio.locate_lines])
 def test_aliases_that_stand_for_too_much_are_refused(read: Any, text: str, line: int, complaint: str) -> None:
     """A few lines may stand for a billion values; nobody waits for them, and the line is told."""
     with pytest.raises(SpecError, match=complaint) as caught:
@@ -117,4 +117,4 @@ def test_aliases_that_stand_for_too_much_are_refused(read: Any, text: str, line:
 def test_ordinary_aliases_are_read() -> None:
     """They stand for what they name, also in several places."""
     assert yamlio.loads("a: &a {b: 1}\nc: [*a, *a]") == {"a": {"b": 1}, "c": [{"b": 1}, {"b": 1}]}
-    assert yamlio.lines_of("a: &a {b: 1}\nc: [*a, *a]")["/c/1/b"] == 1
+    assert yamlio.locate_lines("a: &a {b: 1}\nc: [*a, *a]")["/c/1/b"] == 1
