@@ -1,4 +1,4 @@
-"""YAML with JSON's types only, so that `no`, `12:30` and dates stay text; with the line of every value where asked."""
+"""YAML restricted to JSON's types, so that `no`, `12:30` and dates stay text; and the line of every value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _JsonLoader(_Base):
         mapping: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key that is not text", key_node.start_mark)
             key = key_node.value  # JSON's keys are text: a status `200` is "200"
             if key in mapping:
                 raise yaml.constructor.ConstructorError(None, None, f'key "{key}" twice', key_node.start_mark)
@@ -62,7 +62,7 @@ _MAX_DEPTH = 200
 
 
 def _refuse_deep_nesting(text: str, name: str) -> None:
-    """Raise SpecError for a text that nests deeper than libyaml, which recurses in C and would crash, can follow."""
+    """Raise SpecError for a text nested too deeply: libyaml recurses in C and would crash."""
     # Nesting needs a bracket, a dash, a question mark or an indent per level; almost no file has as many of any.
     if max(map(text.count, ("[", "{", "- ", "? "))) <= _MAX_DEPTH and " " * _MAX_DEPTH not in text:
         return
@@ -74,16 +74,16 @@ def _refuse_deep_nesting(text: str, name: str) -> None:
                 line = event.start_mark.line + 1  # type: ignore[union-attr]
                 raise SpecError(f"{name}, line {line}: nested more than {_MAX_DEPTH} deep. Flatten the YAML.")
     except yaml.YAMLError:
-        return  # told with its line by the reader itself
+        return  # the parser reports it with its line
 
 
 _MAX_REPEATED = 100_000
-"""Values, and hundreds of characters, that aliases may stand for: nine lines of them can stand for a billion."""
-_CHARACTERS_PER_VALUE = 100  # characters that weigh as much as one more value
+"""Values that aliases may repeat in all; nine lines of nested aliases can expand to a billion."""
+_CHARACTERS_PER_VALUE = 100  # of a long text, which counts as so many values
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
-    """Return the nodes of a text; raise SpecError where its aliases stand for too much, or for what they stand in."""
+    """Return the root node of a text; raise SpecError where its aliases expand too far, or contain themselves."""
     root: yaml.Node | None = yaml.compose(text, Loader=_JsonLoader)
     if root is not None and "&" in text and "*" in text:
         _AliasMeter(name).measure(root)
@@ -91,7 +91,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 
 
 class _AliasMeter:
-    """Measures what aliases stand for: each node once, however often it is repeated."""
+    """Measures how far aliases expand a document; each node is measured once, however often it is repeated."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -100,13 +100,13 @@ class _AliasMeter:
         self._repeated = 0
 
     def measure(self, node: yaml.Node) -> tuple[int, int]:
-        """Return the weight of a node with all that is in it, and how deep it nests; raise SpecError."""
+        """Return the weight of a node with its content, and its depth; raise SpecError where either is too large."""
         known = self._measured.get(id(node))
         if known is not None:
             self._repeated += known[0]
             self._refuse(node, self._repeated > _MAX_REPEATED, f"aliases repeat more than {_MAX_REPEATED} values")
             return known
-        self._refuse(node, id(node) in self._open, "an alias stands for what it stands in")
+        self._refuse(node, id(node) in self._open, "an alias contains itself")
         if isinstance(node, yaml.ScalarNode):
             return self._note(node, 1 + len(node.value) // _CHARACTERS_PER_VALUE, 0)
         self._open.add(id(node))
@@ -140,7 +140,7 @@ def load(path: Path) -> Any:
 
 
 def locate_lines(text: str) -> dict[str, int]:
-    """Map the JSON pointer of every value in a YAML text to the line (from 1) on which it, or its key, begins."""
+    """Map the JSON pointer of every value in a YAML text to the line (from 1) on which the value or its key begins."""
     _refuse_deep_nesting(text, "YAML text")
     lines: dict[str, int] = {}
     root = _compose(text, "YAML text")

@@ -1,4 +1,4 @@
-"""Texts that become values: JSON, read strictly, and what a parameter or form field means by its schema."""
+"""Decodes text: strict JSON, and the text of a parameter or form field by the types of its schema."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from flowcontract.schemas.validators import Validators
 
-ABSENT: Final = object()  # the body of a request that has none, a text that is no value; None is the JSON value null
+ABSENT: Final = object()  # no body, or a text that is no value of a type; None is the JSON value null
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON strictly: UTF-8, no `NaN`, no key twice, `MAX_DEPTH`; raise ValueError saying what is wrong."""
+    """Parse JSON strictly: UTF-8, no `NaN`, no duplicate keys, at most `MAX_DEPTH` levels; raise ValueError."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
     try:
@@ -45,7 +45,7 @@ def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def strict_json(text: str) -> Any:
-    """Parse JSON as RFC 8259 has it: no `NaN`, no key twice; raise ValueError (or RecursionError)."""
+    """Parse JSON as RFC 8259 defines it: no `NaN`, no duplicate keys; raise ValueError (or RecursionError)."""
     return _STRICT.decode(text)
 
 
@@ -53,7 +53,7 @@ _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_t
 
 
 def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
-    """Turn the texts of a parameter or form field into the value its schema means."""
+    """Decode the texts of a parameter or form field by its schema; return the value, and what keeps it from one."""
     types = validators.types(pointer)
     if "array" in types:
         return _decode_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
@@ -70,7 +70,7 @@ def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any,
 def _decode_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
     try:
         pairs = [decode(validators, pointer, [text]) for text in texts]
-    except KeyError:  # the list says nothing of its items
+    except KeyError:  # the schema says nothing about the items
         return texts, None
     return [value for value, _ in pairs], next((undecodable for _, undecodable in pairs if undecodable), None)
 

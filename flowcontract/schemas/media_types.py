@@ -1,4 +1,4 @@
-"""Media types: which of those offered a body has, and whether an uploaded file is of one."""
+"""Media types: finding the one of a body among those offered, and the rules for uploaded files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 JSON: Final = "application/json"
-UNKNOWN_FILE: Final = "application/octet-stream"  # what clients send that know no better
+UNKNOWN_FILE: Final = "application/octet-stream"  # sent by clients that do not know the type
 
 
 def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
-    """Return the key of a media type in a `content` mapping: exact, else `audio/*`, else `*/*`, else None."""
+    """Return the key that a Content-Type matches in a `content` mapping: exact, `audio/*`, `*/*`, or None."""
     if content_type in offered:
         return content_type
     sent = content_type.partition(";")[0].strip().lower()
@@ -24,7 +24,7 @@ def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
 
 
 def fits_media_types(sent: str, filename: str, wanted: str) -> bool:
-    """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
+    """Tell whether a file fits a list like `image/*, audio/wav`: by its type, or by its name if it has none."""
     kind = sent.partition(";")[0].strip().lower()
     patterns = [pattern.strip() for pattern in wanted.split(",")]
     endings = tuple(f".{pattern.partition('/')[2]}" for pattern in patterns)
@@ -40,7 +40,7 @@ def is_upload(value: object) -> bool:
 
 
 def is_file(schema: Any) -> bool:
-    """Tell whether a form field is an uploaded file: `format: binary`, or a media type of its own other than JSON."""
+    """Tell whether a form field's schema is an uploaded file: `format: binary`, or a media type other than JSON."""
     if not isinstance(schema, dict):
         return False
     inner = schema.get("items", schema) if schema.get("type") == "array" else schema

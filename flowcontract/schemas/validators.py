@@ -1,7 +1,7 @@
-"""Compiled validators: what came against what the contract demands, as Violations a stranger can mend a server by.
+"""Compiled validators: check JSON values against the schemas of a contract and describe what differs.
 
 Draft 2020-12. Formats are asserted: date, date-time, time, duration, email, hostname, ipv4, ipv6, uri, uri-reference,
-uuid, regex, json-pointer and their relatives; others (binary, int32, float) only tell people something.
+uuid, regex, json-pointer and their variants; others (binary, int32, float) are annotations.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from flowcontract.schemas.wording import describe, format_bare
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-MANY: Final = 10_000  # values; of more only the first error is told, since all are made before the first can be read
-MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
+MANY: Final = 10_000  # values; of larger ones only the first error is reported, since the library lists all at once
+MAX_DEPTH: Final = 200  # levels; deeper values would overflow the validator's stack
 _URN = "urn:contract"
 
 
@@ -33,7 +33,7 @@ _Kind = jsonschema_rs.ValidationErrorKind
 
 
 class Step(NamedTuple):
-    """A schema that judged the value, outermost first: where it really stands in the bundle, and the schema."""
+    """A schema on the path of an evaluation: its pointer in the bundle, references resolved, and the schema."""
 
     pointer: str
     schema: Any
@@ -71,19 +71,19 @@ class Validators:
             return False
 
     def violations(self, pointer: str, instance: object, *, limit: int = 20) -> list[Violation]:
-        """Return what is wrong with a JSON value by the schema at a JSON pointer into the bundle, `limit` at most.
+        """Return the violations of a JSON value by the schema at a JSON pointer into the bundle, at most `limit`.
 
-        A value that fits none of several alternatives is judged by the one it comes closest to.
+        If a value fits none of several alternatives, those of the closest one are reported.
         """
         count = _count_values(instance)
         if count == inf:
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
         validator = self._compiled.get(pointer) or self._validator(pointer)
         try:
-            if validator.is_valid(instance):  # most are, and telling that is much cheaper than telling what is wrong
+            if validator.is_valid(instance):  # most values are; this is much cheaper than listing errors
                 return []
             errors = _list_errors(validator, instance, limit if count < MANY else 1)
-        except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
+        except UnicodeEncodeError:  # JSON can escape a lone surrogate, UTF-8 cannot encode it
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
         return [self._to_violation(pointer, wording.select_error(error)) for error in errors]
 
@@ -100,15 +100,15 @@ class Validators:
         )
 
     def _to_contradiction(self, error: jsonschema_rs.ValidationError) -> Violation:
-        """Return a violation at the field that does not fit the others of its object.
+        """Return the violation of one of our own keywords, placed at the field that contradicts the others.
 
-        The path of such an error is where its keyword stands in the bundle, whatever references led there.
+        The evaluation path of such an error is the keyword's own place in the bundle, references resolved.
         """
         *place, keyword = error.evaluation_path
         pointer = pointers.join(place)
         schema = pointers.resolve(self.bundle, pointer)
         found = find_contradiction(str(keyword), schema[keyword], error.instance)
-        assert found is not None  # the validator has found it
+        assert found is not None  # the validator reported it
         return Violation(
             rule=str(keyword).removeprefix("x-"),
             expected=found.expected,
@@ -124,7 +124,7 @@ class Validators:
         return wording.describe_expected(error) + _describe_condition(steps, error.evaluation_path)
 
     def _trace(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
-        """Return what stands at each token of an evaluation path, the root first; it begins with our own `$ref`."""
+        """Return the schema at each token of an evaluation path, the root first; its first token is our own `$ref`."""
         steps = [Step(pointer, pointers.resolve(self.bundle, pointer))]
         for token in path[1:]:
             step = self._advance(steps[-1], token)
@@ -144,7 +144,7 @@ class Validators:
             return None
 
     def _find_source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
-        """Return the lines of the missing field itself, else of the nearest enclosing schema that has any."""
+        """Return the provenance of the missing field itself, else of the nearest enclosing schema that has any."""
         kind = error.kind
         if isinstance(kind, _Kind.Required):
             for step in reversed(steps):
@@ -161,14 +161,14 @@ class Validators:
         )
 
     def follow(self, pointer: str) -> Step:
-        """Return where the schema at a pointer really stands: references that stand alone are followed."""
+        """Return the schema at a pointer with its own place, following `$ref`."""
         here = Step(pointer, pointers.resolve(self.bundle, pointer))
         while isinstance(here.schema, dict) and isinstance(here.schema.get("$ref"), str):
             here = self._advance(here, "$ref") or Step(here.pointer, {})
         return here
 
     def form(self, pointer: str) -> Mapping[str, Step]:
-        """Return the fields that a form's schema names, at whichever depth of `allOf`, `then` and alternatives."""
+        """Return the fields that a form's schema names, inside `allOf`, `then` and alternatives as well."""
         if pointer not in self._forms:
             fields: dict[str, Step] = {}
             for name, step in self._list_fields(self.follow(pointer)):
@@ -189,7 +189,7 @@ class Validators:
                 yield from self._list_fields(self.follow(f"{holder.pointer}/{key}"))
 
     def types(self, pointer: str) -> frozenset[str]:
-        """Return the JSON types that a schema allows, as far as it says so; empty where it does not."""
+        """Return the JSON types that a schema allows; empty where it does not restrict them."""
         if pointer not in self._types:
             self._types[pointer] = self._find_types(pointer)
         return self._types[pointer]
@@ -208,7 +208,7 @@ class Validators:
 
 
 def _count_values(instance: object) -> float:
-    """Return how many values a value holds, infinity where they are nested too deeply."""
+    """Return the number of values in a value, itself included; infinity where they are nested too deeply."""
     level, count = [instance], 1
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
@@ -232,7 +232,7 @@ def is_too_deep(instance: object) -> bool:
 def _list_errors(
     validator: jsonschema_rs.Validator, instance: object, limit: int
 ) -> list[jsonschema_rs.ValidationError]:
-    """Return at most `limit` errors; the first alone costs nothing for the others."""
+    """Return at most `limit` errors; a limit of 1 does not compute the others."""
     if limit > 1:
         return list(islice(validator.iter_errors(instance), limit))
     try:
@@ -243,7 +243,7 @@ def _list_errors(
 
 
 def _describe_condition(steps: list[Step], path: Sequence[str | int]) -> str:
-    """Return under which condition a field is demanded, where `if` says so by a constant: ` where `mode` is 2`."""
+    """Return the condition of an `if` with constants in words, such as ` where `mode` is 2`; else nothing."""
     branch = len(path) - 2
     if branch < 1 or path[branch] not in ("then", "else") or branch > len(steps):
         return ""

@@ -1,4 +1,4 @@
-"""The validator's errors and JSON values in words for people who mend a server."""
+"""Describes the validator's errors and JSON values in words, for people who correct a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_ALTERNATIVES = 6
 
 
 def select_error(error: _Error) -> _Error:
-    """Return the error to tell: where no alternative fits, the one inside that which the value was meant for."""
+    """Return the error to report: if no alternative fits, the one inside the alternative closest to the value."""
     if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
         return error
     level = len(error.instance_path)
@@ -27,7 +27,7 @@ def select_error(error: _Error) -> _Error:
 
 
 def _is_ruled_out(branch: list[_Error], level: int) -> bool:
-    """Tell whether an alternative is out of the question: the value itself is of another type, or not the constant."""
+    """Tell whether an alternative cannot be meant: the value itself is of another type or not its constant."""
     return any(
         len(error.instance_path) == level and isinstance(error.kind, _Kind.Type | _Kind.Constant | _Kind.Enum)
         for error in branch
@@ -35,7 +35,7 @@ def _is_ruled_out(branch: list[_Error], level: int) -> bool:
 
 
 def _rank(branch: list[_Error]) -> tuple[int, int]:
-    """Rank an alternative: one whose telling fields (constants) fit is closest, then one with few errors."""
+    """Rank an alternative, the closest lowest: by failed constants, which tell alternatives apart, then by errors."""
     return sum(isinstance(error.kind, _Kind.Constant) for error in branch), len(branch)
 
 
@@ -51,7 +51,7 @@ def _describe_alternatives(branches: list[list[_Error]]) -> str:
 
 
 def describe_expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
-    """Return what was demanded, so that both "expected ..." and "must be ..." read well before it."""
+    """Return what was demanded, worded to follow both "expected ..." and "must be ..."."""
     match error.kind:
         case _Kind.Type(types=types):
             return describe_types(types)
@@ -102,7 +102,7 @@ _KEYWORD_WORDS = {
     "contains": "a list that contains a certain item",
     "falseSchema": "nothing",
 }
-_TYPE_WORDS = {  # in the order in which they are told
+_TYPE_WORDS = {  # in the order in which they are listed
     "object": "an object",
     "array": "a list",
     "string": "text",
@@ -124,7 +124,7 @@ _MAX_FIELDS = 8
 
 
 def describe(value: object) -> str:
-    """Return a JSON value, or what it is like where it is large, in a few words."""
+    """Return a JSON value in a few words; a large one is summarised."""
     match value:
         case str():
             return f"the text {_quote(value)}"
@@ -155,5 +155,5 @@ def _quote(text: str) -> str:
 
 
 def format_bare(value: object) -> str:
-    """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
+    """Return a value as JSON, but text without quotation marks, as in lists of allowed words."""
     return _shorten(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))

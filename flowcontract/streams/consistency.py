@@ -1,4 +1,4 @@
-"""Whether a stream contract holds together: names, fields, values, and orders that can be followed to an end."""
+"""Checks the consistency of a stream contract: names, fields, values, and orders that lead to an end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def check(contract: StreamContract) -> list[str]:
-    """Return what does not hold together in a contract, each with its place; empty when it is sound."""
+    """Return the inconsistencies of a contract, each beginning with its place; empty if there are none."""
     return [*_find_unknown_names(contract), *_find_bad_paths(contract), *_find_bad_orders(contract)]
 
 
 def _find_unknown_names(contract: StreamContract) -> Iterator[str]:
-    """Yield names that mean nothing, kinds that are listed twice, and kinds that may never come."""
+    """Yield unknown names, kinds that are listed twice, and kinds that no order allows."""
     known = set(contract.events) | contract.undocumented
     for place, kind in _list_named_kinds(contract):
         if kind not in known:
@@ -50,7 +50,7 @@ def _list_named_kinds(contract: StreamContract) -> Iterator[tuple[str, str]]:
 
 
 def _find_bad_paths(contract: StreamContract) -> Iterator[str]:
-    """Yield fields that the schema of an event does not have, and values that they can never take."""
+    """Yield fields that the schema of an event does not have, and values that they cannot have."""
     for rule in contract.rules:
         for kind, path in rule.fields():
             yield from _check_path(contract, kind, path, rule.place)
@@ -64,7 +64,7 @@ def _find_bad_paths(contract: StreamContract) -> Iterator[str]:
 def _check_path(contract: StreamContract, kind: str, path: str, place: str) -> Iterator[str]:
     if kind == "*":
         having = [event for event in contract.events.values() if _find_subschemas(event.schema, path)]
-        if len(having) < 2:  # noqa: PLR2004 - fewer have nothing to agree with
+        if len(having) < 2:  # noqa: PLR2004 - the rule compares two or more
             yield f"{place}: the field {path} stands in fewer than two kinds of events, so it cannot change."
     elif kind in contract.events and not _find_subschemas(contract.events[kind].schema, path):
         yield f"{place}: {kind} has no field {path}."
@@ -86,7 +86,7 @@ def _check_guard(contract: StreamContract, atom: Atom, place: str) -> Iterator[s
 
 
 def _find_subschemas(schema: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]:
-    """Return the schemas at a dotted path; an object that says nothing of its fields may have any."""
+    """Return the schemas at a dotted path; an object whose fields are not described may have any."""
     here = [schema]
     for name in path.split("."):
         nested = [part for found_schema in here for part in _expand_branches(found_schema)]
@@ -105,7 +105,7 @@ def _expand_branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _find_bad_orders(contract: StreamContract) -> Iterator[str]:
-    """Yield orders that no stream can follow to its end, and ends that no order reaches."""
+    """Yield orders that no stream can complete, and ends that no order reaches."""
     reached: set[tuple[str, bool]] = set()
     for number, alternative in enumerate(contract.alternatives):
         usable = _find_usable_kinds(contract, alternative.order)
@@ -125,7 +125,7 @@ def _find_bad_orders(contract: StreamContract) -> Iterator[str]:
 
 
 def _find_usable_kinds(contract: StreamContract, order: Order) -> set[tuple[str, bool]]:
-    """Return each kind, with whether the answer has ended before it, that comes in a stream which goes well."""
+    """Return the kinds that can occur in a complete stream, each with whether the answer had ended before it."""
     start = (order.start, False)
     moves: dict[tuple[frozenset[int], bool], list[tuple[str, tuple[frozenset[int], bool]]]] = {}
     waiting = deque([start])

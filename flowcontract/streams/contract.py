@@ -1,47 +1,47 @@
-"""The stream contract: what an `x-stream` says of the events of a stream.
+"""The stream contract: reads what an `x-stream` says of the events of a stream.
 
-The exact form of an `x-stream` (`?` marks what may be left out; a PATH is dotted and relative to the payload; an ORDER
-is the language of `streams.order`; every rule and every alternative names its `source`, as text or a list):
+The exact form of an `x-stream` (`?` marks optional keys; a PATH is dotted and relative to the payload; an ORDER is in
+the language of `streams.order`; every rule and every alternative names its `source`, as text or a list):
 
-    framing: sse | json-blank-line   how events stand on the wire
-    kind: PATH                       the payload's field that says what an event is
-    first_line?: {field: data | event | id | retry, source, ruling?}   with which a block that carries data begins
+    framing: sse | json-blank-line   how events are framed on the wire
+    kind: PATH                       the payload's field that has the kind of the event
+    first_line?: {field: data | event | id | retry, source, ruling?}   the field that a block with data begins with
     when: {body | query: {NAME: VALUE}}   which request gets the stream
-    unknown: allowed | rejected      what of kinds that nothing below names: they are noted, or violations
-    anywhere?: [KIND, ...]           may stand between any two others, and count for nothing
-    undocumented?: [KIND, ...]       seen on real servers but without a schema: noted; rules may name them
-    silence_s?: NUMBER               longest time between two blocks; SILENCE_SLACK_S is granted on top
+    unknown: allowed | rejected      whether kinds that nothing below names are only noted, or violations
+    anywhere?: [KIND, ...]           allowed between any two events, and ignored by orders and rules
+    undocumented?: [KIND, ...]       observed on real servers, without a schema: noted; rules may name them
+    silence_s?: NUMBER               longest time between two blocks, to which SILENCE_SLACK_S is added
     order: [{name, tier: documented | observed, source, is: ORDER, ruling?}, ...]   a stream follows one of them
-    end: [KIND, ...]                 the answer has ended with the first of these
-    after_end?: [KIND, ...]          what may still follow it, as far as the order lets it; anything else may not
+    end: [KIND, ...]                 the first of these ends the answer
+    after_end?: [KIND, ...]          the only kinds that may follow it, where the order allows them
     constant?:                       a value that never changes within a stream
       - {field: PATH} | {fields: {KIND: PATH}}
     equal?:                          fields of one event that agree
       - {events: [KIND, ...], fields: [PATH, ...]}
-    pairs?:                          what `open` opens `close` closes, told apart by `by`, which no two opens share
+    pairs?:                          each `close` closes an `open` with the same value of `by`, which is unique
       - open: KIND
         close: KIND
         by: PATH
-        agree?: [PATH, ...]          fields that the two have in common
-        before?: KIND                all are closed when it comes; without it, when the stream ends
-        waits_for?: {PATH: PATH}     no open while another is open whose second field has the value of its first
-    concatenates?:                   `field` of the pieces, joined, is the field `equals` of the event `of`
+        agree?: [PATH, ...]          fields that are equal in both
+        before?: KIND                all pairs are closed before it; by default before the stream ends
+        waits_for?: {PATH: PATH}     no `open` while another is open whose second field equals its first
+    concatenates?:                   `field` of the `events`, joined, is the field `equals` of the event `of`
       - events: [KIND, ...]
         field: PATH
         equals: PATH
         of: KIND
         by?: PATH                    a list of names: pieces are joined per value; `{1}` in `equals` is its second item
-        where?: {PATH: N}            and only for an `of` whose field is item N of it
-    counts?:                         how many `events` came before `of` is its field `equals`
+        where?: {PATH: N}            only those whose item N is the field of `of`
+    counts?:                         the number of `events` before `of` is its field `equals`
       - {events: [KIND, ...], equals: PATH, of: KIND}
-    increasing?:                     a number that grows from each of the events to the next
+    increasing?:                     a number that increases from each of the events to the next
       - {events: [KIND, ...], field: PATH}
-    refers?:                         `field` is what an event `to` has as its field `its`, before it or, with
-                                     `named: anywhere`, at any place of the stream
+    refers?:                         `field` is the field `its` of an event `to`, an earlier one or, with
+                                     `named: anywhere`, any in the stream
       - {events: [KIND, ...], field: PATH, to: KIND, its: PATH, named?: before | anywhere}
 
-Every rule may carry `ruling`, and `unless: KIND {guard} | KIND ...`: it does not hold once such an event has come.
-Where a field is absent or null, no rule but the schema demands it.
+Every rule may have `ruling`, and `unless: KIND {guard} | KIND ...`: it is suspended once such an event has come. Rules
+ignore absent and null fields; only the schema can require them.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ Tier = Literal["documented", "observed"]
 
 @dataclass(frozen=True, slots=True)
 class EventSchema:
-    """What the contract says of one kind of event.
+    """One kind of event.
 
     ``kind``      the name on the wire
     ``pointer``   JSON pointer of the schema within the bundle
-    ``schema``    the schema, references resolved at least as far as field paths are looked up in it
+    ``schema``    the schema, with references resolved as deep as field paths reach
     ``validate``  payload -> violations (``where`` is a pointer into the payload)
     ``source``    ``x-source`` or ``x-observed`` of the event
     """
@@ -105,7 +105,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class FirstLine:
-    """With which field every block that carries data begins."""
+    """The field that every block with data begins with."""
 
     field: str
     source: tuple[str, ...]
@@ -129,7 +129,7 @@ class StreamContract:
     rules: tuple[Rule, ...]
     events: Mapping[str, EventSchema]
     orders: Alternatives = field(compare=False, repr=False)
-    spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as it stands
+    spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as written
     source: tuple[str, ...] = ()  # of the answer that is streamed
     rulings: Mapping[str, Ruling] = field(default_factory=dict, compare=False, repr=False)  # that sources may name
 
@@ -172,7 +172,7 @@ class StreamContract:
 
 
 class _Reader:
-    """A mapping that is read key by key; what is missing, of a wrong sort, or left over is said with its place."""
+    """Reads a mapping key by key; raises SpecError with the place of what is missing, wrong or left over."""
 
     def __init__(self, data: object, place: str) -> None:
         self.place = place
@@ -224,7 +224,7 @@ class _Reader:
         return (self.text("source"),) if isinstance(found, str) else self.names("source")
 
     def common(self) -> dict[str, Any]:
-        """Take what every rule may carry, and say that nothing else may be left."""
+        """Take the keys that every rule may have; raise SpecError if others are left."""
         rulings = tuple(f"{RULING}{name}" for name in as_list(self._left.pop("ruling", None)))
         unless = self.optional("unless")
         common = {

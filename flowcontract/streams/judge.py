@@ -1,4 +1,4 @@
-"""The judge of a stream, event by event, while it runs."""
+"""Judges a stream by its contract, event by event, while it arrives."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from flowcontract.streams.order import Progress
 
 _STANDARD = ("WHATWG HTML, 9.2.6: interpreting an event stream",)
-SILENCE_SLACK_S = 2.0  # seconds a network and a busy server may add to the longest silence
-_GUESSES: Final = 20  # unknown kinds for which a known one is looked for: comparing words is slow, and one is enough
-_LONGEST_KIND: Final = 100  # characters of a kind that may be a slip
-_CLOSE: Final = 0.8  # how alike two names are, from 0 to 1, of which one is a slip of the other
+SILENCE_SLACK_S = 2.0  # seconds that the network and a busy server may add to the longest silence
+_GUESSES: Final = 20  # unknown kinds that are compared with the known ones, which is slow
+_LONGEST_KIND: Final = 100  # characters of an unknown kind that may be a misspelt one
+_CLOSE: Final = 0.8  # similarity, from 0 to 1, from which a kind counts as misspelt
 
 
 @dataclass(frozen=True, slots=True)
 class StreamBudget:
-    """How much of a stream is judged before it counts as endless; None is no limit."""
+    """How much of a stream is judged before it counts as endless; None means no limit."""
 
     events: int | None = None
     bytes: int | None = None
@@ -37,7 +37,7 @@ class StreamBudget:
 
 
 class JudgedEvent(NamedTuple):
-    """One event as the judge saw it: number from 1, byte offset, kind, payload, and whether the contract names it."""
+    """One event: number from 1, byte offset, kind, payload, and whether the contract has its kind."""
 
     number: int
     offset: int
@@ -47,7 +47,7 @@ class JudgedEvent(NamedTuple):
 
 
 class _Watch:
-    """A rule and its follower in this stream; once lifted by an `unless`, it stays silent."""
+    """A rule and its follower in this stream; once an `unless` has suspended it, it reports nothing more."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -67,17 +67,17 @@ class _Watch:
 class StreamJudge:
     """Judges one stream while its bytes arrive.
 
-    ``ended``        whether an event that ends the answer came
+    ``ended``        whether an event that ends the answer has come
     ``complete``     whether the stream may stop here
     ``count``        number of events so far
     ``fresh``        the events of the last `feed`
-    ``kinds``        how often each kind came
-    ``transitions``  (kind before, kind) pairs, without what may stand anywhere; `""` is the beginning
+    ``kinds``        kind -> number of events
+    ``transitions``  (previous kind, kind) pairs, without kinds allowed anywhere; `""` is the beginning
     ``unknown``      kinds that the contract does not name, in order of appearance
-    ``misspelt``     those of them that look like a slip, each with the kind that was probably meant
-    ``finished``     whether the judge has stopped listening: closed, over its budget, or unreadable
+    ``misspelt``     those of them that look misspelt -> the kind that was probably meant
+    ``finished``     whether the judge ignores further bytes: closed, over its budget, or unreadable
 
-    Times are seconds of any one clock, such as `time.monotonic`; without them silence and time are not judged.
+    Times are seconds of one clock, such as `time.monotonic`; without them silence and duration are not judged.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class StreamJudge:
         self._budget = budget or StreamBudget()
         self._decoder = Decoder(contract.framing, max_block_bytes=max_block_bytes)
         self._progress: Progress = contract.orders.start
-        self._in_order = True  # no event so far was out of order
+        self._in_order = True  # so far
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[_Watch]] = {}
         named = (kind for rule in contract.rules for kind in (*rule.kinds(), *(atom.kind for atom in rule.unless)))
@@ -117,19 +117,19 @@ class StreamJudge:
 
     @property
     def complete(self) -> bool:
-        """Whether the stream may stop here: the answer has ended and an order is fulfilled."""
+        """Whether the stream may stop here: the answer has ended and an order accepts."""
         return self.ended and bool(self.contract.orders.complete(self._progress))
 
     @property
     def matched(self) -> Alternative | None:
-        """The alternative that the stream follows, fulfilled ones first; None once an event was out of order."""
+        """The alternative that the stream follows, accepting ones first; None once an event was out of order."""
         if not self._in_order:
             return None
         names = self.contract.orders.complete(self._progress) or self.contract.orders.alive(self._progress)
         return self.contract.alternative(names[0])
 
     def feed(self, data: bytes, now: float | None = None) -> list[Violation]:
-        """Take the next bytes, at the time `now`; return what is wrong with them. No bytes: time has passed."""
+        """Judge the next bytes, received at `now`; return their violations. Empty bytes only let time pass."""
         self.fresh = []
         if self.finished:
             return []
@@ -156,7 +156,7 @@ class StreamJudge:
         return found
 
     def close(self, now: float | None = None) -> list[Violation]:
-        """Take the end of the stream; return what is missing. After the budget was spent, nothing is."""
+        """Judge the end of the stream; return what is missing, which is nothing once the budget was exceeded."""
         self.fresh = []
         if self.finished:
             return []
@@ -172,25 +172,27 @@ class StreamJudge:
         return found + self._check_end()
 
     def _watches_for(self, kind: str) -> list[_Watch]:
-        """Return the rules to which a kind means something; to some, any event that ends the answer does."""
-        kind = kind if kind in self._watched else ""  # there may be no end of kinds that mean something to none
+        """Return the rules that a kind concerns; an event that ends the answer concerns all of them."""
+        kind = kind if kind in self._watched else ""  # bounds the cache: unknown kinds share one entry
         if kind not in self._by_kind:
             ends = kind in self.contract.end
             self._by_kind[kind] = [watch for watch in self._watches if ends or watch.rule.concerns(kind)]
         return self._by_kind[kind]
 
     def _check_end(self) -> list[Violation]:
-        """Tell what a stream that stopped here still owes."""
+        """Return the violations of a stream that stops here."""
         got = f"the stream ended after {self._previous_kind or 'nothing'}{self._describe_guesses()}"
         if not self.ended:
             missing = self._violation("end", Mismatch(self._describe_allowed(), got), self._end_sources())
-            return [missing if self._previous_kind else replace(missing, tier=Tier.SERVER_ERROR)]  # no answer at all
+            return [
+                missing if self._previous_kind else replace(missing, tier=Tier.SERVER_ERROR)
+            ]  # there was no answer at all
         if self._in_order and not self.complete:
             return [self._violation("order", Mismatch(self._describe_allowed(), got), self._order_sources())]
         return []
 
     def _judge_block(self, block: Block) -> list[Violation]:
-        """Judge one block: read the payload, then the event."""
+        """Judge one block: decode its payload, then judge the event."""
         if block.event is None:
             return self._judge_bare_block(block)
         data = block.event.data
@@ -212,14 +214,14 @@ class StreamJudge:
         return [*found, *self._check_first_line(block)]
 
     def _describe_unreadable(self, block: Block, reason: str) -> Violation:
-        """Tell why the data of a block is no JSON: most often there are several events in it."""
+        """Return the violation of data that is not JSON; most often several events were joined."""
         joined = _describe_joined_events(block)
         if joined:
             return self._framing_violation("a blank line after every block", joined, block.start, self._block_sources)
         return self._framing_violation("data that is JSON", reason, block.start, self._block_sources)
 
     def _check_first_line(self, block: Block) -> list[Violation]:
-        """Judge the first line of a block that carries data."""
+        """Check the first line of a block that has data."""
         first = self.contract.first_line
         if first is None or block.raw.startswith(f"{first.field}:".encode()):
             return []
@@ -235,7 +237,7 @@ class StreamJudge:
         ]
 
     def _judge_bare_block(self, block: Block) -> list[Violation]:
-        """Judge a block that a client never dispatches: a bare event, comments and ids, or something else."""
+        """Judge a block without data, which no client dispatches: a bare `event:`, comments, ids, or something else."""
         names = {item.name for item in block.fields}
         if "event" in names:
             kind = next(item.value for item in reversed(block.fields) if item.name == "event")
@@ -285,7 +287,7 @@ class StreamJudge:
         ]
 
     def _guess_intended_kind(self, kind: str) -> None:
-        """Note which kind was probably meant by one that the contract does not name."""
+        """Note the kind that was probably meant by an unknown one."""
         if len(self._unknown) > _GUESSES or len(kind) > _LONGEST_KIND or kind in self.contract.undocumented:
             return
         written = kind.lower().replace("-", "_")
@@ -293,11 +295,11 @@ class StreamJudge:
             self.misspelt[kind] = close
 
     def _describe_guesses(self) -> str:
-        """Say which kinds were probably meant, where something is missing."""
+        """Return the guesses at misspelt kinds, to follow a message about a missing event."""
         return "".join(f'; "{kind}": did you mean "{meant}"?' for kind, meant in self.misspelt.items())
 
     def _check_order(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
-        """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
+        """Check whether the event may come now, and advance; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
             return [self._violation("end", Mismatch(self._describe_allowed(kind), kind), self._end_sources(), offset)]
         if not known:
@@ -315,7 +317,7 @@ class StreamJudge:
         return found
 
     def _describe_allowed(self, came: str = "") -> str:
-        """Say in words what could have come here; guards only where they tell something about the kind that came."""
+        """Return in words what was allowed here; guards only where they concern the kind that came."""
         atoms = self.contract.orders.allowed(self._progress)
         often = {atom.kind for atom in atoms if sum(other.kind == atom.kind for other in atoms) > 1} - {came}
         names = list(dict.fromkeys(atom.kind if atom.kind in often else str(atom) for atom in atoms))
@@ -323,9 +325,9 @@ class StreamJudge:
         return f"{' or '.join(names)} after {self._previous_kind or 'the beginning'}"
 
     def _order_sources(self) -> tuple[str, ...]:
-        """Return the sources of the orders that were possible until now.
+        """Return the sources of the orders that are still possible.
 
-        Orders that were only observed are exceptions from the documented ones, if there are any: these demand.
+        Observed orders are exceptions to the documented ones, which are therefore always included.
         """
         alive = [self.contract.alternative(name) for name in self.contract.orders.alive(self._progress)]
         documented = [order for order in self.contract.alternatives if order.tier == "documented"]
@@ -334,13 +336,13 @@ class StreamJudge:
         return tuple(dict.fromkeys(line for order in alive for line in order.source))
 
     def _end_sources(self) -> tuple[str, ...]:
-        """Return the sources of the orders until now, and of the events that end the answer."""
+        """Return the sources of the possible orders and of the events that end the answer."""
         ends = [self.contract.events[kind] for kind in sorted(self.contract.end) if kind in self.contract.events]
         return tuple(dict.fromkeys([*self._order_sources(), *(line for event in ends for line in event.source)]))
 
     @property
     def _block_sources(self) -> tuple[str, ...]:
-        """Return what the form of the blocks rests on: the lines that show one, else what the stream was seen in."""
+        """Return the sources of the form of blocks: of the first line if the contract has one, else of the stream."""
         first = self.contract.first_line
         return first.source if first else self.contract.source
 
@@ -394,10 +396,10 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _describe_joined_events(block: Block) -> str:
-    """Say so where the lines of a block are several events between which the blank lines are gone; else nothing."""
+    """Return a description if a block is several events joined without blank lines; else ''."""
     data = [field.value for field in block.fields if field.name == "data"]
     lines = data or block.raw.decode("utf-8", "replace").splitlines()
-    if len(lines) < 2 or not all(_is_object(line) for line in lines[:2]):  # noqa: PLR2004 - two are a pair already
+    if len(lines) < 2 or not all(_is_object(line) for line in lines[:2]):  # noqa: PLR2004 - two lines are joined
         return ""
     return f"{len(lines)} events without a blank line between them: {block.raw[:60]!r}"
 

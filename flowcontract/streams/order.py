@@ -1,18 +1,18 @@
-"""The little language of event orders, as a deterministic automaton.
+"""The language of event orders, compiled to a deterministic automaton.
 
-    order  = series { "|" series }                one of them
-    series = item { item }                        one after the other
+    order  = series { "|" series }                one of the series
+    series = item { item }                        the items in sequence
     item   = ( kind [ guard ] | "(" order ")" ) [ "*" | "+" | "?" ]
-    guard  = "{" test { "," test } "}"            the event comes with these values
-    test   = path ( "=" | "!=" ) value { "|" value }   one of the values; or none of them, or the field is absent
+    guard  = "{" test { "," test } "}"            the event has these values
+    test   = path ( "=" | "!=" ) value { "|" value }   one of the values; none of them, or the field is absent
 
     opened (piece | note)* ( closed{data.status!=failed} | closed{data.status=failed} failure )
 
-A kind is letters, digits, `_`, `-`, `.`; a path is dotted (`data.status`); a value is compared with the field as JSON
-writes it, text without its quotes.
+A kind is letters, digits, `_`, `-`, `.`; a path is dotted (`data.status`); a value is compared with the JSON of the
+field, text without its quotes.
 
-An order becomes Glushkov's automaton (a state is the set of places in the text where the stream may be), made
-deterministic on the way: every step leads to exactly one such set.
+An order is compiled by Glushkov's construction: each kind in the text is a position, and a state is the set of
+positions where the stream may be, so that every step leads to exactly one state.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _TEST = re.compile(r"\s*(?P<path>[\w.-]+)\s*(?P<no>!?)=\s*(?P<values>[^,=]*[^,=\
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One condition on a field: it has one of the values, or (`negated`) none of them."""
+    """A condition on a field: it has one of the values, or (`negated`) none of them."""
 
     path: str
     values: tuple[str, ...]
     negated: bool = False
 
     def holds(self, payload: object) -> bool:
-        """Tell whether a payload fulfils it."""
+        """Tell whether a payload meets the condition."""
         try:
             value = lookup(payload, self.path)
         except KeyError:
@@ -58,17 +58,17 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """One place for an event in an order: its kind, and what its values must be there."""
+    """An event in an order: its kind, and the conditions on its values there."""
 
     kind: str
     guard: tuple[Test, ...] = ()
 
     def matches(self, payload: object) -> bool:
-        """Tell whether an event of this kind fits; without a payload (None) it may."""
+        """Tell whether an event of this kind matches; None as payload matches every guard."""
         return payload is None or all(test.holds(payload) for test in self.guard)
 
     def is_possible(self) -> bool:
-        """Tell whether any payload at all can fulfil the guard."""
+        """Tell whether any payload can meet the guard."""
         for path in {test.path for test in self.guard if not test.negated}:
             tests = [test for test in self.guard if test.path == path]
             allowed = set.intersection(*(set(test.values) for test in tests if not test.negated))
@@ -82,21 +82,21 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Parts that come one after the other."""
+    """Parts in sequence."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Parts of which one comes."""
+    """Alternative parts."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A part that may be left out (`optional`), come more than once (`many`), or both."""
+    """A part that is optional, may be repeated (`many`), or both."""
 
     part: Node
     optional: bool
@@ -107,7 +107,7 @@ Node = Atom | Series | Choice | Repeat
 
 
 def parse(text: str) -> Node:
-    """Read an order; raise OrderSyntaxError with the position where it cannot be read."""
+    """Parse an order; raise OrderSyntaxError with the position of a syntax error."""
     return _Parser(text).whole()
 
 
@@ -176,7 +176,7 @@ class _Parser:
         )
 
     def _peek(self) -> str:
-        """Return the next token: a mark, `kind`, or nothing at the end or where nothing can be read."""
+        """Return the next token: a mark, `kind`, or '' at the end and at a syntax error."""
         found = _TOKEN.match(self._text, self._position)
         return "" if found is None else found["mark"] or "kind"
 
@@ -191,7 +191,7 @@ class _Parser:
 
 @dataclass(frozen=True, slots=True)
 class _Positions:
-    """What Glushkov's construction knows of a part: where it can begin and end, and whether it can be left out."""
+    """Glushkov's sets of a part: its first and last positions, and whether it accepts the empty sequence."""
 
     first: State
     last: State
@@ -199,7 +199,7 @@ class _Positions:
 
 
 class Order:
-    """An order of events, ready to be followed.
+    """An order of events as an automaton.
 
     >>> order = Order("opened piece* closed")
     >>> state = order.step(order.start, "opened")
@@ -211,7 +211,7 @@ class Order:
     dead: Final[State] = frozenset()
 
     def __init__(self, text: str) -> None:
-        """Read `text`; raise OrderSyntaxError where it cannot be read."""
+        """Compile `text`; raise OrderSyntaxError for a syntax error."""
         self.text = text
         self.tree = parse(text)
         self.atoms: list[Atom] = []
@@ -222,11 +222,11 @@ class Order:
         self._transitions: dict[tuple[State, str], tuple[State, bool]] = {}
 
     def kinds(self) -> tuple[str, ...]:
-        """Return every kind of the order, once, as they stand in it."""
+        """Return the kinds of the order without duplicates, in its sequence."""
         return tuple(dict.fromkeys(atom.kind for atom in self.atoms))
 
     def step(self, state: State, kind: str, payload: object = None) -> State:
-        """Return the state after an event; `dead` where it may not come. Without a payload every guard may hold."""
+        """Return the state after an event, `dead` if it is not allowed; None as payload meets every guard."""
         key = (state, kind)
         if key not in self._transitions:
             places = frozenset(place for place in self._successors(state) if self.atoms[place].kind == kind)
@@ -235,19 +235,19 @@ class Order:
         return frozenset(place for place in places if self.atoms[place].matches(payload)) if guarded else places
 
     def places(self, kind: str, payload: object = None) -> State:
-        """Return every place where such an event may stand, whatever came before."""
+        """Return all positions that match an event, whatever came before."""
         return frozenset(n for n, atom in enumerate(self.atoms) if atom.kind == kind and atom.matches(payload))
 
     def allowed(self, state: State) -> tuple[Atom, ...]:
-        """Return what may come next, once each, as it stands in the order."""
+        """Return the atoms that may come next, without duplicates, in the sequence of the order."""
         return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._successors(state))))
 
     def accepting(self, state: State) -> bool:
-        """Tell whether the stream may end here."""
+        """Tell whether the stream may end in this state."""
         return not self._last.isdisjoint(state)
 
     def example(self) -> tuple[Atom, ...] | None:
-        """Return the shortest series that the order accepts, or None if there is none."""
+        """Return the shortest sequence that the order accepts, or None if there is none."""
         waiting: deque[tuple[State, tuple[Atom, ...]]] = deque([(self.start, ())])
         seen = {self.start}
         while waiting:
@@ -262,14 +262,14 @@ class Order:
         return None
 
     def is_empty(self) -> bool:
-        """Tell whether no stream at all can follow the order, since its guards contradict each other."""
+        """Tell whether the order accepts no sequence at all, because its guards contradict each other."""
         return self.example() is None
 
     def _successors(self, state: Iterable[int]) -> set[int]:
         return set().union(*(self._follow[place] for place in state))
 
     def _add_positions(self, node: Node) -> _Positions:
-        """Give every atom of a part its place, and note which place may follow which."""
+        """Add a position for every atom of a part, and the transitions between positions."""
         match node:
             case Atom():
                 self.atoms.append(node)
@@ -309,16 +309,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stream has come in each alternative; a state is empty where the alternative is out."""
+    """The state of a stream in each alternative; empty once the alternative is ruled out."""
 
     states: tuple[State, ...]
 
 
 class Alternatives:
-    """Orders of which a stream must follow one; which ones are still possible is known at every event."""
+    """Alternative orders, tracked in parallel; a stream must follow one of them."""
 
     def __init__(self, orders: Mapping[str, Order]) -> None:
-        """Take the orders by name."""
+        """Keep the orders by name."""
         self.orders = dict(orders)
         self.start = Progress(tuple(order.start for order in self.orders.values()))
 
@@ -328,7 +328,7 @@ class Alternatives:
         return Progress(tuple(order.step(state, kind, payload) for order, state in pairs))
 
     def resume(self, progress: Progress, kind: str, payload: object = None) -> Progress:
-        """Return the progress as if such an event had come in its place; unchanged where it has none."""
+        """Return the progress as if the event had come in its place; unchanged if no order has one for it."""
         states = tuple(order.places(kind, payload) for order in self.orders.values())
         return Progress(states) if any(states) else progress
 
@@ -342,10 +342,10 @@ class Alternatives:
         return tuple(name for (name, order), state in pairs if order.accepting(state))
 
     def allowed(self, progress: Progress) -> tuple[Atom, ...]:
-        """Return what may come next in any alternative that is still possible."""
+        """Return the atoms that may come next in any alternative that is still possible."""
         pairs = zip(self.orders.values(), progress.states, strict=True)
         return tuple(dict.fromkeys(atom for order, state in pairs for atom in order.allowed(state)))
 
     def kinds(self) -> tuple[str, ...]:
-        """Return every kind of every alternative, once."""
+        """Return the kinds of all alternatives without duplicates."""
         return tuple(dict.fromkeys(kind for order in self.orders.values() for kind in order.kinds()))

@@ -1,7 +1,7 @@
-"""The rules of a stream that look at values: what each says, and how it is followed while the stream runs.
+"""The rules of a stream about values: what each demands, and a follower that checks it while the stream runs.
 
-A rule is frozen data, read from an `x-stream`; `follow()` gives a follower, which sees one event after the other and
-yields what is wrong. The form of every rule is in the docstring of `flowcontract.streams.judge`.
+A rule is frozen data, read from an `x-stream`; `follow()` returns a follower, which is given the events in sequence and
+yields mismatches. The docstring of `flowcontract.streams.contract` has the form of every rule.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN = 60  # characters of a value in a message
 _BEFORE, _AFTER = 20, 30  # characters shown around the place where two long texts differ
-_MAX_NAMES = 10  # names in a message; all of them would make many messages as long as the stream
+_MAX_NAMES = 10  # names in a message
 
 
 class Moment(NamedTuple):
-    """One event as a rule sees it; `ended` tells whether the answer has ended with it or before."""
+    """One event; `ended` tells whether the answer has ended with it or before it."""
 
     kind: str
     payload: object
@@ -34,7 +34,7 @@ class Moment(NamedTuple):
 
 
 class Mismatch(NamedTuple):
-    """What a rule expected, what came, and the JSON pointer into the payload."""
+    """What a rule expected, what came instead, and the JSON pointer into the payload."""
 
     expected: str
     got: str
@@ -42,18 +42,18 @@ class Mismatch(NamedTuple):
 
 
 class Follower(Protocol):
-    """A rule in one running stream."""
+    """Checks a rule in one stream."""
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
-        """Take the next event; yield what is wrong with it."""
+        """Check the next event; yield mismatches."""
 
     def close(self) -> Iterator[Mismatch]:
-        """Take the end of the stream; yield what is still missing."""
+        """Check the end of the stream; yield what is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What all rules have: a word for their sort, where they stand, what they rest on, where they do not hold."""
+    """Common to all rules: the name of the rule, its place in the contract, its sources, its exceptions."""
 
     word: ClassVar[str]
     place: str  # within the contract: `x-stream/pairs/0`
@@ -62,24 +62,24 @@ class Rule:
 
     @abstractmethod
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
 
     @abstractmethod
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Yield each kind with a dotted path that it must have; kind `*` means at least two kinds must."""
+        """Yield each kind with a dotted path that its schema must have; `*` means at least two kinds."""
 
     def kinds(self) -> tuple[str, ...]:
-        """Return every kind that the rule names, its exceptions apart."""
+        """Return the kinds that the rule names, without those of its exceptions."""
         return tuple(kind for kind, _ in self.fields() if kind != "*")
 
     def concerns(self, kind: str) -> bool:
-        """Tell whether an event of this kind can mean anything to the rule or to its exceptions."""
+        """Tell whether an event of this kind matters to the rule or to its exceptions."""
         every = any(named == "*" for named, _ in self.fields())
         return every or kind in self.kinds() or any(atom.kind == kind for atom in self.unless)
 
 
 class _Silent:
-    """A follower that has nothing to say at the end."""
+    """A follower for which nothing can be missing at the end."""
 
     def close(self) -> Iterator[Mismatch]:
         """Yield nothing."""
@@ -88,13 +88,13 @@ class _Silent:
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Rule):
-    """A value that never changes within a stream, wherever it stands; where a field is absent nothing is demanded."""
+    """A value that never changes within a stream, in whichever event it occurs; absent fields are ignored."""
 
     word: ClassVar[str] = "constant"
     paths: Mapping[str, str]  # kind, or `*` for every kind -> path
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _ConstantFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -121,14 +121,14 @@ class _ConstantFollower(_Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Equal(Rule):
-    """Fields of one event that agree with each other."""
+    """Fields of one event that are equal."""
 
     word: ClassVar[str] = "equal"
     events: tuple[str, ...]
     paths: tuple[str, ...]
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _EqualFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -153,7 +153,7 @@ class _EqualFollower(_Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Rule):
-    """What one event opens another closes, told apart by a field."""
+    """One event opens what another closes; a field identifies the pair."""
 
     word: ClassVar[str] = "pairs"
     opens: str
@@ -164,7 +164,7 @@ class Pair(Rule):
     waits_for: Mapping[str, str] = field(default_factory=dict)
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _PairFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -173,7 +173,7 @@ class Pair(Rule):
         yield from ((self.opens, path) for item in self.waits_for.items() for path in item)
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds that open, close, and come after all is closed."""
+        """Return the kinds that open, that close, and before which all pairs are closed."""
         return (self.opens, self.closes, *([self.before] if self.before else []))
 
 
@@ -182,7 +182,9 @@ class _PairFollower:
         self._rule = rule
         self._open: dict[str, object] = {}
         self._used: set[str] = set()
-        self._awaited = {path: Counter[str]() for path in rule.waits_for.values()}  # what the open ones have there
+        self._awaited = {
+            path: Counter[str]() for path in rule.waits_for.values()
+        }  # value -> number of open pairs with it
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
@@ -214,7 +216,7 @@ class _PairFollower:
         self._count(payload, 1)
 
     def _count(self, opened: object, change: int) -> None:
-        """Note what has been opened or closed by the values that others wait for: to look at each would be slow."""
+        """Count an opened (1) or closed (-1) pair under the values that others wait for, so that no scan is needed."""
         for path, counts in self._awaited.items():
             counts[json.dumps(value_at(opened, path))] += change
 
@@ -241,7 +243,7 @@ class _PairFollower:
 
 @dataclass(frozen=True, kw_only=True)
 class Concatenation(Rule):
-    """Pieces which, joined, are a field of another event."""
+    """Pieces that, joined, equal a field of another event."""
 
     word: ClassVar[str] = "concatenates"
     events: tuple[str, ...]
@@ -252,26 +254,28 @@ class Concatenation(Rule):
     where: Mapping[str, int] = field(default_factory=dict)  # path of `of` -> which item of `by` it equals
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _ConcatenationFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Yield each kind with each path; what depends on a value cannot be told beforehand."""
+        """Yield each kind with each path, except a path that depends on a value."""
         yield from ((kind, path) for kind in self.events for path in (self.path, self.by) if path)
         yield from ((self.of, path) for path in self.where)
         if "{" not in self.equals:
             yield self.of, self.equals
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds that are joined or counted, and the one that says the result."""
+        """Return the kinds that are joined or counted, and the one that has the result."""
         return (*self.events, self.of)
 
 
 class _ConcatenationFollower(_Silent):
     def __init__(self, rule: Concatenation) -> None:
         self._rule = rule
-        self._pieces: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = {}  # by what `where` looks at, by `by`
-        self._whole: str | None = None  # came before any piece did
+        self._pieces: dict[
+            tuple[str, ...], dict[tuple[str, ...], list[str]]
+        ] = {}  # by the values of `where`, then by that of `by`
+        self._whole: str | None = None  # came before any piece
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
@@ -315,13 +319,13 @@ class _ConcatenationFollower(_Silent):
 
 
 def matches_joined(pieces: list[str], whole: str) -> bool:
-    """Tell whether pieces add up to a text that may have line breaks between them and lack blanks before these.
+    """Tell whether pieces, joined, are a text; it may have more line breaks between them, and lack blanks before those.
 
-    Several answer nodes are told apart by line breaks that no piece carries, and servers trim what each of them said.
+    Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text.
     """
     at, left = 0, len("".join(pieces).rstrip())
     for piece in pieces:
-        said = piece[:left]  # without the blanks behind the last word
+        said = piece[:left]  # without the trailing blanks of the whole
         left -= len(said)
         at = _skip_past(said, whole, at)
         if at < 0:
@@ -330,7 +334,7 @@ def matches_joined(pieces: list[str], whole: str) -> bool:
 
 
 def _skip_past(piece: str, whole: str, at: int) -> int:
-    """Return where a text goes on behind a piece that it has at a place, or behind line breaks there; else -1."""
+    """Return the index after a piece that a text has at an index, line breaks skipped; -1 if it does not."""
     trimmed = piece.rstrip()
     while not whole.startswith(piece, at):
         if whole.startswith(f"{trimmed}\n", at):
@@ -343,7 +347,7 @@ def _skip_past(piece: str, whole: str, at: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Rule):
-    """How many events of some kinds came is a field of another event."""
+    """The number of events of some kinds is a field of another event."""
 
     word: ClassVar[str] = "counts"
     events: tuple[str, ...]
@@ -351,7 +355,7 @@ class Count(Rule):
     of: str
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _CountFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -359,7 +363,7 @@ class Count(Rule):
         yield self.of, self.equals
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds that are joined or counted, and the one that says the result."""
+        """Return the kinds that are joined or counted, and the one that has the result."""
         return (*self.events, self.of)
 
 
@@ -379,14 +383,14 @@ class _CountFollower(_Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Increasing(Rule):
-    """A number that grows from one event to the next."""
+    """A number that increases from one event to the next."""
 
     word: ClassVar[str] = "increasing"
     events: tuple[str, ...]
     path: str
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _IncreasingFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -411,7 +415,7 @@ class _IncreasingFollower(_Silent):
 
 @dataclass(frozen=True, kw_only=True)
 class Reference(Rule):
-    """A field that names something which another event names: one before it, or one at any place of the stream."""
+    """A field that refers to a field of another event: of an earlier one, or of any in the stream."""
 
     word: ClassVar[str] = "refers"
     events: tuple[str, ...]
@@ -421,11 +425,11 @@ class Reference(Rule):
     anywhere: bool = False
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _ReferenceFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Yield each kind with the name, and the kind that gave it."""
+        """Yield each kind with the reference, and the kind that it refers to."""
         yield from ((kind, self.path) for kind in self.events)
         yield self.to, self.its
 
@@ -434,7 +438,7 @@ class _ReferenceFollower:
     def __init__(self, rule: Reference) -> None:
         self._rule = rule
         self._named: dict[str, None] = {}  # as a set that remembers the order
-        self._waiting: dict[str, object] = {}  # names that may still be given
+        self._waiting: dict[str, object] = {}  # names that a later event may still define
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
@@ -468,7 +472,7 @@ def _shorten(text: str) -> str:
 
 
 def show_both(wanted: object, got: object) -> tuple[str, str]:
-    """Return two values that differ, as JSON: of long ones the place where they do, which their ends do not show.
+    """Return two values that differ, as JSON; of long ones an excerpt around the first difference.
 
     >>> show_both("a" * 90 + "b", "a" * 90 + "c")[1]
     '..."aaaaaaaaaaaaaaaaaaaac", character 91 of 91'
@@ -484,14 +488,14 @@ def show_both(wanted: object, got: object) -> tuple[str, str]:
 
 
 def _excerpt(text: str, place: int) -> str:
-    """Return a text around a place."""
+    """Return a text around an index."""
     start, end = max(0, place - _BEFORE), place + _AFTER
     where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"
     return f"{'...' if start else ''}{_to_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
 
 
 def _names(names: Collection[str]) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first of some names, and the number of the others."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(_shorten(name) for name in islice(names, _MAX_NAMES)) + more
 

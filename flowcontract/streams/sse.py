@@ -1,8 +1,8 @@
-"""Bytes to blocks and events by the WHATWG rules, and back; incremental, without I/O.
+"""Decodes bytes to blocks and events by the WHATWG rules, and encodes them; incremental, without I/O.
 
-Two views of one stream. A `Block` is everything between two blank lines as it stood on the wire, with its place. Its
-`event` is what a conforming client dispatches for it: nothing for a bare `event: ping`, nothing for the unterminated
-block at the end. The same input gives the same blocks however it is cut into pieces.
+A `Block` is everything between two blank lines, as received, with its offsets. Its `event` is what a conforming client
+dispatches for it: nothing for a bare `event: ping`, nothing for the unterminated block at the end. The same input gives
+the same blocks in whichever pieces it arrives.
 
 The rules: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
@@ -26,11 +26,11 @@ FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 MAX_BLOCK_BYTES = 16 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-# Atomic groups: without them CR LF would be given up and read again as two line ends.
+# Atomic groups: without them the engine would backtrack and read CR LF as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n?|\n)")
 _LINE_END = re.compile(r"\r\n|\r|\n")  # not str.splitlines: U+2028 and U+0085 are ordinary characters
-_LAST_END = re.compile(r"(?:\r\n|\r|\n)\Z")  # only an unterminated block still has it
-# What stands before a last line of data: a kind and an id in either order, or nothing.
+_LAST_END = re.compile(r"(?:\r\n|\r|\n)\Z")  # which only an unterminated block has
+# What precedes a last line of data: `event` and `id` in either order, or nothing.
 _HEADS = {
     end: re.compile(
         f"(?:id: ?(?P<first>[^\0\r\n]*){end})?(?:event: ?(?P<kind>[^\r\n]*){end})?"
@@ -42,7 +42,7 @@ _MILLISECONDS = re.compile(r"[0-9]{1,18}")  # longer would be millions of years
 
 
 class Event(NamedTuple):
-    """What a conforming client dispatches: its type (`message` unless said), data, and the last event id so far."""
+    """What a conforming client dispatches: type (`message` by default), data, and the last event id so far."""
 
     type: str
     data: str
@@ -57,12 +57,12 @@ class Field(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What stands between two blank lines.
+    """The lines between two blank lines.
 
-    ``raw``       the bytes of its lines, without the line end and the blank line that end it
+    ``raw``       the bytes of its lines, without the last line end and the blank line
     ``start``     byte offset of its first byte in the stream
     ``end``       byte offset behind its last byte
-    ``complete``  whether a blank line followed; a client drops a block that the stream broke off
+    ``complete``  whether a blank line followed; clients drop an incomplete block
     ``event``     what a client dispatches for it, if anything
     """
 
@@ -86,7 +86,7 @@ _new_block: Callable[[tuple[bytes, int, int, bool, Event | None]], Block] = part
 
 
 class Decoder:
-    """Turns the bytes of one stream into blocks, as they arrive.
+    """Decodes the bytes of one stream into blocks, as they arrive.
 
     >>> decoder = Decoder()
     >>> decoder.feed(b"data: a")
@@ -96,7 +96,7 @@ class Decoder:
     """
 
     def __init__(self, framing: Framing = "sse", *, max_block_bytes: int = MAX_BLOCK_BYTES) -> None:
-        """Read `framing`; hold at most `max_block_bytes` of a block that has not ended yet."""
+        """Decode `framing`; buffer at most `max_block_bytes` of an unfinished block."""
         if framing not in FRAMINGS:
             raise StreamError(f'No framing "{framing}". There is: {", ".join(FRAMINGS)}.')
         self.last_event_id = ""
@@ -104,15 +104,15 @@ class Decoder:
         self._prefix = "data: " if framing == "sse" else ""  # of a block of one line that is all data
         self._interpret = self._interpret_fields if framing == "sse" else _interpret_json
         self._max = max_block_bytes
-        self._pending = bytearray()  # the beginning of a block that has not ended yet; never begins with a line end
+        self._pending = bytearray()  # an unfinished block; never begins with a line end
         self._offset = 0  # of its first byte in the stream
         self._at_start = True
 
     def feed(self, data: bytes) -> list[Block]:
-        """Take the next bytes, of any number; return the blocks that ended with them.
+        """Decode the next bytes; return the blocks that they complete.
 
-        Raises BlockTooLargeError, which carries the blocks before the one that is too large; the rest of the stream
-        cannot be read after it.
+        Raises BlockTooLargeError, which has the blocks before the one that is too large; the stream cannot be decoded
+        any further.
         """
         if self._at_start:
             data = self._strip_bom(data)
@@ -128,14 +128,14 @@ class Decoder:
         return self._split(data)
 
     def close(self) -> list[Block]:
-        """Say that the stream has ended; return what was left unterminated, at most one block."""
+        """End the stream; return the unterminated block, if there is one."""
         rest, self._pending = bytes(self._pending), bytearray()
         start = self._offset
         self._offset += len(rest)
         return [Block(rest, start, self._offset, complete=False, event=None)] if rest else []
 
     def _strip_bom(self, data: bytes) -> bytes:
-        """Return what may be read of the first bytes: without one leading mark, or nothing until it is certain."""
+        """Return the first bytes without a byte order mark, or nothing while they may still be part of one."""
         data = bytes(self._pending) + data
         self._pending.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -148,7 +148,7 @@ class Decoder:
         return data
 
     def _split(self, data: bytes) -> list[Block]:
-        """Cut the blocks out of bytes that begin at a block's beginning; hold back what has not ended."""
+        """Split bytes that begin with a block; buffer the unfinished one."""
         blocks: list[Block] = []
         try:
             ends = data.count(b"\r")
@@ -168,10 +168,10 @@ class Decoder:
         return blocks
 
     def _split_uniform(self, data: bytes, end: str, blocks: list[Block]) -> bytes:
-        """Split bytes whose line ends are all alike: the fast way, a few calls for many blocks."""
+        """Split bytes whose line ends are all the same: the fast path, a few calls for many blocks."""
         blank, step = end * 2, len(end) * 2
         parts = data.split(blank.encode())
-        texts = data.decode("utf-8", "replace").split(blank)  # a blank line is never inside a code point
+        texts = data.decode("utf-8", "replace").split(blank)  # a blank line never splits a code point
         rest = parts.pop()
         start, add = self._offset, blocks.append
         limit, prefix, skip, last_event_id = self._max, self._prefix, len(self._prefix), self.last_event_id
@@ -206,7 +206,7 @@ class Decoder:
         return data[position:]
 
     def _add_block(self, raw: bytes, text: str, start: int, blocks: list[Block]) -> None:
-        """Add a block, unless it is blank lines only; more of them before it are not part of it."""
+        """Add a block, unless it is only blank lines; further ones before it are not part of it."""
         lines = raw.lstrip(b"\r\n")
         self._check_size(len(lines))
         if lines:
@@ -219,12 +219,12 @@ class Decoder:
             raise BlockTooLargeError(self._max)
 
     def _check_held(self) -> None:
-        """Refuse what is held once it is too large; the end of its last line does not count, as in a whole block."""
+        """Raise BlockTooLargeError if the buffer is too large, its last line end not counted, as in a whole block."""
         if len(self._pending) > self._max:
             self._check_size(len(self._pending.rstrip(b"\r\n")))
 
     def _interpret_fields(self, text: str) -> Event | None:
-        """Interpret a block's fields; an id counts even if nothing is dispatched."""
+        """Interpret the fields of a block; an id takes effect even if nothing is dispatched."""
         kind, data = "", []
         for line in _split_lines(text):
             name, _, value = line.partition(":")
@@ -242,7 +242,7 @@ class Decoder:
 
 
 def _match_nothing(_text: str) -> None:
-    """Find no fields: in `json-blank-line` there are none."""
+    """Match nothing: `json-blank-line` has no fields."""
 
 
 def _interpret_json(text: str) -> Event:
@@ -250,7 +250,7 @@ def _interpret_json(text: str) -> Event:
 
 
 def _parse_fields(text: str) -> Iterator[Field]:
-    """Read lines as fields: name, colon, at most one space, value; a line without colon is a name."""
+    """Parse lines as fields: name, colon, at most one space, value; a line without a colon is a name."""
     for line in _split_lines(_LAST_END.sub("", text)):
         name, _, value = line.partition(":")
         yield Field(name, value.removeprefix(" "))
@@ -264,7 +264,7 @@ def encode(
     retry: int | None = None,
     comment: str | None = None,
 ) -> bytes:
-    r"""Return one block as UTF-8, the blank line included; data and comment of several lines become several lines.
+    r"""Return one block as UTF-8 with its blank line; multi-line data and comments become several fields.
 
     >>> encode("a", event="tick")
     b'event: tick\ndata: a\n\n'
@@ -280,7 +280,7 @@ def encode(
 
 
 def encode_json(text: str) -> bytes:
-    """Return one JSON text in the framing `json-blank-line`: as it stands, then a blank line."""
+    """Return one JSON text in the framing `json-blank-line`: the text, then a blank line."""
     raw = text.encode().strip(b"\r\n")
     if not raw or _BLANK_LINE.search(raw):
         raise StreamError(f"{text[:60]!r} is empty or has a blank line, which would end it early. Send it on one line.")

@@ -1,4 +1,4 @@
-"""A request against its operation: its values with the types that the contract gives them, and what is wrong."""
+"""Checks a request against its operation: decodes its values by the contract's types and lists violations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter",
 
 @dataclass(frozen=True, slots=True)
 class RequestViolation:
-    """What is wrong with a request, and in which parameter or field.
+    """One violation in a request, with its parameter or field.
 
     ``location``   body | query | path | header
     ``field``      the parameter's name, or the dotted path of the field (``inputs.name``, ``files.0.url``); '' for the
@@ -65,10 +65,10 @@ def _missing_violation(location: str, field: str, source: tuple[str, ...]) -> Re
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A request's values with the types that the contract gives them, and what is wrong with them.
+    """A request's values, decoded by the types of the contract, and its violations.
 
-    Undecodable parameters are left out; those that the contract does not name stay text (a list where one is repeated).
-    Header names are lower case. Defaults are not filled in.
+    Parameters that cannot be decoded are left out; undocumented ones stay text (a list if repeated). Header names are
+    lower case. Defaults are not filled in.
     """
 
     path: Mapping[str, Any]
@@ -117,13 +117,13 @@ def check_request(  # noqa: PLR0913 - the parts of a request, each by name
 def _check_parameter(
     validators: Validators, parameter: Parameter, texts: list[str] | None
 ) -> tuple[Any, list[RequestViolation]]:
-    """Return a parameter's decoded value, ABSENT if there is none, and what is wrong with it."""
+    """Return a parameter's decoded value, ABSENT if there is none, and its violations."""
     where = (parameter.location, parameter.name)
     if not texts:
         return ABSENT, [_missing_violation(*where, parameter.provenance)] if parameter.required else []
     value, undecodable = decode(validators, parameter.pointer, texts)
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
-    if parameter.clamp is not None:  # what is above is answered as this value, so it is no violation
+    if parameter.clamp is not None:  # larger values are clamped to it and are no violation
         violations = [violation for violation in violations if violation.rule != "maximum"]
     told = [
         RequestViolation(*where, replace(violation, source=violation.source or parameter.provenance))
@@ -163,7 +163,7 @@ _FORMS = ("multipart/", "application/x-www-form-urlencoded")
 
 
 def _find_surplus_files(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
-    """Yield the fields with several files, for an operation that takes a single one."""
+    """Yield fields with several files, for an operation that takes a single one."""
     for name, step in fields.items():
         given = body.get(name)
         if isinstance(given, list) and len(given) > 1 and is_file(step.schema):
@@ -174,7 +174,7 @@ def _find_surplus_files(fields: Mapping[str, Step], body: Mapping[str, Any]) -> 
 def _find_missing_headers(
     fields: Mapping[str, Step], body: Mapping[str, Any], headers: Mapping[str, Any]
 ) -> Iterator[RequestViolation]:
-    """Yield the fields that are needed unless a header has their name (`x-or-header`), and came in neither place."""
+    """Yield fields that may be sent as a header instead (`x-or-header`), and were sent as neither."""
     for name, step in fields.items():
         if step.schema.get("x-or-header") and name not in body and name.lower() not in headers:
             yield _missing_violation("body", name, provenance(step.schema))
@@ -193,7 +193,7 @@ _REQUIRED = re.compile(r"an object with the field `(?P<field>.*?)`(?= where |$)"
 def _check_form(
     validators: Validators, media: MediaType, body: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
-    """Decode and check a form. Uploaded parts count as empty text before the schema, which says `type: string`."""
+    """Decode and check a form. For the schema, which says `type: string`, an uploaded file is an empty text."""
     fields = validators.form(media.pointer)
     values: dict[str, Any] = dict(body)
     judged: dict[str, Any] = {}
@@ -211,12 +211,12 @@ def _check_form(
 
 
 def _check_field(validators: Validators, name: str, step: Step, given: Any) -> tuple[Any, Any, list[RequestViolation]]:
-    """Return a form field's value, what stands for it before the schema, and what is wrong with it already."""
+    """Return a form field's value, the value to check by the schema in its place, and its violations so far."""
     parts = given if isinstance(given, list) else [given]
     file = is_file(step.schema)
     for part in parts:
         if isinstance(part, Mapping) != file:
-            # A text where a file belongs is a file that is missing: that is what servers say.
+            # Servers report a text in place of a file as a missing file.
             rule, expected = ("required", _UPLOAD) if file else ("type", "text, not a file")
             wrong = Violation(
                 rule, expected, describe(part), f"/{pointers.escape(name)}", source=provenance(step.schema)
@@ -232,7 +232,7 @@ def _check_field(validators: Validators, name: str, step: Step, given: Any) -> t
 
 
 def _check_uploads(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
-    """Yield what is wrong with uploaded files as such: too many bytes, a media type that is not listed."""
+    """Yield violations of the limits of uploads: too many bytes, a media type that is not listed."""
     wanted, longest = limits
     if longest is None and wanted is None:
         return
@@ -248,7 +248,7 @@ def _check_uploads(name: str, step: Step, given: Any, limits: UploadLimits) -> I
 
 
 def _check_json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
-    """Return what is wrong with the JSON in a text field that is declared to hold some."""
+    """Return the violations of the JSON in a text field that is declared to hold JSON."""
     if step.schema.get("contentMediaType") != JSON or not isinstance(value, str):
         return []
     try:
@@ -260,9 +260,9 @@ def _check_json_text(validators: Validators, step: Step, value: Any) -> list[Vio
 
 @lru_cache(maxsize=1024)
 def sample_violation(operation: Operation) -> RequestViolation:
-    """Return the first thing that could be wrong with a request to an operation; always the same one.
+    """Return a violation that a request to an operation could have; always the same one.
 
-    Used where an error scenario is forced upon a request that has nothing wrong.
+    Fills in the error scenario that is forced on a valid request.
     """
     return next(_list_possible_violations(operation))
 
@@ -290,7 +290,7 @@ def _list_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _describe_bounds(schema: Mapping[str, Any]) -> str:
-    """Return what a parameter or field is bound to, in words; '' where any text will do."""
+    """Return the values that a parameter or field is restricted to, in words; '' where any text is allowed."""
     if "enum" in schema:
         return f"one of {', '.join(format_bare(option) for option in schema['enum'])}"
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])

@@ -1,4 +1,4 @@
-"""An answer against its operation: status, media type, headers and body. Streams are judged elsewhere, as they run."""
+"""Checks a response against its operation: status, media type, headers and body; streams have their own judge."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def response_violations(
     validators: Validators, operation: Operation, status: int, headers: Mapping[str, str], body: object
 ) -> list[Violation]:
-    """Return what is wrong with an answer: status, media type, required headers, body.
+    """Return the violations of a response: status, media type, required headers, body.
 
-    ``body`` is the raw bytes, or an already parsed JSON value. Streamed bodies (``x-stream``) are judged elsewhere,
-    event by event; here only their status and headers are.
+    ``body`` is the raw bytes, or an already parsed JSON value. The events of a stream (``x-stream``) are not checked
+    here: `streams.judge` does that.
     """
     if status not in operation.responses:
         documented = ", ".join(map(str, sorted(operation.responses)))
@@ -51,7 +51,7 @@ def _check_answer(
 
 
 def _media_type_source(response: Response) -> tuple[str, ...]:
-    """Return what the media type of an answer rests on; beside the response may stand rulings on its status alone."""
+    """Return the provenance of a response's media type; that of the response itself may be about its status only."""
     return next((media.provenance for media in response.media.values() if media.provenance), response.provenance)
 
 

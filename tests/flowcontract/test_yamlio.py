@@ -47,7 +47,7 @@ def test_a_status_key_is_text() -> None:
     [
         ("a: 1\na: 2", 'line 2: key "a" twice'),
         ("a: [1, 2", "line 2: did not find"),
-        ("x: 1\n? [a]\n: 2", "line 2: a key that is no text"),
+        ("x: 1\n? [a]\n: 2", "line 2: a key that is not text"),
         ("a: !!python/object:os.system {}", "line 1: could not determine a constructor"),
         ("a: *nowhere", "line 1: found undefined alias"),
     ],
@@ -94,8 +94,8 @@ LAUGHS = "a0: &a0 [ha, ha]\n" + "".join(
     [
         (LAUGHS, 6, "aliases repeat more than 100000 values"),
         (f"a: &a {'x' * 1_000_000}\nb: [{', '.join(['*a'] * 1000)}]", 2, "aliases repeat more than 100000 values"),
-        ("a: &a [1, 2, *a]\n", 1, "stands for what it stands in"),
-        ("a: 1\nb: &b\n  c: {d: *b}\n", 3, "stands for what it stands in"),
+        ("a: &a [1, 2, *a]\n", 1, "contains itself"),
+        ("a: 1\nb: &b\n  c: {d: *b}\n", 3, "contains itself"),
         (
             "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 400)),
             201,
