@@ -1,4 +1,4 @@
-"""Checks that what owns lines of a document cites them: both ways of asking where a line went have one answer."""
+"""Checks that the owners of lines in `sources.yaml` cite these lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield owners in `sources.yaml` that do not cite the first line they own; blank lines may follow it."""
+    """Yield owners in `sources.yaml` that do not cite the first line they own; the others may be blank."""
     file = project.spec("sources.yaml")
     documents = mapping(mapping(file.data).get("documents")) if file else {}
     for document, entry in documents.items():
@@ -28,7 +28,7 @@ def check(project: Project) -> Iterator[Finding]:
             kinds = [key for key in mapping(owner) if key not in ("lines", "prose")]
             first = str(mapping(owner).get("lines")).partition("-")[0]
             if file is None or len(kinds) != 1 or not first.isdecimal():
-                continue  # which sources.yaml's own check tells
+                continue  # reported by the check of sources.yaml
             name = str(owner[kinds[0]])
             cited = _list_citations(project, kinds[0], name)
             if cited is not None and not any(_covers(source, document, int(first)) for source in cited):
@@ -42,13 +42,13 @@ def check(project: Project) -> Iterator[Finding]:
 def _covers(text: str, document: str, line: int) -> bool:
     try:
         source = Source.parse(text)
-    except SpecError:  # an observation, or a mistake that another check tells
+    except SpecError:  # an observation, or a mistake that another check reports
         return False
     return source.document == document and source.first <= line <= source.last
 
 
 def _list_citations(project: Project, kind: str, name: str) -> list[str] | None:
-    """Return the sources of an owner and of what is inside it; None where there is no such owner."""
+    """Return the sources of an owner and of its parts; None if it does not exist."""
     api, _, plain = name.partition("/")
     if kind == "event":
         return _list_citations_at(project, project.specs / api / "events" / f"{plain}.yaml", "")
@@ -70,7 +70,7 @@ def _list_citations(project: Project, kind: str, name: str) -> list[str] | None:
 
 
 def _list_citations_at(project: Project, path: Path, pointer: str) -> list[str] | None:
-    """Return the sources of a value, of the file that it refers to, and, where it can hold none, of what is around."""
+    """Return the sources of a value and of the file that it refers to; of a scalar, those of its parent."""
     file = project.files.get(path)
     if file is None:
         return None
@@ -93,7 +93,7 @@ def _list_own_sources(node: Any) -> list[str]:
 
 
 def _list_sources(node: Any) -> Iterator[str]:
-    """Yield every `x-source` of a value and of what is inside it."""
+    """Yield every `x-source` of a value and of its parts."""
     yield from _list_own_sources(node)
     for child in node.values() if isinstance(node, dict) else sequence(node):
         yield from _list_sources(child)

@@ -1,4 +1,4 @@
-"""The command `python -m flowcontract.lint`: prints one line per finding, and how many there are."""
+"""The command `python -m flowcontract.lint`: prints one line per finding, and their number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _progress(what: str) -> None:
-    """Show what is checked, on one line that is overwritten; a log gets a line each."""
+    """Show the current check on one line of the terminal; in a log, each on its own line."""
     if sys.stderr.isatty():
         print(f"\r{what[:_WIDTH]:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
     else:
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _require_input(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:
-    """Raise FlowContractError where a folder or an API that was asked for does not exist."""
+    """Raise FlowContractError if a folder or an API that was named does not exist."""
     for folder in (specs_root, fixtures_root):
         if not folder.is_dir():
             raise FlowContractError(f'No folder "{folder}". Name one that exists with --specs or --fixtures.')

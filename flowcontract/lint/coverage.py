@@ -28,11 +28,11 @@ def check(project: Project, view: View) -> Iterator[Finding]:
 
 
 def _check_defaults(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
-    """Find operations that answer nothing when nothing is asked for."""
+    """Find operations without a default scenario."""
     status = operation.success.status
     names = ["default"] if len(operation.success.media) != 1 or operation.stream is None else []
     for name in (*names, *(["default-streaming"] if operation.stream else [])):
-        shown = any(key.startswith(f"{status}-") for key in there)  # else `_check_statuses` says more
+        shown = any(key.startswith(f"{status}-") for key in there)  # else `_check_statuses` reports more
         if shown and f"{status}-{name}" not in there:
             yield view.finding(
                 operation.pointer,
@@ -64,7 +64,7 @@ def _check_statuses(project: Project, view: View, operation: Operation, there: s
 
 
 def _is_error(status: int, value: Any) -> bool:
-    """Tell an error's example: by its status, or where refusals are 200 too, by an envelope whose data are null."""
+    """Tell whether an example is an error: by its status, or, where errors are 200 too, by `code` and null `data`."""
     return status >= 400 or (isinstance(value, dict) and "code" in value and value.get("data", value) is None)  # noqa: PLR2004
 
 
@@ -87,7 +87,7 @@ def _check_events(project: Project, view: View, operation: Operation, there: dic
 
 
 def _list_kinds(project: Project, view: View, path: Path, field: str) -> set[str]:
-    """Return the kinds of event that a scenario sends: what `field` of its payloads says, and bare blocks."""
+    """Return the kinds of event that a scenario sends: in `field` of its payloads, or as bare blocks."""
     try:
         reply = read_scenario(path, api_folder=project.fixtures / view.name).reply
     except ScenarioError:

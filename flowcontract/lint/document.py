@@ -1,4 +1,4 @@
-"""Checks of an OpenAPI document that no schema can express: names that must fit each other, each at its line."""
+"""Checks of an OpenAPI document that no schema can express: names that have to agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IN_TEMPLATE = re.compile(r"\{([^{}]*)\}")
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield what does not fit together in an API's document."""
+    """Yield inconsistencies in an API's document."""
     positions = list(walk(view.document))
     for position in positions:
         for part in _CHECKS.get(position.kind, ()):
@@ -103,7 +103,7 @@ def _check_path_template(view: View, item: Position) -> Iterator[Finding]:
 
 
 def _parse_template(pointer: str) -> set[str] | None:
-    """Return the names in the template of a path item that stands under `paths`."""
+    """Return the names in the template of a path item under `paths`, None for other path items."""
     _, section, *path = pointer.split("/")
     return set(_IN_TEMPLATE.findall(path[0].replace("~1", "/"))) if section == "paths" and len(path) == 1 else None
 
@@ -116,7 +116,7 @@ def _list_path_parameters(view: View, pointer: str, parameters: Any) -> Iterator
 
 
 def _check_duplicates(view: View, holder: Position) -> Iterator[Finding]:
-    """Find two parameters of one name and place in one list."""
+    """Find parameters with the same name and location in one list."""
     seen = set()
     for index, parameter in enumerate(sequence(mapping(holder.value).get("parameters"))):
         node = mapping(follow(view.document, "", parameter)[1])
@@ -156,7 +156,7 @@ def _check_operation_ids(view: View, positions: list[Position]) -> Iterator[Find
 
 
 def _check_links(view: View, positions: list[Position]) -> Iterator[Finding]:
-    """Look up where each link leads, and the parameters that it fills in there."""
+    """Check the target of each link, and the parameters that it sets there."""
     operations = {position.pointer: position for position in positions if position.kind == "operation"}
     named = {mapping(operation.value).get("operationId"): operation for operation in operations.values()}
     for link in (position for position in positions if position.kind == "link"):
@@ -180,7 +180,7 @@ def _check_links(view: View, positions: list[Position]) -> Iterator[Finding]:
 
 
 def _list_parameter_names(view: View, operation: Position) -> Iterator[str]:
-    """Yield the names of an operation's parameters and of its path's, plain and with their place (`path.item_id`)."""
+    """Yield the names of an operation's and its path's parameters, plain and with location (`path.item_id`)."""
     holder = operation.pointer.rpartition("/")[0]
     item = mapping(pointers.resolve(view.document, holder)).get("parameters")
     for parameter in (*sequence(item), *sequence(mapping(operation.value).get("parameters"))):

@@ -27,9 +27,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield every example, default and enum member that its own schema does not allow.
+    """Yield every example, default and enum member that violates its own schema.
 
-    What a profile's server answers differs from what the documents print: of answers only the profile's own are judged.
+    Under a profile, the documents' own examples of answers no longer apply; of answers only the profile's are checked.
     """
     for position in walk(view.document):
         if isinstance(position.value, dict):
@@ -50,7 +50,7 @@ def _check_position(view: View, position: Position) -> Iterator[Finding]:
 
 
 def check_against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
-    """Yield what the schema at one pointer says against the value at another."""
+    """Yield the violations of a value by the schema at a pointer, at the place `where`."""
     for violation in view.violations(schema, value):
         yield view.finding(
             f"{where}{violation.where}",
@@ -97,7 +97,7 @@ def _check_named_examples(view: View, holder: Position) -> Iterator[Finding]:
     for name, node in mapping(holder.value.get("examples")).items():
         pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
         if not isinstance(example, dict):
-            continue  # a dangling reference or no object: the checks of files and of the document say so
+            continue  # a dangling reference or not an object: reported by other checks
         given = [key for key in _VALUES if key in example]
         if not given or ("value" in given and len(given) > 1):
             what = f'the example "{name}" has {" and ".join(given) or "no value"}'
@@ -112,7 +112,7 @@ def _check_named_examples(view: View, holder: Position) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """One value of a named example: its pointer, what it is called in a finding, whether it is text as sent."""
+    """One value of a named example: its pointer, its name in findings, whether it is serialised text."""
 
     where: str
     value: Any
@@ -132,7 +132,7 @@ def _check_value(view: View, holder: Position, schema: str, example: _Example) -
 
 
 def _check_items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
-    """Judge a stream's example, a list of items or the text of the stream: each item, and the payload in its data."""
+    """Check the items of a stream's example (a list, or the stream's text) and the payloads in their data."""
     where, value = example.where, example.value
     if isinstance(value, str):
         placed = [(where, item) for item in _decode_items(value, mapping(holder.value.get("x-stream")).get("framing"))]
@@ -153,7 +153,7 @@ def _check_items(view: View, holder: Position, schema: str, example: _Example) -
 
 
 def _decode_items(text: str, framing: Any) -> Iterator[Any]:
-    """Yield the items of a stream as `itemSchema` describes them: a block's fields, or the JSON object itself."""
+    """Yield the items of a stream as `itemSchema` describes them: the fields of a block, or a JSON object."""
     plain = framing != "json-blank-line"
     decoder = sse.Decoder("sse" if plain else "json-blank-line")
     for block in (*decoder.feed(text.encode()), *decoder.close()):
@@ -165,7 +165,7 @@ def _decode_items(text: str, framing: Any) -> Iterator[Any]:
 
 
 def _parse_json(text: str) -> Any:
-    """Return the JSON value in a text, or the text itself, which no schema of an object allows."""
+    """Return the JSON value of a text, or the text itself, which the schema of an object rejects."""
     try:
         return json.loads(text)
     except ValueError:

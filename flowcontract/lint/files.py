@@ -1,4 +1,4 @@
-"""Checks of the files themselves: references that lead nowhere, files that nothing uses, names that collide."""
+"""Checks of the files: dangling references, unused files, names that collide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the files under `specs/` as files."""
+    """Yield what is wrong with the files under `specs/`."""
     for file in project.spec_files():
         yield from _check_references(project, file)
         yield from _find_number_keys(file)
@@ -35,7 +35,7 @@ def check(project: Project) -> Iterator[Finding]:
 
 
 def references(file: YamlFile) -> Iterator[tuple[str, str]]:
-    """Yield every reference of a file: the pointer of the object it stands in, and its text."""
+    """Yield every reference of a file: the pointer of its object, and its text."""
     waiting: list[tuple[str, Any]] = [("", file.data)]
     while waiting:
         pointer, node = waiting.pop()
@@ -73,12 +73,12 @@ def _check_references(project: Project, file: YamlFile) -> Iterator[Finding]:
 
 
 def _is_of_another_api(project: Project, target: Path) -> bool:
-    """Tell whether a file is the overlay of an API that is not checked: what it leads into is not known then."""
+    """Tell whether a file is a profile of an API that is not checked, so that its targets are unknown."""
     return target.parent.name == "profiles" and target.parent.parent.name not in project.names
 
 
 def _list_targets(project: Project, target: Path) -> Iterator[Any]:
-    """Yield what a reference may lead into: a file, or the contract that an overlay makes."""
+    """Yield the documents that a reference may lead into: the file, or the contract with a profile applied."""
     yield project.files[target].data
     yield from (view.document for view in project.views if view.profile and view.profile.path == target)
 
@@ -97,7 +97,7 @@ def _resolves(data: Any, pointer: str) -> bool:
 
 
 def reachable(project: Project, name: str) -> dict[Path, None]:
-    """Return every file that an API's `openapi.yaml` leads to, itself included, in the order of reading."""
+    """Return all files that an API's `openapi.yaml` refers to, itself included, in the order of reading."""
     found: dict[Path, None] = {}
     waiting = [project.specs / name / "openapi.yaml"]
     while waiting:
@@ -113,7 +113,7 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
 
 
 def _check_stems(project: Project, name: str) -> Iterator[Finding]:
-    """Two files of one folder name and one stem would become one component of the bundle."""
+    """Find files that would become the same component of the bundle: same folder name, same stem."""
     seen: dict[tuple[str, str], Path] = {}
     for path in sorted(
         reachable(project, name), key=lambda path: (not path.is_relative_to(project.specs / name), path)
@@ -135,13 +135,13 @@ def _find_unreferenced(project: Project) -> Iterator[Finding]:
         own = place == ("sources.yaml",) or place[0] == "documents" or (place[0] in project.names and (
             place[1:] in (("openapi.yaml",), ("rulings.yaml",)) or (place[1] == "profiles" and path.suffix == ".yaml")
         ))  # fmt: skip
-        hidden = own or project.unreadable & used  # who knows what an unreadable file refers to
+        hidden = own or project.unreadable & used  # an unreadable file may refer to it
         if path not in used and not hidden:
             yield Finding(path, 1, "nothing refers to this file", "Refer to it from a contract, or delete it.")
 
 
 def _find_number_keys(file: YamlFile) -> Iterator[Finding]:
-    """Find statuses that are not quoted: YAML reads them as numbers, and OpenAPI's keys are text."""
+    """Find unquoted statuses: YAML reads them as numbers, but OpenAPI's keys are text."""
     root = yaml.compose(file.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     waiting: list[tuple[str, yaml.Node]] = [("", root)] if root else []
     while waiting:

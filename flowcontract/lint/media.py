@@ -1,4 +1,4 @@
-"""Checks that a media file is what its ending says, whole, so that it really plays or shows."""
+"""Checks that a media file is complete and of the type of its suffix, so that it can be played or shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 120
 
 
 def find_error(path: Path) -> str | None:
-    """Return what is wrong with a media file, None where nothing is or its ending is not one of ours."""
+    """Return what is wrong with a media file; None if nothing is, or if its suffix is not checked."""
     check = _CHECKS.get(path.suffix.lower())
     if check is None:
         return None
@@ -79,7 +79,7 @@ def _check_mp3(data: bytes) -> str | None:
 
 
 def _measure_mp3_frame(header: bytes) -> int | None:
-    """Return the length of the layer III frame that a header begins, None for no header."""
+    """Return the length of the layer III frame of a header; None if it is not a header."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:  # noqa: PLR2004 - eleven bits of sync
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3

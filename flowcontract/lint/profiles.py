@@ -1,4 +1,4 @@
-"""Checks of profiles: the format of OpenAPI Overlay 1.0, targets that are there, and what `x-profile` names."""
+"""Checks of profiles: the format of OpenAPI Overlay 1.0, existing targets, and the names in `x-profile`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check(project: Project, view: View) -> Iterator[Finding]:
 
 
 def check_defaults(project: Project, view: View) -> Iterator[Finding]:
-    """Yield every default of a profile that names no operation, or no scenario of it."""
+    """Yield every default of a profile whose operation or scenario does not exist."""
     if view.profile is None or view.api is None:
         return
     operations = view.api.operations
@@ -50,7 +50,7 @@ def check_defaults(project: Project, view: View) -> Iterator[Finding]:
 
 
 def _check_x_profile(file: YamlFile) -> Iterator[Finding]:
-    """Check what a profile says of itself: the release, and the profile that it builds on."""
+    """Check a profile's `x-profile`: the release, and the profile that it builds on."""
     said = file.data.get("x-profile") if isinstance(file.data, dict) else None
     if not isinstance(said, dict) or not said.get("release"):
         yield file.finding("/x-profile", "nothing says which release this is", "Write `x-profile: {release: ...}`.")
@@ -62,16 +62,16 @@ def _check_x_profile(file: YamlFile) -> Iterator[Finding]:
 
 
 def _document_before(file: YamlFile, view: View) -> dict[str, Any]:
-    """Return the document as a profile finds it: as the one that it builds on has left it."""
+    """Return the document that a profile is applied to: with the profiles that it builds on."""
     base = mapping(mapping(file.data).get("x-profile")).get("builds_on")
     try:
         return dict(specs.load_bundle(file.path.parent.parent, profile=base).document if base else view.document)
     except FlowContractError:
-        return dict(view.document)  # that it builds on nothing that can be read is said elsewhere
+        return dict(view.document)  # reported by `_check_x_profile`
 
 
 def _check_actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:
-    """Check each action on the document as the actions before it have left it."""
+    """Check each action on the document, changed by the actions before it."""
     actions = mapping(file.data).get("actions")
     if not isinstance(actions, list) or not actions:
         yield file.finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")

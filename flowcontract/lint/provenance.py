@@ -1,4 +1,4 @@
-"""Checks of where the contract comes from: sources and rulings that exist, on everything that needs them."""
+"""Checks of provenance: sources and rulings exist, and everything that needs them has them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RULING_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def check_origins(view: View) -> Iterator[Finding]:
-    """Yield every operation, response, parameter and event that says neither source nor observation."""
+    """Yield every operation, response, parameter and event with neither source nor observation."""
     for position in walk(view.document):
         if position.kind in _NEEDS_ORIGIN and isinstance(position.value, dict) and "$ref" not in position.value:
             yield from _check_origin(view, position.pointer, position.value, f"the {position.kind}")
@@ -56,7 +56,7 @@ def _check_origin(view: View, pointer: str, value: dict[str, Any], what: str) ->
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield sources beyond their documents, rulings that do not exist, and ruled places without an origin."""
+    """Yield sources beyond their documents, unknown rulings, and ruled places without source or observation."""
     lines, known = ledger.count_lines(project), ledger.collect_names(project)
     for file in project.spec_files():
         api = file.path.relative_to(project.specs).parts[0]
@@ -118,7 +118,7 @@ def named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str
 
 
 def check_rulings(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the rulings themselves, and each one that nothing follows."""
+    """Yield what is wrong with the rulings, and those that nothing cites."""
     lines, known, used = ledger.count_lines(project), ledger.collect_names(project), _list_used_rulings(project)
     numbers: dict[int, str] = {}
     for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
@@ -141,7 +141,7 @@ def check_rulings(project: Project) -> Iterator[Finding]:
 
 
 def _api_of(file: YamlFile) -> str:
-    """Return the name of the folder in which the rulings of an API lie."""
+    """Return the API of a `rulings.yaml`."""
     return file.path.parent.name
 
 
@@ -166,7 +166,7 @@ def _check_ruling_fields(
 
 
 def _check_basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator[Finding]:
-    """Yield what is wrong with what a ruling rests on: it says so, and derives only where nothing is printed."""
+    """Yield what is wrong with the basis of a ruling; only one on a gap may derive its demand from lines."""
     basis, derives = ruling.get("basis"), ruling.get("derives")
     if isinstance(basis, str) and basis not in BASES:
         yield file.finding(f"{where}/basis", f'"{basis}" is no basis', f"Write one of: {', '.join(BASES)}.")
@@ -182,9 +182,9 @@ def _check_basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator
 
 
 def _check_choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) -> Iterator[Finding]:
-    """Yield what is wrong with a choice: fields, operations that do not exist, schemas that are none."""
+    """Yield what is wrong with a choice: its fields, unknown operations, invalid schemas."""
     fields = set(mapping(choice))
-    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(mapping(mapping(choice).get("options"))) < 2:  # noqa: PLR2004 - who chooses has two ways
+    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(mapping(mapping(choice).get("options"))) < 2:  # noqa: PLR2004 - a choice has two
         todo = f"Write {', '.join(sorted(CHOICE_FIELDS))}, perhaps `when`, and two options at least."
         yield file.finding(where, "the choice is not well formed", todo)
         return
@@ -201,7 +201,7 @@ def _check_choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) 
 
 
 def _is_inside(text: str, other: str) -> bool:
-    """Tell whether lines are all among others."""
+    """Tell whether a source is within another."""
     try:
         lines, cited = Source.parse(text), Source.parse(other)
     except SpecError:
@@ -225,7 +225,7 @@ def _check_ruling_name(file: YamlFile, where: str, name: str, taken: set[str]) -
 
 
 def _list_used_rulings(project: Project) -> set[str]:
-    """Return every ruling that a contract, a line of a document or a scenario names, qualified."""
+    """Return the qualified names of all rulings that a contract, `sources.yaml` or a scenario cites."""
     used: set[str] = set()
     for file in project.files.values():
         inside = file.path.is_relative_to(project.specs)

@@ -1,4 +1,4 @@
-"""Judges a scenario against the contract: its request, its reply, a stream event by event and as a whole."""
+"""Checks a scenario against the contract: its request, its reply, the events of a stream and the whole."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Case:
     validators: Validators
 
     def violation(self, where: str, violation: Violation, what: str) -> Iterator[Finding]:
-        """Yield a violation, unless it is about a value that only a running mock can know."""
+        """Yield a violation as a finding, unless its value is only known to a running mock."""
         if not _is_known_at_run_time(self.file.data, where, violation.rule):
             yield self.file.finding(
                 where,
@@ -74,7 +74,7 @@ def from_error(path: Path, error: Exception) -> Finding:
 
 
 def _check_request(case: Case) -> Iterator[Finding]:
-    """Check the request that a successful reply belongs to. It is a part of one, so that what it lacks is no fault."""
+    """Check the request of a successful reply; it is partial, so that required fields may be missing."""
     match, operation = case.scenario.request, case.operation
     if match is None or case.scenario.status >= ERRORS:
         return
@@ -97,7 +97,7 @@ def _check_request(case: Case) -> Iterator[Finding]:
 
 
 def sample_context(operation: Operation) -> Context:
-    """Return the context in which a reply is judged: an example request; the world knows only the scenario's sample."""
+    """Return the context in which replies are checked: an example request, and no world but the scenario's sample."""
     bodies = [example.value for media_type in operation.request.values() for example in media_type.examples.values()]
     ids = Context(seed="lint")
     can_be_wrong = operation.request or operation.parameters
@@ -118,7 +118,7 @@ def sample_context(operation: Operation) -> Context:
 
 
 def check_reply(case: Case) -> Iterator[Finding]:
-    """Render a reply and yield what the contract says against it."""
+    """Render a reply and yield its violations of the contract."""
     context, reply = sample_context(case.operation), case.scenario.reply
     try:
         headers = {"Content-Type": reply.media_type, **render_headers(reply, context)}
@@ -140,9 +140,9 @@ def check_reply(case: Case) -> Iterator[Finding]:
 
 
 def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
-    """Tell whether a value comes from the request, or from the world without a sample of it.
+    """Tell whether a value depends on the request, or on a world without a sample of it.
 
-    What pieces add up to or how many there were is counted by the world, and a sample is right for one number only.
+    Concatenations and counts depend on the world too: a sample is right for one number of events only.
     """
     try:
         raw = pointers.resolve(scenario, where)
@@ -156,7 +156,7 @@ def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
 
 
 def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[Finding]:
-    """Judge a streamed reply by the stream contract of its media type: each event by its kind, and the whole."""
+    """Judge a streamed reply by the stream contract of its media type."""
     reply, operation = case.scenario.reply, case.operation
     offered: dict[str, MediaType] = dict(operation.responses[case.scenario.status].media)
     name = find_media(offered, content_type)
@@ -172,7 +172,7 @@ def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[F
     hangs = "hang" in re.split(r"[,=\s]+", case.scenario.faults)
     for where, violation in _judge(contract, pieces):
         if not where and hangs:
-            continue  # it is meant to have no end
+            continue  # it has no end on purpose
         yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
     if reply.stopped is not None:
         stops = render_events(reply, context, stopped=True)
@@ -184,10 +184,10 @@ def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[F
 def _check_stops(
     case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces, *, after: int
 ) -> Iterator[Finding]:
-    """Judge what a stream sends when it is stopped, after each of its events; the first that goes wrong is told.
+    """Judge what a stream sends when it is stopped after each of its events; report the first that is wrong.
 
-    Nobody can stop it before the first event `after` which its ids are known. Once an event of the ending has come, or
-    the answer has ended, it is too late.
+    It cannot be stopped before its ids are known, `after` so many events, nor once an event of the ending has been sent
+    or the answer has ended.
     """
     final = _list_kinds(contract, stops)
     for number in range(after, len(pieces)):
@@ -205,7 +205,7 @@ def _check_stops(
 
 
 def _judge(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Violation]]:
-    """Yield what is wrong with a stream, with the pointer of the event in the scenario, '' for what its end lacks."""
+    """Yield the violations of a stream, each with the event's pointer in the scenario, '' at the end of the stream."""
     judge = StreamJudge(contract)
     for where, sent in pieces:
         for violation in judge.feed(sent):

@@ -1,4 +1,4 @@
-"""Runs all checks, one after the other, and sorts out what several of them say of one mistake."""
+"""Runs all checks, and drops findings that repeat or follow from others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OfView = Callable[["View"], Iterator[Finding]]
 _OfBoth = Callable[["Project", "View"], Iterator[Finding]]
 Progress = Callable[[str], None]
 
-# In this order; the name is what progress shows.
+# In this order, by the name that is shown as progress.
 _PROJECT: dict[str, _OfProject] = {
     "files": files.check,
     "sources": ledger.check,
@@ -53,7 +53,7 @@ _VIEWS: dict[str, _OfView] = {
     "streams": streams.check,
     "openapi-spec-validator": validator.check,
 }
-_CONTRACT: dict[str, _OfBoth] = {  # of the contract without profiles
+_CONTRACT: dict[str, _OfBoth] = {  # only of the contract without profiles
     "origins": lambda _, view: provenance.check_origins(view),
     "problems": problems.check,
     "coverage": coverage.check,
@@ -71,7 +71,7 @@ def run(
 ) -> tuple[Finding, ...]:
     """Check everything and return all findings, sorted. `names` are the APIs to check, all by default.
 
-    `progress` is told what is checked next. Raises FlowContractError where a check cannot be made at all.
+    `progress` is called with the name of each check. Raises FlowContractError if a check cannot be made at all.
     """
     progress("reading")
     loaded = project.load(specs, fixtures, names)
@@ -93,7 +93,7 @@ def run(
 
 
 def _keep_new(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
-    """Return what is wrong only with a profile: what was found at the same place before is no fault of the profile."""
+    """Return the findings that only occur with a profile: not those at places that already have one."""
     name = view.profile.path.stem if view.profile else ""
     places = {(finding.path, finding.line) for finding in before}
     return [
@@ -104,7 +104,7 @@ def _keep_new(view: View, found: Iterable[Finding], before: Iterable[Finding]) -
 
 
 def _drop_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
-    """Drop the vague findings of an API where something definite was found in its files, or in those of all APIs."""
+    """Drop the vague findings of an API if there are definite ones in its files, or in shared files."""
     clear = {finding for finding in found if not finding.vague}
     contract = {_area_of(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
     anywhere = {_area_of(finding.path, loaded) for finding in clear}

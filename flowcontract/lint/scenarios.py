@@ -1,4 +1,4 @@
-"""Checks of every scenario: where it lies, what it names, and whether request and reply are as the contract says."""
+"""Checks of every scenario: its place, its names, and its request and reply by the contract."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(-[a-z0-9]+)*)")
 
 
 def folder(project: Project, api: str, operation: str) -> str:
-    """Return where an operation's scenarios lie, as it is printed."""
+    """Return the folder of an operation's scenarios, for display."""
     return f"{project.fixtures.name}/{api}/{operation}"
 
 
 def scenario_paths(project: Project, view: View, operation: Operation) -> dict[str, Path]:
-    """Return an operation's scenario files by `<status>-<name>`: the shared ones that it documents, then its own.
+    """Return an operation's scenario files by `<status>-<name>`: documented shared ones, then its own.
 
-    Those of a profile, and of what it builds on, come behind the documents' and replace them.
+    Those of a profile, and of the profiles that it builds on, replace the documents'.
     """
     root = project.fixtures / view.name
     chain = view.api.profile.chain if view.api and view.api.profile else ()
@@ -56,15 +56,15 @@ def keys(project: Project, view: View, operation: Operation) -> set[str]:
 
 
 def example_names(operation: Operation, status: int) -> set[str]:
-    """Return the named examples of a status, written as scenarios are."""
+    """Return the named examples of a status, spelled as names of scenarios."""
     response = operation.responses[status]
     return {name.replace("_", "-") for media in response.media.values() for name in media.examples}
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the scenarios of the APIs that are checked, each by the contract that it is written for.
+    """Yield what is wrong with the scenarios of the APIs that are checked.
 
-    That is the one without a profile, or for those under profiles/NAME the one with that profile.
+    Each is checked by the contract of its profile, or by the one without a profile.
     """
     views = {(view.name, view.profile.path.stem if view.profile else None): view for view in project.views}
     for path in sorted(project.fixtures.rglob("*.yaml")):
@@ -74,24 +74,24 @@ def check(project: Project) -> Iterator[Finding]:
 
 
 def _find_profile(project: Project, path: Path) -> str | None:
-    """Return the profile under which a scenario lies, None for the documents' own."""
+    """Return the profile of a scenario, None for the documents' own."""
     place = path.relative_to(project.fixtures).parts
     return place[2] if len(place) > 2 and place[1] == PROFILES else None  # noqa: PLR2004 - <api>/profiles/<name>/...
 
 
 def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | None = None) -> tuple[Finding, ...]:
-    """Check a folder of scenarios, for instance a user's own, against the contract; it need not cover anything."""
+    """Check a folder of scenarios, for instance a user's own; coverage is not required."""
     loaded = replace(reading.load(specs or paths.specs_root(), fixtures, names), ours=False)
     broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
     return tuple(sorted({*broken, *run_guarded("the scenarios", loaded.fixtures, check(loaded))}))
 
 
 def check_profile(project: Project, view: View) -> Iterator[Finding]:
-    """Judge under a profile the scenarios that a mock with it answers with when nothing is asked for: the defaults.
+    """Check the default scenarios under a profile.
 
-    A profile is an older or newer server. Scenarios of operations or statuses that it does not have are left out, and
-    so are the named ones, which somebody asks for who knows them. Values from the world are not judged: a sample is
-    written for the contract without a profile.
+    A profile is an older or newer server. Scenarios of operations or statuses that it lacks are skipped, and so are
+    named ones, which are only served on request. Values from the world are not checked, since samples are written for
+    the contract without a profile.
     """
     if view.api is None:
         return
@@ -106,14 +106,14 @@ def _check_default(project: Project, view: View, operation: Operation, path: Pat
     try:
         scenario = read_scenario(path, api_folder=project.fixtures / view.name)
     except ScenarioError:
-        return  # said without the profile already
+        return  # already reported without the profile
     file = project.files[path]
     unsampled = replace(file, data={key: value for key, value in mapping(file.data).items() if key != "sample"})
     yield from replies.check_reply(replies.Case(unsampled, scenario, operation, view.validators))
 
 
 def _find_api(project: Project, path: Path) -> str | None:
-    """Return the API in whose folder a file lies; None for one that is not checked this time."""
+    """Return the API of a file; None if it is not checked."""
     first = path.relative_to(project.fixtures).parts[0]
     return first if first in project.names or project.whole else None
 
@@ -129,12 +129,12 @@ def _check_file(project: Project, file: YamlFile, view: View | None) -> Iterator
         place = (place[0], *place[3:])
     match = NAME.fullmatch(file.path.stem)
     if place[1:] in ((WORLD,), (APP,)):
-        return  # what every world begins with, and what the app is: the mock reads them
+        return  # not scenarios: the initial world and the app, which the mock reads
     if len(place) != 3 or match is None:  # noqa: PLR2004 - <api>/<operationId>/<file>
         yield file.finding("", "this is no place of a scenario", "Name it <api>/<operationId>/<status>-<name>.yaml.")
     elif place[0] not in project.names:
         yield file.finding("", f'there is no API "{place[0]}"', f"Use one of: {', '.join(project.names)}.")
-    elif view is not None and view.api is not None:  # else the findings of the API come first
+    elif view is not None and view.api is not None:  # else findings about the API come first
         yield from _check_names(project, file, view.name)
         yield from _check_place(project, file, view, place[1], int(match["status"]))
 
@@ -196,7 +196,7 @@ def _list_values(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_name(file: YamlFile, operation: Operation, status: int, *, named: bool) -> Iterator[Finding]:
-    """Hold a scenario to its status, and to its name: an error's begins with its code; several may show one code."""
+    """Check that the status is documented, and that an error's name begins with a documented code."""
     if status not in operation.responses:
         there = ", ".join(map(str, sorted(operation.responses)))
         what = f"{operation.id} documents no {status}; there is: {there}"
@@ -209,13 +209,13 @@ def _check_name(file: YamlFile, operation: Operation, status: int, *, named: boo
 
 
 def _find_sent_file(scenario: Any) -> str:
-    """Return the file that a scenario sends, as its text names it; '' for none."""
+    """Return the name of the file that a scenario sends; '' for none."""
     name = mapping(mapping(scenario).get("reply")).get("file")
     return name if isinstance(name, str) else ""
 
 
 def check_other_files(project: Project) -> Iterator[Finding]:
-    """Find files that are no scenario and that no scenario sends."""
+    """Find files that are neither scenarios nor sent by one."""
     folders = {path: file.data for path, file in project.files.items() if path.is_relative_to(project.fixtures)}
     used = {(path.parent / name).resolve() for path, scenario in folders.items() if (name := _find_sent_file(scenario))}
     for path in sorted(project.fixtures.rglob("*")):

@@ -1,4 +1,4 @@
-"""Checks of every schema: the 2020-12 metaschema, keywords nobody knows, names required but never described."""
+"""Checks of every schema: the 2020-12 metaschema, unknown keywords, required names without a property."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ KEYWORDS = frozenset(
         "discriminator xml externalDocs example"
     ).split()
 )
-# Keywords whose schemas judge the same value as the schema around them.
+# Keywords whose subschemas apply to the same value as the schema around them.
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield what is wrong with the schemas of a document as schemas."""
+    """Yield what is wrong with the schemas of a document."""
     metaschema = jsonschema_rs.Draft202012Validator({"$ref": _METASCHEMA}, validate_formats=True)
     schemas = {position.pointer: position for position in walk(view.document) if position.kind == "schema"}
     for position in schemas.values():
@@ -53,7 +53,7 @@ def check(view: View) -> Iterator[Finding]:
 
 
 def _check_compilation(view: View) -> Iterator[Finding]:
-    """Compile all schemas; what keeps them from it has mostly been told better, so this is said last."""
+    """Compile all schemas; vague, since the cause has mostly been reported more precisely."""
     try:
         jsonschema_rs.validator_map_for(dict(view.document), validate_formats=True)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
@@ -64,7 +64,7 @@ def _check_compilation(view: View) -> Iterator[Finding]:
 def _check_metaschema(
     view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator
 ) -> Iterator[Finding]:
-    """Judge a schema with all schemas in it; of several errors at one value the first tells it."""
+    """Check a schema and its subschemas by the metaschema; report the first error at each value."""
     told = set()
     for error in metaschema.iter_errors(schema.value):
         pointer = join(error.instance_path)
@@ -93,7 +93,7 @@ def _check_openness(view: View, schema: Position) -> Iterator[Finding]:
 
 
 def _check_required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
-    """Look a required name up in the schema, in what it refers to, and in the schemas that are applied beside it."""
+    """Look a required name up in the schema, in its references, and in the schemas for the same value."""
     names = [name for name in sequence(schema.value.get("required")) if isinstance(name, str)]
     if not names:
         return
@@ -112,7 +112,7 @@ def _check_required(view: View, schema: Position, schemas: Mapping[str, Position
 
 
 def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
-    """Look up the fields that a keyword of ours sets against each other."""
+    """Look up the fields that our own keywords relate."""
     known = mapping(schema.value.get("properties"))
     for key in RELATIONS:
         for name, others in mapping(schema.value.get(key)).items():
@@ -123,7 +123,7 @@ def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
 
 
 def _find_outermost(pointer: str, schemas: Mapping[str, Any]) -> str:
-    """Return the outermost schema that judges the same value as the schema at a pointer."""
+    """Return the outermost schema for the same value as the schema at a pointer."""
     while True:
         parent = _find_parent(pointer, schemas)
         if parent is None:

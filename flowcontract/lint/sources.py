@@ -28,27 +28,29 @@ OWNERS = ("operation", "field", "event", "ruling", "prose")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an owner or an `x-ruling` may name, qualified by the API: `dify-chat/sendChatMessage`."""
+    """The names that owners and `x-ruling` may use, qualified by the API: `dify-chat/sendChatMessage`."""
 
     operations: frozenset[str]
     events: frozenset[str]
     rulings: frozenset[str]
-    unread: frozenset[tuple[str, str]] = frozenset()  # API and file that cannot be read: its names are unknown
+    unread: frozenset[tuple[str, str]] = (
+        frozenset()
+    )  # API and file that cannot be read, so that their names are unknown
 
     def lacks(self, kind: str, name: str) -> bool:
-        """Tell whether there certainly is no operation, event or ruling of this qualified name."""
+        """Tell whether it is certain that an operation, event or ruling does not exist."""
         there = {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind]
         file = "rulings.yaml" if kind == "ruling" else "openapi.yaml"
         return name not in there and (kind == "event" or (name.partition("/")[0], file) not in self.unread)
 
     def suggest(self, kind: str, name: str) -> str:
-        """Return the advice for a name that does not exist."""
+        """Return advice for a name that does not exist."""
         return suggest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
 
 
 @lru_cache(maxsize=1)
 def collect_names(project: Project) -> Names:
-    """Collect all names from the files themselves, so that one broken API does not hide those of the others."""
+    """Collect all names from the files themselves, so that one broken API does not hide others."""
     operations, events, rulings = set(), set(), set()
     for file in project.spec_files():
         api, *rest = file.path.relative_to(project.specs).parts
@@ -80,7 +82,7 @@ def count_lines(project: Project) -> dict[str, int]:
 
 
 def find_source_error(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
-    """Return what is wrong with a source and what to do; None for lines that exist."""
+    """Return what is wrong with a source and what to do; None for existing lines."""
     try:
         source = Source.parse(str(text))
     except SpecError as error:
@@ -130,10 +132,10 @@ def _check_fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Ite
 
 
 def _check_text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
-    """Yield where the document that travels with the specs is not the one that was read."""
+    """Check that the packaged document is the one that the sources refer to."""
     path = project.specs / "documents" / str(document.get("file"))
     if not path.parent.is_dir():
-        return  # specs of somebody else, who quotes nothing
+        return  # specs without packaged documents
     if not path.is_file():
         yield file.finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
     elif hashlib.sha256(path.read_bytes()).hexdigest() != document.get("sha256"):
@@ -192,7 +194,7 @@ def _check_owner(
 
 
 def suggest(name: str, there: frozenset[str]) -> str:
-    """Return the advice for a name that is not there."""
+    """Return advice for a name that does not exist."""
     close = difflib.get_close_matches(name, there, n=1)
     return f'Did you mean "{close[0]}"?' if close else "Name one that exists, as API/NAME."
 

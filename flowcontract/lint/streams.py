@@ -1,4 +1,4 @@
-"""Checks of stream contracts: each stream has one, it can be fulfilled, and its kinds are those of its payload."""
+"""Checks of stream contracts: each stream has one, it is consistent, and its kinds are those of its payload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowcontract.lint.positions import Position
     from flowcontract.lint.project import View
 
-_PLACE = re.compile(r"x-stream(?P<place>(?:/[^\s/:]+)*):?\s*")  # where a stream contract's own messages begin
+_PLACE = re.compile(r"x-stream(?P<place>(?:/[^\s/:]+)*):?\s*")  # prefix of a stream contract's own messages
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def check(view: View) -> Iterator[Finding]:
 
 
 def _find_payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
-    """Return pointer and schema of a stream's payload: of the JSON in an item's data, or of the item itself."""
+    """Return pointer and schema of a stream's payload: the content schema of `data`, or the item schema."""
     pointer, item = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     content = f"{pointer}/properties/data/contentSchema"
     if view.has(content):
@@ -48,7 +48,7 @@ def _find_payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
 
 
 def _check_kinds(view: View, media: Position) -> Iterator[Finding]:
-    """Compare the kinds that the payload's schema lists with its `if`/`then` pairs, and these with their files."""
+    """Compare the listed kinds of a payload's schema with its `if`/`then` pairs, and those with their files."""
     kind = str(mapping(media.value["x-stream"]).get("kind", ""))
     pointer, schema = _find_payload(view, media)
     listed, where = _list_kinds(pointer, schema, kind)
@@ -80,7 +80,7 @@ def _check_kinds(view: View, media: Position) -> Iterator[Finding]:
 
 
 def _list_kinds(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
-    """Return the kinds that a payload's schema lists in an enum, and the pointer of the enum."""
+    """Return the kinds that a payload's schema lists in an enum, and the enum's pointer."""
     own = mapping(mapping(schema.get("properties")).get(kind))
     here = f"{pointer}/properties/{escape(kind)}"
     for part, where in (
@@ -93,13 +93,13 @@ def _list_kinds(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[A
 
 
 def _check_contract(view: View, media: Position) -> Iterator[Finding]:
-    """Let the stream contract check itself, and place each message, which begins with its place in the `x-stream`."""
+    """Check the stream contract's consistency; each message begins with its place in the `x-stream`."""
     base = f"{media.pointer}/x-stream"
     item, _ = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     try:
         events = event_schemas(view.document, item)
     except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
-        return  # the kinds cannot be read: `_check_kinds` says why
+        return  # the kinds cannot be read, which `_check_kinds` reports
     try:
         messages = check_contract(StreamContract.from_spec(media.value["x-stream"], events))
     except SpecError as error:
@@ -110,7 +110,7 @@ def _check_contract(view: View, media: Position) -> Iterator[Finding]:
 
 
 def _split_message(message: str) -> tuple[str, str, str]:
-    """Split `x-stream/order/2/is: what is wrong. What to do.` into the pointer below x-stream and the two sentences."""
+    """Split `x-stream/order/2/is: what is wrong. What to do.` into the pointer below x-stream and two sentences."""
     match = _PLACE.match(message)
     what, _, todo = message.partition(". ")
     return match["place"] if match else "", what, todo or "Mend the stream contract."

@@ -1,4 +1,4 @@
-"""Where in `specs/` a demand is written down: the file and line of the part that cites what the demand rests on."""
+"""Finds the place of a demand in `specs/`: file and line of the part that cites the demand's sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CITING = {"x-source": "", "source": "", "x-ruling": RULING, "ruling": RULING, "
 
 
 class Place(NamedTuple):
-    """A line of a file. ``file`` is the path below the folder that holds `specs`, with slashes."""
+    """A line of a file. ``file`` is relative to the folder that holds `specs`, with slashes."""
 
     file: str
     line: int
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of the contract that cites something."""
+    """A part of the contract with its citations."""
 
     place: Place
     pointer: str
@@ -33,11 +33,11 @@ class _Part:
 
 
 def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
-    """Return where a demand stands in the specs.
+    """Return the place of a demand in the specs.
 
-    ``operation``  qualified: `dify-chat/sendChatMessage`; where no part cites a source, it is the place
-    ``sources``    what the demand rests on, as a violation has it: what comes first is nearest to it
-    ``where``      JSON pointer into the body or event: of parts that cite the same, the one of that field is meant
+    ``operation``  qualified: `dify-chat/sendChatMessage`; its own place is returned if no part cites a source
+    ``sources``    those of a violation, the closest first
+    ``where``      JSON pointer into the body or event; chooses among parts that cite the same
     """
     api, _, name = operation.partition("/")
     own = _find_operation(api, name)
@@ -58,7 +58,7 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
 
 @cache
 def _find_operation(api: str, name: str) -> _Part:
-    """Return an operation itself; the beginning of its API's file where it is unknown."""
+    """Return the part of an operation; the beginning of its API's file if it is unknown."""
     file = paths.specs_root() / api / "openapi.yaml"
     for pointer, line, node in _list_nodes(file):
         if isinstance(node, dict) and node.get("operationId") == name:
@@ -68,7 +68,7 @@ def _find_operation(api: str, name: str) -> _Part:
 
 @cache
 def _list_parts(api: str) -> tuple[_Part, ...]:
-    """Return all parts of an API that cite something, those that APIs share included."""
+    """Return all parts of an API with citations, shared ones included."""
     root = paths.specs_root()
     folders = (root / api, root / api.partition("-")[0])
     files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
@@ -82,7 +82,7 @@ def _list_citing_parts(file: Path, api: str) -> Iterator[_Part]:
 
 
 def _list_citations(node: dict[str, Any], api: str) -> Iterator[str]:
-    """Yield what a part cites, in the words of `sources.provenance`; a ruling by its plain and its full name."""
+    """Yield the citations of a part in the form of `sources.provenance`; a ruling by its plain and qualified name."""
     for key, prefix in _CITING.items():
         for cited in as_list(node.get(key)):
             yield f"{prefix}{cited}"

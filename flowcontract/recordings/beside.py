@@ -1,4 +1,4 @@
-"""Files beside a recording in which some of its bodies are: read from its own folder only, and within bounds."""
+"""Reads bodies that a recording keeps in separate files: from its own folder only, and of bounded size."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import BinaryIO, Final
 from flowcontract.recordings.coding import MAX_BODY_BYTES
 from flowcontract.recordings.untrusted import Unreadable
 
-_MAX_TOTAL_BYTES: Final = 4 * MAX_BODY_BYTES  # of all bodies of a recording: each entry may name the same large file
-_OPEN = os.O_RDONLY  # without waiting for who writes into a FIFO, nor following a link that has just been put there
+_MAX_TOTAL_BYTES: Final = 4 * MAX_BODY_BYTES  # of all bodies of a recording; each entry may name the same large file
+_OPEN = os.O_RDONLY  # neither waits for a FIFO's writer nor follows a link that has just been created
 _OPEN |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -19,12 +19,12 @@ class Beside:
     """The folder of one recording."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Read from `folder`; None: the recording has none, since it came through a pipe."""
+        """Read from `folder`; None for a recording that came through a pipe."""
         self._folder = folder
         self._left = _MAX_TOTAL_BYTES
 
     def read(self, name: str) -> bytes:
-        """Return what a file holds; raise Unreadable where it is not within the folder, no plain file, or too large."""
+        """Return the content of a file; raise Unreadable if it is not a regular file within the folder, or too large."""
         if self._folder is None:
             raise Unreadable(f"its body is in the file {name!r}, which standard input does not have beside it")
         try:
@@ -37,7 +37,7 @@ class Beside:
 
     @staticmethod
     def _resolve_path(folder: Path, name: str) -> Path:
-        """Return the path of a file of the folder, links followed."""
+        """Return the path of a file in the folder, links resolved."""
         home = folder.resolve()
         path = (home / name).resolve()
         away = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts

@@ -1,4 +1,4 @@
-"""The entries of a HAR file that is no JSON as a whole: cut out by their brackets, so that one spoils only itself."""
+"""Finds the entries of a HAR file that is not valid JSON by their brackets: one broken entry spoils no other."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LEVEL: Final = len(_ENTRIES) + 1  # brackets open between two entries
 
 
 def cut_entries(text: str) -> Iterator[str]:
-    """Yield the texts of the items of `log.entries`; of a text that is cut off, the last one as far as it goes.
+    """Yield the texts of the items of `log.entries`; of a truncated file, the last one as far as it goes.
 
     >>> list(cut_entries('{"log": {"entries": [{"a": [1, 2]}, {"b'))
     ['{"a": [1, 2]}', '{"b']
     """
-    opened: list[str] = []  # the last text before each open bracket: the key it stands under
+    opened: list[str] = []  # the last text before each open bracket, which is its key
     last, start = "", -1
     for token in _TOKEN.finditer(text):
         mark = token[0]
@@ -35,7 +35,7 @@ def cut_entries(text: str) -> Iterator[str]:
             if between and mark == "]":
                 return
             if between:
-                break  # it closes what was never opened: where the entries are cannot be told any more
+                break  # a bracket that was never opened: the entries can no longer be located
             del opened[-1:]
         elif mark != ",":
             last = mark

@@ -1,8 +1,8 @@
-"""One entry of a HAR file (1.2) -> a recorded exchange, with what browsers and proxies add to the format or leave out.
+"""Reads one entry of a HAR file (1.2), with the peculiarities of browsers and proxies.
 
-Where the body of an answer is: `content.text`, plain or as Base64 (all of them); `_eventSourceMessages` of the entry
-(Chrome, Cypress); `content._file`, beside the HAR file (Playwright with `content: "attach"`). Chromium leaves out
-streams that nobody read as a stream; Playwright then says `size: -1`, mitmproxy writes an empty text.
+The body of an answer is in `content.text`, plain or as Base64 (all recorders); in `_eventSourceMessages` of the entry
+(Chrome, Cypress); or in `content._file`, a separate file (Playwright with `content: "attach"`). Chromium omits streams
+that the page did not read as such; Playwright then writes `size: -1`, mitmproxy an empty text.
 
 The format: http://www.softwareishard.com/blog/har-12-spec/
 """
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _WITHOUT_BODY: Final = (204, 205)
 _FROM_CACHE: Final = 304
 _UNKNOWN_TYPE: Final = "x-unknown"  # Chrome's
-_ABORTED: Final = ("abort", "cancel")  # net::ERR_ABORTED, NS_BINDING_ABORTED, "canceled": the client left
+_ABORTED: Final = ("abort", "cancel")  # net::ERR_ABORTED, NS_BINDING_ABORTED, "canceled": by the client
 _HOW = "Record with curl -sN, or with Playwright's recordHar: {content: 'attach'}"
 
 
 def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
-    """Return an entry's exchange; raise Unreadable where its request cannot be read."""
+    """Return the exchange of an entry; raise Unreadable if its request cannot be read."""
     request = entry["request"]
     method, url = request["method"].text().upper(), request["url"].text()
     path, query = split_url(url)
@@ -51,7 +51,7 @@ def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
 
 
 def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
-    """Return the path and the query of a URL; raise Unreadable where it is none."""
+    """Return the path and the query of a URL; raise Unreadable if it is invalid."""
     try:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
@@ -61,12 +61,12 @@ def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
 
 
 def _text_or_empty(found: Untrusted) -> str:
-    """Return a text that only helps: what is none does not matter."""
+    """Return an optional text; anything else counts as absent."""
     return found.value if isinstance(found.value, str) else ""
 
 
 def _read_request_body(request: Untrusted, beside: Beside) -> bytes | None:
-    """Return the request's body; None where it was not recorded in a form that can be read."""
+    """Return the request's body; None if it was not recorded, or cannot be read."""
     try:
         data = request["postData"]
         if not data:
@@ -96,7 +96,7 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
 
 
 def _read_failure(entry: Untrusted, response: Untrusted) -> str:
-    """Return what the recorder says of an exchange that failed."""
+    """Return the recorder's message about a failed exchange."""
     places = (response["_failureText"], response["_error"], entry["_failureText"], entry["_error"])
     return next((word for word in map(_text_or_empty, places) if word), "")
 
@@ -108,14 +108,14 @@ def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
 
 
 def _is_empty(status: int, method: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer has no body by its head, so that none is missing."""
+    """Tell whether status, method or headers say that there is no body."""
     return status in _WITHOUT_BODY or method == "HEAD" or headers.get("content-length", "").strip() == "0"
 
 
 def _read_body(
     entry: Untrusted, content: Untrusted, headers: Mapping[str, str], *, empty: bool, beside: Beside
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Return a body from where it is, and what is to be said of that."""
+    """Return a body, and remarks on how it was recorded."""
     text = content["text"].text() if content and content["text"] else None
     if text:
         body = _decode_text(text, content, headers)
@@ -136,12 +136,12 @@ def _decode_text(text: str, content: Untrusted, headers: Mapping[str, str]) -> b
     if encoding in ("", "utf-8", "utf8"):
         return encode_utf8(text)
     if encoding != "base64":
-        raise Unreadable(f"response/content/encoding is {encoding!r}, but is to be base64 or absent")
+        raise Unreadable(f"response/content/encoding is {encoding!r}, but should be base64 or absent")
     return undo_codings(decode_base64(text), headers.get("content-encoding", ""))
 
 
 def _note_truncation(content: Untrusted, body: bytes) -> Iterator[str]:
-    """Yield a note where less was kept of a body than there was: Firefox keeps a megabyte."""
+    """Yield a remark if the body was truncated: Firefox keeps one megabyte."""
     size = content["size"].value
     if isinstance(size, int) and size > len(body):
         yield f"the recording has {len(body)} bytes of a body of {size}: it may have been cut off"
@@ -153,7 +153,7 @@ def _rebuild_blocks(messages: Untrusted) -> Iterator[bytes]:
 
 
 def _rebuild_block(message: Untrusted) -> bytes:
-    """Return a message as the server may have sent it; `data` first, as the documents print it."""
+    """Encode a message as the server may have sent it; `data` first, as in the documents."""
     data = message["data"].text().encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     named = message["eventName"].text() if message["eventName"] else ""
     if named in ("", "message"):
@@ -164,12 +164,12 @@ def _rebuild_block(message: Untrusted) -> bytes:
 
 
 def encode_utf8(text: str) -> bytes:
-    """Return a text as UTF-8; half a surrogate pair becomes bytes that are none, as the judge of a body will say."""
+    """Encode a text as UTF-8; lone surrogates become invalid bytes, which the judge of the body reports."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def decode_base64(text: str) -> bytes:
-    """Return what a Base64 text stands for."""
+    """Decode a Base64 text; raise Unreadable if it is invalid."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):

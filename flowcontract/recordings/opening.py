@@ -1,4 +1,4 @@
-"""The beginning of what may be a raw stream: of what is none, its name; of `curl -i`, the answer's head before it."""
+"""Identifies the beginning of what may be a raw stream, and skips the heads of answers that `curl -i` prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowcontract.recordings.reading import MAX_RECORDING_BYTES
 if TYPE_CHECKING:
     from flowcontract.streams.sse import Framing
 
-_MAX_UNDECIDED: Final = 64 * 1024  # bytes that tell what something is, unless it is JSON without an end
+_MAX_UNDECIDED: Final = 64 * 1024  # bytes that suffice to identify anything but unfinished JSON
 _MAX_SHOWN: Final = 200
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -35,11 +35,11 @@ _OTHERS: Final = {
 
 
 class Opening:
-    """Holds back the beginning of some bytes until it is certain what they are.
+    """Buffers the beginning of some bytes until it is identified.
 
-    ``notes``      what was left out before the stream
-    ``other``      what the bytes are, if they are no stream; empty as long as they may be one
-    ``recording``  whether they are a HAR file; then all of them are held in `whole`
+    ``notes``      what was skipped before the stream
+    ``other``      what the bytes are, if not a stream; empty while they may be one
+    ``recording``  whether they are a HAR file, which is then buffered in `whole`
     """
 
     def __init__(self, framings: set[Framing]) -> None:
@@ -53,22 +53,22 @@ class Opening:
 
     @property
     def whole(self) -> bytes:
-        """What was held back."""
+        """The buffered bytes."""
         return bytes(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return those that are certain to be of a stream."""
+        """Take the next bytes; return those that are known to belong to a stream."""
         if self._decided:
             return data
         self._held += data
         return self._decide(ended=False)
 
     def close(self) -> bytes:
-        """Say that no more bytes come; return what is left of a stream."""
+        """End the input; return the rest of a stream."""
         return b"" if self._decided else self._decide(ended=True)
 
     def _decide(self, *, ended: bool) -> bytes:
-        """Decide as soon as possible; return the stream's bytes once it is one."""
+        """Identify the bytes as soon as possible; return them if they are a stream."""
         if self.other:
             return b""
         self._skip_heads()
@@ -81,7 +81,7 @@ class Opening:
         return stream
 
     def _skip_heads(self) -> None:
-        """Take the heads of answers away; there are several after a redirect."""
+        """Remove the heads of answers; after a redirect there are several."""
         while _HEAD.match(self._held) and (end := _HEAD_END.search(self._held)):
             line = self._held.splitlines()[0].decode("utf-8", "replace")
             self.notes.append(f"skipped the head of the answer, as curl -i prints it: {line[:_MAX_SHOWN]}")
@@ -94,7 +94,7 @@ class Opening:
         return bytes(self._held[: _MAX_UNDECIDED + len(_BOM)]).removeprefix(_BOM).lstrip(b" \t\r\n")
 
     def _identify(self, *, ended: bool) -> bool:
-        """Name what is no stream; return whether it is certain what there is."""
+        """Set `other` for anything but a stream; return whether the bytes are identified."""
         start = self._start()
         if not ended and len(start) < len(b"HTTP/1.1 200"):
             return False
@@ -116,7 +116,7 @@ class Opening:
         return True
 
     def _identify_page(self, start: bytes, *, ended: bool) -> bool:
-        """Name a page; its title tells what went wrong, so it is waited for."""
+        """Identify an HTML page; wait for its title, which often says what went wrong."""
         title = _TITLE.search(start.decode("utf-8", "replace"))
         if not title and not ended and b"</html>" not in start:
             return False
@@ -125,7 +125,7 @@ class Opening:
         return True
 
     def _identify_json(self, start: bytes, *, ended: bool) -> bool:
-        """Name JSON: a HAR file, a body, or lines of it; return whether it is certain."""
+        """Identify JSON: a HAR file, a body, or lines; return whether the bytes are identified."""
         if _HAR.match(start):
             self.recording = True
             if len(self._held) > MAX_RECORDING_BYTES:
@@ -150,7 +150,7 @@ class Opening:
 
 
 def name_body(body: Any) -> str:
-    """Return what a whole body of JSON is."""
+    """Return a description of a complete JSON body."""
     if body is None:
         return "JSON that is broken or cut off"
     if isinstance(body, dict) and _OF_ERRORS & body.keys() and not _OF_ANSWERS & body.keys():
@@ -163,7 +163,7 @@ def _is_event(value: Any) -> bool:
 
 
 def _load_json(text: bytes) -> Any:
-    """Return what a JSON text says; None where it is none."""
+    """Parse JSON; return None if it is invalid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

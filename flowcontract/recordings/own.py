@@ -1,4 +1,4 @@
-"""One exchange as our own recorder writes it, a JSON file with `request` and `response` -> a recorded exchange."""
+"""Reads an exchange in the format of our own recorder: a JSON file with `request` and `response`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
-    """Return the exchange of a file; raise Unreadable where it has not the form of one."""
+    """Return the exchange of a file; raise Unreadable if it does not have this format."""
     request, response = whole["request"], whole["response"]
     method, url = request["method"].text().upper(), request["path"].text()
     path, query = split_url(url)
@@ -41,13 +41,13 @@ def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
 
 
 def _read_body(response: Untrusted, beside: Beside) -> bytes:
-    """Return a recorded body: in a file of its own, as raw text, as Base64, or as JSON."""
+    """Return a recorded body, which is in a separate file, raw text, Base64, or JSON."""
     if response["sse_file"]:
         return beside.read(response["sse_file"].text())
     if response["body_base64"]:
         return decode_base64(response["body_base64"].text())
     raw = response["body_bytes_raw"]
-    if raw and len(encode_utf8(raw.text())) == response["body_len"].value:  # a long one was cut
+    if raw and len(encode_utf8(raw.text())) == response["body_len"].value:  # long ones are truncated
         return encode_utf8(raw.text())
     for name in ("body_text", "body"):
         body = response[name].value

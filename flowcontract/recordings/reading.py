@@ -1,4 +1,4 @@
-"""A file, or what came through a pipe -> its recorded exchanges; an entry that cannot be read says so in its place."""
+"""Reads the exchanges of a recording; an unreadable entry is returned as an `Unreadable` in its place."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MAX_RECORDING_BYTES: Final = 256 * 1024 * 1024
 
 
 def read(path: Path) -> list[Recorded | Unreadable]:
-    """Read a HAR file, or one exchange as JSON with `request` and `response`; raise Unreadable where it is neither."""
+    """Read a HAR file, or one exchange as JSON with `request` and `response`; raise Unreadable if it is neither."""
     with path.open("rb") as file:
         data = file.read(MAX_RECORDING_BYTES + 1)
     return parse(data, str(path), path.parent, path.stem)
 
 
 def parse(data: bytes, source: str, folder: Path | None = None, name: str = "") -> list[Recorded | Unreadable]:
-    """Read the bytes of a recording; `source` is what messages call it, `folder` where bodies may be beside it."""
+    """Read the bytes of a recording; messages call it `source`, and `folder` has its separate bodies."""
     try:
         return _read_exchanges(data, Beside(folder), name)
     except Unreadable as problem:
@@ -52,7 +52,7 @@ def _read_exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | U
 
 
 def _read_entries(entries: list[Untrusted | Unreadable], beside: Beside) -> list[Recorded | Unreadable]:
-    """Return the exchanges of a HAR file; raise Unreadable where there is not a single one."""
+    """Return the exchanges of a HAR file; raise Unreadable if none can be read."""
     found = [_read_entry(number, entry, beside) for number, entry in enumerate(entries, 1)]
     if found and all(isinstance(exchange, Unreadable) for exchange in found):
         raise Unreadable(str(found[0]))
@@ -69,7 +69,7 @@ def _read_entry(number: int, entry: Untrusted | Unreadable, beside: Beside) -> R
 
 
 def _recover_entries(data: bytes) -> Iterator[Untrusted | Unreadable]:
-    """Yield the entries of a HAR file that is no JSON as a whole."""
+    """Yield the entries of a HAR file that is not valid JSON."""
     for text in cut_entries(data.decode(json.detect_encoding(data), "replace")):
         try:
             yield Untrusted(_load_json(text))

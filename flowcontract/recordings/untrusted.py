@@ -1,4 +1,4 @@
-"""JSON that others wrote, read piece by piece: what is missing or of another type is told with its place."""
+"""Access to JSON from others: errors name the place of what is missing or of another type."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _WORDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list", d
 
 
 class Unreadable(FlowContractError):  # noqa: N818 - what it is called in reports
-    """A part of a recording cannot be read, or does not hold what is to be judged; the message says which, and why."""
+    """A part of a recording cannot be read, or lacks what is to be judged; the message says which part, and why."""
 
 
 class Untrusted:
-    """A JSON value and its place. A field that is null counts as absent."""
+    """A JSON value with its place; null counts as absent."""
 
     def __init__(self, value: object, place: str = "") -> None:
-        """Wrap what was parsed; `place` is its path, for messages."""
+        """Wrap a parsed value; `place` is its path, for messages."""
         self.value = value
         self.place = place
 
@@ -32,7 +32,7 @@ class Untrusted:
         return Untrusted(fields.get(name), f"{self.place}/{name}".lstrip("/"))
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything: null and what is absent are not."""
+        """Tell whether the value is present: neither null nor absent."""
         return self.value is not None
 
     def text(self) -> str:
@@ -59,4 +59,4 @@ class Untrusted:
         place = self.place or "the whole"
         if self.value is None:
             return Unreadable(f"it has no {place}")
-        return Unreadable(f"{place} is {describe(self.value)}, but is to be {_WORDS[wanted]}")
+        return Unreadable(f"{place} is {describe(self.value)}, but should be {_WORDS[wanted]}")

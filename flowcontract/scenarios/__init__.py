@@ -1,4 +1,4 @@
-"""Scenario files: what is answered, to which request, and as which bytes."""
+"""Scenario files: reading, matching with requests, expressions, rendering."""
 
 from flowcontract.scenarios.matching import Match, difference
 from flowcontract.scenarios.model import Event, Reply, Scenario

@@ -1,4 +1,4 @@
-"""`$request.body#/user`, `$id.task`, `$faker.name` -> what they stand for in a reply; never evaluated as code."""
+"""Expressions such as `$request.body#/user`, `$id.task`, `$faker.name`: parsed to functions, never run as code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """What a scenario may see of a request.
+    """A request as scenarios see it.
 
     ``method``   upper case
     ``path``     path parameters by name
@@ -45,16 +45,16 @@ class RequestView:
 
 @dataclass(slots=True)
 class Context:
-    """Everything the expressions of one reply may ask for; make a new one for each reply.
+    """The data for the expressions of one reply; make a new one for each reply.
 
-    ``seed``       tells this reply from others, for instance ``"0/app-chat/17"``; the same seed gives the same values
+    ``seed``       identifies the reply, for instance ``"0/app-chat/17"``; the same seed gives the same values
     ``now``        the mock's clock, in epoch seconds
     ``violation``  `field`, `message`, `rule`, `location`
-    ``world``      what the behaviour knows
-    ``app``        what the app's configuration says
-    ``each``       what stands for `$each`: one item of an event that is repeated
-    ``ids``        name -> UUID; put one in to fix it, read it afterwards to learn which ids the reply carries
-    ``told``       what templates have worked out for this reply and keep
+    ``world``      values from the behaviour
+    ``app``        values from the app's configuration
+    ``each``       the value of `$each`: the item for which an event is repeated
+    ``ids``        name -> UUID; may be set before rendering, and read afterwards
+    ``rendered``   the values that templates have cached for this reply
     """
 
     request: RequestView = field(default_factory=RequestView)
@@ -65,7 +65,7 @@ class Context:
     app: Mapping[str, Any] = field(default_factory=dict)
     each: Any = None
     ids: dict[str, str] = field(default_factory=dict)
-    told: dict[object, Any] = field(default_factory=dict)
+    rendered: dict[object, Any] = field(default_factory=dict)
     _faked: int = field(default=0, init=False)
 
     def id(self, name: str) -> str:
@@ -75,7 +75,7 @@ class Context:
         return self.ids[name]
 
     def faker(self, method: str) -> Any:
-        """Return what Faker's method returns; the values depend on the seed and on how many were asked for before."""
+        """Return the value of a Faker method; it depends on the seed and on the number of values before it."""
         self._faked += 1
         return _call_faker(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
 
@@ -85,7 +85,7 @@ def _hash(text: str) -> hashlib._Hash:
 
 
 def uuid_of(text: str) -> str:
-    """Return the UUID (of version 4, RFC 9562) that always belongs to a text."""
+    """Return a UUID (version 4, RFC 9562) derived from a text."""
     digits = _hash(text).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
@@ -94,17 +94,17 @@ _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 Render = Callable[[Context], Any]
-"""An expression that has been parsed: what it is where a reply is about to be made."""
+"""A parsed expression: evaluates it for one reply."""
 
 
 class UnknownExpressionError(Exception):
-    """Something looks like an expression and is none; says what there is."""
+    """A text has the form of an expression, but is none; the message lists those that exist."""
 
 
 def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
-    """Return how to evaluate a text that is one expression, None for ordinary text; raise UnknownExpressionError.
+    """Parse a text that is one expression; return None for ordinary text; raise UnknownExpressionError.
 
-    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    ``sample`` has the values of `$world.NAME` and `$app.NAME` for names that the context does not have.
     """
     match = _SHAPE.fullmatch(text)
     if match is None:
@@ -122,7 +122,7 @@ def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
 
 
 def is_fixed(text: str) -> bool:
-    """Tell whether an expression has the same value wherever it stands in one reply."""
+    """Tell whether an expression has the same value everywhere in one reply."""
     return text.startswith(("$id.", "$now", "$request", "$violation."))
 
 
@@ -215,7 +215,7 @@ def _parse_each(text: str, rest: str) -> Render:
 
 
 def _parse_named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
-    """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
+    """Parse `$world.NAME` and `$app.NAME`; a dotted name leads into mappings and lists, and is null if absent."""
     if not rest:
         raise _unknown_expression(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
@@ -242,7 +242,7 @@ _ROOTS: Mapping[str, Callable[[str, str], Render]] = {
     "each": _parse_each,
 }
 
-# Their values depend on today's date, so that the same seed would give other bytes tomorrow; `$now` is there for times.
+# Providers whose values depend on today's date: the same seed would give other bytes tomorrow. Times have `$now`.
 _CLOCK_BOUND = {"credit_card", "date_time", "passport", "profile", "python", "user_agent"}
 _CLOCK_BOUND_METHODS = {"uuid1", "uuid7"}
 
@@ -257,7 +257,7 @@ def _make_faker() -> Faker:
 
 
 def _call_faker(method: str, seed: int) -> Any:
-    with _faker_lock:  # one generator for all threads; seeded before each value, so replies do not depend on each other
+    with _faker_lock:  # one generator for all threads, seeded before each value
         generator = _make_faker()
         generator.seed_instance(seed)
         return getattr(generator, method)()
@@ -265,7 +265,7 @@ def _call_faker(method: str, seed: int) -> Any:
 
 @cache
 def _list_faker_methods() -> frozenset[str]:
-    """Return the names of Faker's provider methods that need no arguments and do not look at the clock."""
+    """Return the names of Faker's provider methods that need no arguments and do not depend on the clock."""
     found: set[str] = set()
     for provider in _make_faker().factories[0].providers:
         if type(provider).__module__.split(".")[2] not in _CLOCK_BOUND:
@@ -283,7 +283,7 @@ def _takes_no_argument(member: object) -> bool:
 
 @cache
 def _gives_json(method: str) -> bool:
-    """Tell whether a name is one of Faker's methods and gives JSON; tried, since types are not declared."""
+    """Tell whether a name is one of Faker's methods and gives JSON; by trying, since types are not declared."""
     if method not in _list_faker_methods():
         return False
     try:

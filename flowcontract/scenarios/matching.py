@@ -1,4 +1,4 @@
-"""Which request a scenario belongs to, and what another one lacks."""
+"""The request that a scenario answers, and the difference of a given request from it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
-    """Return how a value fails to contain what is expected, one sentence each; empty where it matches.
+    """Return how a value differs from what is expected, one sentence each; empty if it matches.
 
-    Objects are subsets; lists and scalars are equal, `true` is not 1.
+    An object has to contain the expected fields; lists and scalars have to be equal; `true` is not 1.
     """
     if isinstance(expected, Mapping):
         if not isinstance(actual, Mapping):
@@ -37,7 +37,7 @@ def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
 
 
 def contains(expected: Any, actual: Any) -> bool:
-    """Tell whether a value contains what is expected, without a word about what it lacks."""
+    """Tell whether `difference` would be empty; much faster."""
     if isinstance(expected, dict):
         return isinstance(actual, Mapping) and all(
             name in actual and contains(inner, actual[name]) for name, inner in expected.items()
@@ -59,11 +59,11 @@ def _is_same(expected: Any, actual: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The request that a scenario belongs to: every part is a subset of what must come; absent parts demand nothing.
+    """The request that a scenario answers: each part has to be contained in the request; absent parts match any.
 
     ``files``  form field -> name of the uploaded file
-    ``times``  how often the scenario answers, None always
-    ``after``  an operation of the same API that must have succeeded before; who serves scenarios knows about both
+    ``times``  how often the scenario answers, None for always
+    ``after``  an operation of the same API that must have succeeded before; the mock tracks both
     """
 
     body: Any = None
@@ -74,15 +74,15 @@ class Match:
     after: str | None = None
 
     def difference(self, request: RequestView) -> list[str]:
-        """Return what a request lacks, one sentence each; empty where it matches."""
+        """Return how a request differs, one sentence each; empty if it matches."""
         return [sentence for part in self._pair_parts(request) for sentence in difference(*part)]
 
     def fits(self, request: RequestView) -> bool:
-        """Tell whether nothing is lacking; ten times faster than saying what."""
+        """Tell whether a request matches; ten times faster than `difference`."""
         return all(contains(expected, actual) for expected, actual, _ in self._pair_parts(request))
 
     def _pair_parts(self, request: RequestView) -> Iterator[tuple[Any, Any, str]]:
-        """Yield what is expected of each part of a request, the part, and its name."""
+        """Yield the expected value, the actual value and the name of each part of a request."""
         if self.body is not None:
             yield self.body, request.body, "body"
         if self.query:
@@ -93,7 +93,7 @@ class Match:
             yield self.files, _list_file_names(request.body), "files"
 
     def telling_text(self) -> tuple[tuple[str, ...], str] | None:
-        """Return the first text in the body that is demanded, and where; None where no text is."""
+        """Return the path and the value of the first text that is expected in the body, or None."""
         return _find_first_text(self.body, ())
 
 
@@ -111,7 +111,7 @@ def _find_first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...
 
 
 def _to_texts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return both as text, since a query carries nothing else."""
+    """Return both as text, the only type that a query has."""
     return {name: _to_text(value) for name, value in expected.items()}, {
         name: _to_text(actual[name]) for name in actual
     }

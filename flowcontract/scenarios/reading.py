@@ -1,4 +1,4 @@
-"""A scenario file -> Scenario, or an error that names file, line, what is wrong, what to do."""
+"""Reads a scenario file; errors name the file, the line, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from flowcontract.scenarios.model import OBSERVED, Event, Reply, Scenario
 from flowcontract.scenarios.templates import Template, compile_value
 from flowcontract.schemas.validators import Validators
 
-APP = "app.yaml"  # in an API's folder: what `$app.NAME` is where nobody configures the app
-SHARED = "every-operation"  # the folder of an API's scenarios that count for each operation that documents them
+APP = "app.yaml"  # in an API's folder: the values of `$app.NAME` for an app that is not configured
+SHARED = "every-operation"  # an API's folder of scenarios for all operations that document them
 MAX_FILE_BYTES = 16 << 20
-MAX_VALUES = 1_000_000  # values in one file after its YAML aliases are written out
+MAX_VALUES = 1_000_000  # values in one file, its YAML aliases expanded
 FILE_NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)")
 NAME_WANTED = "this is no scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
 
@@ -67,7 +67,7 @@ def _read_text(path: Path) -> str:
 
 
 def _check_aliases(path: Path, text: str, raw: Any) -> None:
-    """Refuse YAML aliases that contain themselves, or that write out a few lines to millions of values."""
+    """Raise ScenarioError for YAML aliases that contain themselves or expand to millions of values."""
     if "*" not in text:
         return
     sizes: dict[int, int] = {}
@@ -76,12 +76,12 @@ def _check_aliases(path: Path, text: str, raw: Any) -> None:
         if not isinstance(value, dict | list):
             return 1
         if id(value) not in sizes:
-            sizes[id(value)] = MAX_VALUES + 1  # what counts while its inside is counted: one that contains itself
+            sizes[id(value)] = MAX_VALUES + 1  # while its content is counted, so that a cycle is too large
             sizes[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
         return sizes[id(value)]
 
     if size(raw) > MAX_VALUES:
-        raise ScenarioError(f"{path}: its YAML aliases write out to more than {MAX_VALUES} values. Write fewer.")
+        raise ScenarioError(f"{path}: its YAML aliases expand to more than {MAX_VALUES} values. Use fewer.")
 
 
 @cache
@@ -100,7 +100,7 @@ def _check_format(path: Path, text: str, raw: Any) -> None:
 
 
 def _locate(path: Path, text: str, pointer: str) -> str:
-    """Return file and line of a value, or of the nearest that is there."""
+    """Return the file and the line of a value, or of the nearest one around it."""
     lines = yamlio.locate_lines(text)
     while pointer not in lines and pointer:
         pointer = pointer.rpartition("/")[0]
@@ -108,7 +108,7 @@ def _locate(path: Path, text: str, pointer: str) -> str:
 
 
 def default_app(api_folder: Path) -> Mapping[str, Any]:
-    """Return what the app of an API is unless it is configured: `app.yaml` of the folder, else of ours."""
+    """Return the default configuration of an API's app: `app.yaml` in its folder, or else ours."""
     own = api_folder / APP
     return _read_app(own if own.is_file() else paths.fixtures_root() / api_folder.name / APP)
 
@@ -120,7 +120,7 @@ def _read_app(path: Path) -> Mapping[str, Any]:
 
 
 class _Builder:
-    """Makes the reply of one file, its expressions parsed."""
+    """Builds the reply of one file, its expressions parsed."""
 
     def __init__(self, path: Path, text: str, raw: Mapping[str, Any], api_folder: Path) -> None:
         self.path = path
@@ -163,7 +163,7 @@ class _Builder:
             raise
 
     def _find_file(self) -> Path:
-        """Return the file that is sent; raise ScenarioError where it is not inside the API's folder."""
+        """Return the path of the file to send; raise ScenarioError if it is not inside the API's folder."""
         name = self.raw["file"]
         path: Path = self.path.parent / name
         allowed = not PurePosixPath(name).is_absolute() and "\\" not in name and "\0" not in name

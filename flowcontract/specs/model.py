@@ -1,4 +1,4 @@
-"""The contract as Python sees it: bundle -> frozen Api, Operation, Parameter, Response, MediaType."""
+"""Reads a bundle into frozen dataclasses: Api, Operation, Parameter, Response, MediaType."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """What a body may be. `pointer` leads to its schema in the bundle (to one item's, for a stream), or is ''."""
+    """A media type of a body. `pointer` is its schema's place in the bundle (of a stream's item schema), or ''."""
 
     name: str  # as in the contract: application/json, multipart/form-data, text/event-stream, audio/*
     pointer: str
@@ -65,7 +65,7 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What an operation answers under one status."""
+    """A response of an operation."""
 
     status: int
     description: str
@@ -79,11 +79,11 @@ class Response:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One method on one path. Each is itself alone, so that what is derived from it can be kept by it.
+    """One method on one path. Compared by identity, so that results can be cached per operation.
 
     ``name``     qualified: `dify-chat/sendChatMessage`
-    ``success``  the answer of a request that went well: the lowest documented 2xx status
-    ``stream``   the stream contract of the successful answer, where it can be a stream
+    ``success``  the response of success: the lowest documented 2xx status
+    ``stream``   the stream contract of that response, if it can be a stream
     """
 
     api: str
@@ -110,12 +110,12 @@ class Operation:
         success = self.responses[min(documented or statuses)]
         stream = next((media.stream for media in success.media.values() if media.stream), None)
         for name, value in (("name", f"{self.api}/{self.id}"), ("success", success), ("stream", stream)):
-            object.__setattr__(self, name, value)  # frozen for everybody else
+            object.__setattr__(self, name, value)  # derived fields of a frozen dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityScheme:
-    """How a key is sent. `location` and `parameter` say where (`header`, `Authorization` for bearer tokens)."""
+    """How a key is sent: in `parameter` at `location` (for bearer tokens `Authorization` in the `header`)."""
 
     name: str
     location: str  # header | query
@@ -133,7 +133,7 @@ class SecurityScheme:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API: everything that its folder under `specs/` says."""
+    """One API: the content of its folder under `specs/`."""
 
     name: str
     title: str
@@ -141,10 +141,10 @@ class Api:
     bundle: Mapping[str, Any]
     operations: Mapping[str, Operation]
     schemes: Mapping[str, SecurityScheme]
-    problems: Mapping[str, str]  # what is wrong with a request to no particular operation
+    problems: Mapping[str, str]  # of requests to no particular operation, such as an unknown path
     rulings: Mapping[str, Ruling]  # its own by name, and those of all APIs as `dify-workflow/ids-are-strings`
     validators: Validators = field(repr=False, compare=False)
-    profile: Profile | None = None  # the release whose contract this is; None: the documents'
+    profile: Profile | None = None  # the release of this contract; None for the documents
 
 
 def available_apis(root: Path | None = None) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def available_apis(root: Path | None = None) -> tuple[str, ...]:
 
 
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
-    """Read one API, as changed by a profile of it; raise UnknownNameError or SpecError."""
+    """Read one API, changed by a profile if one is named; raise UnknownNameError or SpecError."""
     root = root or paths.specs_root()
     if name not in available_apis(root):
         raise UnknownNameError("API", name, available_apis(root))
@@ -169,7 +169,7 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
             "profile": load_profile(folder, profile).as_json() if profile else None,
         }
 
-    ours = root == paths.specs_root()  # others are read once
+    ours = root == paths.specs_root()  # others are not cached
     contract = load_or_compute(f"{name}@{profile}", root, read) if ours else read()
     rulings = dict(_read_rulings(name, contract["rulings"], root))
     api = _Reader(name, contract["document"], rulings).api()
@@ -177,7 +177,7 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
 
 
 def _read_rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
-    """Yield all rulings, qualified by their API, and an API's own by their plain names, too."""
+    """Yield all rulings by qualified names, and an API's own also by plain names."""
     for api, entries in rulings.items():
         for ruling in parse_rulings(entries, root / api / "rulings.yaml"):
             yield f"{api}/{ruling.name}", ruling
@@ -188,7 +188,7 @@ def _read_rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator
 def load_apis(
     names: Sequence[str] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None
 ) -> dict[str, Api]:
-    """Read several APIs (all by default), each with the profile named for it, if any; raise as `load_api` does."""
+    """Read several APIs (all by default), each with its profile, if one is named; raise as `load_api` does."""
     wanted = tuple(names) or available_apis(root)
     for name in profiles:
         if name not in wanted:
@@ -197,7 +197,7 @@ def load_apis(
 
 
 def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
-    """Bundle the API in a folder of the specs and apply a profile of it; raise UnknownNameError or SpecError."""
+    """Bundle the API in a folder of the specs and apply a profile, if named; raise UnknownNameError or SpecError."""
     bundled = bundle(folder / "openapi.yaml", specs=folder.parent)
     if profile is None:
         return bundled
@@ -211,7 +211,7 @@ def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSche
 
 
 class _Reader:
-    """Turns one bundle into an Api. Every method takes the JSON pointer of what it reads."""
+    """Reads one bundle into an Api. Methods take the JSON pointer of the node that they read."""
 
     def __init__(self, name: str, document: Mapping[str, Any], rulings: Mapping[str, Ruling] | None = None) -> None:
         self.name = name
@@ -241,7 +241,7 @@ class _Reader:
             ) from error
 
     def _follow(self, pointer: str) -> tuple[str, Any]:
-        """Return where a node really stands, and the node, following references."""
+        """Return the place of a node and the node, following `$ref`."""
         node = pointers.resolve(self.document, pointer)
         while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
             pointer = node["$ref"].removeprefix("#")
@@ -369,7 +369,7 @@ class _Reader:
         return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source, self.rulings)
 
     def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
-        """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""
+        """Read the kinds from the payload's `if`/`then` pairs. An item without a `data` schema is the payload."""
         content = f"{item}/properties/data/contentSchema"
         try:
             payload, node = self._follow(content)
@@ -382,7 +382,7 @@ class _Reader:
             yield kind, EventSchema(kind, pointer, self._inline(schema), validate, provenance(schema))
 
     def _inline(self, node: Any, depth: int = 8) -> Any:
-        """Return a schema with its references replaced by what they point to, as deep as events are."""
+        """Return a schema with its references replaced by their targets, `depth` levels deep."""
         if isinstance(node, list):
             return [self._inline(item, depth) for item in node]
         if not isinstance(node, dict):
@@ -400,7 +400,7 @@ def _example_value(example: Mapping[str, Any]) -> Any:
 
 
 def _is_remark(key: str) -> bool:
-    """Tell whether a key beside `$ref` leaves open what the reference means."""
+    """Tell whether a key beside `$ref` is only an annotation."""
     return key in ("$ref", "summary", "description") or key.startswith("x-")
 
 
