@@ -41,7 +41,7 @@ def _check_responses(view: View, operation: Position) -> Iterator[Finding]:
         if not _STATUS.fullmatch(status):
             yield view.finding(
                 f"{pointer}/{escape(status)}",
-                f'"{status}" is no HTTP status',
+                f'"{status}" is not an HTTP status',
                 "Write three digits in quotes, 100 to 599.",
             )
     if not any(_STATUS.fullmatch(status) and status.startswith("2") for status in responses):
@@ -73,7 +73,7 @@ def _check_encoding(view: View, media: Position) -> Iterator[Finding]:
         if name not in known:
             yield view.finding(
                 f"{media.pointer}/encoding/{escape(name)}",
-                f'`encoding` names "{name}", which is no property of the schema; there is: {_join_names(known)}',
+                f'`encoding` names "{name}", which is not a property of the schema; there is: {_join_names(known)}',
                 "Name a property, or drop the encoding.",
             )
 

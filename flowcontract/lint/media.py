@@ -42,7 +42,7 @@ def _check_wav(data: bytes) -> str | None:
             if len(audio.readframes(frames)) != frames * width or not frames:
                 return "its data chunk is shorter than its header says, or empty"
     except (wave.Error, EOFError) as error:
-        return f"it is no WAV that plays: {error}"
+        return f"it is not a playable WAV: {error}"
     return None
 
 
@@ -71,7 +71,7 @@ def _check_mp3(data: bytes) -> str | None:
     while at < end:
         length = _measure_mp3_frame(data[at : at + 4])
         if length is None:
-            return f"byte {at} is no beginning of an MP3 frame"
+            return f"byte {at} is not the beginning of an MP3 frame"
         at, frames = at + length, frames + 1
     if at != end or not frames:
         return "its last frame is not whole" if frames else "it has no frames"

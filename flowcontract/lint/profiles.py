@@ -89,7 +89,7 @@ def _check_actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding
 def _check_head(file: YamlFile) -> Iterator[Finding]:
     data = mapping(file.data)
     if data.get("overlay") != "1.0.0":
-        yield file.finding("/overlay", "the file is no OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`.")
+        yield file.finding("/overlay", "the file is not an OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`.")
     info = mapping(data.get("info"))
     for key in ("title", "version"):
         if not isinstance(info.get(key), str) or not info[key]:

@@ -60,9 +60,9 @@ def read(path: Path) -> YamlFile | Finding:
     except SpecError as error:
         match = _YAML_ERROR.fullmatch(str(error))
         what, line = (match["what"], int(match["line"] or 1)) if match else (str(error), 1)
-        return Finding(path, line, f"the file is no YAML we can read: {what}", "Mend the YAML.")
+        return Finding(path, line, f"the file is not readable YAML: {what}", "Mend the YAML.")
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        return Finding(path, 1, f"the file is no YAML we can read: {type(error).__name__}: {error}", "Mend the YAML.")
+        return Finding(path, 1, f"the file is not readable YAML: {type(error).__name__}: {error}", "Mend the YAML.")
 
 
 @dataclass(frozen=True)

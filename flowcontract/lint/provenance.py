@@ -50,7 +50,7 @@ def _check_origin(view: View, pointer: str, value: dict[str, Any], what: str) ->
     if not {"x-source", "x-observed"} & set(value):
         yield view.finding(
             pointer,
-            f"{what} says neither `x-source` nor `x-observed`",
+            f"{what} has neither `x-source` nor `x-observed`",
             "Name document and lines (`x-source: 001:25-58`), or where it was seen (`x-observed`).",
         )
 
@@ -90,7 +90,7 @@ def _check_sources(file: YamlFile, pointer: str, node: dict[str, Any], known: di
     observed = node.get("x-observed")
     if "x-observed" in node and not all(isinstance(text, str) and text.strip() for text in as_list(observed) or [None]):
         yield file.finding(
-            f"{pointer}/x-observed", "`x-observed` says nothing", "Say where it was seen: server and version."
+            f"{pointer}/x-observed", "`x-observed` is empty", "Say where it was seen: server and version."
         )
 
 
@@ -123,12 +123,12 @@ def check_rulings(project: Project) -> Iterator[Finding]:
     numbers: dict[int, str] = {}
     for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
         if not isinstance(file.data, list):
-            yield file.finding("", "the file is no list of rulings", "Begin each ruling with `- number:`.")
+            yield file.finding("", "the file is not a list of rulings", "Begin each ruling with `- number:`.")
         seen: set[str] = set()
         for index, ruling in enumerate(sequence(file.data)):
             if not isinstance(ruling, dict):
                 todo = f"Write {', '.join(_RULING_FIELDS)}."
-                yield file.finding(f"/{index}", "the ruling is no mapping", todo)
+                yield file.finding(f"/{index}", "the ruling is not a mapping", todo)
                 continue
             yield from _check_ruling_fields(file, f"/{index}", ruling, lines, known)
             if isinstance(number := ruling.get("number"), int):
@@ -136,8 +136,8 @@ def check_rulings(project: Project) -> Iterator[Finding]:
             if isinstance(name := ruling.get("name"), str):
                 yield from _check_ruling_name(file, f"/{index}/name", name, seen)
                 if project.whole and not project.unreadable and f"{_api_of(file)}/{name}" not in used:
-                    what = f'nothing follows the ruling "{_api_of(file)}/{name}"'
-                    yield file.finding(f"/{index}/name", what, "Name it where the contract follows it (`x-ruling`).")
+                    what = f'nothing cites the ruling "{_api_of(file)}/{name}"'
+                    yield file.finding(f"/{index}/name", what, "Cite it where the contract follows it (`x-ruling`).")
 
 
 def _api_of(file: YamlFile) -> str:
@@ -152,7 +152,7 @@ def _check_ruling_fields(
         value = ruling.get(key)
         if not isinstance(value, wanted) or isinstance(value, bool) or not value:
             yield file.finding(
-                f"{where}/{key}", f"the ruling's `{key}` is missing, empty or no {wanted.__name__}", "Write it."
+                f"{where}/{key}", f"the ruling's `{key}` is missing, empty or not a {wanted.__name__}", "Write it."
             )
     for key in ruling:
         if key not in (*_RULING_FIELDS, *_OPTIONAL_RULING_FIELDS):
@@ -169,7 +169,7 @@ def _check_basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator
     """Yield what is wrong with the basis of a ruling; only one on a gap may derive its demand from lines."""
     basis, derives = ruling.get("basis"), ruling.get("derives")
     if isinstance(basis, str) and basis not in BASES:
-        yield file.finding(f"{where}/basis", f'"{basis}" is no basis', f"Write one of: {', '.join(BASES)}.")
+        yield file.finding(f"{where}/basis", f'"{basis}" is not a basis', f"Write one of: {', '.join(BASES)}.")
     if derives is None:
         return
     if basis != "gap":
@@ -197,7 +197,7 @@ def _check_choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) 
         try:
             jsonschema_rs.meta.validate(schema)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-            yield file.finding(where, f'"{name}" is no JSON Schema: {error}'.splitlines()[0], "Mend it.")
+            yield file.finding(where, f'"{name}" is not a JSON Schema: {error}'.splitlines()[0], "Mend it.")
 
 
 def _is_inside(text: str, other: str) -> bool:
@@ -218,7 +218,7 @@ def _check_ruling_number(file: YamlFile, where: str, number: int, taken: dict[in
 
 def _check_ruling_name(file: YamlFile, where: str, name: str, taken: set[str]) -> Iterator[Finding]:
     if not _RULING_NAME.fullmatch(name):
-        yield file.finding(where, f'"{name}" is no name of a ruling', "Write small words joined by hyphens.")
+        yield file.finding(where, f'"{name}" is not a name for a ruling', "Use words in lower case, joined by hyphens.")
     if name in taken:
         yield file.finding(where, f'the name "{name}" is taken by another ruling above', "Choose another.")
     taken.add(name)

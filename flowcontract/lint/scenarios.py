@@ -131,7 +131,9 @@ def _check_file(project: Project, file: YamlFile, view: View | None) -> Iterator
     if place[1:] in ((WORLD,), (APP,)):
         return  # not scenarios: the initial world and the app, which the mock reads
     if len(place) != 3 or match is None:  # noqa: PLR2004 - <api>/<operationId>/<file>
-        yield file.finding("", "this is no place of a scenario", "Name it <api>/<operationId>/<status>-<name>.yaml.")
+        yield file.finding(
+            "", "this is not the place of a scenario", "Name it <api>/<operationId>/<status>-<name>.yaml."
+        )
     elif place[0] not in project.names:
         yield file.finding("", f'there is no API "{place[0]}"', f"Use one of: {', '.join(project.names)}.")
     elif view is not None and view.api is not None:  # else findings about the API come first

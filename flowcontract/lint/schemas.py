@@ -70,7 +70,7 @@ def _check_metaschema(
         pointer = join(error.instance_path)
         if pointer not in told:
             told.add(pointer)
-            what = f"no JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
+            what = f"not a JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
             yield view.finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
 
 
@@ -79,7 +79,7 @@ def _check_keywords(view: View, schema: Position) -> Iterator[Finding]:
         if key not in KEYWORDS and not key.startswith("x-"):
             close = difflib.get_close_matches(key, KEYWORDS, n=1)
             todo = f'Did you mean "{close[0]}"?' if close else "Drop it, or begin its name with `x-`."
-            yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is no keyword of a schema', todo)
+            yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is not a keyword of a schema', todo)
 
 
 def _check_openness(view: View, schema: Position) -> Iterator[Finding]:
@@ -118,7 +118,7 @@ def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
         for name, others in mapping(schema.value.get(key)).items():
             for field in dict.fromkeys([name, *as_list(others)]):
                 if field not in known:
-                    what = f'"{field}" is no property of this schema'
+                    what = f'"{field}" is not a property of this schema'
                     yield view.finding(f"{schema.pointer}/{key}/{escape(name)}", what, "Name fields that stand here.")
 
 

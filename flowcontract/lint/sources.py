@@ -113,7 +113,9 @@ def check(project: Project) -> Iterator[Finding]:
     for name, document in documents.items():
         pointer = f"/documents/{name}"
         if not isinstance(document, dict):
-            yield file.finding(pointer, f"document {name} is no mapping", "Write file, title, lines, sha256, owners.")
+            yield file.finding(
+                pointer, f"document {name} is not a mapping", "Write file, title, lines, sha256, owners."
+            )
             continue
         yield from _check_fields(file, pointer, document)
         yield from _check_text(project, file, pointer, document)
@@ -123,9 +125,9 @@ def check(project: Project) -> Iterator[Finding]:
 def _check_fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
     for key, wanted in _DOCUMENT_FIELDS.items():
         if not isinstance(document.get(key), wanted) or isinstance(document.get(key), bool):
-            yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or no {wanted.__name__}", "Write it.")
+            yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or not a {wanted.__name__}", "Write it.")
     if isinstance(digest := document.get("sha256"), str) and not _DIGEST.fullmatch(digest):
-        yield file.finding(f"{pointer}/sha256", f'"{digest}" is no SHA-256 digest', "Write 64 hexadecimal digits.")
+        yield file.finding(f"{pointer}/sha256", f'"{digest}" is not a SHA-256 digest', "Write 64 hexadecimal digits.")
     for key in document:
         if key not in _DOCUMENT_FIELDS:
             yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
@@ -139,7 +141,7 @@ def _check_text(project: Project, file: YamlFile, pointer: str, document: dict[s
     if not path.is_file():
         yield file.finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
     elif hashlib.sha256(path.read_bytes()).hexdigest() != document.get("sha256"):
-        what = f'"documents/{path.name}" is not the document that was read: it has another SHA-256'
+        what = f'"documents/{path.name}" is not the document that the sources refer to: it has another SHA-256'
         yield file.finding(f"{pointer}/sha256", what, "Restore the document.")
 
 

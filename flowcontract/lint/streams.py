@@ -58,7 +58,7 @@ def _check_kinds(view: View, media: Position) -> Iterator[Finding]:
         name = mapping(mapping(mapping(mapping(pair).get("if")).get("properties")).get(kind)).get("const")
         if not isinstance(name, str) or "then" not in pair:
             yield view.finding(
-                branch, f"this is no pair of `if` {kind} and `then`", "Write both; kinds are read from them."
+                branch, f"this is not a pair of `if` {kind} and `then`", "Write both; kinds are read from them."
             )
             continue
         if name in paired:

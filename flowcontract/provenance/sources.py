@@ -30,7 +30,7 @@ class Source:
         """Parse `001:25` or `001:25-58`; raise SpecError for anything else."""
         match = _SOURCE.fullmatch(text)
         if match is None:
-            raise SpecError(f'"{text}" is no source. Write document and lines, for instance 001:25-58.')
+            raise SpecError(f'"{text}" is not a source. Write document and lines, for instance 001:25-58.')
         first = int(match["first"])
         last = int(match["last"] or first)
         if last < first:

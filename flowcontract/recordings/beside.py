@@ -24,7 +24,7 @@ class Beside:
         self._left = _MAX_TOTAL_BYTES
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file; raise Unreadable if it is not a regular file within the folder, or too large."""
+        """Return the content of a file; raise Unreadable if it is not a regular file in the folder, or too large."""
         if self._folder is None:
             raise Unreadable(f"its body is in the file {name!r}, which standard input does not have beside it")
         try:
@@ -48,7 +48,7 @@ class Beside:
     def _read_content(self, file: BinaryIO, name: str) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise Unreadable(f"its body is in {name!r}, which is no plain file")
+            raise Unreadable(f"its body is in {name!r}, which is not a regular file")
         if found.st_size > min(MAX_BODY_BYTES, self._left):
             raise Unreadable(f"its body is in the file {name!r}, which is too large: {found.st_size} bytes")
         content = file.read(found.st_size)

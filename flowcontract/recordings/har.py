@@ -159,7 +159,7 @@ def _rebuild_block(message: Untrusted) -> bytes:
     if named in ("", "message"):
         return encode(data)
     if not named.isprintable():
-        raise Unreadable(f"{message.place}/eventName is {named[:60]!r}, which no stream can name")
+        raise Unreadable(f"{message.place}/eventName is {named[:60]!r}, which no stream can contain")
     return encode(data)[:-1] + encode(event=named)
 
 

@@ -32,7 +32,7 @@ def parse(data: bytes, source: str, folder: Path | None = None, name: str = "") 
         return _read_exchanges(data, Beside(folder), name)
     except Unreadable as problem:
         raise Unreadable(
-            f"{source} is no recording: {problem}. A HAR file, or JSON with `request` and `response`."
+            f"{source} is not a recording: {problem}. A HAR file, or JSON with `request` and `response`."
         ) from None
 
 
@@ -83,4 +83,4 @@ def _load_json(text: str | bytes) -> Any:
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except ValueError as error:
-        raise Unreadable(f"it is no JSON: {error}") from None
+        raise Unreadable(f"it is not JSON: {error}") from None

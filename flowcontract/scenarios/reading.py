@@ -22,7 +22,7 @@ SHARED = "every-operation"  # an API's folder of scenarios for all operations th
 MAX_FILE_BYTES = 16 << 20
 MAX_VALUES = 1_000_000  # values in one file, its YAML aliases expanded
 FILE_NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)")
-NAME_WANTED = "this is no scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
+NAME_WANTED = "this is not a scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
 
 
 def read_scenario(path: Path, *, api_folder: Path) -> Scenario:

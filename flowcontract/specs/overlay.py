@@ -50,7 +50,7 @@ def _find(document: dict[str, Any], target: str, where: str) -> list[jsonpath.JS
     try:
         matches = list(jsonpath.finditer(target, document))
     except jsonpath.JSONPathError as error:
-        raise SpecError(f"{where}: {target} is no JSONPath: {error}") from None
+        raise SpecError(f"{where}: {target} is not a JSONPath: {error}") from None
     if not matches:
         raise SpecError(f"{where}: {target} matches nothing in the contract. Mend the target, or drop the action.")
     return matches

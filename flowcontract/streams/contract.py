@@ -177,7 +177,7 @@ class _Reader:
     def __init__(self, data: object, place: str) -> None:
         self.place = place
         if not isinstance(data, Mapping):
-            raise SpecError(f"{place} is {show(data)}, but is to be a mapping.")
+            raise SpecError(f"{place} is {show(data)}, but should be a mapping.")
         self._left = dict(data)
 
     def text(self, key: str) -> str:
@@ -197,7 +197,7 @@ class _Reader:
             return ()
         names = self._take(key, list, "a list of names")
         if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-            raise SpecError(f"{self.place}/{key} is {show(names)}, but is to be a list of names, each once.")
+            raise SpecError(f"{self.place}/{key} is {show(names)}, but should be a list of names, each once.")
         return tuple(names)
 
     def part(self, key: str) -> Iterator[_Reader]:
@@ -238,14 +238,14 @@ class _Reader:
     def nothing_left(self) -> None:
         if self._left:
             names = ", ".join(self._left)
-            raise SpecError(f"{self.place} has {names}, which nothing reads. Remove it, or mend its name.")
+            raise SpecError(f"{self.place} has {names}, which nothing reads. Remove it, or correct its name.")
 
     def _take(self, key: str, sort: type | tuple[type, ...], words: str) -> Any:
         if key not in self._left:
             raise SpecError(f"{self.place} has no {key}. Add it: {words}.")
         value = self._left.pop(key)
         if not isinstance(value, sort) or isinstance(value, bool):
-            raise SpecError(f"{self.place}/{key} is {show(value)}, but is to be {words}.")
+            raise SpecError(f"{self.place}/{key} is {show(value)}, but should be {words}.")
         return value
 
 
@@ -254,7 +254,7 @@ def _parse_guards(text: str, place: str) -> tuple[Atom, ...]:
     parts = tree.parts if isinstance(tree, Choice) else (tree,)
     atoms = tuple(part for part in parts if isinstance(part, Atom))
     if len(atoms) < len(parts):
-        raise SpecError(f'{place} is "{text}", but is to be kinds with their guards, separated by "|".')
+        raise SpecError(f'{place} is "{text}", but should be kinds with their guards, separated by "|".')
     return atoms
 
 

@@ -121,7 +121,7 @@ class _Parser:
     def whole(self) -> Node:
         node = self._parse_order()
         if self._text[self._position :].strip():
-            raise self._syntax_error("nothing opens what is closed here" if self._peek() == ")" else "this is no kind")
+            raise self._syntax_error("this parenthesis closes nothing" if self._peek() == ")" else "this is not a kind")
         return node
 
     def _parse_order(self) -> Node:
