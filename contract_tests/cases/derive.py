@@ -257,7 +257,7 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
             yield case(f"only {scheme}", f"only:{scheme}", expected)
     for other in neighbours:
         if not any(one.method == operation.method and one.path == operation.path for one in other.operations.values()):
-            word = "other-app" if "other-app" in operation.problems else "wrong-key"
+            word = "other-app" if "other-app" in operation.refusals else "wrong-key"
             expected = refusal(operation, (word,), f"the key is one of {other.name}")
             yield case(f"of {other.name}", f"other:{other.name}", expected)
 

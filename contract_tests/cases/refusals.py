@@ -1,4 +1,4 @@
-"""How a wrong request is to be refused: which statuses and error codes, by the contract's `x-problems`."""
+"""How a wrong request is to be refused: which statuses and error codes, by the contract's `x-refusals`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _WRONG_STATUSES = frozenset({400, 422})  # where both are in a contract, the lib
 def refusal(
     operation: Operation, words: tuple[str, ...], why: str, source: tuple[str, ...] = (), *, any_of: bool = False
 ) -> Expected:
-    """Return that a request is refused as `x-problems` has it for the first of some words that it knows, or for any.
+    """Return that a request is refused as `x-refusals` has it for the first of some words that it knows, or for any.
 
     An error code that is only observed, not documented, is as good: real servers know more of them than the documents.
     """
-    words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
-    known = [operation.problems[word] for word in words if word in operation.problems]
+    words = tuple(word for word in words if word in operation.refusals)[: None if any_of else 1] or words
+    known = [operation.refusals[word] for word in words if word in operation.refusals]
     if not known:
-        raise SpecError(f"{operation.name}: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
+        raise SpecError(f"{operation.name}: x-refusals has none of {', '.join(words)}. Map one of them to a scenario.")
     statuses = {int(key[:3]) for key in known}
     codes = {code for key in known for code in _codes(operation, key)}
     if _NOT_READ.intersection(words):

@@ -102,7 +102,7 @@ class Journey:
         return self.suite.example(self.api.operations[name], example, self.flow.values)
 
     def call(self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any) -> Said:
-        """Ask an operation; return what it said. Demand that it answers, or refuses by the word of `x-problems`.
+        """Ask an operation; return what it said. Demand that it answers, or refuses by the word of `x-refusals`.
 
         The journey ends where the answer is another one: what follows could not be told from its consequences.
         """

@@ -12,10 +12,10 @@ from flowcontract.lint import (
     document,
     examples,
     files,
-    problems,
     profiles,
     project,
     provenance,
+    refusals,
     scenarios,
     schemas,
     streams,
@@ -55,13 +55,13 @@ _VIEWS: dict[str, _OfView] = {
 }
 _CONTRACT: dict[str, _OfBoth] = {  # only of the contract without profiles
     "origins": lambda _, view: provenance.check_origins(view),
-    "problems": problems.check,
+    "refusals": refusals.check,
     "coverage": coverage.check,
     "profiles": profiles.check,
 }
 _PROFILES: dict[str, _OfBoth] = {
     "defaults": profiles.check_defaults,
-    "problems": problems.check,
+    "refusals": refusals.check,
     "scenarios": scenarios.check_profile,
 }
 

@@ -97,7 +97,7 @@ class Operation:
     request_required: bool
     responses: Mapping[int, Response]
     security: tuple[tuple[str, ...], ...]  # alternatives, each the names of schemes that are needed together
-    problems: Mapping[str, str]  # what is wrong with a request -> "<status>-<scenario>"
+    refusals: Mapping[str, str]  # what is wrong with a request -> "<status>-<scenario>"
     provenance: tuple[str, ...]
     pointer: str
     name: str = field(init=False)
@@ -141,7 +141,7 @@ class Api:
     bundle: Mapping[str, Any]
     operations: Mapping[str, Operation]
     schemes: Mapping[str, SecurityScheme]
-    problems: Mapping[str, str]  # of requests to no particular operation, such as an unknown path
+    refusals: Mapping[str, str]  # of requests to no particular operation, such as an unknown path
     rulings: Mapping[str, Ruling]  # its own by name, and those of all APIs as `dify-workflow/ids-are-strings`
     validators: Validators = field(repr=False, compare=False)
     profile: Profile | None = None  # the release of this contract; None for the documents
@@ -230,7 +230,7 @@ class _Reader:
                 bundle=document,
                 operations=MappingProxyType(operations),
                 schemes=MappingProxyType(dict(self._read_schemes())),
-                problems=MappingProxyType(document.get("x-problems", {})),
+                refusals=MappingProxyType(document.get("x-refusals", {})),
                 rulings=MappingProxyType(self.rulings),
                 validators=self.validators,
             )
@@ -288,7 +288,7 @@ class _Reader:
             request_required=request.get("required", False),
             responses=MappingProxyType(dict(self._read_responses(pointer, node))),
             security=tuple(tuple(alternative) for alternative in security),
-            problems=MappingProxyType({**self.document.get("x-problems", {}), **node.get("x-problems", {})}),
+            refusals=MappingProxyType({**self.document.get("x-refusals", {}), **node.get("x-refusals", {})}),
             provenance=provenance(node),
             pointer=pointer,
         )

@@ -1,4 +1,4 @@
-"""What is wrong with a request -> the words for it in the contract's `x-problems`, the most particular first."""
+"""What is wrong with a request -> the words for it in the contract's `x-refusals`, the most particular first."""
 
 from __future__ import annotations
 

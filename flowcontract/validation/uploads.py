@@ -29,4 +29,4 @@ def upload_limits(validators: Validators, media: MediaType, field: str) -> Uploa
 
 def takes_one_file(operation: Operation) -> bool:
     """Tell whether an operation refuses several files."""
-    return "too-many-files" in operation.problems
+    return "too-many-files" in operation.refusals

@@ -389,7 +389,7 @@ class App:
         words = refusal.words
         if asks_for_stream(operation, call.view):
             words = (*(f"{word}-streaming" for word in words), *words)
-        key = scenario_key(operation.problems, words, known, api=operation.api)
+        key = scenario_key(operation.refusals, words, known, api=operation.api)
         status, _, name = key.partition("-")
         scenario = self.scenarios.find(call.operation, int(status), name)
         if limited := self._limit(call, scenario):
@@ -429,7 +429,7 @@ class App:
     def _carrier(self, route: Route) -> Operation:
         """Return an operation that refuses a path or a method as its whole API does, not in words of its own."""
         assert route.api is not None
-        key = route.api.problems.get(route.refused[0], "")
+        key = route.api.refusals.get(route.refused[0], "")
         operations = route.api.operations.values()
         return next((one for one in operations if self._is_shared(one, key)), next(iter(operations)))
 
@@ -453,7 +453,7 @@ def _refuse_odd_uploads(validators: Validators, operation: Operation, body: Body
             "too-many-files", f"{count} files came as {names}; one is accepted", field=next(iter(body.uploads))
         )
     for name, uploads in body.uploads.items():
-        if not uploads[0].filename and "unnamed-file" in operation.problems:
+        if not uploads[0].filename and "unnamed-file" in operation.refusals:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
         if media is None:
             continue

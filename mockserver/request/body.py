@@ -1,4 +1,4 @@
-"""A request's body -> JSON or form fields; whatever cannot be read is refused by its word in `x-problems`."""
+"""A request's body -> JSON or form fields; whatever cannot be read is refused by its word in `x-refusals`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Keyring:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of `x-problems` for a refusal, the most particular first."""
+        """The words of `x-refusals` for a refusal, the most particular first."""
         if self.verdict == "missing":
             return ("no-key",)
         return wrong_key_words(self.scheme)

@@ -1,4 +1,4 @@
-"""What is wrong with a request -> the word for it in the contract's `x-problems` -> the scenario that says so."""
+"""What is wrong with a request -> the word for it in the contract's `x-refusals` -> the scenario that says so."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
 
 
 def scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:
-    """Return the scenario of the first word that `x-problems` has, `<status>-<name>`; raise SpecError without one."""
+    """Return the scenario of the first word that `x-refusals` has, `<status>-<name>`; raise SpecError without one."""
     for word in (*words, *_INSTEAD):
         if problems.get(word) in known:
             return problems[word]
     raise SpecError(
-        f"specs/{api}/openapi.yaml: x-problems maps none of {', '.join(words)} to a scenario. Map one of them."
+        f"specs/{api}/openapi.yaml: x-refusals maps none of {', '.join(words)} to a scenario. Map one of them."
     )
