@@ -142,7 +142,8 @@ def test_document_that_was_changed_is_a_finding(tmp_path) -> None:
     assert sum("There is no" in str(one) or "there is no" in str(one) for one in findings(sample)) == len(documents)
     for about in documents.values():
         (sample / "specs" / "documents" / about["file"]).write_text("another text", encoding="utf-8")
-    assert sum("is not the document that the sources refer to" in str(one) for one in findings(sample)) == len(documents)
+    found = [str(finding) for finding in findings(sample)]
+    assert sum("is not the document that the sources refer to" in text for text in found) == len(documents)
 
 
 def findings(root):
