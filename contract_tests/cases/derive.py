@@ -18,7 +18,7 @@ from contract_tests.cases.examples import (
     NOBODY,
     asking_for_stream,
     examples,
-    parameter_values,
+    parameter_texts,
     refusable,
     usual,
     violations,
@@ -26,14 +26,15 @@ from contract_tests.cases.examples import (
     with_parameter,
 )
 from contract_tests.cases.mutations import mutations
-from contract_tests.cases.refusals import refusal, words_for
+from contract_tests.cases.refusals import refusal
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
+from flowcontract.pointers import escape
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.absence import may_be_null
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.yamlio import escape
+from flowcontract.validation.refusals import refusal_words, wrong_key_words
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation
@@ -169,7 +170,7 @@ def _variants(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tu
     ids = resources().get(api.name, {}).get("unknown", {}).get(operation.id, {})
     for one in operation.parameters:
         if one.location != "path" and one.name not in ids:
-            for value in parameter_values(api, one):
+            for value in parameter_texts(one):
                 yield f"{one.name}={value}", with_parameter(base, one.location, one.name, value), one.provenance
     if isinstance(base.body, Mapping):
         yield from _bodies(api, operation, base)
@@ -215,7 +216,7 @@ def invalid(api: Api, operation: Operation) -> Iterator[Case]:
         if label in seen:
             continue
         seen.add(label)
-        words, in_path = words_for(first), first.location == "path"
+        words, in_path = refusal_words(first), first.location == "path"
         words += ("unknown-id",) if in_path else ()  # an id that is none is one that nobody knows, too
         source = first.violation.source or operation.provenance
         expected = refusal(operation, words, first.message, source, any_of=in_path)
@@ -264,7 +265,7 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
     yield case("none", "none", _closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
     for alternative in operation.security:
         for scheme in alternative:
-            words, why = _key_words(api, scheme), f"the key for {scheme} is not valid"
+            words, why = wrong_key_words(api.schemes[scheme]), f"the key for {scheme} is not valid"
             yield case(f"wrong {scheme}", f"wrong:{scheme}", _closed(api, operation, scheme, words, why))
         if alternative != operation.security[0]:
             scheme = alternative[0]
@@ -272,7 +273,7 @@ def keys(api: Api, operation: Operation, neighbours: Iterable[Api]) -> Iterator[
             yield case(f"only {scheme}", f"only:{scheme}", expected)
     for other in neighbours:
         if not any(one.method == operation.method and one.path == operation.path for one in other.operations.values()):
-            word = "other-app" if "other-app" in operation.problems else "wrong-key"
+            word = "other-app" if "other-app" in operation.refusals else "wrong-key"
             expected = refusal(operation, (word,), f"the key is one of {other.name}")
             yield case(f"of {other.name}", f"other:{other.name}", expected)
 
@@ -281,13 +282,6 @@ def _closed(api: Api, operation: Operation, scheme: str, words: tuple[str, ...],
     """Return that a request without the key is refused: the document demands the key, whatever the refusal rests on."""
     shape = api.schemes[scheme]
     return replace(refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
-
-
-def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
-    """Return the words for a wrong key: that of a token where the scheme is one."""
-    shape = api.schemes[scheme]
-    token = "token" in scheme.lower() or bool(shape.prefix)
-    return ("wrong-token", "wrong-key") if token and "wrong-token" in api.problems else ("wrong-key",)
 
 
 # Bodies that cannot be read.

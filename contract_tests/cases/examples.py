@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.cases import sample_files as samples
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Request, Upload
-from flowcontract import yamlio
+from flowcontract.scenarios.expressions import RequestView
+from flowcontract.scenarios.streaming import ask_for_stream, asks_for_stream
 from flowcontract.schemas.media_types import is_file
+from flowcontract.specs.examples import parameter_values
 from flowcontract.validation.request import RequestViolation, check_request
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ NOBODY = "00000000-0000-4000-8000-0000000000ff"  # an id that no server has give
 
 def examples(api: Api, operation: Operation) -> Iterator[tuple[str, Request, tuple[str, ...]]]:
     """Yield an operation's documented requests with their names and sources; one without a body where it has none."""
-    base = _without_body(api, operation)
+    base = _without_body(operation)
     named = [(media, example) for media in operation.request.values() for example in media.examples.values()]
     for media, example in named:
         body = _form(api, media, example.value) if media.name == FORM else example.value
@@ -60,30 +62,22 @@ def _instead(api: Api, operation: Operation, media: MediaType, body: Any) -> Ite
     fields = api.validators.form(media.pointer) if media.name == FORM else {}
     for one in operation.parameters:
         if one.name in fields and fields[one.name].schema.get("x-or-header") and one.name not in body:
-            yield one.name, parameter_values(api, one)[0]
+            yield one.name, parameter_texts(one)[0]
 
 
-def _without_body(api: Api, operation: Operation) -> Request:
+def _without_body(operation: Operation) -> Request:
     """Return a request with the required parameters."""
     needed = [one for one in operation.parameters if one.required]
-    path = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "path"}
-    query = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "query"}
-    headers = {one.name: parameter_values(api, one)[0] for one in needed if one.location == "header"}
+    path = {one.name: parameter_texts(one)[0] for one in needed if one.location == "path"}
+    query = {one.name: parameter_texts(one)[0] for one in needed if one.location == "query"}
+    headers = {one.name: parameter_texts(one)[0] for one in needed if one.location == "header"}
     return Request(operation.method, operation.path, path, query, headers)
 
 
-def parameter_values(api: Api, parameter: Parameter) -> list[str]:
-    """Return values of a parameter that its contract shows or bounds, as text, the documents' own first."""
-    node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
-    schema = parameter.schema
-    shown = [node[key] for key in ("example",) if key in node]
-    shown += [one["value"] for one in node.get("examples", {}).values()]
-    shown += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
-    shown += [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []  # more is answered as the maximum
-    shown += schema.get("enum", [])
-    shown += [False, True] if schema.get("type") == "boolean" else []
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in shown]
-    return list(dict.fromkeys(texts)) or [NOBODY if schema.get("format") == "uuid" else "contract"]
+def parameter_texts(parameter: Parameter) -> list[str]:
+    """Return values of a parameter that its contract shows or bounds, as text; one of ours where there is none."""
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in parameter_values(parameter)]
+    return list(dict.fromkeys(texts)) or [NOBODY if parameter.schema.get("format") == "uuid" else "contract"]
 
 
 def _form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,26 +94,14 @@ def wants_stream(operation: Operation, request: Request) -> bool | None:
     """Tell whether a request asks for the stream, by `x-stream.when`; None where there is none."""
     if operation.stream is None:
         return None
-    when = operation.stream.when
-    body = request.body if isinstance(request.body, Mapping) else {}
-    return all(body.get(name) == value for name, value in when.get("body", {}).items()) and all(
-        _same(request.query.get(name), value) for name, value in when.get("query", {}).items()
-    )
-
-
-def _same(text: object, value: object) -> bool:
-    return text == (value if isinstance(value, str) else json.dumps(value))
+    return asks_for_stream(operation, RequestView(query=request.query, body=request.body))
 
 
 def asking_for_stream(api: Api, operation: Operation) -> tuple[str, Request, tuple[str, ...]]:
     """Return the usual request, made to ask for the stream."""
     name, base, source = usual(api, operation)
-    when = operation.stream.when if operation.stream else {}
-    query = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in when.get("query", {}).items()
-    }
-    body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
-    return name, replace(base, body=body, query={**base.query, **query}), source
+    query, body = ask_for_stream(operation, base.query, base.body)
+    return name, replace(base, body=body, query=query), source
 
 
 def with_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:

@@ -14,7 +14,7 @@ from contract_tests.cases.refusals import refusal
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
 from contract_tests.judging.judge import Expected, is_refusal
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.provenance.evidence import Tier, tier_of
 from flowcontract.schemas.violations import Violation
 from flowcontract.streams.rules import show
@@ -76,7 +76,7 @@ def _kept(body: Mapping[str, Any]) -> Iterator[str]:
     """Yield the places in a body that are tested; files are made when the case runs."""
     for name, value in body.items():
         if not isinstance(_value(value), Oversize):
-            yield f"/{yamlio.escape(name)}"
+            yield f"/{pointers.escape(name)}"
 
 
 def _expected(

@@ -21,7 +21,7 @@ from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.session import NotExercised, Suite
 from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.schemas.violations import Violation, rated
+from flowcontract.schemas.violations import Violation, rate
 from flowcontract.streams.rules import show
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1.1  # times are whole seconds: what is to show an order lies so far apart
 _LESS = {"wrong-input": ("invalid-request",), "other-users-file": ("wrong-input", "invalid-request")}
-"""What else says of a request what a word of `x-problems` says, the more particular first; a contract may lack it."""
+"""What else says of a request what a word of `x-refusals` says, the more particular first; a contract may lack it."""
 _AT_ONCE, _SHARED, _BURSTS = 6, 3, 3  # made at a time, of which so many share a second, within so many attempts
 
 
@@ -104,7 +104,7 @@ class Journey:
         return self.suite.example(self.api.operations[name], example, self.flow.values)
 
     def call(self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any) -> Said:
-        """Ask an operation; return what it said. Demand that it answers, or refuses by the word of `x-problems`.
+        """Ask an operation; return what it said. Demand that it answers, or refuses by the word of `x-refusals`.
 
         The journey ends where the answer is another one: what follows could not be told from its consequences.
         """
@@ -182,7 +182,7 @@ class Journey:
         self._fail(self.api.operations[name], Violation(rule, expected, got, source=source))
 
     def _fail(self, operation: Operation, violation: Violation) -> None:
-        (violation,) = rated([violation], self.api.rulings)
+        (violation,) = rate([violation], self.api.rulings)
         self.suite.record.fail(operation, violation, self.api.rulings)
 
     # What a journey sends.

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema_rs
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def _declared(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.Choi
 
 def _taken(choice: sources.Choice, told: Mapping[str, Any]) -> str:
     try:
-        value = yamlio.resolve(told, choice.at)
+        value = pointers.resolve(told, choice.at)
     except KeyError:
         return ""
     return next((words for words, schema in choice.options.items() if _fits(schema, value)), "")

@@ -21,7 +21,7 @@ from contract_tests.cases.sample_files import Oversize
 from contract_tests.cases.server_values import resources
 from contract_tests.http.exchange import Upload
 from contract_tests.suite.not_exercised import NotExercised
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from contract_tests.http.exchange import Request
@@ -115,7 +115,7 @@ class Filler:
         """Return a body, or a part of it, with this server's values."""
         if isinstance(value, Mapping):
             sort = next((sort for sort in SORTS if sort == value.get("type")), "")
-            return {key: self.field(key, item, f"{pointer}/{yamlio.escape(key)}", sort) for key, item in value.items()}
+            return {key: self.field(key, item, pointer + pointers.join([key]), sort) for key, item in value.items()}
         if isinstance(value, list):
             return [self.body(item, f"{pointer}/{index}") for index, item in enumerate(value)]
         return value
@@ -135,7 +135,7 @@ class Filler:
     def _told(self, pointer: str) -> int:
         """Return how many megabytes the app tells (GET /parameters)."""
         try:
-            told = yamlio.resolve(self.suite.parameters(self.operation.api), pointer)
+            told = pointers.resolve(self.suite.parameters(self.operation.api), pointer)
         except KeyError:
             told = None
         if type(told) is not int or not 0 < told <= _LARGEST_MB:
@@ -167,18 +167,18 @@ class Filler:
         values = self.values.get(field, {})
         required = {control.variable: self.sample(control) for control in form if control.required}
         own = {control.variable for control in form}
-        tested = {name for name in own & set(given) if f"/{field}/{yamlio.escape(name)}" in self.keep}
+        tested = {name for name in own & set(given) if f"/{field}/{pointers.escape(name)}" in self.keep}
         fitted = {name: given[name] for name in tested}
         others = {name: value for name, value in given.items() if name not in tested}
         for name, control in list(fitting(others, form)):
-            before = f"/{field}/{yamlio.escape(name)}"
+            before = f"/{field}/{pointers.escape(name)}"
             if control is None:
                 self._left_out(before, kind_of(given[name]))
                 continue
-            here = f"/{field}/{yamlio.escape(control.variable)}"
+            here = f"/{field}/{pointers.escape(control.variable)}"
             self.keep = frozenset(_moved(place, before, here) for place in self.keep)
             fitted[control.variable] = self._for_control(given[name], here, control)
-        chosen = {name: value for name, value in fitted.items() if self._is_kept(f"/{field}/{yamlio.escape(name)}")}
+        chosen = {name: value for name, value in fitted.items() if self._is_kept(f"/{field}/{pointers.escape(name)}")}
         return {**required, **fitted, **values, **chosen}
 
     def _left_out(self, pointer: str, kind: str) -> None:

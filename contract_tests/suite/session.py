@@ -27,10 +27,10 @@ from contract_tests.report.deviations import Names, names
 from contract_tests.report.hiding import hide, hide_json
 from contract_tests.suite.filling import Filler
 from contract_tests.suite.not_exercised import NotExercised, Withheld
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
-from flowcontract.schemas.violations import rated
+from flowcontract.schemas.violations import rate
 
 if TYPE_CHECKING:
     from contract_tests.cases.derive import Case
@@ -227,7 +227,7 @@ class Suite:
                 asked = replace(asked, keys={**(asked.keys or {}), **request.keys})
             verdict = self.ask(operation, asked, case.expected, provoked=bool(case.provoke))
             rulings = self.api(operation.api).rulings
-            for violation in rated(unheld(case, asked, verdict.exchange), rulings):
+            for violation in rate(unheld(case, asked, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the target was made to
@@ -254,7 +254,7 @@ class Suite:
             raise NotExercised(f"the form of this app (GET /parameters) has nothing for it: {case.expected.because}")
         for variable, value in wrong:
             body = {**case.request.body, field: {variable: value}}
-            yield replace(case.request, body=body), case.keep | {f"/{field}/{yamlio.escape(variable)}"}
+            yield replace(case.request, body=body), case.keep | {f"/{field}/{pointers.escape(variable)}"}
 
     def _flow(self, case: Case) -> Flow | None:
         """Return the flow that a documented example is for; None where any will do."""
@@ -389,7 +389,7 @@ class Suite:
             return said[feature]
         where = resources()[api]["features"][feature]["at"]
         try:
-            return yamlio.resolve(self.parameters(api), where) is not False
+            return pointers.resolve(self.parameters(api), where) is not False
         except KeyError:
             return True  # it does not say: to be tried
 
@@ -466,7 +466,7 @@ class Suite:
         exchange = self.clients[api].send(self.with_keys(operation, request))
         self.remember(operation, request, exchange)
         try:
-            value = yamlio.resolve(exchange.json, how["at"])
+            value = pointers.resolve(exchange.json, how["at"])
         except KeyError:
             raise NotExercised(
                 f"{operation.name} gave no {name}: status {exchange.status} {exchange.trouble}".strip()
@@ -531,6 +531,6 @@ def _provoked(request: Request, way: Provocation) -> Request:
 
 def _at(payload: Any, pointer: str) -> Any:
     try:
-        return yamlio.resolve(payload, pointer)
+        return pointers.resolve(payload, pointer)
     except KeyError:
         return None

@@ -14,9 +14,11 @@ from werkzeug.datastructures import Headers
 from flowcontract.errors import FlowContractError
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.scenarios.releases import as_release
+from flowcontract.scenarios.streaming import asks_for_stream
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
+from flowcontract.validation.uploads import takes_one_file, upload_limits
 from mockserver import faults
 from mockserver.behaviours import BEHAVIOURS, revive
 from mockserver.behaviours.action import Action
@@ -39,6 +41,7 @@ from mockserver.torture.session import Torture
 
 if TYPE_CHECKING:
     from flowcontract.scenarios import Scenario
+    from flowcontract.schemas.validators import Validators
     from flowcontract.specs.model import Api, Operation
     from mockserver.config.apps import Table
     from mockserver.config.settings import Settings
@@ -316,7 +319,7 @@ class App:
         call.body = read_body(call.request, call.operation, manners)
         asked = preferences.take_off(call.body.value)
         call.preference = call.preference or asked
-        _refuse_odd_uploads(call.operation, call.body)
+        _refuse_odd_uploads(self.apis[call.operation.api].validators, call.operation, call.body)
         self.worlds.room.admit(sum(one.blob.size for sent in call.body.uploads.values() for one in sent))
         _refuse_without_body(call.operation, call.body)
         call.checked = self._validate(call)
@@ -331,7 +334,7 @@ class App:
 
     def _choose(self, call: _Call) -> Reply:
         """Answer a request that nothing is wrong with, and that nobody preferred anything for."""
-        streaming = selection.wants_stream(call.operation, call.view)
+        streaming = asks_for_stream(call.operation, call.view)
         scenario, by = selection.chosen(
             self.scenarios,
             call.operation,
@@ -368,7 +371,7 @@ class App:
     ) -> Reply:
         """Serve the scenario that was asked for; act on the world only if nothing is wrong with the request."""
         call.entry.choose(preference.by, str(preference))
-        streaming = selection.wants_stream(call.operation, call.view)
+        streaming = asks_for_stream(call.operation, call.view)
         scenario = selection.forced(
             self.scenarios,
             call.operation,
@@ -412,7 +415,7 @@ class App:
         """Return the scenario that a behaviour wants in place of the default one, of the kind that was asked for."""
         if not name or call.entry.by not in ("default", "app"):
             return None
-        streaming = selection.wants_stream(call.operation, call.view)
+        streaming = asks_for_stream(call.operation, call.view)
         return self.scenarios.find(call.operation, None, f"{name}-streaming" if streaming else name)
 
     def _refuse(self, call: _Call, refusal: Refusal) -> Reply:
@@ -421,9 +424,9 @@ class App:
         call.entry.choose("problem", refusal.words[0])
         known = self.scenarios.for_operation(operation)
         words = refusal.words
-        if selection.wants_stream(operation, call.view):
+        if asks_for_stream(operation, call.view):
             words = (*(f"{word}-streaming" for word in words), *words)
-        key = scenario_key(operation.problems, words, known, api=operation.api)
+        key = scenario_key(operation.refusals, words, known, api=operation.api)
         status, _, name = key.partition("-")
         scenario = self.scenarios.find(call.operation, int(status), name)
         if limited := self._limit(call, scenario):
@@ -471,7 +474,7 @@ class App:
     def _carrier(self, route: Route) -> Operation:
         """Return an operation that refuses a path or a method as its whole API does, not in words of its own."""
         assert route.api is not None
-        key = route.api.problems.get(route.refused[0], "")
+        key = route.api.refusals.get(route.refused[0], "")
         operations = route.api.operations.values()
         return next((one for one in operations if self._is_shared(one, key)), next(iter(operations)))
 
@@ -513,7 +516,7 @@ def _stranger(route: Route) -> Refusal | None:
 
 def _answers_anybody(call: _Call) -> bool:
     """Tell whether the operation answers the key of another app with a success: of that app, or of nothing."""
-    status = call.operation.problems.get("other-app", "")[:3]
+    status = call.operation.refusals.get("other-app", "")[:3]
     return "other-app" in call.route.refused and status == str(call.operation.success.status)
 
 
@@ -523,27 +526,27 @@ def _refuse_without_body(operation: Operation, body: Body) -> None:
         raise Refusal("malformed-body", "there is no body", finer=["no-content"])
 
 
-def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
+def _refuse_odd_uploads(validators: Validators, operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
     count = sum(map(len, body.uploads.values()))
-    if count > 1 and "too-many-files" in operation.problems:
+    if count > 1 and takes_one_file(operation):
         names = ", ".join(body.uploads)
         raise Refusal(
             "too-many-files", f"{count} files came as {names}; one is accepted", field=next(iter(body.uploads))
         )
     for name, uploads in body.uploads.items():
-        if not uploads[0].filename and "unnamed-file" in operation.problems:
+        if not uploads[0].filename and "unnamed-file" in operation.refusals:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
-        fields = (media.schema if media else {}).get("properties", {})
-        if fields.get(name, {}).get("x-typed") and not uploads[0].content_type:
+        if media is None:
+            continue
+        wanted, longest, typed = upload_limits(validators, media, name)
+        if typed and not uploads[0].content_type:
             message = f"the file in {name} has no Content-Type of its own"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        wanted = (media.encoding if media else {}).get(name, {}).get("contentType")
         if wanted is not None and not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        longest = fields.get(name, {}).get("maxLength")  # in bytes
         if longest is not None and uploads[0].blob.size > longest:
             raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)
 

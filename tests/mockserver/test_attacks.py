@@ -114,7 +114,7 @@ def upload(mock: Caller, path: str, name: str, data: bytes, **headers: str) -> A
 
 @pytest.mark.parametrize("name", EVIL_NAMES)
 def test_file_name_reaches_no_path_and_no_header(mock: Caller, name: str) -> None:
-    """A file that is taken comes back under one well-formed name without folders (RFC 6266); a refused one is nowhere."""
+    """A file that is taken comes back under one well-formed name without folders (RFC 6266); a refused one nowhere."""
     before = set(Path.cwd().iterdir())
     listed = mock.ask("GET", "/api/v2/files", x_api_key="sk-agentbuilder-names").json
     uploaded = upload(mock, "/api/v2/files", name, b"secret bytes", x_api_key="sk-agentbuilder-names")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from mock_calls import Answer, Caller
+from mockserver.scenarios.examples import example_requests
 from release_cases import RELEASES, Recording, apis_of, operation_of, recordings
 
 from flowcontract.paths import specs_root
 from flowcontract.streams.judge import judge
 from mockserver.config.settings import Settings
-from mockserver.scenarios.examples import example_requests
 from mockserver.server.mock_server import load_app
 
 DIFY = [release for release in RELEASES if release.startswith("dify")]
