@@ -1,16 +1,16 @@
 """Every exception of the toolkit.
 
-FlowContractError          what a user can mend; programs print it and exit 2, never a traceback
+FlowContractError          a mistake that a user can correct; programs print it and exit 2, without a traceback
 ├── SpecError              a contract file cannot be read or does not hold together
 │   ├── UnknownNameError   an API, operation, profile or scenario that does not exist; says what there is
 │   └── OrderSyntaxError   an order of events that cannot be read; says where
 ├── ScenarioError          a scenario file cannot be read or does not follow the format
-├── StateError             what keeps what the mock knows, a file or Redis, is broken, foreign or in use
-│   ├── StateUnreachableError  Redis cannot be reached for now; the next request may be answered again
-│   └── StateUnwritableError   there is no room, or no leave to write: what was asked for has changed nothing
-├── AppError               a file that says what an app is cannot be read or does not follow the format
+├── StateError             the mock's storage, a file or Redis, is broken, belongs to something else or is in use
+│   ├── StateUnreachableError  Redis cannot be reached at the moment; a later request may succeed
+│   └── StateUnwritableError   no space left, or no permission to write; the request has changed nothing
+├── AppError               an app's configuration file cannot be read or does not follow the format
 └── StreamError            a stream cannot be read, or bytes cannot be written as one
-    └── BlockTooLargeError  a block is larger than the reader was told to hold
+    └── BlockTooLargeError  a block is larger than the decoder may buffer
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FlowContractError(Exception):
-    """What a user can mend: the message says what was asked, what there is, what to do."""
+    """A mistake that a user can correct: the message says what was asked, what there is, what to do."""
 
 
 class SpecError(FlowContractError):
@@ -33,14 +33,14 @@ class SpecError(FlowContractError):
 
 
 class UnknownNameError(SpecError):
-    """A name was asked for that does not exist; the message lists what there is.
+    """A name that does not exist; the message lists those that do.
 
     >>> print(UnknownNameError("API", "dify-chatt", ["dify-chat", "cybertron"]))
     No API "dify-chatt". There is: cybertron, dify-chat. Did you mean "dify-chat"?
     """
 
     def __init__(self, what: str, asked: str, known: Iterable[str], *, hint: str = "") -> None:
-        """Name the sort of thing, what was asked, and everything that exists."""
+        """Describe what kind of thing was asked for, under which name, and which names exist."""
         names = sorted(known, key=natural_key)
         there_is = ", ".join(names) if names else "none"
         close = difflib.get_close_matches(asked, names, n=1)
@@ -53,26 +53,26 @@ class ScenarioError(FlowContractError):
 
 
 class AppError(FlowContractError):
-    """A file that says what an app is cannot be read or does not follow the format."""
+    """An app's configuration file cannot be read or does not follow the format."""
 
 
 class StateError(FlowContractError):
-    """What keeps what the mock knows, a file or Redis, is broken, foreign or in use."""
+    """The mock's storage, a file or Redis, is broken, belongs to something else or is in use."""
 
 
 class StateUnreachableError(StateError):
-    """Redis cannot be reached for now; the next request may be answered again."""
+    """Redis cannot be reached at the moment; a later request may succeed."""
 
 
 class StateUnwritableError(StateError):
-    """There is no room for what has to be kept, or no leave to write it; what was asked for has changed nothing."""
+    """There is no space left, or no permission to write; the request has changed nothing."""
 
 
 class OrderSyntaxError(SpecError):
-    """An order of events cannot be read; `position` is the character, from 0, where it stops making sense."""
+    """An order of events has a syntax error at the character `position`, counted from 0."""
 
     def __init__(self, order: str, position: int, problem: str) -> None:
-        """Say what is wrong, and point at the place."""
+        """Describe the error and mark its place."""
         self.position = position
         super().__init__(f"{problem}, at character {position + 1}: {order[:position]}>>>{order[position:]}")
 
@@ -82,7 +82,7 @@ class StreamError(FlowContractError):
 
 
 class BlockTooLargeError(StreamError):
-    """A block is larger than the reader was told to hold; `before` are the blocks that the same bytes completed."""
+    """A block is larger than the decoder may buffer; `before` holds the blocks completed by the same bytes."""
 
     def __init__(self, limit: int) -> None:
         """Name the limit in bytes."""

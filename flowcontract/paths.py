@@ -1,4 +1,4 @@
-"""Where `specs/` and `fixtures/` are: inside the installed wheel, or in the checkout the package stands in."""
+"""Where `specs/` and `fixtures/` are: inside the installed wheel, or in the checkout that holds the package."""
 
 from __future__ import annotations
 

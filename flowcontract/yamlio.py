@@ -1,4 +1,4 @@
-"""YAML with JSON's types only, so that `no`, `12:30` and dates stay text; with the line of every value where asked."""
+"""YAML restricted to JSON's types, so that `no`, `12:30` and dates stay text; and the line of every value."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowcontract.errors import SpecError
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ class _JsonLoader(_Base):
         mapping: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key that is not text", key_node.start_mark)
             key = key_node.value  # JSON's keys are text: a status `200` is "200"
             if key in mapping:
                 raise yaml.constructor.ConstructorError(None, None, f'key "{key}" twice', key_node.start_mark)
@@ -57,40 +58,40 @@ def loads(text: str, *, name: str = "YAML text") -> Any:
         raise SpecError(f"{name}: {error}. Mend the YAML.") from None
 
 
-_DEEPEST = 200
+_MAX_DEPTH = 200
 
 
 def _refuse_deep_nesting(text: str, name: str) -> None:
-    """Raise SpecError for a text that nests deeper than libyaml, which recurses in C and would crash, can follow."""
+    """Raise SpecError for a text nested too deeply: libyaml recurses in C and would crash."""
     # Nesting needs a bracket, a dash, a question mark or an indent per level; almost no file has as many of any.
-    if max(map(text.count, ("[", "{", "- ", "? "))) <= _DEEPEST and " " * _DEEPEST not in text:
+    if max(map(text.count, ("[", "{", "- ", "? "))) <= _MAX_DEPTH and " " * _MAX_DEPTH not in text:
         return
     depth = 0
     try:
         for event in yaml.parse(text, Loader=_JsonLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:
+            if depth > _MAX_DEPTH:
                 line = event.start_mark.line + 1  # type: ignore[union-attr]
-                raise SpecError(f"{name}, line {line}: nested more than {_DEEPEST} deep. Flatten the YAML.")
+                raise SpecError(f"{name}, line {line}: nested more than {_MAX_DEPTH} deep. Flatten the YAML.")
     except yaml.YAMLError:
-        return  # told with its line by the reader itself
+        return  # the parser reports it with its line
 
 
-_MOST_REPEATED = 100_000
-"""Values, and hundreds of characters, that aliases may stand for: nine lines of them can stand for a billion."""
-_WEIGHED = 100  # characters that weigh as much as one more value
+_MAX_REPEATED = 100_000
+"""Values that aliases may repeat in all; nine lines of nested aliases can expand to a billion."""
+_CHARACTERS_PER_VALUE = 100  # of a long text, which counts as so many values
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
-    """Return the nodes of a text; raise SpecError where its aliases stand for too much, or for what they stand in."""
+    """Return the root node of a text; raise SpecError where its aliases expand too far, or contain themselves."""
     root: yaml.Node | None = yaml.compose(text, Loader=_JsonLoader)
     if root is not None and "&" in text and "*" in text:
-        _Repetition(name).measure(root)
+        _AliasMeter(name).measure(root)
     return root
 
 
-class _Repetition:
-    """Measures what aliases stand for: each node once, however often it is repeated."""
+class _AliasMeter:
+    """Measures how far aliases expand a document; each node is measured once, however often it is repeated."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -99,20 +100,20 @@ class _Repetition:
         self._repeated = 0
 
     def measure(self, node: yaml.Node) -> tuple[int, int]:
-        """Return the weight of a node with all that is in it, and how deep it nests; raise SpecError."""
+        """Return the weight of a node with its content, and its depth; raise SpecError where either is too large."""
         known = self._measured.get(id(node))
         if known is not None:
             self._repeated += known[0]
-            self._refuse(node, self._repeated > _MOST_REPEATED, f"aliases repeat more than {_MOST_REPEATED} values")
+            self._refuse(node, self._repeated > _MAX_REPEATED, f"aliases repeat more than {_MAX_REPEATED} values")
             return known
-        self._refuse(node, id(node) in self._open, "an alias stands for what it stands in")
+        self._refuse(node, id(node) in self._open, "an alias contains itself")
         if isinstance(node, yaml.ScalarNode):
-            return self._note(node, 1 + len(node.value) // _WEIGHED, 0)
+            return self._note(node, 1 + len(node.value) // _CHARACTERS_PER_VALUE, 0)
         self._open.add(id(node))
-        parts = [self.measure(part) for part in _parts(node)]
+        parts = [self.measure(part) for part in _list_child_nodes(node)]
         self._open.remove(id(node))
         depth = 1 + max((deep for _, deep in parts), default=0)
-        self._refuse(node, depth > _DEEPEST, f"aliases nest more than {_DEEPEST} deep")
+        self._refuse(node, depth > _MAX_DEPTH, f"aliases nest more than {_MAX_DEPTH} deep")
         return self._note(node, 1 + sum(weight for weight, _ in parts), depth)
 
     def _note(self, node: yaml.Node, weight: int, depth: int) -> tuple[int, int]:
@@ -124,7 +125,7 @@ class _Repetition:
             raise SpecError(f"{self._name}, line {node.start_mark.line + 1}: {what}. Mend the YAML.")
 
 
-def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
+def _list_child_nodes(node: yaml.Node) -> Iterator[yaml.Node]:
     for part in node.value:
         yield from part if isinstance(part, tuple) else (part,)
 
@@ -138,8 +139,8 @@ def load(path: Path) -> Any:
     return loads(text, name=str(path))
 
 
-def lines_of(text: str) -> dict[str, int]:
-    """Map the JSON pointer of every value in a YAML text to the line (from 1) on which it, or its key, begins."""
+def locate_lines(text: str) -> dict[str, int]:
+    """Map the JSON pointer of every value in a YAML text to the line (from 1) on which the value or its key begins."""
     _refuse_deep_nesting(text, "YAML text")
     lines: dict[str, int] = {}
     root = _compose(text, "YAML text")
@@ -156,27 +157,3 @@ def _note(node: yaml.Node, pointer: str, line: int, lines: dict[str, int]) -> No
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note(item, f"{pointer}/{index}", item.start_mark.line + 1, lines)
-
-
-def escape(token: str) -> str:
-    """Return a reference token as it stands in a JSON pointer (RFC 6901)."""
-    return token.replace("~", "~0").replace("/", "~1")
-
-
-def unescape(token: str) -> str:
-    """Return what a token of a JSON pointer stands for."""
-    return token.replace("~1", "/").replace("~0", "~")
-
-
-def resolve(document: Any, pointer: str) -> Any:
-    """Return what a JSON pointer (`''` or `/a/0`) points to; raise KeyError with the pointer where nothing is there."""
-    here = document
-    for token in pointer.split("/")[1:]:
-        name = unescape(token)
-        if isinstance(here, dict) and name in here:
-            here = here[name]
-        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
-            here = here[int(name)]
-        else:
-            raise KeyError(pointer)
-    return here

@@ -15,7 +15,7 @@ import pytest
 import snippets
 import yaml
 
-from flowcontract.lint.problems import WORDS
+from flowcontract.lint.refusals import WORDS
 from mockserver import MockServer, Settings
 
 ROOT = snippets.ROOT
@@ -157,7 +157,7 @@ def test_admin_api_has_each_path(mock: MockServer) -> None:
 
 
 def test_refusals_have_each_word() -> None:
-    """The reference explains every word that an `x-problems` may have."""
+    """The reference explains every word that an `x-refusals` may have."""
     text = (
         (ROOT / "docs/reference/contract.md").read_text(encoding="utf-8").split("## Refusals")[1].split("## Sources")[0]
     )

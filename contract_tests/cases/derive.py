@@ -17,25 +17,26 @@ from contract_tests.cases.examples import (
     JSON,
     NOBODY,
     Example,
-    ask_for_stream,
     choose_example,
+    choose_streaming_example,
     find_refusable,
     find_violations,
     list_examples,
-    parameter_values,
+    parameter_texts,
     set_parameter,
     sort_examples,
     wants_stream,
 )
 from contract_tests.cases.mutations import mutate
-from contract_tests.cases.refusals import choose_words, expect_refusal
+from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
+from flowcontract.pointers import escape
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.absence import may_be_null
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.yamlio import escape
+from flowcontract.validation.refusals import refusal_words, wrong_key_words
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation
@@ -175,7 +176,7 @@ def _vary(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
     ids = server_values().get(api.name, {}).get("unknown", {}).get(operation.id, {})
     for parameter in operation.parameters:
         if parameter.location != "path" and parameter.name not in ids:
-            for value in parameter_values(api, parameter):
+            for value in parameter_texts(parameter):
                 request = set_parameter(base, parameter.location, parameter.name, value)
                 yield Example(f"{parameter.name}={value}", request, parameter.provenance)
     if isinstance(base.body, Mapping):
@@ -221,7 +222,7 @@ def _derive_invalid(api: Api, operation: Operation, requests: Sequence[Request])
         if label in seen:
             continue
         seen.add(label)
-        words, in_path = choose_words(first), first.location == "path"
+        words, in_path = refusal_words(first), first.location == "path"
         words += ("unknown-id",) if in_path else ()  # a malformed id may also be answered as an unknown one
         source = first.violation.source or operation.provenance
         expected = expect_refusal(operation, words, first.message, source, any_of=in_path)
@@ -264,7 +265,7 @@ def _derive_keys(api: Api, operation: Operation, base: Example, neighbours: Iter
     yield case("none", "none", _expect_closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
     for alternative in operation.security:
         for scheme in alternative:
-            words, why = _key_words(api, scheme), f"the key for {scheme} is not valid"
+            words, why = wrong_key_words(api.schemes[scheme]), f"the key for {scheme} is not valid"
             yield case(f"wrong {scheme}", f"wrong:{scheme}", _expect_closed(api, operation, scheme, words, why))
         if alternative != operation.security[0]:
             scheme = alternative[0]
@@ -273,7 +274,7 @@ def _derive_keys(api: Api, operation: Operation, base: Example, neighbours: Iter
     for other in neighbours:
         endpoints = {(operation.method, operation.path) for operation in other.operations.values()}
         if (operation.method, operation.path) not in endpoints:
-            word = "other-app" if "other-app" in operation.problems else "wrong-key"
+            word = "other-app" if "other-app" in operation.refusals else "wrong-key"
             expected = expect_refusal(operation, (word,), f"the key is one of {other.name}")
             yield case(f"of {other.name}", f"other:{other.name}", expected)
 
@@ -282,13 +283,6 @@ def _expect_closed(api: Api, operation: Operation, scheme: str, words: tuple[str
     """Expect a refusal for want of a key: the document demands the key, whatever the form of the refusal rests on."""
     shape = api.schemes[scheme]
     return replace(expect_refusal(operation, words, why), outcome=shape.tier, source=shape.provenance)
-
-
-def _key_words(api: Api, scheme: str) -> tuple[str, ...]:
-    """Return the words of `x-problems` for a wrong key; a scheme may be a token, which has a word of its own."""
-    shape = api.schemes[scheme]
-    token = "token" in scheme.lower() or bool(shape.prefix)
-    return ("wrong-token", "wrong-key") if token and "wrong-token" in api.problems else ("wrong-key",)
 
 
 # Bodies that cannot be read.
@@ -419,7 +413,7 @@ def derive_streams(api: Api, operation: Operation, provocations: Iterable[str]) 
     if operation.stream is None:
         return
     for code in [code for code in provocations if code.startswith(("stream:", "event:"))]:
-        name, request, _ = ask_for_stream(api, operation)
+        name, request, _ = choose_streaming_example(api, operation)
         kind = code.removeprefix("event:") if code.startswith("event:") else ""
         if kind and kind not in operation.stream.events:
             continue  # of another release

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from contract_tests.cases import sample_files as samples
 from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Request, Upload
-from flowcontract import yamlio
+from flowcontract.scenarios.expressions import RequestView
+from flowcontract.scenarios.streaming import ask_for_stream, asks_for_stream
 from flowcontract.schemas.media_types import is_file
+from flowcontract.specs.examples import parameter_values
 from flowcontract.validation.request import RequestViolation, check_request
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Example(NamedTuple):
 
 def list_examples(api: Api, operation: Operation) -> list[Example]:
     """Return an operation's documented requests; one without a body where it has none."""
-    base = _build_base(api, operation)
+    base = _build_base(operation)
     found = []
     for media in operation.request.values():
         for example in media.examples.values():
@@ -70,31 +72,22 @@ def _substitute_headers(api: Api, operation: Operation, media: MediaType, body: 
     for parameter in operation.parameters:
         field = fields.get(parameter.name)
         if field and field.schema.get("x-or-header") and parameter.name not in body:
-            yield parameter.name, parameter_values(api, parameter)[0]
+            yield parameter.name, parameter_texts(parameter)[0]
 
 
-def _build_base(api: Api, operation: Operation) -> Request:
+def _build_base(operation: Operation) -> Request:
     """Return a request with the required parameters and no body."""
     values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
     for parameter in operation.parameters:
         if parameter.required:
-            values.setdefault(parameter.location, {})[parameter.name] = parameter_values(api, parameter)[0]
+            values.setdefault(parameter.location, {})[parameter.name] = parameter_texts(parameter)[0]
     return Request(operation.method, operation.path, values["path"], values["query"], values["header"])
 
 
-def parameter_values(api: Api, parameter: Parameter) -> list[str]:
-    """Return values of a parameter as text: examples of the documents first, then the bounds of its schema."""
-    node = yamlio.resolve(api.bundle, parameter.pointer.removesuffix("/schema"))
-    schema = parameter.schema
-    shown = [node["example"]] if "example" in node else []
-    shown += [example["value"] for example in node.get("examples", {}).values()]
-    shown += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
-    shown += (
-        [node["x-clamp"], node["x-clamp"] + 1] if "x-clamp" in node else []
-    )  # larger values are answered as the maximum
-    shown += schema.get("enum", [])
-    shown += [False, True] if schema.get("type") == "boolean" else []
-    return list(dict.fromkeys(map(_text, shown))) or [NOBODY if schema.get("format") == "uuid" else "contract"]
+def parameter_texts(parameter: Parameter) -> list[str]:
+    """Return values of a parameter that its contract shows or bounds, as text; one of ours where there is none."""
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in parameter_values(parameter)]
+    return list(dict.fromkeys(texts)) or [NOBODY if parameter.schema.get("format") == "uuid" else "contract"]
 
 
 def _fill_form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,25 +104,14 @@ def wants_stream(operation: Operation, request: Request) -> bool | None:
     """Tell whether a request asks for the stream, by `x-stream.when`; None where there is none."""
     if operation.stream is None:
         return None
-    when = operation.stream.when
-    body = request.body if isinstance(request.body, Mapping) else {}
-    return all(body.get(name) == value for name, value in when.get("body", {}).items()) and all(
-        request.query.get(name) == _text(value) for name, value in when.get("query", {}).items()
-    )
+    return asks_for_stream(operation, RequestView(query=request.query, body=request.body))
 
 
-def _text(value: Any) -> str:
-    """Return a value as a query writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def ask_for_stream(api: Api, operation: Operation) -> Example:
+def choose_streaming_example(api: Api, operation: Operation) -> Example:
     """Return the chosen example, changed so that it asks for the stream."""
     name, base, source = choose_example(api, operation)
-    when = operation.stream.when if operation.stream else {}
-    query = {name: _text(value) for name, value in when.get("query", {}).items()}
-    body = {**base.body, **when.get("body", {})} if isinstance(base.body, Mapping) else base.body
-    return Example(name, replace(base, body=body, query={**base.query, **query}), source)
+    query, body = ask_for_stream(operation, base.query, base.body)
+    return Example(name, replace(base, body=body, query=query), source)
 
 
 def set_parameter(request: Request, location: str, name: str, value: str | tuple[str, ...]) -> Request:

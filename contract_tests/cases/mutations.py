@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases import sample_files as samples
 from contract_tests.cases.examples import FORM, set_parameter
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.schemas.decoding import ABSENT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def mutate(api: Api, operation: Operation, requests: Sequence[Request]) -> Itera
 
 def _mutate_body(api: Api, operation: Operation, request: Request) -> Iterator[tuple[str, Request]]:
     form = request.media_type == FORM
-    named = {f"/{yamlio.escape(name)}" for name in api.validators.form(operation.request[request.media_type].pointer)}
+    named = {f"/{pointers.escape(name)}" for name in api.validators.form(operation.request[request.media_type].pointer)}
     places = dict.fromkeys([*_list_pointers(request.body), *sorted(named)])
     file = samples.upload("note", "documented")
     for place in places:
@@ -63,7 +63,7 @@ def _list_pointers(value: Any, pointer: str = "") -> Iterator[str]:
     """Yield the JSON pointers of everything inside a value."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        here = f"{pointer}/{yamlio.escape(str(key))}"
+        here = f"{pointer}/{pointers.escape(str(key))}"
         yield here
         yield from _list_pointers(item, here)
 
@@ -72,8 +72,8 @@ def _change(body: Any, pointer: str, value: Any) -> Any:
     """Return a copy of a body with another value in one place, or without it; None if that changes nothing."""
     changed = copy.deepcopy(body)
     above, _, last = pointer.rpartition("/")
-    holder = yamlio.resolve(changed, above)
-    key: Any = int(last) if isinstance(holder, list) else yamlio.unescape(last)
+    holder = pointers.resolve(changed, above)
+    key: Any = int(last) if isinstance(holder, list) else pointers.unescape(last)
     if value is not ABSENT:
         holder[key] = value
     elif isinstance(holder, dict) and key in holder:

@@ -14,7 +14,7 @@ from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
 from contract_tests.judging.judge import Expected, is_refusal
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.provenance.evidence import Tier, tier_of
 from flowcontract.schemas.violations import Violation
 from flowcontract.streams.rules import show
@@ -44,7 +44,7 @@ def _derive_case(api: Api, operation: Operation, probe: Mapping[str, Any], sourc
     request = _build_request(api, operation, probe)
     expected = _expect(api, operation, request, probe, source)
     body = probe.get("body", {}).items()
-    tested = {f"/{yamlio.escape(name)}" for name, value in body if not isinstance(_convert(value), Oversize)}
+    tested = {f"/{pointers.escape(name)}" for name, value in body if not isinstance(_convert(value), Oversize)}
     keep = frozenset({f"query/{name}" for name in probe.get("query", ())} | tested)
     holds, form = probe.get("holds", {}), probe.get("form", "")
     return Case("probes", probe["name"], operation, request, expected, keep, holds=holds, form=form)

@@ -1,4 +1,4 @@
-"""The statuses and error codes with which a wrong request is to be refused, by the contract's `x-problems`."""
+"""The statuses and error codes with which a wrong request is to be refused, by the contract's `x-refusals`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowcontract.specs.model import Example, Operation, Response
-    from flowcontract.validation.request import RequestViolation
 
-_NOT_READ = {"wrong-media-type", "malformed-body"}  # RFC 9110 allows each of the statuses below
+_NOT_READ = {"wrong-media-type", "unsupported-file-type", "malformed-body"}
+"""Words for a body that is not read; RFC 9110 allows each of the statuses below."""
 _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
 """Words for an undocumented value. The tables say what to send, but no document says that a server refuses anything
@@ -23,32 +23,18 @@ _STREAMING = "-streaming"  # of a word: where the request asks for a stream
 _WRONG_STATUSES = frozenset({400, 422})  # a server's library decides which, where a contract has both
 
 
-def choose_words(violation: RequestViolation) -> tuple[str, ...]:
-    """Return the words of `x-problems` for a violation, the most specific first."""
-    field = violation.field.partition(".")[0].replace("_", "-")
-    rule = violation.violation.rule
-    particular = {
-        "required": (f"missing-{field}", "missing-parameter") if field else ("malformed-body",),
-        "file": ("missing-file",),
-        "media-type": ("wrong-media-type",),
-        "type": (f"wrong-type-{field}" if field else "no-object",),
-    }
-    content = ("invalid-json-text",) if rule.startswith("content") else ()
-    return (*particular.get(rule, content), f"invalid-{field}", "invalid-request")
-
-
 def expect_refusal(
     operation: Operation, words: tuple[str, ...], why: str, source: tuple[str, ...] = (), *, any_of: bool = False
 ) -> Expected:
-    """Expect a refusal as `x-problems` maps it, for the first of some words that it has, or for any of them.
+    """Expect a refusal as `x-refusals` maps it, for the first of some words that it has, or for any of them.
 
     Error codes that were only observed are accepted as well: real servers have more of them than the documents.
     """
     hangs = any(_hangs(operation, f"{word}{_STREAMING}") for word in words)
-    words = tuple(word for word in words if word in operation.problems)[: None if any_of else 1] or words
-    known = [operation.problems[word] for word in words if word in operation.problems]
+    words = tuple(word for word in words if word in operation.refusals)[: None if any_of else 1] or words
+    known = [operation.refusals[word] for word in words if word in operation.refusals]
     if not known:
-        raise SpecError(f"{operation.name}: x-problems has none of {', '.join(words)}. Map one of them to a scenario.")
+        raise SpecError(f"{operation.name}: x-refusals has none of {', '.join(words)}. Map one of them to a scenario.")
     statuses = {int(key[:3]) for key in known}
     codes = {code for key in known for code in _find_codes(operation, key)}
     if _NOT_READ.intersection(words):
@@ -83,7 +69,7 @@ def _is_success(operation: Operation, key: str) -> bool:
 
 def _hangs(operation: Operation, word: str) -> bool:
     """Tell whether a release notices the mistake only after its stream has begun, and then sends nothing more."""
-    return operation.stream is not None and operation.problems.get(word) in operation.stream.hangs
+    return operation.stream is not None and operation.refusals.get(word) in operation.stream.hangs
 
 
 def _find_ground(operation: Operation, key: str) -> Response | Example:

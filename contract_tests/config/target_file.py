@@ -13,7 +13,7 @@ from contract_tests.cases.derive import derive_provoked
 from contract_tests.cases.examples import choose_example, list_examples
 from contract_tests.cases.server_values import server_values
 from contract_tests.http.target import TargetError
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.model import available_apis, load_api
@@ -53,7 +53,7 @@ def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, An
 def _check_keys(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], place: str) -> None:
     """Raise TargetError for an unknown setting, with a similar name that exists."""
     if "$ref" in schema:
-        schema = yamlio.resolve(root, schema["$ref"].removeprefix("#"))
+        schema = pointers.resolve(root, schema["$ref"].removeprefix("#"))
     if not isinstance(value, dict):
         return
     known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
@@ -200,7 +200,7 @@ def _list_properties(bundle: Mapping[str, Any], schema: Any, seen: set[str]) -> 
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         seen.add(reference)
-        yield from _list_properties(bundle, yamlio.resolve(bundle, reference.removeprefix("#")), seen)
+        yield from _list_properties(bundle, pointers.resolve(bundle, reference.removeprefix("#")), seen)
     yield from schema.get("properties", {}) if isinstance(schema.get("properties"), dict) else ()
     for inner in schema.values():
         yield from _list_properties(bundle, inner, seen)

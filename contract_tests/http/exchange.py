@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.output.curl import CurlCommand, quote_with_variables
 from flowcontract.output.secrets import Secrets
 from flowcontract.schemas.decoding import ABSENT
 
@@ -67,31 +66,29 @@ class SentRequest:
 
     def curl(self) -> str:
         """Return a `curl` command that repeats it, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
-        parts = ["curl -sS -i -N"]
-        if self.method != "GET":
-            parts.append(f"-X {self.method}")
-        parts += [f"-H {self._quote(f'{name}: {value}')}" for name, value in self.headers]
-        parts.append(self._quote(self.url))
+        command = CurlCommand("-sS", "-i", "-N", quote=self._quote)
+        command.add_method(self.method, implied="GET")
+        for name, value in self.headers:
+            command.add_header(name, value)
+        command.add_url(self.url)
         if not self.body:
-            return " ".join(parts)
+            return str(command)
         try:
             text = self.body.decode("utf-8")
         except UnicodeDecodeError:
             text = ""
         if text.isprintable() and text and len(text) <= _LONGEST_CURL:
-            return " ".join([*parts, f"--data-raw {self._quote(text)}"])
-        parts.append("--data-binary @-")
+            command.add_raw_data(text)
+            return str(command)
+        command.add("--data-binary", "@-")
         if len(self.body) > _LONGEST_CURL or self.secrets.mask_bytes(self.body) != self.body:
-            return f"{' '.join(parts)}  # with a body of {len(self.body)} bytes"
-        return f"echo {base64.b64encode(self.body).decode()} | base64 -d | {' '.join(parts)}"
+            return f"{command}  # with a body of {len(self.body)} bytes"
+        return f"echo {base64.b64encode(self.body).decode()} | base64 -d | {command}"
 
     def _quote(self, text: str) -> str:
         """Quote a text for a shell; secrets become variables, which the shell fills in."""
         hidden = self.secrets.mask(self.keys.mask(text, _KEY), _OTHER_KEY)
-        if hidden == text:
-            return shlex.quote(text)
-        escaped = re.sub(r'[\\"$`]', r"\\\g<0>", hidden)
-        return f'"{escaped.replace(_KEY, "$KEY").replace(_OTHER_KEY, "$OTHER_KEY")}"'
+        return quote_with_variables(hidden, {_KEY: "KEY", _OTHER_KEY: "OTHER_KEY"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import FlowContractError
 from flowcontract.output.secrets import Secrets
 
@@ -41,7 +41,7 @@ class Provocation:
         """The places of what is added, in the form of `Case.keep`."""
         query = (f"query/{name}" for name in self.query)
         headers = (f"header/{name}" for name in self.headers)
-        return frozenset((*query, *headers, *(f"/{yamlio.escape(name)}" for name in self.body)))
+        return frozenset((*query, *headers, *(f"/{pointers.escape(name)}" for name in self.body)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.schemas.violations import Violation, rated
+from flowcontract.schemas.violations import Violation, rate
 from flowcontract.streams.rules import show
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1.1  # between events whose times, in whole seconds, must differ
 _LESS = {"wrong-input": ("invalid-request",), "other-users-file": ("wrong-input", "invalid-request")}
-"""More general words of `x-problems` for the same mistake, the more specific first, for contracts that lack a word."""
+"""More general words of `x-refusals` for the same mistake, the more specific first, for contracts that lack a word."""
 _AT_ONCE, _SHARED, _BURSTS = 6, 3, 3  # created at a time; of them so many share a second; attempts
 
 
@@ -107,7 +107,7 @@ class Journey:
     def call(
         self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any
     ) -> ResponseValue:
-        """Call an operation and return its answer; demand a success, or the refusal of a word of `x-problems`.
+        """Call an operation and return its answer; demand a success, or the refusal of a word of `x-refusals`.
 
         Raises NotExercised, which ends the journey, for any other answer: what follows would only be consequences.
         """
@@ -193,7 +193,7 @@ class Journey:
         self._add_failure(self.api.operations[name], Violation(rule, expected, got, source=source))
 
     def _add_failure(self, operation: Operation, violation: Violation) -> None:
-        (violation,) = rated([violation], self.api.rulings)
+        (violation,) = rate([violation], self.api.rulings)
         self.suite.record.fail(operation, violation, self.api.rulings)
 
     # Values to send.

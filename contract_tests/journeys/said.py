@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.schemas.violations import Violation
 from flowcontract.streams.rules import show
 
@@ -39,7 +39,7 @@ class ResponseValue:
             self._complain("type", f"an object with the field `{name}`")
         if name not in self.value:
             self._complain("required", f"an object with the field `{name}`")
-        return ResponseValue(self.value[name], self.complain, f"{self.where}/{yamlio.escape(name)}", self.event)
+        return ResponseValue(self.value[name], self.complain, f"{self.where}/{pointers.escape(name)}", self.event)
 
     def has(self, name: str) -> bool:
         """Tell whether this is an object with a field."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema_rs
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def _list_choices(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.
 
 def _find_option(choice: sources.Choice, account: Mapping[str, Any]) -> str:
     try:
-        value = yamlio.resolve(account, choice.at)
+        value = pointers.resolve(account, choice.at)
     except KeyError:
         return ""
     return next((words for words, schema in choice.options.items() if _fits(schema, value)), "")

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
-from flowcontract.streams.rules import value_at
+from flowcontract.pointers import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

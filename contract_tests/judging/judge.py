@@ -12,7 +12,7 @@ from contract_tests.judging.choices import Choice, describe_exchange, find_choic
 from flowcontract.provenance.evidence import BARS, Tier, weakest
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.media_types import find_media
-from flowcontract.schemas.violations import Violation, at_most, rated
+from flowcontract.schemas.violations import Violation, cap_tier, rate
 from flowcontract.streams.judge import StreamBudget, StreamJudge
 from flowcontract.validation.response import response_violations
 
@@ -155,10 +155,10 @@ class Judge:
         answer = exchange.answer
         assert answer is not None
         if not self.expected.promised:
-            found = [at_most(violation, Tier.OBSERVED) for violation in found]
+            found = [cap_tier(violation, Tier.OBSERVED) for violation in found]
         return Verdict(
             exchange,
-            tuple(rated(found, self.api.rulings)),
+            tuple(rate(found, self.api.rulings)),
             error_code(self.operation, exchange),
             tuple(self.stream.kinds) if self.stream else (),
             tuple(sorted(self.stream.transitions)) if self.stream else (),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.judging.foreign_streams import Recogniser
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails
-from flowcontract.schemas.violations import rated
+from flowcontract.schemas.violations import rate
 from flowcontract.streams.judge import JudgedEvent, StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class StreamReport:
     def _add_violations(self, found: list[Violation]) -> None:
         if self.unjudged:
             return
-        for violation in rated(found, self._rulings):
+        for violation in rate(found, self._rulings):
             red = fails(violation.tier, self._demand)
             self.broken += red
             self.notes += not red

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.cases.examples import list_examples
 from contract_tests.cases.server_values import server_values
 from contract_tests.suite.not_exercised import Withheld
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from contract_tests.suite.sender import Sender
@@ -41,7 +41,7 @@ class Apps:
             return configured[feature]
         where = server_values()[api]["features"][feature]["at"]
         try:
-            return yamlio.resolve(self.parameters(api), where) is not False
+            return pointers.resolve(self.parameters(api), where) is not False
         except KeyError:
             return True  # the app does not say: try it
 

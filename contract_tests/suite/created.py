@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases.examples import list_examples
 from contract_tests.cases.server_values import server_values
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ class CreatedResources:
 def extract(payload: Any, how: Mapping[str, Any]) -> Any:
     """Return the value that stands `at` a pointer in an answer, the part to `take` of it; None where there is none."""
     try:
-        value = yamlio.resolve(payload, how["at"])
+        value = pointers.resolve(payload, how["at"])
     except KeyError:
         return None
     part = re.search(how["take"], value) if "take" in how and isinstance(value, str) else None

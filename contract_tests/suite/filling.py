@@ -21,7 +21,7 @@ from contract_tests.cases.sample_files import Oversize
 from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Upload
 from contract_tests.suite.not_exercised import NotExercised
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from contract_tests.http.exchange import Request
@@ -122,7 +122,7 @@ class Filler:
         if isinstance(value, Mapping):
             sort = next((sort for sort in SORTS if sort == value.get("type")), "")
             return {
-                name: self._fill_field(name, item, f"{pointer}/{yamlio.escape(name)}", sort)
+                name: self._fill_field(name, item, f"{pointer}/{pointers.escape(name)}", sort)
                 for name, item in value.items()
             }
         if isinstance(value, list):
@@ -144,7 +144,7 @@ class Filler:
     def _limit_mb(self, pointer: str) -> int:
         """Return the size limit, in megabytes, that the app states at a pointer into GET /parameters."""
         try:
-            limit = yamlio.resolve(self.source.parameters(self.operation.api), pointer)
+            limit = pointers.resolve(self.source.parameters(self.operation.api), pointer)
         except KeyError:
             limit = None
         if type(limit) is not int or not 0 < limit <= _LARGEST_MB:
@@ -176,18 +176,18 @@ class Filler:
         form = read_form(self.source.parameters(self.operation.api).get("user_input_form"))
         required = {control.variable: self._sample(control) for control in form if control.required}
         variables = {control.variable for control in form}
-        tested = {name for name in variables & set(given) if f"/{field}/{yamlio.escape(name)}" in self.keep}
+        tested = {name for name in variables & set(given) if f"/{field}/{pointers.escape(name)}" in self.keep}
         fitted = {name: given[name] for name in tested}
         others = {name: value for name, value in given.items() if name not in tested}
         for name, control in list(match_controls(others, form)):
-            before = f"/{field}/{yamlio.escape(name)}"
+            before = f"/{field}/{pointers.escape(name)}"
             if control is None:
                 self._check_dispensable(before, kind_of(given[name]))
                 continue
-            after = f"/{field}/{yamlio.escape(control.variable)}"
+            after = f"/{field}/{pointers.escape(control.variable)}"
             self.keep = frozenset(_move(place, before, after) for place in self.keep)
             fitted[control.variable] = self._fit_value(given[name], after, control)
-        kept = {name: value for name, value in fitted.items() if self._is_kept(f"/{field}/{yamlio.escape(name)}")}
+        kept = {name: value for name, value in fitted.items() if self._is_kept(f"/{field}/{pointers.escape(name)}")}
         return {**required, **fitted, **self.values.get(field, {}), **kept}
 
     def _check_dispensable(self, pointer: str, kind: str) -> None:

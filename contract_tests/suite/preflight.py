@@ -26,7 +26,7 @@ _HEALTH_BYTES = 1 << 20  # of what the mock says of itself, at most
 _KEY, _FLOW = "key", "flow"
 _NOT_OPEN = frozenset({401, 403})
 _NOT_THERE = frozenset({404, 405})
-_KEY_PROBLEMS = ("wrong-key", "wrong-token", "no-key", "other-app")
+_KEY_REFUSALS = ("wrong-key", "wrong-token", "no-key", "other-app")
 
 
 def is_mock(url: str, clock: Clock) -> bool:
@@ -117,7 +117,7 @@ def _is_rejected(operation: Operation, exchange: Exchange, sort: str) -> bool:
 
 def _key_error_codes(operation: Operation) -> set[str]:
     """Return the error codes of rejected keys, where the status does not show them."""
-    keys = [operation.problems[word] for word in _KEY_PROBLEMS if word in operation.problems]
+    keys = [operation.refusals[word] for word in _KEY_REFUSALS if word in operation.refusals]
     found = set()
     for status, name in (key.split("-", 1) for key in keys):
         response = operation.responses[int(status)]

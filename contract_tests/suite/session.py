@@ -16,8 +16,8 @@ from contract_tests.suite.created import CreatedResources
 from contract_tests.suite.not_exercised import NotExercised
 from contract_tests.suite.sender import Sender
 from contract_tests.suite.values import ServerValues
-from flowcontract import yamlio
-from flowcontract.schemas.violations import rated
+from flowcontract import pointers
+from flowcontract.schemas.violations import rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ class Suite:
             if case.provoke and request.keys:
                 sent = replace(sent, keys={**(sent.keys or {}), **request.keys})
             verdict = self.sender.ask(operation, sent, case.expected, provoked=bool(case.provoke))
-            for violation in rated(check_answer(case, sent, verdict.exchange), rulings):
+            for violation in rate(check_answer(case, sent, verdict.exchange), rulings):
                 self.record.fail(operation, violation, rulings)
         if case.provoke:
             self.record.choices = []  # the server did not choose: it was made to
@@ -123,7 +123,7 @@ class Suite:
             raise NotExercised(f"the form of this app (GET /parameters) has nothing for it: {case.expected.because}")
         for variable, value in wrong:
             body = {**case.request.body, field: {variable: value}}
-            yield replace(case.request, body=body), case.keep | {f"/{field}/{yamlio.escape(variable)}"}
+            yield replace(case.request, body=body), case.keep | {f"/{field}/{pointers.escape(variable)}"}
 
     def _flow(self, case: Case) -> Flow | None:
         """Return the flow that a documented example is for; None where any will do."""

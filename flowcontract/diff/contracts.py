@@ -66,9 +66,9 @@ def _compare_operation(old_api: Api, new_api: Api, old: Operation, new: Operatio
 
 
 def _compare_problems(old: Operation, new: Operation) -> Iterator[Change]:
-    """Compare how a wrong request is answered: `x-problems`, a word for what is wrong -> the scenario that answers."""
-    for word in dict.fromkeys((*old.problems, *new.problems)):
-        before, after = old.problems.get(word), new.problems.get(word)
+    """Compare how a wrong request is answered: `x-refusals`, a word for what is wrong -> the scenario that answers."""
+    for word in dict.fromkeys((*old.refusals, *new.refusals)):
+        before, after = old.refusals.get(word), new.refusals.get(word)
         if before != after:
             told = [f"with {scenario}" if scenario else "as any other" for scenario in (before, after)]
             what = f"{word} is answered {told[1]}, it was {told[0]}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.diff.change import Effect
 from flowcontract.schemas import absence
 
@@ -65,7 +65,7 @@ class Located:
         node, steps = self.node, 0
         while isinstance(node, Mapping) and "$ref" in node and steps < _DEPTH:
             beside = {key: value for key, value in node.items() if key != "$ref"}
-            target = yamlio.resolve(self.document, str(node["$ref"]).removeprefix("#"))
+            target = pointers.resolve(self.document, str(node["$ref"]).removeprefix("#"))
             node = {"allOf": [target, beside]} if beside and isinstance(target, Mapping) else target
             steps += 1
         return Located(self.document, self._folded(_BOOLEANS[node] if isinstance(node, bool) else node))

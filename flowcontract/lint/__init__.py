@@ -1,6 +1,6 @@
-"""Checks the contract and its scenarios: `python -m flowcontract.lint`. One module per kind of check yields findings.
+"""Checks the contract and its scenarios: `python -m flowcontract.lint`. Each module yields the findings of one check.
 
->>> from flowcontract import data
+>>> from flowcontract import paths
 >>> from flowcontract.lint import run
 >>> run(paths.specs_root(), paths.fixtures_root())
 ()

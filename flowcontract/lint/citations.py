@@ -1,4 +1,4 @@
-"""Checks that what owns lines of a document cites them: both ways of asking where a line went have one answer."""
+"""Checks that the owners of lines in `sources.yaml` cite these lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
 from flowcontract.provenance.sources import Source, as_list
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield owners in `sources.yaml` that do not cite the first line they own; blank lines may follow it."""
+    """Yield owners in `sources.yaml` that do not cite the first line they own; the others may be blank."""
     file = project.spec("sources.yaml")
     documents = mapping(mapping(file.data).get("documents")) if file else {}
     for document, entry in documents.items():
         for index, owner in enumerate(sequence(mapping(entry).get("owners"))):
-            where = f"/documents/{yamlio.escape(document)}/owners/{index}"
+            where = f"/documents/{pointers.escape(document)}/owners/{index}"
             kinds = [key for key in mapping(owner) if key not in ("lines", "prose")]
             first = str(mapping(owner).get("lines")).partition("-")[0]
             if file is None or len(kinds) != 1 or not first.isdecimal():
-                continue  # which sources.yaml's own check tells
+                continue  # reported by the check of sources.yaml
             name = str(owner[kinds[0]])
-            cited = _cited(project, kinds[0], name)
-            if cited is not None and not any(_covers(one, document, int(first)) for one in cited):
+            cited = _list_citations(project, kinds[0], name)
+            if cited is not None and not any(_covers(source, document, int(first)) for source in cited):
                 lines = f"{document}:{owner['lines']}"
                 what = f'line {document}:{first} belongs to {kinds[0]} "{name}", which does not cite it'
                 place = "lines" if kinds[0] == "ruling" else "x-source"
@@ -42,56 +42,58 @@ def check(project: Project) -> Iterator[Finding]:
 def _covers(text: str, document: str, line: int) -> bool:
     try:
         source = Source.parse(text)
-    except SpecError:  # an observation, or a mistake that another check tells
+    except SpecError:  # an observation, or a mistake that another check reports
         return False
     return source.document == document and source.first <= line <= source.last
 
 
-def _cited(project: Project, kind: str, name: str) -> list[str] | None:
-    """Return the sources of an owner and of what is inside it; None where there is no such owner."""
+def _list_citations(project: Project, kind: str, name: str) -> list[str] | None:
+    """Return the sources of an owner and of its parts; None if it does not exist."""
     api, _, plain = name.partition("/")
     if kind == "event":
-        return _of_place(project, project.specs / api / "events" / f"{plain}.yaml", "")
+        return _list_citations_at(project, project.specs / api / "events" / f"{plain}.yaml", "")
     if kind == "field":
         path, _, pointer = name.partition("#")
-        return _of_place(project, project.specs / path, pointer)
+        return _list_citations_at(project, project.specs / path, pointer)
     if kind == "ruling":
         rulings = project.spec(f"{api}/rulings.yaml")
-        found = [one for one in sequence(rulings.data if rulings else None) if mapping(one).get("name") == plain]
+        found = [
+            ruling for ruling in sequence(rulings.data if rulings else None) if mapping(ruling).get("name") == plain
+        ]
         return [str(line) for line in as_list(found[0].get("lines"))] if found else None
     spec = project.spec(f"{api}/openapi.yaml")
     for item in mapping(mapping(spec.data if spec else None).get("paths")).values():
         for operation in mapping(item).values():
             if mapping(operation).get("operationId") == plain:
-                return list(_sources(operation))
+                return list(_list_sources(operation))
     return None
 
 
-def _of_place(project: Project, path: Path, pointer: str) -> list[str] | None:
-    """Return the sources of a value, of the file that it refers to, and, where it can hold none, of what is around."""
+def _list_citations_at(project: Project, path: Path, pointer: str) -> list[str] | None:
+    """Return the sources of a value and of the file that it refers to; of a scalar, those of its parent."""
     file = project.files.get(path)
     if file is None:
         return None
     try:
-        value = yamlio.resolve(file.data, pointer)
-        around = yamlio.resolve(file.data, pointer.rpartition("/")[0]) if pointer else None
+        value = pointers.resolve(file.data, pointer)
+        around = pointers.resolve(file.data, pointer.rpartition("/")[0]) if pointer else None
     except KeyError:
         return None
-    found = list(_sources(value))
+    found = list(_list_sources(value))
     if isinstance(value, dict) and isinstance(value.get("$ref"), str):
         other = project.files.get(Path(os.path.normpath(path.parent / value["$ref"].partition("#")[0])))
-        found += _sources(other.data) if other else []
+        found += _list_sources(other.data) if other else []
     elif not isinstance(value, dict):
-        found += _own(around)
+        found += _list_own_sources(around)
     return found
 
 
-def _own(node: Any) -> list[str]:
-    return [str(one) for one in as_list(mapping(node).get("x-source"))]
+def _list_own_sources(node: Any) -> list[str]:
+    return [str(source) for source in as_list(mapping(node).get("x-source"))]
 
 
-def _sources(node: Any) -> Iterator[str]:
-    """Yield every `x-source` of a value and of what is inside it."""
-    yield from _own(node)
+def _list_sources(node: Any) -> Iterator[str]:
+    """Yield every `x-source` of a value and of its parts."""
+    yield from _list_own_sources(node)
     for child in node.values() if isinstance(node, dict) else sequence(node):
-        yield from _sources(child)
+        yield from _list_sources(child)

@@ -1,4 +1,4 @@
-"""The command `python -m flowcontract.lint`: prints one line per finding, and how many there are."""
+"""The command `python -m flowcontract.lint`: prints one line per finding, and their number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _progress(what: str) -> None:
-    """Show what is checked, on one line that is overwritten; a log gets a line each."""
+    """Show the current check on one line of the terminal; in a log, each on its own line."""
     if sys.stderr.isatty():
         print(f"\r{what[:_WIDTH]:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
     else:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 clean, 1 findings, 2 misuse."""
     options = _parser().parse_args(arguments)
     try:
-        _demand(options.specs, options.fixtures, options.api)
+        _require_input(options.specs, options.fixtures, options.api)
         findings = run(options.specs, options.fixtures, options.api, progress=_progress)
     except FlowContractError as error:
         print(error, file=sys.stderr)
@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if findings else 0
 
 
-def _demand(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:
-    """Raise FlowContractError where a folder or an API that was asked for does not exist."""
+def _require_input(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:
+    """Raise FlowContractError if a folder or an API that was named does not exist."""
     for folder in (specs_root, fixtures_root):
         if not folder.is_dir():
             raise FlowContractError(f'No folder "{folder}". Name one that exists with --specs or --fixtures.')

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import ScenarioError
 from flowcontract.lint import scenarios
+from flowcontract.pointers import escape, value_at
 from flowcontract.scenarios import read_scenario
-from flowcontract.streams.rules import value_at
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,17 +22,17 @@ def check(project: Project, view: View) -> Iterator[Finding]:
     """Yield every status, named error example and kind of event that no scenario shows."""
     for operation in view.api.operations.values() if view.api else ():
         there = scenarios.scenario_paths(project, view, operation)
-        yield from _defaults(project, view, operation, set(there))
-        yield from _statuses(project, view, operation, set(there))
-        yield from _events(project, view, operation, there)
+        yield from _check_defaults(project, view, operation, set(there))
+        yield from _check_statuses(project, view, operation, set(there))
+        yield from _check_events(project, view, operation, there)
 
 
-def _defaults(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
-    """Find operations that answer nothing when nothing is asked for."""
+def _check_defaults(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
+    """Find operations without a default scenario."""
     status = operation.success.status
     names = ["default"] if len(operation.success.media) != 1 or operation.stream is None else []
     for name in (*names, *(["default-streaming"] if operation.stream else [])):
-        shown = any(key.startswith(f"{status}-") for key in there)  # else `_statuses` says more
+        shown = any(key.startswith(f"{status}-") for key in there)  # else `_check_statuses` reports more
         if shown and f"{status}-{name}" not in there:
             yield view.finding(
                 operation.pointer,
@@ -42,7 +41,7 @@ def _defaults(project: Project, view: View, operation: Operation, there: set[str
             )
 
 
-def _statuses(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
+def _check_statuses(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
     place = scenarios.folder(project, view.name, operation.id)
     for status, response in operation.responses.items():
         shown = {key.partition("-")[2] for key in there if key.startswith(f"{status}-")}
@@ -65,18 +64,18 @@ def _statuses(project: Project, view: View, operation: Operation, there: set[str
 
 
 def _is_error(status: int, value: Any) -> bool:
-    """Tell an error's example: by its status, or where refusals are 200 too, by an envelope whose data are null."""
+    """Tell whether an example is an error: by its status, or, where errors are 200 too, by `code` and null `data`."""
     return status >= 400 or (isinstance(value, dict) and "code" in value and value.get("data", value) is None)  # noqa: PLR2004
 
 
-def _events(project: Project, view: View, operation: Operation, there: dict[str, Path]) -> Iterator[Finding]:
+def _check_events(project: Project, view: View, operation: Operation, there: dict[str, Path]) -> Iterator[Finding]:
     for status, response in operation.responses.items():
         for stream in (media.stream for media in response.media.values() if media.stream):
             shown = {
                 kind
                 for key, path in there.items()
                 if key.startswith(f"{status}-")
-                for kind in _kinds(project, view, path, stream.kind)
+                for kind in _list_kinds(project, view, path, stream.kind)
             }
             for kind, event in stream.events.items():
                 if kind not in shown:
@@ -87,8 +86,8 @@ def _events(project: Project, view: View, operation: Operation, there: dict[str,
                     )
 
 
-def _kinds(project: Project, view: View, path: Path, field: str) -> set[str]:
-    """Return the kinds of event that a scenario sends: what `field` of its payloads says, and bare blocks."""
+def _list_kinds(project: Project, view: View, path: Path, field: str) -> set[str]:
+    """Return the kinds of event that a scenario sends: in `field` of its payloads, or as bare blocks."""
     try:
         reply = read_scenario(path, api_folder=project.fixtures / view.name).reply
     except ScenarioError:

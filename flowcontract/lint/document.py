@@ -1,14 +1,14 @@
-"""Checks of an OpenAPI document that no schema can express: names that must fit each other, each at its line."""
+"""Checks of an OpenAPI document that no schema can express: names that have to agree."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.lint.positions import METHODS, Position, walk
 from flowcontract.lint.references import follow, mapping, properties, sequence
-from flowcontract.yamlio import escape
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,16 +22,16 @@ _IN_TEMPLATE = re.compile(r"\{([^{}]*)\}")
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield what does not fit together in an API's document."""
+    """Yield inconsistencies in an API's document."""
     positions = list(walk(view.document))
     for position in positions:
         for part in _CHECKS.get(position.kind, ()):
             yield from part(view, position)
-    yield from _operation_ids(view, positions)
-    yield from _links(view, positions)
+    yield from _check_operation_ids(view, positions)
+    yield from _check_links(view, positions)
 
 
-def _responses(view: View, operation: Position) -> Iterator[Finding]:
+def _check_responses(view: View, operation: Position) -> Iterator[Finding]:
     pointer = f"{operation.pointer}/responses"
     responses = mapping(operation.value).get("responses")
     if not isinstance(responses, dict) or not responses:
@@ -41,53 +41,53 @@ def _responses(view: View, operation: Position) -> Iterator[Finding]:
         if not _STATUS.fullmatch(status):
             yield view.finding(
                 f"{pointer}/{escape(status)}",
-                f'"{status}" is no HTTP status',
+                f'"{status}" is not an HTTP status',
                 "Write three digits in quotes, 100 to 599.",
             )
     if not any(_STATUS.fullmatch(status) and status.startswith("2") for status in responses):
         yield view.finding(pointer, "the operation has no successful response", "Document its 2xx status.")
 
 
-def _description(view: View, response: Position) -> Iterator[Finding]:
+def _check_description(view: View, response: Position) -> Iterator[Finding]:
     value = response.value
     if isinstance(value, dict) and "$ref" not in value and not str(value.get("description") or "").strip():
         yield view.finding(response.pointer, "the response has no description", "Say in `description` when it comes.")
 
 
-def _security(view: View, position: Position) -> Iterator[Finding]:
+def _check_security(view: View, position: Position) -> Iterator[Finding]:
     known = mapping(mapping(view.document.get("components")).get("securitySchemes"))
     for index, alternative in enumerate(sequence(mapping(position.value).get("security"))):
         for name in mapping(alternative):
             if name not in known:
                 yield view.finding(
                     f"{position.pointer}/security/{index}/{escape(name)}",
-                    f'no security scheme is called "{name}"; there is: {_names(known)}',
+                    f'no security scheme is called "{name}"; there is: {_join_names(known)}',
                     "Name one of them, or define it under components/securitySchemes.",
                 )
 
 
-def _encoding(view: View, media: Position) -> Iterator[Finding]:
+def _check_encoding(view: View, media: Position) -> Iterator[Finding]:
     value = mapping(media.value)
     known = properties(view.document, value.get("schema"))
     for name in mapping(value.get("encoding")):
         if name not in known:
             yield view.finding(
                 f"{media.pointer}/encoding/{escape(name)}",
-                f'`encoding` names "{name}", which is no property of the schema; there is: {_names(known)}',
+                f'`encoding` names "{name}", which is not a property of the schema; there is: {_join_names(known)}',
                 "Name a property, or drop the encoding.",
             )
 
 
-def _parameters(view: View, item: Position) -> Iterator[Finding]:
+def _check_path_template(view: View, item: Position) -> Iterator[Finding]:
     """Compare a path's template with the path parameters of each of its operations."""
     value = mapping(item.value)
-    template = _template(item.pointer)
+    template = _parse_template(item.pointer)
     if template is None:
         return
     shared = f"{item.pointer}/parameters", value.get("parameters")
     for method in (method for method in METHODS if isinstance(value.get(method), dict)):
         own = f"{item.pointer}/{method}/parameters", value[method].get("parameters")
-        declared = dict(each for holder in (shared, own) for each in _path_parameters(view, *holder))
+        declared = dict(declaration for holder in (shared, own) for declaration in _list_path_parameters(view, *holder))
         for name in sorted(template - set(declared)):
             yield view.finding(
                 f"{item.pointer}/{method}",
@@ -102,21 +102,21 @@ def _parameters(view: View, item: Position) -> Iterator[Finding]:
             )
 
 
-def _template(pointer: str) -> set[str] | None:
-    """Return the names in the template of a path item that stands under `paths`."""
+def _parse_template(pointer: str) -> set[str] | None:
+    """Return the names in the template of a path item under `paths`, None for other path items."""
     _, section, *path = pointer.split("/")
     return set(_IN_TEMPLATE.findall(path[0].replace("~1", "/"))) if section == "paths" and len(path) == 1 else None
 
 
-def _path_parameters(view: View, pointer: str, parameters: Any) -> Iterator[tuple[str, str]]:
+def _list_path_parameters(view: View, pointer: str, parameters: Any) -> Iterator[tuple[str, str]]:
     for index, parameter in enumerate(sequence(parameters)):
         node = mapping(follow(view.document, "", parameter)[1])
         if node.get("in") == "path" and isinstance(node.get("name"), str):
             yield node["name"], f"{pointer}/{index}"
 
 
-def _duplicates(view: View, holder: Position) -> Iterator[Finding]:
-    """Find two parameters of one name and place in one list."""
+def _check_duplicates(view: View, holder: Position) -> Iterator[Finding]:
+    """Find parameters with the same name and location in one list."""
     seen = set()
     for index, parameter in enumerate(sequence(mapping(holder.value).get("parameters"))):
         node = mapping(follow(view.document, "", parameter)[1])
@@ -130,7 +130,7 @@ def _duplicates(view: View, holder: Position) -> Iterator[Finding]:
         seen.add(key)
 
 
-def _parameter(view: View, parameter: Position) -> Iterator[Finding]:
+def _check_parameter(view: View, parameter: Position) -> Iterator[Finding]:
     value = parameter.value
     if isinstance(value, dict) and value.get("in") == "path" and value.get("required") is not True:
         yield view.finding(parameter.pointer, "a path parameter is always required", "Write `required: true`.")
@@ -138,7 +138,7 @@ def _parameter(view: View, parameter: Position) -> Iterator[Finding]:
         yield view.finding(parameter.pointer, "the parameter has no schema", "Write its `schema`.")
 
 
-def _operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
+def _check_operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for position in positions:
         if position.kind != "operation" or not isinstance(position.value, dict):
@@ -155,10 +155,10 @@ def _operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
             seen[name] = position.pointer
 
 
-def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
-    """Look up where each link leads, and the parameters that it fills in there."""
+def _check_links(view: View, positions: list[Position]) -> Iterator[Finding]:
+    """Check the target of each link, and the parameters that it sets there."""
     operations = {position.pointer: position for position in positions if position.kind == "operation"}
-    named = {mapping(each.value).get("operationId"): each for each in operations.values()}
+    named = {mapping(operation.value).get("operationId"): operation for operation in operations.values()}
     for link in (position for position in positions if position.kind == "link"):
         value = mapping(link.value)
         name, reference = value.get("operationId"), value.get("operationRef")
@@ -169,34 +169,34 @@ def _links(view: View, positions: list[Position]) -> Iterator[Finding]:
             yield view.finding(link.pointer, "the link leads to no operation", "Name one in `operationId`.")
         elif target is None:
             key = "operationRef" if name is None else "operationId"
-            what = f'the link leads to "{value[key]}"; there is: {_names(str(each) for each in named)}'
+            what = f'the link leads to "{value[key]}"; there is: {_join_names(str(name) for name in named)}'
             yield view.finding(f"{link.pointer}/{key}", what, "Name one of them.")
         else:
-            known = set(_parameter_names(view, target))
+            known = set(_list_parameter_names(view, target))
             for parameter in set(mapping(value.get("parameters"))) - known:
-                what = f'the link fills in "{parameter}"; the operation has: {_names(known)}'
+                what = f'the link fills in "{parameter}"; the operation has: {_join_names(known)}'
                 where = f"{link.pointer}/parameters/{escape(parameter)}"
                 yield view.finding(where, what, "Name one of its parameters.")
 
 
-def _parameter_names(view: View, operation: Position) -> Iterator[str]:
-    """Yield the names of an operation's parameters and of its path's, plain and with their place (`path.item_id`)."""
+def _list_parameter_names(view: View, operation: Position) -> Iterator[str]:
+    """Yield the names of an operation's and its path's parameters, plain and with location (`path.item_id`)."""
     holder = operation.pointer.rpartition("/")[0]
-    item = mapping(yamlio.resolve(view.document, holder)).get("parameters")
+    item = mapping(pointers.resolve(view.document, holder)).get("parameters")
     for parameter in (*sequence(item), *sequence(mapping(operation.value).get("parameters"))):
         node = mapping(follow(view.document, "", parameter)[1])
         yield from (str(node.get("name")), f"{node.get('in')}.{node.get('name')}")
 
 
-def _names(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
 _CHECKS = {
-    "document": (_security,),
-    "path": (_parameters, _duplicates),
-    "operation": (_responses, _security, _duplicates),
-    "response": (_description,),
-    "media": (_encoding,),
-    "parameter": (_parameter,),
+    "document": (_check_security,),
+    "path": (_check_path_template, _check_duplicates),
+    "operation": (_check_responses, _check_security, _check_duplicates),
+    "response": (_check_description,),
+    "media": (_check_encoding,),
+    "parameter": (_check_parameter,),
 }

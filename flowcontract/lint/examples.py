@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.pointers import escape
 from flowcontract.streams import sse
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,30 +27,30 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield every example, default and enum member that its own schema does not allow.
+    """Yield every example, default and enum member that violates its own schema.
 
-    What a profile's server answers differs from what the documents print: of answers only the profile's own are judged.
+    Under a profile, the documents' own examples of answers no longer apply; of answers only the profile's are checked.
     """
     for position in walk(view.document):
         if isinstance(position.value, dict):
             own = view.profile is None or _REQUEST.search(position.pointer)
-            yield from (found for found in _held(view, position) if own or _is_in_profile(view, found))
+            yield from (found for found in _check_position(view, position) if own or _is_placed_in_profile(view, found))
 
 
-def _is_in_profile(view: View, found: Finding) -> bool:
+def _is_placed_in_profile(view: View, found: Finding) -> bool:
     return view.profile is not None and found.path == view.profile.path
 
 
-def _held(view: View, position: Position) -> Iterator[Finding]:
+def _check_position(view: View, position: Position) -> Iterator[Finding]:
     if position.kind == "schema":
-        yield from _in_schema(view, position)
+        yield from _check_schema(view, position)
     elif position.kind == "media" or (position.kind in ("parameter", "header") and "$ref" not in position.value):
-        yield from _named(view, position)
-        yield from _single(view, position)
+        yield from _check_named_examples(view, position)
+        yield from _check_example(view, position)
 
 
-def against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
-    """Yield what the schema at one pointer says against the value at another."""
+def check_against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
+    """Yield the violations of a value by the schema at a pointer, at the place `where`."""
     for violation in view.violations(schema, value):
         yield view.finding(
             f"{where}{violation.where}",
@@ -59,14 +59,14 @@ def against(view: View, schema: str, value: Any, where: str, what: str) -> Itera
         )
 
 
-def _in_schema(view: View, schema: Position) -> Iterator[Finding]:
+def _check_schema(view: View, schema: Position) -> Iterator[Finding]:
     value = schema.value
     if "default" in value:
-        yield from against(view, schema.pointer, value["default"], f"{schema.pointer}/default", "the default")
+        yield from check_against(view, schema.pointer, value["default"], f"{schema.pointer}/default", "the default")
     if "example" in value:
-        yield from against(view, schema.pointer, value["example"], f"{schema.pointer}/example", "the example")
+        yield from check_against(view, schema.pointer, value["example"], f"{schema.pointer}/example", "the example")
     for index, example in enumerate(sequence(value.get("examples"))):
-        yield from against(view, schema.pointer, example, f"{schema.pointer}/examples/{index}", "the example")
+        yield from check_against(view, schema.pointer, example, f"{schema.pointer}/examples/{index}", "the example")
     for index, member in enumerate(sequence(value.get("enum"))):
         if not _is_of_type(member, value.get("type")):
             yield view.finding(
@@ -83,34 +83,36 @@ def _is_of_type(value: Any, wanted: Any) -> bool:
     return any(isinstance(value, _TYPES[name]) and (not isinstance(value, bool) or name == "boolean") for name in names)
 
 
-def _single(view: View, holder: Position) -> Iterator[Finding]:
-    if "example" in holder.value and (schema := _schema(holder)):
-        yield from against(view, schema, holder.value["example"], f"{holder.pointer}/example", "the example")
+def _check_example(view: View, holder: Position) -> Iterator[Finding]:
+    if "example" in holder.value and (schema := _find_schema(holder)):
+        yield from check_against(view, schema, holder.value["example"], f"{holder.pointer}/example", "the example")
 
 
-def _schema(holder: Position) -> str | None:
+def _find_schema(holder: Position) -> str | None:
     return next((f"{holder.pointer}/{key}" for key in ("schema", "itemSchema") if key in holder.value), None)
 
 
-def _named(view: View, holder: Position) -> Iterator[Finding]:
-    schema = _schema(holder)
+def _check_named_examples(view: View, holder: Position) -> Iterator[Finding]:
+    schema = _find_schema(holder)
     for name, node in mapping(holder.value.get("examples")).items():
         pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
         if not isinstance(example, dict):
-            continue  # a dangling reference or no object: the checks of files and of the document say so
+            continue  # a dangling reference or not an object: reported by other checks
         given = [key for key in _VALUES if key in example]
         if not given or ("value" in given and len(given) > 1):
             what = f'the example "{name}" has {" and ".join(given) or "no value"}'
             yield view.finding(pointer, what, "Give it one: `value`, or `dataValue` and its `serializedValue`.")
         elif schema is not None:
             for key in given:
-                one = _Example(f"{pointer}/{key}", example[key], f'the example "{name}"', key == "serializedValue")
-                yield from _value(view, holder, schema, one) if key != "externalValue" else ()
+                example_value = _Example(
+                    f"{pointer}/{key}", example[key], f'the example "{name}"', key == "serializedValue"
+                )
+                yield from _check_value(view, holder, schema, example_value) if key != "externalValue" else ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """One value of a named example: its pointer, what it is called in a finding, whether it is text as sent."""
+    """One value of a named example: its pointer, its name in findings, whether it is serialised text."""
 
     where: str
     value: Any
@@ -118,22 +120,22 @@ class _Example:
     serialized: bool
 
 
-def _value(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
+def _check_value(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
     if "itemSchema" in holder.value:
-        yield from _items(view, holder, schema, example)
+        yield from _check_items(view, holder, schema, example)
     elif not example.serialized:
-        yield from against(view, schema, example.value, example.where, example.what)
+        yield from check_against(view, schema, example.value, example.where, example.what)
     elif "json" in holder.pointer:
-        for violation in view.violations(schema, _parsed(str(example.value))):
+        for violation in view.violations(schema, _parse_json(str(example.value))):
             what = f"{example.what} does not fit its schema: {violation}"
             yield view.finding(example.where, what, "Mend the text or the schema.")
 
 
-def _items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
-    """Judge a stream's example, a list of items or the text of the stream: each item, and the payload in its data."""
+def _check_items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
+    """Check the items of a stream's example (a list, or the stream's text) and the payloads in their data."""
     where, value = example.where, example.value
     if isinstance(value, str):
-        placed = [(where, item) for item in _decoded(value, mapping(holder.value.get("x-stream")).get("framing"))]
+        placed = [(where, item) for item in _decode_items(value, mapping(holder.value.get("x-stream")).get("framing"))]
     elif isinstance(value, list):
         placed = [(f"{where}/{index}", item) for index, item in enumerate(value)]
     else:
@@ -144,26 +146,26 @@ def _items(view: View, holder: Position, schema: str, example: _Example) -> Iter
     for number, (place, item) in enumerate(placed, start=1):
         told = list(view.violations(schema, item))
         if view.has(content) and isinstance(data := mapping(item).get("data"), str):
-            told += view.violations(content, _parsed(data))
+            told += view.violations(content, _parse_json(data))
         for violation in told:
             what = f"event {number} of {example.what} does not fit its schema: {violation}"
             yield view.finding(place, what, "Mend the example or the schema.")
 
 
-def _decoded(text: str, framing: Any) -> Iterator[Any]:
-    """Yield the items of a stream as `itemSchema` describes them: a block's fields, or the JSON object itself."""
+def _decode_items(text: str, framing: Any) -> Iterator[Any]:
+    """Yield the items of a stream as `itemSchema` describes them: the fields of a block, or a JSON object."""
     plain = framing != "json-blank-line"
     decoder = sse.Decoder("sse" if plain else "json-blank-line")
     for block in (*decoder.feed(text.encode()), *decoder.close()):
         if not plain:
-            yield _parsed(block.raw.decode())
+            yield _parse_json(block.raw.decode())
         elif fields := [field for field in block.fields if field.name]:
             data = [field.value for field in fields if field.name == "data"]
             yield dict(fields) | ({"data": "\n".join(data)} if data else {})
 
 
-def _parsed(text: str) -> Any:
-    """Return the JSON value in a text, or the text itself, which no schema of an object allows."""
+def _parse_json(text: str) -> Any:
+    """Return the JSON value of a text, or the text itself, which the schema of an object rejects."""
     try:
         return json.loads(text)
     except ValueError:

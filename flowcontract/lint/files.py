@@ -1,4 +1,4 @@
-"""Checks of the files themselves: references that lead nowhere, files that nothing uses, names that collide."""
+"""Checks of the files: dangling references, unused files, names that collide."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.lint.findings import Finding
+from flowcontract.pointers import escape
 from flowcontract.specs.bundle import SECTIONS
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the files under `specs/` as files."""
+    """Yield what is wrong with the files under `specs/`."""
     for file in project.spec_files():
-        yield from _references(project, file)
-        yield from _number_keys(file)
+        yield from _check_references(project, file)
+        yield from _find_number_keys(file)
     if not (project.specs / "sources.yaml").is_file():
         yield Finding(
             project.specs / "sources.yaml", 1, "the file is missing", "Write whose each line of a document is."
         )
     for name in project.names:
-        yield from _stems(project, name)
+        yield from _check_stems(project, name)
     if project.whole:
-        yield from _unreferenced(project)
+        yield from _find_unreferenced(project)
 
 
 def references(file: YamlFile) -> Iterator[tuple[str, str]]:
-    """Yield every reference of a file: the pointer of the object it stands in, and its text."""
+    """Yield every reference of a file: the pointer of its object, and its text."""
     waiting: list[tuple[str, Any]] = [("", file.data)]
     while waiting:
         pointer, node = waiting.pop()
@@ -47,13 +47,13 @@ def references(file: YamlFile) -> Iterator[tuple[str, str]]:
                 yield pointer, node["$ref"]
 
 
-def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
+def _check_references(project: Project, file: YamlFile) -> Iterator[Finding]:
     for pointer, reference in references(file):
         name, _, fragment = reference.partition("#")
         target = (file.path.parent / name).resolve() if name else file.path
         where = f"{pointer}/$ref"
         if name and not target.is_file():
-            close = difflib.get_close_matches(name, _siblings(file.path, name), n=1)
+            close = difflib.get_close_matches(name, _list_siblings(file.path, name), n=1)
             todo = f'Did you mean "{close[0]}"?' if close else "Mend the path, or write the file."
             yield file.finding(where, f'"$ref: {reference}" leads to no file', todo)
         elif not target.is_relative_to(project.specs):
@@ -67,37 +67,37 @@ def _references(project: Project, file: YamlFile) -> Iterator[Finding]:
             fragment
             and target in project.files
             and not _is_of_another_api(project, target)
-            and not any(_resolves(data, fragment) for data in _held(project, target))
+            and not any(_resolves(data, fragment) for data in _list_targets(project, target))
         ):
             yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
 
 
 def _is_of_another_api(project: Project, target: Path) -> bool:
-    """Tell whether a file is the overlay of an API that is not checked: what it leads into is not known then."""
+    """Tell whether a file is a profile of an API that is not checked, so that its targets are unknown."""
     return target.parent.name == "profiles" and target.parent.parent.name not in project.names
 
 
-def _held(project: Project, target: Path) -> Iterator[Any]:
-    """Yield what a reference may lead into: a file, or the contract that an overlay makes."""
+def _list_targets(project: Project, target: Path) -> Iterator[Any]:
+    """Yield the documents that a reference may lead into: the file, or the contract with a profile applied."""
     yield project.files[target].data
     yield from (view.document for view in project.views if view.profile and view.profile.path == target)
 
 
-def _siblings(path: Path, reference: str) -> list[str]:
+def _list_siblings(path: Path, reference: str) -> list[str]:
     folder = reference.rpartition("/")[0]
-    return [f"{folder}/{each.name}" if folder else each.name for each in (path.parent / folder).glob("*.yaml")]
+    return [f"{folder}/{file.name}" if folder else file.name for file in (path.parent / folder).glob("*.yaml")]
 
 
 def _resolves(data: Any, pointer: str) -> bool:
     try:
-        yamlio.resolve(data, pointer)
+        pointers.resolve(data, pointer)
     except KeyError:
         return False
     return pointer.startswith("/")
 
 
 def reachable(project: Project, name: str) -> dict[Path, None]:
-    """Return every file that an API's `openapi.yaml` leads to, itself included, in the order of reading."""
+    """Return all files that an API's `openapi.yaml` refers to, itself included, in the order of reading."""
     found: dict[Path, None] = {}
     waiting = [project.specs / name / "openapi.yaml"]
     while waiting:
@@ -108,15 +108,15 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
         if path not in project.files:
             continue  # it cannot be read
         names = [reference.partition("#")[0] for _, reference in references(project.files[path])]
-        waiting += [(path.parent / each).resolve() for each in names if each]
+        waiting += [(path.parent / name).resolve() for name in names if name]
     return found
 
 
-def _stems(project: Project, name: str) -> Iterator[Finding]:
-    """Two files of one folder name and one stem would become one component of the bundle."""
+def _check_stems(project: Project, name: str) -> Iterator[Finding]:
+    """Find files that would become the same component of the bundle: same folder name, same stem."""
     seen: dict[tuple[str, str], Path] = {}
     for path in sorted(
-        reachable(project, name), key=lambda each: (not each.is_relative_to(project.specs / name), each)
+        reachable(project, name), key=lambda path: (not path.is_relative_to(project.specs / name), path)
     ):
         key = path.parent.name, path.stem
         if key in seen:
@@ -128,20 +128,20 @@ def _stems(project: Project, name: str) -> Iterator[Finding]:
         seen.setdefault(key, path)
 
 
-def _unreferenced(project: Project) -> Iterator[Finding]:
+def _find_unreferenced(project: Project) -> Iterator[Finding]:
     used = {path for name in project.names for path in reachable(project, name)}
     for path in sorted(path for path in project.specs.rglob("*") if path.is_file()):
         place = path.relative_to(project.specs).parts
         own = place == ("sources.yaml",) or place[0] == "documents" or (place[0] in project.names and (
             place[1:] in (("openapi.yaml",), ("rulings.yaml",)) or (place[1] == "profiles" and path.suffix == ".yaml")
         ))  # fmt: skip
-        hidden = own or project.unreadable & used  # who knows what an unreadable file refers to
+        hidden = own or project.unreadable & used  # an unreadable file may refer to it
         if path not in used and not hidden:
             yield Finding(path, 1, "nothing refers to this file", "Refer to it from a contract, or delete it.")
 
 
-def _number_keys(file: YamlFile) -> Iterator[Finding]:
-    """Find statuses that are not quoted: YAML reads them as numbers, and OpenAPI's keys are text."""
+def _find_number_keys(file: YamlFile) -> Iterator[Finding]:
+    """Find unquoted statuses: YAML reads them as numbers, but OpenAPI's keys are text."""
     root = yaml.compose(file.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     waiting: list[tuple[str, yaml.Node]] = [("", root)] if root else []
     while waiting:

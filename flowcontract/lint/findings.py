@@ -1,4 +1,4 @@
-"""What a check says: one mistake in our own data, at its place, with what to do about it."""
+"""The finding: one mistake in our own data, with its place and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Finding:
     """One mistake: `path` and `line` (from 1) to open, `what` is wrong there, `todo` what to do.
 
-    `vague` marks the word of a tool that knows no line of ours, or what follows from another mistake. It is dropped
-    where a check of ours has found something to mend in the same API (see `flowcontract.lint.run`).
+    `vague` marks findings of a tool that does not know our lines, and consequences of other mistakes. They are dropped
+    if there are definite findings in the same API (see `flowcontract.lint.run`).
     """
 
     path: Path
@@ -29,12 +29,12 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the line that is printed: `specs/dify-chat/openapi.yaml:123: what is wrong. What to do.`."""
-        line = f"{shown(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}"
+        line = f"{display_path(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}"
         return printable(" ".join(line.split()))
 
 
-def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield a check's findings. What stops it is one, too, and mostly follows from a mistake that has its own."""
+def run_guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings of a check; an exception becomes a vague one, since it mostly follows from another mistake."""
     try:
         yield from findings
     except FlowContractError:
@@ -45,8 +45,8 @@ def guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Fin
         yield Finding(place, 1, what, "Mend the other findings first; if there are none, report this.", vague=True)
 
 
-def shown(path: Path) -> str:
-    """Return a path as it is printed: relative to the current folder where it lies below it."""
+def display_path(path: Path) -> str:
+    """Return a path for display: relative if it is below the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -1,4 +1,4 @@
-"""Checks that a media file is what its ending says, whole, so that it really plays or shows."""
+"""Checks that a media file is complete and of the type of its suffix, so that it can be played or shown."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MP3_BITRATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # Hz, by version bits
 
 
-def fault(path: Path) -> str | None:
-    """Return what is wrong with a media file, None where nothing is or its ending is not one of ours."""
+def find_error(path: Path) -> str | None:
+    """Return what is wrong with a media file; None if nothing is, or if its suffix is not checked."""
     check = _CHECKS.get(path.suffix.lower())
     if check is None:
         return None
@@ -28,7 +28,7 @@ def fault(path: Path) -> str | None:
         return f"it cannot be read: {error}"
 
 
-def _wav(data: bytes) -> str | None:
+def _check_wav(data: bytes) -> str | None:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return "it does not begin as a WAV file (RIFF ... WAVE)"
     size = struct.unpack_from("<I", data, 4)[0]
@@ -42,11 +42,11 @@ def _wav(data: bytes) -> str | None:
             if len(audio.readframes(frames)) != frames * width or not frames:
                 return "its data chunk is shorter than its header says, or empty"
     except (wave.Error, EOFError) as error:
-        return f"it is no WAV that plays: {error}"
+        return f"it is not a playable WAV: {error}"
     return None
 
 
-def _png(data: bytes) -> str | None:
+def _check_png(data: bytes) -> str | None:
     if not data.startswith(_PNG):
         return "it does not begin as a PNG"
     at, last = len(_PNG), b""
@@ -61,7 +61,7 @@ def _png(data: bytes) -> str | None:
     return None
 
 
-def _mp3(data: bytes) -> str | None:
+def _check_mp3(data: bytes) -> str | None:
     """Follow the frames from header to header: https://www.iso.org/standard/22412.html, 2.4.1.3."""
     at = 0
     if data[:3] == b"ID3" and len(data) > 10:  # noqa: PLR2004 - the size of an ID3v2 header
@@ -69,17 +69,17 @@ def _mp3(data: bytes) -> str | None:
     end = len(data) - 128 if data[-128:-125] == b"TAG" else len(data)
     frames = 0
     while at < end:
-        length = _mp3_frame(data[at : at + 4])
+        length = _measure_mp3_frame(data[at : at + 4])
         if length is None:
-            return f"byte {at} is no beginning of an MP3 frame"
+            return f"byte {at} is not the beginning of an MP3 frame"
         at, frames = at + length, frames + 1
     if at != end or not frames:
         return "its last frame is not whole" if frames else "it has no frames"
     return None
 
 
-def _mp3_frame(header: bytes) -> int | None:
-    """Return the length of the layer III frame that a header begins, None for no header."""
+def _measure_mp3_frame(header: bytes) -> int | None:
+    """Return the length of the layer III frame of a header; None if it is not a header."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:  # noqa: PLR2004 - eleven bits of sync
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
@@ -91,4 +91,4 @@ def _mp3_frame(header: bytes) -> int | None:
     return samples * rates[bitrate] * 1000 // _MP3_RATES[version][rate] + padding
 
 
-_CHECKS: dict[str, Callable[[bytes], str | None]] = {".wav": _wav, ".png": _png, ".mp3": _mp3}
+_CHECKS: dict[str, Callable[[bytes], str | None]] = {".wav": _check_wav, ".png": _check_png, ".mp3": _check_mp3}

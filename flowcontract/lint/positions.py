@@ -1,6 +1,6 @@
-"""Where in an OpenAPI document what stands: a walk that names the kind of each object, by a table of the format.
+"""Walks an OpenAPI document and names the kind of each object, by a table of the format.
 
-https://spec.openapis.org/oas/v3.2.0.html#schema-0. References are not followed: the walk meets their targets among the
+https://spec.openapis.org/oas/v3.2.0.html#schema-0. References are not followed: their targets are visited among the
 components.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.yamlio import escape
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One object of a known kind. `top` is true for a schema that is no part of another schema."""
+    """One object of a known kind. `top` is true for a schema that is not part of another schema."""
 
     kind: str
     pointer: str
@@ -64,7 +64,7 @@ _GRAMMAR: Mapping[str, Mapping[str, _Form]] = {
 
 
 def walk(document: Any) -> Iterator[Position]:
-    """Yield every object of a document whose kind the format tells, references included, parents before children."""
+    """Yield every object of a document whose kind the format defines, references included, parents first."""
     yield from _walk(Position("document", "", document))
 
 
@@ -77,12 +77,12 @@ def _walk(position: Position) -> Iterator[Position]:
         return
     for key, (form, kind) in _GRAMMAR.get(position.kind, {}).items():
         if key in value:
-            for pointer, child in _children(f"{position.pointer}/{key}", value[key], form):
+            for pointer, child in _list_children(f"{position.pointer}/{key}", value[key], form):
                 yield from _walk(Position(kind, pointer, child, top=position.kind != "schema"))
 
 
-def _children(pointer: str, value: Any, form: str) -> Iterator[tuple[str, Any]]:
-    """Yield pointer and value of what a key holds; nothing where it is of another form (the validator says so)."""
+def _list_children(pointer: str, value: Any, form: str) -> Iterator[tuple[str, Any]]:
+    """Yield pointer and value of the objects under a key; none if it has another form, which the validator reports."""
     if form == _ONE:
         yield pointer, value
     elif form == _LIST and isinstance(value, list):

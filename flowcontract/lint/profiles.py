@@ -1,4 +1,4 @@
-"""Checks of profiles: the format of OpenAPI Overlay 1.0, targets that are there, and what `x-profile` names."""
+"""Checks of profiles: the format of OpenAPI Overlay 1.0, existing targets, and the names in `x-profile`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import FlowContractError, SpecError
 from flowcontract.lint import scenarios
 from flowcontract.lint.references import mapping, sequence
-from flowcontract.lint.sources import nearest
+from flowcontract.lint.sources import suggest
+from flowcontract.pointers import escape
 from flowcontract.specs import model as specs
 from flowcontract.specs import overlay
 from flowcontract.specs.profiles import load_profile
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +29,13 @@ def check(project: Project, view: View) -> Iterator[Finding]:
     for path in sorted((project.specs / view.name / "profiles").glob("*.yaml")):
         file = project.files.get(path)
         if file is not None:
-            yield from _head(file)
-            yield from _about(file)
-            yield from _actions(file, _before(file, view))
+            yield from _check_head(file)
+            yield from _check_x_profile(file)
+            yield from _check_actions(file, _document_before(file, view))
 
 
 def check_defaults(project: Project, view: View) -> Iterator[Finding]:
-    """Yield every default of a profile that names no operation, or no scenario of it."""
+    """Yield every default of a profile whose operation or scenario does not exist."""
     if view.profile is None or view.api is None:
         return
     operations = view.api.operations
@@ -43,14 +43,14 @@ def check_defaults(project: Project, view: View) -> Iterator[Finding]:
         where = f"/x-profile/defaults/{escape(name)}"
         if name not in operations:
             what = f'{view.name} has no operation "{name}"'
-            yield view.profile.finding(where, what, nearest(name, frozenset(operations)))
+            yield view.profile.finding(where, what, suggest(name, frozenset(operations)))
         elif key not in (known := scenarios.keys(project, view, operations[name])):
             what = f'"{key}" is no scenario of {name}'
-            yield view.profile.finding(where, what, nearest(str(key), frozenset(known)))
+            yield view.profile.finding(where, what, suggest(str(key), frozenset(known)))
 
 
-def _about(file: YamlFile) -> Iterator[Finding]:
-    """Check what a profile says of itself: the release, and the profile that it builds on."""
+def _check_x_profile(file: YamlFile) -> Iterator[Finding]:
+    """Check a profile's `x-profile`: the release, and the profile that it builds on."""
     said = file.data.get("x-profile") if isinstance(file.data, dict) else None
     if not isinstance(said, dict) or not said.get("release"):
         yield file.finding("/x-profile", "nothing says which release this is", "Write `x-profile: {release: ...}`.")
@@ -61,22 +61,22 @@ def _about(file: YamlFile) -> Iterator[Finding]:
         yield file.finding("/x-profile", what.rstrip("."), todo or "Mend the x-profile.")
 
 
-def _before(file: YamlFile, view: View) -> dict[str, Any]:
-    """Return the document as a profile finds it: as the one that it builds on has left it."""
+def _document_before(file: YamlFile, view: View) -> dict[str, Any]:
+    """Return the document that a profile is applied to: with the profiles that it builds on."""
     base = mapping(mapping(file.data).get("x-profile")).get("builds_on")
     try:
         return dict(specs.load_bundle(file.path.parent.parent, profile=base).document if base else view.document)
     except FlowContractError:
-        return dict(view.document)  # that it builds on nothing that can be read is said elsewhere
+        return dict(view.document)  # reported by `_check_x_profile`
 
 
-def _actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:
-    """Check each action on the document as the actions before it have left it."""
+def _check_actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:
+    """Check each action on the document, changed by the actions before it."""
     actions = mapping(file.data).get("actions")
     if not isinstance(actions, list) or not actions:
         yield file.finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")
     for index, action in enumerate(sequence(actions)):
-        found = list(_form(file, f"/actions/{index}", action))
+        found = list(_check_form(file, f"/actions/{index}", action))
         if not found:
             try:
                 document = overlay.apply(document, {"overlay": "1.0.0", "actions": [action]}, name=_NAME)
@@ -86,10 +86,10 @@ def _actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:
         yield from found
 
 
-def _head(file: YamlFile) -> Iterator[Finding]:
+def _check_head(file: YamlFile) -> Iterator[Finding]:
     data = mapping(file.data)
     if data.get("overlay") != "1.0.0":
-        yield file.finding("/overlay", "the file is no OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`.")
+        yield file.finding("/overlay", "the file is not an OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`.")
     info = mapping(data.get("info"))
     for key in ("title", "version"):
         if not isinstance(info.get(key), str) or not info[key]:
@@ -107,7 +107,7 @@ def _head(file: YamlFile) -> Iterator[Finding]:
             yield file.finding(f"/{key}", f'an overlay has no field "{key}"', "Drop it.")
 
 
-def _form(file: YamlFile, where: str, action: Any) -> Iterator[Finding]:
+def _check_form(file: YamlFile, where: str, action: Any) -> Iterator[Finding]:
     if not isinstance(action, dict) or not isinstance(action.get("target"), str):
         yield file.finding(where, "the action has no `target`", "Write a JSONPath into the contract.")
         return

@@ -1,4 +1,4 @@
-"""What the checks look at: every YAML file with its lines, every API as a bundle, as it is and under each profile."""
+"""The input of the checks: every YAML file with its lines, every API as a bundle, plain and under each profile."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import jsonpath
 import jsonschema_rs
 import yaml
 
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.errors import FlowContractError, SpecError
-from flowcontract.lint.findings import Finding, shown
+from flowcontract.lint.findings import Finding, display_path
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs import model as specs
 
@@ -49,25 +49,25 @@ class YamlFile:
 
 
 def read(path: Path) -> YamlFile | Finding:
-    """Read one YAML file; return what is wrong with it where it cannot be read."""
+    """Read one YAML file; return a finding if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return Finding(path, 1, f"the file cannot be read as UTF-8 text: {error}", "Write it anew as UTF-8.")
     try:
         data = yamlio.loads(text, name="YAML")
-        return YamlFile(path, text, data, yamlio.lines_of(text))
+        return YamlFile(path, text, data, yamlio.locate_lines(text))
     except SpecError as error:
         match = _YAML_ERROR.fullmatch(str(error))
         what, line = (match["what"], int(match["line"] or 1)) if match else (str(error), 1)
-        return Finding(path, line, f"the file is no YAML we can read: {what}", "Mend the YAML.")
+        return Finding(path, line, f"the file is not readable YAML: {what}", "Mend the YAML.")
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        return Finding(path, 1, f"the file is no YAML we can read: {type(error).__name__}: {error}", "Mend the YAML.")
+        return Finding(path, 1, f"the file is not readable YAML: {type(error).__name__}: {error}", "Mend the YAML.")
 
 
 @dataclass(frozen=True)
 class View:
-    """One API as a program sees it: as documented, or as a profile changes it."""
+    """One API, as documented or with a profile applied."""
 
     name: str
     profile: YamlFile | None
@@ -78,20 +78,20 @@ class View:
     files: Mapping[Path, YamlFile] = field(repr=False)
 
     def finding(self, pointer: str, what: str, todo: str) -> Finding:
-        """Return a finding at a value of the bundle, placed in the file that must be mended."""
+        """Return a finding at a value of the bundle, placed in the file that it comes from."""
         path, line = self.place(pointer)
         return Finding(path, line, what, todo)
 
     def has(self, pointer: str) -> bool:
-        """Tell whether anything stands at a pointer of the bundle."""
+        """Tell whether the bundle has a value at a pointer."""
         try:
-            yamlio.resolve(self.document, pointer)
+            pointers.resolve(self.document, pointer)
         except KeyError:
             return False
         return True
 
     def violations(self, pointer: str, value: Any) -> list[Violation]:
-        """Return what a schema says against a value; nothing where it does not compile (`schemas` tells)."""
+        """Return the violations of a value by a schema; none if it does not compile, which `schemas` reports."""
         try:
             return self.validators.violations(pointer, value)
         except (FlowContractError, ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
@@ -103,14 +103,14 @@ class View:
         return Validators(self.document)
 
     def place(self, pointer: str) -> tuple[Path, int]:
-        """Return file and line in which a value of the bundle is written."""
+        """Return the file and the line of a value of the bundle."""
         if self.profile is not None and (line := self._line_in_profile(pointer)):
             return self.profile.path, line
         path, inner = self.bundle.origin(pointer)
         return path, self.files[path].line(inner) if path in self.files else 1
 
     def _line_in_profile(self, pointer: str) -> int | None:
-        """Return the line of the last action that wrote a value, if one did."""
+        """Return the line of the last action of the profile that set a value, or None."""
         found = None
         for index, targets in self._targets:
             action = f"/actions/{index}/update"
@@ -136,7 +136,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Project:
-    """Everything that is checked. `broken` are the findings of reading it."""
+    """Everything to check. `broken` are the findings of reading it."""
 
     specs: Path
     fixtures: Path
@@ -144,16 +144,16 @@ class Project:
     files: Mapping[Path, YamlFile] = field(repr=False)  # every readable YAML file under both folders
     broken: tuple[Finding, ...] = ()
     views: tuple[View, ...] = field(default=(), repr=False)  # every API, then each of its profiles
-    ours: bool = True  # whether the scenarios are the contract's own, and not a user's, who may name them at will
+    ours: bool = True  # whether the scenarios are the contract's own; a user may name theirs freely
 
     @property
     def whole(self) -> bool:
-        """Whether all APIs are checked, so that what nothing uses can be told."""
+        """Whether all APIs are checked, so that unused things can be found."""
         return set(self.names) == set(specs.available_apis(self.specs))
 
     @cached_property
     def unreadable(self) -> frozenset[Path]:
-        """The files that cannot be read: what they say is unknown, so nothing is missing because of them."""
+        """The files that cannot be read: nothing counts as missing because of them."""
         return frozenset(finding.path for finding in self.broken) - frozenset(self.files)
 
     def spec_files(self) -> list[YamlFile]:
@@ -166,7 +166,7 @@ class Project:
 
 
 def load(specs_root: Path, fixtures_root: Path, names: Iterable[str] = ()) -> Project:
-    """Read everything that is to be checked; nothing is raised for what can be read only in part."""
+    """Read everything to check; errors become findings."""
     roots = specs_root.resolve(), fixtures_root.resolve()
     files: dict[Path, YamlFile] = {}
     broken: list[Finding] = []
@@ -184,34 +184,34 @@ def load(specs_root: Path, fixtures_root: Path, names: Iterable[str] = ()) -> Pr
         try:
             base = specs.load_bundle(folder)
         except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
-            failures.append(_failure(folder / "openapi.yaml", error))
-            continue  # what cannot be bundled has no profiles
+            failures.append(_to_finding(folder / "openapi.yaml", error))
+            continue  # without a bundle, profiles cannot be applied
         for profile in (None, *sorted((folder / "profiles").glob("*.yaml"))):
-            seen, failure = _view(folder, profile, base, files)
+            seen, failure = _make_view(folder, profile, base, files)
             views += [seen] if seen else []
             failures += [failure] if failure else []
     return Project(*roots, wanted, files, (*broken, *failures), tuple(views))
 
 
-def _view(
+def _make_view(
     folder: Path, profile: Path | None, base: Bundle, files: Mapping[Path, YamlFile]
 ) -> tuple[View | None, Finding | None]:
-    """Return an API as a view, and what keeps a profile from being applied or the API from being read."""
+    """Return the view of an API, and a finding if the profile cannot be applied or the API cannot be read."""
     where = profile or folder / "openapi.yaml"
     stem = profile.stem if profile else None
     api, failure = None, None
     try:
         bundled = specs.load_bundle(folder, profile=stem) if profile else base
     except Exception as error:  # noqa: BLE001 - whatever a malformed document does to the reader is a finding
-        return None, _failure(where, error)
+        return None, _to_finding(where, error)
     try:
         api = specs.load_api(folder.name, profile=stem, root=folder.parent)
     except Exception as error:  # noqa: BLE001
-        failure = _failure(where, error)
+        failure = _to_finding(where, error)
     overlay = files.get(profile) if profile else None
     return View(folder.name, overlay, bundled.document, bundled, base.document, api, files), failure
 
 
-def _failure(path: Path, error: Exception) -> Finding:
-    text = str(error).replace(str(path), shown(path)) or type(error).__name__
+def _to_finding(path: Path, error: Exception) -> Finding:
+    text = str(error).replace(str(path), display_path(path)) or type(error).__name__
     return Finding(path, 1, f"this does not read as an API: {text}", "Mend what is named.", vague=True)

@@ -1,4 +1,4 @@
-"""Checks of where the contract comes from: sources and rulings that exist, on everything that needs them."""
+"""Checks of provenance: sources and rulings exist, and everything that needs them has them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from flowcontract.errors import SpecError
 from flowcontract.lint import sources as ledger
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, sequence
+from flowcontract.pointers import escape
 from flowcontract.provenance.sources import BASES, CHOICE_FIELDS, Source, as_list
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,38 +36,38 @@ _RULING_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def check_origins(view: View) -> Iterator[Finding]:
-    """Yield every operation, response, parameter and event that says neither source nor observation."""
+    """Yield every operation, response, parameter and event with neither source nor observation."""
     for position in walk(view.document):
         if position.kind in _NEEDS_ORIGIN and isinstance(position.value, dict) and "$ref" not in position.value:
-            yield from _origin(view, position.pointer, position.value, f"the {position.kind}")
+            yield from _check_origin(view, position.pointer, position.value, f"the {position.kind}")
     schemas = mapping(mapping(view.document.get("components")).get("schemas"))
     for name, schema in schemas.items():
         if name.startswith("event.") and isinstance(schema, dict):
-            yield from _origin(view, f"/components/schemas/{escape(name)}", schema, "the event")
+            yield from _check_origin(view, f"/components/schemas/{escape(name)}", schema, "the event")
 
 
-def _origin(view: View, pointer: str, value: dict[str, Any], what: str) -> Iterator[Finding]:
+def _check_origin(view: View, pointer: str, value: dict[str, Any], what: str) -> Iterator[Finding]:
     if not {"x-source", "x-observed"} & set(value):
         yield view.finding(
             pointer,
-            f"{what} says neither `x-source` nor `x-observed`",
+            f"{what} has neither `x-source` nor `x-observed`",
             "Name document and lines (`x-source: 001:25-58`), or where it was seen (`x-observed`).",
         )
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield sources beyond their documents, rulings that do not exist, and ruled places without an origin."""
-    lines, known = ledger.lengths(project), ledger.names(project)
+    """Yield sources beyond their documents, unknown rulings, and ruled places without source or observation."""
+    lines, known = ledger.count_lines(project), ledger.collect_names(project)
     for file in project.spec_files():
         api = file.path.relative_to(project.specs).parts[0]
         if file.path.name == "sources.yaml":
             continue
-        for pointer, node in _mappings(file.data):
-            yield from _sources(file, pointer, node, lines)
-            yield from _rulings(file, pointer, node, api, known)
+        for pointer, node in _list_mappings(file.data):
+            yield from _check_sources(file, pointer, node, lines)
+            yield from _check_rulings(file, pointer, node, api, known)
 
 
-def _mappings(data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _list_mappings(data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     waiting: list[tuple[str, Any]] = [("", data)]
     while waiting:
         pointer, node = waiting.pop()
@@ -78,27 +78,29 @@ def _mappings(data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             waiting += [(f"{pointer}/{escape(key)}", value) for key, value in node.items()]
 
 
-def _sources(file: YamlFile, pointer: str, node: dict[str, Any], known: dict[str, int]) -> Iterator[Finding]:
+def _check_sources(file: YamlFile, pointer: str, node: dict[str, Any], known: dict[str, int]) -> Iterator[Finding]:
     for key in ("x-source", "source") if "/x-stream" in pointer else ("x-source",):
         value = node.get(key)
         for index, source in enumerate(as_list(value)):
             where = f"{pointer}/{key}/{index}" if isinstance(value, list) else f"{pointer}/{key}"
             if key == "source" and not _LOOKS_LIKE_LINES.match(str(source)):
                 continue
-            if fault := ledger.source_fault(source, known):
-                yield file.finding(where, *fault)
+            if error := ledger.find_source_error(source, known):
+                yield file.finding(where, *error)
     observed = node.get("x-observed")
     if "x-observed" in node and not all(isinstance(text, str) and text.strip() for text in as_list(observed) or [None]):
         yield file.finding(
-            f"{pointer}/x-observed", "`x-observed` says nothing", "Say where it was seen: server and version."
+            f"{pointer}/x-observed", "`x-observed` is empty", "Say where it was seen: server and version."
         )
 
 
-def _rulings(file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: ledger.Names) -> Iterator[Finding]:
+def _check_rulings(
+    file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: ledger.Names
+) -> Iterator[Finding]:
     for name, where in named_rulings(pointer, node):
         qualified = name if "/" in name else f"{api}/{name}"
-        if known.lack("ruling", qualified):
-            yield file.finding(where, f'there is no ruling "{qualified}"', known.nearest("ruling", qualified))
+        if known.lacks("ruling", qualified):
+            yield file.finding(where, f'there is no ruling "{qualified}"', known.suggest("ruling", qualified))
     if "x-ruling" in node and not {"x-source", "x-observed"} & set(node):
         yield file.finding(
             f"{pointer}/x-ruling",
@@ -116,58 +118,58 @@ def named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str
 
 
 def check_rulings(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the rulings themselves, and each one that nothing follows."""
-    lines, known, used = ledger.lengths(project), ledger.names(project), _used(project)
+    """Yield what is wrong with the rulings, and those that nothing cites."""
+    lines, known, used = ledger.count_lines(project), ledger.collect_names(project), _list_used_rulings(project)
     numbers: dict[int, str] = {}
     for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
         if not isinstance(file.data, list):
-            yield file.finding("", "the file is no list of rulings", "Begin each ruling with `- number:`.")
+            yield file.finding("", "the file is not a list of rulings", "Begin each ruling with `- number:`.")
         seen: set[str] = set()
         for index, ruling in enumerate(sequence(file.data)):
             if not isinstance(ruling, dict):
                 todo = f"Write {', '.join(_RULING_FIELDS)}."
-                yield file.finding(f"/{index}", "the ruling is no mapping", todo)
+                yield file.finding(f"/{index}", "the ruling is not a mapping", todo)
                 continue
-            yield from _ruling_fields(file, f"/{index}", ruling, lines, known)
+            yield from _check_ruling_fields(file, f"/{index}", ruling, lines, known)
             if isinstance(number := ruling.get("number"), int):
-                yield from _ruling_number(file, f"/{index}/number", number, numbers)
+                yield from _check_ruling_number(file, f"/{index}/number", number, numbers)
             if isinstance(name := ruling.get("name"), str):
-                yield from _ruling_name(file, f"/{index}/name", name, seen)
-                if project.whole and not project.unreadable and f"{_api(file)}/{name}" not in used:
-                    what = f'nothing follows the ruling "{_api(file)}/{name}"'
-                    yield file.finding(f"/{index}/name", what, "Name it where the contract follows it (`x-ruling`).")
+                yield from _check_ruling_name(file, f"/{index}/name", name, seen)
+                if project.whole and not project.unreadable and f"{_api_of(file)}/{name}" not in used:
+                    what = f'nothing cites the ruling "{_api_of(file)}/{name}"'
+                    yield file.finding(f"/{index}/name", what, "Cite it where the contract follows it (`x-ruling`).")
 
 
-def _api(file: YamlFile) -> str:
-    """Return the name of the folder in which the rulings of an API lie."""
+def _api_of(file: YamlFile) -> str:
+    """Return the API of a `rulings.yaml`."""
     return file.path.parent.name
 
 
-def _ruling_fields(
+def _check_ruling_fields(
     file: YamlFile, where: str, ruling: dict[str, Any], lines: dict[str, int], known: ledger.Names
 ) -> Iterator[Finding]:
     for key, wanted in _RULING_FIELDS.items():
         value = ruling.get(key)
         if not isinstance(value, wanted) or isinstance(value, bool) or not value:
             yield file.finding(
-                f"{where}/{key}", f"the ruling's `{key}` is missing, empty or no {wanted.__name__}", "Write it."
+                f"{where}/{key}", f"the ruling's `{key}` is missing, empty or not a {wanted.__name__}", "Write it."
             )
     for key in ruling:
         if key not in (*_RULING_FIELDS, *_OPTIONAL_RULING_FIELDS):
             yield file.finding(f"{where}/{escape(key)}", f'a ruling has no field "{key}"', "Drop it.")
-    yield from _basis(file, where, ruling)
+    yield from _check_basis(file, where, ruling)
     for index, choice in enumerate(sequence(ruling.get("choices"))):
-        yield from _choice(file, f"{where}/choices/{index}", choice, known)
+        yield from _check_choice(file, f"{where}/choices/{index}", choice, known)
     for index, source in enumerate(sequence(ruling.get("lines"))):
-        if fault := ledger.source_fault(source, lines):
-            yield file.finding(f"{where}/lines/{index}", *fault)
+        if error := ledger.find_source_error(source, lines):
+            yield file.finding(f"{where}/lines/{index}", *error)
 
 
-def _basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator[Finding]:
-    """Yield what is wrong with what a ruling rests on: it says so, and derives only where nothing is printed."""
+def _check_basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator[Finding]:
+    """Yield what is wrong with the basis of a ruling; only one on a gap may derive its demand from lines."""
     basis, derives = ruling.get("basis"), ruling.get("derives")
     if isinstance(basis, str) and basis not in BASES:
-        yield file.finding(f"{where}/basis", f'"{basis}" is no basis', f"Write one of: {', '.join(BASES)}.")
+        yield file.finding(f"{where}/basis", f'"{basis}" is not a basis', f"Write one of: {', '.join(BASES)}.")
     if derives is None:
         return
     if basis != "gap":
@@ -179,27 +181,27 @@ def _basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator[Findi
             yield file.finding(f"{where}/derives", what, "Cite the lines, or name cited ones.")
 
 
-def _choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) -> Iterator[Finding]:
-    """Yield what is wrong with a choice: fields, operations that do not exist, schemas that are none."""
+def _check_choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) -> Iterator[Finding]:
+    """Yield what is wrong with a choice: its fields, unknown operations, invalid schemas."""
     fields = set(mapping(choice))
-    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(mapping(mapping(choice).get("options"))) < 2:  # noqa: PLR2004 - who chooses has two ways
+    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(mapping(mapping(choice).get("options"))) < 2:  # noqa: PLR2004 - a choice has two
         todo = f"Write {', '.join(sorted(CHOICE_FIELDS))}, perhaps `when`, and two options at least."
         yield file.finding(where, "the choice is not well formed", todo)
         return
     for index, name in enumerate(sequence(choice["operations"])):
-        qualified = name if "/" in str(name) else f"{_api(file)}/{name}"
-        if known.lack("operation", qualified):
+        qualified = name if "/" in str(name) else f"{_api_of(file)}/{name}"
+        if known.lacks("operation", qualified):
             place = f"{where}/operations/{index}"
-            yield file.finding(place, f'there is no operation "{qualified}"', known.nearest("operation", qualified))
+            yield file.finding(place, f'there is no operation "{qualified}"', known.suggest("operation", qualified))
     for name, schema in [*choice["options"].items(), ("when", choice.get("when", True))]:
         try:
             jsonschema_rs.meta.validate(schema)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-            yield file.finding(where, f'"{name}" is no JSON Schema: {error}'.splitlines()[0], "Mend it.")
+            yield file.finding(where, f'"{name}" is not a JSON Schema: {error}'.splitlines()[0], "Mend it.")
 
 
 def _is_inside(text: str, other: str) -> bool:
-    """Tell whether lines are all among others."""
+    """Tell whether a source is within another."""
     try:
         lines, cited = Source.parse(text), Source.parse(other)
     except SpecError:
@@ -207,28 +209,28 @@ def _is_inside(text: str, other: str) -> bool:
     return lines.document == cited.document and cited.first <= lines.first <= lines.last <= cited.last
 
 
-def _ruling_number(file: YamlFile, where: str, number: int, taken: dict[int, str]) -> Iterator[Finding]:
+def _check_ruling_number(file: YamlFile, where: str, number: int, taken: dict[int, str]) -> Iterator[Finding]:
     if number in taken:
         what = f"the number {number} is taken by {taken[number]}"
         yield file.finding(where, what, "Take the next free one over all APIs.")
-    taken.setdefault(number, f"a ruling of {_api(file)}, line {file.line(where)}")
+    taken.setdefault(number, f"a ruling of {_api_of(file)}, line {file.line(where)}")
 
 
-def _ruling_name(file: YamlFile, where: str, name: str, taken: set[str]) -> Iterator[Finding]:
+def _check_ruling_name(file: YamlFile, where: str, name: str, taken: set[str]) -> Iterator[Finding]:
     if not _RULING_NAME.fullmatch(name):
-        yield file.finding(where, f'"{name}" is no name of a ruling', "Write small words joined by hyphens.")
+        yield file.finding(where, f'"{name}" is not a name for a ruling', "Use words in lower case, joined by hyphens.")
     if name in taken:
         yield file.finding(where, f'the name "{name}" is taken by another ruling above', "Choose another.")
     taken.add(name)
 
 
-def _used(project: Project) -> set[str]:
-    """Return every ruling that a contract, a line of a document or a scenario names, qualified."""
+def _list_used_rulings(project: Project) -> set[str]:
+    """Return the qualified names of all rulings that a contract, `sources.yaml` or a scenario cites."""
     used: set[str] = set()
     for file in project.files.values():
         inside = file.path.is_relative_to(project.specs)
         api = file.path.relative_to(project.specs if inside else project.fixtures).parts[0]
-        for pointer, node in _mappings(file.data):
+        for pointer, node in _list_mappings(file.data):
             names = [name for name, _ in named_rulings(pointer, node)]
             if inside and file.path.name == "sources.yaml":
                 names += [str(node["ruling"])] if "ruling" in node else []

@@ -1,25 +1,25 @@
-"""Follows references within a bundle, without ever failing on a malformed one."""
+"""Follows references within a bundle; never fails on a malformed one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_STEPS = 20  # references that lead to each other in a circle end here
+_STEPS = 20  # after which a chain of references counts as circular
 
 
 def follow(document: Mapping[str, Any], pointer: str, node: Any) -> tuple[str, Any]:
-    """Return pointer and value of what a node refers to, or of itself; the value is None for a dangling reference."""
+    """Return pointer and value of a node, references followed; the value is None for a dangling one."""
     for _ in range(_STEPS):
         if not isinstance(node, dict) or not isinstance(node.get("$ref"), str):
             return pointer, node
         pointer = node["$ref"].removeprefix("#")
         try:
-            node = yamlio.resolve(document, pointer)
+            node = pointers.resolve(document, pointer)
         except KeyError:
             return pointer, None
     return pointer, None
@@ -36,20 +36,20 @@ def sequence(value: Any) -> list[Any]:
 
 
 def properties(document: Mapping[str, Any], schema: Any, seen: frozenset[int] = frozenset()) -> set[str]:
-    """Return the names of all properties that a schema, or any schema applied in its place, describes."""
+    """Return the names of all properties that a schema, or a subschema for the same value, describes."""
     if not isinstance(schema, dict) or id(schema) in seen:
         return set()
     seen |= {id(schema)}
     names = set(mapping(schema.get("properties")))
-    for part in _in_place(document, schema):
+    for part in _list_in_place(document, schema):
         names |= properties(document, part, seen)
     return names
 
 
-def _in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
+def _list_in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
     if isinstance(schema.get("$ref"), str):
         try:
-            yield yamlio.resolve(document, schema["$ref"].removeprefix("#"))
+            yield pointers.resolve(document, schema["$ref"].removeprefix("#"))
         except KeyError:
             return
     for key in ("allOf", "anyOf", "oneOf"):

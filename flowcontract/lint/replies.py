@@ -1,4 +1,4 @@
-"""Judges a scenario against the contract: its request, its reply, a stream event by event and as a whole."""
+"""Checks a scenario against the contract: its request, its reply, the events of a stream and the whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import FlowContractError
 from flowcontract.lint import media
 from flowcontract.lint.findings import Finding
@@ -51,8 +51,8 @@ class Case:
     validators: Validators
 
     def violation(self, where: str, violation: Violation, what: str) -> Iterator[Finding]:
-        """Yield a violation, unless it is about a value that only a running mock can know."""
-        if not _known_at_run_time(self.file.data, where, violation.rule):
+        """Yield a violation as a finding, unless its value is only known to a running mock."""
+        if not _is_known_at_run_time(self.file.data, where, violation.rule):
             yield self.file.finding(
                 where,
                 f"the reply breaks {what} ({violation.rule}): expected {violation.expected}, got {violation.got}",
@@ -62,7 +62,7 @@ class Case:
 
 def check(case: Case) -> Iterator[Finding]:
     """Yield what is wrong with a scenario's request and reply."""
-    yield from _request(case)
+    yield from _check_request(case)
     yield from check_reply(case)
 
 
@@ -74,8 +74,8 @@ def from_error(path: Path, error: Exception) -> Finding:
     return Finding(path, int(match["line"]) if match else 1, what, todo or "Mend the scenario.")
 
 
-def _request(case: Case) -> Iterator[Finding]:
-    """Check the request that a successful reply belongs to. It is a part of one, so that what it lacks is no fault."""
+def _check_request(case: Case) -> Iterator[Finding]:
+    """Check the request of a successful reply; it is partial, so that required fields may be missing."""
     match, operation = case.scenario.request, case.operation
     if match is None or case.scenario.status >= ERRORS:
         return
@@ -92,20 +92,24 @@ def _request(case: Case) -> Iterator[Finding]:
         if found.violation.rule == "required" or (found.location == "body" and match.body is None):
             continue
         part = {"body": "body", "query": "query", "header": "headers"}.get(found.location, "")
-        inner = found.violation.where if part == "body" else f"/{yamlio.escape(found.field)}"
+        inner = found.violation.where if part == "body" else f"/{pointers.escape(found.field)}"
         what = f"{operation.id} allows no such request: {found.message}"
         yield case.file.finding(f"/request/{part}{inner}", what, "Mend the request, or drop it.")
 
 
 def sample_context(operation: Operation) -> Context:
-    """Return the context in which a reply is judged: an example request; the world knows only the scenario's sample."""
+    """Return the context in which replies are checked: an example request, and no world but the scenario's sample."""
     bodies = [example.value for media_type in operation.request.values() for example in media_type.examples.values()]
     ids = Context(seed="lint")
     can_be_wrong = operation.request or operation.parameters
     return Context(
         request=RequestView(
             operation.method,
-            path={each.name: ids.id(each.name) for each in operation.parameters if each.location == "path"},
+            path={
+                parameter.name: ids.id(parameter.name)
+                for parameter in operation.parameters
+                if parameter.location == "path"
+            },
             body=bodies[0] if bodies else {},
         ),
         seed="lint",
@@ -115,18 +119,18 @@ def sample_context(operation: Operation) -> Context:
 
 
 def check_reply(case: Case) -> Iterator[Finding]:
-    """Render a reply and yield what the contract says against it."""
+    """Render a reply and yield its violations of the contract."""
     context, reply = sample_context(case.operation), case.scenario.reply
     try:
         headers = {"Content-Type": reply.media_type, **render_headers(reply, context)}
         if reply.streamed:
-            yield from _stream(case, headers["Content-Type"], context)
+            yield from _check_stream(case, headers["Content-Type"], context)
             return
         body = render_body(reply, context)
     except (FlowContractError, OSError) as error:
         yield from_error(case.file.path, error)
         return
-    if reply.file is not None and (fault := media.fault(reply.file)):
+    if reply.file is not None and (fault := media.find_error(reply.file)):
         what = f"{reply.file.name} is not what its ending says: {fault}"
         yield case.file.finding("/reply/file", what, "Make the file anew.")
     headers = {name: value for name, value in headers.items() if value}
@@ -146,13 +150,13 @@ def check_rendering(case: Case) -> Iterator[Finding]:
         yield from_error(case.file.path, error)
 
 
-def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
-    """Tell whether a value comes from the request, or from the world without a sample of it.
+def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
+    """Tell whether a value depends on the request, or on a world without a sample of it.
 
-    What pieces add up to or how many there were is counted by the world, and a sample is right for one number only.
+    Concatenations and counts depend on the world too: a sample is right for one number of events only.
     """
     try:
-        raw = yamlio.resolve(scenario, where)
+        raw = pointers.resolve(scenario, where)
     except KeyError:
         return False
     if rule in _COUNTED and "/stopped/" in where:
@@ -162,8 +166,8 @@ def _known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
     return any(match["name"] is None or match["name"] not in sample for match in matches)
 
 
-def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding]:
-    """Judge a streamed reply by the stream contract of its media type: each event by its kind, and the whole."""
+def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[Finding]:
+    """Judge a streamed reply by the stream contract of its media type."""
     reply, operation = case.scenario.reply, case.operation
     offered: dict[str, MediaType] = dict(operation.responses[case.scenario.status].media)
     name = find_media(offered, content_type)
@@ -175,33 +179,35 @@ def _stream(case: Case, content_type: str, context: Context) -> Iterator[Finding
         return
     listed = "lines" if reply.kind == "lines" else "events"
     rendered = list(render_events(reply, context))
-    pieces = [(f"/reply/{listed}/{each.place}", each.data) for each in rendered]
+    pieces = [(f"/reply/{listed}/{piece.place}", piece.data) for piece in rendered]
     hangs = "hang" in re.split(r"[,=\s]+", case.scenario.faults)
-    for where, violation in _judged(contract, pieces):
+    for where, violation in _judge(contract, pieces):
         if not where and hangs:
-            continue  # it is meant to have no end
+            continue  # it has no end on purpose
         yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
     if reply.stopped is not None:
         stops = render_events(reply, context, stopped=True)
-        ending = [(f"/reply/stopped/{each.place}", each.data) for each in stops]
-        bare = next((number for number, each in enumerate(rendered) if each.payload is not None), 0)
-        yield from _stops(case, contract, pieces, ending, after=bare + 1)
+        ending = [(f"/reply/stopped/{piece.place}", piece.data) for piece in stops]
+        bare = next((number for number, piece in enumerate(rendered) if piece.payload is not None), 0)
+        yield from _check_stops(case, contract, pieces, ending, after=bare + 1)
 
 
-def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces, *, after: int) -> Iterator[Finding]:
-    """Judge what a stream sends when it is stopped, after each of its events; the first that goes wrong is told.
+def _check_stops(
+    case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces, *, after: int
+) -> Iterator[Finding]:
+    """Judge what a stream sends when it is stopped after each of its events; report the first that is wrong.
 
-    Nobody can stop it before the first event `after` which its ids are known. Once an event of the ending has come, or
-    the answer has ended, it is too late.
+    It cannot be stopped before its ids are known, `after` so many events, nor once an event of the ending has been sent
+    or the answer has ended.
     """
-    final = _kinds(contract, stops)
+    final = _list_kinds(contract, stops)
     for number in range(after, len(pieces)):
-        if (final | contract.end) & _kinds(contract, pieces[:number]):
+        if (final | contract.end) & _list_kinds(contract, pieces[:number]):
             return
         what = f"the stream of {case.operation.id}, stopped after {number} events,"
         wrong = [
             finding
-            for where, violation in _judged(contract, [*pieces[:number], *stops])
+            for where, violation in _judge(contract, [*pieces[:number], *stops])
             for finding in case.violation(where if "/stopped/" in where else "/reply/stopped", violation, what)
         ]
         if wrong:
@@ -209,8 +215,8 @@ def _stops(case: Case, contract: StreamContract, pieces: _Pieces, stops: _Pieces
             return
 
 
-def _judged(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Violation]]:
-    """Yield what is wrong with a stream, with the pointer of the event in the scenario, '' for what its end lacks."""
+def _judge(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Violation]]:
+    """Yield the violations of a stream, each with the event's pointer in the scenario, '' at the end of the stream."""
     judge = StreamJudge(contract)
     for where, sent in pieces:
         for violation in judge.feed(sent):
@@ -219,7 +225,7 @@ def _judged(contract: StreamContract, pieces: _Pieces) -> Iterator[tuple[str, Vi
         yield "", violation
 
 
-def _kinds(contract: StreamContract, pieces: _Pieces) -> set[str]:
+def _list_kinds(contract: StreamContract, pieces: _Pieces) -> set[str]:
     judge = StreamJudge(contract)
     judge.feed(b"".join(sent for _, sent in pieces))
     return set(judge.kinds)

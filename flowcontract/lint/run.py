@@ -1,4 +1,4 @@
-"""Runs all checks, one after the other, and sorts out what several of them say of one mistake."""
+"""Runs all checks, and drops findings that repeat or follow from others."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from flowcontract.lint import (
     document,
     examples,
     files,
-    problems,
     profiles,
     project,
     provenance,
+    refusals,
     scenarios,
     schemas,
     streams,
     validator,
 )
 from flowcontract.lint import sources as ledger
-from flowcontract.lint.findings import Finding, guarded
+from flowcontract.lint.findings import Finding, run_guarded
 from flowcontract.specs.model import available_apis
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _OfView = Callable[["View"], Iterator[Finding]]
 _OfBoth = Callable[["Project", "View"], Iterator[Finding]]
 Progress = Callable[[str], None]
 
-# In this order; the name is what progress shows.
+# In this order, by the name that is shown as progress.
 _PROJECT: dict[str, _OfProject] = {
     "files": files.check,
     "sources": ledger.check,
@@ -53,15 +53,15 @@ _VIEWS: dict[str, _OfView] = {
     "streams": streams.check,
     "openapi-spec-validator": validator.check,
 }
-_CONTRACT: dict[str, _OfBoth] = {  # of the contract without profiles
+_CONTRACT: dict[str, _OfBoth] = {  # only of the contract without profiles
     "origins": lambda _, view: provenance.check_origins(view),
-    "problems": problems.check,
+    "refusals": refusals.check,
     "coverage": coverage.check,
     "profiles": profiles.check,
 }
 _PROFILES: dict[str, _OfBoth] = {
     "defaults": profiles.check_defaults,
-    "problems": problems.check,
+    "refusals": refusals.check,
     "scenarios": scenarios.check_profile,
 }
 
@@ -71,29 +71,29 @@ def run(
 ) -> tuple[Finding, ...]:
     """Check everything and return all findings, sorted. `names` are the APIs to check, all by default.
 
-    `progress` is told what is checked next. Raises FlowContractError where a check cannot be made at all.
+    `progress` is called with the name of each check. Raises FlowContractError if a check cannot be made at all.
     """
     progress("reading")
     loaded = project.load(specs, fixtures, names)
     found = list(loaded.broken)
     for name, check in _PROJECT.items():
         progress(name)
-        found += guarded(name, loaded.specs, check(loaded))
+        found += run_guarded(name, loaded.specs, check(loaded))
     for view in loaded.views:
         label = view.name if view.profile is None else f"{view.name}, profile {view.profile.path.stem}"
         own: list[Finding] = []
         for name, check_view in _VIEWS.items():
             progress(f"{label}: {name}")
-            own += guarded(name, view.bundle.root, check_view(view))
+            own += run_guarded(name, view.bundle.root, check_view(view))
         for name, check_both in (_CONTRACT if view.profile is None else _PROFILES).items():
             progress(f"{label}: {name}")
-            own += guarded(name, view.bundle.root, check_both(loaded, view))
-        found += own if view.profile is None else _under(view, own, found)
-    return tuple(sorted(_without_echoes(found, loaded)))
+            own += run_guarded(name, view.bundle.root, check_both(loaded, view))
+        found += own if view.profile is None else _keep_new(view, own, found)
+    return tuple(sorted(_drop_echoes(found, loaded)))
 
 
-def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
-    """Return what is wrong only with a profile: what was found at the same place before is no fault of the profile."""
+def _keep_new(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that only occur with a profile: not those at places that already have one."""
     name = view.profile.path.stem if view.profile else ""
     places = {(finding.path, finding.line) for finding in before}
     return [
@@ -103,23 +103,23 @@ def _under(view: View, found: Iterable[Finding], before: Iterable[Finding]) -> l
     ]
 
 
-def _without_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
-    """Drop the vague findings of an API where something definite was found in its files, or in those of all APIs."""
+def _drop_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
+    """Drop the vague findings of an API if there are definite ones in its files, or in shared files."""
     clear = {finding for finding in found if not finding.vague}
-    contract = {_area(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
-    anywhere = {_area(finding.path, loaded) for finding in clear}
+    contract = {_area_of(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
+    anywhere = {_area_of(finding.path, loaded) for finding in clear}
     apis = available_apis(loaded.specs)
     shared = any(area and area not in apis for area in contract)
 
     def echoes(finding: Finding) -> bool:
-        area = _area(finding.path, loaded)
+        area = _area_of(finding.path, loaded)
         known = contract if finding.path.is_relative_to(loaded.specs) else anywhere
         return shared or area in known or (not area and bool(clear))
 
     return clear | {finding for finding in found if finding.vague and not echoes(finding)}
 
 
-def _area(path: Path, loaded: Project) -> str:
+def _area_of(path: Path, loaded: Project) -> str:
     """Return the first folder below the specs or the fixtures: an API, or shared parts; '' for their roots."""
     root = loaded.specs if path.is_relative_to(loaded.specs) else loaded.fixtures
     first = next(iter(path.relative_to(root).parts), "") if path.is_relative_to(root) else ""

@@ -1,4 +1,4 @@
-"""Checks of every scenario: where it lies, what it names, and whether request and reply are as the contract says."""
+"""Checks of every scenario: its place, its names, and its request and reply by the contract."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flowcontract.errors import ScenarioError
 from flowcontract.lint import project as reading
 from flowcontract.lint import replies
 from flowcontract.lint import sources as ledger
-from flowcontract.lint.findings import Finding, guarded
+from flowcontract.lint.findings import Finding, run_guarded
 from flowcontract.lint.references import mapping
-from flowcontract.lint.sources import nearest
+from flowcontract.lint.sources import suggest
 from flowcontract.provenance.sources import as_list
-from flowcontract.scenarios import APP, documents, read_scenario
+from flowcontract.scenarios import APP, is_documented, read_scenario
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.specs.profiles import available_profiles
 
@@ -33,21 +33,21 @@ NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(-[a-z0-9]+)*)")
 
 
 def folder(project: Project, api: str, operation: str) -> str:
-    """Return where an operation's scenarios lie, as it is printed."""
+    """Return the folder of an operation's scenarios, for display."""
     return f"{project.fixtures.name}/{api}/{operation}"
 
 
 def scenario_paths(project: Project, view: View, operation: Operation) -> dict[str, Path]:
-    """Return an operation's scenario files by `<status>-<name>`: the shared ones that it documents, then its own.
+    """Return an operation's scenario files by `<status>-<name>`: documented shared ones, then its own.
 
-    Those of a profile, and of what it builds on, come behind the documents' and replace them.
+    Those of a profile, and of the profiles that it builds on, replace the documents'.
     """
     root = project.fixtures / view.name
     chain = view.api.profile.chain if view.api and view.api.profile else ()
     folders = (root, *(root / PROFILES / name for name in chain))
     shared = {path.stem: path for at in folders for path in sorted((at / SHARED).glob("*.yaml"))}
     own = {path.stem: path for at in folders for path in sorted((at / operation.id).glob("*.yaml"))}
-    return {key: path for key, path in shared.items() if documents(operation, key)} | own
+    return {key: path for key, path in shared.items() if is_documented(operation, key)} | own
 
 
 def keys(project: Project, view: View, operation: Operation) -> set[str]:
@@ -56,42 +56,42 @@ def keys(project: Project, view: View, operation: Operation) -> set[str]:
 
 
 def example_names(operation: Operation, status: int) -> set[str]:
-    """Return the named examples of a status, written as scenarios are."""
+    """Return the named examples of a status, spelled as names of scenarios."""
     response = operation.responses[status]
     return {name.replace("_", "-") for media in response.media.values() for name in media.examples}
 
 
 def check(project: Project) -> Iterator[Finding]:
-    """Yield what is wrong with the scenarios of the APIs that are checked, each by the contract that it is written for.
+    """Yield what is wrong with the scenarios of the APIs that are checked.
 
-    That is the one without a profile, or for those under profiles/NAME the one with that profile.
+    Each is checked by the contract of its profile, or by the one without a profile.
     """
     views = {(view.name, view.profile.path.stem if view.profile else None): view for view in project.views}
     for path in sorted(project.fixtures.rglob("*.yaml")):
-        if path in project.files and (own := _own_folder(project, path)):
-            view = views.get((own, _profile_of(project, path)))
-            yield from guarded("this scenario", path, _file(project, project.files[path], view))
+        if path in project.files and (own := _find_api(project, path)):
+            view = views.get((own, _find_profile(project, path)))
+            yield from run_guarded("this scenario", path, _check_file(project, project.files[path], view))
 
 
-def _profile_of(project: Project, path: Path) -> str | None:
-    """Return the profile under which a scenario lies, None for the documents' own."""
+def _find_profile(project: Project, path: Path) -> str | None:
+    """Return the profile of a scenario, None for the documents' own."""
     place = path.relative_to(project.fixtures).parts
     return place[2] if len(place) > 2 and place[1] == PROFILES else None  # noqa: PLR2004 - <api>/profiles/<name>/...
 
 
 def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | None = None) -> tuple[Finding, ...]:
-    """Check a folder of scenarios, for instance a user's own, against the contract; it need not cover anything."""
+    """Check a folder of scenarios, for instance a user's own; coverage is not required."""
     loaded = replace(reading.load(specs or paths.specs_root(), fixtures, names), ours=False)
     broken = [finding for finding in loaded.broken if finding.path.is_relative_to(loaded.fixtures)]
-    return tuple(sorted({*broken, *guarded("the scenarios", loaded.fixtures, check(loaded))}))
+    return tuple(sorted({*broken, *run_guarded("the scenarios", loaded.fixtures, check(loaded))}))
 
 
 def check_profile(project: Project, view: View) -> Iterator[Finding]:
-    """Judge under a profile the scenarios that a mock with it answers with when nothing is asked for: the defaults.
+    """Check the default scenarios under a profile.
 
-    A profile is an older or newer server. Scenarios of operations or statuses that it does not have are left out, and
-    so are the named ones, which somebody asks for who knows them. Values from the world are not judged: a sample is
-    written for the contract without a profile.
+    A profile is an older or newer server. Scenarios of operations or statuses that it lacks are skipped, and so are
+    named ones, which are only served on request. Values from the world are not checked, since samples are written for
+    the contract without a profile.
     """
     if view.api is None:
         return
@@ -99,71 +99,73 @@ def check_profile(project: Project, view: View) -> Iterator[Finding]:
         for key, path in scenario_paths(project, view, operation).items():
             status, _, name = key.partition("-")
             if name.startswith("default") and int(status) in operation.responses and path in project.files:
-                yield from guarded("this scenario", path, _default(project, view, operation, path))
+                yield from run_guarded("this scenario", path, _check_default(project, view, operation, path))
 
 
-def _default(project: Project, view: View, operation: Operation, path: Path) -> Iterator[Finding]:
+def _check_default(project: Project, view: View, operation: Operation, path: Path) -> Iterator[Finding]:
     try:
         scenario = read_scenario(path, api_folder=project.fixtures / view.name)
     except ScenarioError:
-        return  # said without the profile already
+        return  # already reported without the profile
     file = project.files[path]
     unsampled = replace(file, data={key: value for key, value in mapping(file.data).items() if key != "sample"})
     yield from replies.check_reply(replies.Case(unsampled, scenario, operation, view.validators))
 
 
-def _own_folder(project: Project, path: Path) -> str | None:
-    """Return the API in whose folder a file lies; None for one that is not checked this time."""
+def _find_api(project: Project, path: Path) -> str | None:
+    """Return the API of a file; None if it is not checked."""
     first = path.relative_to(project.fixtures).parts[0]
     return first if first in project.names or project.whole else None
 
 
-def _file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
+def _check_file(project: Project, file: YamlFile, view: View | None) -> Iterator[Finding]:
     place = file.path.relative_to(project.fixtures).parts
-    profile = _profile_of(project, file.path)
+    profile = _find_profile(project, file.path)
     if profile is not None:
         if view is None and place[0] in project.names:
             known = frozenset(available_profiles(project.specs / place[0]))
-            yield file.finding("", f'{place[0]} has no profile "{profile}"', nearest(profile, known))
+            yield file.finding("", f'{place[0]} has no profile "{profile}"', suggest(profile, known))
             return
         place = (place[0], *place[3:])
     match = NAME.fullmatch(file.path.stem)
     if place[1:] in ((WORLD,), (APP,)):
-        return  # what every world begins with, and what the app is: the mock reads them
+        return  # not scenarios: the initial world and the app, which the mock reads
     if len(place) != 3 or match is None:  # noqa: PLR2004 - <api>/<operationId>/<file>
-        yield file.finding("", "this is no place of a scenario", "Name it <api>/<operationId>/<status>-<name>.yaml.")
+        yield file.finding(
+            "", "this is not the place of a scenario", "Name it <api>/<operationId>/<status>-<name>.yaml."
+        )
     elif place[0] not in project.names:
         yield file.finding("", f'there is no API "{place[0]}"', f"Use one of: {', '.join(project.names)}.")
-    elif view is not None and view.api is not None:  # else the findings of the API come first
-        yield from _names(project, file, view.name)
-        yield from _of_api(project, file, view, place[1], int(match["status"]))
+    elif view is not None and view.api is not None:  # else findings about the API come first
+        yield from _check_names(project, file, view.name)
+        yield from _check_place(project, file, view, place[1], int(match["status"]))
 
 
-def _of_api(project: Project, file: YamlFile, view: View, name: str, status: int) -> Iterator[Finding]:
+def _check_place(project: Project, file: YamlFile, view: View, name: str, status: int) -> Iterator[Finding]:
     operations = view.api.operations if view.api else {}
     if name not in (SHARED, *operations):
         known = frozenset(operations) | {SHARED}
-        yield file.finding("", f'{view.name} has no operation "{name}"', nearest(name, known))
+        yield file.finding("", f'{view.name} has no operation "{name}"', suggest(name, known))
         return
     if name == SHARED:
-        concerned = [operation for operation in operations.values() if documents(operation, file.path.stem)]
+        concerned = [operation for operation in operations.values() if is_documented(operation, file.path.stem)]
         if _says_undocumented(file) and not project.ours:
-            yield from _documented_after_all(file, list(operations.values()), status)
+            yield from _find_documented_after_all(file, list(operations.values()), status)
             concerned = [operation for operation in operations.values() if status not in operation.responses]
         elif not concerned:
             what = f"no operation of {view.name} documents this status with an example of this name"
             yield file.finding("", what, "Mend the name.")
     else:
         concerned = [operations[name]]
-        yield from _documented(file, operations[name], status, ours=project.ours)
+        yield from _check_name(file, operations[name], status, ours=project.ours)
     told: set[tuple[int, str]] = set()
-    for finding in _judged(project, file, view, concerned):
+    for finding in _judge(project, file, view, concerned):
         if (finding.line, finding.what) not in told:
             told.add((finding.line, finding.what))
             yield finding
 
 
-def _judged(project: Project, file: YamlFile, view: View, operations: list[Operation]) -> Iterator[Finding]:
+def _judge(project: Project, file: YamlFile, view: View, operations: list[Operation]) -> Iterator[Finding]:
     """Judge a scenario as the reply of each of some operations."""
     try:
         scenario = read_scenario(file.path, api_folder=project.fixtures / view.name)
@@ -173,26 +175,26 @@ def _judged(project: Project, file: YamlFile, view: View, operations: list[Opera
     after, known = scenario.request.after if scenario.request else None, view.api.operations if view.api else {}
     if after is not None and after not in known:
         yield file.finding(
-            "/request/after", f'{view.name} has no operation "{after}"', nearest(after, frozenset(known))
+            "/request/after", f'{view.name} has no operation "{after}"', suggest(after, frozenset(known))
         )
     for operation in operations:
         case = replies.Case(file, scenario, operation, view.validators)
         yield from replies.check(case) if scenario.status in operation.responses else replies.check_rendering(case)
 
 
-def _names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
+def _check_names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:
     """Check the sources and rulings that a scenario names."""
-    lines, known = ledger.lengths(project), ledger.names(project)
-    for where, text in _listed(file, "source"):
-        if fault := ledger.source_fault(text, lines):
-            yield file.finding(where, *fault)
-    for where, text in _listed(file, "rulings"):
+    lines, known = ledger.count_lines(project), ledger.collect_names(project)
+    for where, text in _list_values(file, "source"):
+        if error := ledger.find_source_error(text, lines):
+            yield file.finding(where, *error)
+    for where, text in _list_values(file, "rulings"):
         qualified = text if "/" in text else f"{api}/{text}"
-        if known.lack("ruling", qualified):
-            yield file.finding(where, f'there is no ruling "{qualified}"', known.nearest("ruling", qualified))
+        if known.lacks("ruling", qualified):
+            yield file.finding(where, f'there is no ruling "{qualified}"', known.suggest("ruling", qualified))
 
 
-def _listed(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
+def _list_values(file: YamlFile, key: str) -> Iterator[tuple[str, str]]:
     """Yield pointer and text of each value under a key, given once or as a list."""
     value = mapping(file.data).get(key)
     for index, text in enumerate(as_list(value)):
@@ -203,20 +205,20 @@ def _says_undocumented(file: YamlFile) -> bool:
     return mapping(file.data).get("undocumented") is True
 
 
-def _documented_after_all(file: YamlFile, operations: list[Operation], status: int) -> Iterator[Finding]:
+def _find_documented_after_all(file: YamlFile, operations: list[Operation], status: int) -> Iterator[Finding]:
     """Yield a finding where a scenario calls a status undocumented that each of its operations documents."""
     if all(status in operation.responses for operation in operations):
         what = f"{status} is documented, for {', '.join(operation.id for operation in operations)}"
         yield file.finding("/undocumented", what, "Leave `undocumented` out.")
 
 
-def _documented(file: YamlFile, operation: Operation, status: int, *, ours: bool) -> Iterator[Finding]:
-    """Hold a scenario to its status, and to its name: an error's begins with its code; several may show one code.
+def _check_name(file: YamlFile, operation: Operation, status: int, *, ours: bool) -> Iterator[Finding]:
+    """Check that the status is documented, and that an error's name begins with a documented code.
 
     A user's own may have a status that no document has, if it says so.
     """
     if _says_undocumented(file):
-        yield from _documented_after_all(file, [operation], status)
+        yield from _find_documented_after_all(file, [operation], status)
         if not ours:
             return
     if status not in operation.responses:
@@ -226,23 +228,23 @@ def _documented(file: YamlFile, operation: Operation, status: int, *, ours: bool
         yield file.finding("", what, todo)
         return
     names, name = example_names(operation, status), file.path.stem.partition("-")[2]
-    if ours and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{each}-") for each in names):
+    if ours and status >= replies.ERRORS and names and not any(f"{name}-".startswith(f"{code}-") for code in names):
         what = f'"{name}" is no example of {operation.id}\'s {status}; there is: {", ".join(sorted(names))}'
         yield file.finding("", what, "Name it after one of them, or document the code.")
 
 
-def _sent(scenario: Any) -> str:
-    """Return the file that a scenario sends, as its text names it; '' for none."""
+def _find_sent_file(scenario: Any) -> str:
+    """Return the name of the file that a scenario sends; '' for none."""
     name = mapping(mapping(scenario).get("reply")).get("file")
     return name if isinstance(name, str) else ""
 
 
 def check_other_files(project: Project) -> Iterator[Finding]:
-    """Find files that are no scenario and that no scenario sends."""
+    """Find files that are neither scenarios nor sent by one."""
     folders = {path: file.data for path, file in project.files.items() if path.is_relative_to(project.fixtures)}
-    used = {(path.parent / name).resolve() for path, scenario in folders.items() if (name := _sent(scenario))}
+    used = {(path.parent / name).resolve() for path, scenario in folders.items() if (name := _find_sent_file(scenario))}
     for path in sorted(project.fixtures.rglob("*")):
         if not path.is_file() or path.suffix == ".yaml" or path == project.fixtures / _FORMAT:
             continue
-        if _own_folder(project, path) and path.resolve() not in used and not project.unreadable:
+        if _find_api(project, path) and path.resolve() not in used and not project.unreadable:
             yield Finding(path, 1, "no scenario sends this file", "Name it in a `reply: {file: ...}`, or delete it.")

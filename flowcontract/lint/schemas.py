@@ -1,4 +1,4 @@
-"""Checks of every schema: the 2020-12 metaschema, keywords nobody knows, names required but never described."""
+"""Checks of every schema: the 2020-12 metaschema, unknown keywords, required names without a property."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import jsonschema_rs
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.positions import Position, walk
 from flowcontract.lint.references import mapping, properties, sequence
+from flowcontract.pointers import escape, join
 from flowcontract.provenance.sources import as_list
 from flowcontract.schemas import absence
 from flowcontract.schemas.keywords import RELATIONS
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,28 +34,28 @@ KEYWORDS = frozenset(
         "discriminator xml externalDocs example"
     ).split()
 )
-# Keywords whose schemas judge the same value as the schema around them.
+# Keywords whose subschemas apply to the same value as the schema around them.
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield what is wrong with the schemas of a document as schemas."""
+    """Yield what is wrong with the schemas of a document."""
     metaschema = jsonschema_rs.Draft202012Validator({"$ref": _METASCHEMA}, validate_formats=True)
     schemas = {position.pointer: position for position in walk(view.document) if position.kind == "schema"}
     for position in schemas.values():
         if position.top:
-            yield from _meta(view, position, metaschema)
+            yield from _check_metaschema(view, position, metaschema)
         if isinstance(position.value, dict):
-            yield from _keywords(view, position)
-            yield from _open(view, position)
-            yield from _required(view, position, schemas)
-            yield from _null(view, position)
-            yield from _related(view, position)
-    yield from _compiled(view)
+            yield from _check_keywords(view, position)
+            yield from _check_openness(view, position)
+            yield from _check_required(view, position, schemas)
+            yield from _check_null(view, position)
+            yield from _check_relations(view, position)
+    yield from _check_compilation(view)
 
 
-def _compiled(view: View) -> Iterator[Finding]:
-    """Compile all schemas; what keeps them from it has mostly been told better, so this is said last."""
+def _check_compilation(view: View) -> Iterator[Finding]:
+    """Compile all schemas; vague, since the cause has mostly been reported more precisely."""
     try:
         jsonschema_rs.validator_map_for(dict(view.document), validate_formats=True)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
@@ -63,26 +63,28 @@ def _compiled(view: View) -> Iterator[Finding]:
         yield Finding(path, line, f"the schemas do not compile: {error}", "Mend what is named.", vague=True)
 
 
-def _meta(view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator) -> Iterator[Finding]:
-    """Judge a schema with all schemas in it; of several errors at one value the first tells it."""
+def _check_metaschema(
+    view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator
+) -> Iterator[Finding]:
+    """Check a schema and its subschemas by the metaschema; report the first error at each value."""
     told = set()
     for error in metaschema.iter_errors(schema.value):
-        pointer = "".join(f"/{escape(str(token))}" for token in error.instance_path)
+        pointer = join(error.instance_path)
         if pointer not in told:
             told.add(pointer)
-            what = f"no JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
+            what = f"not a JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
             yield view.finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
 
 
-def _keywords(view: View, schema: Position) -> Iterator[Finding]:
+def _check_keywords(view: View, schema: Position) -> Iterator[Finding]:
     for key in schema.value:
         if key not in KEYWORDS and not key.startswith("x-"):
             close = difflib.get_close_matches(key, KEYWORDS, n=1)
             todo = f'Did you mean "{close[0]}"?' if close else "Drop it, or begin its name with `x-`."
-            yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is no keyword of a schema', todo)
+            yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is not a keyword of a schema', todo)
 
 
-def _open(view: View, schema: Position) -> Iterator[Finding]:
+def _check_openness(view: View, schema: Position) -> Iterator[Finding]:
     for key in ("additionalProperties", "unevaluatedProperties"):
         if schema.value.get(key) is False:
             yield view.finding(
@@ -92,12 +94,12 @@ def _open(view: View, schema: Position) -> Iterator[Finding]:
             )
 
 
-def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
-    """Look a required name up in the schema, in what it refers to, and in the schemas that are applied beside it."""
+def _check_required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
+    """Look a required name up in the schema, in its references, and in the schemas for the same value."""
     names = [name for name in sequence(schema.value.get("required")) if isinstance(name, str)]
     if not names:
         return
-    around = _whole(schema.pointer, schemas)
+    around = _find_outermost(schema.pointer, schemas)
     known = properties(view.document, schemas[around].value)
     patterned = any(mapping(schemas[around].value).get(key) for key in ("patternProperties", "propertyNames"))
     for name in dict.fromkeys(names):
@@ -111,7 +113,7 @@ def _required(view: View, schema: Position, schemas: Mapping[str, Position]) -> 
             yield view.finding(f"{schema.pointer}/required/{index}", what, todo)
 
 
-def _null(view: View, schema: Position) -> Iterator[Finding]:
+def _check_null(view: View, schema: Position) -> Iterator[Finding]:
     """Look at what null is said to be: it stands for a field that is left out, or it is a type."""
     said = schema.value.get(absence.KEYWORD, absence.ABSENT)
     if said != absence.ABSENT:
@@ -122,27 +124,27 @@ def _null(view: View, schema: Position) -> Iterator[Finding]:
         yield view.finding(f"{schema.pointer}/{absence.KEYWORD}", what, "Drop the keyword, or null from the types.")
 
 
-def _related(view: View, schema: Position) -> Iterator[Finding]:
-    """Look up the fields that a keyword of ours sets against each other."""
+def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
+    """Look up the fields that our own keywords relate."""
     known = mapping(schema.value.get("properties"))
     for key in RELATIONS:
         for name, others in mapping(schema.value.get(key)).items():
             for field in dict.fromkeys([name, *as_list(others)]):
                 if field not in known:
-                    what = f'"{field}" is no property of this schema'
+                    what = f'"{field}" is not a property of this schema'
                     yield view.finding(f"{schema.pointer}/{key}/{escape(name)}", what, "Name fields that stand here.")
 
 
-def _whole(pointer: str, schemas: Mapping[str, Any]) -> str:
-    """Return the outermost schema that judges the same value as the schema at a pointer."""
+def _find_outermost(pointer: str, schemas: Mapping[str, Any]) -> str:
+    """Return the outermost schema for the same value as the schema at a pointer."""
     while True:
-        parent = _parent(pointer, schemas)
+        parent = _find_parent(pointer, schemas)
         if parent is None:
             return pointer
         pointer = parent
 
 
-def _parent(pointer: str, schemas: Mapping[str, Any]) -> str | None:
+def _find_parent(pointer: str, schemas: Mapping[str, Any]) -> str | None:
     head, _, last = pointer.rpartition("/")
     if last in _IN_PLACE and head in schemas:
         return head

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.errors import SpecError
 from flowcontract.lint.references import mapping, sequence
 from flowcontract.provenance.sources import Source
@@ -28,37 +28,41 @@ OWNERS = ("operation", "field", "event", "ruling", "prose")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What an owner or an `x-ruling` may name, qualified by the API: `dify-chat/sendChatMessage`."""
+    """The names that owners and `x-ruling` may use, qualified by the API: `dify-chat/sendChatMessage`."""
 
     operations: frozenset[str]
     events: frozenset[str]
     rulings: frozenset[str]
-    unread: frozenset[tuple[str, str]] = frozenset()  # API and file that cannot be read: its names are unknown
+    unread: frozenset[tuple[str, str]] = (
+        frozenset()
+    )  # API and file that cannot be read, so that their names are unknown
 
-    def lack(self, kind: str, name: str) -> bool:
-        """Tell whether there certainly is no operation, event or ruling of this qualified name."""
+    def lacks(self, kind: str, name: str) -> bool:
+        """Tell whether it is certain that an operation, event or ruling does not exist."""
         there = {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind]
         file = "rulings.yaml" if kind == "ruling" else "openapi.yaml"
         return name not in there and (kind == "event" or (name.partition("/")[0], file) not in self.unread)
 
-    def nearest(self, kind: str, name: str) -> str:
-        """Return the advice for a name that does not exist."""
-        return nearest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
+    def suggest(self, kind: str, name: str) -> str:
+        """Return advice for a name that does not exist."""
+        return suggest(name, {"operation": self.operations, "event": self.events, "ruling": self.rulings}[kind])
 
 
 @lru_cache(maxsize=1)
-def names(project: Project) -> Names:
-    """Collect all names from the files themselves, so that one broken API does not hide those of the others."""
+def collect_names(project: Project) -> Names:
+    """Collect all names from the files themselves, so that one broken API does not hide others."""
     operations, events, rulings = set(), set(), set()
     for file in project.spec_files():
         api, *rest = file.path.relative_to(project.specs).parts
         if rest == ["openapi.yaml"]:
             for item in mapping(mapping(file.data).get("paths")).values():
                 operations |= {
-                    f"{api}/{each['operationId']}" for each in mapping(item).values() if "operationId" in mapping(each)
+                    f"{api}/{operation['operationId']}"
+                    for operation in mapping(item).values()
+                    if "operationId" in mapping(operation)
                 }
         elif rest == ["rulings.yaml"]:
-            rulings |= {f"{api}/{mapping(each).get('name')}" for each in sequence(file.data)}
+            rulings |= {f"{api}/{mapping(ruling).get('name')}" for ruling in sequence(file.data)}
     for path in project.specs.glob("*/events/*.yaml"):
         events.add(f"{path.parent.parent.name}/{path.stem}")
     unread = frozenset((path.parent.name, path.name) for path in project.unreadable)
@@ -66,7 +70,7 @@ def names(project: Project) -> Names:
 
 
 @lru_cache(maxsize=1)
-def lengths(project: Project) -> dict[str, int]:
+def count_lines(project: Project) -> dict[str, int]:
     """Return the number of lines of each document that `sources.yaml` describes."""
     file = project.spec("sources.yaml")
     documents = mapping(mapping(file.data).get("documents")) if file else {}
@@ -77,8 +81,8 @@ def lengths(project: Project) -> dict[str, int]:
     }
 
 
-def source_fault(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
-    """Return what is wrong with a source and what to do; None for lines that exist."""
+def find_source_error(text: Any, known: dict[str, int]) -> tuple[str, str] | None:
+    """Return what is wrong with a source and what to do; None for existing lines."""
     try:
         source = Source.parse(str(text))
     except SpecError as error:
@@ -105,41 +109,43 @@ def check(project: Project) -> Iterator[Finding]:
             "", "the file has no `documents`", "Describe each document: file, title, lines, sha256, owners."
         )
         return
-    known = names(project)
+    known = collect_names(project)
     for name, document in documents.items():
         pointer = f"/documents/{name}"
         if not isinstance(document, dict):
-            yield file.finding(pointer, f"document {name} is no mapping", "Write file, title, lines, sha256, owners.")
+            yield file.finding(
+                pointer, f"document {name} is not a mapping", "Write file, title, lines, sha256, owners."
+            )
             continue
-        yield from _fields(file, pointer, document)
-        yield from _text(project, file, pointer, document)
-        yield from _owners(project, file, pointer, document, known)
+        yield from _check_fields(file, pointer, document)
+        yield from _check_text(project, file, pointer, document)
+        yield from _check_owners(project, file, pointer, document, known)
 
 
-def _fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+def _check_fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
     for key, wanted in _DOCUMENT_FIELDS.items():
         if not isinstance(document.get(key), wanted) or isinstance(document.get(key), bool):
-            yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or no {wanted.__name__}", "Write it.")
+            yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or not a {wanted.__name__}", "Write it.")
     if isinstance(digest := document.get("sha256"), str) and not _DIGEST.fullmatch(digest):
-        yield file.finding(f"{pointer}/sha256", f'"{digest}" is no SHA-256 digest', "Write 64 hexadecimal digits.")
+        yield file.finding(f"{pointer}/sha256", f'"{digest}" is not a SHA-256 digest', "Write 64 hexadecimal digits.")
     for key in document:
         if key not in _DOCUMENT_FIELDS:
             yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
 
 
-def _text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
-    """Yield where the document that travels with the specs is not the one that was read."""
+def _check_text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
+    """Check that the packaged document is the one that the sources refer to."""
     path = project.specs / "documents" / str(document.get("file"))
     if not path.parent.is_dir():
-        return  # specs of somebody else, who quotes nothing
+        return  # specs without packaged documents
     if not path.is_file():
         yield file.finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
     elif hashlib.sha256(path.read_bytes()).hexdigest() != document.get("sha256"):
-        what = f'"documents/{path.name}" is not the document that was read: it has another SHA-256'
+        what = f'"documents/{path.name}" is not the document that the sources refer to: it has another SHA-256'
         yield file.finding(f"{pointer}/sha256", what, "Restore the document.")
 
 
-def _owners(
+def _check_owners(
     project: Project, file: YamlFile, pointer: str, document: dict[str, Any], known: Names
 ) -> Iterator[Finding]:
     last, total = 0, document.get("lines")
@@ -161,12 +167,14 @@ def _owners(
         if isinstance(total, int) and end > total:
             yield file.finding(where, f"line {end} is beyond the document's {total} lines", "Mend the lines.")
         last = max(last, end)
-        yield from _owner(project, file, where, owner, known)
+        yield from _check_owner(project, file, where, owner, known)
     if isinstance(total, int) and last < total:
         yield file.finding(f"{pointer}/owners", f"lines {last + 1}-{total} have no owner", "Give them one.")
 
 
-def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], known: Names) -> Iterator[Finding]:
+def _check_owner(
+    project: Project, file: YamlFile, where: str, owner: dict[str, Any], known: Names
+) -> Iterator[Finding]:
     kinds = [key for key in owner if key != "lines"]
     if len(kinds) != 1 or kinds[0] not in OWNERS:
         yield file.finding(
@@ -182,18 +190,18 @@ def _owner(project: Project, file: YamlFile, where: str, owner: dict[str, Any], 
                 f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines."
             )
     elif kind == "field":
-        yield from _field(project, file, f"{where}/field", str(name))
-    elif known.lack(kind, str(name)):
-        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.nearest(kind, str(name)))
+        yield from _check_field(project, file, f"{where}/field", str(name))
+    elif known.lacks(kind, str(name)):
+        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.suggest(kind, str(name)))
 
 
-def nearest(name: str, there: frozenset[str]) -> str:
-    """Return the advice for a name that is not there."""
+def suggest(name: str, there: frozenset[str]) -> str:
+    """Return advice for a name that does not exist."""
     close = difflib.get_close_matches(name, there, n=1)
     return f'Did you mean "{close[0]}"?' if close else "Name one that exists, as API/NAME."
 
 
-def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
+def _check_field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
     path, _, pointer = name.partition("#")
     target = project.spec(path)
     if project.specs / path in project.unreadable:
@@ -204,6 +212,6 @@ def _field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[
         )
         return
     try:
-        yamlio.resolve(target.data, pointer)
+        pointers.resolve(target.data, pointer)
     except KeyError:
         yield file.finding(where, f'"{path}" has nothing at "{pointer}"', "Mend the pointer.")

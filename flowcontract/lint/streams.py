@@ -1,4 +1,4 @@
-"""Checks of stream contracts: each stream has one, it can be fulfilled, and its kinds are those of its payload."""
+"""Checks of stream contracts: each stream has one, it is consistent, and its kinds are those of its payload."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import SpecError
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.pointers import escape
 from flowcontract.specs.model import event_schemas
 from flowcontract.streams.consistency import check as check_contract
 from flowcontract.streams.contract import StreamContract
-from flowcontract.yamlio import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowcontract.lint.positions import Position
     from flowcontract.lint.project import View
 
-_PLACE = re.compile(r"x-stream(?P<place>(?:/[^\s/:]+)*):?\s*")  # where a stream contract's own messages begin
+_PLACE = re.compile(r"x-stream(?P<place>(?:/[^\s/:]+)*):?\s*")  # prefix of a stream contract's own messages
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -34,12 +34,12 @@ def check(view: View) -> Iterator[Finding]:
         if "itemSchema" not in position.value and (streamed or "x-stream" in position.value):
             yield view.finding(position.pointer, "the stream has no `itemSchema`", "Describe one of its events in it.")
         elif "x-stream" in position.value:
-            yield from _kinds(view, position)
-            yield from _contract(view, position)
+            yield from _check_kinds(view, position)
+            yield from _check_contract(view, position)
 
 
-def _payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
-    """Return pointer and schema of a stream's payload: of the JSON in an item's data, or of the item itself."""
+def _find_payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
+    """Return pointer and schema of a stream's payload: the content schema of `data`, or the item schema."""
     pointer, item = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     content = f"{pointer}/properties/data/contentSchema"
     if view.has(content):
@@ -47,18 +47,18 @@ def _payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
     return pointer, mapping(item)
 
 
-def _kinds(view: View, media: Position) -> Iterator[Finding]:
-    """Compare the kinds that the payload's schema lists with its `if`/`then` pairs, and these with their files."""
+def _check_kinds(view: View, media: Position) -> Iterator[Finding]:
+    """Compare the listed kinds of a payload's schema with its `if`/`then` pairs, and those with their files."""
     kind = str(mapping(media.value["x-stream"]).get("kind", ""))
-    pointer, schema = _payload(view, media)
-    listed, where = _listed(pointer, schema, kind)
+    pointer, schema = _find_payload(view, media)
+    listed, where = _list_kinds(pointer, schema, kind)
     paired: set[str] = set()
     for index, pair in enumerate(sequence(schema.get("allOf"))):
         branch = f"{pointer}/allOf/{index}"
         name = mapping(mapping(mapping(mapping(pair).get("if")).get("properties")).get(kind)).get("const")
         if not isinstance(name, str) or "then" not in pair:
             yield view.finding(
-                branch, f"this is no pair of `if` {kind} and `then`", "Write both; kinds are read from them."
+                branch, f"this is not a pair of `if` {kind} and `then`", "Write both; kinds are read from them."
             )
             continue
         if name in paired:
@@ -79,38 +79,38 @@ def _kinds(view: View, media: Position) -> Iterator[Finding]:
             )
 
 
-def _listed(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
-    """Return the kinds that a payload's schema lists in an enum, and the pointer of the enum."""
+def _list_kinds(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
+    """Return the kinds that a payload's schema lists in an enum, and the enum's pointer."""
     own = mapping(mapping(schema.get("properties")).get(kind))
     here = f"{pointer}/properties/{escape(kind)}"
     for part, where in (
         (own, here),
-        *((each, f"{here}/anyOf/{at}") for at, each in enumerate(sequence(own.get("anyOf")))),
+        *((branch, f"{here}/anyOf/{at}") for at, branch in enumerate(sequence(own.get("anyOf")))),
     ):
         if isinstance(mapping(part).get("enum"), list):
             return part["enum"], f"{where}/enum"
     return [], here
 
 
-def _contract(view: View, media: Position) -> Iterator[Finding]:
-    """Let the stream contract check itself, and place each message, which begins with its place in the `x-stream`."""
+def _check_contract(view: View, media: Position) -> Iterator[Finding]:
+    """Check the stream contract's consistency; each message begins with its place in the `x-stream`."""
     base = f"{media.pointer}/x-stream"
     item, _ = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     try:
         events = event_schemas(view.document, item)
     except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
-        return  # the kinds cannot be read: `_kinds` says why
+        return  # the kinds cannot be read, which `_check_kinds` reports
     try:
         messages = check_contract(StreamContract.from_spec(media.value["x-stream"], events))
     except SpecError as error:
         messages = [str(error)]
     for message in messages:
-        place, what, todo = _split(message)
+        place, what, todo = _split_message(message)
         yield view.finding(f"{base}{place}", what, todo)
 
 
-def _split(message: str) -> tuple[str, str, str]:
-    """Split `x-stream/order/2/is: what is wrong. What to do.` into the pointer below x-stream and the two sentences."""
+def _split_message(message: str) -> tuple[str, str, str]:
+    """Split `x-stream/order/2/is: what is wrong. What to do.` into the pointer below x-stream and two sentences."""
     match = _PLACE.match(message)
     what, _, todo = message.partition(". ")
     return match["place"] if match else "", what, todo or "Mend the stream contract."

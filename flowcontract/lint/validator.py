@@ -1,4 +1,4 @@
-"""openapi-spec-validator's word on every bundle: the format's own schema, and what the validator knows beyond it."""
+"""Runs openapi-spec-validator on every bundle: the schema of the format, and the validator's own checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import FlowContractError
 from flowcontract.lint.findings import Finding
-from flowcontract.yamlio import escape
+from flowcontract.pointers import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ _LONGEST = 300  # characters of a message that are worth printing
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield what openapi-spec-validator says. It names places in the bundle at best: our own findings go before it."""
+    """Yield the errors of openapi-spec-validator; vague, since their places are in the bundle."""
     try:
         from openapi_spec_validator import OpenAPIV32SpecValidator  # noqa: PLC0415 - an extra of this check
     except ImportError:
@@ -30,7 +30,7 @@ def check(view: View) -> Iterator[Finding]:
         yield view.finding("/openapi", f"the document says `openapi: {got}`", "Write `openapi: 3.2.0`.")
         return
     try:
-        errors = dict(map(_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
+        errors = dict(map(_find_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
     except Exception as error:  # noqa: BLE001 - it raises anything on a malformed document, and that is a finding
         path, line = view.place("")
         yield Finding(
@@ -39,15 +39,15 @@ def check(view: View) -> Iterator[Finding]:
         return
 
     for pointer, message in errors.items():
-        if not any(other.startswith(f"{pointer}/") for other in errors):  # else what is inside says it better
+        if not any(other.startswith(f"{pointer}/") for other in errors):  # else an inner error is more precise
             path, line = view.place(pointer if view.has(pointer) else "")
             what = f"openapi-spec-validator: {pointer or '/'}: {message}"
             yield Finding(path, line, what, "Mend it.", vague=True)
 
 
-def _cause(error: Any) -> tuple[str, str]:
-    """Return pointer and message of an error's deepest cause; errors about names have no path, or part of one."""
+def _find_cause(error: Any) -> tuple[str, str]:
+    """Return pointer and message of an error's deepest cause; the paths of some are incomplete."""
     while error.context:
-        error = max(error.context, key=lambda each: len(each.absolute_path))
-    pointer = "".join(f"/{escape(str(token))}" for token in error.absolute_path)
+        error = max(error.context, key=lambda cause: len(cause.absolute_path))
+    pointer = join(error.absolute_path)
     return pointer, error.message.partition("\n")[0][:_LONGEST]

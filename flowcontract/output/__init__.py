@@ -1,1 +1,1 @@
-"""What leaves the process: without secrets, and as text that a terminal shows and does not obey."""
+"""Prepares output: secrets masked, control characters escaped, requests as `curl` commands."""

@@ -1,4 +1,4 @@
-"""Characters that are percent-encoded, escaped in JSON or in HTML -> what is meant, and where in a text that stands."""
+"""Decodes percent-encoding and the escapes of JSON and HTML, and maps places in the decoded bytes back."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ ENCODED = re.compile(
 )
 """A character that is percent-encoded, escaped in JSON or Python, or in HTML or XML; `+` may be a space."""
 ENCODED_OUT_OF_NEED = re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])|\\+(?:u00|x)[2-7]|&#")
-"""What a text has that encodes even such characters: most have not, and need no second look."""
+"""Found only in texts that encode even unreserved characters, which is rare."""
 _SHORT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 class Layer(NamedTuple):
-    """Places in decoded bytes, and the places in what was decoded that these belong to: at each end of a character."""
+    """Offsets in decoded bytes and the offsets in the encoded bytes that correspond: both ends of each character."""
 
     inside: list[int]
     outside: list[int]
 
 
 def decode(data: bytes) -> tuple[bytes, Layer]:
-    """Return bytes with one layer of encodings taken off, and the places of what was decoded."""
+    """Decode one layer of encodings; return the bytes and the offsets of what was decoded."""
     parts: list[bytes] = []
     layer, end, size = Layer([0], [0]), 0, 0
     for found in ENCODED.finditer(data):
-        meant = _meant(found)
+        meant = _decode_character(found)
         size += found.start() - end
         layer.inside.extend((size, size + len(meant)))
         layer.outside.extend(found.span())
@@ -42,7 +42,7 @@ def decode(data: bytes) -> tuple[bytes, Layer]:
     return b"".join([*parts, data[end:]]), layer
 
 
-def _meant(found: re.Match[bytes]) -> bytes:
+def _decode_character(found: re.Match[bytes]) -> bytes:
     percent, high, low, unit, byte, short, entity = found.groups()
     if short:
         return _SHORT.get(short, short)
@@ -57,7 +57,7 @@ def _meant(found: re.Match[bytes]) -> bytes:
 
 
 def outside(layers: list[Layer], place: int) -> int:
-    """Return where a place in the innermost layer is in the outermost bytes."""
+    """Return the offset in the outermost bytes of an offset in the innermost layer."""
     for layer in reversed(layers):
         index = bisect_right(layer.inside, place) - 1
         place = layer.outside[index] + place - layer.inside[index]

@@ -1,4 +1,4 @@
-"""What came from elsewhere -> text that a terminal shows and does not obey."""
+"""Escapes control characters in text from elsewhere, so that a terminal shows and does not obey it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 
 _OBEYED = (
     r"\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: ESC [ 2 J clears a screen, and so does the single character U+009B
-    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions: text that reads otherwise than it is
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls, which change the reading order
     r"\u2028\u2029"  # line and paragraph separator
-    r"\ud800-\udfff"  # half a character, which no encoding can print
+    r"\ud800-\udfff"  # lone surrogates, which no encoding can represent
 )
 _ANYWHERE = re.compile(f"[{_OBEYED}]")
 _IN_LINES = re.compile(rf"(?![\n\t])[{_OBEYED}]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return a text with every character that a terminal would obey, or could not print, as a visible escape.
+    r"""Return a text with control characters and unprintable ones as visible escapes.
 
-    Everything of servers, clients, recordings, scenarios and file names that goes to a terminal passes through here.
-    With `lines`, line breaks and tabs stay what they are: for texts that are laid out in lines by us.
+    All text from servers, clients, recordings, scenarios and file names has to pass through here before it is printed.
+    With `lines`, line breaks and tabs are kept, for text that we have laid out in lines.
 
     >>> printable("a\x1b[2J\nb")
     'a\\x1b[2J\\nb'

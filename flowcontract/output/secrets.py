@@ -1,4 +1,4 @@
-"""Which names carry a secret, and how known secrets are hidden in whatever is shown: raw, encoded, quoted."""
+"""Recognises names of secrets, and masks secrets in all output, whether raw, encoded or quoted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowcontract.output.encodings import Layer
 
 MASK = "***"
-"""What stands where a secret stood."""
+"""Replaces a secret."""
 
 # Names
 
@@ -34,13 +34,13 @@ _TELLING = _words(
     "auth authorization bearer cookie cookies credential credentials jwt oauth otp passcode passphrase passwd password "
     "passwords passwds pwd secret secrets session sig signature token totp"
 )
-"""Last words of names that carry a secret."""
+"""Last words of names of secrets."""
 _GLUED = re.compile(
     r"(?:passw(?:or)?ds?|passphrase|passcode|pwd|secrets?|credentials?|token|jwt"
     r"|(?:api|access|auth|client|private|secret|subscription|master|admin|shared|signing|encryption)keys?"
     r"|(?:access|auth|api|refresh|bearer)tokens)\Z"
 )
-"""How last words end that are written without humps and hyphens: `clientsecret`, `XAPIKEY`."""
+"""Ends of compound words without humps and hyphens: `clientsecret`, `XAPIKEY`."""
 _HINTS = (
     "auth",
     "token",
@@ -58,35 +58,35 @@ _HINTS = (
     "\\u",
     "%",
 )
-"""Of which one stands in every name that tells, or in how it is encoded."""
+"""Every name of a secret contains one of these, or of their encodings."""
 _HARMLESS_KEYS = _words(
     "answer cache column dict event field foreign form group hash i18n idempotency index input item json lookup map "
     "message object output partition path primary property public question result row socket sort text translation "
     "value variable"
 )
-"""What stands before `key` where it opens nothing; `X-Anything-Key` does."""
+"""Words before `key` in names that are no secrets; `X-Anything-Key` is one."""
 _SECRET_TOKENS = _words("access api auth bearer refresh secret session")
-"""What stands before `tokens`; other tokens (`total_tokens`) are counted, not secret."""
+"""Words before `tokens` in names of secrets; other tokens (`total_tokens`) are counts."""
 _OF_THE_SECRET = _words(
     "again base64 b64 confirm confirmation confirmed current digest encoded hash new old plain plaintext raw repeat "
     "string text value verify"
 )
-"""What may follow: `password_confirmation`."""
+"""Words that may follow: `password_confirmation`."""
 
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Tell whether what stands under a name is a secret: a header, a parameter, a field of a form or of JSON.
+    """Tell whether a name is that of a secret: of a header, a parameter, a field of a form or of JSON.
 
-    However it is written: `api_key`, `X-Access-Key`, `clientSecret`, `user[password]`, `x%2Dapi%2Dkey`, `APIKEY`.
+    In any spelling: `api_key`, `X-Access-Key`, `clientSecret`, `user[password]`, `x%2Dapi%2Dkey`, `APIKEY`.
     """
     if name.lower().startswith("access-control-"):  # `Access-Control-Allow-Credentials: true`
         return False
     plain = unicodedata.normalize("NFKC", unquote_plus(unquote(name)))
-    return any(_tells(part) for part in re.split(r"[\[\]]", plain))
+    return any(_is_telling(part) for part in re.split(r"[\[\]]", plain))
 
 
-def _tells(part: str) -> bool:
+def _is_telling(part: str) -> bool:
     words = [word.lower() for word in _WORD.findall(_HUMP.sub(" ", part))]
     while len(words) > 1 and (words[-1] in _OF_THE_SECRET or words[-1].isdigit()):
         words.pop()
@@ -104,7 +104,7 @@ _NESTED = 3  # JSON in a text in JSON
 
 
 def secret_values(value: Any) -> Iterator[str]:
-    """Yield the texts and numbers that stand, however deep, under secret names in a JSON value, or in JSON in it."""
+    """Yield texts and numbers at any depth under names of secrets in a JSON value, or in JSON inside its texts."""
     pending = [(value, False, _NESTED)]
     while pending:
         here, is_secret, nested = pending.pop()
@@ -115,10 +115,10 @@ def secret_values(value: Any) -> Iterator[str]:
         elif is_secret and isinstance(here, str | int | float) and not isinstance(here, bool):
             yield str(here)
         elif isinstance(here, str) and nested and here.lstrip()[:1] in ("{", "["):
-            pending.append((_parsed(here), False, nested - 1))
+            pending.append((_parse_json(here), False, nested - 1))
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -138,23 +138,23 @@ _USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
 
 
 def mask_text(text: str) -> str:
-    """Mask what stands under a secret name in a text: in JSON or a piece of it, in queries of URLs; and their users."""
+    """Mask the values of secrets in a text: in JSON or a fragment of it, in queries and user info of URLs."""
     text = mask_fields(text) if '"' in text else text
     text = _QUERY.sub(lambda query: mask_query(query[0]), text) if "?" in text else text
     return _USER.sub(MASK, text) if "@" in text else text
 
 
 def mask_fields(text: str) -> str:
-    """Mask every value, of whatever type, that stands under a secret name in a JSON text, or in a piece of one.
+    """Mask the values of secrets, whatever their type, in a JSON text or a fragment of one.
 
-    The rest stays as it is written. `null`, `true`, `false` tell nothing and stay.
+    Everything else is unchanged, and so are `null`, `true`, `false`, which reveal nothing.
     """
-    return _replace(text, _secret_fields(text), f'"{MASK}"')
+    return _replace(text, _find_secret_fields(text), f'"{MASK}"')
 
 
 def mask_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> str:
-    """Mask every value that stands under a name that `hides` in a query, or in an urlencoded body."""
-    return _replace(text, _secret_pairs(text, hides), MASK)
+    """Mask the values whose names satisfy `hides` in a query or an urlencoded body."""
+    return _replace(text, _find_secret_pairs(text, hides), MASK)
 
 
 def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
@@ -166,11 +166,11 @@ def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
 
 
 def values_in_text(text: str) -> Iterator[str]:
-    """Yield what `mask_text` masks, decoded, and what stands under secret names in JSON in texts of JSON."""
-    for start, end in _secret_fields(text):
-        yield from _meant(text[start:end])
+    """Yield the values that `mask_text` masks, decoded, and those in JSON inside texts of JSON."""
+    for start, end in _find_secret_fields(text):
+        yield from _texts_of_value(text[start:end])
     if text.lstrip()[:1] in ("{", "["):
-        yield from secret_values(_parsed(text))
+        yield from secret_values(_parse_json(text))
     for query in _QUERY.finditer(text) if "?" in text else ():
         yield from values_in_query(query[0])
     for user in _USER.finditer(text) if "@" in text else ():
@@ -178,38 +178,38 @@ def values_in_text(text: str) -> Iterator[str]:
 
 
 def values_in_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> Iterator[str]:
-    """Yield what `mask_query` masks, decoded."""
-    for start, end in _secret_pairs(text, hides):
+    """Yield the values that `mask_query` masks, decoded."""
+    for start, end in _find_secret_pairs(text, hides):
         yield unquote_plus(text[start:end])
 
 
-def _meant(written: str) -> Iterator[str]:
-    """Yield the texts of a JSON value that may be cut."""
-    value = _parsed(written)
+def _texts_of_value(written: str) -> Iterator[str]:
+    """Yield the texts of a JSON value that may be truncated."""
+    value = _parse_json(written)
     if value is None:
-        value = [_unescaped(text[0].strip('"')) for text in _VALUE.finditer(written)]
+        value = [_unescape(text[0].strip('"')) for text in _VALUE.finditer(written)]
     yield from secret_values({"secret": value})
 
 
-def _secret_fields(text: str) -> Iterator[tuple[int, int]]:
-    if not _may_tell(text):
+def _find_secret_fields(text: str) -> Iterator[tuple[int, int]]:
+    if not _may_have_secrets(text):
         return
-    hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescaped(name))}
+    hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescape(name))}
     end = 0
     for field in _FIELD.finditer(text) if hidden else ():
         if field[1] in hidden and field.start() >= end:
-            start, end = field.end(), _end_of_value(text, field.end())
+            start, end = field.end(), _find_end_of_value(text, field.end())
             if text[start:end].lower() not in ("", '""', *_TELLS_NOTHING):
                 yield start, end
 
 
-def _may_tell(text: str) -> bool:
-    """Tell whether a name in a text can be secret: most texts need no second look."""
+def _may_have_secrets(text: str) -> bool:
+    """Tell whether a text can have the name of a secret; a cheap check, since most texts have none."""
     lower = text.lower()
     return not text.isascii() or any(hint in lower for hint in _HINTS)
 
 
-def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+def _find_secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
     end = 0
     while pair := _PAIR.search(text, end):
         start = end = pair.end()
@@ -219,11 +219,11 @@ def _secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int
                 yield start, end
 
 
-def _unescaped(string: str) -> str:
-    return str(_parsed(f'"{string}"') or string) if "\\" in string else string
+def _unescape(string: str) -> str:
+    return str(_parse_json(f'"{string}"') or string) if "\\" in string else string
 
 
-def _end_of_value(text: str, start: int) -> int:
+def _find_end_of_value(text: str, start: int) -> int:
     if text[start : start + 1] not in ("{", "["):
         scalar = _SCALAR.match(text, start)
         return scalar.end() if scalar else start
@@ -237,37 +237,37 @@ def _end_of_value(text: str, start: int) -> int:
 
 # Known values
 
-_SHORTEST = 4  # characters: shorter ones stand in every text by chance, and are only hidden under their names
-_PIECE = 10  # bytes of one that tell something of it
-_LONG = 8  # below, only whole words are masked
+_SHORTEST = 4  # characters; shorter secrets occur by chance everywhere, and are only masked by their names
+_PIECE = 10  # bytes of a secret that reveal something of it
+_LONG = 8  # characters; of shorter secrets only whole words are masked
 _NEVERENCODED = re.compile(rf"[A-Za-z0-9._~-]{{{_LONG},}}")
-_BASE64 = 8  # characters of base64 that are no coincidence
+_BASE64 = 8  # characters of Base64 that do not match by chance
 _TELLS_NOTHING = frozenset({"true", "false", "null", "none", "undefined"})
 
 
 class Secrets:
-    """A set of secret values, to be hidden wherever they appear: raw, percent-encoded, JSON- and HTML-escaped, base64.
+    """A set of secret values, masked wherever they occur: raw, percent-encoded, JSON- or HTML-escaped, in Base64.
 
     >>> Secrets(["a/b+c=12"]).mask("?key=a%2Fb%2Bc%3D12&user=u")
     '?key=***&user=u'
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        """Know these values."""
+        """Begin with these values."""
         self._values: list[str] = []
         for value in values:
             self.add(value)
 
     def add(self, value: str) -> None:
-        """Know one more; one of fewer than four characters would be found everywhere and is left out."""
+        """Add a value, unless it has fewer than four characters, which would match everywhere."""
         value = value.strip()
         if len(value) < _SHORTEST or value.lower() in _TELLS_NOTHING or not value.strip("*") or value in self._values:
             return
         self._values.append(value)
-        self._values.sort(key=len, reverse=True)  # one that contains another is hidden whole
+        self._values.sort(key=len, reverse=True)  # so that one that contains another is masked as a whole
 
     def add_header(self, name: str, value: str) -> None:
-        """Know what a header that carries a secret has: the key without its scheme, each value of a cookie."""
+        """Add the secrets of a header: the key without its scheme, each value of a cookie."""
         for secret in values_in_header(name, value):
             self.add(secret)
 
@@ -279,15 +279,15 @@ class Secrets:
         return len(self._values)
 
     def mask(self, text: str, by: str = MASK, *, pieces: bool = False) -> str:
-        """Return a text with `by` in place of every secret, however it is encoded there.
+        """Return a text with `by` in place of every secret, in any encoding.
 
-        With `pieces` also in place of the ten characters and more that are left of one where a text was cut.
+        With `pieces`, also in place of the ten or more characters that truncation has left of one.
         """
         masked = self.mask_bytes(text.encode("utf-8", "surrogatepass"), by.encode(), pieces=pieces)
         return masked.decode("utf-8", "surrogatepass")
 
     def mask_bytes(self, data: bytes, by: bytes = MASK.encode(), *, pieces: bool = False) -> bytes:
-        """Return bytes with every secret masked; whether they are UTF-8 does not matter."""
+        """Return bytes with every secret masked; they need not be UTF-8."""
         shown, end = [], 0
         for start, stop in self.spans(data, pieces=pieces):
             shown += [data[end:start], by]
@@ -295,7 +295,7 @@ class Secrets:
         return b"".join([*shown, data[end:]])
 
     def spans(self, data: bytes, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
-        """Yield where secrets begin and end, in order; those that overlap are one."""
+        """Yield start and end of secrets, in order; overlapping ones are merged."""
         begun, end = 0, 0
         for start, stop in sorted(self._find(data, _find_pieces if pieces else _find_whole)):
             if start > end and end:
@@ -305,7 +305,7 @@ class Secrets:
             yield begun, end
 
     def _find(self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
-        """Yield where secrets stand: as they are, or below up to three layers of encodings."""
+        """Yield start and end of secrets, raw or below up to three layers of encodings."""
         layers: list[Layer] = []
         encoded = ENCODED_OUT_OF_NEED if all(map(_NEVERENCODED.fullmatch, self._values)) else ENCODED
         while self._values:
@@ -317,9 +317,9 @@ class Secrets:
             layers.append(layer)
 
     def mask_json(self, value: Any) -> Any:
-        """Return a JSON value with secrets masked in its texts and names, and whatever stands under a secret name.
+        """Return a JSON value with secrets masked in its texts and names, and all values under names of secrets.
 
-        Texts that are JSON or have URLs in them are masked by the names there, too.
+        JSON and URLs inside its texts are masked by their names as well.
         """
         try:
             return self._mask_json(value)
@@ -341,7 +341,7 @@ class Secrets:
 
 
 def values_in_header(name: str, value: str) -> Iterator[str]:
-    """Yield what of a header that carries a secret is one: the key without its scheme, each value of a cookie."""
+    """Yield the secrets of a header: the key without its scheme, each value of a cookie."""
     value = value.strip()
     if name.lower() in ("cookie", "set-cookie"):
         pairs = value.split(";") if name.lower() == "cookie" else [value.partition(";")[0]]
@@ -350,11 +350,11 @@ def values_in_header(name: str, value: str) -> Iterator[str]:
     scheme, _, rest = value.partition(" ")
     yield rest.strip() or scheme
     if scheme.lower() == "basic":
-        yield _password(rest)
+        yield _basic_password(rest)
 
 
-def _password(basic: str) -> str:
-    """Return the password of `Authorization: Basic ...` (RFC 7617), '' where it cannot be read."""
+def _basic_password(basic: str) -> str:
+    """Return the password of `Authorization: Basic ...` (RFC 7617), '' if it cannot be decoded."""
     try:
         return base64.b64decode(basic + "==").decode("utf-8", "surrogateescape").partition(":")[2]
     except ValueError:
@@ -362,27 +362,27 @@ def _password(basic: str) -> str:
 
 
 def _find_whole(data: bytes, value: str) -> Iterator[tuple[int, int]]:
-    for pattern in _patterns(value):
+    for pattern in _compile_patterns(value):
         for found in pattern.finditer(data):
             yield found.span()
 
 
 def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
-    """Yield where a value stands, and where its beginning or its end does that is long enough to tell something."""
+    """Yield start and end of a value, and of its beginnings and ends that are long enough to reveal something."""
     yield from _find_whole(data, value)
-    for form in [form for forms in _forms(value) for form in forms if len(form) > _PIECE]:
+    for form in [form for forms in _list_forms(value) for form in forms if len(form) > _PIECE]:
         start, head, tail = 0, form[:_PIECE], form[-_PIECE:]
         while (start := data.find(head, start)) >= 0:
-            length = _shared(data[start : start + len(form)], form)
-            while length < len(form) and _inside_character(form[length]):
+            length = _common_prefix_length(data[start : start + len(form)], form)
+            while length < len(form) and _is_continuation(form[length]):
                 length -= 1
             yield start, start + length
             start += _PIECE
         end = len(data)
         while (found := data.rfind(tail, 0, end)) >= 0:
             end = found + _PIECE
-            length = _shared(data[max(0, end - len(form)) : end][::-1], form[::-1])
-            while _inside_character(form[-length]):
+            length = _common_prefix_length(data[max(0, end - len(form)) : end][::-1], form[::-1])
+            while _is_continuation(form[-length]):
                 length -= 1
             yield end - length, end
             end = found
@@ -391,45 +391,47 @@ def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
 _CONTINUATION = range(0x80, 0xC0)  # bytes of UTF-8 that begin no character (RFC 3629, 3)
 
 
-def _inside_character(byte: int) -> bool:
+def _is_continuation(byte: int) -> bool:
     return byte in _CONTINUATION
 
 
-def _shared(data: bytes, other: bytes) -> int:
-    """Return how many bytes two texts begin with in common."""
+def _common_prefix_length(data: bytes, other: bytes) -> int:
+    """Return the length of the common prefix of two byte strings."""
     pairs = zip(data, other, strict=False)
     return next((number for number, (left, right) in enumerate(pairs) if left != right), min(len(data), len(other)))
 
 
 @lru_cache(maxsize=1024)
-def _patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
-    """Return what finds a value, in whatever form."""
+def _compile_patterns(value: str) -> tuple[re.Pattern[bytes], ...]:
+    """Return patterns that find a value in any of its forms."""
     pattern = b"%b" if len(value) >= _LONG else rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
-    plain, encoded = _forms(value)
-    return tuple(re.compile(form) for form in [*(pattern % re.escape(one) for one in plain), *map(re.escape, encoded)])
+    plain, encoded = _list_forms(value)
+    return tuple(
+        re.compile(form) for form in [*(pattern % re.escape(form) for form in plain), *map(re.escape, encoded)]
+    )
 
 
 @lru_cache(maxsize=1024)
-def _forms(value: str) -> tuple[list[bytes], list[bytes]]:
-    """Return how a value may stand in a text: also where a part of it that looks encoded was decoded; and in base64."""
+def _list_forms(value: str) -> tuple[list[bytes], list[bytes]]:
+    """Return the forms of a value: plain (also with encoded parts of it decoded), and in Base64."""
     raw = value.encode("utf-8", "surrogatepass")
     forms = [raw]
     for _ in range(LAYERS):
         forms.append(decode(forms[-1])[0])
-    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_in_base64(raw))
+    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_base64_forms(raw))
 
 
 def _is_text(form: bytes) -> bool:
     try:
         return form.decode("utf-8", "surrogatepass") is not None
-    except UnicodeDecodeError:  # it would be found in the middle of a character
+    except UnicodeDecodeError:  # it would match in the middle of a character
         return False
 
 
-def _in_base64(raw: bytes) -> set[bytes]:
-    """Return what base64 of any text around a value has of it: three alignments, two alphabets."""
+def _base64_forms(raw: bytes) -> set[bytes]:
+    """Return the parts of Base64 that a value determines within any text: three alignments, two alphabets."""
     parts = set()
-    for before, start in ((0, 0), (1, 2), (2, 3)):  # bytes before it, and characters that these have a part in
+    for before, start in ((0, 0), (1, 2), (2, 3)):  # bytes before the value, and characters that they affect
         end = (before + len(raw)) * 8 // 6
         padded = bytes(before) + raw
         parts |= {base64.b64encode(padded)[start:end], base64.urlsafe_b64encode(padded)[start:end]}

@@ -1,1 +1,1 @@
-"""What a demand rests on: lines of the documents, rulings, observations, standards; and where `specs/` says so."""
+"""The basis of demands: lines of the documents, rulings, observations, standards; and their places in `specs/`."""

@@ -1,7 +1,7 @@
-"""What a demand rests on: its tier, the rulings that it cites, and the printed lines themselves.
+"""The evidence for a demand: its tier, the rulings that it cites, and the printed lines.
 
-The provenance of a part of the contract is a tuple of texts (see `sources.provenance`): `001:25-58` names lines of a
-document, `ruling NAME` a decision, and everything else says where it was observed, or which standard says so.
+The provenance of a part of the contract is a tuple of texts (see `sources.provenance`): `001:25-58` is lines of a
+document, `ruling NAME` a decision, and anything else an observation or a standard.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STANDARD = re.compile(r"(?:observed: )?(?:RFC \d|WHATWG )")
 
 
 class Tier(StrEnum):
-    """How firm the ground of a demand is, the firmest first; a server error is wrong whatever was demanded."""
+    """How firm a demand is, the firmest first; a server error is always wrong."""
 
     DOCUMENT = "document"
     RULING = "ruling"
@@ -44,10 +44,10 @@ def fails(tier: Tier, bar: Tier = DEFAULT_BAR) -> bool:
 
 
 def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
-    """Return the tier of a demand with this provenance; what rests on nothing, rests on the protocol alone.
+    """Return the tier of a demand with this provenance; without any it is demanded by the protocol alone.
 
-    A ruling weakens the lines beside it, since it says what they mean; of several rulings the weakest counts. Lines
-    from which a ruling derives its demand count as printed there.
+    A ruling weakens the lines beside it, because it interprets them; of several rulings the weakest counts. Lines from
+    which a ruling derives its demand count as cited.
     """
     texts = tuple(sources)
     decided = cited(texts, rulings)
@@ -59,17 +59,17 @@ def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
 
 
 def tier_of_ruling(ruling: Ruling) -> Tier:
-    """Return the tier of what a ruling demands: filling a silence is an observation, unless a line implies it."""
+    """Return the tier of a ruling's demand: one that fills a gap is an observation, unless a line implies it."""
     return Tier.OBSERVED if ruling.basis == "gap" and not ruling.derives else Tier.RULING
 
 
 def weakest(tiers: Iterable[Tier]) -> Tier:
-    """Return the tier of a demand that rests on several things together: its weakest link."""
+    """Return the weakest of several tiers."""
     return max(tiers, key=BARS.index)
 
 
 def cited(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> tuple[Ruling, ...]:
-    """Return the rulings that a provenance names."""
+    """Return the rulings that a provenance cites."""
     names = (text.removeprefix(RULING) for text in sources if text.startswith(RULING))
     return tuple(rulings[name] for name in names if name in rulings)
 
@@ -84,7 +84,7 @@ def is_printed(source: str) -> bool:
 
 
 class Quote(NamedTuple):
-    """What a document prints at a source: its title, and the lines, shortened to fit a report."""
+    """A quotation: the source, the document's title, and the lines, shortened to fit a report."""
 
     source: str
     title: str
@@ -92,11 +92,11 @@ class Quote(NamedTuple):
 
 
 def quote(source: str) -> Quote | None:
-    """Return the lines that a source names; None for what is no source, or of no document that travels with us."""
+    """Return the lines of a source; None if it is not lines of a packaged document."""
     if not is_printed(source):
         return None
     lines = Source.parse(source)
-    document = _documents().get(lines.document)
+    document = _load_documents().get(lines.document)
     if document is None:
         return None
     title, printed = document
@@ -105,12 +105,12 @@ def quote(source: str) -> Quote | None:
 
 
 def quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
-    """Return what the documents print at each of some sources."""
+    """Return the quotations of those sources that have one."""
     return tuple(found for source in sources if (found := quote(source)))
 
 
 @cache
-def _documents() -> dict[str, tuple[str, list[str]]]:
+def _load_documents() -> dict[str, tuple[str, list[str]]]:
     """Return title and lines of each document, by its number."""
     root = paths.specs_root()
     listed = yamlio.load(root / "sources.yaml")["documents"]

@@ -1,4 +1,4 @@
-"""Where in `specs/` a demand is written down: the file and line of the part that cites what the demand rests on."""
+"""Finds the place of a demand in `specs/`: file and line of the part that cites the demand's sources."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.provenance.sources import RULING, as_list
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _CITING = {"x-source": "", "source": "", "x-ruling": RULING, "ruling": RULING, "
 
 
 class Place(NamedTuple):
-    """A line of a file. ``file`` is the path below the folder that holds `specs`, with slashes."""
+    """A line of a file. ``file`` is relative to the folder that holds `specs`, with slashes."""
 
     file: str
     line: int
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of the contract that cites something."""
+    """A part of the contract with its citations."""
 
     place: Place
     pointer: str
@@ -33,16 +33,16 @@ class _Part:
 
 
 def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
-    """Return where a demand stands in the specs.
+    """Return the place of a demand in the specs.
 
-    ``operation``  qualified: `dify-chat/sendChatMessage`; where no part cites a source, it is the place
-    ``sources``    what the demand rests on, as a violation has it: what comes first is nearest to it
-    ``where``      JSON pointer into the body or event: of parts that cite the same, the one of that field is meant
+    ``operation``  qualified: `dify-chat/sendChatMessage`; its own place is returned if no part cites a source
+    ``sources``    those of a violation, the closest first
+    ``where``      JSON pointer into the body or event; chooses among parts that cite the same
     """
     api, _, name = operation.partition("/")
-    own = _own(api, name)
+    own = _find_operation(api, name)
     wanted = frozenset(sources)
-    parts = [part for part in _parts(api) if part.cites & wanted]
+    parts = [part for part in _list_parts(api) if part.cites & wanted]
     field = where.rpartition("/")[2]
 
     def nearness(part: _Part) -> tuple[Any, ...]:
@@ -57,32 +57,32 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
 
 
 @cache
-def _own(api: str, name: str) -> _Part:
-    """Return an operation itself; the beginning of its API's file where it is unknown."""
+def _find_operation(api: str, name: str) -> _Part:
+    """Return the part of an operation; the beginning of its API's file if it is unknown."""
     file = paths.specs_root() / api / "openapi.yaml"
-    for pointer, line, node in _nodes(file):
+    for pointer, line, node in _list_nodes(file):
         if isinstance(node, dict) and node.get("operationId") == name:
-            return _Part(_placed(file, line), pointer, frozenset())
-    return _Part(_placed(file, 1), "", frozenset())
+            return _Part(_to_place(file, line), pointer, frozenset())
+    return _Part(_to_place(file, 1), "", frozenset())
 
 
 @cache
-def _parts(api: str) -> tuple[_Part, ...]:
-    """Return all parts of an API that cite something, those that APIs share included."""
+def _list_parts(api: str) -> tuple[_Part, ...]:
+    """Return all parts of an API with citations, shared ones included."""
     root = paths.specs_root()
     folders = (root / api, root / api.partition("-")[0])
     files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
-    return tuple(part for file in files for part in _citing(file, api))
+    return tuple(part for file in files for part in _list_citing_parts(file, api))
 
 
-def _citing(file: Path, api: str) -> Iterator[_Part]:
-    for pointer, line, node in _nodes(file):
-        if isinstance(node, dict) and (cites := frozenset(_cites(node, api))):
-            yield _Part(_placed(file, line), pointer, cites)
+def _list_citing_parts(file: Path, api: str) -> Iterator[_Part]:
+    for pointer, line, node in _list_nodes(file):
+        if isinstance(node, dict) and (cites := frozenset(_list_citations(node, api))):
+            yield _Part(_to_place(file, line), pointer, cites)
 
 
-def _cites(node: dict[str, Any], api: str) -> Iterator[str]:
-    """Yield what a part cites, in the words of `sources.provenance`; a ruling by its plain and its full name."""
+def _list_citations(node: dict[str, Any], api: str) -> Iterator[str]:
+    """Yield the citations of a part in the form of `sources.provenance`; a ruling by its plain and qualified name."""
     for key, prefix in _CITING.items():
         for cited in as_list(node.get(key)):
             yield f"{prefix}{cited}"
@@ -91,20 +91,20 @@ def _cites(node: dict[str, Any], api: str) -> Iterator[str]:
                 yield f"{prefix}{api}/{cited}"
 
 
-def _nodes(file: Path) -> Iterable[tuple[str, int, Any]]:
+def _list_nodes(file: Path) -> Iterable[tuple[str, int, Any]]:
     """Return pointer, line and value of every part of a file."""
     if not file.is_file():
         return []
     text = file.read_text(encoding="utf-8")
-    return _walk(yamlio.loads(text), "", yamlio.lines_of(text))
+    return _walk(yamlio.loads(text), "", yamlio.locate_lines(text))
 
 
 def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str, int, Any]]:
     yield pointer, lines.get(pointer, 1), node
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, inner in pairs:
-        yield from _walk(inner, f"{pointer}/{yamlio.escape(str(name))}", lines)
+        yield from _walk(inner, f"{pointer}/{pointers.escape(str(name))}", lines)
 
 
-def _placed(file: Path, line: int) -> Place:
+def _to_place(file: Path, line: int) -> Place:
     return Place(file.relative_to(paths.specs_root().parent).as_posix(), line)

@@ -1,4 +1,4 @@
-"""Where the contract comes from: `001:25-58` names lines of a document, a ruling decides between contradicting ones."""
+"""Sources of the contract: `001:25-58` is lines of a document; a ruling decides between contradicting ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-RULING = "ruling "  # how a ruling begins in a provenance
+RULING = "ruling "  # prefix of a ruling in a provenance
 _SOURCE = re.compile(r"(?P<document>\d{3}):(?P<first>[1-9]\d*)(?:-(?P<last>[1-9]\d*))?")
 
 
@@ -27,10 +27,10 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """Read `001:25` or `001:25-58`; raise SpecError for anything else."""
+        """Parse `001:25` or `001:25-58`; raise SpecError for anything else."""
         match = _SOURCE.fullmatch(text)
         if match is None:
-            raise SpecError(f'"{text}" is no source. Write document and lines, for instance 001:25-58.')
+            raise SpecError(f'"{text}" is not a source. Write document and lines, for instance 001:25-58.')
         first = int(match["first"])
         last = int(match["last"] or first)
         if last < first:
@@ -38,19 +38,19 @@ class Source:
         return cls(match["document"], first, last)
 
     def __str__(self) -> str:
-        """Return the form it was read from."""
+        """Return the form that `parse` reads."""
         return f"{self.document}:{self.first}" + (f"-{self.last}" if self.last > self.first else "")
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a value that may be given once or as a list, as a list; nothing is an empty list."""
+    """Return a value that may be single or a list, as a list; None is an empty list."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
 
 
 def provenance(node: Any) -> tuple[str, ...]:
-    """Return what a part of the contract rests on: its `x-source`, `x-ruling` and `x-observed`, in that order."""
+    """Return the sources of a part of the contract: its `x-source`, `x-ruling` and `x-observed`, in that order."""
     if not isinstance(node, dict):
         return ()
     return (
@@ -66,13 +66,13 @@ BASES = ("contradiction", "gap")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a ruling leaves to the server, and how to tell from an exchange which way it went.
+    """A choice that a ruling leaves to the server, and how to recognise the option in an exchange.
 
-    ``name``        what there is to choose
-    ``operations``  where, qualified; in the file those of the ruling's API need not be
+    ``name``        of the choice
+    ``operations``  concerned, qualified; in the file the ruling's own API may be left out
     ``at``          JSON pointer into the account of an exchange (`contract_tests.judging.choices.describe_exchange`)
-    ``options``     each way in words -> JSON Schema of what stands there; the first that fits was taken
-    ``when``        JSON Schema of the account where the choice is to be made at all
+    ``options``     description of an option -> JSON Schema of the value at `at`; the first that matches was taken
+    ``when``        JSON Schema of the accounts in which there is a choice
     """
 
     name: str
@@ -87,11 +87,11 @@ CHOICE_FIELDS = {"name", "operations", "at", "options"}
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What was decided where documents contradict themselves or each other, or are silent, and why.
+    """A decision where documents contradict themselves or each other, or say nothing, with the reason.
 
-    ``basis``    whether printed lines contradict each other, or nothing is printed
-    ``derives``  the lines from which a ruling on a gap derives what it demands
-    ``choices``  behaviours that it accepts beside each other, of which a run notes the one that came
+    ``basis``    `contradiction` between lines, or `gap`
+    ``derives``  the lines from which a ruling on a gap derives its demand
+    ``choices``  alternatives that it accepts; a run notes the one that a server takes
     """
 
     number: int
@@ -110,18 +110,18 @@ _OPTIONAL_RULING_FIELDS = {"derives", "choices"}
 
 
 def load_rulings(path: Path) -> tuple[Ruling, ...]:
-    """Read a `rulings.yaml`; a missing file has none. Raise SpecError naming file, entry and fault."""
-    return rulings_from(yamlio.load(path), path) if path.is_file() else ()
+    """Read a `rulings.yaml`; a missing file has none. Raise SpecError naming file, entry and error."""
+    return parse_rulings(yamlio.load(path), path) if path.is_file() else ()
 
 
-def rulings_from(entries: Any, path: Path) -> tuple[Ruling, ...]:
-    """Return the rulings that a file has been read into; raise SpecError naming file, entry and fault."""
+def parse_rulings(entries: Any, path: Path) -> tuple[Ruling, ...]:
+    """Parse the content of a `rulings.yaml`; raise SpecError naming file, entry and error."""
     if not isinstance(entries, list):
-        raise SpecError(f"{path}: a list of rulings is wanted.")
-    return tuple(_ruling(path, index, entry) for index, entry in enumerate(entries))
+        raise SpecError(f"{path}: this is not a list of rulings.")
+    return tuple(_read_ruling(path, index, entry) for index, entry in enumerate(entries))
 
 
-def _ruling(path: Path, index: int, entry: Any) -> Ruling:
+def _read_ruling(path: Path, index: int, entry: Any) -> Ruling:
     if not isinstance(entry, dict) or set(entry) - _OPTIONAL_RULING_FIELDS != _RULING_FIELDS:
         raise SpecError(f"{path}: ruling {index} needs exactly the fields {', '.join(sorted(_RULING_FIELDS))}.")
     return Ruling(
@@ -133,11 +133,11 @@ def _ruling(path: Path, index: int, entry: Any) -> Ruling:
         why=entry["why"],
         basis=entry["basis"],
         derives=tuple(Source.parse(str(line)) for line in as_list(entry.get("derives"))),
-        choices=tuple(_choice(path, entry["name"], choice) for choice in as_list(entry.get("choices"))),
+        choices=tuple(_read_choice(path, entry["name"], choice) for choice in as_list(entry.get("choices"))),
     )
 
 
-def _choice(path: Path, ruling: str, entry: Any) -> Choice:
+def _read_choice(path: Path, ruling: str, entry: Any) -> Choice:
     if not isinstance(entry, dict) or set(entry) - {"when"} != CHOICE_FIELDS:
         names = ", ".join(sorted(CHOICE_FIELDS))
         raise SpecError(f"{path}: a choice of the ruling {ruling} needs the fields {names}, and may have `when`.")

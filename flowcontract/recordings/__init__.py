@@ -1,5 +1,5 @@
-"""Recorded exchanges as people have them: HAR files of browsers and proxies, our own recordings, streams saved raw.
+"""Reads recorded exchanges: HAR files of browsers and proxies, our own recordings, raw streams.
 
-What is read here was written by others and may mean harm. Nothing of it raises anything but `Unreadable`, which says
-in one line what is wrong and where; nothing is read outside of the recording's folder; nothing grows beyond its bounds.
+Recordings come from others and may be malicious. Whatever they contain, only `Unreadable` is raised, which says in one
+line what is wrong and where; no file outside the recording's folder is read; memory is bounded.
 """

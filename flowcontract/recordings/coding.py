@@ -1,4 +1,4 @@
-"""Content codings (RFC 9110, 8.4.1) undone, within bounds: what is small on the disk may be endless once unpacked."""
+"""Decodes content codings (RFC 9110, 8.4.1) within bounds, since a small file can decompress to any size."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MAX_RATIO: Final = 100  # of unpacked to packed; texts of events reach 30
-_RATIO_FROM: Final = 1024 * 1024  # bytes that any body may unpack to
-_SIP: Final = 16  # bytes that brotli is given at once: not every version takes a limit, and ten may become 16 MiB
+_RATIO_FROM: Final = 1024 * 1024  # bytes that any body may decompress to
+_BROTLI_STEP: Final = 16  # bytes given to brotli at once: not every version takes a limit, and ten can become 16 MiB
 _GZIP: Final = b"\x1f\x8b"
 _AUTO, _RAW = 47, -15  # zlib's window bits: with the header of gzip or zlib, and without any
 
 
-def undo(body: bytes, codings: str) -> bytes:
-    """Return a body without its content codings. What the recorder has unpacked already is returned as it is."""
+def undo_codings(body: bytes, codings: str) -> bytes:
+    """Return a body without its content codings; one that the recorder has decoded is returned unchanged."""
     for coding in reversed([name.strip().lower() for name in codings.split(",")]):
         if coding not in ("", "identity") and not _is_text(body):
-            body = _undo_one(body, coding)
+            body = _decode_one(body, coding)
     return body
 
 
-def _undo_one(body: bytes, coding: str) -> bytes:
+def _decode_one(body: bytes, coding: str) -> bytes:
     if coding not in _CODINGS:
         raise Unreadable(f"its body is compressed with {coding!r}, which is not read here: record it uncompressed")
     limit = min(MAX_BODY_BYTES, max(_RATIO_FROM, _MAX_RATIO * len(body)))
@@ -38,7 +38,7 @@ def _undo_one(body: bytes, coding: str) -> bytes:
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
-    if not body.startswith(_GZIP):  # unpacked already: what is no text may be sound
+    if not body.startswith(_GZIP):  # already decoded; binary bodies need not be text
         return body
     unpacked = bytearray()
     while body.startswith(_GZIP) and len(unpacked) <= limit:  # it may have several members
@@ -49,7 +49,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
-    """Undo `deflate`, which is to have zlib's header, and in practice often has none."""
+    """Decode `deflate`, which should have a zlib header, but in practice often has none."""
     try:
         return _unpack(zlib.decompressobj(_AUTO), body, limit + 1)
     except Unreadable:
@@ -57,7 +57,7 @@ def _inflate(body: bytes, limit: int) -> bytes:
 
 
 def _unpack(unpacker: Any, body: bytes, size: int) -> bytes:
-    """Return at most `size` bytes."""
+    """Return at most `size` decompressed bytes."""
     try:
         unpacked = bytes(unpacker.decompress(body, size))
     except zlib.error as error:
@@ -75,8 +75,8 @@ def _unbrotli(body: bytes, limit: int) -> bytes:
     unpacker = brotli.Decompressor()
     unpacked = bytearray()
     try:
-        for at in range(0, len(body), _SIP):
-            unpacked += unpacker.process(body[at : at + _SIP])
+        for at in range(0, len(body), _BROTLI_STEP):
+            unpacked += unpacker.process(body[at : at + _BROTLI_STEP])
             if len(unpacked) > limit:
                 break
     except brotli.error as error:

@@ -1,4 +1,4 @@
-"""The entries of a HAR file that is no JSON as a whole: cut out by their brackets, so that one spoils only itself."""
+"""Finds the entries of a HAR file that is not valid JSON by their brackets: one broken entry spoils no other."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LEVEL: Final = len(_ENTRIES) + 1  # brackets open between two entries
 
 
 def cut_entries(text: str) -> Iterator[str]:
-    """Yield the texts of the items of `log.entries`; of a text that is cut off, the last one as far as it goes.
+    """Yield the texts of the items of `log.entries`; of a truncated file, the last one as far as it goes.
 
     >>> list(cut_entries('{"log": {"entries": [{"a": [1, 2]}, {"b'))
     ['{"a": [1, 2]}', '{"b']
     """
-    opened: list[str] = []  # the last text before each open bracket: the key it stands under
+    opened: list[str] = []  # the last text before each open bracket, which is its key
     last, start = "", -1
     for token in _TOKEN.finditer(text):
         mark = token[0]
         between = start >= 0 and len(opened) == _LEVEL
         if between and mark in (",", "]"):
-            yield from _filled(text[start : token.start()])
+            yield from _skip_blank(text[start : token.start()])
             start = token.end()
         if mark in ("[", "{"):
             opened.append(last)
@@ -35,15 +35,15 @@ def cut_entries(text: str) -> Iterator[str]:
             if between and mark == "]":
                 return
             if between:
-                break  # it closes what was never opened: where the entries are cannot be told any more
+                break  # a bracket that was never opened: the entries can no longer be located
             del opened[-1:]
         elif mark != ",":
             last = mark
     if start >= 0:
-        yield from _filled(text[start:])
+        yield from _skip_blank(text[start:])
 
 
-def _filled(text: str) -> Iterator[str]:
+def _skip_blank(text: str) -> Iterator[str]:
     """Yield a text unless it is blank."""
     if text.strip():
         yield text.strip()

@@ -1,4 +1,4 @@
-"""One recorded exchange: the request at once, the answer when it is asked for."""
+"""One recorded exchange; the answer is read on demand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class RecordedAnswer:
     """A recorded answer.
 
     ``headers``  names in lower case
-    ``notes``    what a reader of a verdict should know of how the body was recorded
-    ``left``     why the client did not wait for the end; empty where it did
+    ``notes``    remarks on how the body was recorded, for the reader of a verdict
+    ``left``     why the client stopped reading before the end; empty if it did not
     """
 
     status: int
@@ -37,9 +37,9 @@ class Recorded:
 
     ``number``   its place in the recording, from 1
     ``path``     the path of the URL
-    ``asked``    the request's body; None where it was not recorded
-    ``app``      a word that may tell which API it was
-    ``name``     what people call it
+    ``asked``    the request's body; None if it was not recorded
+    ``app``      a hint at the API
+    ``name``     a name for people
     """
 
     number: int
@@ -54,5 +54,5 @@ class Recorded:
 
     @cached_property
     def answer(self) -> RecordedAnswer:
-        """The answer; raises Unreadable where there is none, or where what is to be judged was not recorded."""
+        """The answer; raises Unreadable if there is none, or if its body was not recorded."""
         return self.read_answer()

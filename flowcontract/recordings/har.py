@@ -1,8 +1,8 @@
-"""One entry of a HAR file (1.2) -> a recorded exchange, with what browsers and proxies add to the format or leave out.
+"""Reads one entry of a HAR file (1.2), with the peculiarities of browsers and proxies.
 
-Where the body of an answer is: `content.text`, plain or as Base64 (all of them); `_eventSourceMessages` of the entry
-(Chrome, Cypress); `content._file`, beside the HAR file (Playwright with `content: "attach"`). Chromium leaves out
-streams that nobody read as a stream; Playwright then says `size: -1`, mitmproxy writes an empty text.
+The body of an answer is in `content.text`, plain or as Base64 (all recorders); in `_eventSourceMessages` of the entry
+(Chrome, Cypress); or in `content._file`, a separate file (Playwright with `content: "attach"`). Chromium omits streams
+that the page did not read as such; Playwright then writes `size: -1`, mitmproxy an empty text.
 
 The format: http://www.softwareishard.com/blog/har-12-spec/
 """
@@ -14,7 +14,7 @@ import binascii
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
-from flowcontract.recordings.coding import undo
+from flowcontract.recordings.coding import undo_codings
 from flowcontract.recordings.exchange import Recorded, RecordedAnswer
 from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.streams.sse import encode
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _WITHOUT_BODY: Final = (204, 205)
 _FROM_CACHE: Final = 304
 _UNKNOWN_TYPE: Final = "x-unknown"  # Chrome's
-_ABORTED: Final = ("abort", "cancel")  # net::ERR_ABORTED, NS_BINDING_ABORTED, "canceled": the client left
+_ABORTED: Final = ("abort", "cancel")  # net::ERR_ABORTED, NS_BINDING_ABORTED, "canceled": by the client
 _HOW = "Record with curl -sN, or with Playwright's recordHar: {content: 'attach'}"
 
 
-def exchange(number: int, entry: Untrusted, beside: Beside) -> Recorded:
-    """Return an entry's exchange; raise Unreadable where its request cannot be read."""
+def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
+    """Return the exchange of an entry; raise Unreadable if its request cannot be read."""
     request = entry["request"]
     method, url = request["method"].text().upper(), request["url"].text()
     path, query = split_url(url)
@@ -43,15 +43,15 @@ def exchange(number: int, entry: Untrusted, beside: Beside) -> Recorded:
         url,
         path,
         query,
-        _asked(request, beside),
-        lambda: _answer(entry, method, beside),
-        _word(entry["_app"]),
-        _word(entry["comment"]),
+        _read_request_body(request, beside),
+        lambda: _read_answer(entry, method, beside),
+        _text_or_empty(entry["_app"]),
+        _text_or_empty(entry["comment"]),
     )
 
 
 def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
-    """Return the path and the query of a URL; raise Unreadable where it is none."""
+    """Return the path and the query of a URL; raise Unreadable if it is invalid."""
     try:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
@@ -60,116 +60,116 @@ def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
     return parts.path, {name: tuple(values) for name, values in query.items()}
 
 
-def _word(found: Untrusted) -> str:
-    """Return a text that only helps: what is none does not matter."""
+def _text_or_empty(found: Untrusted) -> str:
+    """Return an optional text; anything else counts as absent."""
     return found.value if isinstance(found.value, str) else ""
 
 
-def _asked(request: Untrusted, beside: Beside) -> bytes | None:
-    """Return the request's body; None where it was not recorded in a form that can be read."""
+def _read_request_body(request: Untrusted, beside: Beside) -> bytes | None:
+    """Return the request's body; None if it was not recorded, or cannot be read."""
     try:
         data = request["postData"]
         if not data:
             return None
-        if text := _word(data["text"]):
-            return encoded(text)
+        if text := _text_or_empty(data["text"]):
+            return encode_utf8(text)
         return beside.read(data["_file"].text())
     except Unreadable:
         return None
 
 
-def _answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswer:
+def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswer:
     response = entry["response"]
-    status, failure = response["status"].number(), _failure(entry, response)
+    status, failure = response["status"].number(), _read_failure(entry, response)
     if status <= 0:
         raise Unreadable(f"no answer was recorded (status {status}{failure and f': {failure}'})")
     if status == _FROM_CACHE:
         raise Unreadable("the browser had the answer in its cache (status 304)")
-    headers = dict(_headers(response))
+    headers = dict(_read_headers(response))
     content = response["content"]
-    kind = _word(content["mimeType"]) if content else ""
+    kind = _text_or_empty(content["mimeType"]) if content else ""
     if kind not in ("", _UNKNOWN_TYPE):
         headers.setdefault("content-type", kind)
-    body, notes = _body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
+    body, notes = _read_body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
     left = failure if any(word in failure.lower() for word in _ABORTED) else ""
     return RecordedAnswer(status, headers, body, notes, left)
 
 
-def _failure(entry: Untrusted, response: Untrusted) -> str:
-    """Return what the recorder says of an exchange that failed."""
+def _read_failure(entry: Untrusted, response: Untrusted) -> str:
+    """Return the recorder's message about a failed exchange."""
     places = (response["_failureText"], response["_error"], entry["_failureText"], entry["_error"])
-    return next((word for word in map(_word, places) if word), "")
+    return next((word for word in map(_text_or_empty, places) if word), "")
 
 
-def _headers(response: Untrusted) -> Iterator[tuple[str, str]]:
+def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
     if response["headers"]:
         for header in response["headers"].items():
             yield header["name"].text().lower(), header["value"].text()
 
 
 def _is_empty(status: int, method: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer has no body by its head, so that none is missing."""
+    """Tell whether status, method or headers say that there is no body."""
     return status in _WITHOUT_BODY or method == "HEAD" or headers.get("content-length", "").strip() == "0"
 
 
-def _body(
+def _read_body(
     entry: Untrusted, content: Untrusted, headers: Mapping[str, str], *, empty: bool, beside: Beside
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Return a body from where it is, and what is to be said of that."""
+    """Return a body, and remarks on how it was recorded."""
     text = content["text"].text() if content and content["text"] else None
     if text:
-        body = _decoded(text, content, headers)
-        return body, tuple(_cut_off(content, body))
-    if stream := b"".join(_blocks(entry["_eventSourceMessages"])):
+        body = _decode_text(text, content, headers)
+        return body, tuple(_note_truncation(content, body))
+    if stream := b"".join(_rebuild_blocks(entry["_eventSourceMessages"])):
         note = "rebuilt from `_eventSourceMessages`, which has no comments and no blocks without data"
         return stream, (note,)
     if content and content["_file"]:
-        return undo(beside.read(content["_file"].text()), headers.get("content-encoding", "")), ()
+        return undo_codings(beside.read(content["_file"].text()), headers.get("content-encoding", "")), ()
     if empty or (text == "" and not content["size"]):
         return b"", ()
     doubt = "" if text is None else ", or nothing came"
     raise Unreadable(f"its body was not recorded{doubt}. {_HOW}")
 
 
-def _decoded(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:
+def _decode_text(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:
     encoding = content["encoding"].text().lower() if content["encoding"] else ""
     if encoding in ("", "utf-8", "utf8"):
-        return encoded(text)
+        return encode_utf8(text)
     if encoding != "base64":
-        raise Unreadable(f"response/content/encoding is {encoding!r}, but is to be base64 or absent")
-    return undo(from_base64(text), headers.get("content-encoding", ""))
+        raise Unreadable(f"response/content/encoding is {encoding!r}, but should be base64 or absent")
+    return undo_codings(decode_base64(text), headers.get("content-encoding", ""))
 
 
-def _cut_off(content: Untrusted, body: bytes) -> Iterator[str]:
-    """Yield a note where less was kept of a body than there was: Firefox keeps a megabyte."""
+def _note_truncation(content: Untrusted, body: bytes) -> Iterator[str]:
+    """Yield a remark if the body was truncated: Firefox keeps one megabyte."""
     size = content["size"].value
     if isinstance(size, int) and size > len(body):
         yield f"the recording has {len(body)} bytes of a body of {size}: it may have been cut off"
 
 
-def _blocks(messages: Untrusted) -> Iterator[bytes]:
+def _rebuild_blocks(messages: Untrusted) -> Iterator[bytes]:
     if messages:
-        yield from map(_block, messages.items())
+        yield from map(_rebuild_block, messages.items())
 
 
-def _block(message: Untrusted) -> bytes:
-    """Return a message as the server may have sent it; `data` first, as the documents print it."""
+def _rebuild_block(message: Untrusted) -> bytes:
+    """Encode a message as the server may have sent it; `data` first, as in the documents."""
     data = message["data"].text().encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     named = message["eventName"].text() if message["eventName"] else ""
     if named in ("", "message"):
         return encode(data)
     if not named.isprintable():
-        raise Unreadable(f"{message.place}/eventName is {named[:60]!r}, which no stream can name")
+        raise Unreadable(f"{message.place}/eventName is {named[:60]!r}, which no stream can contain")
     return encode(data)[:-1] + encode(event=named)
 
 
-def encoded(text: str) -> bytes:
-    """Return a text as UTF-8; half a surrogate pair becomes bytes that are none, as the judge of a body will say."""
+def encode_utf8(text: str) -> bytes:
+    """Encode a text as UTF-8; lone surrogates become invalid bytes, which the judge of the body reports."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def from_base64(text: str) -> bytes:
-    """Return what a Base64 text stands for."""
+def decode_base64(text: str) -> bytes:
+    """Decode a Base64 text; raise Unreadable if it is invalid."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):

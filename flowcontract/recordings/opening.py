@@ -1,4 +1,4 @@
-"""The beginning of what may be a raw stream: of what is none, its name; of `curl -i`, the answer's head before it."""
+"""Identifies the beginning of what may be a raw stream, and skips the heads of answers that `curl -i` prints."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flowcontract.recordings.reading import MAX_RECORDING_BYTES
 if TYPE_CHECKING:
     from flowcontract.streams.sse import Framing
 
-_ENOUGH: Final = 64 * 1024  # bytes that tell what something is, unless it is JSON without an end
-_SHOWN: Final = 200
+_MAX_UNDECIDED: Final = 64 * 1024  # bytes that suffice to identify anything but unfinished JSON
+_MAX_SHOWN: Final = 200
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ARCHIVES: Final = {
@@ -35,11 +35,11 @@ _OTHERS: Final = {
 
 
 class Opening:
-    """Holds back the beginning of some bytes until it is certain what they are.
+    """Buffers the beginning of some bytes until it is identified.
 
-    ``notes``      what was left out before the stream
-    ``other``      what the bytes are, if they are no stream; empty as long as they may be one
-    ``recording``  whether they are a HAR file; then all of them are held in `whole`
+    ``notes``      what was skipped before the stream
+    ``other``      what the bytes are, if not a stream; empty while they may be one
+    ``recording``  whether they are a HAR file, which is then buffered in `whole`
     """
 
     def __init__(self, framings: set[Framing]) -> None:
@@ -53,27 +53,27 @@ class Opening:
 
     @property
     def whole(self) -> bytes:
-        """What was held back."""
+        """The buffered bytes."""
         return bytes(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return those that are certain to be of a stream."""
+        """Take the next bytes; return those that are known to belong to a stream."""
         if self._decided:
             return data
         self._held += data
-        return self._look(ended=False)
+        return self._decide(ended=False)
 
     def close(self) -> bytes:
-        """Say that no more bytes come; return what is left of a stream."""
-        return b"" if self._decided else self._look(ended=True)
+        """End the input; return the rest of a stream."""
+        return b"" if self._decided else self._decide(ended=True)
 
-    def _look(self, *, ended: bool) -> bytes:
-        """Decide as soon as possible; return the stream's bytes once it is one."""
+    def _decide(self, *, ended: bool) -> bytes:
+        """Identify the bytes as soon as possible; return them if they are a stream."""
         if self.other:
             return b""
         self._skip_heads()
-        ended = ended or (not self.recording and len(self._held) > _ENOUGH and not self._is_json())
-        certain = self._name(ended=ended)
+        ended = ended or (not self.recording and len(self._held) > _MAX_UNDECIDED and not self._is_json())
+        certain = self._identify(ended=ended)
         if not certain or self.other or self.recording:
             return b""
         self._decided = True
@@ -81,20 +81,20 @@ class Opening:
         return stream
 
     def _skip_heads(self) -> None:
-        """Take the heads of answers away; there are several after a redirect."""
+        """Remove the heads of answers; after a redirect there are several."""
         while _HEAD.match(self._held) and (end := _HEAD_END.search(self._held)):
             line = self._held.splitlines()[0].decode("utf-8", "replace")
-            self.notes.append(f"skipped the head of the answer, as curl -i prints it: {line[:_SHOWN]}")
+            self.notes.append(f"skipped the head of the answer, as curl -i prints it: {line[:_MAX_SHOWN]}")
             del self._held[: end.end()]
 
     def _is_json(self) -> bool:
         return self._start()[:1] in (b"{", b"[", b'"')
 
     def _start(self) -> bytes:
-        return bytes(self._held[: _ENOUGH + len(_BOM)]).removeprefix(_BOM).lstrip(b" \t\r\n")
+        return bytes(self._held[: _MAX_UNDECIDED + len(_BOM)]).removeprefix(_BOM).lstrip(b" \t\r\n")
 
-    def _name(self, *, ended: bool) -> bool:
-        """Name what is no stream; return whether it is certain what there is."""
+    def _identify(self, *, ended: bool) -> bool:
+        """Set `other` for anything but a stream; return whether the bytes are identified."""
         start = self._start()
         if not ended and len(start) < len(b"HTTP/1.1 200"):
             return False
@@ -103,36 +103,36 @@ class Opening:
         elif archive := next((name for magic, name in _ARCHIVES.items() if start.startswith(magic)), ""):
             self.other = archive
         elif _HEAD.match(start):
-            self.other = f"the head of an answer without its body: {_shown(start)}" if ended else ""
+            self.other = f"the head of an answer without its body: {_excerpt(start)}" if ended else ""
             return ended
         elif start.startswith(b"<"):
-            return self._name_page(start, ended=ended)
+            return self._identify_page(start, ended=ended)
         elif _CHUNK.match(start):
             self.other = "a body in chunks (Transfer-Encoding), as curl --raw prints it: leave --raw out"
         elif self._is_json():
-            return self._name_json(start, ended=ended)
+            return self._identify_json(start, ended=ended)
         else:
             self.other = next((name for pattern, name in _OTHERS.items() if pattern.match(start)), "")
         return True
 
-    def _name_page(self, start: bytes, *, ended: bool) -> bool:
-        """Name a page; its title tells what went wrong, so it is waited for."""
+    def _identify_page(self, start: bytes, *, ended: bool) -> bool:
+        """Identify an HTML page; wait for its title, which often says what went wrong."""
         title = _TITLE.search(start.decode("utf-8", "replace"))
         if not title and not ended and b"</html>" not in start:
             return False
-        told = " ".join(unescape(title[1]).split()) if title else _shown(start)
+        told = " ".join(unescape(title[1]).split()) if title else _excerpt(start)
         self.other = f"an HTML page: {told}" if b"<html" in start.lower() or title else f"markup: {told}"
         return True
 
-    def _name_json(self, start: bytes, *, ended: bool) -> bool:
-        """Name JSON: a HAR file, a body, or lines of it; return whether it is certain."""
+    def _identify_json(self, start: bytes, *, ended: bool) -> bool:
+        """Identify JSON: a HAR file, a body, or lines; return whether the bytes are identified."""
         if _HAR.match(start):
             self.recording = True
             if len(self._held) > MAX_RECORDING_BYTES:
                 self.other = f"a HAR file of more than {MAX_RECORDING_BYTES} bytes"
             return ended
         lines = [line for line in start.split(b"\n", 3)[:3] if line.strip()]
-        first = _loads(lines[0]) if b"\n" in start else None
+        first = _load_json(lines[0]) if b"\n" in start else None
         if self._json and (_BLANK_LINE.search(start.rstrip()) or (ended and _is_event(first))):
             return True
         if not self._json and _is_event(first) and len(lines) > 1:
@@ -140,17 +140,17 @@ class Opening:
                 "lines of JSON (NDJSON) without `data:` before and blank lines between them, as DevTools copies"
             )
         elif ended:
-            body = _loads(bytes(self._held).removeprefix(_BOM))
+            body = _load_json(bytes(self._held).removeprefix(_BOM))
             if self._json and _is_event(body):
                 return True
-            self.other = f"{name_body(body)}: {_shown(start)}"
+            self.other = f"{name_body(body)}: {_excerpt(start)}"
         elif len(self._held) > MAX_RECORDING_BYTES:
             self.other = f"JSON of more than {MAX_RECORDING_BYTES} bytes"
         return ended or bool(self.other)
 
 
 def name_body(body: Any) -> str:
-    """Return what a whole body of JSON is."""
+    """Return a description of a complete JSON body."""
     if body is None:
         return "JSON that is broken or cut off"
     if isinstance(body, dict) and _OF_ERRORS & body.keys() and not _OF_ANSWERS & body.keys():
@@ -162,14 +162,14 @@ def _is_event(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("event"), str)
 
 
-def _loads(text: bytes) -> Any:
-    """Return what a JSON text says; None where it is none."""
+def _load_json(text: bytes) -> Any:
+    """Parse JSON; return None if it is invalid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
 
 
-def _shown(data: bytes) -> str:
-    text = " ".join(data[: _SHOWN * 4].decode("utf-8", "replace").split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _excerpt(data: bytes) -> str:
+    text = " ".join(data[: _MAX_SHOWN * 4].decode("utf-8", "replace").split())
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,4 +1,4 @@
-"""A file, or what came through a pipe -> its recorded exchanges; an entry that cannot be read says so in its place."""
+"""Reads the exchanges of a recording; an unreadable entry is returned as an `Unreadable` in its place."""
 
 from __future__ import annotations
 
@@ -20,67 +20,67 @@ MAX_RECORDING_BYTES: Final = 256 * 1024 * 1024
 
 
 def read(path: Path) -> list[Recorded | Unreadable]:
-    """Read a HAR file, or one exchange as JSON with `request` and `response`; raise Unreadable where it is neither."""
+    """Read a HAR file, or one exchange as JSON with `request` and `response`; raise Unreadable if it is neither."""
     with path.open("rb") as file:
         data = file.read(MAX_RECORDING_BYTES + 1)
     return parse(data, str(path), path.parent, path.stem)
 
 
 def parse(data: bytes, source: str, folder: Path | None = None, name: str = "") -> list[Recorded | Unreadable]:
-    """Read the bytes of a recording; `source` is what messages call it, `folder` where bodies may be beside it."""
+    """Read the bytes of a recording; messages call it `source`, and `folder` has its separate bodies."""
     try:
-        return _exchanges(data, Beside(folder), name)
+        return _read_exchanges(data, Beside(folder), name)
     except Unreadable as problem:
         raise Unreadable(
-            f"{source} is no recording: {problem}. A HAR file, or JSON with `request` and `response`."
+            f"{source} is not a recording: {problem}. A HAR file, or JSON with `request` and `response`."
         ) from None
 
 
-def _exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | Unreadable]:
+def _read_exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | Unreadable]:
     if len(data) > MAX_RECORDING_BYTES:
         raise Unreadable(f"it has more than {MAX_RECORDING_BYTES} bytes")
     try:
-        whole = Untrusted(_loads(data))
+        whole = Untrusted(_load_json(data))
     except Unreadable as problem:
-        entries = list(_cut(data))
+        entries = list(_recover_entries(data))
         if not entries:
             raise problem from None
-        return _readable(entries, beside)
+        return _read_entries(entries, beside)
     if not isinstance(whole.value, dict) or "log" not in whole.value:
-        return [own.exchange(whole, beside, name)]
-    return _readable(list(whole["log"]["entries"].items()), beside)
+        return [own.read_exchange(whole, beside, name)]
+    return _read_entries(list(whole["log"]["entries"].items()), beside)
 
 
-def _readable(entries: list[Untrusted | Unreadable], beside: Beside) -> list[Recorded | Unreadable]:
-    """Return the exchanges of a HAR file; raise Unreadable where there is not a single one."""
-    found = [_exchange(number, entry, beside) for number, entry in enumerate(entries, 1)]
+def _read_entries(entries: list[Untrusted | Unreadable], beside: Beside) -> list[Recorded | Unreadable]:
+    """Return the exchanges of a HAR file; raise Unreadable if none can be read."""
+    found = [_read_entry(number, entry, beside) for number, entry in enumerate(entries, 1)]
     if found and all(isinstance(exchange, Unreadable) for exchange in found):
         raise Unreadable(str(found[0]))
     return found
 
 
-def _exchange(number: int, entry: Untrusted | Unreadable, beside: Beside) -> Recorded | Unreadable:
+def _read_entry(number: int, entry: Untrusted | Unreadable, beside: Beside) -> Recorded | Unreadable:
     try:
         if isinstance(entry, Unreadable):
             raise entry
-        return har.exchange(number, Untrusted(entry.value), beside)
+        return har.read_entry(number, Untrusted(entry.value), beside)
     except Unreadable as problem:
         return Unreadable(f"entry {number}: {problem}")
 
 
-def _cut(data: bytes) -> Iterator[Untrusted | Unreadable]:
-    """Yield the entries of a HAR file that is no JSON as a whole."""
+def _recover_entries(data: bytes) -> Iterator[Untrusted | Unreadable]:
+    """Yield the entries of a HAR file that is not valid JSON."""
     for text in cut_entries(data.decode(json.detect_encoding(data), "replace")):
         try:
-            yield Untrusted(_loads(text))
+            yield Untrusted(_load_json(text))
         except Unreadable as problem:
             yield problem
 
 
-def _loads(text: str | bytes) -> Any:
+def _load_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except ValueError as error:
-        raise Unreadable(f"it is no JSON: {error}") from None
+        raise Unreadable(f"it is not JSON: {error}") from None

@@ -1,4 +1,4 @@
-"""JSON that others wrote, read piece by piece: what is missing or of another type is told with its place."""
+"""Access to JSON from others: errors name the place of what is missing or of another type."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ _WORDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list", d
 
 
 class Unreadable(FlowContractError):  # noqa: N818 - what it is called in reports
-    """A part of a recording cannot be read, or does not hold what is to be judged; the message says which, and why."""
+    """A part of a recording cannot be read, or lacks what is to be judged; the message says which part, and why."""
 
 
 class Untrusted:
-    """A JSON value and its place. A field that is null counts as absent."""
+    """A JSON value with its place; null counts as absent."""
 
     def __init__(self, value: object, place: str = "") -> None:
-        """Wrap what was parsed; `place` is its path, for messages."""
+        """Wrap a parsed value; `place` is its path, for messages."""
         self.value = value
         self.place = place
 
     def __getitem__(self, name: str) -> Untrusted:
         """Return a field of an object; absent ones have the value None."""
-        fields = self._as(dict)
+        fields = self._expect(dict)
         return Untrusted(fields.get(name), f"{self.place}/{name}".lstrip("/"))
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything: null and what is absent are not."""
+        """Tell whether the value is present: neither null nor absent."""
         return self.value is not None
 
     def text(self) -> str:
         """Return it as text."""
-        return self._as(str)
+        return self._expect(str)
 
     def number(self) -> int:
         """Return it as a whole number."""
         if isinstance(self.value, bool):
-            raise self._wrong(int)
-        return self._as(int)
+            raise self._type_error(int)
+        return self._expect(int)
 
     def items(self) -> Iterator[Untrusted]:
         """Yield the items of a list."""
-        for number, item in enumerate(self._as(list)):
+        for number, item in enumerate(self._expect(list)):
             yield Untrusted(item, f"{self.place}/{number}")
 
-    def _as(self, wanted: type[_T]) -> _T:
+    def _expect(self, wanted: type[_T]) -> _T:
         if not isinstance(self.value, wanted):
-            raise self._wrong(wanted)
+            raise self._type_error(wanted)
         return self.value
 
-    def _wrong(self, wanted: type) -> Unreadable:
+    def _type_error(self, wanted: type) -> Unreadable:
         place = self.place or "the whole"
         if self.value is None:
             return Unreadable(f"it has no {place}")
-        return Unreadable(f"{place} is {describe(self.value)}, but is to be {_WORDS[wanted]}")
+        return Unreadable(f"{place} is {describe(self.value)}, but should be {_WORDS[wanted]}")

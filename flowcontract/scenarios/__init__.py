@@ -1,10 +1,10 @@
-"""Scenario files: what is answered, to which request, and as which bytes."""
+"""Scenario files: reading, matching with requests, expressions, rendering."""
 
 from flowcontract.scenarios.matching import Match, difference
 from flowcontract.scenarios.model import Event, Reply, Scenario
 from flowcontract.scenarios.reading import APP, MAX_FILE_BYTES, default_app, read_scenario
-from flowcontract.scenarios.rendering import Piece, render_body, render_events, render_headers, tell_body
-from flowcontract.scenarios.sets import ScenarioSet, documents, load_scenarios, reload_scenarios
+from flowcontract.scenarios.rendering import Piece, render_body, render_body_and_value, render_events, render_headers
+from flowcontract.scenarios.sets import ScenarioSet, is_documented, load_scenarios, reload_scenarios
 
 __all__ = [
     "APP",
@@ -17,12 +17,12 @@ __all__ = [
     "ScenarioSet",
     "default_app",
     "difference",
-    "documents",
+    "is_documented",
     "load_scenarios",
     "read_scenario",
     "reload_scenarios",
     "render_body",
+    "render_body_and_value",
     "render_events",
     "render_headers",
-    "tell_body",
 ]

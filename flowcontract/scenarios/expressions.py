@@ -1,4 +1,4 @@
-"""`$request.body#/user`, `$id.task`, `$faker.name` -> what they stand for in a reply; never evaluated as code."""
+"""Expressions such as `$request.body#/user`, `$id.task`, `$faker.name`: parsed to functions, never run as code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 
 if TYPE_CHECKING:
     from faker import Faker
@@ -26,7 +26,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """What a scenario may see of a request.
+    """A request as scenarios see it.
 
     ``method``   upper case
     ``path``     path parameters by name
@@ -45,16 +45,16 @@ class RequestView:
 
 @dataclass(slots=True)
 class Context:
-    """Everything the expressions of one reply may ask for; make a new one for each reply.
+    """The data for the expressions of one reply; make a new one for each reply.
 
-    ``seed``       tells this reply from others, for instance ``"0/app-chat/17"``; the same seed gives the same values
+    ``seed``       identifies the reply, for instance ``"0/app-chat/17"``; the same seed gives the same values
     ``now``        the mock's clock, in epoch seconds
     ``violation``  `field`, `message`, `rule`, `location`; `entries`, `terse_entries` (as Pydantic tells it)
-    ``world``      what the behaviour knows
-    ``app``        what the app's configuration says
-    ``each``       what stands for `$each`: one item of an event that is repeated
-    ``ids``        name -> UUID; put one in to fix it, read it afterwards to learn which ids the reply carries
-    ``told``       what templates have worked out for this reply and keep
+    ``world``      values from the behaviour
+    ``app``        values from the app's configuration
+    ``each``       the value of `$each`: the item for which an event is repeated
+    ``ids``        name -> UUID; may be set before rendering, and read afterwards
+    ``rendered``   the values that templates have cached for this reply
     """
 
     request: RequestView = field(default_factory=RequestView)
@@ -65,7 +65,7 @@ class Context:
     app: Mapping[str, Any] = field(default_factory=dict)
     each: Any = None
     ids: dict[str, str] = field(default_factory=dict)
-    told: dict[object, Any] = field(default_factory=dict)
+    rendered: dict[object, Any] = field(default_factory=dict)
     _faked: int = field(default=0, init=False)
 
     def id(self, name: str) -> str:
@@ -75,9 +75,9 @@ class Context:
         return self.ids[name]
 
     def faker(self, method: str) -> Any:
-        """Return what Faker's method returns; the values depend on the seed and on how many were asked for before."""
+        """Return the value of a Faker method; it depends on the seed and on the number of values before it."""
         self._faked += 1
-        return _fake(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
+        return _call_faker(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
 
 
 def _hash(text: str) -> hashlib._Hash:
@@ -85,7 +85,7 @@ def _hash(text: str) -> hashlib._Hash:
 
 
 def uuid_of(text: str) -> str:
-    """Return the UUID (of version 4, RFC 9562) that always belongs to a text."""
+    """Return a UUID (version 4, RFC 9562) derived from a text."""
     digits = _hash(text).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
@@ -94,35 +94,35 @@ _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 Render = Callable[[Context], Any]
-"""An expression that has been parsed: what it is where a reply is about to be made."""
+"""A parsed expression: evaluates it for one reply."""
 
 
 class UnknownExpressionError(Exception):
-    """Something looks like an expression and is none; says what there is."""
+    """A text has the form of an expression, but is none; the message lists those that exist."""
 
 
 def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
-    """Return how to evaluate a text that is one expression, None for ordinary text; raise UnknownExpressionError.
+    """Parse a text that is one expression; return None for ordinary text; raise UnknownExpressionError.
 
-    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    ``sample`` has the values of `$world.NAME` and `$app.NAME` for names that the context does not have.
     """
     match = _SHAPE.fullmatch(text)
     if match is None:
         return None
     root, rest = match["root"], match["rest"] or ""
     if match["mark"] == "+":
-        return _later(text, rest)
+        return _parse_later(text, rest)
     if match["mark"] != "#" and root in ("world", "app"):
-        return _named(root, rest, sample)
+        return _parse_named(root, rest, sample)
     if match["mark"] != "#" and root in _ROOTS:
         return _ROOTS[root](text, rest)
     if root in _FORMS or match["mark"] == ".":
-        raise _unknown(text, [form for forms in _FORMS.values() for form in forms])
+        raise _unknown_expression(text, [form for forms in _FORMS.values() for form in forms])
     return None
 
 
 def is_fixed(text: str) -> bool:
-    """Tell whether an expression has the same value wherever it stands in one reply."""
+    """Tell whether an expression has the same value everywhere in one reply."""
     return text.startswith(("$id.", "$now", "$request", "$violation."))
 
 
@@ -130,7 +130,7 @@ def is_fixed(text: str) -> bool:
 _SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#]|(?<=now)\+)(?P<rest>\S+))?")
 
 
-def _unknown(text: str, forms: list[str]) -> UnknownExpressionError:
+def _unknown_expression(text: str, forms: list[str]) -> UnknownExpressionError:
     known = ", ".join(forms)
     return UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
 
@@ -168,7 +168,7 @@ _FORMS = {
 }
 
 
-def _request(text: str, rest: str) -> Render:
+def _parse_request(text: str, rest: str) -> Render:
     part, _, name = rest.partition(".")
     if rest == "method":
         return lambda context: context.request.method
@@ -181,34 +181,34 @@ def _request(text: str, rest: str) -> Render:
         return lambda context: context.request.headers.get(lower)
     if rest == "body" or rest.startswith("body#/"):
         pointer = rest.removeprefix("body").removeprefix("#")
-        return lambda context: _at(context.request.body, pointer)
-    raise _unknown(text, _FORMS["request"])
+        return lambda context: _resolve_or_none(context.request.body, pointer)
+    raise _unknown_expression(text, _FORMS["request"])
 
 
-def _at(body: Any, pointer: str) -> Any:
+def _resolve_or_none(body: Any, pointer: str) -> Any:
     try:
-        return yamlio.resolve(body, pointer)
+        return pointers.resolve(body, pointer)
     except KeyError:
         return None
 
 
-def _id(text: str, rest: str) -> Render:
+def _parse_id(text: str, rest: str) -> Render:
     if not rest:
-        raise _unknown(text, _FORMS["id"])
+        raise _unknown_expression(text, _FORMS["id"])
     return lambda context: context.id(rest)
 
 
-def _now(text: str, rest: str) -> Render:
+def _parse_now(text: str, rest: str) -> Render:
     if form := _CLOCK_FORMS.get(rest):
         return lambda context: datetime.fromtimestamp(context.now, UTC).strftime(form)
     if rest:
-        raise _unknown(text, _FORMS["now"])
+        raise _unknown_expression(text, _FORMS["now"])
     return lambda context: context.now
 
 
-def _later(text: str, rest: str) -> Render:
+def _parse_later(text: str, rest: str) -> Render:
     if not _SECONDS.fullmatch(rest):
-        raise _unknown(text, _FORMS["now"])
+        raise _unknown_expression(text, _FORMS["now"])
     seconds = int(rest)
     return lambda context: context.now + seconds
 
@@ -216,45 +216,47 @@ def _later(text: str, rest: str) -> Render:
 _SECONDS = re.compile("[0-9]{1,9}")
 
 
-def _violation(text: str, rest: str) -> Render:
+def _parse_violation(text: str, rest: str) -> Render:
     if text not in _FORMS["violation"]:
-        raise _unknown(text, _FORMS["violation"])
+        raise _unknown_expression(text, _FORMS["violation"])
     return lambda context: context.violation.get(rest)
 
 
-def _each(text: str, rest: str) -> Render:
+def _parse_each(text: str, rest: str) -> Render:
     if rest:
-        raise _unknown(text, _FORMS["each"])
+        raise _unknown_expression(text, _FORMS["each"])
     return lambda context: context.each
 
 
-def _named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
-    """`$world.NAME` and `$app.NAME`; a dotted name goes down into mappings and lists, and is null where nothing is."""
+def _parse_named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
+    """Parse `$world.NAME` and `$app.NAME`; a dotted name leads into mappings and lists, and is null if absent."""
     if not rest:
-        raise _unknown(f"${root}", _FORMS[root])
+        raise _unknown_expression(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
-    pointer = "".join(f"/{yamlio.escape(token)}" for token in deeper)
+    pointer = pointers.join(deeper)
     instead = sample.get(first)
-    return lambda context: _at((context.world if root == "world" else context.app).get(first, instead), pointer)
+    return lambda context: _resolve_or_none(
+        (context.world if root == "world" else context.app).get(first, instead), pointer
+    )
 
 
-def _faker(text: str, rest: str) -> Render:
+def _parse_faker(text: str, rest: str) -> Render:
     if not _gives_json(rest):
-        close = difflib.get_close_matches(rest, _faker_methods(), n=5) or ["name", "email", "sentence"]
-        raise _unknown(text, [f"$faker.{name}" for name in close if _gives_json(name)])
+        close = difflib.get_close_matches(rest, _list_faker_methods(), n=5) or ["name", "email", "sentence"]
+        raise _unknown_expression(text, [f"$faker.{name}" for name in close if _gives_json(name)])
     return lambda context: context.faker(rest)
 
 
 _ROOTS: Mapping[str, Callable[[str, str], Render]] = {
-    "request": _request,
-    "id": _id,
-    "now": _now,
-    "faker": _faker,
-    "violation": _violation,
-    "each": _each,
+    "request": _parse_request,
+    "id": _parse_id,
+    "now": _parse_now,
+    "faker": _parse_faker,
+    "violation": _parse_violation,
+    "each": _parse_each,
 }
 
-# Their values depend on today's date, so that the same seed would give other bytes tomorrow; `$now` is there for times.
+# Providers whose values depend on today's date: the same seed would give other bytes tomorrow. Times have `$now`.
 _CLOCK_BOUND = {"credit_card", "date_time", "passport", "profile", "python", "user_agent"}
 _CLOCK_BOUND_METHODS = {"uuid1", "uuid7"}
 
@@ -262,44 +264,44 @@ _faker_lock = threading.Lock()
 
 
 @cache
-def _generator() -> Faker:
+def _make_faker() -> Faker:
     from faker import Faker  # noqa: PLC0415 - its import takes a third of a second, and most replies need none of it
 
     return Faker()
 
 
-def _fake(method: str, seed: int) -> Any:
-    with _faker_lock:  # one generator for all threads; seeded before each value, so replies do not depend on each other
-        generator = _generator()
+def _call_faker(method: str, seed: int) -> Any:
+    with _faker_lock:  # one generator for all threads, seeded before each value
+        generator = _make_faker()
         generator.seed_instance(seed)
         return getattr(generator, method)()
 
 
 @cache
-def _faker_methods() -> frozenset[str]:
-    """Return the names of Faker's provider methods that need no arguments and do not look at the clock."""
+def _list_faker_methods() -> frozenset[str]:
+    """Return the names of Faker's provider methods that need no arguments and do not depend on the clock."""
     found: set[str] = set()
-    for provider in _generator().factories[0].providers:
+    for provider in _make_faker().factories[0].providers:
         if type(provider).__module__.split(".")[2] not in _CLOCK_BOUND:
-            found |= {name for name, _ in inspect.getmembers(provider, _needs_no_argument)}
+            found |= {name for name, _ in inspect.getmembers(provider, _takes_no_argument)}
     return frozenset(name for name in found - _CLOCK_BOUND_METHODS if not name.startswith("_"))
 
 
-def _needs_no_argument(member: object) -> bool:
+def _takes_no_argument(member: object) -> bool:
     if not inspect.ismethod(member):
         return False
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(member).parameters.values()
-    return all(one.default is not one.empty or one.kind in optional for one in parameters)
+    return all(parameter.default is not parameter.empty or parameter.kind in optional for parameter in parameters)
 
 
 @cache
 def _gives_json(method: str) -> bool:
-    """Tell whether a name is one of Faker's methods and gives JSON; tried, since types are not declared."""
-    if method not in _faker_methods():
+    """Tell whether a name is one of Faker's methods and gives JSON; by trying, since types are not declared."""
+    if method not in _list_faker_methods():
         return False
     try:
-        json.dumps(_fake(method, 0))
+        json.dumps(_call_faker(method, 0))
     except Exception:  # noqa: BLE001 - methods that need a library which is not installed raise whatever they like
         return False
     return True

@@ -1,4 +1,4 @@
-"""Which request a scenario belongs to, and what another one lacks."""
+"""The request that a scenario answers, and the difference of a given request from it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.schemas.media_types import is_upload
 from flowcontract.schemas.wording import describe
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
-    """Return how a value fails to contain what is expected, one sentence each; empty where it matches.
+    """Return how a value differs from what is expected, one sentence each; empty if it matches.
 
-    Objects are subsets; lists and scalars are equal, `true` is not 1.
+    An object has to contain the expected fields; lists and scalars have to be equal; `true` is not 1.
     """
     if isinstance(expected, Mapping):
         if not isinstance(actual, Mapping):
@@ -30,39 +31,39 @@ def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
                 difference(inner, actual[name], f"{where}.{name}") if name in actual else [f"{where}.{name} is missing"]
             )
         ]
-    if _same(expected, actual):
+    if _is_same(expected, actual):
         return []
     return [f"{where} must be {describe(expected)}, is {describe(actual)}"]
 
 
 def contains(expected: Any, actual: Any) -> bool:
-    """Tell whether a value contains what is expected, without a word about what it lacks."""
+    """Tell whether `difference` would be empty; much faster."""
     if isinstance(expected, dict):
         return isinstance(actual, Mapping) and all(
             name in actual and contains(inner, actual[name]) for name, inner in expected.items()
         )
-    return _same(expected, actual)
+    return _is_same(expected, actual)
 
 
-def _same(expected: Any, actual: Any) -> bool:
+def _is_same(expected: Any, actual: Any) -> bool:
     if isinstance(expected, list):
-        return isinstance(actual, list) and len(expected) == len(actual) and all(map(_same, expected, actual))
+        return isinstance(actual, list) and len(expected) == len(actual) and all(map(_is_same, expected, actual))
     if isinstance(expected, dict):
         return (
             isinstance(actual, dict)
             and expected.keys() == actual.keys()
-            and all(_same(value, actual[name]) for name, value in expected.items())
+            and all(_is_same(value, actual[name]) for name, value in expected.items())
         )
     return bool(expected == actual) and isinstance(expected, bool) == isinstance(actual, bool)
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The request that a scenario belongs to: every part is a subset of what must come; absent parts demand nothing.
+    """The request that a scenario answers: each part has to be contained in the request; absent parts match any.
 
     ``files``  form field -> name of the uploaded file
-    ``times``  how often the scenario answers, None always
-    ``after``  an operation of the same API that must have succeeded before; who serves scenarios knows about both
+    ``times``  how often the scenario answers, None for always
+    ``after``  an operation of the same API that must have succeeded before; the mock tracks both
     """
 
     body: Any = None
@@ -73,48 +74,50 @@ class Match:
     after: str | None = None
 
     def difference(self, request: RequestView) -> list[str]:
-        """Return what a request lacks, one sentence each; empty where it matches."""
-        return [sentence for part in self._parts(request) for sentence in difference(*part)]
+        """Return how a request differs, one sentence each; empty if it matches."""
+        return [sentence for part in self._pair_parts(request) for sentence in difference(*part)]
 
     def fits(self, request: RequestView) -> bool:
-        """Tell whether nothing is lacking; ten times faster than saying what."""
-        return all(contains(expected, actual) for expected, actual, _ in self._parts(request))
+        """Tell whether a request matches; ten times faster than `difference`."""
+        return all(contains(expected, actual) for expected, actual, _ in self._pair_parts(request))
 
-    def _parts(self, request: RequestView) -> Iterator[tuple[Any, Any, str]]:
-        """Yield what is expected of each part of a request, the part, and its name."""
+    def _pair_parts(self, request: RequestView) -> Iterator[tuple[Any, Any, str]]:
+        """Yield the expected value, the actual value and the name of each part of a request."""
         if self.body is not None:
             yield self.body, request.body, "body"
         if self.query:
-            yield *_as_sent(self.query, request.query), "query"
+            yield *_to_texts(self.query, request.query), "query"
         if self.headers:
             yield {name.lower(): value for name, value in self.headers.items()}, request.headers, "headers"
         if self.files:
-            yield self.files, _file_names(request.body), "files"
+            yield self.files, _list_file_names(request.body), "files"
 
     def telling_text(self) -> tuple[tuple[str, ...], str] | None:
-        """Return the first text in the body that is demanded, and where; None where no text is."""
-        return _first_text(self.body, ())
+        """Return the path and the value of the first text that is expected in the body, or None."""
+        return _find_first_text(self.body, ())
 
 
-def _file_names(body: Any) -> dict[str, Any]:
+def _list_file_names(body: Any) -> dict[str, Any]:
     fields = body if isinstance(body, Mapping) else {}
-    return {name: part["filename"] for name, part in fields.items() if isinstance(part, Mapping) and "filename" in part}
+    return {name: part["filename"] for name, part in fields.items() if is_upload(part)}
 
 
-def _first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:
+def _find_first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:
     if isinstance(value, str):
         return where, value
     if not isinstance(value, Mapping):
         return None
-    return next((found for name, inner in value.items() if (found := _first_text(inner, (*where, name)))), None)
+    return next((found for name, inner in value.items() if (found := _find_first_text(inner, (*where, name)))), None)
 
 
-def _as_sent(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return both as text, since a query carries nothing else."""
-    return {name: _text(value) for name, value in expected.items()}, {name: _text(actual[name]) for name in actual}
+def _to_texts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both as text, the only type that a query has."""
+    return {name: _to_text(value) for name, value in expected.items()}, {
+        name: _to_text(actual[name]) for name in actual
+    }
 
 
-def _text(value: Any) -> Any:
+def _to_text(value: Any) -> Any:
     if isinstance(value, list):
-        return [_text(item) for item in value]
+        return [_to_text(item) for item in value]
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What a scenario file says: Scenario, its Reply, the Events of a stream; all frozen."""
+"""The content of a scenario file: Scenario, its Reply, the Events of a stream; all frozen."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from flowcontract.scenarios.matching import Match
 
 OBSERVED = "observed: "
-"""What a provenance begins with that is no line of a document."""
+"""The beginning of a provenance that is not a line of a document."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NOTHING_SAID = Template(_NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One server-sent event, or one JSON value of `lines`. `data` is as in the file, `template` gives it values.
+    """One server-sent event, or one JSON value of `lines`. `data` is as in the file, `template` renders it.
 
-    With `each`, which gives a list, it is sent once for every item; `$each` in its data is the item.
+    With `each`, which renders to a list, it is sent once per item; `$each` in its data is the item.
     """
 
     data: Any = None
@@ -40,17 +40,17 @@ class Event:
 
     @property
     def plain(self) -> bool:
-        """Whether it has data and nothing else, as nearly all have."""
+        """Whether it has data and no other field, as nearly all events."""
         others = (self.event, self.id, self.retry, self.comment)
         return self.template is not None and others == (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered. `kind` tells which of `body`, `events` and `file` counts (`lines` stand in `events`).
+    """The reply of a scenario. `kind` tells which of `body`, `events` and `file` it has (`lines` are in `events`).
 
     ``speaks``   the text that decides how the frames of `file` follow each other; None where it is sent as it is
-    ``stopped``  comes instead of what remains when the stream is stopped; None where the file does not say.
+    ``stopped``  replaces the remaining events when the stream is stopped; None if the file does not define it.
     """
 
     kind: Literal["body", "events", "lines", "file"]
@@ -71,32 +71,36 @@ class Reply:
 
     @property
     def media_type(self) -> str:
-        """The Content-Type: from `headers`, else by kind (JSON, text, stream, a file's ending); '' for no body."""
+        """The Content-Type: from `headers`, else by kind (JSON, text, stream, the file's suffix); '' without a body."""
         for name, value in self.headers.items():
             if name.lower() == "content-type":
                 return value
         if self.streamed:
             return "text/event-stream; charset=utf-8"
         if self.file is not None:
-            return _media_type_of(self.file.suffix.lower())
+            return _guess_media_type(self.file.suffix.lower())
         if isinstance(self.body, str):
             return "text/plain; charset=utf-8" if self.body else ""
         return "application/json"
 
 
-_MEDIA_TYPES = {".wav": "audio/wav", ".webp": "image/webp", ".md": "text/markdown"}  # as IANA has them, or near
+_MEDIA_TYPES = {
+    ".wav": "audio/wav",
+    ".webp": "image/webp",
+    ".md": "text/markdown",
+}  # as registered at IANA, or close to it
 
 
 @cache
-def _media_type_of(suffix: str) -> str:
-    # An instance of its own knows Python's table only, not the machine's: the same reply everywhere.
+def _guess_media_type(suffix: str) -> str:
+    # A separate instance has Python's table only, not the machine's, so that replies are the same everywhere.
     known = _MEDIA_TYPES.get(suffix) or mimetypes.MimeTypes(filenames=()).guess_type(f"file{suffix}")[0]
     return known or "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Scenario:
-    """One scenario file. `operation` is None for those of `every-operation`."""
+    """One scenario file. `operation` is None for those in `every-operation`."""
 
     api: str
     operation: str | None
@@ -106,18 +110,18 @@ class Scenario:
     description: str
     provenance: tuple[str, ...]
     rulings: tuple[str, ...]
-    sample: Mapping[str, Any]  # `$world.NAME` and `$app.NAME` where the context does not know them
+    sample: Mapping[str, Any]  # values of `$world.NAME` and `$app.NAME` that the context does not have
     request: Match | None
     reply: Reply
     undocumented: bool = False  # a user's own, with a status that no document has
-    faults: str = ""  # what the mock does wrong on purpose; only who serves the scenario understands it
+    faults: str = ""  # what the mock does wrong on purpose; parsed by the mock
 
     @property
     def observed(self) -> bool:
-        """Whether it shows what real servers do beyond the documents."""
-        return any(one.startswith(OBSERVED) for one in self.provenance)
+        """Whether it shows undocumented behaviour of real servers."""
+        return any(source.startswith(OBSERVED) for source in self.provenance)
 
     @property
     def key(self) -> str:
-        """`<status>-<name>`, the file's name without ending."""
+        """`<status>-<name>`, the file's name without suffix."""
         return f"{self.status}-{self.name}"

@@ -1,4 +1,4 @@
-"""A scenario file -> Scenario, or an error that names file, line, what is wrong, what to do."""
+"""Reads a scenario file; errors name the file, the line, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import ScenarioError, SpecError
 from flowcontract.provenance.sources import as_list
 from flowcontract.scenarios.matching import Match
@@ -17,12 +17,12 @@ from flowcontract.scenarios.model import OBSERVED, Event, Reply, Scenario
 from flowcontract.scenarios.templates import Template, compile_value
 from flowcontract.schemas.validators import Validators
 
-APP = "app.yaml"  # in an API's folder: what `$app.NAME` is where nobody configures the app
-SHARED = "every-operation"  # the folder of an API's scenarios that count for each operation that documents them
+APP = "app.yaml"  # in an API's folder: the values of `$app.NAME` for an app that is not configured
+SHARED = "every-operation"  # an API's folder of scenarios for all operations that document them
 MAX_FILE_BYTES = 16 << 20
-MAX_VALUES = 1_000_000  # values in one file after its YAML aliases are written out
+MAX_VALUES = 1_000_000  # values in one file, its YAML aliases expanded
 FILE_NAME = re.compile(r"(?P<status>[1-5][0-9]{2})-(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)")
-NAME_WANTED = "this is no scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
+NAME_WANTED = "this is not a scenario's name. Name it <status>-<name>.yaml, for instance 429-rate-limited.yaml."
 
 
 def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
@@ -30,13 +30,13 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
     name = FILE_NAME.fullmatch(path.stem)
     if name is None:
         raise ScenarioError(f"{path}: {NAME_WANTED}")
-    text = _text_of(path)
+    text = _read_text(path)
     try:
         raw = yamlio.loads(text, name=str(path))
     except SpecError as error:
         raise ScenarioError(str(error)) from None
-    _guard_aliases(path, text, raw)
-    _guard_format(path, text, raw)
+    _check_aliases(path, text, raw)
+    _check_format(path, text, raw)
     folder = path.parent.name
     return Scenario(
         api=api_folder.name,
@@ -55,7 +55,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
     )
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -67,8 +67,8 @@ def _text_of(path: Path) -> str:
         raise ScenarioError(f"{path}: cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
 
 
-def _guard_aliases(path: Path, text: str, raw: Any) -> None:
-    """Refuse YAML aliases that contain themselves, or that write out a few lines to millions of values."""
+def _check_aliases(path: Path, text: str, raw: Any) -> None:
+    """Raise ScenarioError for YAML aliases that contain themselves or expand to millions of values."""
     if "*" not in text:
         return
     sizes: dict[int, int] = {}
@@ -77,39 +77,39 @@ def _guard_aliases(path: Path, text: str, raw: Any) -> None:
         if not isinstance(value, dict | list):
             return 1
         if id(value) not in sizes:
-            sizes[id(value)] = MAX_VALUES + 1  # what counts while its inside is counted: one that contains itself
+            sizes[id(value)] = MAX_VALUES + 1  # while its content is counted, so that a cycle is too large
             sizes[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
         return sizes[id(value)]
 
     if size(raw) > MAX_VALUES:
-        raise ScenarioError(f"{path}: its YAML aliases write out to more than {MAX_VALUES} values. Write fewer.")
+        raise ScenarioError(f"{path}: its YAML aliases expand to more than {MAX_VALUES} values. Use fewer.")
 
 
 @cache
-def _format() -> Validators:
+def _load_format() -> Validators:
     schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
     return Validators(schema)
 
 
-def _guard_format(path: Path, text: str, raw: Any) -> None:
-    for violation in _format().violations("", raw, limit=1):
+def _check_format(path: Path, text: str, raw: Any) -> None:
+    for violation in _load_format().violations("", raw, limit=1):
         place = violation.where.removeprefix("/").replace("/", ".") or "the scenario"
         what = f"{place} must be {violation.expected}, is {violation.got}"
         raise ScenarioError(
-            f"{_place(path, text, violation.where)}: {what}. Mend it; fixtures/scenario.schema.json is the format."
+            f"{_locate(path, text, violation.where)}: {what}. Mend it; fixtures/scenario.schema.json is the format."
         )
 
 
-def _place(path: Path, text: str, pointer: str) -> str:
-    """Return file and line of a value, or of the nearest that is there."""
-    lines = yamlio.lines_of(text)
+def _locate(path: Path, text: str, pointer: str) -> str:
+    """Return the file and the line of a value, or of the nearest one around it."""
+    lines = yamlio.locate_lines(text)
     while pointer not in lines and pointer:
         pointer = pointer.rpartition("/")[0]
     return f"{path}, line {lines.get(pointer, 1)}"
 
 
 def default_app(api_folder: Path) -> Mapping[str, Any]:
-    """Return what the app of an API is unless it is configured: `app.yaml` of the folder, else of ours."""
+    """Return the default configuration of an API's app: `app.yaml` in its folder, or else ours."""
     own = api_folder / APP
     return _read_app(own if own.is_file() else paths.fixtures_root() / api_folder.name / APP)
 
@@ -121,7 +121,7 @@ def _read_app(path: Path) -> Mapping[str, Any]:
 
 
 class _Builder:
-    """Makes the reply of one file, its expressions parsed."""
+    """Builds the reply of one file, its expressions parsed."""
 
     def __init__(self, path: Path, text: str, raw: Mapping[str, Any], api_folder: Path) -> None:
         self.path = path
@@ -139,54 +139,54 @@ class _Builder:
             headers=raw.get("headers", {}),
             delay_ms=raw.get("delay_ms", 0),
             body=raw.get("body"),
-            events=self._events(kind),
-            stopped=self._events("stopped") if "stopped" in raw else None,
-            file=self._file() if kind == "file" else None,
-            speaks=self._compiled("/speaks", raw["speaks"]) if "speaks" in raw else None,
-            template=self._compiled("/body", raw.get("body")),
-            header_template=self._compiled("/headers", raw.get("headers", {})),
+            events=self._build_events(kind),
+            stopped=self._build_events("stopped") if "stopped" in raw else None,
+            file=self._find_file() if kind == "file" else None,
+            speaks=self._compile("/speaks", raw["speaks"]) if "speaks" in raw else None,
+            template=self._compile("/body", raw.get("body")),
+            header_template=self._compile("/headers", raw.get("headers", {})),
         )
 
-    def _events(self, key: str) -> tuple[Event, ...]:
+    def _build_events(self, key: str) -> tuple[Event, ...]:
         listed = self.raw[key] if key in ("events", "lines", "stopped") else []
-        return tuple(self._event(f"/{key}/{index}", raw) for index, raw in enumerate(listed))
+        return tuple(self._build_event(f"/{key}/{index}", raw) for index, raw in enumerate(listed))
 
-    def _event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
-        template = self._compiled(f"{pointer}/data", raw["data"]) if "data" in raw else None
-        each = self._compiled(f"{pointer}/each", raw["each"]) if "each" in raw else None
+    def _build_event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
+        template = self._compile(f"{pointer}/data", raw["data"]) if "data" in raw else None
+        each = self._compile(f"{pointer}/each", raw["each"]) if "each" in raw else None
         return Event(**{**raw, "each": each}, template=template)
 
-    def _compiled(self, pointer: str, value: Any) -> Template:
+    def _compile(self, pointer: str, value: Any) -> Template:
         try:
             return self.compile(value)
         except ScenarioError:
-            for inner, text in _texts(pointer, value):
-                self.compile(text, name=_place(self.path, self.text, f"/reply{inner}"))
+            for inner, text in _list_texts(pointer, value):
+                self.compile(text, name=_locate(self.path, self.text, f"/reply{inner}"))
             raise
 
-    def _file(self) -> Path:
-        """Return the file that is sent; raise ScenarioError where it is not inside the API's folder."""
+    def _find_file(self) -> Path:
+        """Return the path of the file to send; raise ScenarioError if it is not inside the API's folder."""
         name = self.raw["file"]
         path: Path = self.path.parent / name
         allowed = not PurePosixPath(name).is_absolute() and "\\" not in name and "\0" not in name
         if not allowed or not path.resolve().is_relative_to(self.api_folder.resolve()):  # symbolic links are followed
             what = f'the file "{name}" is not inside {self.api_folder.name}/'
-            raise ScenarioError(f"{self._file_place()}: {what}. Copy it there, into files/.")
+            raise ScenarioError(f"{self._locate_file()}: {what}. Copy it there, into files/.")
         if not path.is_file():
-            raise ScenarioError(f'{self._file_place()}: there is no file "{name}" beside the scenario. Mend the path.')
+            raise ScenarioError(f'{self._locate_file()}: there is no file "{name}" beside the scenario. Mend the path.')
         return path
 
-    def _file_place(self) -> str:
-        return _place(self.path, self.text, "/reply/file")
+    def _locate_file(self) -> str:
+        return _locate(self.path, self.text, "/reply/file")
 
 
-def _texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
+def _list_texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield every text in a value, with its JSON pointer."""
     if isinstance(value, str):
         yield pointer, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(f"{pointer}/{yamlio.escape(name)}", inner)
+            yield from _list_texts(f"{pointer}/{pointers.escape(name)}", inner)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _texts(f"{pointer}/{index}", inner)
+            yield from _list_texts(f"{pointer}/{index}", inner)

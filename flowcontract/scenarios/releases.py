@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from flowcontract import paths
 from flowcontract.diff.schemas import Located
 from flowcontract.diff.streams import Machine
+from flowcontract.pointers import value_at
 from flowcontract.scenarios.model import Event
 from flowcontract.scenarios.reading import default_app
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.scenarios.templates import compile_value
-from flowcontract.streams.rules import value_at
 
 if TYPE_CHECKING:
     from flowcontract.diff.streams import State

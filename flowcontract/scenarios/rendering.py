@@ -1,4 +1,4 @@
-"""A reply -> the bytes that are sent: headers, a body, the pieces of a stream."""
+"""Renders a reply to the bytes to send: headers, a body, the pieces of a stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Piece(NamedTuple):
-    """What is sent at once: `data`, `delay_ms` after the piece before it; `payload` is the JSON value in it, if any.
+    """Bytes to send at once, `delay_ms` after the previous piece; `payload` is the JSON value in them, if any.
 
     ``place``  of the event in the scenario, from 0
     """
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
 
 
 def render_headers(reply: Reply, context: Context) -> dict[str, str]:
-    """Return the reply's own headers with their values; Content-Type is not added."""
+    """Return the reply's own headers, rendered; Content-Type is not added."""
     rendered = reply.header_template.render(context)
     return {
         name: value if isinstance(value, str) else "" if value is None else str(value)
@@ -38,47 +38,49 @@ def render_body(reply: Reply, context: Context) -> bytes:
     """Return the bytes of a reply of kind `body` (JSON with ASCII escapes, or text as it stands) or `file`."""
     if reply.file is not None:
         return reply.file.read_bytes()
-    return tell_body(reply, context)[1]
+    return render_body_and_value(reply, context)[1]
 
 
-def tell_body(reply: Reply, context: Context) -> tuple[Any, bytes]:
+def render_body_and_value(reply: Reply, context: Context) -> tuple[Any, bytes]:
     """Return the value of a reply of kind `body`, and its bytes."""
-    said, written = reply.template.tell(context)
+    said, written = reply.template.render_with_json(context)
     if isinstance(reply.body, str) and isinstance(said, str):
         return said, said.encode("utf-8", "replace")
     return said, written.encode("ascii")
 
 
 def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> Iterator[Piece]:
-    """Yield the pieces of a streamed reply, or those of its `stopped`, each rendered when it is asked for."""
-    encode = _line if reply.kind == "lines" else _block
+    """Yield the pieces of a streamed reply, or of its `stopped`, each rendered on demand."""
+    encode = _encode_line if reply.kind == "lines" else _encode_block
     for index, event in enumerate((reply.stopped or ()) if stopped else reply.events):
-        for item in _items(event, context):
+        for item in _list_items(event, context):
             context.each = item
-            value, written = event.template.tell(context) if event.template else (None, None)
+            value, written = event.template.render_with_json(context) if event.template else (None, None)
             if isinstance(value, str):
-                written, value = _sendable(value), None
+                written, value = _replace_surrogates(value), None
             yield Piece(event.delay_ms, encode(event, written), value, index)
 
 
-def _items(event: Event, context: Context) -> list[Any]:
-    """Return what an event is sent for: once, or once for each item of a list that may be empty."""
+def _list_items(event: Event, context: Context) -> list[Any]:
+    """Return the values of `$each` for which an event is sent: None once, or the items of `each`."""
     if event.each is None:
         return [None]
     items = event.each.render(context)
     return items if isinstance(items, list) else [items]
 
 
-def _block(event: Event, text: str | None) -> bytes:
-    if event.plain and text is not None and "\n" not in text and "\r" not in text:  # as all JSON of ours is
+def _encode_block(event: Event, text: str | None) -> bytes:
+    if (
+        event.plain and text is not None and "\n" not in text and "\r" not in text
+    ):  # always true for JSON that we have written
         return f"data: {text}\n\n".encode()
     return sse.encode(text, event=event.event, id=event.id, retry=event.retry, comment=event.comment)
 
 
-def _line(_event: Event, text: str | None) -> bytes:
+def _encode_line(_event: Event, text: str | None) -> bytes:
     return sse.encode_json("null" if text is None else text)
 
 
-def _sendable(text: str) -> str:
-    """Return a text without lone surrogates, which JSON may bring and UTF-8 cannot carry."""
+def _replace_surrogates(text: str) -> str:
+    """Return a text without lone surrogates, which JSON can escape and UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")

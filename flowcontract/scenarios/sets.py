@@ -1,4 +1,4 @@
-"""All scenarios of some APIs: which an operation has, which one was asked for, which one fits a request."""
+"""The scenarios of some APIs: finds those of an operation, one by name, and the one that matches a request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_PROFILES: Profiles = MappingProxyType({})
 _ERRORS = 400  # the first status that refuses
 
 
-def documents(operation: Operation, key: str) -> bool:
+def is_documented(operation: Operation, key: str) -> bool:
     """Tell whether an operation documents the status and the example that a shared scenario is named after.
 
     What follows an example's name tells one of several scenarios of it: `401-unauthorized-no-header`.
@@ -49,7 +49,7 @@ class _File:
     path: Path
     api_folder: Path
     ours: bool
-    stamp: tuple[int, int] = (0, 0)  # when it was written, in ns, and how long it is: another stamp is another content
+    stamp: tuple[int, int] = (0, 0)  # modification time in ns, and size; changes with the content
 
     def read(self) -> Scenario:
         """Return the scenario; raise ScenarioError."""
@@ -58,21 +58,21 @@ class _File:
     def counts_for(self, operation: Operation) -> bool:
         """Tell whether it is one of an operation's, as a scenario of every operation."""
         unheard = not self.ours and int(self.path.stem[:3]) not in operation.responses and self.read().undocumented
-        return documents(operation, self.path.stem) or unheard
+        return is_documented(operation, self.path.stem) or unheard
 
     @property
     def api(self) -> str:
-        """The API that it belongs to."""
+        """The name of its API."""
         return self.api_folder.name
 
     @property
     def folder(self) -> str:
-        """The operation that it belongs to, or `every-operation`."""
+        """The name of its operation, or `every-operation`."""
         return self.path.parent.name
 
 
-class _Lazy(Mapping[str, Scenario]):
-    """Scenarios by `<status>-<name>`, each read when it is looked at."""
+class _LazyScenarios(Mapping[str, Scenario]):
+    """Scenarios by `<status>-<name>`, each read on first access."""
 
     def __init__(self, files: Mapping[str, _File]) -> None:
         self.files = files
@@ -91,9 +91,9 @@ class _Lazy(Mapping[str, Scenario]):
 
 
 class _Candidates:
-    """The scenarios of one operation that belong to a request, found by the first text that each demands of the body.
+    """The scenarios of one operation that match requests, indexed by the first text that each demands of the body.
 
-    With ten thousand of them, one that asks for `query: hello` is looked at only for that query.
+    Of ten thousand, one that demands `query: hello` is compared only with requests that have that query.
     """
 
     def __init__(self, pairs: Iterable[tuple[Scenario, Match]]) -> None:
@@ -107,8 +107,8 @@ class _Candidates:
             else:
                 self._by_text.setdefault(telling[0], {}).setdefault(telling[1], []).append(number)
 
-    def among(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
-        """Yield those that a request may contain, in their order."""
+    def find_for(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
+        """Return those that may match a request, in their order."""
         numbers = list(self._others)
         for where, texts in self._by_text.items():
             value = request.body
@@ -122,20 +122,20 @@ class ScenarioSet:
     """All scenarios of some APIs; files are read when they are first needed."""
 
     def __init__(self, files: Iterable[_File], profiles: Profiles = _NO_PROFILES) -> None:
-        """Keep files in the order in which they count: a release's replace the documents', a user's replace ours."""
+        """Keep the files; of one path, later ones win: a profile's replace the documents', a user's replace ours."""
         self.profiles = profiles
         self._folders: dict[tuple[str, str], dict[str, _File]] = {}
         self._indexes: dict[Operation, dict[str, _File]] = {}
         self._keys: dict[Operation, tuple[str, ...]] = {}
-        self._found: dict[tuple[Operation, bool], _Candidates] = {}
+        self._candidate_cache: dict[tuple[Operation, bool], _Candidates] = {}
         self._defaults: dict[tuple[Operation, bool], Scenario] = {}
         self.files = {file.path: file for file in files}
         for file in self.files.values():
             self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
 
     def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
-        """Return an operation's scenarios by `<status>-<name>`: its own, then those of every operation, by name."""
-        return _Lazy(self._index(operation))
+        """Return an operation's scenarios by `<status>-<name>`: its own, then the shared ones, each sorted."""
+        return _LazyScenarios(self._index(operation))
 
     def keys(self, operation: Operation) -> tuple[str, ...]:
         """Return the names (`<status>-<name>`) of an operation's scenarios without reading the files, sorted."""
@@ -157,44 +157,44 @@ class ScenarioSet:
     def find(
         self, operation: Operation, status: int | None = None, name: str | None = None, *, streaming: bool = False
     ) -> Scenario:
-        """Return the scenario that was asked for; raise UnknownNameError saying what there is.
+        """Return the scenario of a status and a name; raise UnknownNameError, which lists what there is.
 
-        Without a name the default of that status, else its first by name; without a status the first with that name.
-        Underscores and hyphens are the same in a name.
+        Without a name, the default of that status or else its first by name; without a status, the first of that name.
+        Underscores in a name equal hyphens.
         """
         index = self._index(operation)
-        asked = "-".join(str(part) for part in (status, _hyphened(name)) if part is not None)
+        asked = "-".join(str(part) for part in (status, _hyphenate(name)) if part is not None)
         if asked in index:
             return index[asked].read()
         keys = [key for key in index if key == asked or (name is None and key.startswith(f"{asked}-"))]
         if status is None:
             keys = [key for key in index if key.partition("-")[2] == asked]
         if not keys:
-            raise self._unknown(operation, asked)
+            raise self._unknown_scenario(operation, asked)
         if name is None:
             default = f"{status}-default-streaming" if streaming else f"{status}-default"
             keys = [key for key in (default, f"{status}-default") if key in index] or keys
         return index[keys[0]].read()
 
-    def _unknown(self, operation: Operation, asked: str) -> UnknownNameError:
+    def _unknown_scenario(self, operation: Operation, asked: str) -> UnknownNameError:
         hint = f"New scenarios go in fixtures/{operation.name}/."
         return UnknownNameError(f"{operation.name} scenario", asked, self._index(operation), hint=hint)
 
     def default(self, operation: Operation, *, streaming: bool = False) -> Scenario:
-        """Return what answers when nothing is chosen; without a streaming default the plain one."""
+        """Return the scenario that answers by default; if there is no streaming default, the plain one."""
         known = self._defaults.get((operation, streaming))
         if known is None:
-            known = self._defaults[operation, streaming] = self._default(operation, streaming=streaming)
+            known = self._defaults[operation, streaming] = self._find_default(operation, streaming=streaming)
         return known
 
-    def _default(self, operation: Operation, *, streaming: bool) -> Scenario:
+    def _find_default(self, operation: Operation, *, streaming: bool) -> Scenario:
         index = self._index(operation)
         profile = self.profiles.get(operation.api)
         chosen = profile.defaults.get(operation.id) if profile else None
         plain = chosen or f"{operation.success.status}-default"
         file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
         if file is None:
-            raise self._unknown(operation, plain)
+            raise self._unknown_scenario(operation, plain)
         return file.read()
 
     def matching(
@@ -205,28 +205,30 @@ class ScenarioSet:
         streaming: bool = False,
         may: Callable[[Scenario], bool] = lambda _scenario: True,
     ) -> Scenario | None:
-        """Return the first scenario (a user's before ours, then by name) that `may` and whose `request` fits."""
-        candidates = self._candidates(operation, streaming=streaming).among(request)
-        return next((one for one, match in candidates if may(one) and match.fits(request)), None)
+        """Return the first scenario (a user's before ours, then by name) that `may` answer and matches the request."""
+        candidates = self._candidates(operation, streaming=streaming).find_for(request)
+        return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
     def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
-        """Return for each scenario with a `request` of its own what a request lacks, by `<status>-<name>`."""
+        """Return, by `<status>-<name>` of the scenarios with a `request`, what this request lacks to match each."""
         pairs = self._candidates(operation, streaming=streaming).pairs
-        return {one.key: match.difference(request) for one, match in pairs}
+        return {scenario.key: match.difference(request) for scenario, match in pairs}
 
     def _candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
-        if (operation, streaming) not in self._found:
-            self._found[operation, streaming] = _Candidates(self._with_request(operation, streaming=streaming))
-        return self._found[operation, streaming]
+        if (operation, streaming) not in self._candidate_cache:
+            self._candidate_cache[operation, streaming] = _Candidates(
+                self._with_request(operation, streaming=streaming)
+            )
+        return self._candidate_cache[operation, streaming]
 
     def _with_request(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
-        """Yield the scenarios that belong to a request, of the kind asked for: refusals never stream.
+        """Yield scenarios with a `request` that are streamed or not, as asked; errors, which never stream, always.
 
-        Of ours only the defaults may have a request, so that the others need not be read here.
+        Only the defaults among ours may have a `request`, so that the others need not be read here.
         """
         index = self._index(operation)
         files = [file for key, file in index.items() if not file.ours or "-default" in key]
-        for file in sorted(files, key=lambda one: one.ours):
+        for file in sorted(files, key=lambda file: file.ours):
             scenario = file.read()
             fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
             if scenario.request is not None and fits:
@@ -238,7 +240,7 @@ def _status(key: str) -> int:
     return int(key.partition("-")[0])
 
 
-def _hyphened(name: str | None) -> str | None:
+def _hyphenate(name: str | None) -> str | None:
     return None if name is None else name.replace("_", "-").lower()
 
 
@@ -249,39 +251,39 @@ def load_scenarios(
     root: Path | None = None,
     profiles: Profiles = _NO_PROFILES,
 ) -> ScenarioSet:
-    """Find the scenarios of some APIs in `root` (default: the packaged ones) and a user's in `extra` (the same layout).
+    """Load the scenarios of some APIs from `root` (default: the packaged ones) and a user's from `extra`.
 
-    A profile's scenarios add to the documents' or replace those of the same name, a user's add to all of ours or
-    replace them. Raise ScenarioError for a wrong file in `extra` at once, for one of ours when it is first needed.
+    A profile's scenarios replace the documents' of the same name, a user's replace ours. Raises ScenarioError for a
+    wrong file in `extra` at once, for one of ours when it is first read.
     """
     files: list[_File] = []
-    for file in _found(api_names, extra, root or paths.fixtures_root(), profiles):
+    for file in _find_files(api_names, extra, root or paths.fixtures_root(), profiles):
         if isinstance(file, ScenarioError):
             raise file
         files.append(file)
     for file in files:
         if not file.ours:
-            _guard_after(file.read(), files)
+            _check_after(file.read(), files)
     return ScenarioSet(files, profiles)
 
 
 def reload_scenarios(
     last: ScenarioSet, api_names: Sequence[str], extra: Path | None = None, *, root: Path | None = None
 ) -> tuple[ScenarioSet, list[ScenarioError]]:
-    """Find the scenarios again and read those that have changed since `last`; return them, and what is wrong with some.
+    """Reload the scenarios that have changed since `last`; return all of them, and the errors of some.
 
-    A scenario that cannot be read stays as it was, or is left out if it is new.
+    A scenario that cannot be read keeps its last content, or is left out if it is new.
     """
     files: list[_File] = []
     broken: list[ScenarioError] = []
-    for file in _found(api_names, extra, root or paths.fixtures_root(), last.profiles):
+    for file in _find_files(api_names, extra, root or paths.fixtures_root(), last.profiles):
         if isinstance(file, ScenarioError):
             broken.append(file)
             continue
         before = last.files.get(file.path)
         try:
             if before is None or before.stamp != file.stamp:
-                _guard_after(file.read(), files)
+                _check_after(file.read(), files)
             files.append(file)
         except ScenarioError as error:
             broken.append(error)
@@ -289,8 +291,8 @@ def reload_scenarios(
     return ScenarioSet(files, last.profiles), broken
 
 
-def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
-    """Refuse a scenario that waits for an operation that there is not: it would never answer."""
+def _check_after(scenario: Scenario, files: Iterable[_File]) -> None:
+    """Raise ScenarioError for a scenario that waits for an unknown operation: it would never answer."""
     after = scenario.request.after if scenario.request else None
     known = {file.folder for file in files if file.ours and file.api == scenario.api} - {SHARED}
     if after is not None and after not in known:
@@ -298,34 +300,34 @@ def _guard_after(scenario: Scenario, files: Iterable[_File]) -> None:
         raise ScenarioError(f"{scenario.path}: {UnknownNameError('operation', after, known, hint=hint)}")
 
 
-def _found(
+def _find_files(
     api_names: Sequence[str], extra: Path | None, root: Path, profiles: Profiles
 ) -> Iterator[_File | ScenarioError]:
-    """Yield our scenario files, those of the profiles, the user's; for a wrong name of his what is wrong with it."""
+    """Yield our scenario files, those of the profiles, the user's, and an error for each wrong name among the last."""
     folders: dict[str, set[str]] = {name: set() for name in api_names}
-    for file in (file for name in api_names for file in _files(root, name, ours=True)):
+    for file in (file for name in api_names for file in _list_files(root, name, ours=True)):
         if isinstance(file, _File):
             folders[file.api].add(file.folder)  # every operation has scenarios of ours
         yield file
     for api, profile in profiles.items():
         for release in profile.chain if api in api_names else ():
-            yield from _files(root, api, ours=True, below=f"{PROFILES}/{release}")
-    for name in _apis_of(extra) if extra is not None else ():
+            yield from _list_files(root, api, ours=True, below=f"{PROFILES}/{release}")
+    for name in _list_apis(extra) if extra is not None else ():
         if isinstance(name, ScenarioError):
             yield name
         elif extra is not None and name in api_names:
-            yield from (_checked(file, folders[name]) for file in _files(extra, name, ours=False))
+            yield from (_check_folder(file, folders[name]) for file in _list_files(extra, name, ours=False))
 
 
-def _checked(file: _File | ScenarioError, folders: set[str]) -> _File | ScenarioError:
+def _check_folder(file: _File | ScenarioError, folders: set[str]) -> _File | ScenarioError:
     if isinstance(file, ScenarioError) or file.folder in folders:
         return file
     error = UnknownNameError("operation", file.folder, folders, hint="Rename the folder.")
     return ScenarioError(f"{file.path.parent}: {error}")
 
 
-def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
-    """Yield the APIs that a user's folder has scenarios for, and what is wrong with its other folders."""
+def _list_apis(extra: Path) -> Iterator[str | ScenarioError]:
+    """Yield the APIs that a user's folder has scenarios for, and an error for each of its other folders."""
     if not extra.is_dir():
         yield ScenarioError(
             f"{extra}: there is no such folder. Name one with <api>/<operationId>/<status>-<name>.yaml."
@@ -339,15 +341,15 @@ def _apis_of(extra: Path) -> Iterator[str | ScenarioError]:
             yield ScenarioError(f"{extra / name}: {UnknownNameError('API', name, known, hint='Rename the folder.')}")
 
 
-def _files(root: Path, api: str, *, ours: bool, below: str = "") -> Iterator[_File | ScenarioError]:
-    """Yield the scenario files of an API by path; in a user's folder also what is wrong with a name."""
+def _list_files(root: Path, api: str, *, ours: bool, below: str = "") -> Iterator[_File | ScenarioError]:
+    """Yield the scenario files of an API by path; in a user's folder also an error for each wrong name."""
     folder = root / api
     for path in sorted((folder / below).glob("*/*")):
         if path.suffix not in (".yaml", ".yml") or path.parent.name == "files":
             continue
         try:
             about = path.stat()
-        except OSError:  # it has just been deleted
+        except OSError:  # deleted meanwhile
             continue
         if not stat.S_ISREG(about.st_mode):
             continue

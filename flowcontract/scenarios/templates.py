@@ -1,4 +1,4 @@
-"""A JSON value with expressions in it -> values, and JSON text, for one reply after another; parsed once."""
+"""JSON values that contain expressions: parsed once, rendered to a value and to JSON text for each reply."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _Dump = Callable[[Any], str]
 _DUMP: Mapping[type, _Dump] = {str: encode_basestring_ascii, int: repr}  # faster than for any value
 
 
-def _dumped(value: Any) -> str:
+def _dump_json(value: Any) -> str:
     return _DUMP.get(type(value), json.dumps)(value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fixed:
-    """Expressions that are the same throughout a reply: worked out once for all events that have the same ones."""
+    """Expressions that are constant within a reply: evaluated once for all events with the same ones."""
 
     holes: tuple[Render, ...]
 
-    def told(self, context: Context) -> tuple[list[Any], list[str]]:
-        """Return their values, and the JSON of each; not to be changed."""
-        found = context.told.get(self)
+    def evaluate(self, context: Context) -> tuple[list[Any], list[str]]:
+        """Return their values, and the JSON of each; do not change them."""
+        found = context.rendered.get(self)
         if found is None:
             values = [hole(context) for hole in self.holes]
-            found = context.told[self] = values, [_dumped(one) for one in values]
+            found = context.rendered[self] = values, [_dump_json(value) for value in values]
         return found
 
 
@@ -52,27 +52,27 @@ def _fixed(texts: tuple[str, ...]) -> _Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A value of a scenario, its expressions parsed. What it renders shares its constant parts: do not change them.
+    """A value of a scenario, its expressions parsed. Rendered values share the constant parts: do not change them.
 
-    Its expressions are evaluated once, in their order, and stand in the value as well as in its JSON, whose constant
-    parts have been written before.
+    Its expressions are evaluated once, in their order, for both the value and its JSON, whose constant parts are
+    prepared.
     """
 
     _value: Any
     _build: _Build | None = None  # None where the value holds no expression
     _json: str = "null"  # in ASCII, with %s for each hole
     _fixed: _Fixed = _Fixed(())
-    _others: tuple[tuple[int, Render, _Dump], ...] = ()  # which hole each fills, with what, and how that is written
+    _others: tuple[tuple[int, Render, _Dump], ...] = ()  # index of the hole, expression, serialiser
 
     def render(self, context: Context) -> Any:
-        """Return the value with every expression replaced."""
-        return self.tell(context)[0]
+        """Return the value, its expressions evaluated."""
+        return self.render_with_json(context)[0]
 
-    def tell(self, context: Context) -> tuple[Any, str]:
-        """Return the same, and its JSON in ASCII."""
+    def render_with_json(self, context: Context) -> tuple[Any, str]:
+        """Return the value, its expressions evaluated, and its JSON in ASCII."""
         if self._build is None:
             return self._value, self._json
-        values, written = self._fixed.told(context)
+        values, written = self._fixed.evaluate(context)
         if self._others:
             values, written = values.copy(), written.copy()
             for place, hole, dump in self._others:
@@ -83,42 +83,46 @@ class Template:
 
 
 def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, Any] = _NOTHING) -> Template:
-    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and what there is.
+    """Parse the expressions in a JSON value; raise ScenarioError naming `name`, the expression and those that exist.
 
-    ``sample`` is what `$world.NAME` and `$app.NAME` are where the context does not know the name.
+    ``sample`` has the values of `$world.NAME` and `$app.NAME` for names that the context does not have.
     """
     compiler = _Compiler(sample)
     try:
-        marked = compiler.marked(value)
+        marked = compiler.mark_holes(value)
     except UnknownExpressionError as error:
         raise ScenarioError(f"{name}: {error}") from None
     if not compiler.fixed and not compiler.others:
         return Template(value, _json=json.dumps(value))
     return Template(
-        value, _builder(marked), "".join(_written(marked)), _fixed(tuple(compiler.fixed)), tuple(compiler.others)
+        value,
+        _make_builder(marked),
+        "".join(_write_format(marked)),
+        _fixed(tuple(compiler.fixed)),
+        tuple(compiler.others),
     )
 
 
 class _Hole(int):
-    """Where the expression of this number stands."""
+    """The place of the expression of this number."""
 
 
 class _Compiler:
-    """Finds the expressions of a value, in their order: `fixed` ones as texts, `others` ready to be filled in."""
+    """Collects the expressions of a value in their order: `fixed` ones as texts, `others` parsed."""
 
     def __init__(self, sample: Mapping[str, Any]) -> None:
         self._sample = sample
         self.fixed: list[str] = []
         self.others: list[tuple[int, Render, _Dump]] = []
 
-    def marked(self, value: Any) -> Any:
-        """Return a value with holes for its expressions."""
+    def mark_holes(self, value: Any) -> Any:
+        """Return a value with holes in place of its expressions."""
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, Mapping):
-            return {key: self.marked(item) for key, item in value.items()}
+            return {key: self.mark_holes(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.marked(item) for item in value]
+            return [self.mark_holes(item) for item in value]
         return value
 
     def _text(self, text: str) -> str | _Hole:
@@ -128,34 +132,34 @@ class _Compiler:
         elif render is not None:
             self.others.append((place, render, self._dump(text)))
         elif (mixed := self._mixed(text)) is not None:
-            self.others.append((place, mixed, _dumped))
+            self.others.append((place, mixed, _dump_json))
         else:
             return text
         return _Hole(place)
 
     def _dump(self, text: str) -> _Dump:
-        """Return what writes an expression's values, from memory where nobody changes them: an app's, and a sample."""
+        """Return a serialiser for an expression; it caches the JSON of values that do not change (app, sample)."""
         root, _, name = text.partition(".")
         sample = self._sample.get(name) if root in ("$world", "$app") else None
-        return _dumped if sample is None and root != "$app" else _Written(sample, follows=root == "$app")
+        return _dump_json if sample is None and root != "$app" else _CachedSerialiser(sample, follows=root == "$app")
 
     def _mixed(self, text: str) -> Render | None:
-        """Return how to fill in the expressions in braces inside a text, None where there are none."""
+        """Parse the expressions in braces inside a text; return None if there are none."""
         pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
         expressions = [expression(piece, self._sample) for piece in pieces[1::2]]
-        if all(one is None for one in expressions):
+        if all(render is None for render in expressions):
             return None
         parts: list[str | Render] = [pieces[0]]
-        for source, one, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
-            parts += [f"{{{source}}}" if one is None else one, after]
-        return lambda context: "".join(part if isinstance(part, str) else _as_text(part(context)) for part in parts)
+        for source, render, after in zip(pieces[1::2], expressions, pieces[2::2], strict=True):
+            parts += [f"{{{source}}}" if render is None else render, after]
+        return lambda context: "".join(part if isinstance(part, str) else _to_text(part(context)) for part in parts)
 
 
-class _Written:
-    """Writes values; the JSON of one that is never changed is remembered."""
+class _CachedSerialiser:
+    """Serialises values, and caches the JSON of one that does not change."""
 
     def __init__(self, known: Any, *, follows: bool) -> None:
-        """Remember the JSON of `known`; of the value that was written last instead, if it `follows`."""
+        """Cache the JSON of `known`, or, if it `follows`, of the value that was serialised last."""
         self._follows = follows
         self._known = known, json.dumps(known)
 
@@ -163,37 +167,37 @@ class _Written:
         known, text = self._known
         if value is known:
             return text
-        text = _dumped(value)
+        text = _dump_json(value)
         if self._follows:
             self._known = value, text
         return text
 
 
-def _as_text(value: Any) -> str:
-    """Return a value as it stands inside a longer text; null is nothing."""
+def _to_text(value: Any) -> str:
+    """Return a value as text inside a longer text; null is empty."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _builder(marked: Any) -> _Build | None:
-    """Return what fills the holes of a value, None where it has none."""
+def _make_builder(marked: Any) -> _Build | None:
+    """Return a function that fills the holes of a value, or None if it has none."""
     if isinstance(marked, _Hole):
         number = int(marked)
         return lambda values: values[number]
     if isinstance(marked, dict):
-        return _mapping_builder(marked)
+        return _make_mapping_builder(marked)
     if isinstance(marked, list):
-        parts = [(item, _builder(item)) for item in marked]
+        parts = [(item, _make_builder(item)) for item in marked]
         if all(part is None for _, part in parts):
             return None
         return lambda values: [item if part is None else part(values) for item, part in parts]
     return None
 
 
-def _mapping_builder(marked: dict[Any, Any]) -> _Build | None:
+def _make_mapping_builder(marked: dict[Any, Any]) -> _Build | None:
     direct = [(key, int(item)) for key, item in marked.items() if isinstance(item, _Hole)]
-    deeper = [(key, part) for key, item in marked.items() if key not in dict(direct) and (part := _builder(item))]
+    deeper = [(key, part) for key, item in marked.items() if key not in dict(direct) and (part := _make_builder(item))]
     if not direct and not deeper:
         return None
 
@@ -208,20 +212,20 @@ def _mapping_builder(marked: dict[Any, Any]) -> _Build | None:
     return build
 
 
-def _written(marked: Any) -> Iterator[str]:
-    """Yield JSON for what is to be filled in by `%`, one hole as `%s`."""
+def _write_format(marked: Any) -> Iterator[str]:
+    """Yield the JSON of a value as a format for `%`, with `%s` for each hole."""
     if isinstance(marked, _Hole):
         yield "%s"
     elif isinstance(marked, dict):
         for number, (key, item) in enumerate(marked.items()):
             yield ", " if number else "{"
-            yield json.dumps({key: 0})[1:-2].replace("%", "%%")  # which makes a text of any key
-            yield from _written(item)
+            yield json.dumps({key: 0})[1:-2].replace("%", "%%")  # converts any key to text
+            yield from _write_format(item)
         yield "}" if marked else "{}"
     elif isinstance(marked, list):
         for number, item in enumerate(marked):
             yield ", " if number else "["
-            yield from _written(item)
+            yield from _write_format(item)
         yield "]" if marked else "[]"
     else:
         yield json.dumps(marked).replace("%", "%%")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.schemas.validators import MAX_DEPTH, Step
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ def _fields(parts: list[Step], name: str) -> Iterator[str]:
     """Yield the pointers of what an object's schemas say of a field."""
     for part in parts:
         if name in part.schema.get("properties", ()):
-            yield f"{part.pointer}/properties/{yamlio.escape(name)}"
+            yield f"{part.pointer}/properties/{pointers.escape(name)}"
         elif isinstance(part.schema.get("additionalProperties"), dict):
             yield f"{part.pointer}/additionalProperties"
 
 
 def _parts(validators: Validators, pointer: str, value: Any) -> Iterator[Step]:
     """Yield the schema at a pointer and those that hold beside it: referenced, combined, or by a condition."""
-    schema = yamlio.resolve(validators.bundle, pointer)
+    schema = pointers.resolve(validators.bundle, pointer)
     if not isinstance(schema, dict):
         return
     yield Step(pointer, schema)

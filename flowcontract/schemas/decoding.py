@@ -1,4 +1,4 @@
-"""Texts that become values: JSON, read strictly, and what a parameter or form field means by its schema."""
+"""Decodes text: strict JSON, and the text of a parameter or form field by the types of its schema."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from uuid import UUID
 
 from flowcontract.schemas.validators import MAX_DEPTH, is_too_deep
 from flowcontract.schemas.violations import Violation
-from flowcontract.schemas.wording import describe, type_words
+from flowcontract.schemas.wording import describe, describe_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowcontract.schemas.validators import Validators
 
-ABSENT: Final = object()  # the body of a request that has none, a text that is no value; None is the JSON value null
+ABSENT: Final = object()  # no body, or a text that is no value of a type; None is the JSON value null
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON strictly: UTF-8, no `NaN`, no key twice, `MAX_DEPTH`; raise ValueError saying what is wrong."""
+    """Parse JSON strictly: UTF-8, no `NaN`, no duplicate keys, at most `MAX_DEPTH` levels; raise ValueError."""
     if isinstance(text, bytes):
         text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
     try:
@@ -37,7 +37,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -46,30 +46,30 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def strict_json(text: str) -> Any:
-    """Parse JSON as RFC 8259 has it: no `NaN`, no key twice; raise ValueError (or RecursionError)."""
+    """Parse JSON as RFC 8259 defines it: no `NaN`, no duplicate keys; raise ValueError (or RecursionError)."""
     return _STRICT.decode(text)
 
 
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_to_object)
 
 
 def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
-    """Turn the texts of a parameter or form field into the value its schema means."""
+    """Decode the texts of a parameter or form field by its schema; return the value, and what keeps it from one."""
     types = validators.types(pointer)
     if "array" in types:
-        return _decoded_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
+        return _decode_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
     if len(texts) > 1:
         return None, Violation("repeated", "one value", f"{len(texts)} values")
-    text = _respelled(validators, pointer, texts[0])
+    text = _respell(validators, pointer, texts[0])
     for name, read in _DECODERS.items():
         if name in types and (value := read(text)) is not ABSENT:
             return value, None
     if not types or "string" in types:
         return text, None
-    return None, Violation("type", type_words(types), describe(texts[0]))
+    return None, Violation("type", describe_types(types), describe(texts[0]))
 
 
-def _respelled(validators: Validators, pointer: str, text: str) -> str:
+def _respell(validators: Validators, pointer: str, text: str) -> str:
     """Return a text as the contract spells it, where other spellings mean the same (`x-spelling: pydantic`)."""
     schema = validators.follow(pointer).schema
     if not isinstance(schema, dict) or schema.get("x-spelling") != "pydantic":
@@ -85,10 +85,10 @@ _PYDANTIC_WORDS = {"true": {"1", "on", "t", "y", "yes"}, "false": {"0", "off", "
 _UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def _decoded_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
+def _decode_list(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
     try:
         pairs = [decode(validators, pointer, [text]) for text in texts]
-    except KeyError:  # the list says nothing of its items
+    except KeyError:  # the schema says nothing about the items
         return texts, None
     return [value for value, _ in pairs], next((undecodable for _, undecodable in pairs if undecodable), None)
 

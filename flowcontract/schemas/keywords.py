@@ -1,10 +1,10 @@
-"""What the fields of one object must have to do with each other: keywords of ours beside those of JSON Schema.
+"""Our own JSON Schema keywords: relations between the fields of one object.
 
-    x-not-before: {LATER: EARLIER}     a number that is not below another: an end and its beginning; a second below is
-                                       what comes of rounding each by itself
-    x-sum: {TOTAL: [PART, PART, ...]}  a number, or decimal text, that its parts add up to
+    x-not-before: {LATER: EARLIER}     a number that is not below another, such as an end and its beginning; one second
+                                       is tolerated, since both may be rounded
+    x-sum: {TOTAL: [PART, PART, ...]}  a number, or decimal text, that is the sum of its parts
 
-Nothing is demanded where a field is absent or of another type: the schema says whether it may be.
+Absent fields and fields of other types are not checked: the rest of the schema does that.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 _SECOND = Decimal(1)
-_ROUNDED = Decimal("0.000001")  # prices have seven decimals, and each is rounded by itself
+_ROUNDED = Decimal("0.000001")  # prices have seven decimals and are rounded independently
 
 
 class Contradiction(NamedTuple):
-    """The field that does not fit the others, what it would have to be, and what it is."""
+    """A field that contradicts the others: its name, what it should be, what it is."""
 
     field: str
     expected: str
     got: str
 
 
-def not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
-    """Yield what ends before it has begun."""
+def check_not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
+    """Yield numbers below the one that they must not be below."""
     for later, earlier in rule.items():
         end, begin = _number(instance.get(later)), _number(instance.get(earlier))
         if end is not None and begin is not None and end < begin - _SECOND:
             yield Contradiction(later, f"`{later}` not below `{earlier}`, {begin}", str(end))
 
 
-def sums(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
-    """Yield totals that their parts do not add up to."""
+def check_sum(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
+    """Yield totals that differ from the sum of their parts."""
     for total, names in rule.items():
         whole, parts = _number(instance.get(total)), [_number(instance.get(name)) for name in names]
         known = [part for part in parts if part is not None]
@@ -49,13 +49,13 @@ def sums(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator
 
 
 RELATIONS: dict[str, Callable[[Any, Mapping[str, Any]], Iterator[Contradiction]]] = {
-    "x-not-before": not_before,
-    "x-sum": sums,
+    "x-not-before": check_not_before,
+    "x-sum": check_sum,
 }
 
 
-def contradiction(keyword: str, rule: Any, instance: object) -> Contradiction | None:
-    """Return the first contradiction in an object by a keyword; None where there is none."""
+def find_contradiction(keyword: str, rule: Any, instance: object) -> Contradiction | None:
+    """Return the first contradiction that a keyword finds in an object, or None."""
     return next(RELATIONS[keyword](rule, instance), None) if isinstance(instance, dict) else None
 
 
@@ -69,20 +69,20 @@ def _number(value: object) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _keyword(name: str) -> type:
-    """Return what the validator wants of a keyword: a class made once per schema, whose `validate` raises."""
+def _make_keyword(name: str) -> type:
+    """Return a keyword class for `jsonschema_rs`, made once per schema; its `validate` raises ValueError."""
 
     class Keyword:
         def __init__(self, _schema: object, rule: Any, _path: object) -> None:
             self._rule = rule
 
         def validate(self, instance: object) -> None:
-            found = contradiction(name, self._rule, instance)
+            found = find_contradiction(name, self._rule, instance)
             if found:
                 raise ValueError(found.expected)
 
     return Keyword
 
 
-KEYWORDS: dict[str, type] = {name: _keyword(name) for name in RELATIONS}
+KEYWORDS: dict[str, type] = {name: _make_keyword(name) for name in RELATIONS}
 """The keywords as `jsonschema_rs` takes them."""

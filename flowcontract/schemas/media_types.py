@@ -1,20 +1,18 @@
-"""Media types: which of those offered a body has, and whether an uploaded file is of one."""
+"""Media types: finding the one of a body among those offered, and the rules for uploaded files."""
 
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, Final
 
 JSON: Final = "application/json"
-UNKNOWN_FILE: Final = "application/octet-stream"  # what clients send that know no better
+UNKNOWN_FILE: Final = "application/octet-stream"  # sent by clients that do not know the type
 
 
 def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
-    """Return the key of a media type in a `content` mapping: exact, else `audio/*`, else `*/*`, else None."""
+    """Return the key that a Content-Type matches in a `content` mapping: exact, `audio/*`, `*/*`, or None."""
     if content_type in offered:
         return content_type
     sent = content_type.partition(";")[0].strip().lower()
@@ -22,21 +20,27 @@ def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
         return None
     known = {name.partition(";")[0].strip().lower(): name for name in offered}
     wanted = (sent, f"{sent.partition('/')[0]}/*", "*/*")
-    return next((known[one] for one in wanted if one in known), None)
+    return next((known[name] for name in wanted if name in known), None)
 
 
-def is_of(sent: str, filename: str, wanted: str) -> bool:
-    """Tell whether a file's type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
+def fits_media_types(sent: str, filename: str, wanted: str) -> bool:
+    """Tell whether a file fits a list like `image/*, audio/wav`: by its type, or by its name if it has none."""
     kind = sent.partition(";")[0].strip().lower()
     patterns = [pattern.strip() for pattern in wanted.split(",")]
-    if kind == UNKNOWN_FILE and filename.lower().endswith(tuple(f".{one.partition('/')[2]}" for one in patterns)):
+    endings = tuple(f".{pattern.partition('/')[2]}" for pattern in patterns)
+    if kind == UNKNOWN_FILE and filename.lower().endswith(endings):
         return True
     kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == UNKNOWN_FILE else {kind}
-    return any(fnmatchcase(one, pattern) for one in kinds for pattern in patterns)
+    return any(fnmatchcase(kind, pattern) for kind in kinds for pattern in patterns)
+
+
+def is_upload(value: object) -> bool:
+    """Tell whether the value of a form field is an uploaded file: `{filename, content_type, size}`."""
+    return isinstance(value, Mapping) and "filename" in value
 
 
 def is_file(schema: Any) -> bool:
-    """Tell whether a form field is an uploaded file: `format: binary`, or a media type of its own other than JSON."""
+    """Tell whether a form field's schema is an uploaded file: `format: binary`, or a media type other than JSON."""
     if not isinstance(schema, dict):
         return False
     inner = schema.get("items", schema) if schema.get("type") == "array" else schema

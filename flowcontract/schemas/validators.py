@@ -1,7 +1,7 @@
-"""Compiled validators: what came against what the contract demands, as Violations a stranger can mend a server by.
+"""Compiled validators: check JSON values against the schemas of a contract and describe what differs.
 
 Draft 2020-12. Formats are asserted: date, date-time, time, duration, email, hostname, ipv4, ipv6, uri, uri-reference,
-uuid, regex, json-pointer and their relatives; others (binary, int32, float) only tell people something.
+uuid, regex, json-pointer and their variants; others (binary, int32, float) are annotations.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from urllib.parse import quote, unquote
 
 import jsonschema_rs
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas import wording
-from flowcontract.schemas.keywords import KEYWORDS, contradiction
+from flowcontract.schemas.keywords import KEYWORDS, find_contradiction
 from flowcontract.schemas.violations import Violation
-from flowcontract.schemas.wording import bare, describe
+from flowcontract.schemas.wording import describe, format_bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-MANY: Final = 10_000  # values; of more only the first error is told, since all are made before the first can be read
-MAX_DEPTH: Final = 200  # deeper values would overflow the validator's stack, and nobody means them
+MANY: Final = 10_000  # values; of larger ones only the first error is reported, since the library lists all at once
+MAX_DEPTH: Final = 200  # levels; deeper values would overflow the validator's stack
 _URN = "urn:contract"
 
 
@@ -33,7 +33,7 @@ _Kind = jsonschema_rs.ValidationErrorKind
 
 
 class Step(NamedTuple):
-    """A schema that judged the value, outermost first: where it really stands in the bundle, and the schema."""
+    """A schema on the path of an evaluation: its pointer in the bundle, references resolved, and the schema."""
 
     pointer: str
     schema: Any
@@ -56,7 +56,7 @@ class Validators:
     def _validator(self, pointer: str) -> jsonschema_rs.Validator:
         """Return the compiled schema at a pointer; raise KeyError where the bundle has none there."""
         if pointer not in self._compiled:
-            yamlio.resolve(self.bundle, pointer)
+            pointers.resolve(self.bundle, pointer)
             schema = {"$ref": f"{_URN}#{quote(pointer, safe='/~')}"}
             self._compiled[pointer] = jsonschema_rs.Draft202012Validator(
                 schema, registry=self._registry, validate_formats=True, keywords=KEYWORDS
@@ -71,128 +71,130 @@ class Validators:
             return False
 
     def violations(self, pointer: str, instance: object, *, limit: int = 20) -> list[Violation]:
-        """Return what is wrong with a JSON value by the schema at a JSON pointer into the bundle, `limit` at most.
+        """Return the violations of a JSON value by the schema at a JSON pointer into the bundle, at most `limit`.
 
-        A value that fits none of several alternatives is judged by the one it comes closest to.
+        If a value fits none of several alternatives, those of the closest one are reported.
         """
-        count = _count(instance)
+        count = _count_values(instance)
         if count == inf:
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
         validator = self._compiled.get(pointer) or self._validator(pointer)
         try:
-            if validator.is_valid(instance):  # most are, and telling that is much cheaper than telling what is wrong
+            if validator.is_valid(instance):  # most values are; this is much cheaper than listing errors
                 return []
-            errors = _errors(validator, instance, limit if count < MANY else 1)
-        except UnicodeEncodeError:  # JSON can write half a surrogate pair, UTF-8 cannot
+            errors = _list_errors(validator, instance, limit if count < MANY else 1)
+        except UnicodeEncodeError:  # JSON can escape a lone surrogate, UTF-8 cannot encode it
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
-        return [self._violation(pointer, wording.leaf(error)) for error in errors]
+        return [self._to_violation(pointer, wording.select_error(error)) for error in errors]
 
-    def _violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
+    def _to_violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
         if isinstance(error.kind, _Kind.Custom):
-            return self._contradiction(error)
-        steps = self._steps(pointer, error.evaluation_path)
+            return self._to_contradiction(error)
+        steps = self._trace(pointer, error.evaluation_path)
         return Violation(
             rule=error.kind.name,
-            expected=self._expected(steps, error),
+            expected=self._describe_expected(steps, error),
             got=describe(error.instance),
-            where=_pointer(error.instance_path),
-            source=self._source(steps, error),
+            where=pointers.join(error.instance_path),
+            source=self._find_source(steps, error),
         )
 
-    def _contradiction(self, error: jsonschema_rs.ValidationError) -> Violation:
-        """Return a violation at the field that does not fit the others of its object.
+    def _to_contradiction(self, error: jsonschema_rs.ValidationError) -> Violation:
+        """Return the violation of one of our own keywords, placed at the field that contradicts the others.
 
-        The path of such an error is where its keyword stands in the bundle, whatever references led there.
+        The evaluation path of such an error is the keyword's own place in the bundle, references resolved.
         """
         *place, keyword = error.evaluation_path
-        pointer = _pointer(place)
-        schema = yamlio.resolve(self.bundle, pointer)
-        found = contradiction(str(keyword), schema[keyword], error.instance)
-        assert found is not None  # the validator has found it
+        pointer = pointers.join(place)
+        schema = pointers.resolve(self.bundle, pointer)
+        found = find_contradiction(str(keyword), schema[keyword], error.instance)
+        assert found is not None  # the validator reported it
         return Violation(
             rule=str(keyword).removeprefix("x-"),
             expected=found.expected,
             got=found.got,
-            where=_pointer([*error.instance_path, found.field]),
-            source=self._field_source(Step(pointer, schema), found.field) or provenance(schema),
+            where=pointers.join([*error.instance_path, found.field]),
+            source=self._find_field_source(Step(pointer, schema), found.field) or provenance(schema),
         )
 
-    def _expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
+    def _describe_expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
         if isinstance(error.kind, _Kind.OneOfMultipleValid):
-            names = [", ".join(one.get("required", [])) or one.get("title", "") for one in steps[-1].schema]
-            return f"only one of {', '.join(names)}" if all(names) else wording.expected(error)
-        return wording.expected(error) + _condition(steps, error.evaluation_path)
+            names = [", ".join(schema.get("required", [])) or schema.get("title", "") for schema in steps[-1].schema]
+            return f"only one of {', '.join(names)}" if all(names) else wording.describe_expected(error)
+        return wording.describe_expected(error) + _describe_condition(steps, error.evaluation_path)
 
-    def _steps(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
-        """Return what stands at each token of an evaluation path, the root first; it begins with our own `$ref`."""
-        steps = [Step(pointer, yamlio.resolve(self.bundle, pointer))]
+    def _trace(self, pointer: str, path: Sequence[str | int]) -> list[Step]:
+        """Return the schema at each token of an evaluation path, the root first; its first token is our own `$ref`."""
+        steps = [Step(pointer, pointers.resolve(self.bundle, pointer))]
         for token in path[1:]:
-            step = self._step(steps[-1], token)
+            step = self._advance(steps[-1], token)
             if step is None:
                 break
             steps.append(step)
         return steps
 
-    def _step(self, above: Step, token: str | int) -> Step | None:
+    def _advance(self, above: Step, token: str | int) -> Step | None:
         try:
             if token == "$ref":  # noqa: S105 - a reference token, not a password
                 pointer = unquote(above.schema["$ref"].removeprefix("#"))
-                return Step(pointer, yamlio.resolve(self.bundle, pointer))
-            tail = f"/{yamlio.escape(str(token))}"
-            return Step(above.pointer + tail, yamlio.resolve(above.schema, tail))
+                return Step(pointer, pointers.resolve(self.bundle, pointer))
+            tail = f"/{pointers.escape(str(token))}"
+            return Step(above.pointer + tail, pointers.resolve(above.schema, tail))
         except (KeyError, TypeError, AttributeError):
             return None
 
-    def _source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
-        """Return the lines of the missing field itself, else of the nearest enclosing schema that has any."""
+    def _find_source(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> tuple[str, ...]:
+        """Return the provenance of the missing field itself, else of the nearest enclosing schema that has any."""
         kind = error.kind
         if isinstance(kind, _Kind.Required):
             for step in reversed(steps):
-                if isinstance(step.schema, dict) and (own := self._field_source(step, kind.property)):
+                if isinstance(step.schema, dict) and (own := self._find_field_source(step, kind.property)):
                     return own
         return next((found for step in reversed(steps) if (found := provenance(step.schema))), ())
 
-    def _field_source(self, holder: Step, name: str) -> tuple[str, ...]:
+    def _find_field_source(self, holder: Step, name: str) -> tuple[str, ...]:
         field = holder.schema.get("properties", {}).get(name)
         if not isinstance(field, dict):
             return ()
-        return provenance(field) or provenance(self.follow(f"{holder.pointer}/properties/{yamlio.escape(name)}").schema)
+        return provenance(field) or provenance(
+            self.follow(f"{holder.pointer}/properties/{pointers.escape(name)}").schema
+        )
 
     def follow(self, pointer: str) -> Step:
-        """Return where the schema at a pointer really stands: references that stand alone are followed."""
-        here = Step(pointer, yamlio.resolve(self.bundle, pointer))
+        """Return the schema at a pointer with its own place, following `$ref`."""
+        here = Step(pointer, pointers.resolve(self.bundle, pointer))
         while isinstance(here.schema, dict) and isinstance(here.schema.get("$ref"), str):
-            here = self._step(here, "$ref") or Step(here.pointer, {})
+            here = self._advance(here, "$ref") or Step(here.pointer, {})
         return here
 
     def form(self, pointer: str) -> Mapping[str, Step]:
-        """Return the fields that a form's schema names, at whichever depth of `allOf`, `then` and alternatives."""
+        """Return the fields that a form's schema names, inside `allOf`, `then` and alternatives as well."""
         if pointer not in self._forms:
             fields: dict[str, Step] = {}
-            for name, step in self._fields(self.follow(pointer)):
+            for name, step in self._list_fields(self.follow(pointer)):
                 fields.setdefault(name, step)
             self._forms[pointer] = fields
         return self._forms[pointer]
 
-    def _fields(self, holder: Step) -> Iterator[tuple[str, Step]]:
+    def _list_fields(self, holder: Step) -> Iterator[tuple[str, Step]]:
         if not isinstance(holder.schema, dict):
             return
         for name in holder.schema.get("properties", {}):
-            yield name, self.follow(f"{holder.pointer}/properties/{yamlio.escape(name)}")
+            yield name, self.follow(f"{holder.pointer}/properties/{pointers.escape(name)}")
         for key in ("allOf", "anyOf", "oneOf"):
             for index in range(len(holder.schema.get(key, ()))):
-                yield from self._fields(self.follow(f"{holder.pointer}/{key}/{index}"))
+                yield from self._list_fields(self.follow(f"{holder.pointer}/{key}/{index}"))
         for key in ("then", "else"):
             if key in holder.schema:
-                yield from self._fields(self.follow(f"{holder.pointer}/{key}"))
+                yield from self._list_fields(self.follow(f"{holder.pointer}/{key}"))
 
     def types(self, pointer: str) -> frozenset[str]:
-        """Return the JSON types that a schema allows, as far as it says so; empty where it does not."""
+        """Return the JSON types that a schema allows; empty where it does not restrict them."""
         if pointer not in self._types:
-            self._types[pointer] = self._types_at(pointer)
+            self._types[pointer] = self._find_types(pointer)
         return self._types[pointer]
 
-    def _types_at(self, pointer: str) -> frozenset[str]:
+    def _find_types(self, pointer: str) -> frozenset[str]:
         pointer, schema = self.follow(pointer)
         if not isinstance(schema, dict):
             return frozenset()
@@ -205,34 +207,32 @@ class Validators:
         return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
 
 
-def _pointer(tokens: Iterable[str | int]) -> str:
-    return "".join(f"/{yamlio.escape(str(token))}" for token in tokens)
-
-
-def _count(instance: object) -> float:
-    """Return how many values a value holds, infinity where they are nested too deeply."""
+def _count_values(instance: object) -> float:
+    """Return the number of values in a value, itself included; infinity where they are nested too deeply."""
     level, count = [instance], 1
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                below += one.values()
-            elif isinstance(one, list):
-                below += one
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
         if not below:
             return count
         level = below
         count += len(below)
-    return inf if any(isinstance(one, dict | list) for one in level) else count
+    return inf if any(isinstance(value, dict | list) for value in level) else count
 
 
 def is_too_deep(instance: object) -> bool:
     """Tell whether a value is nested deeper than `MAX_DEPTH`."""
-    return _count(instance) == inf
+    return _count_values(instance) == inf
 
 
-def _errors(validator: jsonschema_rs.Validator, instance: object, limit: int) -> list[jsonschema_rs.ValidationError]:
-    """Return at most `limit` errors; the first alone costs nothing for the others."""
+def _list_errors(
+    validator: jsonschema_rs.Validator, instance: object, limit: int
+) -> list[jsonschema_rs.ValidationError]:
+    """Return at most `limit` errors; a limit of 1 does not compute the others."""
     if limit > 1:
         return list(islice(validator.iter_errors(instance), limit))
     try:
@@ -242,14 +242,18 @@ def _errors(validator: jsonschema_rs.Validator, instance: object, limit: int) ->
     return []
 
 
-def _condition(steps: list[Step], path: Sequence[str | int]) -> str:
-    """Return under which condition a field is demanded, where `if` says so by a constant: ` where `mode` is 2`."""
+def _describe_condition(steps: list[Step], path: Sequence[str | int]) -> str:
+    """Return the condition of an `if` with constants in words, such as ` where `mode` is 2`; else nothing."""
     branch = len(path) - 2
     if branch < 1 or path[branch] not in ("then", "else") or branch > len(steps):
         return ""
     is_or_not = "is" if path[branch] == "then" else "is not"
     properties = steps[branch - 1].schema["if"].get("properties", {})
-    told = [f"`{name}` {is_or_not} {bare(one['const'])}" for name, one in properties.items() if "const" in one]
+    told = [
+        f"`{name}` {is_or_not} {format_bare(schema['const'])}"
+        for name, schema in properties.items()
+        if "const" in schema
+    ]
     return f" where {' and '.join(told)}" if told else ""
 
 

@@ -1,4 +1,4 @@
-"""What a violation is: one difference between what came and what the contract demands."""
+"""The violation: one difference between what came and what the contract demands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One difference, with everything a stranger needs to mend the server.
+    """One difference, with everything needed to correct the server.
 
     ``rule``      the name of the rule that was broken (``order``, ``constant``, ``schema``, ...)
     ``expected``  what the contract allows there, in words
@@ -24,8 +24,8 @@ class Violation:
     ``event``     number of the event within its stream, from 1; None outside a stream
     ``offset``    byte offset of the event's first byte within its stream; None outside a stream
     ``source``    the lines the rule rests on: ``001:25-58``, the ruling, or where it was observed
-    ``tier``      how firm that is: whether the violation fails a run; where it is made, the most that it can be, since
-                  what its source weighs is told later (`rated`)
+    ``tier``      how firm that is, which decides whether the violation fails a run; at first an upper bound, which
+                  `rate` lowers to what the sources support
     """
 
     rule: str
@@ -38,7 +38,7 @@ class Violation:
     tier: Tier = Tier.DOCUMENT
 
     def __str__(self) -> str:
-        """Tell the violation in one line: where, rule, expected, got, source."""
+        """Return the violation in one line: where, rule, expected, got, source."""
         place = [f"event {self.event}"] if self.event is not None else []
         place += [f"byte {self.offset}"] if self.offset is not None else []
         place += [self.where] if self.where else []
@@ -47,13 +47,13 @@ class Violation:
         return " ".join(f"{head}: expected {self.expected}; got {self.got}{tail}".split())
 
 
-def rated(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
-    """Return violations with the tiers that their sources give them; one that is weaker already stays so."""
-    return [at_most(violation, tier_of(violation.source, rulings)) for violation in violations]
+def rate(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
+    """Return violations with the tiers that their sources support; one that is weaker already stays so."""
+    return [cap_tier(violation, tier_of(violation.source, rulings)) for violation in violations]
 
 
-def at_most(violation: Violation, tier: Tier) -> Violation:
-    """Return a violation that is no firmer than a tier; a server error is one however little was demanded."""
+def cap_tier(violation: Violation, tier: Tier) -> Violation:
+    """Return a violation whose tier is at most the given one; a server error stays a server error."""
     if violation.tier is Tier.SERVER_ERROR:
         return violation
     return replace(violation, tier=weakest((violation.tier, tier)))

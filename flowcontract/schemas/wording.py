@@ -1,4 +1,4 @@
-"""The validator's errors and JSON values in words for people who mend a server."""
+"""Describes the validator's errors and JSON values in words, for people who correct a server."""
 
 from __future__ import annotations
 
@@ -11,68 +11,68 @@ import jsonschema_rs
 
 _Kind = jsonschema_rs.ValidationErrorKind
 _Error = jsonschema_rs.ValidationError
-_ALTERNATIVES_TOLD = 6
+_MAX_ALTERNATIVES = 6
 
 
-def leaf(error: _Error) -> _Error:
-    """Return the error to tell: where no alternative fits, the one inside that which the value was meant for."""
+def select_error(error: _Error) -> _Error:
+    """Return the error to report: if no alternative fits, the one inside the alternative closest to the value."""
     if not isinstance(error.kind, _Kind.AnyOf | _Kind.OneOfNotValid):
         return error
     level = len(error.instance_path)
-    meant = [branch for branch in error.kind.context if branch and not _of_another_sort(branch, level)]
-    ranked = sorted(meant, key=_distance)
-    if not ranked or (len(ranked) > 1 and _distance(ranked[0]) == _distance(ranked[1])):
+    meant = [branch for branch in error.kind.context if branch and not _is_ruled_out(branch, level)]
+    ranked = sorted(meant, key=_rank)
+    if not ranked or (len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1])):
         return error
-    return leaf(ranked[0][0])
+    return select_error(ranked[0][0])
 
 
-def _of_another_sort(branch: list[_Error], level: int) -> bool:
-    """Tell whether an alternative is out of the question: the value itself is of another type, or not the constant."""
+def _is_ruled_out(branch: list[_Error], level: int) -> bool:
+    """Tell whether an alternative cannot be meant: the value itself is of another type or not its constant."""
     return any(
         len(error.instance_path) == level and isinstance(error.kind, _Kind.Type | _Kind.Constant | _Kind.Enum)
         for error in branch
     )
 
 
-def _distance(branch: list[_Error]) -> tuple[int, int]:
-    """Rank an alternative: one whose telling fields (constants) fit is closest, then one with few errors."""
+def _rank(branch: list[_Error]) -> tuple[int, int]:
+    """Rank an alternative, the closest lowest: by failed constants, which tell alternatives apart, then by errors."""
     return sum(isinstance(error.kind, _Kind.Constant) for error in branch), len(branch)
 
 
-def _expected_of_any(branches: list[list[_Error]]) -> str:
+def _describe_alternatives(branches: list[list[_Error]]) -> str:
     words = []
     for branch in branches:
         if branch:
             constants = (error for error in branch if isinstance(error.kind, _Kind.Enum | _Kind.Constant))
-            words.append(expected(next(constants, branch[0])))
+            words.append(describe_expected(next(constants, branch[0])))
     unique = list(dict.fromkeys(words))
-    more = " or something else" if len(unique) > _ALTERNATIVES_TOLD else ""
-    return " or ".join(unique[:_ALTERNATIVES_TOLD]) + more
+    more = " or something else" if len(unique) > _MAX_ALTERNATIVES else ""
+    return " or ".join(unique[:_MAX_ALTERNATIVES]) + more
 
 
-def expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
-    """Return what was demanded, so that both "expected ..." and "must be ..." read well before it."""
+def describe_expected(error: _Error) -> str:  # noqa: C901, PLR0911 - a table of keywords and words, read from top to bottom
+    """Return what was demanded, worded to follow both "expected ..." and "must be ..."."""
     match error.kind:
         case _Kind.Type(types=types):
-            return type_words(types)
+            return describe_types(types)
         case _Kind.Required(property=name):
             return f"an object with the field `{name}`"
         case _Kind.Enum(options=options):
-            return f"one of {', '.join(bare(option) for option in options)}"
+            return f"one of {', '.join(format_bare(option) for option in options)}"
         case _Kind.Constant(expected_value=value):
             return describe(value)
         case _Kind.Format(format=name):
             return FORMAT_WORDS.get(name, f"text of the format {name}")
         case _Kind.AnyOf(context=context) | _Kind.OneOfNotValid(context=context):
-            return _expected_of_any(context)
+            return _describe_alternatives(context)
         case _Kind.OneOfMultipleValid():
             return "what exactly one of the alternatives allows"
         case _Kind.PropertyNames(error=inner):
-            return f"an object whose field names are {expected(inner)}"
+            return f"an object whose field names are {describe_expected(inner)}"
         case _Kind.AdditionalProperties(unexpected=names) | _Kind.UnevaluatedProperties(unexpected=names):
             return f"an object without the fields {', '.join(names)}"
         case _Kind.Not(schema=schema):
-            return f"anything but {bare(schema)}"
+            return f"anything but {format_bare(schema)}"
         case kind:
             words = _KEYWORD_WORDS.get(kind.name)
             return words.format(*kind.as_dict().values()) if words else f"what `{kind.name}` allows"
@@ -102,7 +102,7 @@ _KEYWORD_WORDS = {
     "contains": "a list that contains a certain item",
     "falseSchema": "nothing",
 }
-_TYPE_WORDS = {  # in the order in which they are told
+_TYPE_WORDS = {  # in the order in which they are listed
     "object": "an object",
     "array": "a list",
     "string": "text",
@@ -113,47 +113,47 @@ _TYPE_WORDS = {  # in the order in which they are told
 }
 
 
-def type_words(types: Iterable[str]) -> str:
+def describe_types(types: Iterable[str]) -> str:
     """Return JSON types in plain words: `an integer or null`."""
     wanted = set(types)
     return " or ".join(words for name, words in _TYPE_WORDS.items() if name in wanted)
 
 
-_TEXT_TOLD = 60
-_FIELDS_TOLD = 8
+_MAX_TEXT = 60
+_MAX_FIELDS = 8
 
 
 def describe(value: object) -> str:
-    """Return a JSON value, or what it is like where it is large, in a few words."""
+    """Return a JSON value in a few words; a large one is summarised."""
     match value:
         case str():
-            return f"the text {_quoted(value)}"
+            return f"the text {_quote(value)}"
         case list() | tuple():
             return f"a list of {len(value)}" if value else "an empty list"
         case Mapping():
-            return _described_object(value)
+            return _describe_object(value)
         case _:
-            return bare(value)
+            return format_bare(value)
 
 
-def _described_object(value: Mapping[str, Any]) -> str:
+def _describe_object(value: Mapping[str, Any]) -> str:
     if set(value) == {"filename", "content_type", "size"}:
-        return f"the file {_quoted(str(value['filename']))}"
+        return f"the file {_quote(str(value['filename']))}"
     if not value:
         return "an empty object"
-    more = f" and {len(value) - _FIELDS_TOLD} more" if len(value) > _FIELDS_TOLD else ""
-    return f"an object with the fields {', '.join(_cut(name) for name in islice(value, _FIELDS_TOLD))}{more}"
+    more = f" and {len(value) - _MAX_FIELDS} more" if len(value) > _MAX_FIELDS else ""
+    return f"an object with the fields {', '.join(_shorten(name) for name in islice(value, _MAX_FIELDS))}{more}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT_TOLD else f"{text[:_TEXT_TOLD]}..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 
-def _quoted(text: str) -> str:
-    size = f" ({len(text)} characters)" if len(text) > _TEXT_TOLD else ""
-    return f'"{_cut(text)}"{size}'
+def _quote(text: str) -> str:
+    size = f" ({len(text)} characters)" if len(text) > _MAX_TEXT else ""
+    return f'"{_shorten(text)}"{size}'
 
 
-def bare(value: object) -> str:
-    """Return a value as JSON, but text without quotation marks, as it stands in lists of allowed words."""
-    return _cut(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))
+def format_bare(value: object) -> str:
+    """Return a value as JSON, but text without quotation marks, as in lists of allowed words."""
+    return _shorten(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str))

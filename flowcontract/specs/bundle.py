@@ -1,8 +1,8 @@
-"""An API's files under `specs/` -> one OpenAPI document without external references.
+"""Bundles an API's files under `specs/` into one OpenAPI document without external references.
 
-Each referenced file moves to `components/<section>/<stem>`, the section being its folder; an event's stem gets the
-prefix `event.` and lies among the schemas. Validators, openapi-spec-validator and Schemathesis all read the bundle;
-none of them follows references into other files reliably.
+Each referenced file moves to `components/<section>/<stem>`, where the section is its folder; events are among the
+schemas, with the prefix `event.`. Validators, openapi-spec-validator and Schemathesis read the bundle, because none of
+them follows references into other files reliably.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers, yamlio
 from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ SECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One API's document, and where each part of it was written."""
+    """One API's document, and the file that each part of it comes from."""
 
     document: dict[str, Any]
     root: Path  # the openapi.yaml
     files: Mapping[str, Path]  # JSON pointer of a component -> the file it came from
 
     def origin(self, pointer: str) -> tuple[Path, str]:
-        """Return the file in which a part of the document stands, and the JSON pointer of the part in that file."""
+        """Return the file that a part of the document comes from, and the JSON pointer of the part in that file."""
         tokens = pointer.split("/")
         component = "/".join(tokens[:4])
         if component in self.files:
@@ -46,7 +46,7 @@ class Bundle:
 
 
 def bundle(openapi: Path, *, specs: Path) -> Bundle:
-    """Bundle an `openapi.yaml` and all files it refers to, which lie under `specs`; raise SpecError naming the file."""
+    """Bundle an `openapi.yaml` and the files under `specs` that it refers to; raise SpecError naming the file."""
     bundler = _Bundler(specs.resolve())
     document = bundler.rewrite(yamlio.load(openapi), openapi, "")
     if not isinstance(document, dict):
@@ -55,7 +55,7 @@ def bundle(openapi: Path, *, specs: Path) -> Bundle:
         component, path = bundler.waiting.popitem()
         _, _, section, stem = component.split("/")
         content = bundler.rewrite(yamlio.load(path), path, component)
-        document.setdefault("components", {}).setdefault(section, {})[yamlio.unescape(stem)] = content
+        document.setdefault("components", {}).setdefault(section, {})[pointers.unescape(stem)] = content
     return Bundle(document, openapi, dict(bundler.placed))
 
 
@@ -66,7 +66,7 @@ class _Bundler:
     waiting: dict[str, Path] = field(default_factory=dict)
 
     def rewrite(self, node: Any, path: Path, component: str) -> Any:
-        """Return a node whose references point into the bundle; `component` is where the node's file will lie."""
+        """Return a node whose references point into the bundle; `component` is the place of the node's file there."""
         if isinstance(node, list):
             return [self.rewrite(item, path, component) for item in node]
         if not isinstance(node, dict):
@@ -74,24 +74,26 @@ class _Bundler:
         rewritten = {key: self.rewrite(value, path, component) for key, value in node.items()}
         reference = node.get("$ref")
         if isinstance(reference, str):
-            rewritten["$ref"] = self._target(reference, path, component)
+            rewritten["$ref"] = self._rewrite_reference(reference, path, component)
         return rewritten
 
-    def _target(self, reference: str, path: Path, component: str) -> str:
+    def _rewrite_reference(self, reference: str, path: Path, component: str) -> str:
         name, _, fragment = reference.partition("#")
         if not name:
             return f"#{component}{fragment}"
-        return f"#{self._place(name, path, reference)}{fragment}"
+        return f"#{self._place_file(name, path, reference)}{fragment}"
 
-    def _place(self, name: str, path: Path, reference: str) -> str:
+    def _place_file(self, name: str, path: Path, reference: str) -> str:
         target = (path.parent / name).resolve()
         if not target.is_relative_to(self.specs) or not target.is_file():
             raise SpecError(f'{path}: "$ref: {reference}" names no file under {self.specs}. Mend the path.')
         section = SECTIONS.get(target.parent.name)
         if section is None:
-            raise SpecError(f"{path}: {target} lies in no folder of parts. There is: {', '.join(sorted(SECTIONS))}.")
+            raise SpecError(
+                f"{path}: {target} is in none of the folders of parts. There is: {', '.join(sorted(SECTIONS))}."
+            )
         prefix = "event." if target.parent.name == "events" else ""
-        component = f"/components/{section}/{prefix}{yamlio.escape(target.stem)}"
+        component = f"/components/{section}/{prefix}{pointers.escape(target.stem)}"
         if component not in self.placed:
             self.placed[component] = self.waiting[component] = target
         if self.placed[component] != target:

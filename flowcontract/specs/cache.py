@@ -1,4 +1,4 @@
-"""What was worked out from the packaged files, kept as JSON in the user's cache folder until one of them changes."""
+"""Caches, as JSON in the user's cache folder, what was computed from the packaged files, until one of them changes."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VARIABLE = "FLOWCONTRACT_CACHE"
-"""The environment variable that names another folder; nothing is kept where it is empty."""
+"""The environment variable that names another folder; if it is empty, nothing is cached."""
 
 
-def remembered(name: str, folder: Path, work_out: Callable[[], Any]) -> Any:
-    """Return a JSON value that depends on nothing but the files in a folder, and work it out only when they differ.
+def load_or_compute(name: str, folder: Path, compute: Callable[[], Any]) -> Any:
+    """Return a JSON value that depends only on the files in a folder; compute it only when they have changed.
 
-    ``name``  tells it from the other values of the folder
+    ``name``  distinguishes it from other values of the folder
     """
     place = cache_folder()
     if place is None:
-        return work_out()
+        return compute()
     digest = hashlib.sha256(f"{folder}\n{name}".encode()).hexdigest()[:20]
-    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _stamp(folder)
+    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _folder_stamp(folder)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(file.read_bytes())
         if kept["stamp"] == stamp:
             return kept["value"]
-    value = work_out()
+    value = compute()
     with contextlib.suppress(OSError):
         write_private(file, json.dumps({"stamp": stamp, "value": value}).encode())
     return value
 
 
 def cache_folder() -> Path | None:
-    """Return the folder to keep things in (https://specifications.freedesktop.org/basedir-spec/latest/)."""
+    """Return the cache folder (https://specifications.freedesktop.org/basedir-spec/latest/); None for no cache."""
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
         return Path(chosen) if chosen else None
     system = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
-    with contextlib.suppress(RuntimeError):  # nobody's home
+    with contextlib.suppress(RuntimeError):  # no home folder
         return (Path(system) if system else Path.home() / ".cache") / "flowcontract"
     return None
 
 
 @cache
-def _code() -> str:
-    """Return what tells this code from another version: what it works out may differ."""
+def _code_stamp() -> str:
+    """Return a stamp of this code, since another version may compute other values."""
     here = Path(__file__).parents[1]
     return repr([(path.name, path.stat().st_mtime_ns) for path in sorted(here.rglob("*.py"))])
 
 
-def _stamp(folder: Path) -> str:
-    """Return what differs as soon as a file of a folder is written, added or gone: names, times and lengths."""
-    digest = hashlib.sha256(_code().encode())
+def _folder_stamp(folder: Path) -> str:
+    """Return a stamp that changes when a file of a folder is written, added or removed: names, times and sizes."""
+    digest = hashlib.sha256(_code_stamp().encode())
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -69,7 +69,7 @@ def _stamp(folder: Path) -> str:
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Put a file that only its owner reads in place as a whole, so that another process never reads half of it."""
+    """Write a file that only its owner can read, atomically, so that no other process reads half of it."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
     with os.fdopen(handle, "wb") as writer:

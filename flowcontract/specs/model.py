@@ -1,4 +1,4 @@
-"""The contract as Python sees it: bundle -> frozen Api, Operation, Parameter, Response, MediaType."""
+"""Reads a bundle into frozen dataclasses: Api, Operation, Parameter, Response, MediaType."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import SpecError, UnknownNameError
 from flowcontract.provenance.evidence import Tier, tier_of
-from flowcontract.provenance.sources import Ruling, provenance, rulings_from
+from flowcontract.provenance.sources import Ruling, parse_rulings, provenance
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.bundle import Bundle, bundle
-from flowcontract.specs.cache import remembered
+from flowcontract.specs.cache import load_or_compute
 from flowcontract.specs.profiles import Profile, apply_profile, load_profile
 from flowcontract.streams.contract import EventSchema, StreamContract
 
@@ -36,6 +36,7 @@ class Parameter:
     pointer: str  # of the schema, in the bundle
     provenance: tuple[str, ...]
     clamp: float | None = None  # a larger value is answered as this one
+    examples: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """What a body may be. `pointer` leads to its schema in the bundle (to one item's, for a stream), or is ''."""
+    """A media type of a body. `pointer` is its schema's place in the bundle (of a stream's item schema), or ''."""
 
     name: str  # as in the contract: application/json, multipart/form-data, text/event-stream, audio/*
     pointer: str
@@ -64,7 +65,7 @@ class MediaType:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What an operation answers under one status."""
+    """A response of an operation."""
 
     status: int
     description: str
@@ -78,11 +79,11 @@ class Response:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One method on one path. Each is itself alone, so that what is derived from it can be kept by it.
+    """One method on one path. Compared by identity, so that results can be cached per operation.
 
     ``name``     qualified: `dify-chat/sendChatMessage`
-    ``success``  the answer of a request that went well: the lowest documented 2xx status
-    ``stream``   the stream contract of the successful answer, where it can be a stream
+    ``success``  the response of success: the lowest documented 2xx status
+    ``stream``   the stream contract of that response, if it can be a stream
     """
 
     api: str
@@ -96,7 +97,7 @@ class Operation:
     request_required: bool
     responses: Mapping[int, Response]
     security: tuple[tuple[str, ...], ...]  # alternatives, each the names of schemes that are needed together
-    problems: Mapping[str, str]  # what is wrong with a request -> "<status>-<scenario>"
+    refusals: Mapping[str, str]  # what is wrong with a request -> "<status>-<scenario>"
     provenance: tuple[str, ...]
     pointer: str
     name: str = field(init=False)
@@ -109,12 +110,12 @@ class Operation:
         success = self.responses[min(documented or statuses)]
         stream = next((media.stream for media in success.media.values() if media.stream), None)
         for name, value in (("name", f"{self.api}/{self.id}"), ("success", success), ("stream", stream)):
-            object.__setattr__(self, name, value)  # frozen for everybody else
+            object.__setattr__(self, name, value)  # derived fields of a frozen dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityScheme:
-    """How a key is sent. `location` and `parameter` say where (`header`, `Authorization` for bearer tokens)."""
+    """How a key is sent: in `parameter` at `location` (for bearer tokens `Authorization` in the `header`)."""
 
     name: str
     location: str  # header | query
@@ -124,10 +125,15 @@ class SecurityScheme:
     provenance: tuple[str, ...] = ()
     tier: Tier = Tier.DOCUMENT
 
+    @property
+    def is_token(self) -> bool:
+        """Whether what is sent is a token (a bearer's, or by its name), so that a wrong one may be refused as such."""
+        return bool(self.prefix) or "token" in self.name.lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API: everything that its folder under `specs/` says."""
+    """One API: the content of its folder under `specs/`."""
 
     name: str
     title: str
@@ -135,10 +141,10 @@ class Api:
     bundle: Mapping[str, Any]
     operations: Mapping[str, Operation]
     schemes: Mapping[str, SecurityScheme]
-    problems: Mapping[str, str]  # what is wrong with a request to no particular operation
+    refusals: Mapping[str, str]  # of requests to no particular operation, such as an unknown path
     rulings: Mapping[str, Ruling]  # its own by name, and those of all APIs as `dify-workflow/ids-are-strings`
     validators: Validators = field(repr=False, compare=False)
-    profile: Profile | None = None  # the release whose contract this is; None: the documents'
+    profile: Profile | None = None  # the release of this contract; None for the documents
 
 
 def available_apis(root: Path | None = None) -> tuple[str, ...]:
@@ -148,7 +154,7 @@ def available_apis(root: Path | None = None) -> tuple[str, ...]:
 
 
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
-    """Read one API, as changed by a profile of it; raise UnknownNameError or SpecError."""
+    """Read one API, changed by a profile if one is named; raise UnknownNameError or SpecError."""
     root = root or paths.specs_root()
     if name not in available_apis(root):
         raise UnknownNameError("API", name, available_apis(root))
@@ -163,17 +169,17 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
             "profile": load_profile(folder, profile).as_json() if profile else None,
         }
 
-    ours = root == paths.specs_root()  # others are read once
-    contract = remembered(f"{name}@{profile}", root, read) if ours else read()
-    rulings = dict(_rulings(name, contract["rulings"], root))
+    ours = root == paths.specs_root()  # others are not cached
+    contract = load_or_compute(f"{name}@{profile}", root, read) if ours else read()
+    rulings = dict(_read_rulings(name, contract["rulings"], root))
     api = _Reader(name, contract["document"], rulings).api()
     return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
 
 
-def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
-    """Yield all rulings, qualified by their API, and an API's own by their plain names, too."""
+def _read_rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
+    """Yield all rulings by qualified names, and an API's own also by plain names."""
     for api, entries in rulings.items():
-        for ruling in rulings_from(entries, root / api / "rulings.yaml"):
+        for ruling in parse_rulings(entries, root / api / "rulings.yaml"):
             yield f"{api}/{ruling.name}", ruling
             if api == name:
                 yield ruling.name, ruling
@@ -182,7 +188,7 @@ def _rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tupl
 def load_apis(
     names: Sequence[str] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None
 ) -> dict[str, Api]:
-    """Read several APIs (all by default), each with the profile named for it, if any; raise as `load_api` does."""
+    """Read several APIs (all by default), each with its profile, if one is named; raise as `load_api` does."""
     wanted = tuple(names) or available_apis(root)
     for name in profiles:
         if name not in wanted:
@@ -191,7 +197,7 @@ def load_apis(
 
 
 def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
-    """Bundle the API in a folder of the specs and apply a profile of it; raise UnknownNameError or SpecError."""
+    """Bundle the API in a folder of the specs and apply a profile, if named; raise UnknownNameError or SpecError."""
     bundled = bundle(folder / "openapi.yaml", specs=folder.parent)
     if profile is None:
         return bundled
@@ -205,7 +211,7 @@ def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSche
 
 
 class _Reader:
-    """Turns one bundle into an Api. Every method takes the JSON pointer of what it reads."""
+    """Reads one bundle into an Api. Methods take the JSON pointer of the node that they read."""
 
     def __init__(self, name: str, document: Mapping[str, Any], rulings: Mapping[str, Ruling] | None = None) -> None:
         self.name = name
@@ -216,15 +222,15 @@ class _Reader:
     def api(self) -> Api:
         document = self.document
         try:
-            operations = {operation.id: operation for operation in self._operations()}
+            operations = {operation.id: operation for operation in self._read_operations()}
             return Api(
                 name=self.name,
                 title=document["info"]["title"],
-                base_path=_base_path(document["servers"][0]),
+                base_path=_read_base_path(document["servers"][0]),
                 bundle=document,
                 operations=MappingProxyType(operations),
-                schemes=MappingProxyType(dict(self._schemes())),
-                problems=MappingProxyType(document.get("x-problems", {})),
+                schemes=MappingProxyType(dict(self._read_schemes())),
+                refusals=MappingProxyType(document.get("x-refusals", {})),
                 rulings=MappingProxyType(self.rulings),
                 validators=self.validators,
             )
@@ -235,14 +241,14 @@ class _Reader:
             ) from error
 
     def _follow(self, pointer: str) -> tuple[str, Any]:
-        """Return where a node really stands, and the node, following references."""
-        node = yamlio.resolve(self.document, pointer)
+        """Return the place of a node and the node, following `$ref`."""
+        node = pointers.resolve(self.document, pointer)
         while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
             pointer = node["$ref"].removeprefix("#")
-            node = yamlio.resolve(self.document, pointer)
+            node = pointers.resolve(self.document, pointer)
         return pointer, node
 
-    def _schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
+    def _read_schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
         for name, scheme in self.document.get("components", {}).get("securitySchemes", {}).items():
             bearer = scheme["type"] == "http"
             yield (
@@ -258,16 +264,16 @@ class _Reader:
                 ),
             )
 
-    def _operations(self) -> Iterator[Operation]:
+    def _read_operations(self) -> Iterator[Operation]:
         for path in self.document["paths"]:
-            item_pointer, item = self._follow(f"/paths/{yamlio.escape(path)}")
+            item_pointer, item = self._follow(f"/paths/{pointers.escape(path)}")
             for method in _METHODS:
                 if method in item:
-                    yield self._operation(path, method, item_pointer)
+                    yield self._read_operation(path, method, item_pointer)
 
-    def _operation(self, path: str, method: str, item_pointer: str) -> Operation:
+    def _read_operation(self, path: str, method: str, item_pointer: str) -> Operation:
         pointer = f"{item_pointer}/{method}"
-        node = yamlio.resolve(self.document, pointer)
+        node = pointers.resolve(self.document, pointer)
         request_pointer, request = self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
         security = node.get("security", self.document.get("security", []))
         return Operation(
@@ -277,20 +283,20 @@ class _Reader:
             path=path,
             summary=node.get("summary", ""),
             deprecated=node.get("deprecated", False),
-            parameters=tuple(self._parameters(item_pointer, pointer)),
-            request=MappingProxyType(dict(self._media(request_pointer, request))),
+            parameters=tuple(self._read_parameters(item_pointer, pointer)),
+            request=MappingProxyType(dict(self._read_media(request_pointer, request))),
             request_required=request.get("required", False),
-            responses=MappingProxyType(dict(self._responses(pointer, node))),
+            responses=MappingProxyType(dict(self._read_responses(pointer, node))),
             security=tuple(tuple(alternative) for alternative in security),
-            problems=MappingProxyType({**self.document.get("x-problems", {}), **node.get("x-problems", {})}),
+            refusals=MappingProxyType({**self.document.get("x-refusals", {}), **node.get("x-refusals", {})}),
             provenance=provenance(node),
             pointer=pointer,
         )
 
-    def _parameters(self, *holders: str) -> Iterator[Parameter]:
+    def _read_parameters(self, *holders: str) -> Iterator[Parameter]:
         """Yield the parameters of the path item, then those of the operation."""
         for holder in holders:
-            for index in range(len(yamlio.resolve(self.document, holder).get("parameters", []))):
+            for index in range(len(pointers.resolve(self.document, holder).get("parameters", []))):
                 pointer, node = self._follow(f"{holder}/parameters/{index}")
                 schema_pointer, schema = self._follow(f"{pointer}/schema")
                 yield Parameter(
@@ -301,9 +307,19 @@ class _Reader:
                     pointer=schema_pointer,
                     provenance=provenance(node),
                     clamp=node.get("x-clamp"),
+                    examples=tuple(self._read_parameter_examples(pointer, node)),
                 )
 
-    def _responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
+    def _read_parameter_examples(self, pointer: str, node: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield the values that the contract shows of a parameter, in their order."""
+        if node.get("example") is not None:
+            yield node["example"]
+        for name in node.get("examples", {}):
+            value = _example_value(self._follow(f"{pointer}/examples/{pointers.escape(name)}")[1])
+            if value is not None:
+                yield value
+
+    def _read_responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
         for status in node["responses"]:
             where, response = self._follow(f"{pointer}/responses/{status}")
             headers = {name: self._follow(f"{where}/headers/{name}")[1] for name in response.get("headers", {})}
@@ -312,7 +328,7 @@ class _Reader:
                 Response(
                     status=int(status),
                     description=response["description"],
-                    media=MappingProxyType(dict(self._media(where, response))),
+                    media=MappingProxyType(dict(self._read_media(where, response))),
                     headers=MappingProxyType(headers),
                     provenance=provenance(response),
                     observed="x-source" not in response,
@@ -321,9 +337,9 @@ class _Reader:
                 ),
             )
 
-    def _media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
+    def _read_media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
         for name in node.get("content", {}):
-            pointer, media = self._follow(f"{holder}/content/{yamlio.escape(name)}")
+            pointer, media = self._follow(f"{holder}/content/{pointers.escape(name)}")
             schema_pointer = next((f"{pointer}/{key}" for key in ("itemSchema", "schema") if key in media), "")
             schema_pointer, schema = self._follow(schema_pointer) if schema_pointer else ("", {})
             yield (
@@ -332,26 +348,28 @@ class _Reader:
                     name=name,
                     pointer=schema_pointer,
                     schema=schema,
-                    examples=MappingProxyType(dict(self._examples(pointer, media))),
-                    stream=self._stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
+                    examples=MappingProxyType(dict(self._read_examples(pointer, media))),
+                    stream=self._read_stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
                     encoding=media.get("encoding", {}),
                     provenance=provenance(media) or provenance(schema),
                 ),
             )
 
-    def _examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
+    def _read_examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
         for name in media.get("examples", {}):
-            _, example = self._follow(f"{pointer}/examples/{yamlio.escape(name)}")
-            value = next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
+            _, example = self._follow(f"{pointer}/examples/{pointers.escape(name)}")
             origin = provenance(example)
-            yield name, Example(name, value, origin, "x-observed" in example, tier_of(origin, self.rulings))
+            yield (
+                name,
+                Example(name, _example_value(example), origin, "x-observed" in example, tier_of(origin, self.rulings)),
+            )
 
-    def _stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
+    def _read_stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
         source = provenance(media) or around
         return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source, self.rulings)
 
     def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
-        """Read the kinds off the payload's `if`/`then` pairs. An item without `data` text is itself the payload."""
+        """Read the kinds from the payload's `if`/`then` pairs. An item without a `data` schema is the payload."""
         content = f"{item}/properties/data/contentSchema"
         try:
             payload, node = self._follow(content)
@@ -361,27 +379,32 @@ class _Reader:
             kind = next(iter(branch["if"]["properties"].values()))["const"]
             pointer, schema = self._follow(f"{payload}/allOf/{index}/then")
             validate = partial(self.validators.violations, pointer)
-            yield kind, EventSchema(kind, pointer, self._inlined(schema), validate, provenance(schema))
+            yield kind, EventSchema(kind, pointer, self._inline(schema), validate, provenance(schema))
 
-    def _inlined(self, node: Any, depth: int = 8) -> Any:
-        """Return a schema with its references replaced by what they point to, as deep as events are."""
+    def _inline(self, node: Any, depth: int = 8) -> Any:
+        """Return a schema with its references replaced by their targets, `depth` levels deep."""
         if isinstance(node, list):
-            return [self._inlined(item, depth) for item in node]
+            return [self._inline(item, depth) for item in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node and depth:
-            target = yamlio.resolve(self.document, node["$ref"].removeprefix("#"))
+            target = pointers.resolve(self.document, node["$ref"].removeprefix("#"))
             rest = {key: value for key, value in node.items() if key != "$ref"}
-            return {**self._inlined(target, depth - 1), **self._inlined(rest, depth)}
-        return {key: self._inlined(value, depth) for key, value in node.items()}
+            return {**self._inline(target, depth - 1), **self._inline(rest, depth)}
+        return {key: self._inline(value, depth) for key, value in node.items()}
+
+
+def _example_value(example: Mapping[str, Any]) -> Any:
+    """Return the value of an Example Object (OpenAPI 3.2, 4.19.1); None where it has none."""
+    return next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
 
 
 def _is_remark(key: str) -> bool:
-    """Tell whether a key beside `$ref` leaves open what the reference means."""
+    """Tell whether a key beside `$ref` is only an annotation."""
     return key in ("$ref", "summary", "description") or key.startswith("x-")
 
 
-def _base_path(server: Mapping[str, Any]) -> str:
+def _read_base_path(server: Mapping[str, Any]) -> str:
     url = server["url"]
     for name, variable in server.get("variables", {}).items():
         url = url.replace(f"{{{name}}}", str(variable["default"]))

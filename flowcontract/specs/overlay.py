@@ -1,8 +1,8 @@
-"""OpenAPI Overlay 1.0 applied to a bundle: how a profile changes the contract.
+"""Applies an OpenAPI Overlay 1.0 to a bundle: that is how a profile changes the contract.
 
 https://spec.openapis.org/overlay/v1.0.0.html. A targeted object is merged recursively (lists and scalars in it are
-replaced), a targeted array gets the update appended. An action whose target is nowhere in the document is an error
-here, since it means that contract and profile have drifted apart.
+replaced); to a targeted array the update is appended. A target that matches nothing is an error here, since contract
+and profile no longer fit each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def apply(document: dict[str, Any], overlay: Any, *, name: str) -> dict[str, Any]:
-    """Return a changed copy of `document`; `name` is how errors call the overlay. Raise SpecError for a bad one."""
+    """Return a changed copy of `document`; raise SpecError, which calls the overlay `name`, for an invalid one."""
     if not isinstance(overlay, dict) or overlay.get("overlay") not in ("1.0.0", "1.0"):
         raise SpecError(f"{name}: not an OpenAPI Overlay 1.0. It begins with `overlay: 1.0.0`.")
     actions = overlay.get("actions")
@@ -25,16 +25,16 @@ def apply(document: dict[str, Any], overlay: Any, *, name: str) -> dict[str, Any
         raise SpecError(f"{name}: an overlay needs a list of `actions`.")
     changed = copy.deepcopy(document)
     for number, action in enumerate(actions, start=1):
-        _act(changed, action, f"{name}, action {number}")
+        _apply_action(changed, action, f"{name}, action {number}")
     return changed
 
 
-def _act(document: dict[str, Any], action: Any, where: str) -> None:
+def _apply_action(document: dict[str, Any], action: Any, where: str) -> None:
     if not isinstance(action, dict) or not isinstance(action.get("target"), str):
         raise SpecError(f"{where}: an action needs a `target` in JSONPath.")
     matches = _find(document, action["target"], where)
     if action.get("remove") is True:
-        # Last first, so that removing an item of an array does not shift the ones still to be removed.
+        # In reverse, so that removing an array item does not shift those that are still to be removed.
         for match in reversed(matches):
             _remove(document, match, where)
     elif "update" in action:
@@ -50,7 +50,7 @@ def _find(document: dict[str, Any], target: str, where: str) -> list[jsonpath.JS
     try:
         matches = list(jsonpath.finditer(target, document))
     except jsonpath.JSONPathError as error:
-        raise SpecError(f"{where}: {target} is no JSONPath: {error}") from None
+        raise SpecError(f"{where}: {target} is not a JSONPath: {error}") from None
     if not matches:
         raise SpecError(f"{where}: {target} matches nothing in the contract. Mend the target, or drop the action.")
     return matches

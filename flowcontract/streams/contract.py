@@ -1,48 +1,48 @@
-"""The stream contract: what an `x-stream` says of the events of a stream.
+"""The stream contract: reads what an `x-stream` says of the events of a stream.
 
-The exact form of an `x-stream` (`?` marks what may be left out; a PATH is dotted and relative to the payload; an ORDER
-is the language of `streams.order`; every rule and every alternative names its `source`, as text or a list):
+The exact form of an `x-stream` (`?` marks optional keys; a PATH is dotted and relative to the payload; an ORDER is in
+the language of `streams.order`; every rule and every alternative names its `source`, as text or a list):
 
-    framing: sse | json-blank-line   how events stand on the wire
-    kind: PATH                       the payload's field that says what an event is
-    first_line?: {field: data | event | id | retry, source, ruling?}   with which a block that carries data begins
+    framing: sse | json-blank-line   how events are framed on the wire
+    kind: PATH                       the payload's field that has the kind of the event
+    first_line?: {field: data | event | id | retry, source, ruling?}   the field that a block with data begins with
     when: {body | query: {NAME: VALUE}}   which request gets the stream
-    unknown: allowed | rejected      what of kinds that nothing below names: they are noted, or violations
-    anywhere?: [KIND, ...]           may stand between any two others, and count for nothing
-    undocumented?: [KIND, ...]       seen on real servers but without a schema: noted; rules may name them
-    silence_s?: NUMBER               longest time between two blocks; SILENCE_SLACK_S is granted on top
+    unknown: allowed | rejected      whether kinds that nothing below names are only noted, or violations
+    anywhere?: [KIND, ...]           allowed between any two events, and ignored by orders and rules
+    undocumented?: [KIND, ...]       observed on real servers, without a schema: noted; rules may name them
+    silence_s?: NUMBER               longest time between two blocks, to which SILENCE_SLACK_S is added
     order: [{name, tier: documented | observed, source, is: ORDER, ruling?}, ...]   a stream follows one of them
-    end: [KIND, ...]                 the answer has ended with the first of these
-    after_end?: [KIND, ...]          what may still follow it, as far as the order lets it; anything else may not
-    hangs?: [STATUS-NAME, ...]       answers of `x-problems` that begin as the stream does, and then never go on
+    end: [KIND, ...]                 the first of these ends the answer
+    after_end?: [KIND, ...]          the only kinds that may follow it, where the order allows them
+    hangs?: [STATUS-NAME, ...]       refusals of `x-refusals` that begin as the stream does, and then never go on
     constant?:                       a value that never changes within a stream
       - {field: PATH} | {fields: {KIND: PATH}}
     equal?:                          fields of one event that agree
       - {events: [KIND, ...], fields: [PATH, ...]}
-    pairs?:                          what `open` opens `close` closes, told apart by `by`, which no two opens share
+    pairs?:                          each `close` closes an `open` with the same value of `by`, which is unique
       - open: KIND
         close: KIND
         by: PATH
-        agree?: [PATH, ...]          fields that the two have in common
-        before?: KIND                all are closed when it comes; without it, when the stream ends
-        waits_for?: {PATH: PATH}     no open while another is open whose second field has the value of its first
-    concatenates?:                   `field` of the pieces, joined, is the field `equals` of the event `of`
+        agree?: [PATH, ...]          fields that are equal in both
+        before?: KIND                all pairs are closed before it; by default before the stream ends
+        waits_for?: {PATH: PATH}     no `open` while another is open whose second field equals its first
+    concatenates?:                   `field` of the `events`, joined, is the field `equals` of the event `of`
       - events: [KIND, ...]
         field: PATH
         equals: PATH
         of: KIND
         by?: PATH                    a list of names: pieces are joined per value; `{1}` in `equals` is its second item
-        where?: {PATH: N}            and only for an `of` whose field is item N of it
-    counts?:                         how many `events` came before `of` is its field `equals`
+        where?: {PATH: N}            only those whose item N is the field of `of`
+    counts?:                         the number of `events` before `of` is its field `equals`
       - {events: [KIND, ...], equals: PATH, of: KIND}
-    increasing?:                     a number that grows from each of the events to the next
+    increasing?:                     a number that increases from each of the events to the next
       - {events: [KIND, ...], field: PATH}
-    refers?:                         `field` is what an event `to` has as its field `its`, before it or, with
-                                     `named: anywhere`, at any place of the stream
+    refers?:                         `field` is the field `its` of an event `to`, an earlier one or, with
+                                     `named: anywhere`, any in the stream
       - {events: [KIND, ...], field: PATH, to: KIND, its: PATH, named?: before | anywhere}
 
-Every rule may carry `ruling`, and `unless: KIND {guard} | KIND ...`: it does not hold once such an event has come.
-Where a field is absent or null, no rule but the schema demands it.
+Every rule may have `ruling`, and `unless: KIND {guard} | KIND ...`: it is suspended once such an event has come. Rules
+ignore absent and null fields; only the schema can require them.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ Tier = Literal["documented", "observed"]
 
 @dataclass(frozen=True, slots=True)
 class EventSchema:
-    """What the contract says of one kind of event.
+    """One kind of event.
 
     ``kind``      the name on the wire
     ``pointer``   JSON pointer of the schema within the bundle
-    ``schema``    the schema, references resolved at least as far as field paths are looked up in it
+    ``schema``    the schema, with references resolved as deep as field paths reach
     ``validate``  payload -> violations (``where`` is a pointer into the payload)
     ``source``    ``x-source`` or ``x-observed`` of the event
     """
@@ -106,7 +106,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class FirstLine:
-    """With which field every block that carries data begins."""
+    """The field that every block with data begins with."""
 
     field: str
     source: tuple[str, ...]
@@ -131,7 +131,7 @@ class StreamContract:
     rules: tuple[Rule, ...]
     events: Mapping[str, EventSchema]
     orders: Alternatives = field(compare=False, repr=False)
-    spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as it stands
+    spec: Mapping[str, Any] = field(compare=False, repr=False)  # the `x-stream` as written
     source: tuple[str, ...] = ()  # of the answer that is streamed
     rulings: Mapping[str, Ruling] = field(default_factory=dict, compare=False, repr=False)  # that sources may name
 
@@ -145,10 +145,10 @@ class StreamContract:
     ) -> StreamContract:
         """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
         spec = _Reader(x_stream, "x-stream")
-        alternatives = tuple(_alternative(one) for one in spec.items("order"))
+        alternatives = tuple(_read_alternative(item) for item in spec.items("order"))
         contract = cls(
             framing=cast("Framing", spec.one_of("framing", FRAMINGS)),
-            first_line=next((_first_line(one) for one in spec.part("first_line")), None),
+            first_line=next((_read_first_line(part) for part in spec.part("first_line")), None),
             kind=spec.text("kind"),
             when=spec.mapping("when"),
             unknown_allowed=spec.one_of("unknown", ("allowed", "rejected")) == "allowed",
@@ -159,9 +159,9 @@ class StreamContract:
             end=frozenset(spec.names("end")),
             after_end=frozenset(spec.names("after_end", needed=False)),
             hangs=frozenset(spec.names("hangs", needed=False)),
-            rules=tuple(_RULES[word](one) for word in _RULES for one in spec.items(word, needed=False)),
+            rules=tuple(_RULES[word](item) for word in _RULES for item in spec.items(word, needed=False)),
             events=events,
-            orders=Alternatives({one.name: one.order for one in alternatives}),
+            orders=Alternatives({alternative.name: alternative.order for alternative in alternatives}),
             spec=x_stream,
             source=source,
             rulings=rulings or {},
@@ -171,16 +171,16 @@ class StreamContract:
 
     def alternative(self, name: str) -> Alternative:
         """Return the alternative of that name."""
-        return next(one for one in self.alternatives if one.name == name)
+        return next(alternative for alternative in self.alternatives if alternative.name == name)
 
 
 class _Reader:
-    """A mapping that is read key by key; what is missing, of a wrong sort, or left over is said with its place."""
+    """Reads a mapping key by key; raises SpecError with the place of what is missing, wrong or left over."""
 
     def __init__(self, data: object, place: str) -> None:
         self.place = place
         if not isinstance(data, Mapping):
-            raise SpecError(f"{place} is {show(data)}, but is to be a mapping.")
+            raise SpecError(f"{place} is {show(data)}, but should be a mapping.")
         self._left = dict(data)
 
     def text(self, key: str) -> str:
@@ -200,7 +200,7 @@ class _Reader:
             return ()
         names = self._take(key, list, "a list of names")
         if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-            raise SpecError(f"{self.place}/{key} is {show(names)}, but is to be a list of names, each once.")
+            raise SpecError(f"{self.place}/{key} is {show(names)}, but should be a list of names, each once.")
         return tuple(names)
 
     def part(self, key: str) -> Iterator[_Reader]:
@@ -227,13 +227,13 @@ class _Reader:
         return (self.text("source"),) if isinstance(found, str) else self.names("source")
 
     def common(self) -> dict[str, Any]:
-        """Take what every rule may carry, and say that nothing else may be left."""
+        """Take the keys that every rule may have; raise SpecError if others are left."""
         rulings = tuple(f"{RULING}{name}" for name in as_list(self._left.pop("ruling", None)))
         unless = self.optional("unless")
         common = {
             "place": self.place,
             "source": (*self.source(), *rulings),
-            "unless": _atoms(unless, f"{self.place}/unless") if unless else (),
+            "unless": _parse_guards(unless, f"{self.place}/unless") if unless else (),
         }
         self.nothing_left()
         return common
@@ -241,46 +241,46 @@ class _Reader:
     def nothing_left(self) -> None:
         if self._left:
             names = ", ".join(self._left)
-            raise SpecError(f"{self.place} has {names}, which nothing reads. Remove it, or mend its name.")
+            raise SpecError(f"{self.place} has {names}, which nothing reads. Remove it, or correct its name.")
 
     def _take(self, key: str, sort: type | tuple[type, ...], words: str) -> Any:
         if key not in self._left:
             raise SpecError(f"{self.place} has no {key}. Add it: {words}.")
         value = self._left.pop(key)
         if not isinstance(value, sort) or isinstance(value, bool):
-            raise SpecError(f"{self.place}/{key} is {show(value)}, but is to be {words}.")
+            raise SpecError(f"{self.place}/{key} is {show(value)}, but should be {words}.")
         return value
 
 
-def _atoms(text: str, place: str) -> tuple[Atom, ...]:
+def _parse_guards(text: str, place: str) -> tuple[Atom, ...]:
     tree = parse(text)
     parts = tree.parts if isinstance(tree, Choice) else (tree,)
     atoms = tuple(part for part in parts if isinstance(part, Atom))
     if len(atoms) < len(parts):
-        raise SpecError(f'{place} is "{text}", but is to be kinds with their guards, separated by "|".')
+        raise SpecError(f'{place} is "{text}", but should be kinds with their guards, separated by "|".')
     return atoms
 
 
-def _first_line(spec: _Reader) -> FirstLine:
+def _read_first_line(spec: _Reader) -> FirstLine:
     field = spec.one_of("field", ("data", "event", "id", "retry"))
     return FirstLine(field, spec.common()["source"])
 
 
-def _alternative(spec: _Reader) -> Alternative:
+def _read_alternative(spec: _Reader) -> Alternative:
     name, tier, order = spec.text("name"), spec.one_of("tier", ("documented", "observed")), Order(spec.text("is"))
     return Alternative(name, cast("Tier", tier), cast("tuple[str, ...]", spec.common()["source"]), order)
 
 
-def _constant(spec: _Reader) -> Rule:
+def _read_constant(spec: _Reader) -> Rule:
     path = spec.optional("field")
     return Constant(paths={"*": path} if path else spec.mapping("fields"), **spec.common())
 
 
-def _equal(spec: _Reader) -> Rule:
+def _read_equal(spec: _Reader) -> Rule:
     return Equal(events=spec.names("events"), paths=spec.names("fields"), **spec.common())
 
 
-def _pair(spec: _Reader) -> Rule:
+def _read_pair(spec: _Reader) -> Rule:
     return Pair(
         opens=spec.text("open"),
         closes=spec.text("close"),
@@ -292,7 +292,7 @@ def _pair(spec: _Reader) -> Rule:
     )
 
 
-def _concatenation(spec: _Reader) -> Rule:
+def _read_concatenation(spec: _Reader) -> Rule:
     return Concatenation(
         events=spec.names("events"),
         path=spec.text("field"),
@@ -304,26 +304,26 @@ def _concatenation(spec: _Reader) -> Rule:
     )
 
 
-def _count(spec: _Reader) -> Rule:
+def _read_count(spec: _Reader) -> Rule:
     return Count(events=spec.names("events"), equals=spec.text("equals"), of=spec.text("of"), **spec.common())
 
 
-def _increasing(spec: _Reader) -> Rule:
+def _read_increasing(spec: _Reader) -> Rule:
     return Increasing(events=spec.names("events"), path=spec.text("field"), **spec.common())
 
 
-def _reference(spec: _Reader) -> Rule:
+def _read_reference(spec: _Reader) -> Rule:
     events, path = spec.names("events"), spec.text("field")
     to, its, anywhere = spec.text("to"), spec.text("its"), spec.optional("named") == "anywhere"
     return Reference(events=events, path=path, to=to, its=its, anywhere=anywhere, **spec.common())
 
 
 _RULES: Mapping[str, Callable[[_Reader], Rule]] = {
-    "constant": _constant,
-    "equal": _equal,
-    "pairs": _pair,
-    "concatenates": _concatenation,
-    "counts": _count,
-    "increasing": _increasing,
-    "refers": _reference,
+    "constant": _read_constant,
+    "equal": _read_equal,
+    "pairs": _read_pair,
+    "concatenates": _read_concatenation,
+    "counts": _read_count,
+    "increasing": _read_increasing,
+    "refers": _read_reference,
 }

@@ -1,4 +1,4 @@
-"""The judge of a stream, event by event, while it runs."""
+"""Judges a stream by its contract, event by event, while it arrives."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowcontract.errors import BlockTooLargeError
+from flowcontract.pointers import value_at
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import Follower, Moment, Problem, Rule, show, value_at
+from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule, show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     from flowcontract.streams.order import Progress
 
 _STANDARD = ("WHATWG HTML, 9.2.6: interpreting an event stream",)
-SILENCE_SLACK_S = 2.0  # seconds a network and a busy server may add to the longest silence
-_GUESSES: Final = 20  # unknown kinds for which a known one is looked for: comparing words is slow, and one is enough
-_LONGEST_KIND: Final = 100  # characters of a kind that may be a slip
-_CLOSE: Final = 0.8  # how alike two names are, from 0 to 1, of which one is a slip of the other
+SILENCE_SLACK_S = 2.0  # seconds that the network and a busy server may add to the longest silence
+_GUESSES: Final = 20  # unknown kinds that are compared with the known ones, which is slow
+_LONGEST_KIND: Final = 100  # characters of an unknown kind that may be a misspelt one
+_CLOSE: Final = 0.8  # similarity, from 0 to 1, from which a kind counts as misspelt
 
 
 @dataclass(frozen=True, slots=True)
 class StreamBudget:
-    """How much of a stream is judged before it counts as endless; None is no limit."""
+    """How much of a stream is judged before it counts as endless; None means no limit."""
 
     events: int | None = None
     bytes: int | None = None
@@ -36,7 +37,7 @@ class StreamBudget:
 
 
 class JudgedEvent(NamedTuple):
-    """One event as the judge saw it: number from 1, byte offset, kind, payload, and whether the contract names it."""
+    """One event: number from 1, byte offset, kind, payload, and whether the contract has its kind."""
 
     number: int
     offset: int
@@ -46,38 +47,37 @@ class JudgedEvent(NamedTuple):
 
 
 class _Watch:
-    """A rule and its follower in this stream; once lifted by an `unless`, it stays silent."""
+    """A rule and its follower in this stream; once an `unless` has suspended it, it reports nothing more."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self._follower: Follower = rule.follow()
         self._lifted = False
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         for atom in self.rule.unless:
             if atom.kind == moment.kind and atom.matches(moment.payload):
                 self._lifted = True
-        problems = self._follower.see(moment)
-        return iter(list(problems)[:0]) if self._lifted else problems
+        return iter(()) if self._lifted else self._follower.see(moment)
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         return iter(()) if self._lifted else self._follower.close()
 
 
 class StreamJudge:
     """Judges one stream while its bytes arrive.
 
-    ``ended``        whether an event that ends the answer came
+    ``ended``        whether an event that ends the answer has come
     ``complete``     whether the stream may stop here
     ``count``        number of events so far
     ``fresh``        the events of the last `feed`
-    ``kinds``        how often each kind came
-    ``transitions``  (kind before, kind) pairs, without what may stand anywhere; `""` is the beginning
+    ``kinds``        kind -> number of events
+    ``transitions``  (previous kind, kind) pairs, without kinds allowed anywhere; `""` is the beginning
     ``unknown``      kinds that the contract does not name, in order of appearance
-    ``misspelt``     those of them that look like a slip, each with the kind that was probably meant
-    ``finished``     whether the judge has stopped listening: closed, over its budget, or unreadable
+    ``misspelt``     those of them that look misspelt -> the kind that was probably meant
+    ``finished``     whether the judge ignores further bytes: closed, over its budget, or unreadable
 
-    Times are seconds of any one clock, such as `time.monotonic`; without them silence and time are not judged.
+    Times are seconds of one clock, such as `time.monotonic`; without them silence and duration are not judged.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class StreamJudge:
         self._budget = budget or StreamBudget()
         self._decoder = Decoder(contract.framing, max_block_bytes=max_block_bytes)
         self._progress: Progress = contract.orders.start
-        self._followed = True  # no event so far was out of order
+        self._in_order = True  # so far
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[_Watch]] = {}
         named = (kind for rule in contract.rules for kind in (*rule.kinds(), *(atom.kind for atom in rule.unless)))
         self._watched = contract.end | set(named)
         self._bytes = 0
-        self._started = self._heard = started
-        self._before = ""
+        self._started = self._last_block_at = started
+        self._previous_kind = ""
 
     @property
     def unknown(self) -> list[str]:
@@ -117,19 +117,19 @@ class StreamJudge:
 
     @property
     def complete(self) -> bool:
-        """Whether the stream may stop here: the answer has ended and an order is fulfilled."""
+        """Whether the stream may stop here: the answer has ended and an order accepts."""
         return self.ended and bool(self.contract.orders.complete(self._progress))
 
     @property
     def matched(self) -> Alternative | None:
-        """The alternative that the stream follows, fulfilled ones first; None once an event was out of order."""
-        if not self._followed:
+        """The alternative that the stream follows, accepting ones first; None once an event was out of order."""
+        if not self._in_order:
             return None
         names = self.contract.orders.complete(self._progress) or self.contract.orders.alive(self._progress)
         return self.contract.alternative(names[0])
 
     def feed(self, data: bytes, now: float | None = None) -> list[Violation]:
-        """Take the next bytes, at the time `now`; return what is wrong with them. No bytes: time has passed."""
+        """Judge the next bytes, received at `now`; return their violations. Empty bytes only let time pass."""
         self.fresh = []
         if self.finished:
             return []
@@ -140,80 +140,88 @@ class StreamJudge:
         except BlockTooLargeError as error:
             blocks = error.before
             self.finished = True
-            found.append(self._framing("blocks that end with a blank line", str(error), self._bytes, self._lines))
-        found += self._silence(now, heard=bool(blocks))
+            found.append(
+                self._framing_violation(
+                    "blocks that end with a blank line", str(error), self._bytes, self._block_sources
+                )
+            )
+        found += self._check_silence(now, heard=bool(blocks))
         for block in blocks:
-            found += self._block(block)
-            if self._over(self.count, self._budget.events, "events", found):
+            found += self._judge_block(block)
+            if self._exceeds(self.count, self._budget.events, "events", found):
                 return found
-        self._over(self._bytes, self._budget.bytes, "bytes", found)
+        self._exceeds(self._bytes, self._budget.bytes, "bytes", found)
         if now is not None and self._started is not None:
-            self._over(now - self._started, self._budget.seconds, "seconds", found)
+            self._exceeds(now - self._started, self._budget.seconds, "seconds", found)
         return found
 
     def close(self, now: float | None = None) -> list[Violation]:
-        """Take the end of the stream; return what is missing. After the budget was spent, nothing is."""
+        """Judge the end of the stream; return what is missing, which is nothing once the budget was exceeded."""
         self.fresh = []
         if self.finished:
             return []
         self.finished = True
-        found = self._silence(now, heard=False)
+        found = self._check_silence(now, heard=False)
         for block in self._decoder.close():
-            got = _without_blank_lines(block) or f"the stream ended inside a block: {block.raw[:60]!r}"
-            found.append(self._framing("a blank line after every block", got, block.start, self._lines))
+            got = _describe_joined_events(block) or f"the stream ended inside a block: {block.raw[:60]!r}"
+            found.append(
+                self._framing_violation("a blank line after every block", got, block.start, self._block_sources)
+            )
         for watch in self._watches:
-            found += [self._violation(watch.rule.word, one, watch.rule.source) for one in watch.close()]
-        return found + self._missing()
+            found += [self._violation(watch.rule.word, mismatch, watch.rule.source) for mismatch in watch.close()]
+        return found + self._check_end()
 
-    def _watching(self, kind: str) -> list[_Watch]:
-        """Return the rules to which a kind means something; to some, any event that ends the answer does."""
-        kind = kind if kind in self._watched else ""  # there may be no end of kinds that mean something to none
+    def _watches_for(self, kind: str) -> list[_Watch]:
+        """Return the rules that a kind concerns; an event that ends the answer concerns all of them."""
+        kind = kind if kind in self._watched else ""  # bounds the cache: unknown kinds share one entry
         if kind not in self._by_kind:
             ends = kind in self.contract.end
             self._by_kind[kind] = [watch for watch in self._watches if ends or watch.rule.concerns(kind)]
         return self._by_kind[kind]
 
-    def _missing(self) -> list[Violation]:
-        """Tell what a stream that stopped here still owes."""
-        got = f"the stream ended after {self._before or 'nothing'}{self._slips()}"
+    def _check_end(self) -> list[Violation]:
+        """Return the violations of a stream that stops here."""
+        got = f"the stream ended after {self._previous_kind or 'nothing'}{self._describe_guesses()}"
         if not self.ended:
-            missing = self._violation("end", Problem(self._allowed(), got), self._ends())
-            return [missing if self._before else replace(missing, tier=Tier.SERVER_ERROR)]  # no answer at all
-        if self._followed and not self.complete:
-            return [self._violation("order", Problem(self._allowed(), got), self._sources())]
+            missing = self._violation("end", Mismatch(self._describe_allowed(), got), self._end_sources())
+            return [
+                missing if self._previous_kind else replace(missing, tier=Tier.SERVER_ERROR)
+            ]  # there was no answer at all
+        if self._in_order and not self.complete:
+            return [self._violation("order", Mismatch(self._describe_allowed(), got), self._order_sources())]
         return []
 
-    def _block(self, block: Block) -> list[Violation]:
-        """Judge one block: read the payload, then the event."""
+    def _judge_block(self, block: Block) -> list[Violation]:
+        """Judge one block: decode its payload, then judge the event."""
         if block.event is None:
-            return self._bare_block(block)
+            return self._judge_bare_block(block)
         data = block.event.data
         self.count += 1
         if "\ufffd" in data and not _is_utf8(block.raw):
-            return [self._framing("UTF-8", f"bytes that are none, in {block.raw[:60]!r}", block.start)]
+            return [self._framing_violation("UTF-8", f"bytes that are none, in {block.raw[:60]!r}", block.start)]
         try:
             payload = parse_json(data)
         except ValueError as error:
-            return [self._unreadable(block, f"{error}: {data[:60]!r}")]
+            return [self._describe_unreadable(block, f"{error}: {data[:60]!r}")]
         kind = value_at(payload, self.contract.kind)
         if not isinstance(kind, str):
             expected = f'an object whose "{self.contract.kind}" says what it is'
-            return [self._violation("kind", Problem(expected, show(payload)), self._lines, block.start)]
+            return [self._violation("kind", Mismatch(expected, show(payload)), self._block_sources, block.start)]
         named = block.event.type
-        found = self._event(kind, payload, block.start)
+        found = self._judge_event(kind, payload, block.start)
         if named not in ("message", kind):
-            return [*found, self._framing(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
-        return [*found, *self._beginning(block)]
+            return [*found, self._framing_violation(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
+        return [*found, *self._check_first_line(block)]
 
-    def _unreadable(self, block: Block, problem: str) -> Violation:
-        """Tell why the data of a block is no JSON: most often there are several events in it."""
-        joined = _without_blank_lines(block)
+    def _describe_unreadable(self, block: Block, reason: str) -> Violation:
+        """Return the violation of data that is not JSON; most often several events were joined."""
+        joined = _describe_joined_events(block)
         if joined:
-            return self._framing("a blank line after every block", joined, block.start, self._lines)
-        return self._framing("data that is JSON", problem, block.start, self._lines)
+            return self._framing_violation("a blank line after every block", joined, block.start, self._block_sources)
+        return self._framing_violation("data that is JSON", reason, block.start, self._block_sources)
 
-    def _beginning(self, block: Block) -> list[Violation]:
-        """Judge the first line of a block that carries data."""
+    def _check_first_line(self, block: Block) -> list[Violation]:
+        """Check the first line of a block that has data."""
         first = self.contract.first_line
         if first is None or block.raw.startswith(f"{first.field}:".encode()):
             return []
@@ -228,92 +236,98 @@ class StreamJudge:
             )
         ]
 
-    def _bare_block(self, block: Block) -> list[Violation]:
-        """Judge a block that a client never dispatches: a bare event, comments and ids, or something else."""
+    def _judge_bare_block(self, block: Block) -> list[Violation]:
+        """Judge a block without data, which no client dispatches: a bare `event:`, comments, ids, or something else."""
         names = {item.name for item in block.fields}
         if "event" in names:
             kind = next(item.value for item in reversed(block.fields) if item.name == "event")
             self.count += 1
-            return self._event(kind, {self.contract.kind: kind}, block.start)
+            return self._judge_event(kind, {self.contract.kind: kind}, block.start)
         if names & {"", "id", "retry"}:
             return []
         self.count += 1
-        return [self._framing('a block with "data:"', repr(block.raw[:60])[1:], block.start, self._lines)]
+        return [
+            self._framing_violation('a block with "data:"', repr(block.raw[:60])[1:], block.start, self._block_sources)
+        ]
 
-    def _event(self, kind: str, payload: object, offset: int) -> list[Violation]:
+    def _judge_event(self, kind: str, payload: object, offset: int) -> list[Violation]:
         known = kind in self.contract.events
         self.fresh.append(JudgedEvent(self.count, offset, kind, payload, known))
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        found = self._schema(kind, payload, offset) if known else self._note(kind, offset)
+        found = self._check_schema(kind, payload, offset) if known else self._note_unknown(kind, offset)
         if kind in self.contract.anywhere:
             return found
-        found += self._place(kind, payload, offset, known=known)
+        found += self._check_order(kind, payload, offset, known=known)
         moment = Moment(kind, payload, self.ended)
-        for watch in self._watching(kind):
+        for watch in self._watches_for(kind):
             rule = watch.rule
-            found += [self._violation(rule.word, problem, rule.source, offset) for problem in watch.see(moment)]
-        self.transitions.add((self._before, kind))
-        self._before = kind
+            found += [self._violation(rule.word, mismatch, rule.source, offset) for mismatch in watch.see(moment)]
+        self.transitions.add((self._previous_kind, kind))
+        self._previous_kind = kind
         return found
 
-    def _schema(self, kind: str, payload: object, offset: int) -> list[Violation]:
+    def _check_schema(self, kind: str, payload: object, offset: int) -> list[Violation]:
         event = self.contract.events[kind]
         return [
-            Violation("schema", one.expected, one.got, one.where, self.count, offset, one.source or event.source)
-            for one in event.validate(payload)
+            replace(found, rule="schema", event=self.count, offset=offset, source=found.source or event.source)
+            for found in event.validate(payload)
         ]
 
-    def _note(self, kind: str, offset: int) -> list[Violation]:
+    def _note_unknown(self, kind: str, offset: int) -> list[Violation]:
         if kind not in self._unknown:
             self._unknown[kind] = None
-            self._guess(kind)
+            self._guess_intended_kind(kind)
         if self.contract.unknown_allowed or kind in self.contract.undocumented:
             return []
         guess = f': did you mean "{self.misspelt[kind]}"?' if kind in self.misspelt else ""
         return [
-            self._violation("unknown", Problem("a kind that the contract names", kind + guess), self._lines, offset)
+            self._violation(
+                "unknown", Mismatch("a kind that the contract names", kind + guess), self._block_sources, offset
+            )
         ]
 
-    def _guess(self, kind: str) -> None:
-        """Note which kind was probably meant by one that the contract does not name."""
+    def _guess_intended_kind(self, kind: str) -> None:
+        """Note the kind that was probably meant by an unknown one."""
         if len(self._unknown) > _GUESSES or len(kind) > _LONGEST_KIND or kind in self.contract.undocumented:
             return
         written = kind.lower().replace("-", "_")
         for close in difflib.get_close_matches(written, sorted(self.contract.events), n=1, cutoff=_CLOSE):
             self.misspelt[kind] = close
 
-    def _slips(self) -> str:
-        """Say which kinds were probably meant, where something is missing."""
+    def _describe_guesses(self) -> str:
+        """Return the guesses at misspelt kinds, to follow a message about a missing event."""
         return "".join(f'; "{kind}": did you mean "{meant}"?' for kind, meant in self.misspelt.items())
 
-    def _place(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
-        """Judge whether the event may come now, and go on; one that is out of order is taken as if in its place."""
+    def _check_order(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
+        """Check whether the event may come now, and advance; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
-            return [self._violation("end", Problem(self._allowed(kind), kind), self._ends(), offset)]
+            return [self._violation("end", Mismatch(self._describe_allowed(kind), kind), self._end_sources(), offset)]
         if not known:
             return []
         found = []
         progress = self.contract.orders.step(self._progress, kind, payload)
         if not self.contract.orders.alive(progress):
-            found = [self._violation("order", Problem(self._allowed(kind), kind), self._sources(), offset)]
-            self._followed = False
+            found = [
+                self._violation("order", Mismatch(self._describe_allowed(kind), kind), self._order_sources(), offset)
+            ]
+            self._in_order = False
             progress = self.contract.orders.resume(self._progress, kind, payload)
         self._progress = progress
         self.ended = self.ended or kind in self.contract.end
         return found
 
-    def _allowed(self, came: str = "") -> str:
-        """Say in words what could have come here; guards only where they tell something about the kind that came."""
+    def _describe_allowed(self, came: str = "") -> str:
+        """Return in words what was allowed here; guards only where they concern the kind that came."""
         atoms = self.contract.orders.allowed(self._progress)
         often = {atom.kind for atom in atoms if sum(other.kind == atom.kind for other in atoms) > 1} - {came}
         names = list(dict.fromkeys(atom.kind if atom.kind in often else str(atom) for atom in atoms))
         names += ["the end of the stream"] if self.complete else []
-        return f"{' or '.join(names)} after {self._before or 'the beginning'}"
+        return f"{' or '.join(names)} after {self._previous_kind or 'the beginning'}"
 
-    def _sources(self) -> tuple[str, ...]:
-        """Return the sources of the orders that were possible until now.
+    def _order_sources(self) -> tuple[str, ...]:
+        """Return the sources of the orders that are still possible.
 
-        Orders that were only observed are exceptions from the documented ones, if there are any: these demand.
+        Observed orders are exceptions to the documented ones, which are therefore always included.
         """
         alive = [self.contract.alternative(name) for name in self.contract.orders.alive(self._progress)]
         documented = [order for order in self.contract.alternatives if order.tier == "documented"]
@@ -321,48 +335,50 @@ class StreamJudge:
             alive += documented
         return tuple(dict.fromkeys(line for order in alive for line in order.source))
 
-    def _ends(self) -> tuple[str, ...]:
-        """Return the sources of the orders until now, and of the events that end the answer."""
+    def _end_sources(self) -> tuple[str, ...]:
+        """Return the sources of the possible orders and of the events that end the answer."""
         ends = [self.contract.events[kind] for kind in sorted(self.contract.end) if kind in self.contract.events]
-        return tuple(dict.fromkeys([*self._sources(), *(line for event in ends for line in event.source)]))
+        return tuple(dict.fromkeys([*self._order_sources(), *(line for event in ends for line in event.source)]))
 
     @property
-    def _lines(self) -> tuple[str, ...]:
-        """Return what the form of the blocks rests on: the lines that show one, else what the stream was seen in."""
+    def _block_sources(self) -> tuple[str, ...]:
+        """Return the sources of the form of blocks: of the first line if the contract has one, else of the stream."""
         first = self.contract.first_line
         return first.source if first else self.contract.source
 
-    def _silence(self, now: float | None, *, heard: bool) -> list[Violation]:
+    def _check_silence(self, now: float | None, *, heard: bool) -> list[Violation]:
         if now is None:
             return []
-        since = now if self._heard is None else self._heard
+        since = now if self._last_block_at is None else self._last_block_at
         if self._started is None:
             self._started = now
         limit = self.contract.silence_s
         quiet = now - since
         if limit is None or quiet <= limit + SILENCE_SLACK_S:
-            self._heard = now if heard else since
+            self._last_block_at = now if heard else since
             return []
-        self._heard = now
-        problem = Problem(f"at most {limit:g} s without a block", f"{quiet:.1f} s")
-        return [replace(self._violation("silence", problem), tier=Tier.SERVER_ERROR)]
+        self._last_block_at = now
+        mismatch = Mismatch(f"at most {limit:g} s without a block", f"{quiet:.1f} s")
+        return [replace(self._violation("silence", mismatch), tier=Tier.SERVER_ERROR)]
 
-    def _over(self, spent: float, limit: float | None, unit: str, found: list[Violation]) -> bool:
+    def _exceeds(self, spent: float, limit: float | None, unit: str, found: list[Violation]) -> bool:
         if self.finished or limit is None or spent <= limit:
             return False
         self.finished = True
-        problem = Problem(f"the end of the stream within {limit:g} {unit}", f"{spent:g} {unit} and no end")
-        found.append(replace(self._violation("budget", problem), tier=Tier.SERVER_ERROR))
+        mismatch = Mismatch(f"the end of the stream within {limit:g} {unit}", f"{spent:g} {unit} and no end")
+        found.append(replace(self._violation("budget", mismatch), tier=Tier.SERVER_ERROR))
         return True
 
-    def _framing(self, expected: str, got: str, offset: int, source: tuple[str, ...] = _STANDARD) -> Violation:
+    def _framing_violation(
+        self, expected: str, got: str, offset: int, source: tuple[str, ...] = _STANDARD
+    ) -> Violation:
         return Violation("framing", expected, got, event=self.count or None, offset=offset, source=source)
 
     def _violation(
-        self, rule: str, problem: Problem, source: tuple[str, ...] = (), offset: int | None = None
+        self, rule: str, mismatch: Mismatch, source: tuple[str, ...] = (), offset: int | None = None
     ) -> Violation:
         event = self.count or None
-        return Violation(rule, problem.expected, problem.got, problem.where, event, offset, source)
+        return Violation(rule, mismatch.expected, mismatch.got, mismatch.where, event, offset, source)
 
 
 def judge(contract: StreamContract, data: bytes) -> list[Violation]:
@@ -379,11 +395,11 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def _without_blank_lines(block: Block) -> str:
-    """Say so where the lines of a block are several events between which the blank lines are gone; else nothing."""
+def _describe_joined_events(block: Block) -> str:
+    """Return a description if a block is several events joined without blank lines; else ''."""
     data = [field.value for field in block.fields if field.name == "data"]
     lines = data or block.raw.decode("utf-8", "replace").splitlines()
-    if len(lines) < 2 or not all(_is_object(line) for line in lines[:2]):  # noqa: PLR2004 - two are a pair already
+    if len(lines) < 2 or not all(_is_object(line) for line in lines[:2]):  # noqa: PLR2004 - two lines are joined
         return ""
     return f"{len(lines)} events without a blank line between them: {block.raw[:60]!r}"
 

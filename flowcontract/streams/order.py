@@ -1,18 +1,18 @@
-"""The little language of event orders, as a deterministic automaton.
+"""The language of event orders, compiled to a deterministic automaton.
 
-    order  = series { "|" series }                one of them
-    series = item { item }                        one after the other
+    order  = series { "|" series }                one of the series
+    series = item { item }                        the items in sequence
     item   = ( kind [ guard ] | "(" order ")" ) [ "*" | "+" | "?" ]
-    guard  = "{" test { "," test } "}"            the event comes with these values
-    test   = path ( "=" | "!=" ) value { "|" value }   one of the values; or none of them, or the field is absent
+    guard  = "{" test { "," test } "}"            the event has these values
+    test   = path ( "=" | "!=" ) value { "|" value }   one of the values; none of them, or the field is absent
 
     opened (piece | note)* ( closed{data.status!=failed} | closed{data.status=failed} failure )
 
-A kind is letters, digits, `_`, `-`, `.`; a path is dotted (`data.status`); a value is compared with the field as JSON
-writes it, text without its quotes.
+A kind is letters, digits, `_`, `-`, `.`; a path is dotted (`data.status`); a value is compared with the JSON of the
+field, text without its quotes.
 
-An order becomes Glushkov's automaton (a state is the set of places in the text where the stream may be), made
-deterministic on the way: every step leads to exactly one such set.
+An order is compiled by Glushkov's construction: each kind in the text is a position, and a state is the set of
+positions where the stream may be, so that every step leads to exactly one state.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import json
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flowcontract.errors import OrderSyntaxError
+from flowcontract.pointers import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,32 +33,18 @@ State = frozenset[int]
 _START: Final = -1
 _TOKEN = re.compile(r"\s*(?:(?P<kind>[A-Za-z_][\w.-]*)(?P<guard>\s*\{[^{}]*\})?|(?P<mark>[()|*+?]))")
 _TEST = re.compile(r"\s*(?P<path>[\w.-]+)\s*(?P<no>!?)=\s*(?P<values>[^,=]*[^,=\s])\s*")
-_ABSENT: Final = object()
-
-
-def lookup(payload: object, path: str) -> Any:
-    """Return what stands at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where nothing does."""
-    here: Any = payload
-    for name in path.split("."):
-        if isinstance(here, dict) and name in here:
-            here = here[name]
-        elif isinstance(here, list) and name.isdecimal() and int(name) < len(here):
-            here = here[int(name)]
-        else:
-            raise KeyError(path)
-    return here
 
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One condition on a field: it has one of the values, or (`negated`) none of them."""
+    """A condition on a field: it has one of the values, or (`negated`) none of them."""
 
     path: str
     values: tuple[str, ...]
     negated: bool = False
 
     def holds(self, payload: object) -> bool:
-        """Tell whether a payload fulfils it."""
+        """Tell whether a payload meets the condition."""
         try:
             value = lookup(payload, self.path)
         except KeyError:
@@ -71,22 +58,21 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """One place for an event in an order: its kind, and what its values must be there."""
+    """An event in an order: its kind, and the conditions on its values there."""
 
     kind: str
     guard: tuple[Test, ...] = ()
 
     def matches(self, payload: object) -> bool:
-        """Tell whether an event of this kind fits; without a payload (None) it may."""
+        """Tell whether an event of this kind matches; None as payload matches every guard."""
         return payload is None or all(test.holds(payload) for test in self.guard)
 
-    def possible(self) -> bool:
-        """Tell whether any payload at all can fulfil the guard."""
-        for test in (one for one in self.guard if not one.negated):
-            left = set(test.values)
-            for other in (one for one in self.guard if one.path == test.path):
-                left = left - set(other.values) if other.negated else left & set(other.values)
-            if not left:
+    def is_possible(self) -> bool:
+        """Tell whether any payload can meet the guard."""
+        for path in {test.path for test in self.guard if not test.negated}:
+            tests = [test for test in self.guard if test.path == path]
+            allowed = set.intersection(*(set(test.values) for test in tests if not test.negated))
+            if not allowed.difference(*(test.values for test in tests if test.negated)):
                 return False
         return True
 
@@ -96,21 +82,21 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Parts that come one after the other."""
+    """Parts in sequence."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Parts of which one comes."""
+    """Alternative parts."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A part that may be left out (`optional`), come more than once (`many`), or both."""
+    """A part that is optional, may be repeated (`many`), or both."""
 
     part: Node
     optional: bool
@@ -121,7 +107,7 @@ Node = Atom | Series | Choice | Repeat
 
 
 def parse(text: str) -> Node:
-    """Read an order; raise OrderSyntaxError with the position where it cannot be read."""
+    """Parse an order; raise OrderSyntaxError with the position of a syntax error."""
     return _Parser(text).whole()
 
 
@@ -130,59 +116,59 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._at = 0
+        self._position = 0
 
     def whole(self) -> Node:
-        node = self._order()
-        if self._text[self._at :].strip():
-            raise self._wrong("nothing opens what is closed here" if self._peek() == ")" else "this is no kind")
+        node = self._parse_order()
+        if self._text[self._position :].strip():
+            raise self._syntax_error("this parenthesis closes nothing" if self._peek() == ")" else "this is not a kind")
         return node
 
-    def _order(self) -> Node:
-        parts = [self._series()]
+    def _parse_order(self) -> Node:
+        parts = [self._parse_series()]
         while self._peek() == "|":
             self._take()
-            parts.append(self._series())
+            parts.append(self._parse_series())
         return parts[0] if len(parts) == 1 else Choice(tuple(parts))
 
-    def _series(self) -> Node:
+    def _parse_series(self) -> Node:
         parts: list[Node] = []
         while self._peek() not in ("", "|", ")"):
-            parts.append(self._item())
+            parts.append(self._parse_item())
         if not parts:
-            raise self._wrong("a kind or a parenthesis is missing")
+            raise self._syntax_error("a kind or a parenthesis is missing")
         return parts[0] if len(parts) == 1 else Series(tuple(parts))
 
-    def _item(self) -> Node:
-        begun = self._at
+    def _parse_item(self) -> Node:
+        begun = self._position
         node: Node
         if self._peek() == "(":
             self._take()
-            node = self._order()
+            node = self._parse_order()
             if self._peek() != ")":
-                self._at = begun
-                raise self._wrong("this parenthesis is never closed")
+                self._position = begun
+                raise self._syntax_error("this parenthesis is never closed")
             self._take()
         else:
-            node = self._atom()
+            node = self._parse_atom()
         while (mark := self._peek()) and mark in "*+?":
             self._take()
             node = Repeat(node, optional=mark != "+", many=mark != "?")
         return node
 
-    def _atom(self) -> Atom:
-        found = _TOKEN.match(self._text, self._at)
+    def _parse_atom(self) -> Atom:
+        found = _TOKEN.match(self._text, self._position)
         if found is None or not found["kind"]:
-            raise self._wrong("a kind is missing before this")
-        guard = self._guard(found["guard"], found.start("guard")) if found["guard"] else ()
-        self._at = found.end()
+            raise self._syntax_error("a kind is missing before this")
+        guard = self._parse_guard(found["guard"], found.start("guard")) if found["guard"] else ()
+        self._position = found.end()
         return Atom(found["kind"], guard)
 
-    def _guard(self, text: str, position: int) -> tuple[Test, ...]:
+    def _parse_guard(self, text: str, position: int) -> tuple[Test, ...]:
         tests = [_TEST.fullmatch(part) for part in text.strip()[1:-1].split(",")]
         if not all(tests):
-            self._at = position
-            raise self._wrong("a guard is {path=value, ...}")
+            self._position = position
+            raise self._syntax_error("a guard is {path=value, ...}")
         return tuple(
             Test(test["path"], tuple(value.strip() for value in test["values"].split("|")), bool(test["no"]))
             for test in tests
@@ -190,22 +176,22 @@ class _Parser:
         )
 
     def _peek(self) -> str:
-        """Return the next token: a mark, `kind`, or nothing at the end or where nothing can be read."""
-        found = _TOKEN.match(self._text, self._at)
+        """Return the next token: a mark, `kind`, or '' at the end and at a syntax error."""
+        found = _TOKEN.match(self._text, self._position)
         return "" if found is None else found["mark"] or "kind"
 
     def _take(self) -> None:
-        found = _TOKEN.match(self._text, self._at)
-        self._at = found.end() if found else len(self._text)
+        found = _TOKEN.match(self._text, self._position)
+        self._position = found.end() if found else len(self._text)
 
-    def _wrong(self, problem: str) -> OrderSyntaxError:
-        position = self._at + len(self._text[self._at :]) - len(self._text[self._at :].lstrip())
+    def _syntax_error(self, problem: str) -> OrderSyntaxError:
+        position = self._position + len(self._text[self._position :]) - len(self._text[self._position :].lstrip())
         return OrderSyntaxError(self._text, position, problem)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What Glushkov's construction knows of a part: where it can begin and end, and whether it can be left out."""
+class _Positions:
+    """Glushkov's sets of a part: its first and last positions, and whether it accepts the empty sequence."""
 
     first: State
     last: State
@@ -213,7 +199,7 @@ class _Part:
 
 
 class Order:
-    """An order of events, ready to be followed.
+    """An order of events as an automaton.
 
     >>> order = Order("opened piece* closed")
     >>> state = order.step(order.start, "opened")
@@ -225,91 +211,91 @@ class Order:
     dead: Final[State] = frozenset()
 
     def __init__(self, text: str) -> None:
-        """Read `text`; raise OrderSyntaxError where it cannot be read."""
+        """Compile `text`; raise OrderSyntaxError for a syntax error."""
         self.text = text
         self.tree = parse(text)
         self.atoms: list[Atom] = []
         self._follow: dict[int, set[int]] = {_START: set()}
-        whole = self._place(self.tree)
+        whole = self._add_positions(self.tree)
         self._follow[_START] |= whole.first
         self._last = whole.last | (self.start if whole.empty else frozenset())
-        self._nexts: dict[tuple[State, str], tuple[State, bool]] = {}
+        self._transitions: dict[tuple[State, str], tuple[State, bool]] = {}
 
     def kinds(self) -> tuple[str, ...]:
-        """Return every kind of the order, once, as they stand in it."""
+        """Return the kinds of the order without duplicates, in its sequence."""
         return tuple(dict.fromkeys(atom.kind for atom in self.atoms))
 
     def step(self, state: State, kind: str, payload: object = None) -> State:
-        """Return the state after an event; `dead` where it may not come. Without a payload every guard may hold."""
+        """Return the state after an event, `dead` if it is not allowed; None as payload meets every guard."""
         key = (state, kind)
-        if key not in self._nexts:
-            places = frozenset(place for place in self._reach(state) if self.atoms[place].kind == kind)
-            self._nexts[key] = (places, any(self.atoms[place].guard for place in places))
-        places, guarded = self._nexts[key]
+        if key not in self._transitions:
+            places = frozenset(place for place in self._successors(state) if self.atoms[place].kind == kind)
+            self._transitions[key] = (places, any(self.atoms[place].guard for place in places))
+        places, guarded = self._transitions[key]
         return frozenset(place for place in places if self.atoms[place].matches(payload)) if guarded else places
 
     def places(self, kind: str, payload: object = None) -> State:
-        """Return every place where such an event may stand, whatever came before."""
+        """Return all positions that match an event, whatever came before."""
         return frozenset(n for n, atom in enumerate(self.atoms) if atom.kind == kind and atom.matches(payload))
 
     def allowed(self, state: State) -> tuple[Atom, ...]:
-        """Return what may come next, once each, as it stands in the order."""
-        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._reach(state))))
+        """Return the atoms that may come next, without duplicates, in the sequence of the order."""
+        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._successors(state))))
 
     def accepting(self, state: State) -> bool:
-        """Tell whether the stream may end here."""
+        """Tell whether the stream may end in this state."""
         return not self._last.isdisjoint(state)
 
     def example(self) -> tuple[Atom, ...] | None:
-        """Return the shortest series that the order accepts, or None if there is none."""
+        """Return the shortest sequence that the order accepts, or None if there is none."""
         waiting: deque[tuple[State, tuple[Atom, ...]]] = deque([(self.start, ())])
         seen = {self.start}
         while waiting:
             state, series = waiting.popleft()
             if self.accepting(state):
                 return series
-            for place in sorted(self._reach(state)):
+            for place in sorted(self._successors(state)):
                 here = frozenset({place})
-                if here not in seen and self.atoms[place].possible():
+                if here not in seen and self.atoms[place].is_possible():
                     seen.add(here)
                     waiting.append((here, (*series, self.atoms[place])))
         return None
 
     def is_empty(self) -> bool:
-        """Tell whether no stream at all can follow the order, since its guards contradict each other."""
+        """Tell whether the order accepts no sequence at all, because its guards contradict each other."""
         return self.example() is None
 
-    def _reach(self, state: Iterable[int]) -> set[int]:
+    def _successors(self, state: Iterable[int]) -> set[int]:
         return set().union(*(self._follow[place] for place in state))
 
-    def _place(self, node: Node) -> _Part:
-        """Give every atom of a part its place, and note which place may follow which."""
+    def _add_positions(self, node: Node) -> _Positions:
+        """Add a position for every atom of a part, and the transitions between positions."""
         match node:
             case Atom():
                 self.atoms.append(node)
                 here = frozenset({len(self.atoms) - 1})
                 self._follow[len(self.atoms) - 1] = set()
-                return _Part(here, here, empty=False)
+                return _Positions(here, here, empty=False)
             case Choice(parts):
-                placed = [self._place(part) for part in parts]
-                return _Part(
+                placed = [self._add_positions(part) for part in parts]
+                return _Positions(
                     frozenset().union(*(part.first for part in placed)),
                     frozenset().union(*(part.last for part in placed)),
                     empty=any(part.empty for part in placed),
                 )
             case Series(parts):
-                return self._place_series([self._place(part) for part in parts])
+                return self._concatenate([self._add_positions(part) for part in parts])
             case Repeat(part, optional, many):
-                inner = self._place(part)
+                inner = self._add_positions(part)
                 if many:
                     self._link(inner.last, inner.first)
-                return _Part(inner.first, inner.last, empty=optional or inner.empty)
+                return _Positions(inner.first, inner.last, empty=optional or inner.empty)
 
-    def _place_series(self, parts: list[_Part]) -> _Part:
+    def _concatenate(self, parts: list[_Positions]) -> _Positions:
         whole = parts[0]
         for part in parts[1:]:
             self._link(whole.last, part.first)
-            whole = _Part(
+            whole = _Positions(
                 whole.first | part.first if whole.empty else whole.first,
                 whole.last | part.last if part.empty else part.last,
                 empty=whole.empty and part.empty,
@@ -323,16 +309,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a stream has come in each alternative; a state is empty where the alternative is out."""
+    """The state of a stream in each alternative; empty once the alternative is ruled out."""
 
     states: tuple[State, ...]
 
 
 class Alternatives:
-    """Orders of which a stream must follow one; which ones are still possible is known at every event."""
+    """Alternative orders, tracked in parallel; a stream must follow one of them."""
 
     def __init__(self, orders: Mapping[str, Order]) -> None:
-        """Take the orders by name."""
+        """Keep the orders by name."""
         self.orders = dict(orders)
         self.start = Progress(tuple(order.start for order in self.orders.values()))
 
@@ -342,7 +328,7 @@ class Alternatives:
         return Progress(tuple(order.step(state, kind, payload) for order, state in pairs))
 
     def resume(self, progress: Progress, kind: str, payload: object = None) -> Progress:
-        """Return the progress as if such an event had come in its place; unchanged where it has none."""
+        """Return the progress as if the event had come in its place; unchanged if no order has one for it."""
         states = tuple(order.places(kind, payload) for order in self.orders.values())
         return Progress(states) if any(states) else progress
 
@@ -356,10 +342,10 @@ class Alternatives:
         return tuple(name for (name, order), state in pairs if order.accepting(state))
 
     def allowed(self, progress: Progress) -> tuple[Atom, ...]:
-        """Return what may come next in any alternative that is still possible."""
+        """Return the atoms that may come next in any alternative that is still possible."""
         pairs = zip(self.orders.values(), progress.states, strict=True)
         return tuple(dict.fromkeys(atom for order, state in pairs for atom in order.allowed(state)))
 
     def kinds(self) -> tuple[str, ...]:
-        """Return every kind of every alternative, once."""
+        """Return the kinds of all alternatives without duplicates."""
         return tuple(dict.fromkeys(kind for order in self.orders.values() for kind in order.kinds()))

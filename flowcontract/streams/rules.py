@@ -1,7 +1,7 @@
-"""The rules of a stream that look at values: what each says, and how it is followed while the stream runs.
+"""The rules of a stream about values: what each demands, and a follower that checks it while the stream runs.
 
-A rule is frozen data, read from an `x-stream`; `follow()` gives a follower, which sees one event after the other and
-yields what is wrong. The form of every rule is in the docstring of `flowcontract.streams.judge`.
+A rule is frozen data, read from an `x-stream`; `follow()` returns a follower, which is given the events in sequence and
+yields mismatches. The docstring of `flowcontract.streams.contract` has the form of every rule.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from flowcontract.streams.order import Atom, lookup
+from flowcontract.pointers import from_path, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-_SHOWN = 60  # characters of a value in a message
-_BEFORE, _BEHIND = 20, 30  # characters shown around the place where two long texts differ
-_NAMED = 10  # names in a message; all of them would make many messages as long as the stream
+    from flowcontract.streams.order import Atom
+
+_MAX_SHOWN = 60  # characters of a value in a message
+_BEFORE, _AFTER = 20, 30  # characters shown around the place where two long texts differ
+_MAX_NAMES = 10  # names in a message
 
 
 class Moment(NamedTuple):
-    """One event as a rule sees it; `ended` tells whether the answer has ended with it or before."""
+    """One event; `ended` tells whether the answer has ended with it or before it."""
 
     kind: str
     payload: object
     ended: bool
 
 
-class Problem(NamedTuple):
-    """What a rule expected, what came, and the JSON pointer into the payload."""
+class Mismatch(NamedTuple):
+    """What a rule expected, what came instead, and the JSON pointer into the payload."""
 
     expected: str
     got: str
@@ -40,18 +42,18 @@ class Problem(NamedTuple):
 
 
 class Follower(Protocol):
-    """A rule in one running stream."""
+    """Checks a rule in one stream."""
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
-        """Take the next event; yield what is wrong with it."""
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
+        """Check the next event; yield mismatches."""
 
-    def close(self) -> Iterator[Problem]:
-        """Take the end of the stream; yield what is still missing."""
+    def close(self) -> Iterator[Mismatch]:
+        """Check the end of the stream; yield what is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What all rules have: a word for their sort, where they stand, what they rest on, where they do not hold."""
+    """Common to all rules: the name of the rule, its place in the contract, its sources, its exceptions."""
 
     word: ClassVar[str]
     place: str  # within the contract: `x-stream/pairs/0`
@@ -60,39 +62,39 @@ class Rule:
 
     @abstractmethod
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
 
     @abstractmethod
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Yield each kind with a dotted path that it must have; kind `*` means at least two kinds must."""
+        """Yield each kind with a dotted path that its schema must have; `*` means at least two kinds."""
 
     def kinds(self) -> tuple[str, ...]:
-        """Return every kind that the rule names, its exceptions apart."""
+        """Return the kinds that the rule names, without those of its exceptions."""
         return tuple(kind for kind, _ in self.fields() if kind != "*")
 
     def concerns(self, kind: str) -> bool:
-        """Tell whether an event of this kind can mean anything to the rule or to its exceptions."""
+        """Tell whether an event of this kind matters to the rule or to its exceptions."""
         every = any(named == "*" for named, _ in self.fields())
         return every or kind in self.kinds() or any(atom.kind == kind for atom in self.unless)
 
 
 class _Silent:
-    """A follower that has nothing to say at the end."""
+    """A follower for which nothing can be missing at the end."""
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         """Yield nothing."""
         yield from ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Rule):
-    """A value that never changes within a stream, wherever it stands; where a field is absent nothing is demanded."""
+    """A value that never changes within a stream, in whichever event it occurs; absent fields are ignored."""
 
     word: ClassVar[str] = "constant"
     paths: Mapping[str, str]  # kind, or `*` for every kind -> path
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _ConstantFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -105,7 +107,7 @@ class _ConstantFollower(_Silent):
         self._paths = rule.paths
         self._first: tuple[Any, str] | None = None
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         path = self._paths.get(moment.kind) or self._paths.get("*")
         value = value_at(moment.payload, path) if path else None
         if value is None or path is None:
@@ -114,19 +116,19 @@ class _ConstantFollower(_Silent):
             self._first = (value, f"{path} of {moment.kind}")
         elif value != self._first[0]:
             first, got = show_both(self._first[0], value)
-            yield Problem(f"{path} {first}, as in {self._first[1]} before", got, pointer(path))
+            yield Mismatch(f"{path} {first}, as in {self._first[1]} before", got, from_path(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Equal(Rule):
-    """Fields of one event that agree with each other."""
+    """Fields of one event that are equal."""
 
     word: ClassVar[str] = "equal"
     events: tuple[str, ...]
     paths: tuple[str, ...]
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _EqualFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -138,7 +140,7 @@ class _EqualFollower(_Silent):
     def __init__(self, rule: Equal) -> None:
         self._rule = rule
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         if moment.kind not in self._rule.events:
             return
         values = {path: value_at(moment.payload, path) for path in self._rule.paths}
@@ -146,12 +148,12 @@ class _EqualFollower(_Silent):
         for path, value in present[1:]:
             if value != present[0][1]:
                 first, got = show_both(present[0][1], value)
-                yield Problem(f"{path} equal to {present[0][0]} {first}", got, pointer(path))
+                yield Mismatch(f"{path} equal to {present[0][0]} {first}", got, from_path(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Rule):
-    """What one event opens another closes, told apart by a field."""
+    """One event opens what another closes; a field identifies the pair."""
 
     word: ClassVar[str] = "pairs"
     opens: str
@@ -162,7 +164,7 @@ class Pair(Rule):
     waits_for: Mapping[str, str] = field(default_factory=dict)
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _PairFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -171,7 +173,7 @@ class Pair(Rule):
         yield from ((self.opens, path) for item in self.waits_for.items() for path in item)
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds that open, close, and come after all is closed."""
+        """Return the kinds that open, that close, and before which all pairs are closed."""
         return (self.opens, self.closes, *([self.before] if self.before else []))
 
 
@@ -180,31 +182,33 @@ class _PairFollower:
         self._rule = rule
         self._open: dict[str, object] = {}
         self._used: set[str] = set()
-        self._awaited = {path: Counter[str]() for path in rule.waits_for.values()}  # what the open ones have there
+        self._awaited = {
+            path: Counter[str]() for path in rule.waits_for.values()
+        }  # value -> number of open pairs with it
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         key = json.dumps(value_at(moment.payload, rule.by))
         if moment.kind == rule.opens:
-            yield from self._opened(key, moment.payload)
+            yield from self._open_pair(key, moment.payload)
         elif moment.kind == rule.closes:
-            yield from self._closed(key, moment.payload)
+            yield from self._close_pair(key, moment.payload)
         elif moment.kind == rule.before:
-            yield from self._all_closed(f"before {rule.before}")
+            yield from self._expect_all_closed(f"before {rule.before}")
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         if self._rule.before is None:
-            yield from self._all_closed("before the stream ends")
+            yield from self._expect_all_closed("before the stream ends")
 
-    def _opened(self, key: str, payload: object) -> Iterator[Problem]:
+    def _open_pair(self, key: str, payload: object) -> Iterator[Mismatch]:
         rule = self._rule
         if key in self._used:
-            yield Problem(f"a {rule.by} that no {rule.opens} had before", key, pointer(rule.by))
+            yield Mismatch(f"a {rule.by} that no {rule.opens} had before", key, from_path(rule.by))
         for path, other in rule.waits_for.items():
             wanted = value_at(payload, path)
             if wanted is not None and self._awaited[other][json.dumps(wanted)]:
                 expected = f"{rule.closes} of {path} {show(wanted)} first"
-                yield Problem(expected, f"{rule.opens} while it is open", pointer(path))
+                yield Mismatch(expected, f"{rule.opens} while it is open", from_path(path))
         self._used.add(key)
         if key in self._open:
             self._count(self._open[key], -1)
@@ -212,14 +216,14 @@ class _PairFollower:
         self._count(payload, 1)
 
     def _count(self, opened: object, change: int) -> None:
-        """Note what has been opened or closed by the values that others wait for: to look at each would be slow."""
+        """Count an opened (1) or closed (-1) pair under the values that others wait for, so that no scan is needed."""
         for path, counts in self._awaited.items():
             counts[json.dumps(value_at(opened, path))] += change
 
-    def _closed(self, key: str, payload: object) -> Iterator[Problem]:
+    def _close_pair(self, key: str, payload: object) -> Iterator[Mismatch]:
         rule = self._rule
         if key not in self._open:
-            yield Problem(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, pointer(rule.by))
+            yield Mismatch(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, from_path(rule.by))
             return
         opened = self._open.pop(key)
         self._count(opened, -1)
@@ -227,11 +231,11 @@ class _PairFollower:
             before, now = value_at(opened, path), value_at(payload, path)
             if before is not None and now is not None and before != now:
                 first, got = show_both(before, now)
-                yield Problem(f"{path} {first}, as in its {rule.opens}", got, pointer(path))
+                yield Mismatch(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
 
-    def _all_closed(self, when: str) -> Iterator[Problem]:
+    def _expect_all_closed(self, when: str) -> Iterator[Mismatch]:
         if self._open:
-            yield Problem(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
+            yield Mismatch(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
 
     def _names(self) -> str:
         return _names(self._open) or "none"
@@ -239,7 +243,7 @@ class _PairFollower:
 
 @dataclass(frozen=True, kw_only=True)
 class Concatenation(Rule):
-    """Pieces which, joined, are a field of another event."""
+    """Pieces that, joined, equal a field of another event."""
 
     word: ClassVar[str] = "concatenates"
     events: tuple[str, ...]
@@ -250,28 +254,30 @@ class Concatenation(Rule):
     where: Mapping[str, int] = field(default_factory=dict)  # path of `of` -> which item of `by` it equals
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _ConcatenationFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Yield each kind with each path; what depends on a value cannot be told beforehand."""
+        """Yield each kind with each path, except a path that depends on a value."""
         yield from ((kind, path) for kind in self.events for path in (self.path, self.by) if path)
         yield from ((self.of, path) for path in self.where)
         if "{" not in self.equals:
             yield self.of, self.equals
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds that are joined or counted, and the one that says the result."""
+        """Return the kinds that are joined or counted, and the one that has the result."""
         return (*self.events, self.of)
 
 
 class _ConcatenationFollower(_Silent):
     def __init__(self, rule: Concatenation) -> None:
         self._rule = rule
-        self._pieces: dict[tuple[str, ...], dict[tuple[str, ...], list[str]]] = {}  # by what `where` looks at, by `by`
-        self._whole: str | None = None  # came before any piece did
+        self._pieces: dict[
+            tuple[str, ...], dict[tuple[str, ...], list[str]]
+        ] = {}  # by the values of `where`, then by that of `by`
+        self._whole: str | None = None  # came before any piece
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         if moment.kind in rule.events:
             self._add(moment.payload)
@@ -293,7 +299,7 @@ class _ConcatenationFollower(_Silent):
             group = tuple(key[n] for n in self._rule.where.values())
             self._pieces.setdefault(group, {}).setdefault(tuple(key), []).append(piece)
 
-    def _compare_parts(self, payload: object) -> Iterator[Problem]:
+    def _compare_parts(self, payload: object) -> Iterator[Mismatch]:
         group = tuple(value_at(payload, path) for path in self._rule.where)
         if not all(isinstance(part, str) for part in group):
             return
@@ -303,32 +309,32 @@ class _ConcatenationFollower(_Silent):
             if isinstance(whole, str):
                 yield from self._compare(pieces, whole, path)
 
-    def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Problem]:
-        if not says_the_same(pieces, whole):
+    def _compare(self, pieces: list[str], whole: str, path: str) -> Iterator[Mismatch]:
+        if not matches_joined(pieces, whole):
             rule, joined = self._rule, "".join(pieces)
             names = " and ".join(rule.events)
             wanted, got = show_both(whole, joined)
             expected = f"{rule.path} of {len(pieces)} {names}, joined, equal to {path} {wanted}"
-            yield Problem(expected, got, pointer(path))
+            yield Mismatch(expected, got, from_path(path))
 
 
-def says_the_same(pieces: list[str], whole: str) -> bool:
-    """Tell whether pieces add up to a text that may have line breaks between them and lack blanks before these.
+def matches_joined(pieces: list[str], whole: str) -> bool:
+    """Tell whether pieces, joined, are a text; it may have more line breaks between them, and lack blanks before those.
 
-    Several answer nodes are told apart by line breaks that no piece carries, and servers trim what each of them said.
+    Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text.
     """
     at, left = 0, len("".join(pieces).rstrip())
     for piece in pieces:
-        said = piece[:left]  # without the blanks behind the last word
+        said = piece[:left]  # without the trailing blanks of the whole
         left -= len(said)
-        at = _behind(said, whole, at)
+        at = _skip_past(said, whole, at)
         if at < 0:
             return False
     return not whole[at:].strip()
 
 
-def _behind(piece: str, whole: str, at: int) -> int:
-    """Return where a text goes on behind a piece that it has at a place, or behind line breaks there; else -1."""
+def _skip_past(piece: str, whole: str, at: int) -> int:
+    """Return the index after a piece that a text has at an index, line breaks skipped; -1 if it does not."""
     trimmed = piece.rstrip()
     while not whole.startswith(piece, at):
         if whole.startswith(f"{trimmed}\n", at):
@@ -341,7 +347,7 @@ def _behind(piece: str, whole: str, at: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Rule):
-    """How many events of some kinds came is a field of another event."""
+    """The number of events of some kinds is a field of another event."""
 
     word: ClassVar[str] = "counts"
     events: tuple[str, ...]
@@ -349,7 +355,7 @@ class Count(Rule):
     of: str
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _CountFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -357,7 +363,7 @@ class Count(Rule):
         yield self.of, self.equals
 
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds that are joined or counted, and the one that says the result."""
+        """Return the kinds that are joined or counted, and the one that has the result."""
         return (*self.events, self.of)
 
 
@@ -366,25 +372,25 @@ class _CountFollower(_Silent):
         self._rule = rule
         self._count = 0
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         self._count += moment.kind in rule.events
         told = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
         if told is not None and told != self._count:
             expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
-            yield Problem(expected, show(told), pointer(rule.equals))
+            yield Mismatch(expected, show(told), from_path(rule.equals))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Increasing(Rule):
-    """A number that grows from one event to the next."""
+    """A number that increases from one event to the next."""
 
     word: ClassVar[str] = "increasing"
     events: tuple[str, ...]
     path: str
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _IncreasingFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
@@ -397,19 +403,19 @@ class _IncreasingFollower(_Silent):
         self._rule = rule
         self._last: int | None = None
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         value = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
         if not isinstance(value, int):
             return
         last, self._last = self._last, value
         if last is not None and value <= last:
-            yield Problem(f"{rule.path} above {last}", show(value), pointer(rule.path))
+            yield Mismatch(f"{rule.path} above {last}", show(value), from_path(rule.path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference(Rule):
-    """A field that names something which another event names: one before it, or one at any place of the stream."""
+    """A field that refers to a field of another event: of an earlier one, or of any in the stream."""
 
     word: ClassVar[str] = "refers"
     events: tuple[str, ...]
@@ -419,11 +425,11 @@ class Reference(Rule):
     anywhere: bool = False
 
     def follow(self) -> Follower:
-        """Begin to follow one stream."""
+        """Return a follower for one stream."""
         return _ReferenceFollower(self)
 
     def fields(self) -> Iterator[tuple[str, str]]:
-        """Yield each kind with the name, and the kind that gave it."""
+        """Yield each kind with the reference, and the kind that it refers to."""
         yield from ((kind, self.path) for kind in self.events)
         yield self.to, self.its
 
@@ -432,87 +438,67 @@ class _ReferenceFollower:
     def __init__(self, rule: Reference) -> None:
         self._rule = rule
         self._named: dict[str, None] = {}  # as a set that remembers the order
-        self._waiting: dict[str, object] = {}  # names that may still be given
+        self._waiting: dict[str, object] = {}  # names that a later event may still define
 
-    def see(self, moment: Moment) -> Iterator[Problem]:
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         name = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
         if name is not None and rule.anywhere:
             self._waiting.setdefault(json.dumps(name), name)
         elif name is not None:
-            yield from self._unless_named(name, " before")
+            yield from self._expect_named(name, " before")
         if moment.kind == rule.to:
             self._named[json.dumps(value_at(moment.payload, rule.its))] = None
 
-    def close(self) -> Iterator[Problem]:
+    def close(self) -> Iterator[Mismatch]:
         for name in self._waiting.values():
-            yield from self._unless_named(name, "")
+            yield from self._expect_named(name, "")
 
-    def _unless_named(self, name: object, when: str) -> Iterator[Problem]:
+    def _expect_named(self, name: object, when: str) -> Iterator[Mismatch]:
         rule = self._rule
         if json.dumps(name) not in self._named:
             there_is = _names(self._named) or "none yet"
             expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
-            yield Problem(expected, f"{rule.path} {show(name)}", pointer(rule.path))
-
-
-def value_at(payload: object, path: str) -> Any:
-    """Return what stands at a dotted path, or None where nothing does."""
-    try:
-        return lookup(payload, path)
-    except KeyError:
-        return None
-
-
-def reader(path: str) -> Callable[[object], Any]:
-    """Return `value_at` for one path, faster where that is the name of a field."""
-    if "." in path:
-        return lambda payload: value_at(payload, path)
-    return lambda payload: payload.get(path) if isinstance(payload, dict) else value_at(payload, path)
-
-
-def pointer(path: str) -> str:
-    """Return a dotted path as a JSON pointer."""
-    return "/" + path.replace(".", "/")
+            yield Mismatch(expected, f"{rule.path} {show(name)}", from_path(rule.path))
 
 
 def show(value: object) -> str:
     """Return a value as JSON, shortened to fit a message."""
-    return _short(_json(value))
+    return _shorten(_to_json(value))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 10]}...{text[-7:]}"
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 10]}...{text[-7:]}"
 
 
 def show_both(wanted: object, got: object) -> tuple[str, str]:
-    """Return two values that differ, as JSON: of long ones the place where they do, which their ends do not show.
+    """Return two values that differ, as JSON; of long ones an excerpt around the first difference.
 
     >>> show_both("a" * 90 + "b", "a" * 90 + "c")[1]
     '..."aaaaaaaaaaaaaaaaaaaac", character 91 of 91'
     """
-    first, second = _json(wanted), _json(got)
-    if max(len(first), len(second)) <= _SHOWN:
+    first, second = _to_json(wanted), _to_json(got)
+    if max(len(first), len(second)) <= _MAX_SHOWN:
         return first, second
     if isinstance(wanted, str) and isinstance(got, str):
         first, second = wanted, got
     shorter = min(len(first), len(second))
     place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), shorter)
-    return _around(first, place), _around(second, place)
+    return _excerpt(first, place), _excerpt(second, place)
 
 
-def _around(text: str, place: int) -> str:
-    """Return a text around a place."""
-    start, end = max(0, place - _BEFORE), place + _BEHIND
+def _excerpt(text: str, place: int) -> str:
+    """Return a text around an index."""
+    start, end = max(0, place - _BEFORE), place + _AFTER
     where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"
-    return f"{'...' if start else ''}{_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
+    return f"{'...' if start else ''}{_to_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
 
 
 def _names(names: Collection[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(_short(name) for name in islice(names, _NAMED)) + more
+    """Return the first of some names, and the number of the others."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(_shorten(name) for name in islice(names, _MAX_NAMES)) + more
 
 
-def _json(value: object) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)

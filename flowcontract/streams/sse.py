@@ -1,8 +1,8 @@
-"""Bytes to blocks and events by the WHATWG rules, and back; incremental, without I/O.
+"""Decodes bytes to blocks and events by the WHATWG rules, and encodes them; incremental, without I/O.
 
-Two views of one stream. A `Block` is everything between two blank lines as it stood on the wire, with its place. Its
-`event` is what a conforming client dispatches for it: nothing for a bare `event: ping`, nothing for the unterminated
-block at the end. The same input gives the same blocks however it is cut into pieces.
+A `Block` is everything between two blank lines, as received, with its offsets. Its `event` is what a conforming client
+dispatches for it: nothing for a bare `event: ping`, nothing for the unterminated block at the end. The same input gives
+the same blocks in whichever pieces it arrives.
 
 The rules: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
@@ -13,23 +13,24 @@ the same blocks, each of which is the data of one event.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from flowcontract.errors import BlockTooLargeError, StreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Framing = Literal["sse", "json-blank-line"]
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 MAX_BLOCK_BYTES = 16 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-# Atomic groups: without them CR LF would be given up and read again as two line ends.
+# Atomic groups: without them the engine would backtrack and read CR LF as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n?|\n)")
 _LINE_END = re.compile(r"\r\n|\r|\n")  # not str.splitlines: U+2028 and U+0085 are ordinary characters
-_LAST_END = re.compile(r"(?:\r\n|\r|\n)\Z")  # only an unterminated block still has it
-# What stands before a last line of data: a kind and an id in either order, or nothing.
+_LAST_END = re.compile(r"(?:\r\n|\r|\n)\Z")  # which only an unterminated block has
+# What precedes a last line of data: `event` and `id` in either order, or nothing.
 _HEADS = {
     end: re.compile(
         f"(?:id: ?(?P<first>[^\0\r\n]*){end})?(?:event: ?(?P<kind>[^\r\n]*){end})?"
@@ -41,7 +42,7 @@ _MILLISECONDS = re.compile(r"[0-9]{1,18}")  # longer would be millions of years
 
 
 class Event(NamedTuple):
-    """What a conforming client dispatches: its type (`message` unless said), data, and the last event id so far."""
+    """What a conforming client dispatches: type (`message` by default), data, and the last event id so far."""
 
     type: str
     data: str
@@ -56,12 +57,12 @@ class Field(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What stands between two blank lines.
+    """The lines between two blank lines.
 
-    ``raw``       the bytes of its lines, without the line end and the blank line that end it
+    ``raw``       the bytes of its lines, without the last line end and the blank line
     ``start``     byte offset of its first byte in the stream
     ``end``       byte offset behind its last byte
-    ``complete``  whether a blank line followed; a client drops a block that the stream broke off
+    ``complete``  whether a blank line followed; clients drop an incomplete block
     ``event``     what a client dispatches for it, if anything
     """
 
@@ -74,11 +75,18 @@ class Block(NamedTuple):
     @property
     def fields(self) -> tuple[Field, ...]:
         """Its lines in order, as fields and comments."""
-        return tuple(_fields(self.raw.decode("utf-8", "replace")))
+        return tuple(_parse_fields(self.raw.decode("utf-8", "replace")))
+
+
+# The constructors of the fast path (`_split_uniform`). Those of the classes are Python functions around
+# `tuple.__new__`, and would take a third of the time in which a stream is split; these call it without a detour, so
+# they check nothing: every field has to be given, in its order.
+_new_event: Callable[[tuple[str, str, str]], Event] = partial(tuple.__new__, Event)
+_new_block: Callable[[tuple[bytes, int, int, bool, Event | None]], Block] = partial(tuple.__new__, Block)
 
 
 class Decoder:
-    """Turns the bytes of one stream into blocks, as they arrive.
+    """Decodes the bytes of one stream into blocks, as they arrive.
 
     >>> decoder = Decoder()
     >>> decoder.feed(b"data: a")
@@ -88,50 +96,50 @@ class Decoder:
     """
 
     def __init__(self, framing: Framing = "sse", *, max_block_bytes: int = MAX_BLOCK_BYTES) -> None:
-        """Read `framing`; hold at most `max_block_bytes` of a block that has not ended yet."""
+        """Decode `framing`; buffer at most `max_block_bytes` of an unfinished block."""
         if framing not in FRAMINGS:
             raise StreamError(f'No framing "{framing}". There is: {", ".join(FRAMINGS)}.')
         self.last_event_id = ""
         self.retry_ms: int | None = None
         self._prefix = "data: " if framing == "sse" else ""  # of a block of one line that is all data
-        self._dispatch = self._dispatch_fields if framing == "sse" else _dispatch_json
+        self._interpret = self._interpret_fields if framing == "sse" else _interpret_json
         self._max = max_block_bytes
-        self._held = bytearray()  # the beginning of a block that has not ended yet; never begins with a line end
+        self._pending = bytearray()  # an unfinished block; never begins with a line end
         self._offset = 0  # of its first byte in the stream
         self._at_start = True
 
     def feed(self, data: bytes) -> list[Block]:
-        """Take the next bytes, of any number; return the blocks that ended with them.
+        """Decode the next bytes; return the blocks that they complete.
 
-        Raises BlockTooLargeError, which carries the blocks before the one that is too large; the rest of the stream
-        cannot be read after it.
+        Raises BlockTooLargeError, which has the blocks before the one that is too large; the stream cannot be decoded
+        any further.
         """
         if self._at_start:
-            data = self._without_bom(data)
-        searched = len(self._held)
+            data = self._strip_bom(data)
+        searched = len(self._pending)
         if searched:
-            self._held += data
-            if not self._at_start and _BLANK_LINE.search(self._held, max(0, searched - 2)):
-                data = bytes(self._held)
-                self._held.clear()
+            self._pending += data
+            if not self._at_start and _BLANK_LINE.search(self._pending, max(0, searched - 2)):
+                data = bytes(self._pending)
+                self._pending.clear()
             else:
-                self._guard_held()
+                self._check_held()
                 return []
         return self._split(data)
 
     def close(self) -> list[Block]:
-        """Say that the stream has ended; return what was left unterminated, at most one block."""
-        rest, self._held = bytes(self._held), bytearray()
+        """End the stream; return the unterminated block, if there is one."""
+        rest, self._pending = bytes(self._pending), bytearray()
         start = self._offset
         self._offset += len(rest)
         return [Block(rest, start, self._offset, complete=False, event=None)] if rest else []
 
-    def _without_bom(self, data: bytes) -> bytes:
-        """Return what may be read of the first bytes: without one leading mark, or nothing until it is certain."""
-        data = bytes(self._held) + data
-        self._held.clear()
+    def _strip_bom(self, data: bytes) -> bytes:
+        """Return the first bytes without a byte order mark, or nothing while they may still be part of one."""
+        data = bytes(self._pending) + data
+        self._pending.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._held += data
+            self._pending += data
             return b""
         self._at_start = False
         if data.startswith(_BOM):
@@ -140,7 +148,7 @@ class Decoder:
         return data
 
     def _split(self, data: bytes) -> list[Block]:
-        """Cut the blocks out of bytes that begin at a block's beginning; hold back what has not ended."""
+        """Split bytes that begin with a block; buffer the unfinished one."""
         blocks: list[Block] = []
         try:
             ends = data.count(b"\r")
@@ -152,36 +160,36 @@ class Decoder:
                 rest = self._split_mixed(data, blocks)
             held = rest.lstrip(b"\r\n")
             self._offset += len(rest) - len(held)
-            self._held += held
-            self._guard_held()
+            self._pending += held
+            self._check_held()
         except BlockTooLargeError as error:
             error.before = blocks
             raise
         return blocks
 
     def _split_uniform(self, data: bytes, end: str, blocks: list[Block]) -> bytes:
-        """Split bytes whose line ends are all alike: the fast way, a few calls for many blocks."""
+        """Split bytes whose line ends are all the same: the fast path, a few calls for many blocks."""
         blank, step = end * 2, len(end) * 2
         parts = data.split(blank.encode())
-        texts = data.decode("utf-8", "replace").split(blank)  # a blank line is never inside a code point
+        texts = data.decode("utf-8", "replace").split(blank)  # a blank line never splits a code point
         rest = parts.pop()
-        start, add, new = self._offset, blocks.append, tuple.__new__
+        start, add = self._offset, blocks.append
         limit, prefix, skip, last_event_id = self._max, self._prefix, len(self._prefix), self.last_event_id
-        head = _HEADS[end].match if prefix else _no_head
+        head = _HEADS[end].match if prefix else _match_nothing
         for raw, text in zip(parts, texts, strict=False):
             size = len(raw)
             if text and text[:skip] == prefix and end not in text and size <= limit:
-                # What real servers send; the classes' own constructors would take a third of the time.
-                event = new(Event, ("message", text[skip:], last_event_id))
-                add(new(Block, (raw, start, start + size, True, event)))
+                # One line of data: what real servers send.
+                event = _new_event(("message", text[skip:], last_event_id))
+                add(_new_block((raw, start, start + size, True, event)))
             elif size <= limit and (found := head(text)) and end not in (value := text[found.end() :]):
                 first, kind, last = found.groups()
                 if first is not None or last is not None:
                     last_event_id = self.last_event_id = first if last is None else last
-                event = new(Event, (kind or "message", value, last_event_id))
-                add(new(Block, (raw, start, start + size, True, event)))
+                event = _new_event((kind or "message", value, last_event_id))
+                add(_new_block((raw, start, start + size, True, event)))
             else:
-                self._add(raw, text, start, blocks)
+                self._add_block(raw, text, start, blocks)
                 last_event_id = self.last_event_id
             start += size + step
         self._offset = start
@@ -192,33 +200,33 @@ class Decoder:
         base, position = self._offset, 0
         for blank in _BLANK_LINE.finditer(data):
             raw = data[position : blank.start()]
-            self._add(raw, raw.decode("utf-8", "replace"), base + position, blocks)
+            self._add_block(raw, raw.decode("utf-8", "replace"), base + position, blocks)
             position = blank.end()
         self._offset = base + position
         return data[position:]
 
-    def _add(self, raw: bytes, text: str, start: int, blocks: list[Block]) -> None:
-        """Add a block, unless it is blank lines only; more of them before it are not part of it."""
+    def _add_block(self, raw: bytes, text: str, start: int, blocks: list[Block]) -> None:
+        """Add a block, unless it is only blank lines; further ones before it are not part of it."""
         lines = raw.lstrip(b"\r\n")
-        self._guard_size(len(lines))
+        self._check_size(len(lines))
         if lines:
             stop = start + len(raw)
-            event = self._dispatch(text.lstrip("\r\n"))
+            event = self._interpret(text.lstrip("\r\n"))
             blocks.append(Block(lines, stop - len(lines), stop, complete=True, event=event))
 
-    def _guard_size(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self._max:
             raise BlockTooLargeError(self._max)
 
-    def _guard_held(self) -> None:
-        """Refuse what is held once it is too large; the end of its last line does not count, as in a whole block."""
-        if len(self._held) > self._max:
-            self._guard_size(len(self._held.rstrip(b"\r\n")))
+    def _check_held(self) -> None:
+        """Raise BlockTooLargeError if the buffer is too large, its last line end not counted, as in a whole block."""
+        if len(self._pending) > self._max:
+            self._check_size(len(self._pending.rstrip(b"\r\n")))
 
-    def _dispatch_fields(self, text: str) -> Event | None:
-        """Interpret a block's fields; an id counts even if nothing is dispatched."""
+    def _interpret_fields(self, text: str) -> Event | None:
+        """Interpret the fields of a block; an id takes effect even if nothing is dispatched."""
         kind, data = "", []
-        for line in _lines(text):
+        for line in _split_lines(text):
             name, _, value = line.partition(":")
             if value[:1] == " ":
                 value = value[1:]
@@ -233,17 +241,17 @@ class Decoder:
         return Event(kind or "message", "\n".join(data), self.last_event_id) if data else None
 
 
-def _no_head(_text: str) -> None:
-    """Find no fields: in `json-blank-line` there are none."""
+def _match_nothing(_text: str) -> None:
+    """Match nothing: `json-blank-line` has no fields."""
 
 
-def _dispatch_json(text: str) -> Event:
+def _interpret_json(text: str) -> Event:
     return Event("message", text, "")
 
 
-def _fields(text: str) -> Iterator[Field]:
-    """Read lines as fields: name, colon, at most one space, value; a line without colon is a name."""
-    for line in _lines(_LAST_END.sub("", text)):
+def _parse_fields(text: str) -> Iterator[Field]:
+    """Parse lines as fields: name, colon, at most one space, value; a line without a colon is a name."""
+    for line in _split_lines(_LAST_END.sub("", text)):
         name, _, value = line.partition(":")
         yield Field(name, value.removeprefix(" "))
 
@@ -256,34 +264,34 @@ def encode(
     retry: int | None = None,
     comment: str | None = None,
 ) -> bytes:
-    r"""Return one block as UTF-8, the blank line included; data and comment of several lines become several lines.
+    r"""Return one block as UTF-8 with its blank line; multi-line data and comments become several fields.
 
     >>> encode("a", event="tick")
     b'event: tick\ndata: a\n\n'
     """
-    lines = [f": {line}" for line in _lines(comment)] if comment is not None else []
-    lines += [f"event: {_one_line('event', event)}"] if event is not None else []
-    lines += [f"id: {_one_line('id', id)}"] if id is not None else []
+    lines = [f": {line}" for line in _split_lines(comment)] if comment is not None else []
+    lines += [f"event: {_require_single_line('event', event)}"] if event is not None else []
+    lines += [f"id: {_require_single_line('id', id)}"] if id is not None else []
     lines += [f"retry: {retry}"] if retry is not None else []
-    lines += [f"data: {line}" for line in _lines(data)] if data is not None else []
+    lines += [f"data: {line}" for line in _split_lines(data)] if data is not None else []
     if not lines:
         raise StreamError("A block of nothing was to be encoded. Give it data, event, id, retry or comment.")
     return ("\n".join(lines) + "\n\n").encode()
 
 
 def encode_json(text: str) -> bytes:
-    """Return one JSON text in the framing `json-blank-line`: as it stands, then a blank line."""
+    """Return one JSON text in the framing `json-blank-line`: the text, then a blank line."""
     raw = text.encode().strip(b"\r\n")
     if not raw or _BLANK_LINE.search(raw):
         raise StreamError(f"{text[:60]!r} is empty or has a blank line, which would end it early. Send it on one line.")
     return raw + b"\n\n"
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return _LINE_END.split(text) if "\r" in text else text.split("\n")
 
 
-def _one_line(name: str, value: str) -> str:
+def _require_single_line(name: str, value: str) -> str:
     if _LINE_END.search(value) or "\0" in value:
         raise StreamError(f"The field {name} was to be {value!r}, but a field other than data is one line without NUL.")
     return value

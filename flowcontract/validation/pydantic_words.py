@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.validation.request import UPLOAD
 
@@ -136,7 +136,7 @@ def _value(found: RequestViolation, sent: RequestView) -> Any:
     if found.location == "header":
         return sent.headers.get(found.field.lower())
     try:
-        return yamlio.resolve(sent.body, found.violation.where)
+        return pointers.resolve(sent.body, found.violation.where)
     except (KeyError, TypeError, AttributeError):
         return None
 

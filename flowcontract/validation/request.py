@@ -1,4 +1,4 @@
-"""A request against its operation: its values with the types that the contract gives them, and what is wrong."""
+"""Checks a request against its operation: decodes its values by the contract's types and lists violations."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from flowcontract import yamlio
+from flowcontract import pointers
 from flowcontract.provenance.sources import provenance
 from flowcontract.schemas.absence import leave_out_nulls
 from flowcontract.schemas.decoding import ABSENT, decode, parse_json
-from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, is_file, is_of
+from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, fits_media_types, is_file
 from flowcontract.schemas.violations import Violation
-from flowcontract.schemas.wording import FORMAT_WORDS, bare, describe, type_words
+from flowcontract.schemas.wording import FORMAT_WORDS, describe, describe_types, format_bare
+from flowcontract.validation.uploads import takes_one_file, upload_limits
 
 if TYPE_CHECKING:
     from flowcontract.schemas.validators import Step, Validators
     from flowcontract.specs.model import MediaType, Operation, Parameter
+    from flowcontract.validation.uploads import UploadLimits
 
 UPLOAD: Final = "an uploaded file"
 _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
@@ -26,7 +28,7 @@ _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter",
 
 @dataclass(frozen=True, slots=True)
 class RequestViolation:
-    """What is wrong with a request, and in which parameter or field.
+    """One violation in a request, with its parameter or field.
 
     ``location``   body | query | path | header
     ``field``      the parameter's name, or the dotted path of the field (``inputs.name``, ``files.0.url``); '' for the
@@ -57,18 +59,17 @@ class RequestViolation:
         }
 
 
-def _missing(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
+def _missing_violation(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
     expected = f"the {_NOUNS[location]} `{field}`" if field else "a request body"
     return RequestViolation(location, field, Violation("required", expected, "none", source=source))
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A request's values with the types that the contract gives them, and what is wrong with them.
+    """A request's values, decoded by the types of the contract, and its violations.
 
-    Undecodable parameters are left out; those that the contract does not name stay text (a list where one is repeated).
-    Nulls that stand for fields left out (`x-null: absent`) are left out, too.
-    Header names are lower case. Defaults are not filled in.
+    Parameters that cannot be decoded are left out; undocumented ones stay text (a list if repeated). Nulls that stand
+    for fields left out (`x-null: absent`) are left out, too. Header names are lower case. Defaults are not filled in.
     """
 
     path: Mapping[str, Any]
@@ -104,36 +105,39 @@ def check_request(  # noqa: PLR0913 - the parts of a request, each by name
         name = parameter.name.lower() if parameter.location == "header" else parameter.name
         given = values[parameter.location].get(name)
         texts = given if given is None or isinstance(given, list) else [given]
-        value, violations = _checked_parameter(validators, parameter, texts)
+        value, violations = _check_parameter(validators, parameter, texts)
         found += violations
         if value is not ABSENT:
             values[parameter.location][name] = value
         elif texts:
             del values[parameter.location][name]
-    checked_body, violations = _checked_body(validators, operation, body, media_type, values["header"])
+    checked_body, violations = _check_body(validators, operation, body, media_type, values["header"])
     return CheckedRequest(values["path"], values["query"], values["header"], checked_body, (*found, *violations))
 
 
-def _checked_parameter(
+def _check_parameter(
     validators: Validators, parameter: Parameter, texts: list[str] | None
 ) -> tuple[Any, list[RequestViolation]]:
-    """Return a parameter's decoded value, ABSENT if there is none, and what is wrong with it."""
+    """Return a parameter's decoded value, ABSENT if there is none, and its violations."""
     where = (parameter.location, parameter.name)
     if not texts:
-        return ABSENT, [_missing(*where, parameter.provenance)] if parameter.required else []
+        return ABSENT, [_missing_violation(*where, parameter.provenance)] if parameter.required else []
     value, undecodable = decode(validators, parameter.pointer, texts)
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
-    if parameter.clamp is not None:  # what is above is answered as this value, so it is no violation
-        violations = [one for one in violations if one.rule != "maximum"]
-    told = [RequestViolation(*where, replace(one, source=one.source or parameter.provenance)) for one in violations]
+    if parameter.clamp is not None:  # larger values are clamped to it and are no violation
+        violations = [violation for violation in violations if violation.rule != "maximum"]
+    told = [
+        RequestViolation(*where, replace(violation, source=violation.source or parameter.provenance))
+        for violation in violations
+    ]
     return ABSENT if undecodable else value, told
 
 
-def _checked_body(
+def _check_body(
     validators: Validators, operation: Operation, body: Any, media_type: str, headers: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
     if body is ABSENT:
-        return None, [_missing("body", "", operation.provenance)] if operation.request_required else []
+        return None, [_missing_violation("body", "", operation.provenance)] if operation.request_required else []
     if not operation.request:
         return body, []
     name = find_media(operation.request, media_type)
@@ -145,21 +149,23 @@ def _checked_body(
     if not media.pointer:
         return body, []
     if name.startswith(_FORMS):
-        values, violations = _checked_form(validators, media, body)
+        values, violations = _check_form(validators, media, body)
         fields = validators.form(media.pointer)
-        if "too-many-files" in operation.problems:
-            violations += _beyond_one_file(fields, body)
-        return values, [*violations, *_in_neither(fields, body, headers)]
+        if takes_one_file(operation):
+            violations += _find_surplus_files(fields, body)
+        return values, [*violations, *_find_missing_headers(fields, body, headers)]
     body = leave_out_nulls(validators, media.pointer, body)
     found = validators.violations(media.pointer, body)
-    return body, [_in_body(replace(one, source=one.source or operation.provenance)) for one in found]
+    return body, [
+        _locate_in_body(replace(violation, source=violation.source or operation.provenance)) for violation in found
+    ]
 
 
 _FORMS = ("multipart/", "application/x-www-form-urlencoded")
 
 
-def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
-    """Yield the fields with several files, for an operation that takes a single one."""
+def _find_surplus_files(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Iterator[RequestViolation]:
+    """Yield fields with several files, for an operation that takes a single one."""
     for name, step in fields.items():
         given = body.get(name)
         if isinstance(given, list) and len(given) > 1 and is_file(step.schema):
@@ -167,17 +173,17 @@ def _beyond_one_file(fields: Mapping[str, Step], body: Mapping[str, Any]) -> Ite
             yield RequestViolation("body", name, wrong)
 
 
-def _in_neither(
+def _find_missing_headers(
     fields: Mapping[str, Step], body: Mapping[str, Any], headers: Mapping[str, Any]
 ) -> Iterator[RequestViolation]:
-    """Yield the fields that are needed unless a header has their name (`x-or-header`), and came in neither place."""
+    """Yield fields that may be sent as a header instead (`x-or-header`), and were sent as neither."""
     for name, step in fields.items():
         if step.schema.get("x-or-header") and name not in body and name.lower() not in headers:
-            yield _missing("body", name, provenance(step.schema))
+            yield _missing_violation("body", name, provenance(step.schema))
 
 
-def _in_body(violation: Violation) -> RequestViolation:
-    tokens = [yamlio.unescape(token) for token in violation.where.split("/")[1:]]
+def _locate_in_body(violation: Violation) -> RequestViolation:
+    tokens = pointers.split(violation.where)
     if violation.rule == "required" and (name := _REQUIRED.match(violation.expected)):
         tokens.append(name["field"])
     return RequestViolation("body", ".".join(tokens), violation)
@@ -186,54 +192,51 @@ def _in_body(violation: Violation) -> RequestViolation:
 _REQUIRED = re.compile(r"an object with the field `(?P<field>.*?)`(?= where |$)", re.DOTALL)
 
 
-def _checked_form(
+def _check_form(
     validators: Validators, media: MediaType, body: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
-    """Decode and check a form. Uploaded parts count as empty text before the schema, which says `type: string`."""
+    """Decode and check a form. For the schema, which says `type: string`, an uploaded file is an empty text."""
     fields = validators.form(media.pointer)
     values: dict[str, Any] = dict(body)
     judged: dict[str, Any] = {}
     found: list[RequestViolation] = []
     for name in (name for name, given in body.items() if name in fields and given != []):
-        values[name], judged[name], violations = _checked_field(validators, name, fields[name], body[name])
+        values[name], judged[name], violations = _check_field(validators, name, fields[name], body[name])
         found += violations
         if not violations and is_file(fields[name].schema):
-            found += _upload_violations(name, fields[name], body[name], media.encoding.get(name, {}))
+            found += _check_uploads(name, fields[name], body[name], upload_limits(validators, media, name))
     settled = {violation.field for violation in found}
-    judged_ones = [_in_body(one) for one in validators.violations(media.pointer, judged)]
-    found += [one for one in judged_ones if one.field.partition(".")[0] not in settled]
+    by_schema = [_locate_in_body(violation) for violation in validators.violations(media.pointer, judged)]
+    found += [violation for violation in by_schema if violation.field.partition(".")[0] not in settled]
     order = {name: number for number, name in enumerate(fields)}
-    return values, sorted(found, key=lambda one: order.get(one.field.partition(".")[0], -1))
+    return values, sorted(found, key=lambda violation: order.get(violation.field.partition(".")[0], -1))
 
 
-def _checked_field(
-    validators: Validators, name: str, step: Step, given: Any
-) -> tuple[Any, Any, list[RequestViolation]]:
-    """Return a form field's value, what stands for it before the schema, and what is wrong with it already."""
+def _check_field(validators: Validators, name: str, step: Step, given: Any) -> tuple[Any, Any, list[RequestViolation]]:
+    """Return a form field's value, the value to check by the schema in its place, and its violations so far."""
     parts = given if isinstance(given, list) else [given]
     file = is_file(step.schema)
     for part in parts:
         if isinstance(part, Mapping) != file:
-            # A text where a file belongs is a file that is missing: that is what servers say.
+            # Servers report a text in place of a file as a missing file.
             rule, expected = ("required", UPLOAD) if file else ("type", "text, not a file")
-            wrong = Violation(rule, expected, describe(part), f"/{yamlio.escape(name)}", source=provenance(step.schema))
+            wrong = Violation(
+                rule, expected, describe(part), f"/{pointers.escape(name)}", source=provenance(step.schema)
+            )
             return given, "", [RequestViolation("body", name, wrong)]
     if file:
         return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
     value, undecodable = decode(validators, step.pointer, parts)
-    violations = [undecodable] if undecodable else _json_text(validators, step, value)
-    placed = [replace(one, where=f"/{yamlio.escape(name)}{one.where}") for one in violations]
-    sourced = [replace(one, source=one.source or provenance(step.schema)) for one in placed]
-    return given if undecodable else value, value, [_in_body(one) for one in sourced]
+    violations = [undecodable] if undecodable else _check_json_text(validators, step, value)
+    placed = [replace(violation, where=f"/{pointers.escape(name)}{violation.where}") for violation in violations]
+    sourced = [replace(violation, source=violation.source or provenance(step.schema)) for violation in placed]
+    return given if undecodable else value, value, [_locate_in_body(violation) for violation in sourced]
 
 
-def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str, Any]) -> Iterator[RequestViolation]:
-    """Yield what is wrong with uploaded files as such: bytes over `maxLength`, a type that `encoding` does not list.
-
-    Where `x-typed` stands, real servers take no file that says no type of its own.
-    """
-    longest, wanted, typed = step.schema.get("maxLength"), encoding.get("contentType"), step.schema.get("x-typed")
-    where, source = f"/{yamlio.escape(name)}", provenance(step.schema)
+def _check_uploads(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
+    """Yield violations of the limits of uploads: too many bytes, a media type that is missing or not listed."""
+    wanted, longest, typed = limits
+    where, source = f"/{pointers.escape(name)}", provenance(step.schema)
     for part in given if isinstance(given, list) else [given]:
         size, said = part.get("size", 0), part.get("content_type")
         sent = said or UNKNOWN_FILE
@@ -244,13 +247,13 @@ def _upload_violations(name: str, step: Step, given: Any, encoding: Mapping[str,
         if longest is not None and size > longest:
             wrong = Violation("maxLength", f"a file of at most {longest} bytes", f"{size} bytes", where, source=source)
             yield RequestViolation("body", name, wrong)
-        if wanted is not None and not is_of(sent, str(part.get("filename", "")), wanted):
+        if wanted is not None and not fits_media_types(sent, str(part.get("filename", "")), wanted):
             wrong = Violation("media-type", f"a file of the type {wanted}", sent, where, source=source)
             yield RequestViolation("body", name, wrong)
 
 
-def _json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
-    """Return what is wrong with the JSON in a text field that is declared to hold some."""
+def _check_json_text(validators: Validators, step: Step, value: Any) -> list[Violation]:
+    """Return the violations of the JSON in a text field that is declared to hold JSON."""
     if step.schema.get("contentMediaType") != JSON or not isinstance(value, str):
         return []
     try:
@@ -262,45 +265,45 @@ def _json_text(validators: Validators, step: Step, value: Any) -> list[Violation
 
 @lru_cache(maxsize=1024)
 def sample_violation(operation: Operation) -> RequestViolation:
-    """Return the first thing that could be wrong with a request to an operation; always the same one.
+    """Return a violation that a request to an operation could have; always the same one.
 
-    Used where an error scenario is forced upon a request that has nothing wrong.
+    Fills in the error scenario that is forced on a valid request.
     """
-    return next(_possible_violations(operation))
+    return next(_list_possible_violations(operation))
 
 
-def _possible_violations(operation: Operation) -> Iterator[RequestViolation]:
+def _list_possible_violations(operation: Operation) -> Iterator[RequestViolation]:
     """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
-    fields = {name: schema for media in operation.request.values() for name, schema in _own_fields(media.schema)}
+    fields = {name: schema for media in operation.request.values() for name, schema in _list_fields(media.schema)}
     for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
-        yield _missing("body", name, provenance(fields.get(name, {})))
+        yield _missing_violation("body", name, provenance(fields.get(name, {})))
     for parameter in operation.parameters:
         if parameter.required and parameter.location != "path":
-            yield _missing(parameter.location, parameter.name, parameter.provenance)
+            yield _missing_violation(parameter.location, parameter.name, parameter.provenance)
     for parameter in operation.parameters:
-        if expected := _bounds(parameter.schema):
-            yield _wrong(parameter.location, parameter.name, expected, parameter.provenance)
+        if expected := _describe_bounds(parameter.schema):
+            yield _type_violation(parameter.location, parameter.name, expected, parameter.provenance)
     for name, schema in fields.items():
-        if expected := _bounds(schema):
-            yield _wrong("body", name, expected, provenance(schema))
+        if expected := _describe_bounds(schema):
+            yield _type_violation("body", name, expected, provenance(schema))
     wrong = Violation("invalid", "what the contract documents", "something else", source=operation.provenance)
     yield RequestViolation("body", "", wrong)
 
 
-def _own_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, one) for name, one in schema.get("properties", {}).items() if isinstance(one, dict))
+def _list_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, field) for name, field in schema.get("properties", {}).items() if isinstance(field, dict))
 
 
-def _bounds(schema: Mapping[str, Any]) -> str:
-    """Return what a parameter or field is bound to, in words; '' where any text will do."""
+def _describe_bounds(schema: Mapping[str, Any]) -> str:
+    """Return the values that a parameter or field is restricted to, in words; '' where any text is allowed."""
     if "enum" in schema:
-        return f"one of {', '.join(bare(option) for option in schema['enum'])}"
+        return f"one of {', '.join(format_bare(option) for option in schema['enum'])}"
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
     if types and "string" not in types:
-        return type_words(types)
+        return describe_types(types)
     return FORMAT_WORDS.get(schema.get("format", ""), "")
 
 
-def _wrong(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
-    where = f"/{yamlio.escape(field)}" if location == "body" and field else ""
+def _type_violation(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
+    where = f"/{pointers.escape(field)}" if location == "body" and field else ""
     return RequestViolation(location, field, Violation("type", expected, 'the text "?"', where, source=source))

@@ -32,10 +32,10 @@ _OWN = "own"  # the account of a flow that does not say whose it is
 def _flow(act: Action) -> Record:
     """Return the flow of the path, by its id or its endpoint's name; refuse by `unknown-id`, or as another's.
 
-    Where `x-problems` answers another account's flow with success, everybody may use it.
+    Where `x-refusals` answers another account's flow with success, everybody may use it.
     """
     asked = act.request.path["flow_id"]
-    problem = act.operation.problems.get("other-account", "")
+    problem = act.operation.refusals.get("other-account", "")
     for flow in act.world.store.rows("flows"):
         if asked.lower() in (flow["id"].lower(), flow.get("endpoint_name")):
             if flow.get("account", _OWN) == _OWN or problem.startswith("2"):
@@ -46,7 +46,7 @@ def _flow(act: Action) -> Record:
 
 
 def _upload(act: Action) -> tuple[Upload, str]:
-    """Return the file of a form and its name; refuse names as the operation's `x-problems` say."""
+    """Return the file of a form and its name; refuse names as the operation's `x-refusals` say."""
     upload = act.upload()
     _refuse_name(act, upload.filename, "body", "file")
     return upload, upload.filename
@@ -59,7 +59,7 @@ def _refuse_name(act: Action, name: str, location: str, field: str) -> None:
         "backslash-in-name": "\\" in name,
         "long-name": len(name.encode("utf-8", "replace")) > _LONGEST_FILE_NAME,
     }
-    for word in (word for word, is_so in said.items() if is_so and word in act.operation.problems):
+    for word in (word for word, is_so in said.items() if is_so and word in act.operation.refusals):
         raise Refusal("invalid-request", name, field=field, location=location, finer=[word])
 
 
@@ -109,7 +109,7 @@ def list_flow_files(act: Action) -> Reply:
     """List the names of a flow's files, in the order of a folder on a disk: none that a client could rely on."""
     flow = _flow(act)
     names = [str(row["id"]) for row in act.world.store.rows(_table(flow))]
-    if not names and "never-used" in act.operation.problems and not act.world.store.get("used flows", flow["id"]):
+    if not names and "never-used" in act.operation.refusals and not act.world.store.get("used flows", flow["id"]):
         raise Refusal("unknown-id", f"Flow {flow['id']} has no folder", location="path", finer=["never-used"])
     return act.reply(files=sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest()))
 
@@ -138,7 +138,7 @@ def delete_flow_file(act: Action) -> Reply:
 
 def _refuse_unprintable(act: Action, name: str) -> None:
     """Refuse a name that does not fit into a header as it is, where the contract has a word for it."""
-    if "unprintable-name" in act.operation.problems and name.encode("latin-1", "ignore").decode("latin-1") != name:
+    if "unprintable-name" in act.operation.refusals and name.encode("latin-1", "ignore").decode("latin-1") != name:
         raise Refusal("unknown-id", f"{name} does not fit into a header", location="path", finer=["unprintable-name"])
 
 
@@ -220,7 +220,7 @@ def rename_user_file(act: Action) -> Reply:
     file = {**_user_file(act), "name": act.request.query["name"]}
     _refuse_name(act, file["name"], "query", "name")
     others = (row for row in act.world.store.rows("user_files") if row["id"] != file["id"])
-    if "taken-name" in act.operation.problems and any(row["name"] == file["name"] for row in others):
+    if "taken-name" in act.operation.refusals and any(row["name"] == file["name"] for row in others):
         raise Refusal("invalid-request", "the name is taken", field="name", location="query", finer=["taken-name"])
     act.world.store.put("user_files", file["id"], file)
     return act.reply(file=file)

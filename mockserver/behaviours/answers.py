@@ -49,7 +49,7 @@ def _answer_without_context(text: str, seed: str, field: str, question: str) -> 
 
 
 def _render(text: str, context: Context) -> str:
-    said, written = _compiled(text).tell(context)
+    said, written = _compiled(text).render_with_json(context)
     return said if isinstance(said, str) else written
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mockserver.request.body import Upload
 
 _MB = 1 << 20
-_OTHER_USERS = "other-users-file"  # in `x-problems`: what an upload of another user is answered with
+_OTHER_USERS = "other-users-file"  # in `x-refusals`: what an upload of another user is answered with
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TEXT_LIMIT = {"document": "file_size_limit"}  # the others are called by their type: image_file_size_limit
 
@@ -126,7 +126,7 @@ def _check_owner(act: Action, file: _File, user: str) -> None:
     if file.said["transfer_method"] != "local_file" or not isinstance(identifier, str):
         return
     known = act.world.store.get("files", identifier)
-    lenient = act.operation.problems.get(_OTHER_USERS, "").startswith("2")  # a release that does not look
+    lenient = act.operation.refusals.get(_OTHER_USERS, "").startswith("2")  # a release that does not look
     if known is None or (known.get("user") not in (None, user) and not lenient):
         raise Refusal(
             "invalid-request", f"there is no file {identifier} of user {user}", field=file.where, finer=["wrong-input"]

@@ -406,9 +406,9 @@ def _greeting(server: MockServer) -> list[str]:
 
 def _curl(server: MockServer, api: str) -> str:
     """Return a curl command for the first documented request that needs nothing but this line."""
-    from mockserver.scenarios.examples import find_typical_example  # noqa: PLC0415
+    from flowcontract.specs.examples import typical_request  # noqa: PLC0415
 
-    return find_typical_example(server.mock.apis[api]).curl(server.url(api), server.headers(api))
+    return typical_request(server.mock.apis[api]).curl(server.url(api), server.headers(api))
 
 
 def _torture(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import AppError, FlowContractError, UnknownNameError
 from flowcontract.scenarios import APP, default_app
 from flowcontract.scenarios.templates import compile_value
@@ -129,7 +129,7 @@ class _File:
 
     def line(self, pointer: str) -> int:
         """Return the line of a value, or of the nearest thing around it."""
-        lines = _toml_lines(self._text) if self.path.suffix == ".toml" else yamlio.lines_of(self._text)
+        lines = _toml_lines(self._text) if self.path.suffix == ".toml" else yamlio.locate_lines(self._text)
         while pointer and pointer not in lines:
             pointer = pointer.rpartition("/")[0]
         return lines.get(pointer, 1)
@@ -149,7 +149,7 @@ def _refuse(problems: Iterable[_Problem], file: _File) -> None:
 
 
 def _field(pointer: str) -> str:
-    return ".".join(yamlio.unescape(token) for token in pointer.split("/")[1:]) or "the file"
+    return ".".join(pointers.split(pointer)) or "the file"
 
 
 def _unknown(validators: Validators, pointer: str, value: Any, where: str) -> Iterator[_Problem]:
@@ -157,7 +157,7 @@ def _unknown(validators: Validators, pointer: str, value: Any, where: str) -> It
     fields = _fields(validators, pointer)
     if isinstance(value, Mapping) and fields:
         for name, inner in value.items():
-            here = f"{where}/{yamlio.escape(name)}"
+            here = f"{where}/{pointers.escape(name)}"
             if name in fields:
                 yield from _unknown(validators, fields[name], inner, here)
             else:
@@ -165,7 +165,7 @@ def _unknown(validators: Validators, pointer: str, value: Any, where: str) -> It
     elif isinstance(value, Mapping):
         more = f"{validators.follow(pointer).pointer}/additionalProperties"
         for name, inner in value.items() if _has(validators, more) else ():
-            yield from _unknown(validators, more, inner, f"{where}/{yamlio.escape(name)}")
+            yield from _unknown(validators, more, inner, f"{where}/{pointers.escape(name)}")
     elif isinstance(value, list) and _has(validators, items := f"{validators.follow(pointer).pointer}/items"):
         for index, inner in enumerate(value):
             yield from _unknown(validators, items, inner, f"{where}/{index}")
@@ -173,7 +173,7 @@ def _unknown(validators: Validators, pointer: str, value: Any, where: str) -> It
 
 def _has(validators: Validators, pointer: str) -> bool:
     try:
-        return isinstance(yamlio.resolve(validators.bundle, pointer), Mapping)
+        return isinstance(pointers.resolve(validators.bundle, pointer), Mapping)
     except KeyError:
         return False
 
@@ -198,7 +198,7 @@ class _Check:
             yield from self._table(api, table, f"/{name}", table)
             others = table.get("keys") or {}
             for suffix, other in others.items() if _is_table(others) else ():
-                yield from self._table(api, _merged(table, other), f"/{name}/keys/{yamlio.escape(suffix)}", other)
+                yield from self._table(api, _merged(table, other), f"/{name}/keys/{pointers.escape(suffix)}", other)
 
     def _table(self, api: Api, table: Table, where: str, said: Any) -> Iterator[_Problem]:
         """Judge what is said of an app, which together with what is below it is `table`."""
@@ -214,7 +214,7 @@ class _Check:
             yield from _text_problems(table, where)
         scenarios = said.get("scenarios")
         for operation_id, key in scenarios.items() if isinstance(scenarios, Mapping) else ():
-            yield from self._scenario(api, operation_id, key, f"{where}/scenarios/{yamlio.escape(operation_id)}")
+            yield from self._scenario(api, operation_id, key, f"{where}/scenarios/{pointers.escape(operation_id)}")
 
     def _scenario(self, api: Api, operation_id: str, key: str, where: str) -> Iterator[_Problem]:
         operation = api.operations.get(operation_id)
@@ -256,7 +256,7 @@ def _text_problems(table: Table, where: str) -> Iterator[_Problem]:
             try:
                 compile_value(text, name="it")
             except FlowContractError as error:
-                yield _Problem(f"{where}/texts/{yamlio.escape(name)}/{index}", f"is wrong: {error}")
+                yield _Problem(f"{where}/texts/{pointers.escape(name)}/{index}", f"is wrong: {error}")
 
 
 def _toml_lines(text: str) -> dict[str, int]:
@@ -291,7 +291,7 @@ def _pointer(nested: Any) -> str:
             nested = nested[0]
             continue
         name, nested = next(iter(nested.items()))
-        pointer += f"/{yamlio.escape(name)}"
+        pointer += f"/{pointers.escape(name)}"
     return pointer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flowcontract.scenarios.streaming import asks_for_stream
 from mockserver import faults
 from mockserver.request.refusals import Refusal, scenario_key
 from mockserver.scenarios import selection
@@ -76,7 +77,7 @@ class Selection:
 
 def select_preferred(visit: Visit, validated: Validated, preference: ScenarioPreference) -> Selection:
     """Select what was asked for, whatever is wrong with the request; raise NoScenario where there is no such thing."""
-    refusal, streaming = validated.refusal, selection.wants_stream(visit.operation, validated.view)
+    refusal, streaming = validated.refusal, asks_for_stream(visit.operation, validated.view)
     is_certain = refusal is None or preference.by == "prefer"
     scenario = selection.find_preferred(
         visit.content.scenarios, visit.operation, preference, streaming=streaming if is_certain else None
@@ -88,9 +89,9 @@ def select_refusal(visit: Visit, validated: Validated, refusal: Refusal) -> Sele
     """Select the scenario that the contract has for what is wrong."""
     operation, words = visit.operation, refusal.words
     known = visit.content.scenarios.for_operation(operation)
-    if selection.wants_stream(operation, validated.view):
+    if asks_for_stream(operation, validated.view):
         words = (*(f"{word}-streaming" for word in words), *words)
-    status, _, name = scenario_key(operation.problems, words, known, api=operation.api).partition("-")
+    status, _, name = scenario_key(operation.refusals, words, known, api=operation.api).partition("-")
     scenario = visit.content.scenarios.find(operation, int(status), name)
     return Selection(scenario, "problem", refusal.words[0], refusal=refusal)
 
@@ -103,7 +104,7 @@ def select_matching(visit: Visit, validated: Validated) -> Selection:
         validated.view,
         visit.app["scenarios"],
         visit.world.usage,
-        streaming=selection.wants_stream(visit.operation, validated.view),
+        streaming=asks_for_stream(visit.operation, validated.view),
     )
     return Selection(scenario, by)
 
@@ -112,7 +113,7 @@ def select_variant(visit: Visit, validated: Validated, chosen: Selection, name: 
     """Return the scenario that a behaviour wants in place of a default one, of the kind that was asked for."""
     if not name or chosen.by not in ("default", "app"):
         return chosen.scenario
-    streaming = selection.wants_stream(visit.operation, validated.view)
+    streaming = asks_for_stream(visit.operation, validated.view)
     return visit.content.scenarios.find(visit.operation, None, f"{name}-streaming" if streaming else name)
 
 

@@ -29,8 +29,8 @@ class Content:
         """Scenario, operation -> the scenario as the release in force sends it."""
 
     def find_refusing_operation(self, api: Api, word: str) -> Operation:
-        """Return an operation that refuses by a word of `x-problems` as its whole API does, not in words of its own."""
-        key = api.problems.get(word, "")
+        """Return an operation that refuses by a word of `x-refusals` as its whole API does, not in words of its own."""
+        key = api.refusals.get(word, "")
         operations = api.operations.values()
         shared = (operation for operation in operations if self._is_shared(operation, key))
         return next(shared, next(iter(operations)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.request import CheckedRequest, check_request
+from flowcontract.validation.uploads import takes_one_file, upload_limits
 from mockserver.request import preferences
 from mockserver.request.body import Body, parse_query, read_body
 from mockserver.request.refusals import Refusal
@@ -17,6 +18,7 @@ from mockserver.state.quotas import StorageFull
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowcontract.schemas.validators import Validators
     from flowcontract.specs.model import Api, Operation
     from mockserver.http.messages import Request
     from mockserver.request.preferences import ScenarioPreference
@@ -108,7 +110,7 @@ def validate(
         body = read_body(routed.request, operation, manners)
         in_body = preferences.take_off(body.value)
         preference = preference or in_body
-        _refuse_odd_uploads(operation, body)
+        _refuse_odd_uploads(api.validators, operation, body)
         _refuse_what_has_no_room(body, admit)
         _refuse_without_body(operation, body)
         values = _compare(routed, operation, api, body)
@@ -173,7 +175,7 @@ def _has_wrong_body(checked: CheckedRequest) -> bool:
 
 def _answers_other_apps(operation: Operation, refused: tuple[str, ...]) -> bool:
     """Tell whether the operation answers the key of another app with a success: of that app, or of nothing."""
-    status = operation.problems.get("other-app", "")[:3]
+    status = operation.refusals.get("other-app", "")[:3]
     return "other-app" in refused and status == str(operation.success.status)
 
 
@@ -202,26 +204,26 @@ def _refuse_without_body(operation: Operation, body: Body) -> None:
         raise Refusal("malformed-body", "there is no body", finer=["no-content"])
 
 
-def _refuse_odd_uploads(operation: Operation, body: Body) -> None:
+def _refuse_odd_uploads(validators: Validators, operation: Operation, body: Body) -> None:
     """Refuse what schemas of forms cannot see: several files for one, a file unnamed, of a wrong type or too large."""
     media = operation.request.get(body.media_type)
     count = sum(map(len, body.uploads.values()))
-    if count > 1 and "too-many-files" in operation.problems:
+    if count > 1 and takes_one_file(operation):
         names = ", ".join(body.uploads)
         raise Refusal(
             "too-many-files", f"{count} files came as {names}; one is accepted", field=next(iter(body.uploads))
         )
     for name, uploads in body.uploads.items():
-        if not uploads[0].filename and "unnamed-file" in operation.problems:
+        if not uploads[0].filename and "unnamed-file" in operation.refusals:
             raise Refusal("unnamed-file", f"the file in {name} has no name", field=name)
-        fields = (media.schema if media else {}).get("properties", {})
-        if fields.get(name, {}).get("x-typed") and not uploads[0].content_type:
+        if media is None:
+            continue
+        wanted, longest, typed = upload_limits(validators, media, name)
+        if typed and not uploads[0].content_type:
             message = f"the file in {name} has no Content-Type of its own"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        wanted = (media.encoding if media else {}).get(name, {}).get("contentType")
         if wanted is not None and not uploads[0].is_of(wanted):
             message = f"{name} is {uploads[0].content_type}, not one of {wanted}"
             raise Refusal("invalid-request", message, field=name, finer=["unsupported-file-type"])
-        longest = fields.get(name, {}).get("maxLength")  # in bytes
         if longest is not None and uploads[0].blob.size > longest:
             raise Refusal("too-large", f"{name} has {uploads[0].blob.size} bytes, more than {longest}", field=name)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.pointers import value_at
 from flowcontract.scenarios import Piece
 from flowcontract.streams import sse
-from flowcontract.streams.rules import value_at
 
 if TYPE_CHECKING:
     from flowcontract.streams.contract import StreamContract

@@ -7,7 +7,7 @@ import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.streams.rules import value_at
+from flowcontract.pointers import value_at
 from mockserver.faults.context import silent
 
 if TYPE_CHECKING:

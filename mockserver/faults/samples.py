@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.pointers import value_at
 from flowcontract.scenarios import render_body
 from flowcontract.scenarios.expressions import Context
-from flowcontract.streams.rules import value_at
 from mockserver.faults.context import FaultContext
 from mockserver.faults.parsing import FaultError
 

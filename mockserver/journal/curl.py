@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from flowcontract.output.curl import CurlCommand
 from flowcontract.output.secrets import MASK
+from flowcontract.schemas.media_types import is_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,28 +29,27 @@ def curl(entry: Entry) -> str:
     `AUTHORIZATION=app-chat`.
     """
     literal = ["-g"] if set("[]{}") & set(entry.query) else []  # else curl takes them for a range of addresses
-    words = ["curl", *literal, *(["-N"] if entry.stream else []), *_method(entry), _url(entry)]
+    command = CurlCommand(*literal, *(["-N"] if entry.stream else []))
+    if entry.method == "HEAD":
+        command.add("-I")
+    else:
+        command.add_method(entry.method, implied="POST" if entry.content or entry.form else "GET")
+    command.add(_url(entry))
     for name, value in entry.headers:
         if name.lower() not in _MADE_BY_CURL and not (entry.form is not None and name.lower() == "content-type"):
-            words += ["-H", _word(f"{name}: {value}", _variable(name))]
-    return "".join(f"# {remark}\n" for remark in _remarks(entry)) + " ".join([*words, *_body(entry)]) + "\n"
-
-
-def _method(entry: Entry) -> list[str]:
-    if entry.method == "HEAD":
-        return ["-I"]
-    implied = "POST" if entry.content or entry.form else "GET"
-    return [] if entry.method == implied else ["-X", shlex.quote(entry.method)]
+            command.add_header(name, value, quote=partial(_quote, variable=_variable(name)))
+    _add_body(command, entry)
+    return "".join(f"# {remark}\n" for remark in _remarks(entry)) + f"{command}\n"
 
 
 def _url(entry: Entry) -> str:
     host = next((value for name, value in entry.headers if name.lower() == "host"), "localhost:8080")
     base = f"http://{host}{quote(entry.path, safe=_AS_IN_A_PATH)}"
-    parts = [_word(part, _variable(part.partition("=")[0])) for part in entry.query.split("&")] if entry.query else []
+    parts = [_quote(part, _variable(part.partition("=")[0])) for part in entry.query.split("&")] if entry.query else []
     return shlex.quote(base) + ("'?'" + "'&'".join(parts) if parts else "")
 
 
-def _word(text: str, variable: str) -> str:
+def _quote(text: str, variable: str) -> str:
     """Quote a word; what is masked in it becomes a shell variable, and stays masked where that is not set."""
     plain, mask, rest = text.rpartition(MASK)
     return shlex.quote(text) if not mask or rest else f'{shlex.quote(plain)}"${{{variable}:-{MASK}}}"'
@@ -62,7 +64,7 @@ def _remarks(entry: Entry) -> Iterator[str]:
         yield f"Only the first {len(entry.content)} of {entry.size} bytes of the body are kept."
     if entry.content and _as_text(entry) is None:
         yield "The body is no text and is left out."
-    if any(_is_file(value) for _, value in _fields(entry)):
+    if any(is_upload(value) for _, value in _fields(entry)):
         yield "The bytes of files are not kept: put files of these names beside you."
 
 
@@ -74,23 +76,18 @@ def _as_text(entry: Entry) -> str | None:
     return None if "\0" in text else text
 
 
-def _body(entry: Entry) -> Iterator[str]:
+def _add_body(command: CurlCommand, entry: Entry) -> None:
+    """Add a body that is text, or the fields of a form."""
     if entry.content and (text := _as_text(entry)) is not None:
-        yield f"--data-raw {shlex.quote(text)}"
+        command.add_raw_data(text)
     for name, value in _fields(entry):
-        if _is_file(value):
-            file = PurePosixPath(value["filename"].replace("\\", "/")).name or "file"
-            quoted = re.sub(r'([\\"])', r"\\\1", file)
-            part = f'{name}=@"{quoted}";type={value["content_type"]}'
-            yield f"-F {shlex.quote(part)}"
+        if is_upload(value):
+            filename = PurePosixPath(value["filename"].replace("\\", "/")).name or "file"
+            command.add_file_field(name, filename, value["content_type"])
         else:
-            yield f"--form-string {shlex.quote(f'{name}={value}')}"
+            command.add_text_field(name, value)
 
 
 def _fields(entry: Entry) -> list[tuple[str, Any]]:
     form = entry.form or {}
-    return [(name, each) for name, value in form.items() for each in (value if isinstance(value, list) else [value])]
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, dict) and "filename" in value
+    return [(name, item) for name, value in form.items() for item in (value if isinstance(value, list) else [value])]

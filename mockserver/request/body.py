@@ -1,4 +1,4 @@
-"""A request's body -> JSON or form fields; whatever cannot be read is refused by its word in `x-problems`."""
+"""A request's body -> JSON or form fields; whatever cannot be read is refused by its word in `x-refusals`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Upload:
 
     def is_of(self, wanted: str) -> bool:
         """Tell whether its type, or its name where the client knew no type, fits a list like `image/*, audio/wav`."""
-        return media.is_of(self.content_type or media.UNKNOWN_FILE, self.filename, wanted)
+        return media.fits_media_types(self.content_type or media.UNKNOWN_FILE, self.filename, wanted)
 
 
 @dataclass(frozen=True, slots=True)

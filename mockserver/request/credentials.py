@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flowcontract.validation.refusals import wrong_key_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -28,12 +30,10 @@ class Keyring:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of `x-problems` for a refusal, the most particular first."""
+        """The words of `x-refusals` for a refusal, the most particular first."""
         if self.verdict == "missing":
             return ("wrong-scheme", "no-key") if self.strange else ("no-key",)
-        is_token = self.scheme is not None and "token" in f"{self.scheme.name} {self.scheme.prefix or ''}".lower()
-        bearer = self.scheme is not None and bool(self.scheme.prefix)
-        return (*(("wrong-token",) if is_token or bearer else ()), "wrong-key")
+        return wrong_key_words(self.scheme)
 
 
 _LONGEST = 200  # characters of a key, which names a world

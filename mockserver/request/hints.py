@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract.output.printable import printable
+from flowcontract.pointers import escape
 from flowcontract.schemas.media_types import JSON
-from flowcontract.yamlio import escape
 from mockserver.request import credentials
 
 if TYPE_CHECKING:

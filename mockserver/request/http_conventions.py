@@ -32,7 +32,7 @@ class Manners:
     ``preflight_body``    and its text
     ``preflight_methods`` the methods that it names: those of the path, or these
     ``credentials``       which of several keys counts: the first that came of these schemes; () for any valid one
-    ``before_key``        what is told before a key that is missing or wrong: words of `x-problems`
+    ``before_key``        what is told before a key that is missing or wrong: words of `x-refusals`
     ``query_commas``      a comma in a value of the query is part of it, or separates two values
     ``repeated``          a parameter or a file that comes twice: both are seen, or the last one alone
     ``untyped_body``      a body without a media type: is none of ours, or JSON

@@ -1,4 +1,4 @@
-"""What is wrong with a request -> the word for it in the contract's `x-problems` -> the scenario that says so."""
+"""What is wrong with a request -> the word for it in the contract's `x-refusals` -> the scenario that says so."""
 
 from __future__ import annotations
 
@@ -6,26 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import SpecError
 from flowcontract.validation import pydantic_words
-from flowcontract.validation.request import UPLOAD
+from flowcontract.validation.refusals import refusal_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from flowcontract.scenarios.expressions import RequestView
-    from flowcontract.validation.request import CheckedRequest, RequestViolation
+    from flowcontract.validation.request import CheckedRequest
 
-NEEDED = (
-    "no-key",
-    "wrong-key",
-    "unknown-path",
-    "wrong-method",
-    "wrong-media-type",
-    "malformed-body",
-    "invalid-request",
-    "unknown-id",
-    "too-large",
-)
-"""The words that every API has a scenario for. A contract may know finer ones, which are then preferred."""
 _INSTEAD = ("malformed-body", "invalid-request")
 """What an operation says that documents nothing for a word, for instance a JSON body that is too large."""
 
@@ -70,36 +58,18 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
     def by(cls, checked: CheckedRequest, sent: RequestView) -> Refusal:
         """Refuse because of what validation found: the first violation says by what, entries tell of all."""
         found = checked.violations[0]
-        refusal = cls("invalid-request", found.message, finer=tuple(_finer(found)))
+        *finer, word = refusal_words(found)
+        refusal = cls(word, found.message, finer=finer)
         entries = [entry for each in checked.violations for entry in pydantic_words.entries(each, sent)]
         refusal.violation = {**found.as_mapping(), **pydantic_words.told(entries)}
         return refusal
 
 
-def _finer(found: RequestViolation) -> Iterator[str]:
-    """Yield the particular words, for instance `missing-user`, `missing-parameter`, `invalid-user`.
-
-    `not-a-file` is text where a file belongs, `no-object` a body that is no object, `wrong-type-FIELD` a value of
-    another type, or with one in it.
-    """
-    field = found.field.replace("_", "-")
-    if found.violation.expected == UPLOAD:
-        yield "not-a-file"
-    if found.violation.rule == "type" and found.location == "body":
-        yield f"wrong-type-{field.partition('.')[0]}" if field else "no-object"
-    if found.violation.rule == "required":
-        yield from [f"missing-{field}"] if field else ["missing-body", "malformed-body"]
-        yield "missing-parameter"
-    if found.violation.rule.startswith("content"):
-        yield "invalid-json-text"
-    yield f"invalid-{field}"
-
-
 def scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:
-    """Return the scenario of the first word that `x-problems` has, `<status>-<name>`; raise SpecError without one."""
+    """Return the scenario of the first word that `x-refusals` has, `<status>-<name>`; raise SpecError without one."""
     for word in (*words, *_INSTEAD):
         if problems.get(word) in known:
             return problems[word]
     raise SpecError(
-        f"specs/{api}/openapi.yaml: x-problems maps none of {', '.join(words)} to a scenario. Map one of them."
+        f"specs/{api}/openapi.yaml: x-refusals maps none of {', '.join(words)} to a scenario. Map one of them."
     )

@@ -32,7 +32,7 @@ class Route:
     ``path``       values of the path's parameters
     ``keyring``    its credentials as that API judges them
     ``owner``      the API whose app the key opens instead, and what the key ends with; None where there is none
-    ``refused``    the words of `x-problems` if it gets no further: unknown-path, wrong-method, no-key, wrong-key ...
+    ``refused``    the words of `x-refusals` if it gets no further: unknown-path, wrong-method, no-key, wrong-key ...
     ``allowed``    what `Allow` names where the method is none of the path's
     ``manners``    what its servers do with HTTP itself
     ``moved``      the path that it is to ask instead; '' for none

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.scenarios import render_events, render_headers, tell_body
+from flowcontract.pointers import reader
+from flowcontract.scenarios import render_body_and_value, render_events, render_headers
 from flowcontract.scenarios.releases import keep_alive_kind
 from flowcontract.schemas.media_types import find_media
 from flowcontract.streams import sse
-from flowcontract.streams.rules import reader
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Reply
 from mockserver.http.stream import Ending, KeepAlive, Stream
@@ -53,7 +53,7 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
         speaks = content.speaks
         reply.body = Blob(content.file) if speaks is None else speak(content.file, str(speaks.render(context)))
     else:
-        reply.said, reply.body = tell_body(content, context)
+        reply.said, reply.body = render_body_and_value(content, context)
     return reply
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import UnknownNameError
-from flowcontract.scenarios import Match
 from mockserver.faults import FAULTS
 from mockserver.http.failures import problem
 
@@ -32,18 +30,6 @@ class NoScenario(Exception):  # noqa: N818 - what is answered, not what went wro
     def __init__(self, reply: Reply) -> None:
         super().__init__()
         self.reply = reply
-
-
-def wants_stream(operation: Operation, view: RequestView) -> bool:
-    """Tell whether a request asks for the stream rather than for the whole body, by `x-stream.when`."""
-    when = _when(operation)
-    return operation.stream is not None and (when is None or when.fits(view))
-
-
-@lru_cache(maxsize=1024)
-def _when(operation: Operation) -> Match | None:
-    when = operation.stream.spec.get("when") if operation.stream else None
-    return None if when is None else Match(**when)
 
 
 def find_preferred(

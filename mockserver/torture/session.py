@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.printable import printable
-from flowcontract.streams.rules import value_at
+from flowcontract.pointers import value_at
+from flowcontract.scenarios.streaming import ask_for_stream
+from flowcontract.specs.examples import example_requests
 from mockserver.faults import FAULTS, FaultError, parse
 from mockserver.http.stream import Stream
-from mockserver.scenarios.examples import example_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -299,16 +300,10 @@ class Session:
 
     def request(self) -> dict[str, Any]:
         """Return a request that streams, below the API's base URL: method, path, JSON body (None for none)."""
-        found = [
-            example
-            for example in example_requests(self.api)
-            if example.operation.id == self.operation.id and not example.files
-        ]
-        when = self.operation.stream.when if self.operation.stream else {}
-        query = urlencode(when.get("query", {}))
-        path = found[0].path.partition("?")[0] + (f"?{query}" if query else "")
-        body = {**found[0].body, **when.get("body", {})} if isinstance(found[0].body, dict) else None
-        return {"method": self.operation.method, "path": path, "body": body}
+        found = [one for one in example_requests(self.api) if one.operation.id == self.operation.id and not one.files]
+        query, body = ask_for_stream(self.operation, {}, found[0].body)
+        path = found[0].path.partition("?")[0] + (f"?{urlencode(query)}" if query else "")
+        return {"method": self.operation.method, "path": path, "body": body if isinstance(body, dict) else None}
 
     @property
     def whole(self) -> bool:

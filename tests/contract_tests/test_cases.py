@@ -134,7 +134,7 @@ def test_each_enum_of_a_body_is_broken_once():
 
 
 def test_refusals_name_the_documented_status_and_code():
-    """What `x-problems` says is what a refusal must be, observed codes included."""
+    """What `x-refusals` says is what a refusal must be, observed codes included."""
     expected = CASES["dify-chat/sendChatMessage/invalid/query required"].expected
     assert expected.statuses == {400}
     assert expected.codes == {"invalid_param", "bad_request", "not_chat_app"}

@@ -185,7 +185,7 @@ NOT_RECORDED = {
     ),
     "an unknown encoding": (
         entry(content("x", encoding="rot13")),
-        "response/content/encoding is 'rot13', but is to be",
+        "response/content/encoding is 'rot13', but should be",
     ),
     "no gzip in the end": (
         entry(content(base64_of(b"\x1f\x8b\x08\xff"), encoding="base64"), headers={"Content-Encoding": "gzip"}),
@@ -549,7 +549,7 @@ def test_what_is_no_json_and_has_no_bounds_is_told_at_least(tmp_path, capsys):
     assert main(["judge", str(path)]) == 2
     out = capsys.readouterr().out
     assert "200: dify-chat/sendChatMessage" in out
-    assert "entry 2: it is no JSON" in out
+    assert "entry 2: it is not JSON" in out
 
 
 def test_a_file_that_was_cut_off_is_judged_as_far_as_it_goes(tmp_path, capsys):
@@ -580,5 +580,5 @@ def test_a_file_that_is_no_recording_is_told_in_a_line(text: str, tmp_path, caps
     path.write_text(text, encoding="latin-1")
     assert main(["judge", str(path)]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"contract-tests: {path} is no recording: ")
+    assert captured.err.startswith(f"contract-tests: {path} is not a recording: ")
     assert captured.err.count("\n") == 1

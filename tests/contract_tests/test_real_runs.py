@@ -20,7 +20,7 @@ from contract_tests.journeys.journey import Journey
 from contract_tests.judging.judge import ANYTHING, Expected, Judge
 from flowcontract.provenance.evidence import Tier, fails, tier_of
 from flowcontract.specs.model import load_apis
-from flowcontract.streams.rules import says_the_same
+from flowcontract.streams.rules import matches_joined
 
 FOLDER = Path(__file__).parents[1] / "data" / "real-runs"
 RELEASES = {path.stem.removeprefix("dify-"): path for path in sorted(FOLDER.glob("*.jsonl"))}
@@ -120,7 +120,7 @@ def of_pieces(row):
         joined = joined.partition("...")[2]
         whole = whole[-len(joined.rstrip()) :]
     pieces = re.findall(r"[^.]+\.? ?", joined)
-    return NOTHING if says_the_same(pieces, whole) else Tier.RULING
+    return NOTHING if matches_joined(pieces, whole) else Tier.RULING
 
 
 def is_red(found):

@@ -90,5 +90,5 @@ def test_what_is_no_recording_is_told(tmp_path, text):
     """The file and the two forms are named."""
     path = tmp_path / "wrong.json"
     path.write_text(text)
-    with pytest.raises(FlowContractError, match=r"wrong\.json is no recording"):
+    with pytest.raises(FlowContractError, match=r"wrong\.json is not a recording"):
         recordings.read(path)

@@ -13,7 +13,7 @@ from contract_tests.judging.judge import ANYTHING, Judge
 from contract_tests.suite.record import Record
 from flowcontract.provenance.evidence import Tier, quote
 from flowcontract.specs.model import load_apis
-from flowcontract.streams.rules import says_the_same
+from flowcontract.streams.rules import matches_joined
 
 APIS = load_apis()
 CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
@@ -152,7 +152,7 @@ def test_stream_that_owes_its_end_breaks_the_line_that_promises_it():
 )
 def test_pieces_add_up_but_for_line_breaks_between_them_and_blanks_before_these(pieces, whole, same):
     """Several answer nodes are told apart by line breaks, and servers trim: nothing else may differ."""
-    assert says_the_same(pieces, whole) is same
+    assert matches_joined(pieces, whole) is same
 
 
 def took(api, operation, exchange, text="", order=""):

@@ -77,7 +77,7 @@ def test_a_part_knows_its_file(specs: Path) -> None:
     [
         ("schemas/Gone.yaml", "names no file"),
         ("../../outside/schemas/X.yaml", "names no file"),
-        ("openapi.yaml", "lies in no folder of parts"),
+        ("openapi.yaml", "is in none of the folders of parts"),
         ("https://example.com/schemas/X.yaml", "names no file"),
     ],
 )

@@ -171,7 +171,7 @@ CONTRACTS = [
         "breaking",
     ),
     (
-        update("$.paths['/chat-messages'].post['x-problems']", {"unknown-id": "400-invalid-param"}),
+        update("$.paths['/chat-messages'].post['x-refusals']", {"unknown-id": "400-invalid-param"}),
         "wrong requests",
         "look",
         "look",

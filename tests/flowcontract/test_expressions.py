@@ -130,8 +130,8 @@ def test_expressions_are_found_at_every_depth_and_constants_are_shared() -> None
 
 def test_json_is_escaped_to_ascii() -> None:
     """Real servers of these versions escape; clients must cope with it."""
-    assert compile_value({"a": "ü你"}).tell(Context())[1] == '{"a": "\\u00fc\\u4f60"}'
-    assert compile_value({"a": "$app.x"}).tell(Context(app={"x": "ü"}))[1] == '{"a": "\\u00fc"}'
+    assert compile_value({"a": "ü你"}).render_with_json(Context())[1] == '{"a": "\\u00fc\\u4f60"}'
+    assert compile_value({"a": "$app.x"}).render_with_json(Context(app={"x": "ü"}))[1] == '{"a": "\\u00fc"}'
 
 
 def test_value_and_json_say_the_same_however_expressions_are_mixed() -> None:
@@ -145,7 +145,7 @@ def test_value_and_json_say_the_same_however_expressions_are_mixed() -> None:
             context.each, context.world = number, {"steps": -number}
             known = [ids["task"], number, f"$now {ids['task']}", -number, 5, ["n"], str(number), ids["run"]]
             expected = [known[holes.index(text)] for text in order]
-            value, written = template.tell(context)
+            value, written = template.render_with_json(context)
             assert value == json.loads(written) == {"a": expected, "b": expected[0]}
 
 
@@ -154,11 +154,11 @@ def test_json_of_a_sample_is_that_of_the_sample_only() -> None:
     sample = {"name": ["s"]}
     template = compile_value("$world.name", sample=sample)
     said = {"name": ["w"]}
-    assert template.tell(Context()) == (["s"], '["s"]')
-    assert template.tell(Context(world=said))[1] == '["w"]'
+    assert template.render_with_json(Context()) == (["s"], '["s"]')
+    assert template.render_with_json(Context(world=said))[1] == '["w"]'
     said["name"].append("x")
-    assert template.tell(Context(world=said))[1] == '["w", "x"]'
-    assert template.tell(Context())[1] == '["s"]'
+    assert template.render_with_json(Context(world=said))[1] == '["w", "x"]'
+    assert template.render_with_json(Context())[1] == '["s"]'
 
 
 @pytest.mark.parametrize(

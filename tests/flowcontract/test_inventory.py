@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowcontract import paths, yamlio
+from flowcontract import paths, pointers, yamlio
 from flowcontract.provenance.sources import Source, provenance
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.keywords import RELATIONS
@@ -187,7 +187,7 @@ def _body_of(part: Part) -> tuple[str, str, str]:
 
 
 def _dotted(pointer: str) -> str:
-    return ".".join(yamlio.unescape(token) for token in pointer.split("/")[1:])
+    return ".".join(pointers.split(pointer))
 
 
 def changed(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
@@ -305,7 +305,7 @@ def holders(part: Part, path: tuple[str | int, ...]) -> list[Mapping[str, Any]]:
     else:
         assert operation.stream is not None
         pointer = operation.stream.events[part.place].pointer
-    nodes = [yamlio.resolve(bundle, pointer)]
+    nodes = [pointers.resolve(bundle, pointer)]
     for token in path:
         nodes = [inner for node in nodes for inner in _below(bundle, node, token)]
     return [one for node in nodes for one in _all_of(bundle, node)]
@@ -317,7 +317,7 @@ def _all_of(bundle: Mapping[str, Any], node: Any) -> Iterator[Mapping[str, Any]]
         return
     yield node
     if "$ref" in node:
-        yield from _all_of(bundle, yamlio.resolve(bundle, node["$ref"].removeprefix("#")))
+        yield from _all_of(bundle, pointers.resolve(bundle, node["$ref"].removeprefix("#")))
     for key in ("allOf", "anyOf", "oneOf"):
         for one in node.get(key, ()):
             yield from _all_of(bundle, one)
@@ -374,7 +374,7 @@ FACTS = [(one["document"], one["api"], *fact) for one in map(yamlio.load, FILES)
 def test_a_single_fact_stands_at_its_place(fact: tuple[str, str, int, str, Any]):
     """Addresses, headers, media types and whatever else is no field stands in the contract as the document has it."""
     _, api_name, _, pointer, expected = fact
-    assert yamlio.resolve(api(api_name).bundle, pointer) == expected
+    assert pointers.resolve(api(api_name).bundle, pointer) == expected
 
 
 ADDRESSES = [

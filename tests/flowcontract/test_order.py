@@ -136,13 +136,13 @@ BROKEN = [
     ("", 0, "a kind or a parenthesis is missing"),
     ("a |", 3, "a kind or a parenthesis is missing"),
     ("a (b", 2, "this parenthesis is never closed"),
-    ("a)", 1, "nothing opens what is closed here"),
+    ("a)", 1, "this parenthesis closes nothing"),
     ("*a", 0, "a kind is missing before this"),
-    ("a , b", 2, "this is no kind"),
+    ("a , b", 2, "this is not a kind"),
     ("a()", 2, "a kind or a parenthesis is missing"),
     ("a{x}", 1, "a guard is {path=value, ...}"),
     ("a b{x=}", 3, "a guard is {path=value, ...}"),
-    ("a {x=1", 2, "this is no kind"),
+    ("a {x=1", 2, "this is not a kind"),
 ]
 
 

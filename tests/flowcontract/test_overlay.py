@@ -53,7 +53,7 @@ def test_actions_follow_one_another() -> None:
         ({"overlay": "1.0.0", "actions": ["x"]}, "needs a `target`"),
         ({"overlay": "1.0.0", "actions": [{"target": "$.paths"}]}, "needs `update` or `remove: true`"),
         ({"overlay": "1.0.0", "actions": [{"target": "$.gone", "remove": True}]}, "matches nothing"),
-        ({"overlay": "1.0.0", "actions": [{"target": "$.[", "remove": True}]}, "is no JSONPath"),
+        ({"overlay": "1.0.0", "actions": [{"target": "$.[", "remove": True}]}, "is not a JSONPath"),
         ({"overlay": "1.0.0", "actions": [{"target": "$", "remove": True}]}, "cannot be removed"),
         ({"overlay": "1.0.0", "actions": [{"target": "$.order[0].is", "update": {}}]}, "only an object or an array"),
     ],

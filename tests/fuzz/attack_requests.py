@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mockserver.scenarios.examples import example_requests
+from flowcontract.specs.examples import example_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

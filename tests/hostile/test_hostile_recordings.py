@@ -160,7 +160,7 @@ def test_a_fifo_beside_a_recording_does_not_hang(tmp_path):
     """Nobody writes into it."""
     os.mkfifo(tmp_path / "fifo")
     status, told = har(tmp_path / "in.har", entry(_file="fifo"))
-    assert (status, "which is no plain file" in told) == (2, True)
+    assert (status, "which is not a regular file" in told) == (2, True)
 
 
 def test_a_recording_without_an_end_is_told(tmp_path):

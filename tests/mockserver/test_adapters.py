@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from flowcontract.specs.examples import example_requests
 from mockserver.config.settings import Settings
-from mockserver.scenarios.examples import example_requests
 from mockserver.server.asgi import AsgiAdapter
 from mockserver.server.http1 import Connection, Shared
 from mockserver.server.mock_server import load_app

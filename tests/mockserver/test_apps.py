@@ -265,7 +265,7 @@ QUESTION = {"query": "Wie hoch ist der Kilimandscharo?", "inputs": {}, "response
     ("name", "text", "told"),
     [
         ("laughs.yaml", LAUGHS, r"laughs\.yaml, line [67]: aliases repeat more than"),
-        ("itself.yaml", "dify-chat: &a {form: [*a]}", r"itself\.yaml, line 1: an alias stands for what it stands in"),
+        ("itself.yaml", "dify-chat: &a {form: [*a]}", r"itself\.yaml, line 1: an alias contains itself"),
         ("deep.toml", "a = " + "[" * 5000 + "]" * 5000, r"deep\.toml: cannot be read"),
         ("keys.toml", ".".join(["a"] * 5000) + " = 1", r"keys\.toml: cannot be read"),
         ("less.toml", ".".join(["a"] * 300) + " = 1", r"less\.toml: cannot be read: nested more than 200 deep"),

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from flowcontract.scenarios import load_scenarios
+from flowcontract.specs.examples import ExampleRequest, example_requests
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.validation.response import response_violations
-from mockserver.scenarios.examples import ExampleRequest, example_requests
 
 if TYPE_CHECKING:
     from mockserver.server.mock_server import MockServer

@@ -13,8 +13,8 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import UnknownNameError
+from flowcontract.pointers import value_at
 from flowcontract.scenarios import Piece, difference
-from flowcontract.streams.rules import value_at
 from flowcontract.streams.sse import Decoder
 from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings

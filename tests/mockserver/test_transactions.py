@@ -14,9 +14,9 @@ from mock_users import Live, multipart
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateUnwritableError
+from flowcontract.specs.examples import example_requests
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
-from mockserver.scenarios.examples import example_requests
 from mockserver.server.adapter import answer
 from mockserver.state.quotas import Limits
 from mockserver.state.sqlite import StateFile
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from mock_calls import Caller
 
+    from flowcontract.specs.examples import ExampleRequest
     from flowcontract.specs.model import Api
     from mockserver.core.app import App
-    from mockserver.scenarios.examples import ExampleRequest
 
 STREAMING = {"inputs": {}, "response_mode": "streaming", "user": "abc-123"}
 

@@ -1,4 +1,4 @@
-"""Checks of `x-problems`: words the mock knows, scenarios that are there wherever the problem can occur."""
+"""Checks of `x-refusals`: known words, and scenarios for every operation that can refuse by them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.lint import scenarios
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import mapping, properties
-from flowcontract.lint.sources import nearest
-from flowcontract.yamlio import escape
+from flowcontract.lint.sources import suggest
+from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,9 +42,9 @@ def _names_something(operation: Operation) -> bool:
     return any(parameter.location == "path" for parameter in operation.parameters)
 
 
-# What can be wrong with a request -> where it can occur. Beside these, with a field's or parameter's name, hyphenated:
-# `missing-FIELD`, `invalid-FIELD` and, of a field or of what is in it, `wrong-type-FIELD`; and any word with
-# `-streaming`, where the request asks for a stream.
+# What can be wrong with a request -> the operations where it can occur. Beside these, with the name of a field or
+# parameter, hyphenated: `missing-FIELD`, `invalid-FIELD` and, of a field or of what is in it, `wrong-type-FIELD`; and
+# any word with `-streaming`, where the request asks for a stream.
 WORDS: dict[str, Callable[[Operation], bool]] = {
     "no-key": _has_key,
     "wrong-key": _has_key,
@@ -87,7 +87,7 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
 
 STREAMING = "-streaming"
 
-# What can happen to any server; the other words are finer ones, used where a contract has them.
+# Words that every contract needs; the others are finer ones, used where a contract has them.
 NEEDED = (
     "no-key",
     "wrong-key",
@@ -100,18 +100,18 @@ NEEDED = (
 )
 
 
-def _occurs(word: str, operation: Operation, view: View) -> bool:
-    """Tell whether a request to an operation can have this problem."""
+def _can_occur(word: str, operation: Operation, view: View) -> bool:
+    """Tell whether a request to an operation can be refused by a word."""
     if word.endswith(STREAMING):
         plain = word.removesuffix(STREAMING)
-        return operation.stream is not None and (plain in WORDS or _occurs(plain, operation, view))
+        return operation.stream is not None and (plain in WORDS or _can_occur(plain, operation, view))
     if word in WORDS:
         return WORDS[word](operation)
     kind = next((kind for kind in ("missing-", "invalid-", "wrong-type-") if word.startswith(kind)), word)
-    return word.removeprefix(kind) in _fields(operation, view)
+    return word.removeprefix(kind) in _list_fields(operation, view)
 
 
-def _fields(operation: Operation, view: View) -> set[str]:
+def _list_fields(operation: Operation, view: View) -> set[str]:
     names = {parameter.name for parameter in operation.parameters}
     for media in operation.request.values():
         names |= properties(view.document, media.schema)
@@ -119,53 +119,54 @@ def _fields(operation: Operation, view: View) -> set[str]:
 
 
 def check(project: Project, view: View) -> Iterator[Finding]:
-    """Yield every unknown word, and every target that is no scenario of an operation in which the problem can occur."""
+    """Yield unknown words, and targets that are not scenarios of all operations that can refuse by the word."""
     for position in walk(view.document):
         if position.kind in ("document", "operation"):
-            for word, target in mapping(mapping(position.value).get("x-problems")).items():
+            for word, target in mapping(mapping(position.value).get("x-refusals")).items():
                 if view.api is not None:
-                    yield from _entry(project, view, position.pointer, word, target)
+                    yield from _check_entry(project, view, position.pointer, word, target)
     for operation in view.api.operations.values() if view.api else ():
-        yield from _unanswered(view, operation)
-        yield from _never_hanging(view, operation)
+        yield from _find_unanswered(view, operation)
+        yield from _find_never_hanging(view, operation)
 
 
-def _never_hanging(view: View, operation: Operation) -> Iterator[Finding]:
-    """Find answers that are said to hang, and that answer no problem."""
+def _find_never_hanging(view: View, operation: Operation) -> Iterator[Finding]:
+    """Find scenarios that are said to hang, and that refuse nothing."""
     for key in sorted(operation.stream.hangs if operation.stream else ()):
-        if key not in operation.problems.values():
-            what = f'the stream of {operation.id} hangs with "{key}", which answers no problem'
-            yield view.finding(operation.pointer, what, "Name it in `x-problems`, or drop it from `hangs`.")
+        if key not in operation.refusals.values():
+            what = f'the stream of {operation.id} hangs with "{key}", which refuses nothing'
+            yield view.finding(operation.pointer, what, "Name it in `x-refusals`, or drop it from `hangs`.")
 
 
-def _unanswered(view: View, operation: Operation) -> Iterator[Finding]:
-    """Find problems that every server has and that nothing answers."""
-    missing = [word for word in NEEDED if WORDS[word](operation) and word not in operation.problems]
+def _find_unanswered(view: View, operation: Operation) -> Iterator[Finding]:
+    """Find required words for which an operation has no scenario."""
+    missing = [word for word in NEEDED if WORDS[word](operation) and word not in operation.refusals]
     if missing:
         yield view.finding(
-            "/x-problems",
-            f"nothing answers a request to {operation.id} with the problem {' or '.join(missing)}",
+            "/x-refusals",
+            f"no scenario refuses a request to {operation.id} by {' or '.join(missing)}",
             "Map it to a scenario.",
         )
 
 
-def _entry(project: Project, view: View, holder: str, word: str, target: Any) -> Iterator[Finding]:
-    """Look the scenario up for each operation that the entry speaks for: one, or all that do not say it otherwise."""
-    where = f"{holder}/x-problems/{escape(word)}"
+def _check_entry(project: Project, view: View, holder: str, word: str, target: Any) -> Iterator[Finding]:
+    """Look the scenario up for each operation that the entry applies to: its own, or all without one of their own."""
+    where = f"{holder}/x-refusals/{escape(word)}"
     operations = view.api.operations.values() if view.api else ()
-    possible = [operation for operation in operations if _occurs(word, operation, view)]
+    possible = [operation for operation in operations if _can_occur(word, operation, view)]
     if word not in WORDS and not possible:
-        yield view.finding(where, f'"{word}" is no problem the mock knows', nearest(word, frozenset(WORDS)))
+        yield view.finding(where, f'"{word}" is not a word for a refusal', suggest(word, frozenset(WORDS)))
         return
     concerned = [
         operation
         for operation in possible
-        if operation.pointer == holder or (not holder and operation.problems.get(word) == target)
+        if operation.pointer == holder or (not holder and operation.refusals.get(word) == target)
     ]
     missing = [operation for operation in concerned if target not in scenarios.keys(project, view, operation)]
     if missing:
+        names = ", ".join(operation.id for operation in missing)
         yield view.finding(
             where,
-            f'"{word}" is answered by "{target}", which is no scenario of {", ".join(each.id for each in missing)}',
+            f'"{word}" is answered by "{target}", which is no scenario of {names}',
             f"Name a scenario, or write {scenarios.folder(project, view.name, missing[0].id)}/{target}.yaml.",
         )

@@ -1,24 +1,27 @@
-"""The requests that the documents print, ready to be sent: for the greeting's `curl`, and to prove that each works."""
+"""What the contract shows of requests: the examples that the documents print, and values of parameters."""
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from mockserver.request import parameters
+from flowcontract.output.curl import CurlCommand
+from flowcontract.schemas.media_types import JSON, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flowcontract.specs.model import Api, Operation
+    from flowcontract.specs.model import Api, Operation, Parameter
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleRequest:
-    """One request: `path` is below the API's base URL and has its query; `files` are those fields of `body`."""
+    """One request, ready to be sent.
+
+    ``path``   below the API's base URL, with its query
+    ``files``  which fields of `body` are files
+    """
 
     operation: Operation
     name: str
@@ -35,61 +38,61 @@ class ExampleRequest:
             return 9
         if self.operation.stream and self.media_type:
             return 0
-        return 1 if self.media_type == "application/json" else 2
+        return 1 if self.media_type == JSON else 2
 
     def curl(self, base_url: str, headers: Mapping[str, str]) -> str:
         """Return it as a command for a POSIX shell."""
-        words = ["curl", "-N"] if self.operation.stream else ["curl"]
-        if self.operation.method not in ("GET", "POST") or (self.operation.method == "POST" and self.body is None):
-            words += ["-X", self.operation.method]
-        words.append(base_url + self.path)
+        command = CurlCommand(*(["-N"] if self.operation.stream else []))
+        posts = self.operation.method == "POST" and self.body is not None
+        command.add_method(self.operation.method, implied="POST" if posts else "GET")
+        command.add_url(base_url + self.path)
         for name, value in {**headers, **self.headers}.items():
-            words += ["-H", f"{name}: {value}"]
-        if self.media_type == "application/json":
-            words += ["-H", "Content-Type: application/json", "-d", json.dumps(self.body, ensure_ascii=False)]
+            command.add_header(name, value)
+        if self.media_type == JSON:
+            command.add_json(self.body)
         elif self.media_type:
-            words += [word for name, value in self.body.items() for word in ("-F", f"{name}={value}")]
-        return shlex.join(words)
+            for name, value in self.body.items():
+                command.add_form_field(name, value)
+        return str(command)
 
 
 def example_requests(api: Api) -> Iterator[ExampleRequest]:
     """Yield every named example of a request body, and one request of each operation without a body."""
     for operation in api.operations.values():
-        path, headers = _place(api, operation)
+        path, headers = _fill_in_parameters(operation)
         bodies = [(media, example) for media in operation.request.values() for example in media.examples.values()]
         if not bodies:
             yield ExampleRequest(operation, "default", path, headers, "", None, ())
         for media, example in bodies:
-            files = (
-                tuple(name for name in example.value if _is_file(media.schema, name))
-                if "multipart" in media.name
-                else ()
-            )
+            fields = media.schema.get("properties", {}) if "multipart" in media.name else {}
+            files = tuple(name for name in fields and example.value if is_file(fields.get(name)))
             yield ExampleRequest(operation, example.name, path, headers, media.name, example.value, files)
 
 
-def find_typical_example(api: Api) -> ExampleRequest:
+def typical_request(api: Api) -> ExampleRequest:
     """Return the request that shows an API best."""
     return min(example_requests(api), key=lambda example: example.rank)
 
 
-def _is_file(schema: Mapping[str, Any], name: str) -> bool:
-    field = schema.get("properties", {}).get(name, {})
-    return bool(
-        field.get("format") == "binary"
-        or ("contentMediaType" in field and field.get("contentMediaType") != "application/json")
-    )
-
-
-def _place(api: Api, operation: Operation) -> tuple[str, dict[str, str]]:
+def _fill_in_parameters(operation: Operation) -> tuple[str, dict[str, str]]:
     """Return path and query, and the headers, of an operation with the examples of its parameters."""
     values: dict[str, dict[str, Any]] = {"path": {}, "query": {}, "header": {}}
-    for node in parameters.nodes(api, operation):
-        value = parameters.example(node)
-        if value is not None:
-            values[node["in"]][node["name"]] = value
+    for parameter in operation.parameters:
+        if parameter.examples:
+            values[parameter.location][parameter.name] = parameter.examples[0]
     path = operation.path
     for name, value in values["path"].items():
         path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
     query = urlencode(values["query"])
     return path + (f"?{query}" if query else ""), {name: str(value) for name, value in values["header"].items()}
+
+
+def parameter_values(parameter: Parameter) -> list[Any]:
+    """Return values of a parameter that its contract shows or bounds, the documents' own first."""
+    schema, clamp = parameter.schema, parameter.clamp
+    values = list(parameter.examples)
+    values += [schema[key] for key in ("default", "minimum", "maximum") if schema.get(key) is not None]
+    values += [] if clamp is None else [clamp, clamp + 1]  # more is answered as the maximum
+    values += schema.get("enum", [])
+    values += [False, True] if schema.get("type") == "boolean" else []
+    return values

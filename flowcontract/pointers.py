@@ -1,0 +1,73 @@
+"""Places in a JSON value: JSON pointers (`/data/0`, RFC 6901), and the dotted paths of stream contracts (`data.0`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def escape(token: str) -> str:
+    """Return a reference token as it is written in a JSON pointer."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+def unescape(token: str) -> str:
+    """Return the reference token that a part of a JSON pointer stands for."""
+    return token.replace("~1", "/").replace("~0", "~")
+
+
+def join(tokens: Iterable[str | int]) -> str:
+    """Return the JSON pointer that these reference tokens make."""
+    return "".join(f"/{escape(str(token))}" for token in tokens)
+
+
+def split(pointer: str) -> list[str]:
+    """Return the reference tokens of a JSON pointer."""
+    return [unescape(token) for token in pointer.split("/")[1:]]
+
+
+def resolve(document: Any, pointer: str) -> Any:
+    """Return the value at a JSON pointer (`''` or `/a/0`); raise KeyError with the pointer where there is none."""
+    value = document
+    for token in pointer.split("/")[1:]:
+        value = _child(value, unescape(token), pointer)
+    return value
+
+
+def lookup(payload: object, path: str) -> Any:
+    """Return the value at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where there is none."""
+    value: Any = payload
+    for name in path.split("."):
+        value = _child(value, name, path)
+    return value
+
+
+def value_at(payload: object, path: str) -> Any:
+    """Return the value at a dotted path, or None where there is none."""
+    try:
+        return lookup(payload, path)
+    except KeyError:
+        return None
+
+
+def reader(path: str) -> Callable[[object], Any]:
+    """Return `value_at` for one path; faster where the path is the name of a field."""
+    if "." in path:
+        return lambda payload: value_at(payload, path)
+    return lambda payload: payload.get(path) if isinstance(payload, dict) else value_at(payload, path)
+
+
+def from_path(path: str) -> str:
+    """Return the JSON pointer of a dotted path."""
+    return "/" + path.replace(".", "/")
+
+
+def _child(value: Any, name: str, whole: str) -> Any:
+    """Return a field or an item; raise KeyError with the whole pointer or path where there is none."""
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+        return value[int(name)]
+    raise KeyError(whole)

@@ -1,0 +1,43 @@
+"""What is wrong with a request -> the words for it in the contract's `x-refusals`, the most particular first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowcontract.validation.request import UPLOAD
+
+if TYPE_CHECKING:
+    from flowcontract.specs.model import SecurityScheme
+    from flowcontract.validation.request import RequestViolation
+
+
+def refusal_words(violation: RequestViolation) -> tuple[str, ...]:
+    """Return the words that fit a violation; the last one, `invalid-request`, fits every one.
+
+    `not-a-file` is text in place of a file, `no-object` a body that is not an object, `wrong-type-FIELD` a field with a
+    value of another type in it or in place of it, `missing-body` no body.
+
+    >>> from flowcontract.schemas.violations import Violation
+    >>> from flowcontract.validation.request import RequestViolation
+    >>> refusal_words(RequestViolation("body", "user", Violation("required", "the field `user`", "none")))
+    ('missing-user', 'missing-parameter', 'invalid-user', 'invalid-request')
+    """
+    field, rule = violation.field.replace("_", "-"), violation.violation.rule
+    outermost = field.partition(".")[0]
+    words: list[str] = []
+    if violation.violation.expected == UPLOAD:
+        words += ["not-a-file"]
+    if rule == "type" and violation.location == "body":
+        words += [f"wrong-type-{outermost}" if field else "no-object"]
+    if rule == "required":
+        words += [*([f"missing-{field}"] if field else ["missing-body", "malformed-body"]), "missing-parameter"]
+    if rule in ("media-type", "typed"):
+        words += ["unsupported-file-type"] if field else ["wrong-media-type"]
+    if rule.startswith("content"):
+        words += ["invalid-json-text"]
+    return tuple(dict.fromkeys([*words, f"invalid-{field}", f"invalid-{outermost}", "invalid-request"]))
+
+
+def wrong_key_words(scheme: SecurityScheme | None) -> tuple[str, ...]:
+    """Return the words for a key that is not valid; None stands for a scheme that is not known."""
+    return ("wrong-token", "wrong-key") if scheme is not None and scheme.is_token else ("wrong-key",)
