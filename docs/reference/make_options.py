@@ -39,11 +39,11 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
         for command, of_command in _commands(parser):
             if command != "lint":
                 yield f"{program} {command}", of_command
-    yield "contract-tests", run.parser()
+    yield "contract-tests", run.build_parser()
     suite = argparse.ArgumentParser(prog="contract-tests")
     commands = suite.add_subparsers()
-    judge.add_to(commands)
-    explain.add_to(commands)
+    judge.add_parser(commands)
+    explain.add_parser(commands)
     for command, of_command in _commands(suite):
         yield f"contract-tests {command}", of_command
     yield "flowcontract lint", lint._parser()  # noqa: SLF001

@@ -60,7 +60,7 @@ class Selection:
     retry_after: int | None = None
 
     @property
-    def acts(self) -> bool:
+    def is_acted_upon(self) -> bool:
         """Whether the request is acted upon: nothing is wrong with it, and nobody keeps it from the API."""
         return self.refusal is None and self.by != "fault"
 

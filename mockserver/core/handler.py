@@ -149,7 +149,7 @@ class Handler:
     ) -> tuple[Selection, Rendered]:
         """Act and render; where the behaviour refuses, select and render what says so."""
         settings = self._mock.settings
-        if not chosen.acts:
+        if not chosen.is_acted_upon:
             return chosen, render(visit, validated.view, chosen, settings)
         try:
             rendered = act(visit, validated, chosen, settings)

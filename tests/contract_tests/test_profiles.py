@@ -90,13 +90,13 @@ def true_causes(release):
 
 @pytest.mark.parametrize("profile", RELEASES)
 def test_the_documents_say_of_a_profile_what_they_say_of_its_release(profile, tmp_path):
-    """Operation, rule and what came are those of its true rows; real-runs/profiles.yaml says where they are not."""
+    """Operation, rule and what came are those of its true rows; releases/causes.yaml says where they are not."""
     served = {"dify-chat": profile, "dify-workflow": profile}
     status, said, report = run_suite(tmp_path, served, JUDGED.get(profile, {}), profiles=served)
     assert status == 1, said
     of_mock = {each["id"] for each in report["causes"] if each["kind"] == "failure"}
     of_release = true_causes(RELEASES[profile])
-    known = yamlio.load(REAL_RUNS / "profiles.yaml")[profile]
+    known = yamlio.load(REAL_RUNS.parent / "releases" / "causes.yaml")[profile]
     assert len(of_release) > 10
     assert of_release - of_mock == set(known.get("only_the_release", ()))
     assert of_mock - of_release == set(known.get("only_the_mock", ()))

@@ -55,7 +55,7 @@ def complaints(server: Server) -> list[str]:
     server.kill()
     assert server.process.stdout is not None
     said = server.process.stdout.read().splitlines()
-    return [line for line in said if not re.match(r"\d\d:\d\d:\d\d |  (?:violation|hint): ", line)]
+    return [line for line in said if not re.match(r"\d\d:\d\d:\d\d |  (?:violation|hint|failure): ", line)]
 
 
 # Real ones.

@@ -126,8 +126,8 @@ def test_select_by_preference_by_refusal_or_by_match(chat: Mock) -> None:
     refused = select_refusal(visit, read, Refusal("unknown-id", "no"))
     assert (refused.scenario.status, refused.by, refused.because) == (404, "problem", "unknown-id")
     matching = select_matching(visit, read)
-    assert (matching.scenario.status, matching.by, matching.acts) == (200, "default", True)
-    assert not refused.acts
+    assert (matching.scenario.status, matching.by, matching.is_acted_upon) == (200, "default", True)
+    assert not refused.is_acted_upon
     with pytest.raises(NoScenario):
         select_preferred(visit, read, ScenarioPreference("400", "nothing-like-it"))
 
@@ -139,9 +139,9 @@ def test_faults_are_added_to_a_selection(chat: Mock) -> None:
     chosen = select_matching(visit, read)
     assert add_faults(visit, chosen, ()) is chosen
     gateway = add_faults(visit, chosen, parse("status=503"))
-    assert (gateway.by, gateway.acts, gateway.gateway and gateway.gateway.status) == ("fault", False, 503)
+    assert (gateway.by, gateway.is_acted_upon, gateway.gateway and gateway.gateway.status) == ("fault", False, 503)
     limit = parse("rate-limit=1/60")
-    assert add_faults(visit, chosen, limit).acts
+    assert add_faults(visit, chosen, limit).is_acted_upon
     over = add_faults(visit, chosen, limit)
     assert (over.scenario.status, over.because, over.retry_after, over.refuses) == (429, "rate-limit", 60, True)
     with pytest.raises(FaultError):
