@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from mock_users import events_of, multipart
-from mockserver.scenarios.examples import example_requests
 
 from flowcontract import yamlio
 from flowcontract.scenarios import load_scenarios
+from flowcontract.specs.examples import example_requests
 from flowcontract.specs.model import load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mock_calls import Answer, Caller
-    from mockserver.scenarios.examples import ExampleRequest
+
+    from flowcontract.specs.examples import ExampleRequest
 
 DATA = yamlio.load(Path(__file__).parent.parent / "data" / "printed.yaml")
 APIS = load_apis()

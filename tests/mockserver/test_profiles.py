@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from mock_calls import Answer, Caller
-from mockserver.scenarios.examples import example_requests
 from release_cases import RELEASES, Recording, apis_of, operation_of, recordings
 
 from flowcontract.paths import specs_root
+from flowcontract.specs.examples import example_requests
 from flowcontract.streams.judge import judge
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import load_app
