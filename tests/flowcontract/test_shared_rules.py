@@ -71,7 +71,7 @@ def test_wrong_token_is_told_from_a_wrong_key() -> None:
     ],
 )
 def test_limits_of_uploads_are_the_contracts(name: str, limits: UploadLimits, single: bool) -> None:
-    """Types come from `encoding`, bytes from `maxLength`, wherever the schema stands; Dify takes no untyped file."""
+    """Types come from `encoding`, bytes from `maxLength`, wherever the field's schema stands; Dify's need one."""
     api = APIS[name.partition("/")[0]]
     operation = api.operations[name.partition("/")[2]]
     assert upload_limits(api.validators, operation.request["multipart/form-data"], "file") == limits

@@ -323,7 +323,7 @@ def test_text_becomes_a_sound_that_plays(chat: User, tmp_path: Path) -> None:
         answer = chat.call("convertTextToAudio", body)
         assert (answer.status, answer.headers["Content-Type"]) == (200, "audio/mpeg")
         (tmp_path / "sound.mp3").write_bytes(answer.body)
-        assert not media.fault(tmp_path / "sound.mp3")
+        assert not media.find_error(tmp_path / "sound.mp3")
 
 
 def test_message_id_wins_over_text(chat: User) -> None:
@@ -475,5 +475,5 @@ def test_every_sound_is_an_mp3_that_plays(chat: User, tmp_path: Path) -> None:
     """Whole frames in a row, none of which borrows bits from another."""
     path = tmp_path / "sound.mp3"
     path.write_bytes(chat.call("convertTextToAudio", {"text": "hello"}).body)
-    assert media.fault(path) is None
+    assert media.find_error(path) is None
     assert {path.read_bytes()[start + 4] for start in range(0, path.stat().st_size, 180)} == {0}
