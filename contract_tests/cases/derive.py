@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from contract_tests.cases.examples import (
     FORM,
@@ -92,6 +92,7 @@ def _derive_cases(api: Api, others: Iterable[Api]) -> Iterator[Case]:
         base = bases[operation.id] = ordered[0]
         yield from _derive_documented(operation, examples)
         yield from _derive_generated(api, operation, base.request)
+        yield from _derive_nulls(api, operation, base.request, ordered)
         yield from _derive_invalid(api, operation, [example.request for example in ordered])
         yield from _derive_keys(api, operation, base, neighbours)
         yield from _derive_unread(api, operation, base.request)
@@ -145,15 +146,20 @@ def _derive_generated(api: Api, operation: Operation, base: Request) -> Iterator
         if not find_violations(api, operation, request):
             expected = _expect_success(operation, request, source, f"{label} is allowed")
             yield Case("generated", label, operation, request, _allow_refusal(operation, request, expected))
-    yield from _derive_nulls(api, operation, base)
 
 
-def _derive_nulls(api: Api, operation: Operation, base: Request) -> Iterator[Case]:
-    """Yield null for each field for which it means that the field is absent (`x-null`); no document says so."""
+def _derive_nulls(api: Api, operation: Operation, base: Request, examples: Sequence[Example]) -> Iterator[Case]:
+    """Yield null for each field for which it means that the field is absent (`x-null`); no document says so.
+
+    It is put into a documented request that leaves the field out, where there is one.
+    """
     if not isinstance(base.body, Mapping) or base.media_type == FORM:
         return
     for name, step in api.validators.form(operation.request[base.media_type].pointer).items():
-        request = replace(base, body={**base.body, name: None})
+        printed = (example.request for example in examples if example.request.media_type == base.media_type)
+        without = (request for request in printed if isinstance(request.body, Mapping) and name not in request.body)
+        chosen = next(without, base)
+        request = replace(chosen, body={**cast("Mapping[str, Any]", chosen.body), name: None})
         if may_be_null(step.schema) and not find_violations(api, operation, request):
             why = f"null in {name} stands for a field that is left out"
             expected = replace(_expect_success(operation, request, provenance(step.schema), why), promised=False)

@@ -25,6 +25,7 @@ RUNS = [
     {"dify-chat": "0.14", "dify-workflow": "0.14", "agentbuilder": "1.13"},
     {"dify-workflow": "older"},
 ]
+CAUSES = yamlio.load(Path(__file__).parents[1] / "data" / "releases" / "causes.yaml")
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -54,10 +55,14 @@ def profiles_of(path):
 
 @pytest.mark.parametrize("profiles", RUNS, ids=lambda run: " ".join(f"{api}={name}" for api, name in run.items()))
 def test_a_mock_under_a_profile_passes_the_suite_that_judges_by_it(profiles, tmp_path):
-    """Whatever the suite asks, and whichever stream it asks for by name, the mock answers as the release does."""
+    """Whatever the suite asks, and whichever stream it asks for by name, the mock answers as the release does.
+
+    What fails all the same are failures of the release itself (`own` in releases/causes.yaml).
+    """
     status, said, report = run_suite(tmp_path, profiles, profiles, profiles=profiles)
-    assert status == 0, said
-    assert report["failures"] == []
+    own = {each for api, name in profiles.items() for each in CAUSES["own"].get(f"{api}={name}", ())}
+    assert {each["id"] for each in report["causes"] if each["kind"] == "failure"} == own, said
+    assert status == bool(own)
     assert {note["id"] for note in report["notes"]} == set()
     assert report["exchanges"] > 250
 
@@ -96,7 +101,7 @@ def test_the_documents_say_of_a_profile_what_they_say_of_its_release(profile, tm
     assert status == 1, said
     of_mock = {each["id"] for each in report["causes"] if each["kind"] == "failure"}
     of_release = true_causes(RELEASES[profile])
-    known = yamlio.load(REAL_RUNS.parent / "releases" / "causes.yaml")[profile]
+    known = CAUSES[profile]
     assert len(of_release) > 10
     assert of_release - of_mock == set(known.get("only_the_release", ()))
     assert of_mock - of_release == set(known.get("only_the_mock", ()))

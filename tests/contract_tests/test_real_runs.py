@@ -65,10 +65,10 @@ def of_journey(row, api, operation):
     journey.api = api
     of_message = operation.id in ("sendMessageFeedback", "listSuggestedQuestions")
     if "deleted" in row["test"]:
-        return journey.refusal(operation, "unknown-id", "it was deleted", () if of_message else ("004:690",))
+        return journey.expect_refusal(operation, "unknown-id", "it was deleted", () if of_message else ("004:690",))
     if "uploaded_file" in row["test"]:
         source = ("001:402", "ruling dify-workflow/uploads-belong-to-their-user")
-        return journey.refusal(operation, "invalid-request", "it is another user's", source)
+        return journey.expect_refusal(operation, "invalid-request", "it is another user's", source)
     return ANYTHING
 
 
