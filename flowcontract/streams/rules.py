@@ -327,13 +327,13 @@ def matches_joined(pieces: list[str], whole: str) -> bool:
     for piece in pieces:
         said = piece[:left]  # without the trailing blanks of the whole
         left -= len(said)
-        at = _skip_past(said, whole, at)
+        at = _skip_after(said, whole, at)
         if at < 0:
             return False
     return not whole[at:].strip()
 
 
-def _skip_past(piece: str, whole: str, at: int) -> int:
+def _skip_after(piece: str, whole: str, at: int) -> int:
     """Return the index after a piece that a text has at an index, line breaks skipped; -1 if it does not."""
     trimmed = piece.rstrip()
     while not whole.startswith(piece, at):

@@ -20,7 +20,7 @@ import hostile_server  # noqa: E402 - lies beside this file
 from hostile_server import Hostile, head, json_answer  # noqa: E402 - the same
 
 INFO = {"/v1": b"{}", "/v1/info": b'{"name": "a", "description": "b", "tags": []}'}
-BUSY_S = 30  # two seconds are promised; this machine may be doing other things, and without it the wait would be 30 s
+BUSY_S = 20  # two seconds are promised; this machine may be doing other things, and without it the wait would be 30 s
 
 
 async def slow_events(_, writer):
