@@ -252,7 +252,9 @@ class _Text(_Lines):
         what = f"{took:.1f} ms" if note.event == "answered" else "stream begins"
         if note.pieces is not None:
             what = f"{note.pieces} events in {took:.0f} ms, {note.ended}"
-        scenario = f"{note.scenario} fault={','.join(note.faults)}" if note.faults else note.scenario or "-"
+        scenario = note.scenario or "-"  # a gateway answers without one
+        if note.faults:
+            scenario = f"{scenario} fault={','.join(note.faults)}"
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
         clock = self._time(self._epoch + note.moment)
         told = f"{clock} {note.method} {path} {coloured} {scenario} {what} {_shown(note.world)} #{note.number}"

@@ -82,6 +82,15 @@ def test_line_says_what_was_asked_and_answered(shown: Callable[..., Shown]) -> N
     assert re.search(r"GET /v1/info 200 200-default fault=latency=1500.0 15\d\d\.\d ms dify-chat #4", rest[-1])
 
 
+def test_answer_of_a_gateway_has_no_scenario(shown: Callable[..., Shown]) -> None:
+    """What stands in for the API comes from no file: a hyphen stands where its name would."""
+    mock = shown()
+    mock.caller.ask("GET", "/v1/info", key="app-chat", Prefer="fault=status=503")
+    (line,) = mock.lines()
+    assert re.search(r"GET /v1/info 503 - fault=status=503/html \d+\.\d ms dify-chat #1", line)
+
+
+
 @pytest.mark.parametrize("journal", [1000, 0])
 def test_stream_has_a_line_when_it_begins_and_one_when_it_ends(shown: Callable[..., Shown], journal: int) -> None:
     """The second says how many events there were, how long it took, and how it ended; also without a journal."""
