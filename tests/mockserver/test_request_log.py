@@ -90,7 +90,6 @@ def test_answer_of_a_gateway_has_no_scenario(shown: Callable[..., Shown]) -> Non
     assert re.search(r"GET /v1/info 503 - fault=status=503/html \d+\.\d ms dify-chat #1", line)
 
 
-
 @pytest.mark.parametrize("journal", [1000, 0])
 def test_stream_has_a_line_when_it_begins_and_one_when_it_ends(shown: Callable[..., Shown], journal: int) -> None:
     """The second says how many events there were, how long it took, and how it ended; also without a journal."""
