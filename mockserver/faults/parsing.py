@@ -66,7 +66,8 @@ def _value(fault: Fault, text: str) -> Any:
     except ValueError:
         fits = False
     if not fits:
-        raise FaultError(f'The fault {fault.usage} was given "{text}", but takes {_words(fault.value)}.')
+        meaning = "" if fault.value.high else f" ({fault.summary})"  # numbers have their bounds in the words
+        raise FaultError(f'The fault {fault.usage} was given "{text}", but takes {_words(fault.value)}{meaning}.')
     return value
 
 

@@ -623,6 +623,7 @@ def test_correct_client_can_tell_every_break_in_what_is_said(app: App) -> None:
         ("rate-limit=x", "takes for instance 1/60"),
         ("wrong-type=html", "takes for instance text/plain"),
         ("status=100", "takes for instance 503/html"),
+        ("status=600", "STATUS (200 to 599)"),
         ("status=600", "takes for instance 503/html"),
         ("status=204/html", "takes for instance 503/html"),
         ("status=503/json", "takes for instance 503/html"),
