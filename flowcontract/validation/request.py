@@ -126,11 +126,11 @@ def _check_parameter(
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
     if parameter.clamp is not None:  # larger values are clamped to it and are no violation
         violations = [violation for violation in violations if violation.rule != "maximum"]
-    told = [
+    placed = [
         RequestViolation(*where, replace(violation, source=violation.source or parameter.provenance))
         for violation in violations
     ]
-    return ABSENT if undecodable else value, told
+    return ABSENT if undecodable else value, placed
 
 
 def _check_body(

@@ -538,8 +538,8 @@ class Journal:
         with self._lock, contextlib.suppress(StateError):
             self._unwritten.append((entry, again))
             while self._unwritten:
-                first, told = self._unwritten[0]
-                self._archive.write(first.number, first.as_record(), self.limit, again=told)
+                first, known = self._unwritten[0]
+                self._archive.write(first.number, first.as_record(), self.limit, again=known)
                 self._unwritten.popleft()
 
     def entries(
@@ -584,7 +584,7 @@ def _beginning(value: Any) -> Any:
     if isinstance(value, list):
         return [_beginning(item) for item in value[:_KEPT_HEADERS]]
     if isinstance(value, dict):  # a file
-        return {key: told[:_KEPT_TEXT] if isinstance(told, str) else told for key, told in value.items()}
+        return {key: part[:_KEPT_TEXT] if isinstance(part, str) else part for key, part in value.items()}
     return value[:_KEPT_TEXT] if isinstance(value, str) else value
 
 

@@ -216,9 +216,9 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
 
 def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the messages of the first violations, and how many more there are."""
-    told = [violation["message"][:_LONGEST] for violation in violations[:_MOST]]
+    shown = [violation["message"][:_LONGEST] for violation in violations[:_MOST]]
     more = len(violations) - _MOST
-    return [*told, f"and {more} more"] if more > 0 else told
+    return [*shown, f"and {more} more"] if more > 0 else shown
 
 
 class _Lines:
@@ -257,13 +257,13 @@ class _Text(_Lines):
             scenario = f"{scenario} fault={','.join(note.faults)}"
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
         clock = self._time(self._epoch + note.moment)
-        told = f"{clock} {note.method} {path} {coloured} {scenario} {what} {_shown(note.world)} #{note.number}"
+        line = f"{clock} {note.method} {path} {coloured} {scenario} {what} {_shown(note.world)} #{note.number}"
         if note.problems is not None:
-            told = "\n".join([told, *self._below(note.event, *note.problems)])
-        return told
+            line = "\n".join([line, *self._below(note.event, *note.problems)])
+        return line
 
     def _below(self, event: Event, violations: list[str], hints: list[str], failure: str | None) -> Iterator[str]:
-        if event != "ended":  # they were told when it began
+        if event != "ended":  # they were shown when it began
             for violation in violations:
                 yield self._line("violation", violation, _RED)
             for hint in hints:
