@@ -28,7 +28,7 @@ from mockserver.scenarios.selection import no_fault
 
 if TYPE_CHECKING:
     from mockserver.core.mock import Mock
-    from mockserver.http.application import Application
+    from mockserver.http.application import Application, HeldReply
     from mockserver.http.messages import Request
     from mockserver.journal.entry import Entry
 
@@ -127,6 +127,21 @@ class Admin:
         if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
             return self._handle(request.require_stored())
         return self._behind.handle(request, now)
+
+    def hold(self, request: Request, now: float) -> Reply | HeldReply:
+        """Answer as `handle` does, but without waiting for what has to be stored where the application would."""
+        if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
+            self.flush()  # what was asked for before has happened for whoever asks for it now
+            return self.handle(request, now)
+        return self._behind.hold(request, now)
+
+    def flush(self) -> None:
+        """Store the effects of all that is held."""
+        self._behind.flush()
+
+    def on_free(self, call: Callable[[str], None]) -> None:
+        """Call, in any thread, with the name of a world that was awaited when it is free."""
+        self._behind.on_free(call)
 
     def _handle(self, request: Request) -> Reply:
         token = self.mock.settings.admin_token

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 from werkzeug.datastructures import Headers
 
 from mockserver.core.handler import Handler
+from mockserver.http.application import WorldAwaitedError
 from mockserver.http.failures import make_failure
 from mockserver.http.messages import Reply, Request, put
 from mockserver.request import hints
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mockserver.core.mock import Mock
+    from mockserver.http.application import HeldReply
+    from mockserver.journal.entry import Entry
+    from mockserver.state.group import Effect, Group
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
 _OPEN_TO_PAGES = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
@@ -39,8 +45,7 @@ class App:
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
-        is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.fields
-        reply = self._answer_preflight(request) if is_preflight else self._record(request, now)
+        reply = self._answer_preflight(request) if _is_preflight(request) else self._record(request, now)
         put(reply.headers, _OPEN_TO_PAGES)
         return reply
 
@@ -63,13 +68,81 @@ class App:
     def _record(self, request: Request, now: float) -> Reply:
         """Answer, and keep both sides in the journal."""
         self.mock.refresh()
-        journal = self.mock.journal
-        entry = journal.open(request, now)
+        entry = self.mock.journal.open(request, now)
         try:
             reply = self._handler.handle(request, now, entry)
         except Exception as error:
-            journal.fail(entry, error, make_failure(error).status)
+            self.mock.journal.fail(entry, error, make_failure(error).status)
             raise
-        reply = journal.close(entry, reply)
+        reply = self.mock.journal.close(entry, reply)
         hints.put(reply.headers, entry.hints)
         return reply
+
+    def hold(self, request: Request, now: float) -> Reply | HeldReply:
+        """Answer a request as `handle` does, but without waiting for what has to be stored, nor for other workers."""
+        group = self.mock.worlds.group
+        if group is None or _is_preflight(request):
+            return self.handle(request, now)
+        self.mock.refresh()
+        held = Held(self, self._handler, group, (request, now))
+        held.ask_again()
+        return held
+
+    def flush(self) -> None:
+        """Store the effects of all that is held."""
+        if self.mock.worlds.group is not None:
+            self.mock.worlds.group.flush()
+
+    def on_free(self, call: Callable[[str], None]) -> None:
+        """Call, in any thread, with the name of a world that was awaited when it is free."""
+        if self.mock.worlds.shared is not None:
+            self.mock.worlds.shared.on_free = call
+
+
+class Held:
+    """A request whose answer may not be sent yet, as HeldReply says."""
+
+    def __init__(self, app: App, handler: Handler, group: Group, asked: tuple[Request, float]) -> None:
+        self.awaited: str | None = None
+        self._app, self._handler, self._group = app, handler, group
+        self._asked = asked
+        self._entry = app.mock.journal.open(*asked)
+        self._reply: Reply | None = None
+        self._error: Exception | None = None
+        self._effects: list[Effect] = []
+
+    def ask_again(self) -> None:
+        """Ask for the answer (again)."""
+        self.awaited = None
+        with self._group.hold() as self._effects:
+            try:
+                reply = self._handler.handle(*self._asked, self._entry)
+            except WorldAwaitedError as error:
+                self.awaited = error.world
+            except Exception as error:  # noqa: BLE001 - `settle` raises it
+                self._fail(error)
+            else:
+                self._reply = self._app.mock.journal.note_reply(self._entry, reply)
+
+    def settle(self) -> Reply:
+        """Return the answer, or raise why there is none."""
+        lost = next((effect.error for effect in self._effects if effect.error is not None), None)
+        if lost is not None:
+            self._fail(lost)
+        if self._error is not None:
+            self._app.mock.journal.announce(self._entry)
+            raise self._error
+        reply = self._reply
+        assert reply is not None
+        self._app.mock.journal.announce(self._entry, reply.delay_s)
+        hints.put(reply.headers, self._entry.hints)
+        put(reply.headers, _OPEN_TO_PAGES)
+        return reply
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._app.mock.journal.note_failure(self._entry, error, make_failure(error).status)
+
+
+def _is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and "access-control-request-method" in request.fields

@@ -5,7 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mockserver.http.messages import Reply, Request
+
+
+class WorldAwaitedError(Exception):
+    """Another worker still holds the world that a request needs. Nothing has happened; ask again when it lets go.
+
+    ``world``  its name
+    """
+
+    def __init__(self, world: str) -> None:
+        super().__init__(f"another worker holds {world}")
+        self.world = world
+
+
+class HeldReply(Protocol):
+    """A request whose answer may not be sent yet.
+
+    ``awaited``  the world that another worker still holds; None once the request has been answered, and what it has
+                 done waits for `Application.flush`
+    """
+
+    awaited: str | None
+
+    def ask_again(self) -> None:
+        """Ask for the answer again, of one that awaits a world."""
+
+    def settle(self) -> Reply:
+        """Return the answer after a `flush`; raise what `handle` raises."""
 
 
 class Application(Protocol):
@@ -21,3 +50,15 @@ class Application(Protocol):
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError if its effects cannot be stored."""
+
+    def hold(self, request: Request, now: float) -> Reply | HeldReply:
+        """Answer a request as `handle` does, but without waiting for what has to be stored, nor for other workers.
+
+        What is a Reply may be sent at once; a HeldReply is settled after the next `flush`.
+        """
+
+    def flush(self) -> None:
+        """Store the effects of all that is held."""
+
+    def on_free(self, call: Callable[[str], None]) -> None:
+        """Call, in any thread, with the name of a world that was awaited when it is free."""

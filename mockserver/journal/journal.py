@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flowcontract.errors import StateError
 from mockserver.blobs.blob import Blob
 from mockserver.journal.entry import KEPT_HEADERS, KEPT_OF_REQUEST, KEPT_TEXT, Entry, Raw
 from mockserver.journal.stream_log import LoggedStream
@@ -42,7 +40,6 @@ class Journal:
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
-        self._unwritten: deque[tuple[Entry, bool]] = deque(maxlen=limit)
         self._masking = masking
         self._lock = threading.Lock()
 
@@ -58,8 +55,7 @@ class Journal:
         raw = Raw(request.path[:KEPT_TEXT], request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
         entry = Entry(0, now, request.method, size, raw, cut, began=time.perf_counter())
-        if self._archive is not None:
-            entry.number = self._archive.number()
+        if self._archive is not None:  # it gets its number when it is written
             return entry
         with self._lock:
             self._count += 1
@@ -80,39 +76,43 @@ class Journal:
 
     def close(self, entry: Entry, reply: Reply) -> Reply:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
+        reply = self.note_reply(entry, reply)
+        self.announce(entry, reply.delay_s)
+        return reply
+
+    def note_reply(self, entry: Entry, reply: Reply) -> Reply:
+        """Note what is answered as `close` does; `announce` follows when it may be sent."""
         entry.take(reply)
         entry.settle()
         if isinstance(reply.body, bytes | Blob) or not (self.limit or self.listener):
             self._write(entry)
-            if self.listener is not None:
-                self.listener.answered(entry, reply.delay_s)
             return reply
         log = entry.begin()
         self._write(entry)
-        noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
-        if self.listener is not None:
-            self.listener.answered(entry, reply.delay_s)
+        noted = None if self._archive is None else _Paced(lambda: self._write(entry))
         body = LoggedStream(reply.body, entry, log, noted, self.listener)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
+    def announce(self, entry: Entry, delay_s: float = 0.0) -> None:
+        """Tell the listener that a request is answered."""
+        if self.listener is not None:
+            self.listener.answered(entry, delay_s)
+
     def fail(self, entry: Entry, error: Exception, status: int) -> None:
         """Note that the mock itself failed; the adapter answers that, with this status."""
+        self.note_failure(entry, error, status)
+        self.announce(entry)
+
+    def note_failure(self, entry: Entry, error: Exception, status: int) -> None:
+        """Note that the mock itself failed, as `fail` does; `announce` follows."""
         entry.status, entry.failure = status, f"{type(error).__name__}: {error}"
         entry.settle()
         self._write(entry)
-        if self.listener is not None:
-            self.listener.answered(entry)
 
-    def _write(self, entry: Entry, *, again: bool = False) -> None:
-        """Put an entry where others see it; where that is out of reach for now, it is put there with a later one."""
-        if self._archive is None or not self.limit:
-            return
-        with self._lock, contextlib.suppress(StateError):
-            self._unwritten.append((entry, again))
-            while self._unwritten:
-                first, known = self._unwritten[0]
-                self._archive.write(first.number, first.as_record(), self.limit, again=known)
-                self._unwritten.popleft()
+    def _write(self, entry: Entry) -> None:
+        """Put an entry, or what has changed in it, where others see it."""
+        if self._archive is not None:
+            self._archive.write(entry, self.limit)
 
     def entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None

@@ -12,7 +12,7 @@ from mockserver.http.failures import complain, make_failure, make_problem
 from mockserver.http.messages import put
 
 if TYPE_CHECKING:
-    from mockserver.http.application import Application
+    from mockserver.http.application import Application, HeldReply
     from mockserver.http.messages import BodyError, Reply, Request, Streamed
 
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -69,10 +69,35 @@ def answer(app: Application, request: Request, now: float) -> Reply:
     try:
         return _refuse_host(request.fields.get("host", "")) or app.handle(request, now)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the server
-        complain(error)
-        return make_failure(error)
+        return _refuse_failed(error)
     finally:
         request.body = EMPTY  # a stream refers to its request; without this it would hold the bytes until it has ended
+
+
+def hold(app: Application, request: Request, now: float) -> Reply | HeldReply:
+    """Ask the application without waiting; what is held is settled by `settle` after a flush."""
+    held: Reply | HeldReply | None = None
+    try:
+        held = _refuse_host(request.fields.get("host", "")) or app.hold(request, now)
+    except Exception as error:  # noqa: BLE001 - as above
+        held = _refuse_failed(error)
+    finally:
+        if getattr(held, "awaited", None) is None:
+            request.body = EMPTY
+    return held
+
+
+def settle(held: HeldReply) -> Reply:
+    """Return the reply that was held, or why nothing remains of what it says."""
+    try:
+        return held.settle()
+    except Exception as error:  # noqa: BLE001 - as above
+        return _refuse_failed(error)
+
+
+def _refuse_failed(error: Exception) -> Reply:
+    complain(error)
+    return make_failure(error)
 
 
 def _refuse_host(host: str) -> Reply | None:

@@ -20,6 +20,7 @@ from mockserver.server.adapter import answer
 from mockserver.server.reply_writer import CONTINUE, ReplyWriter
 from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser
 from mockserver.server.states import Answering, Reading, move
+from mockserver.server.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,7 @@ class Shared:
         self.app = app
         self.clock = clock
         self.connections: set[Connection] = set()
+        self.turn = Turn(app)
         self.seconds = 0
         self.date = ""
         self.tick()
@@ -178,7 +180,7 @@ class Connection(asyncio.Protocol):
             asked = self._loop.run_in_executor(None, self._ask_in_thread, request, self._shared.clock())
             asked.add_done_callback(lambda done: self._take_reply(reply) if (reply := done.result()) else None)
         else:
-            self._take_reply(answer(self._shared.app, request, self._shared.clock()))
+            self._shared.turn.ask(request, self._shared.clock(), self._take_reply)
 
     def _ask_in_thread(self, request: Request, now: float) -> Reply | None:
         """Return the reply, or None if the client has left while other requests kept the threads busy."""

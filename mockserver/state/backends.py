@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"(redis|rediss|unix)://.", re.IGNORECASE)
 
 
+class Archived(Protocol):
+    """An entry of a journal, as an archive sees it."""
+
+    number: int
+
+    def as_record(self) -> dict[str, Any]:
+        """Return it as JSON."""
+
+
 class Archive(Protocol):
     """Where several journals keep their entries, so that each shows those of all."""
 
@@ -24,11 +33,11 @@ class Archive(Protocol):
     def count(self) -> int:
         """How many requests have come to all of them."""
 
-    def number(self) -> int:
-        """Return the number of the next request."""
+    def write(self, entry: Archived, limit: int) -> None:
+        """Keep an entry, or what has changed in it, and let go of the one that is `limit` older.
 
-    def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
-        """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
+        A new one, whose number is 0, gets its number when it is written.
+        """
 
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""

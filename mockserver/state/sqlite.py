@@ -16,10 +16,11 @@ from weakref import WeakValueDictionary
 
 from flowcontract.errors import StateError, StateUnwritableError
 from mockserver.blobs.blob import Blob, Parts
+from mockserver.state.group import Group
 from mockserver.state.store import WrittenStore, escape, unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mockserver.state.store import Changes, Place, Record
 
@@ -56,6 +57,23 @@ class Kept(NamedTuple):
     files: dict[Place, Blob]
 
 
+class _Rows(NamedTuple):
+    """What has changed in one world, as rows of the tables."""
+
+    put: list[tuple[Any, ...]]
+    deleted: list[tuple[Any, ...]]
+    counters: list[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, world: str, changes: Changes) -> _Rows:
+        records, name = changes.records.items(), escape(world)
+        return cls(
+            [(*_placed(world, place), entry[0], json.dumps(entry[1])) for place, entry in records if entry],
+            [_placed(world, place) for place, entry in records if not entry],
+            [(name, escape(counter), value) for counter, value in changes.counters.items()],
+        )
+
+
 class StateFile:
     """A file that keeps worlds. One process has it at a time; several threads may use it."""
 
@@ -64,6 +82,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         """Open a file, or begin one; raise StateError where it is in use, broken or not ours, and leave it as it is."""
         self.path = path
+        self.group = Group(self._write_group)
         self._lock = threading.RLock()
         self._read_by: WeakValueDictionary[int, Blob] = WeakValueDictionary()
         self._stores: WeakValueDictionary[str, KeptStore] = WeakValueDictionary()
@@ -106,27 +125,38 @@ class StateFile:
                 {(unescape(kind), unescape(key)): self._blob(content, size) for kind, key, content, size in files},
             )
 
-    def write(self, world: str, changes: Changes) -> None:
+    def _write_group(self, stores: Sequence[WrittenStore]) -> list[Exception | None]:
+        """Write what waits in some stores, all or nothing; return for each why it is not written."""
+        kept = [store for store in stores if isinstance(store, KeptStore) and store.world is not None]
+        error = None
+        try:
+            self.write([(store.world, store.changes()) for store in kept if store.world is not None])
+        except StateError as found:
+            error = found
+        return [error if store in kept else None for store in stores]
+
+    def write(self, worlds: Sequence[tuple[str, Changes]]) -> None:
         """Write all changes or none; what has been written survives the end of this process. Raise StateError."""
+        worlds = [(world, changes) for world, changes in worlds if any(changes)]
+        if not worlds:
+            return
         new: dict[int, Blob] = {}
         unused: set[int] = set()
-        rows = {place: entry and (entry[0], json.dumps(entry[1])) for place, entry in changes.records.items()}
-        files = sum(blob.size for blob in changes.files.values() if blob)
+        rows = [_Rows.of(world, changes) for world, changes in worlds]
+        files = sum(blob.size for _, changes in worlds for blob in changes.files.values() if blob)
         self._guard_room(files)
-        with (
-            self._lock,
-            self._beside_log(files + sum(len(row[1]) for row in rows.values() if row)),
-            self._transaction(),
-        ):
+        size = files + sum(len(body) for each in rows for *_, body in each.put)
+        with self._lock, self._beside_log(size), self._transaction():
             cleared = self._clear()
-            for place, row in rows.items():
-                self._write_record(_placed(world, place), row)
-            for name, value in changes.counters.items():
-                self._run("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", escape(world), escape(name), value)
-            for place, blob in changes.files.items():
-                unused |= self._delete_file(_placed(world, place))
-                if blob is not None:
-                    new[self._write_file(_placed(world, place), blob)] = blob
+            for each in rows:
+                self._run_each("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", each.put)
+                self._run_each("DELETE FROM records WHERE world = ? AND kind = ? AND id = ?", each.deleted)
+                self._run_each("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", each.counters)
+            for world, changes in worlds:
+                for place, blob in changes.files.items():
+                    unused |= self._delete_file(_placed(world, place))
+                    if blob is not None:
+                        new[self._write_file(_placed(world, place), blob)] = blob
         self._unused = (self._unused - cleared) | unused
         for content, blob in new.items():
             self._read_by[content] = blob
@@ -164,12 +194,6 @@ class StateFile:
         self._run("PRAGMA journal_mode = WAL")
         self._run(f"PRAGMA journal_size_limit = {_LOG}")
         self._run("PRAGMA synchronous = NORMAL")  # the end of the process loses nothing, that of the machine little
-
-    def _write_record(self, place: tuple[str, str, str], row: tuple[int, str] | None) -> None:
-        if row is None:
-            self._run("DELETE FROM records WHERE world = ? AND kind = ? AND id = ?", *place)
-        else:
-            self._run("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", *place, *row)
 
     def _write_file(self, place: tuple[str, str, str], blob: Blob) -> int:
         content, self._next = self._next, self._next + 1
@@ -228,6 +252,10 @@ class StateFile:
     def _run(self, statement: str, *values: Any) -> None:
         self._database.execute(statement, values)
 
+    def _run_each(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        for row in rows:
+            self._run(statement, *row)
+
     def _ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock, self._errors("be read"):
             return self._database.execute(query, values).fetchall()
@@ -283,19 +311,19 @@ class KeptStore(WrittenStore):
         self._counters, self._blobs = kept.counters, kept.files
         for table, key, number, record in kept.records:
             self._table(table).put(key, record, number)
-        self._file: StateFile | None = file
-        self._world = world
+        self._file = file
+        self.world: str | None = world
+        """Its name; None once it was reset, and is written no more."""
 
     def commit(self) -> None:
         """Write what has changed since the last time; raise StateError where that fails."""
-        changes = self.changes()
-        if self._file is not None and any(changes):
-            self._file.write(self._world, changes)
+        if self.world is not None:
+            self._file.write([(self.world, self.changes())])
         super().commit()
 
     def detach(self) -> None:
         """Write nothing into the file any more."""
-        self._file = None
+        self.world = None
 
 
 def _open(file: StateFile, content: int) -> io.BufferedReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -103,7 +104,12 @@ class Store(Protocol):
 
 
 class SharedStore(Store, Protocol):
-    """A Store that several programs, the workers, read and write: each between `begin` and `commit` or `discard`."""
+    """A Store that several programs, the workers, read and write.
+
+    ``lock``  held by whoever is in a transaction of the world
+    """
+
+    lock: threading.RLock
 
     @property
     def stale(self) -> bool:
@@ -118,7 +124,7 @@ class SharedStore(Store, Protocol):
         """The names of the workers that are alive."""
 
     def begin(self) -> Sequence[Place] | None:
-        """Acquire the lock and apply other workers' writes; return the places changed, None means everything."""
+        """Take hold of the world and apply other workers' writes; return the places changed, None means everything."""
 
     def call(self, task: str) -> None:
         """Ask the worker in which a task runs to stop it."""
@@ -286,20 +292,61 @@ class Changes(NamedTuple):
 
 
 class WrittenStore(MemoryStore):
-    """What is in memory of a Store that is kept elsewhere: it tells what has to be written there."""
+    """What is in memory of a Store that is kept elsewhere: it tells what has to be written there.
+
+    Several transactions may wait to be written together: each is `postpone`d, then all are written or taken back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.note_written()
+
+    def postpone(self) -> None:
+        """End a transaction: what it has changed waits to be written."""
+        for place, entry in self._records_before.items():
+            self._records_written.setdefault(place, entry)
+        for name, value in self._counters_before.items():
+            self._counters_written.setdefault(name, value)
+        for place, blob in self._blobs_before.items():
+            self._blobs_written.setdefault(place, blob)
+        self._begin_change()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything was written since the last `postpone`, `commit` or `discard`, counters included."""
+        return bool(self._records_before or self._counters_before or self._blobs_before)
+
+    @property
+    def postponed(self) -> Sequence[Place]:
+        """The records that wait to be written, those with other bytes too."""
+        return [*{**self._records_written, **self._blobs_written}]
 
     def changes(self) -> Changes:
-        """Return what has changed since the last `commit` or `discard`."""
+        """Return what is not written yet, whether it waits or has only just changed."""
         return Changes(
-            {place: self._entry(*place) for place in self._records_before},
-            {name: self._counters[name] for name in self._counters_before},
-            {place: self._blobs.get(place) for place in self._blobs_before},
+            {place: self._entry(*place) for place in {**self._records_written, **self._records_before}},
+            {name: self._counters[name] for name in {**self._counters_written, **self._counters_before}},
+            {place: self._blobs.get(place) for place in {**self._blobs_written, **self._blobs_before}},
         )
+
+    def note_written(self) -> None:
+        """Let what waited stand: it has been written."""
+        self._records_written: dict[Place, tuple[int, Record] | None] = {}
+        self._counters_written: dict[str, int] = {}
+        self._blobs_written: dict[Place, Blob | None] = {}
+
+    def take_back(self) -> None:
+        """Let everything be as it was when it was last written; to be called between two transactions."""
+        self._records_before, self._counters_before = self._records_written, self._counters_written
+        self._blobs_before = self._blobs_written
+        self.discard()
+        self.note_written()
 
 
 def escape(text: str) -> str:
     """Return a text as databases can hold it: without surrogates and null bytes, which clients may well send."""
-    return json.dumps(text)[1:-1]
+    is_plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+    return text if is_plain else json.dumps(text)[1:-1]
 
 
 def unescape(text: str) -> str:

@@ -18,6 +18,7 @@ from mockserver.state.usage import ScenarioUsage
 
 if TYPE_CHECKING:
     from mockserver.http.stream import Stream
+    from mockserver.state.group import Group
 
 Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""
@@ -41,23 +42,26 @@ class World:
         start: float | None = None,
         quota: Quota | None = None,
         revive: Revive = lambda _world, _now: None,
+        group: Group | None = None,
     ) -> None:
         """Begin with a copy of `seeds`, whose `bytes` are paths; ids depend on `seed` and `name` alone.
 
         A store that has had a seed already is not given it again. What is kept later needs `quota`. From `start` on, in
         epoch seconds, the clock goes on by a second with each request; without it, it is the adapter's. `revive` is
-        called where something may have run in it that runs no more.
+        called where something may have run in it that runs no more. With a `group` its changes are written with those
+        of other worlds.
         """
         self.name = name
         self.streams: dict[str, Stream] = {}
         self._seed, self._start, self._revive = seed, start, revive
         self.store = store
         self._shared = store.shared
-        with Transactions(store, catch_up=self._shared.begin if self._shared else None)():
+        lock = self._shared.lock if self._shared else None
+        with Transactions(store, catch_up=self._shared.begin if self._shared else None, lock=lock)():
             sown = dict(_sow(store, seeds))
         self._workers = self._shared.workers if self._shared else frozenset[str]()
         self.ledger = Ledger(store, quota or Quota(), {} if store.fresh else sown)
-        self.transaction = Transactions(store, self.ledger, self._catch_up if self._shared else None)
+        self.transaction = Transactions(store, self.ledger, self._catch_up if self._shared else None, group, lock)
         self.usage = ScenarioUsage(store)
         self._orphaned = not store.fresh
 
@@ -154,6 +158,10 @@ class WorldBackend(Protocol):
     """What keeps worlds: a file, or Redis."""
 
     @property
+    def group(self) -> Group:
+        """What has its worlds written together."""
+
+    @property
     def shared(self) -> SharedWorldBackend | None:
         """The backend itself where other workers use the same place; None where nobody does."""
 
@@ -173,10 +181,12 @@ class WorldBackend(Protocol):
 class SharedWorldBackend(WorldBackend, Protocol):
     """What keeps the worlds of several workers.
 
-    ``stored``  bytes of files that all of them keep
+    ``stored``   bytes of files that all of them keep
+    ``on_free``  called in a thread with the name of a world that was awaited and is free now
     """
 
     stored: int
+    on_free: Callable[[str], None]
 
     def hear(self, stop: Callable[[str, str], None]) -> None:
         """Call `stop` with world and task when another worker is asked to stop what may run in this one."""
@@ -206,7 +216,8 @@ class Worlds:
         self._seed = seed
         self._seeds = cache(seeds)
         self._start, self._file, self._revive = start, file, revive
-        self._shared = shared = file.shared if file else None
+        self.group = file.group if file else None
+        self.shared = shared = file.shared if file else None
         self.quota = Quota(limits, stored=lambda: shared.stored if shared else 0)
         self._worlds: dict[str, World] = {}
         self._away: WeakValueDictionary[str, World] = WeakValueDictionary()  # let go of, but a stream still holds them
@@ -249,11 +260,21 @@ class Worlds:
         return world
 
     def _begin(self, name: str, api: str) -> World:
-        if self._shared:
-            self._shared.hear(self._stop)
+        if self.shared:
+            self.shared.hear(self._stop)
+        if self.group is not None:
+            self.group.flush()  # the world may be one that was let go of, with changes that still wait
         store = self._file.store(name) if self._file else MemoryStore()
-        seeds, revive = self._seeds(api), partial(self._revive, api)
-        return World(name, store, seeds, seed=self._seed, start=self._start, quota=self.quota, revive=revive)
+        return World(
+            name,
+            store,
+            self._seeds(api),
+            seed=self._seed,
+            start=self._start,
+            quota=self.quota,
+            revive=partial(self._revive, api),
+            group=self.group,
+        )
 
     def _is_stale(self, world: World) -> bool:
         """Tell whether another worker has reset a world; such a one is no longer part of the quota."""

@@ -540,7 +540,7 @@ def test_streams_of_a_killed_worker_were_interrupted(state: str) -> None:
 def test_exception_leaves_nothing_in_redis(
     make_workers: Callable[..., list[Caller]], state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What failed or was refused on one worker is on none, and the world is free at once."""
+    """What failed or was refused on one worker is on none, and others get the world at once."""
     one, two = make_workers(2)
     chat(one, "before")
     upload(one, b"before")
@@ -561,14 +561,13 @@ def test_exception_leaves_nothing_in_redis(
 
 
 def kept(state: str) -> dict[bytes, Any]:
-    """Return what Redis keeps of worlds and orders, but not the locks, nor when each was used."""
+    """Return what Redis keeps of worlds and orders, but not who holds them, nor when each was used."""
     found = {}
     with redis.Redis.from_url(state) as client:
         for key in client.keys("*"):
             kind = client.type(key)
             if kind == b"hash" and b"journal" not in key:
                 found[key] = client.hgetall(key)
-        assert client.keys("*:lock") == [], "nobody holds a world"
     return found
 
 

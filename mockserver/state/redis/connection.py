@@ -1,4 +1,8 @@
-"""A worker's way to Redis: asking and being told, staying known as alive, saying in one line what is wrong."""
+"""A worker's way to Redis: asking and being told, staying known as alive, saying in one line what is wrong.
+
+What workers say to each other are JSON lists on channels: `["ask", world]` and `["free", world]` to the one that holds a
+world or gets it, `["stop", world, task]` and `["know", key, what]` to all; who knows puts something into the list `key`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import re
 import threading
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +30,7 @@ except ImportError:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PREFIX = "flowcontract:1:"
 """What the names of all our keys begin with; the number is that of the form in which worlds are kept."""
@@ -35,7 +40,9 @@ _BEAT_S = 2.0
 _CONNECT_S = 3.0
 _ANSWER_S = 5.0
 _NO_ROOM = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
-_SCRIPTS = ("begin", "commit", "give_back", "reset", "part", "take", "write")
+_KNOWN_S = 1  # how long other workers are waited for that are told something
+_PAUSE_S = 0.2
+_SCRIPTS = ("begin", "commit", "give_back", "let_go", "reset", "part", "take", "write")
 _HERE = Path(__file__).parent
 
 
@@ -49,7 +56,12 @@ class Link:
     """One worker's connections to Redis. May be used from several threads, and before the process is forked.
 
     ``worker``  the name by which the others know this worker; it changes when Redis was out of reach for a while
+    ``alive``   the workers that are alive, as far as this one knows
+    ``hears``   what is called in a thread with what others say, by its first word
+    ``attend``  called in that thread again and again; returns after how many seconds it wants to be at the latest
     """
+
+    worker: str
 
     def __init__(self, url: str) -> None:
         """Connect; raise StateError where that is not possible."""
@@ -59,7 +71,9 @@ class Link:
         self._next_beat = 0.0
         self._family = uuid.uuid4().hex[:12]
         self._numbers = itertools.count(1)
-        self._heard: Callable[[str, str], None] = lambda _world, _task: None
+        self.alive: frozenset[str] = frozenset()
+        self.hears: dict[str, Callable[..., None]] = {}
+        self.attend: Callable[[], float] = lambda: _PAUSE_S
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._name()
@@ -77,7 +91,7 @@ class Link:
         self._scripts = {
             name: self._client.register_script(shared + (_HERE / f"{name}.lua").read_text("utf-8")) for name in _SCRIPTS
         }
-        self.ask("ping")
+        self.alive = self.living()
 
     def ask(self, command: str, *values: Any) -> Any:
         """Send a command of the client, or of several at once; raise StateError."""
@@ -107,8 +121,35 @@ class Link:
         """Run a script, at once and as a whole; raise StateError."""
         return self.call(lambda client: self._scripts[script](keys=list(keys), args=list(values), client=client))
 
-    def token(self) -> str:
-        """Return what tells one transaction of this worker from all others."""
+    def run_all(self, scripts: Sequence[tuple[str, tuple[str, ...], Sequence[Any]]]) -> list[Any]:
+        """Run scripts, given by name, keys and values, in one pipeline; return results, or StateErrors of single ones."""
+        if not scripts:
+            return []
+        results = self.call(lambda client: self._send(client, scripts))
+        if any(isinstance(result, redis.exceptions.NoScriptError) for result in results):  # Redis was started anew
+            self.call(lambda client: [client.script_load(each.script) for each in self._scripts.values()])
+            results = self.call(lambda client: self._send(client, scripts))
+        return [self._read(result) for result in results]
+
+    def _send(self, client: redis.Redis, scripts: Sequence[tuple[str, tuple[str, ...], Sequence[Any]]]) -> list[Any]:
+        with client.pipeline(transaction=False) as pipeline:
+            for name, keys, values in scripts:
+                command = ("EVALSHA", self._scripts[name].sha, len(keys), *keys, *values)
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return pipeline.execute(raise_on_error=False)
+
+    def _read(self, result: Any) -> Any:
+        """Return a result, or the StateError that says what was wrong."""
+        if not isinstance(result, Exception):
+            return result
+        try:
+            self.call(partial(_throw, result))
+        except StateError as error:
+            return error
+        raise AssertionError(result)
+
+    def mark(self) -> str:
+        """Return what tells one commit of this worker from all others."""
         return f"{self.worker} {next(self._numbers)}"
 
     def lose(self) -> None:
@@ -117,11 +158,17 @@ class Link:
 
     def publish(self, world: str, task: str) -> None:
         """Tell all workers that a task is to be stopped."""
-        self.ask("publish", f"{PREFIX}stop", json.dumps([world, task]))
+        self.ask("publish", f"{PREFIX}all", json.dumps(["stop", world, task]))
 
-    def start(self, heard: Callable[[str, str], None]) -> None:
-        """Begin to be alive, and to hear which tasks are to be stopped: `heard` gets world and task in a thread."""
-        self._heard = heard
+    def tell(self, what: str) -> None:
+        """Let all workers know something; return when they do, but for those that are silent."""
+        key = f"{PREFIX}known:{uuid.uuid4().hex}"
+        for _ in range(self.ask("publish", f"{PREFIX}all", json.dumps(["know", key, what]))):
+            if self.ask("blpop", key, _KNOWN_S) is None:
+                return
+
+    def start(self) -> None:
+        """Begin to be alive, and to hear what others say."""
         if self._thread is None or not self._thread.is_alive():
             self._name()  # of this process, which may have been forked
             self._next_beat = 0.0
@@ -141,6 +188,7 @@ class Link:
         for name in self.ask("zrange", f"{PREFIX}workers", 0, -1):
             if name.decode().startswith(f"{self._family}-{process}-"):
                 self.ask("zrem", f"{PREFIX}workers", name)
+        self.tell("gone")
 
     def close(self) -> None:
         """Stop being alive."""
@@ -149,19 +197,22 @@ class Link:
             self._thread.join()
             with contextlib.suppress(StateError):
                 self.ask("zrem", f"{PREFIX}workers", self.worker)
+                self.tell("gone")
         self._client.close()
 
     def _name(self) -> None:
-        self.worker = f"{self._family}-{os.getpid()}-{next(self._numbers)}"
+        self._process = f"{self._family}-{os.getpid()}"
+        self.worker = f"{self._process}-{next(self._numbers)}"
 
     def _live(self, ready: threading.Event) -> None:
         """Beat, and listen, until the end; begin again under another name where Redis was lost in between."""
         while not self._ended.is_set():
             try:
                 with self._client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-                    channel.subscribe(f"{PREFIX}stop")
+                    channel.subscribe(f"{PREFIX}all", f"{PREFIX}to:{self._process}")
                     self._next_beat = 0.0
                     self._beat()
+                    self._hear("overrides")  # they may have changed unheard
                     ready.set()
                     self._listen(channel)
             except (redis.RedisError, OSError, StateError):
@@ -169,12 +220,25 @@ class Link:
                 self._ended.wait(_BEAT_S / 4)
 
     def _listen(self, channel: Any) -> None:
+        pause_s = _PAUSE_S
         while not self._ended.is_set():
-            message = channel.get_message(timeout=0.2)
+            message = channel.get_message(timeout=pause_s)
             if message is not None:
                 with contextlib.suppress(StateError):
-                    self._heard(*json.loads(message["data"]))
+                    self._hear(*json.loads(message["data"]))
+            pause_s = min(_PAUSE_S, self.attend())
             self._beat()
+
+    def _hear(self, word: str, *more: str) -> None:
+        if word == "know":
+            key, word = more
+            self._hear(word)
+            self.ask("rpush", key, 1)
+            self.ask("expire", key, LIFE_S)
+        elif word == "gone":
+            self.alive = self.living()
+        elif word in self.hears:
+            self.hears[word](*more)
 
     def _beat(self) -> None:
         """Say that this worker lives, if that has not been said for a while."""
@@ -188,8 +252,13 @@ class Link:
         self._silent = False
         self.ask("zremrangebyscore", f"{PREFIX}workers", "-inf", now - 60)
         self.ask("zadd", f"{PREFIX}workers", {self.worker: now + LIFE_S})
+        self.alive = self.living()
         self._next_beat = time.monotonic() + _BEAT_S
 
 
 def _describe(error: BaseException) -> str:
     return " ".join(masked(str(error)).split()).rstrip(".") or type(error).__name__
+
+
+def _throw(error: Exception, _client: redis.Redis) -> None:
+    raise error

@@ -1,44 +1,79 @@
-"""The journal of all workers: numbers that are given once, and entries that each of them writes and all can read."""
+"""The journal of all workers: entries that each of them writes and all can read, under numbers that are given once."""
 
 from __future__ import annotations
 
 import json
-from operator import itemgetter
+import threading
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.errors import StateError
 from mockserver.state.redis.connection import PREFIX
 
 if TYPE_CHECKING:
+    from mockserver.state.backends import Archived
     from mockserver.state.redis.worlds import SharedState
 
+dump = json.JSONEncoder(separators=(",", ":")).encode
 _ENTRIES, _COUNT = f"{PREFIX}journal", f"{PREFIX}requests"
 
 
 class SharedArchive:
-    """Where journals keep their entries, as JSON, if they are several."""
+    """Where journals keep their entries, as JSON, if they are several. They are written together with the worlds."""
 
     def __init__(self, state: SharedState) -> None:
         """Keep them where the worlds are."""
-        self._link = state.link
+        self._state, self._link = state, state.link
+        state.archive = self
+        self._limit = 0
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Archived] = {}
+        self._sent: list[Archived] = []
 
     @property
     def count(self) -> int:
         """How many requests have come to all workers."""
+        self._state.group.flush()
         return int(self._link.ask("get", _COUNT) or 0)
 
-    def number(self) -> int:
-        """Return the number of the next request."""
-        return int(self._link.ask("incr", _COUNT))
+    def write(self, entry: Archived, limit: int) -> None:
+        """Keep an entry, or what has changed in it, and let go of the one that is `limit` older.
 
-    def write(self, number: int, record: dict[str, Any], limit: int, *, again: bool) -> None:
-        """Keep an entry, and let go of the one that is `limit` older; `again` if it is still kept."""
-        text = json.dumps({**record, "worker": self._link.worker})
-        self._link.run("write", number, text, limit, int(again), keys=(_ENTRIES, _COUNT))
+        Where that cannot be done for now, it is done with a later one.
+        """
+        with self._lock:
+            self._limit = limit
+            self._waiting[id(entry)] = entry
+        if not self._state.group.holds:
+            self._state.group.flush()
+
+    def describe(self) -> tuple[str, tuple[str, ...], list[Any]] | None:
+        """Return the script that writes what waits; None where that is nothing."""
+        with self._lock:
+            self._sent, self._waiting = list(self._waiting.values()), {}
+        if not self._sent:
+            return None
+        values: list[Any] = [self._limit]
+        for entry in self._sent:
+            values += [entry.number, dump({**entry.as_record(), "worker": self._link.worker}) if self._limit else ""]
+        return "write", (_ENTRIES, _COUNT), values
+
+    def note(self, result: Any) -> None:
+        """Give the entries that were written their numbers; what could not be written waits on."""
+        if isinstance(result, StateError):
+            with self._lock:
+                waiting = [*self._sent, *self._waiting.values()][-max(1, self._limit) :]
+                self._waiting = {id(entry): entry for entry in waiting}
+        else:
+            for entry, number in zip(self._sent, result, strict=True):
+                entry.number = number
+        self._sent = []
 
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""
-        texts = self._link.ask("hvals", _ENTRIES) if number is None else [self._link.ask("hget", _ENTRIES, str(number))]
-        records = sorted((json.loads(text) for text in texts if text), key=itemgetter("number"))
+        self._state.group.flush()
+        found = self._link.ask("hgetall", _ENTRIES) if number is None else {number: self._link.ask("hget", _ENTRIES, number)}
+        texts = sorted((int(key), text) for key, text in found.items() if text)
+        records = [{**json.loads(text), "number": key} for key, text in texts]
         running = [record for record in records if record["stream"] and record["stream"]["ended"] is None]
         living = self._link.living() if running else frozenset()
         for record in running:

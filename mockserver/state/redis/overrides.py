@@ -1,4 +1,4 @@
-"""Overrides that stand for all workers."""
+"""Overrides that stand for all workers: each has a copy, and is told when they change before whoever changed them is."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class SharedOverrides(Overrides):
         super().__init__()
         self._state = state
         self._numbers = itertools.count()
+        self._known: dict[str, tuple[bytes, bool]] | None = None  # what stands, and whether it is counted
+        state.link.hears["overrides"] = self._forget_known
 
     def put(self, override: Override) -> None:
         """Add an order, or replace the one of the same world and operation."""
@@ -44,9 +46,13 @@ class SharedOverrides(Overrides):
 
         `on_discard` is told how to take that back.
         """
-        if not self._state.overrides:
+        known = self._known if self._known is not None else self._read_known()
+        fields = [field for field in (_field(world, operation), _field(None, operation)) if field in known] if known else []
+        if not fields:
             return None
-        fields = (_field(world, operation), _field(None, operation))
+        order, counted = known[fields[0]]
+        if not counted:
+            return ScenarioPreference.named(json.loads(order)[0], "override")
         taken = self._state.link.run("take", *fields, keys=(_ORDERS, _LEFT))
         if taken is None:
             return None
@@ -55,9 +61,18 @@ class SharedOverrides(Overrides):
             on_discard(partial(self._return, field, order))
         return ScenarioPreference.named(json.loads(order)[0], "override")
 
+    def _read_known(self) -> dict[str, tuple[bytes, bool]]:
+        orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hkeys", _LEFT)
+        self._known = {field.decode(): (order, field in left) for field, order in orders.items()}
+        return self._known
+
+    def _forget_known(self) -> None:
+        self._known = None
+
     def _return(self, field: bytes, order: bytes) -> None:
         with contextlib.suppress(StateError):  # gone: then it stands as taken
             self._state.link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
+            self._known = None
 
     def list_all(self) -> list[Override]:
         """Return all orders, the oldest first."""
@@ -87,6 +102,8 @@ class SharedOverrides(Overrides):
                 pipeline.execute()
 
         self._state.link.call(send)
+        self._known = None
+        self._state.link.tell("overrides")
 
 
 def _field(world: str | None, operation: str) -> str:

@@ -1,7 +1,18 @@
--- Writes an exchange into the journal. KEYS: the journal, how many requests have come.
--- ARGV: its number, its text, how many are remembered, whether it has to be there already.
-local number, count = tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[2]) or 0)
-if number > count or count - number >= tonumber(ARGV[3]) then return end -- of a journal that is no more, or too old
-if ARGV[4] == '1' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('HDEL', KEYS[1], ARGV[1] - ARGV[3])
+-- Writes exchanges into the journal. KEYS: the journal, how many requests have come.
+-- ARGV: how many are remembered, then for each its number ('0' for a new one) and its text.
+-- Returns their numbers.
+local most, numbers = tonumber(ARGV[1]), {}
+for at = 2, #ARGV, 2 do
+  local number, text = tonumber(ARGV[at]), ARGV[at + 1]
+  if number == 0 then
+    number = redis.call('INCR', KEYS[2])
+    if most > 0 then
+      redis.call('HSET', KEYS[1], number, text)
+      redis.call('HDEL', KEYS[1], number - most)
+    end
+  elseif redis.call('HEXISTS', KEYS[1], number) == 1 then -- not one that is forgotten
+    redis.call('HSET', KEYS[1], number, text)
+  end
+  numbers[#numbers + 1] = number
+end
+return numbers
