@@ -132,6 +132,8 @@ _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
 _SCALAR = re.compile(rf"{_STRING}|[^\s,\]}}\[{{]+", re.DOTALL)
 _VALUE = re.compile(rf"{_STRING}(?!\s*:)", re.DOTALL)
 _BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
+_TEXT_OF_JSON = re.compile(r'"(?:\s|\\[fnrt]|\\u[0-9a-f]{4})*(?:[\[{]|\\u00[57]b)', re.IGNORECASE)
+"""Where JSON may begin inside a text of JSON: its first bracket, perhaps behind white space, either of them escaped."""
 _PAIR = re.compile(r"(?:\A|(?<=[&;?]))([^=&;?]*)=")
 _QUERY = re.compile(r"(?<=\?)[^\s\"'<>\\#]+")
 _USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
@@ -167,9 +169,10 @@ def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
 
 def values_in_text(text: str) -> Iterator[str]:
     """Yield the values that `mask_text` masks, decoded, and those in JSON inside texts of JSON."""
-    for start, end in _find_secret_fields(text):
+    spans = tuple(_find_secret_fields(text))
+    for start, end in spans:
         yield from _texts_of_value(text[start:end])
-    if text.lstrip()[:1] in ("{", "["):
+    if text.lstrip()[:1] in ("{", "[") and (spans or _TEXT_OF_JSON.search(text)):  # else nothing has a secret's name
         yield from secret_values(_parse_json(text))
     for query in _QUERY.finditer(text) if "?" in text else ():
         yield from values_in_query(query[0])
@@ -192,7 +195,7 @@ def _texts_of_value(written: str) -> Iterator[str]:
 
 
 def _find_secret_fields(text: str) -> Iterator[tuple[int, int]]:
-    if not _may_have_secrets(text):
+    if not _may_have_secrets(text) or _is_json_without_secrets(text):
         return
     hidden = {name for name in set(_FIELD.findall(text)) if is_secret_name(_unescape(name))}
     end = 0
@@ -207,6 +210,19 @@ def _may_have_secrets(text: str) -> bool:
     """Tell whether a text can have the name of a secret; a cheap check, since most texts have none."""
     lower = text.lower()
     return not text.isascii() or any(hint in lower for hint in _HINTS)
+
+
+@lru_cache(maxsize=32)  # a text is asked about several times in a row
+def _is_json_without_secrets(text: str) -> bool:
+    """Tell whether a text is whole JSON in which no field has the name of a secret: parsing tells it soonest."""
+    if text[:1] not in ("{", "["):
+        return False
+    names: set[str] = set()
+    try:
+        json.loads(text, object_pairs_hook=lambda pairs: names.update(name for name, _ in pairs))
+    except (ValueError, RecursionError):
+        return False
+    return not any(map(is_secret_name, names))
 
 
 def _find_secret_pairs(text: str, hides: Callable[[str], bool]) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import Headers
 
 from mockserver.blobs.blob import Blob
+from mockserver.journal.masking import mask_short
 from mockserver.journal.stream_log import StreamLog
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ KEPT_OF_REQUEST = 64 << 10
 KEPT_OF_ANSWER = 64 << 10
 """Bytes that are kept of a body; its whole size is told beside them."""
 KEPT_HEADERS = 100
+_SHORT = 256  # characters of a text that other exchanges are likely to have as well
 KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
 
 Problem = dict[str, Any]
@@ -154,7 +156,8 @@ class Entry:
         return self._hide_body(self._raw.answer, self._raw.answer_headers)
 
     def _hide(self, text: str) -> str:
-        return self._raw.known().mask(text)
+        known = self._raw.known()
+        return mask_short(tuple(known), text) if len(text) < _SHORT else known.mask(text)
 
     def _hide_headers(self, headers: Headers) -> Pairs:
         masking, items = self._raw.masking, list(headers.items())[:KEPT_HEADERS]
@@ -242,9 +245,7 @@ class Entry:
 
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads: everything that is kept, and nothing that is masked."""
-        record = {
-            each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("_raw", "stream", "began")
-        }
+        record = {name: getattr(self, name) for name in _RECORDED}
         record |= {"path": self.path, "query": self.query, "form": self.form}
         record |= {"headers": self.headers, "answer_headers": self.answer_headers}
         record |= {"content": self.content.decode("latin-1"), "answer": self.answer.decode("latin-1")}
@@ -294,3 +295,6 @@ def _describe(found: RequestViolation) -> Problem:
     difference = found.violation
     source = list(difference.source)
     return {**found.as_mapping(), "expected": difference.expected, "got": difference.got, "source": source}
+
+
+_RECORDED = tuple(each.name for each in fields(Entry) if each.name not in ("_raw", "stream", "began"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ class Masking:
     def header(self, name: str, value: str) -> str:
         """Return a header's value as it may be shown; the scheme in `Bearer ***` is no secret."""
         if not self.hides(name):
-            return secrets.mask_text(value)
+            return _mask_short(value)
         scheme, space, _ = value.partition(" ")
         return f"{scheme} {secrets.MASK}" if space and name.lower().endswith("authorization") else secrets.MASK
 
@@ -61,7 +62,7 @@ class Masking:
     def in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         """Yield the secrets of headers."""
         for name, value in headers:
-            yield from secrets.values_in_header(name, value) if self.hides(name) else secrets.values_in_text(value)
+            yield from secrets.values_in_header(name, value) if self.hides(name) else _values_in_short(value)
 
     def in_query(self, text: str) -> Iterator[str]:
         """Yield the secrets of a query string."""
@@ -77,6 +78,25 @@ class Masking:
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str):
                     yield from [text] if self.hides(name) else secrets.values_in_text(text)
+
+
+# The same clients send the same headers again and again.
+
+
+@lru_cache(maxsize=2048)
+def mask_short(values: tuple[str, ...], text: str) -> str:
+    """Return a short text without any of the secret values."""
+    return Secrets(values).mask(text)
+
+
+@lru_cache(maxsize=512)
+def _mask_short(text: str) -> str:
+    return secrets.mask_text(text)
+
+
+@lru_cache(maxsize=512)
+def _values_in_short(text: str) -> tuple[str, ...]:
+    return tuple(secrets.values_in_text(text))
 
 
 def _is_query(text: str, media_type: str) -> bool:
