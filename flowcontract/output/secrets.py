@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_plus
 
-from flowcontract.output.encodings import ENCODED, ENCODED_OUT_OF_NEED, LAYERS, decode, outside
+from flowcontract.output.encodings import LAYERS, decode, encodes_out_of_need, is_encoded, outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -323,11 +323,11 @@ class Secrets:
     def _find(self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
         """Yield start and end of secrets, raw or below up to three layers of encodings."""
         layers: list[Layer] = []
-        encoded = ENCODED_OUT_OF_NEED if all(map(_NEVERENCODED.fullmatch, self._values)) else ENCODED
+        may_hide = encodes_out_of_need if all(map(_NEVERENCODED.fullmatch, self._values)) else is_encoded
         while self._values:
             for start, end in chain.from_iterable(find(data, value) for value in self._values):
                 yield outside(layers, start), outside(layers, end)
-            if len(layers) == LAYERS or encoded.search(data) is None:
+            if len(layers) == LAYERS or not may_hide(data):
                 return
             data, layer = decode(data)
             layers.append(layer)
