@@ -30,16 +30,16 @@ def send_message(act: Action) -> Reply:
     asked = act.request.body.get("conversation_id")
     begun = _readable(act, "conversations", asked, "conversation_id", "body") if asked else None
     conversation = act.record("conversations", begun, user=dify.user_of(act)) if begun else None
+    user = dify.user_of(act)
     inputs = {**(conversation or {}).get("inputs", {}), **(act.request.body.get("inputs") or {})}
-    forms.check_inputs(act, inputs, dify.user_of(act))
-    act.context.ids["conversation"] = begun or act.world.new_id()
-    for name in ("message", "task", "run"):
-        act.context.ids[name] = act.world.new_id()
+    forms.check_inputs(act, inputs, user)
+    first, message, task, run = act.world.new_ids(4)
+    act.context.ids |= {"conversation": begun or first, "message": message, "task": task, "run": run}
     answer = answers.answer(act, "query", act.request.body["query"])
     unquoted: dict[str, Any] = {"retriever_resources": []} if dify.is_off(act, "retriever_resource") else {}
     number = act.world.store.count("runs")
     reply = act.reply(sequence_number=number, steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
-    exchange = _Exchange(act, reply)
+    exchange = _Exchange(act, reply, user)
     listen(reply, exchange.hear, exchange.end, exchange.save)
     tell_when_stopped(reply, exchange.count_steps)
     return reply
@@ -48,9 +48,8 @@ def send_message(act: Action) -> Reply:
 class _Exchange:
     """One question and its answer, as far as the reply has told it."""
 
-    def __init__(self, act: Action, reply: Reply) -> None:
-        self._act, self._reply = act, reply
-        self._user = dify.user_of(act)
+    def __init__(self, act: Action, reply: Reply, user: str) -> None:
+        self._act, self._reply, self._user = act, reply, user
         self._message: Record | None = None
         self._task: str | None = None
         self._steps = 0

@@ -57,6 +57,27 @@ def join_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return fields
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """Request line and headers that have come before in the same bytes: clients send the same ones again and again.
+
+    Whatever follows from them alone is worked out once per head, which is compared by identity.
+
+    ``keep_alive``  the connection stays open after the answer
+    ``chunks``      the client understands a chunked answer
+    ``size``        bytes of the body that follows
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    fields: Mapping[str, str]
+    keep_alive: bool
+    chunks: bool
+    size: int
+
+
 @dataclass(slots=True)
 class Request:
     """A request that has arrived whole.
@@ -71,6 +92,7 @@ class Request:
     ``peer``          the client's IP address; '' if the adapter does not know it
     ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
                       for this machine
+    ``head``          everything but the body, where an adapter has recognised it
     """
 
     method: str
@@ -82,6 +104,7 @@ class Request:
     peer: str = ""
     capabilities: frozenset[Capability] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
+    head: Head | None = None
 
     def __post_init__(self) -> None:
         self.fields = self.fields or join_fields(self.headers)

@@ -99,15 +99,18 @@ class Ledger:
 
     def count(self, places: Sequence[Place] | None) -> None:
         """Count anew what has been written in these places; None is everything."""
+        weights, change = self._weights, 0
         if places is None:
-            self._add(-self.weight)
-            self._weights.clear()
+            change = -self.weight
+            weights.clear()
             places = [(table, key) for table, key, _ in self._store.everything()]
         for place in places:
             weight = self._weigh(place)
-            self._add(weight - self._weights.pop(place, 0))
+            change += weight - weights.pop(place, 0)
             if weight:
-                self._weights[place] = weight
+                weights[place] = weight
+        if change:
+            self._add(change)
 
     def make_room(self) -> None:
         """Forget what was written longest ago where there is too much."""
@@ -132,22 +135,19 @@ class Ledger:
     def _weigh(self, place: Place) -> int:
         """Return what a record weighs with its bytes, which are counted as uploads, too; 0 for what does not count."""
         record = self._store.get(*place)
-        if record is None or self._sown.get(place) == record:
+        if record is None or (place in self._sown and self._sown[place] == record):
             return 0
+        try:
+            weight = len(marshal.dumps(record))  # ten times faster than JSON would tell it
+        except ValueError:
+            weight = _ODD
         blob = self._store.blob(*place)
         if blob.size:
             self._quota.hold(blob)
-        return _size(record) + blob.in_memory
+            weight += blob.in_memory
+        return weight
 
     def _add(self, weight: int) -> None:
         self.weight += weight
         if self._is_counted:
             self._quota.state.add(weight)
-
-
-def _size(record: Record) -> int:
-    """Return about how many bytes a record has; marshal tells it ten times faster than JSON would."""
-    try:
-        return len(marshal.dumps(record))
-    except ValueError:
-        return _ODD

@@ -76,8 +76,8 @@ class Store(Protocol):
         (raise KeyError where it is not among them), and `skip` records further.
         """
 
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
+    def count(self, name: str, by: int = 1) -> int:
+        """Return 1, 2, 3, ... for each name of a counter, or the last number of several that are taken at once."""
 
     def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
@@ -159,10 +159,16 @@ class MemoryStore:
 
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
+        if not self._has(table, key):
+            return None
         self._remember(table, key)
         if (table, key) in self._blobs:
             self._blobs_before.setdefault((table, key), self._blobs.pop((table, key)))
         return self._take_out(table, key)
+
+    def _has(self, table: str, key: str) -> bool:
+        found = self._tables.get(table)
+        return (found is not None and key in found.records) or (table, key) in self._blobs
 
     def _take_out(self, table: str, key: str) -> Record | None:
         found = self._tables.get(table)
@@ -174,8 +180,9 @@ class MemoryStore:
         return record
 
     def _remember(self, table: str, key: str) -> None:
-        if (table, key) not in self._records_before:
-            self._records_before[table, key] = self._entry(table, key)
+        place = table, key
+        if place not in self._records_before:
+            self._records_before[place] = self._entry(table, key)
 
     def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
         found = self._tables.get(table)
@@ -211,12 +218,13 @@ class MemoryStore:
         shown = places[len(places) - end : len(places) - begin][::-1] if backwards else places[begin:end]
         return Page([found.records[place[3]] for place in shown], len(places), end < len(places))
 
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
+    def count(self, name: str, by: int = 1) -> int:
+        """Return 1, 2, 3, ... for each name of a counter, or the last number of several that are taken at once."""
         before = self._counters.get(name, 0)
-        self._counters_before.setdefault(name, before)
-        self._counters[name] = before + 1
-        return before + 1
+        if name not in self._counters_before:
+            self._counters_before[name] = before
+        self._counters[name] = after = before + by
+        return after
 
     def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
