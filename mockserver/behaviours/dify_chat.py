@@ -51,6 +51,7 @@ class _Exchange:
     def __init__(self, act: Action, reply: Reply, user: str) -> None:
         self._act, self._reply, self._user = act, reply, user
         self._message: Record | None = None
+        self._kept: Record = {}
         self._task: str | None = None
         self._steps = 0
         self._said_more = False
@@ -72,14 +73,20 @@ class _Exchange:
             self._said_more = True
 
     def save(self) -> None:
-        """Keep the message as far as it has been told; of a conversation that was deleted meanwhile nothing is kept."""
-        message, store = self._message, self._act.world.store
-        if message is None or not self._said_more or not store.get("messages", message["id"]):
-            return
-        self._said_more = False
-        table = _messages(message["conversation_id"])
-        message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
-        store.put(table, message["id"], {**message})
+        """Keep the message as far as it has been told."""
+        message = self._message
+        if message is not None and self._said_more:
+            self._said_more = False
+            self._kept = {**message}
+            table = _messages(message["conversation_id"])
+            self._act.world.store.put_when_read(table, message["id"], self._make_record)
+
+    def _make_record(self, stored: Record | None) -> Record | None:
+        """Return the message as it is kept, but for what a user thinks of it; None where its conversation is gone."""
+        kept = self._kept
+        if self._act.world.store.get("messages", kept["id"]) is None:
+            return None
+        return {**kept, "feedback": (stored or kept)["feedback"]}
 
     def count_steps(self) -> Mapping[str, Any]:
         """Return how many steps a run has taken that is stopped now: as many as it has begun."""
@@ -87,6 +94,8 @@ class _Exchange:
 
     def end(self, how: End) -> None:  # noqa: ARG002 - what was said stands, however it ended
         """Take note that no more is said."""
+        if self._message is not None:
+            self._act.world.store.write_out(_messages(self._message["conversation_id"]))
         dify.forget_task(self._act, self._task)
 
     def _take(self, said: Record, message: Record) -> None:

@@ -35,7 +35,11 @@ class PlainHeaders(Headers):
 
     def put(self, values: Mapping[str, str]) -> None:
         """Set several at once, behind the others; names are written as they always are, values need no check."""
-        self._list = [*(pair for pair in self._list if pair[0] not in values), *values.items()]
+        for name, _ in self._list:
+            if name in values:
+                self._list = [pair for pair in self._list if pair[0] not in values]
+                break
+        self._list += values.items()
 
 
 def put(headers: Headers, values: Mapping[str, str]) -> None:
