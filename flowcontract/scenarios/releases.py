@@ -13,19 +13,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import paths
-from flowcontract.diff.schemas import Located
-from flowcontract.diff.streams import Machine
 from flowcontract.pointers import value_at
 from flowcontract.scenarios.model import Event
 from flowcontract.scenarios.reading import default_app
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.scenarios.templates import compile_value
+from flowcontract.schemas.located import Located
+from flowcontract.streams.machine import Machine
 
 if TYPE_CHECKING:
-    from flowcontract.diff.streams import State
     from flowcontract.scenarios.model import Scenario
     from flowcontract.specs.model import Api, Operation
     from flowcontract.streams.contract import StreamContract
+    from flowcontract.streams.machine import State
 
 _DEFAULT = "default-streaming"  # how the stream is called that comes when nothing is asked for
 
