@@ -16,6 +16,7 @@ import time
 from collections import deque
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TextIO, TypeVar
 
 from flowcontract.output.printable import printable
@@ -146,16 +147,18 @@ class RequestLog:
             stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, at_once=at_once
         )
 
+        self._full, self._put = self._writer.full, self._writer.put
+
     def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell that a request was answered, or that the answer begins."""
-        if not self._writer.full():
+        if not self._full():
             event: Event = "answered" if entry.stream is None else "begins"
-            self._writer.put(_note(event, entry, time.perf_counter() + delay_s, self._plain))
+            self._put(_note(event, entry, perf_counter() + delay_s, self._plain))
 
     def ended(self, entry: Entry) -> None:
         """Tell that an answer which streamed has ended."""
-        if not self._writer.full():
-            self._writer.put(_note("ended", entry, time.perf_counter(), self._plain))
+        if not self._full():
+            self._put(_note("ended", entry, perf_counter(), self._plain))
 
     def close(self) -> None:
         """Write what is left."""
@@ -218,7 +221,7 @@ class _Lines:
         self._plain = plain_paths
         self._form, self._split = clock, split
         self._second, self._clock = 0, ""
-        self._epoch = time.time() - time.perf_counter()
+        self._epoch = time.time() - perf_counter()
 
     def _time(self, moment: float) -> str:
         """Format a moment; within a second nearly all of it is the same."""
@@ -286,8 +289,9 @@ class _Json(_Lines):
         at = self._epoch + moment
         more = "" if note.pieces is None and not faults and note.problems is None else _further(note)
         return (
-            f'{{"time": "{self._time(at)}.{_MILLISECONDS[int(at % 1 * 1000)]}Z", "event": "{event}", "number": {number}, '
-            f'{_fields(method, path, status, operation, scenario, world)}, "ms": {(moment - began) * 1000:.1f}{more}}}'
+            f'{{"time": "{self._time(at)}.{_MILLISECONDS[int(at % 1 * 1000)]}Z", "event": "{event}", '
+            f'"number": {number}, {_fields(method, path, status, operation, scenario, world)}, '
+            f'"ms": {(moment - began) * 1000:.1f}{more}}}'
         )
 
     def tell_dropped(self, count: int) -> str:
