@@ -44,11 +44,11 @@ def expect_refusal(
         statuses |= _WRONG_STATUSES & set(operation.responses)
     for status in statuses if codes else ():
         codes |= {code for code in error_codes(operation, status) if _is_only_observed(operation, status, code)}
-    grounds = [_find_ground(operation, key) for key in known]
+    bases = [_find_basis(operation, key) for key in known]
     successes = {_is_success(operation, key) for key in known}
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(ground.tier for ground in grounds)
-    lines = dict.fromkeys(line for ground in grounds for line in ground.provenance)
-    printed = all(any(map(is_printed, ground.provenance)) for ground in grounds)
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(basis.tier for basis in bases)
+    lines = dict.fromkeys(line for basis in bases for line in basis.provenance)
+    printed = all(any(map(is_printed, basis.provenance)) for basis in bases)
     return Expected(
         why,
         frozenset(statuses),
@@ -72,7 +72,7 @@ def _hangs(operation: Operation, word: str) -> bool:
     return operation.stream is not None and operation.refusals.get(word) in operation.stream.hangs
 
 
-def _find_ground(operation: Operation, key: str) -> Response | Example:
+def _find_basis(operation: Operation, key: str) -> Response | Example:
     """Return what a refusal `404-not-found` rests on: the example of that name, or the response as a whole.
 
     The rulings of an example that cites the same lines as its response are only on its code, so the response counts.
@@ -81,9 +81,9 @@ def _find_ground(operation: Operation, key: str) -> Response | Example:
     response = operation.responses[int(status)]
     examples = (example for media in response.media.values() for example in media.examples.values())
     named = {example.name.replace("_", "-"): example for example in examples}
-    ground = named.get(name, response)
-    printed, whole = (list(filter(is_printed, part.provenance)) for part in (ground, response))
-    return response if printed == whole else ground
+    basis = named.get(name, response)
+    printed, whole = (list(filter(is_printed, part.provenance)) for part in (basis, response))
+    return response if printed == whole else basis
 
 
 def _find_codes(operation: Operation, key: str) -> Iterator[str]:

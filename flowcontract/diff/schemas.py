@@ -98,8 +98,8 @@ def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterat
         words = f"{_allowed(before)} became {_allowed(after)}"
         yield Difference(path, words, Effect.NARROWED if after else Effect.WIDENED)
         return
-    for gone in sorted(before - after):
-        yield Difference(path, f"the value {gone} is gone", Effect.NARROWED)
+    for value in sorted(before - after):
+        yield Difference(path, f"the value {value} is gone", Effect.NARROWED)
     for fresh in sorted(after - before):
         yield Difference(path, f"the value {fresh} is new", Effect.WIDENED)
 

@@ -144,10 +144,10 @@ def _check_items(view: View, holder: Position, schema: str, example: _Example) -
         return
     content = f"{schema}/properties/data/contentSchema"
     for number, (place, item) in enumerate(placed, start=1):
-        told = list(view.violations(schema, item))
+        violations = list(view.violations(schema, item))
         if view.has(content) and isinstance(data := mapping(item).get("data"), str):
-            told += view.violations(content, _parse_json(data))
-        for violation in told:
+            violations += view.violations(content, _parse_json(data))
+        for violation in violations:
             what = f"event {number} of {example.what} does not fit its schema: {violation}"
             yield view.finding(place, what, "Mend the example or the schema.")
 

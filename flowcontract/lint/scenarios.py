@@ -160,10 +160,10 @@ def _check_place(project: Project, file: YamlFile, view: View, name: str, status
     else:
         concerned = [operations[name]]
         yield from _check_name(file, operations[name], status, ours=project.ours)
-    told: set[tuple[int, str]] = set()
+    reported: set[tuple[int, str]] = set()
     for finding in _judge(project, file, view, concerned):
-        if (finding.line, finding.what) not in told:
-            told.add((finding.line, finding.what))
+        if (finding.line, finding.what) not in reported:
+            reported.add((finding.line, finding.what))
             yield finding
 
 

@@ -67,11 +67,11 @@ def _check_metaschema(
     view: View, schema: Position, metaschema: jsonschema_rs.Draft202012Validator
 ) -> Iterator[Finding]:
     """Check a schema and its subschemas by the metaschema; report the first error at each value."""
-    told = set()
+    reported = set()
     for error in metaschema.iter_errors(schema.value):
         pointer = join(error.instance_path)
-        if pointer not in told:
-            told.add(pointer)
+        if pointer not in reported:
+            reported.add(pointer)
             what = f"not a JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
             yield view.finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
 

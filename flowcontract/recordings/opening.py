@@ -120,8 +120,8 @@ class Opening:
         title = _TITLE.search(start.decode("utf-8", "replace"))
         if not title and not ended and b"</html>" not in start:
             return False
-        told = " ".join(unescape(title[1]).split()) if title else _excerpt(start)
-        self.other = f"an HTML page: {told}" if b"<html" in start.lower() or title else f"markup: {told}"
+        shown = " ".join(unescape(title[1]).split()) if title else _excerpt(start)
+        self.other = f"an HTML page: {shown}" if b"<html" in start.lower() or title else f"markup: {shown}"
         return True
 
     def _identify_json(self, start: bytes, *, ended: bool) -> bool:

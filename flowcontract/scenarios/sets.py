@@ -209,7 +209,9 @@ class ScenarioSet:
         candidates = self._candidates(operation, streaming=streaming).find_for(request)
         return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
-    def misses(self, operation: Operation, request: RequestView, *, streaming: bool = False) -> dict[str, list[str]]:
+    def find_differences(
+        self, operation: Operation, request: RequestView, *, streaming: bool = False
+    ) -> dict[str, list[str]]:
         """Return, by `<status>-<name>` of the scenarios with a `request`, what this request lacks to match each."""
         pairs = self._candidates(operation, streaming=streaming).pairs
         return {scenario.key: match.difference(request) for scenario, match in pairs}

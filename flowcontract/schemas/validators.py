@@ -249,12 +249,12 @@ def _describe_condition(steps: list[Step], path: Sequence[str | int]) -> str:
         return ""
     is_or_not = "is" if path[branch] == "then" else "is not"
     properties = steps[branch - 1].schema["if"].get("properties", {})
-    told = [
+    conditions = [
         f"`{name}` {is_or_not} {format_bare(schema['const'])}"
         for name, schema in properties.items()
         if "const" in schema
     ]
-    return f" where {' and '.join(told)}" if told else ""
+    return f" where {' and '.join(conditions)}" if conditions else ""
 
 
 _TYPE_OF: Mapping[type, str] = {

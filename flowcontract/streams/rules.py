@@ -375,10 +375,10 @@ class _CountFollower(_Silent):
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         self._count += moment.kind in rule.events
-        told = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
-        if told is not None and told != self._count:
+        stated = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
+        if stated is not None and stated != self._count:
             expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
-            yield Mismatch(expected, show(told), from_path(rule.equals))
+            yield Mismatch(expected, show(stated), from_path(rule.equals))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def _shorten(value: Any, left: int) -> tuple[Any, int]:
     return value, left - len(str(value))
 
 
-def told(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def group_entries(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what `$violation.NAME` offers of entries: whole, and as newer servers tell them, without what was sent."""
     terse = [{name: entry[name] for name in ("type", "loc", "msg")} for entry in entries]
     for entry in terse:
@@ -96,7 +96,7 @@ def told(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def mapping(found: RequestViolation, sent: RequestView | None = None) -> dict[str, Any]:
     """Return all that `$violation.NAME` offers of one violation."""
-    return {**found.as_mapping(), **told(list(entries(found, sent or RequestView())))}
+    return {**found.as_mapping(), **group_entries(list(entries(found, sent or RequestView())))}
 
 
 def no_object(sent: Any) -> Entry:

@@ -44,20 +44,20 @@ class RequestViolation:
     @property
     def message(self) -> str:
         """One sentence for people: "required field `user` is missing"."""
-        what = f"{_NOUNS[self.location]} `{self._field_told}`" if self.field else "request body"
+        what = f"{_NOUNS[self.location]} `{self._shown_field}`" if self.field else "request body"
         if self.violation.rule == "required" and self.violation.expected != UPLOAD:
             condition = self.violation.expected.partition(" where ")
             return f"required {what} is missing{condition[1]}{condition[2]}"
         return f"{what} must be {self.violation.expected}, is {self.violation.got}"
 
     @property
-    def _field_told(self) -> str:
+    def _shown_field(self) -> str:
         return self.field if len(self.field) <= _TOLD else f"{self.field[:_TOLD]}..."
 
     def as_mapping(self) -> dict[str, Any]:
         """Return what `$violation.NAME` offers to a scenario, entries aside: field, message, rule, location."""
         return {
-            "field": self._field_told,
+            "field": self._shown_field,
             "message": self.message,
             "rule": self.violation.rule,
             "location": self.location,
@@ -131,11 +131,11 @@ def _check_parameter(
     violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
     if parameter.clamp is not None:  # larger values are clamped to it and are no violation
         violations = [violation for violation in violations if violation.rule != "maximum"]
-    told = [
+    placed = [
         RequestViolation(*where, replace(violation, source=violation.source or parameter.provenance))
         for violation in violations
     ]
-    return ABSENT if undecodable else value, told
+    return ABSENT if undecodable else value, placed
 
 
 def _check_body(

@@ -19,10 +19,10 @@ from flowcontract.schemas.decoding import parse_json
 from mockserver.admin import access, torture
 from mockserver.core.controls import Controls
 from mockserver.faults import FaultError
-from mockserver.http.failures import problem
+from mockserver.http.failures import make_problem
 from mockserver.http.messages import Reply
 from mockserver.journal.curl import curl
-from mockserver.journal.near_misses import list_near_misses
+from mockserver.journal.near_matches import list_near_matches
 from mockserver.request.credentials import NOBODYS
 from mockserver.scenarios.selection import no_fault
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mockserver.core.mock import Mock
     from mockserver.http.application import Application
     from mockserver.http.messages import Request
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 _PREFIX = "/__mock__"
 _BODY_LIMIT = 1 << 20
@@ -133,7 +133,7 @@ class Admin:
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
         if why_not:
-            reply = problem(401 if token else 403, "Not for everyone", f"{_PREFIX} is closed: {why_not}.")
+            reply = make_problem(401 if token else 403, "Not for everyone", f"{_PREFIX} is closed: {why_not}.")
             if token:
                 reply.headers["WWW-Authenticate"] = "Bearer"
             return reply
@@ -151,21 +151,21 @@ class Admin:
             answer, values = cast("tuple[Answer, dict[str, str]]", self._map.match(path, method))
         except MethodNotAllowed:
             allowed = ", ".join(name for name in _METHODS if name in self._map.allowed_methods(path))
-            reply = problem(405, "Not this method", f"{request.path} answers {allowed}.")
+            reply = make_problem(405, "Not this method", f"{request.path} answers {allowed}.")
             reply.headers["Allow"] = allowed
             return reply
         except HTTPException:
-            return problem(404, "Nothing here", f"There is no {request.path}.", paths=self._paths)
+            return make_problem(404, "Nothing here", f"There is no {request.path}.", paths=self._paths)
         try:
             return answer(_Asked(request, values))
         except AdminRefusal as misused:
-            return problem(misused.status, misused.title, str(misused))
+            return make_problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
-            return problem(404, "No such thing", str(error))
+            return make_problem(404, "No such thing", str(error))
         except StateError:
             raise
         except FlowContractError as error:
-            return problem(400, "Not understood", str(error))
+            return make_problem(400, "Not understood", str(error))
 
     def _list_paths(self, _: _Asked) -> Reply:
         return _json({"paths": self._paths})
@@ -214,7 +214,7 @@ class Admin:
                 404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios."
             )
         (operation,) = self._controls.operations(entry.operation)
-        return _json(list_near_misses(entry, operation, self.mock.scenarios))
+        return _json(list_near_matches(entry, operation, self.mock.scenarios))
 
     def _find_entry(self, asked: _Asked) -> Entry:
         journal, number = self.mock.journal, asked.values["number"]
@@ -248,7 +248,7 @@ class Admin:
             done = self._controls.order(operation, scenario, times=times, world=world)
         except UnknownNameError as error:
             listed = {each.name: list(self.mock.scenarios.keys(each)) for each in operations}
-            return problem(501, "No such scenario", str(error), scenarios=listed)
+            return make_problem(501, "No such scenario", str(error), scenarios=listed)
         except FaultError as error:
             return no_fault(error, operations[0])
         return _json([override.as_json() for override in done])

@@ -57,7 +57,7 @@ class Blob:
         Raise StateError where some of them are gone, or can no longer be read.
         """
         left = self.size
-        with _told("read"), self.open() as reader:
+        with _explain_errors("read"), self.open() as reader:
             while left:
                 chunk = reader.read(min(size, left))
                 if not chunk:
@@ -168,7 +168,7 @@ def _unwritable() -> Iterator[None]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _explain_errors(what: str) -> Iterator[None]:
     """Tell an error of the system in one line."""
     try:
         yield

@@ -142,9 +142,9 @@ def _format() -> Validators:
 
 def _refuse(problems: Iterable[_Problem], file: _File) -> None:
     """Raise AppError with every problem, one a line."""
-    told = {problem.where: problem.what for problem in problems}
-    if told:
-        lines = [f"{file.path}, line {file.line(where)}: {_field(where)} {what}" for where, what in told.items()]
+    reported = {problem.where: problem.what for problem in problems}
+    if reported:
+        lines = [f"{file.path}, line {file.line(where)}: {_field(where)} {what}" for where, what in reported.items()]
         raise AppError("\n".join([*lines, "Mend it; `mockserver init` prints what is possible."]))
 
 

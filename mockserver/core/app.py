@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from werkzeug.datastructures import Headers
 
 from mockserver.core.handler import Handler
-from mockserver.http.failures import failure
+from mockserver.http.failures import make_failure
 from mockserver.http.messages import Reply, Request, put
 from mockserver.request import hints
 
@@ -68,7 +68,7 @@ class App:
         try:
             reply = self._handler.handle(request, now, entry)
         except Exception as error:
-            journal.fail(entry, error, failure(error).status)
+            journal.fail(entry, error, make_failure(error).status)
             raise
         reply = journal.close(entry, reply)
         hints.put(reply.headers, entry.hints)

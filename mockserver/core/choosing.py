@@ -127,9 +127,9 @@ def add_faults(visit: Visit, chosen: Selection, asked: tuple[faults.Chosen, ...]
         combined = faults.sort_faults((*asked, *faults.parse(scenario.faults)))
     if not combined:
         return chosen
-    if gateway := faults.gateway(combined):
+    if gateway := faults.find_gateway_reply(combined):
         return replace(chosen, by="fault", because="status", faults=combined, gateway=gateway)
-    wait = faults.wait_s(combined, visit.world, visit.operation.name, visit.now)
+    wait = faults.find_retry_after_s(combined, visit.world, visit.operation.name, visit.now)
     if wait is None:
         return replace(chosen, faults=combined)
     refusing = faults.find_rate_limit_scenario(visit.content.scenarios, visit.operation)

@@ -13,9 +13,9 @@ from flowcontract.errors import StateUnreachableError
 from mockserver import faults
 from mockserver.core.answering import Rendered, act, render
 from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal
-from mockserver.core.validation import Routed, Validated, authenticate, route, validate, view_of
+from mockserver.core.validation import Routed, Validated, authenticate, make_view, route, validate
 from mockserver.faults import FaultError
-from mockserver.http.failures import problem
+from mockserver.http.failures import make_problem
 from mockserver.request import credentials, hints
 from mockserver.request.http_conventions import redirect, tell_methods
 from mockserver.request.refusals import Refusal
@@ -24,7 +24,7 @@ from mockserver.scenarios.selection import NoScenario, no_fault
 if TYPE_CHECKING:
     from mockserver.core.mock import Mock
     from mockserver.http.messages import Reply, Request
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
     from mockserver.request.preferences import ScenarioPreference
     from mockserver.state.worlds import World
     from mockserver.torture.session import Case
@@ -92,7 +92,7 @@ class Handler:
         preference = validated.preference
         if preference is None and not visit.routed.route.refused:
             preference = self._mock.overrides.take(world.name, operation.name, world.transaction.on_discard)
-        case = self._mock.torture.case_of(world.name, operation)
+        case = self._mock.torture.find_case(world.name, operation)
         try:
             reply = self._serve(visit, validated, preference, case, entry)
         except FaultError as error:
@@ -186,7 +186,7 @@ class Handler:
         nowhere = Refusal(words[-1], f"{request.method} {request.path} leads nowhere", finer=words)
         entry.forbid((), nowhere)
         entry.hints = self._hints.explain(request, routed.route, nowhere)
-        validated = Validated(view_of(routed), refusal=nowhere)
+        validated = Validated(make_view(routed), refusal=nowhere)
         chosen = _add_faults(visit, select_refusal(visit, validated, nowhere), (), entry)
         reply, scenario = render(visit, validated.view, chosen, self._mock.settings)
         entry.scenario = scenario.key if scenario else None
@@ -199,7 +199,9 @@ class Handler:
         entry.hints = self._hints.explain(request, routed.route, outside)
         served = {name: api.base_path for name, api in self._mock.apis.items()}
         listed = ", ".join(f"{path} ({name})" for name, path in served.items())
-        return problem(404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served)
+        return make_problem(
+            404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
+        )
 
 
 def _add_faults(visit: Visit, chosen: Selection, asked: Faults, entry: Entry) -> Selection:

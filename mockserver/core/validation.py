@@ -122,11 +122,11 @@ def validate(
         if authenticated.refusal:
             raise authenticated.refusal
     except Refusal as refusal:
-        return Validated(view_of(routed, values), body, values, refusal.alone(), preference)
-    return Validated(view_of(routed, values), body, values, None, preference)
+        return Validated(make_view(routed, values), body, values, refusal.alone(), preference)
+    return Validated(make_view(routed, values), body, values, None, preference)
 
 
-def view_of(routed: Routed, values: CheckedRequest = NOT_CHECKED) -> RequestView:
+def make_view(routed: Routed, values: CheckedRequest = NOT_CHECKED) -> RequestView:
     """Return what scenarios see of a request, as far as it has been read."""
     return RequestView(
         method=routed.request.method,

@@ -151,12 +151,12 @@ def _guard(chosen: Chosen, abilities: Collection[Capability]) -> None:
         )
 
 
-def gateway(faults: Sequence[Chosen]) -> Reply | None:
+def find_gateway_reply(faults: Sequence[Chosen]) -> Reply | None:
     """Return what a gateway answers instead of the API, where a fault wants that."""
     return next((answer_as_gateway(*chosen.value) for chosen in faults if chosen.fault.name == "status"), None)
 
 
-def wait_s(faults: Sequence[Chosen], world: World, name: str, now: int) -> int | None:
+def find_retry_after_s(faults: Sequence[Chosen], world: World, name: str, now: int) -> int | None:
     """Count a request to operation `name` at `now`; return the seconds to wait if it is one too many, else None."""
     for chosen in faults:
         if chosen.fault.name == "rate-limit":

@@ -19,15 +19,15 @@ _QUIET_S = 10.0
 """How long the same line is not repeated on the terminal: a full disk fails the requests of all clients."""
 
 
-def failure(error: Exception) -> Reply:
+def make_failure(error: Exception) -> Reply:
     """Return the problem that tells a client why the mock failed."""
     if isinstance(error, StateUnwritableError):
-        return problem(HTTPStatus.INSUFFICIENT_STORAGE, "The mock cannot keep this", str(error))
+        return make_problem(HTTPStatus.INSUFFICIENT_STORAGE, "The mock cannot keep this", str(error))
     if isinstance(error, StateUnreachableError):  # nothing has changed, and it may be back soon
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The shared state is out of reach", str(error))
+        return make_problem(HTTPStatus.SERVICE_UNAVAILABLE, "The shared state is out of reach", str(error))
     if isinstance(error, FlowContractError):  # a file of the contract, or a scenario, is broken
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The mock cannot answer", str(error))
-    return problem(
+        return make_problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The mock cannot answer", str(error))
+    return make_problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The mock failed",
         "This is a mistake in the mock itself; its terminal shows where.",
@@ -47,7 +47,7 @@ def tell(text: str) -> None:
     _terminal.say(f"mockserver: {printable(text, lines=True)}\n")
 
 
-def problem(status: int, title: str, detail: str, **more: object) -> Reply:
+def make_problem(status: int, title: str, detail: str, **more: object) -> Reply:
     """Return a problem (RFC 9457): nobody mistakes it for an answer of the API, which has other forms."""
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     headers = Headers([("Content-Type", "application/problem+json")])

@@ -24,7 +24,7 @@ from flowcontract.output.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 Format = Literal["text", "json"]
 Event = Literal["answered", "begins", "ended"]
@@ -209,9 +209,9 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
 
 def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the messages of the first violations, and how many more there are."""
-    told = [violation["message"][:_LONGEST] for violation in violations[:_MOST]]
+    shown = [violation["message"][:_LONGEST] for violation in violations[:_MOST]]
     more = len(violations) - _MOST
-    return [*told, f"and {more} more"] if more > 0 else told
+    return [*shown, f"and {more} more"] if more > 0 else shown
 
 
 class _Lines:
@@ -259,7 +259,7 @@ class _Text(_Lines):
         return f"{method} {shown} {coloured} {scenario or '-'}"
 
     def _below(self, event: Event, violations: list[str], hints: list[str], failure: str | None) -> Iterator[str]:
-        if event != "ended":  # they were told when it began
+        if event != "ended":  # they were shown when it began
             for violation in violations:
                 yield self._line("violation", violation, _RED)
             for hint in hints:

@@ -75,9 +75,9 @@ DEFAULT = Manners()
 
 def read_manners(document: Mapping[str, Any], path: str = "") -> Manners:
     """Return what `x-http` of a contract says, or of one of its paths; raise SpecError for what it cannot say."""
-    told = {**document.get("x-http", {}), **(document["paths"][path].get("x-http", {}) if path else {})}
-    told.pop("x-observed", None)
-    values: dict[str, Any] = {name.replace("-", "_"): value for name, value in told.items()}
+    stated = {**document.get("x-http", {}), **(document["paths"][path].get("x-http", {}) if path else {})}
+    stated.pop("x-observed", None)
+    values: dict[str, Any] = {name.replace("-", "_"): value for name, value in stated.items()}
     for name, value in values.items():
         choices = _choices().get(name)
         if choices is None or (choices and value not in choices):

@@ -46,7 +46,7 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
             "message": message[:_TOLD],
             "rule": word,
             "location": location,
-            **pydantic_words.told([entry]),
+            **pydantic_words.group_entries([entry]),
         }
 
     def alone(self) -> Refusal:
@@ -61,7 +61,7 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
         *finer, word = refusal_words(found)
         refusal = cls(word, found.message, finer=finer)
         entries = [entry for each in checked.violations for entry in pydantic_words.entries(each, sent)]
-        refusal.violation = {**found.as_mapping(), **pydantic_words.told(entries)}
+        refusal.violation = {**found.as_mapping(), **pydantic_words.group_entries(entries)}
         return refusal
 
 

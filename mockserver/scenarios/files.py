@@ -82,8 +82,8 @@ class ScenarioFiles:
     def complain(self, error: FlowContractError) -> None:
         """Tell that a file is broken, in the terminal and to who asks."""
         self.broken.append(str(error))
-        told = printable(str(error), lines=True)
-        sys.stderr.write(f"mockserver: {told} What was read of it last still answers.\n")
+        text = printable(str(error), lines=True)
+        sys.stderr.write(f"mockserver: {text} What was read of it last still answers.\n")
 
     def _look(self) -> frozenset[_Stamp]:
         """Return what tells the files from any earlier state of theirs."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract.errors import UnknownNameError
 from mockserver.faults import FAULTS
-from mockserver.http.failures import problem
+from mockserver.http.failures import make_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,7 +81,7 @@ def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
 
 
 def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> NoScenario:
-    return NoScenario(problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
+    return NoScenario(make_problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
 
 
 def choose(  # noqa: PLR0913 - what a choice depends on, each by name
@@ -114,4 +114,4 @@ def find_default(
 def no_fault(error: FaultError, operation: Operation) -> Reply:
     """Return the 501 for faults that do not exist, do not fit, or cannot be done here."""
     known = [fault.usage for fault in FAULTS.values()]
-    return problem(501, "No such fault", str(error), operation=operation.name, faults=known)
+    return make_problem(501, "No such fault", str(error), operation=operation.name, faults=known)

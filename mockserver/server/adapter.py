@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnwritableError
 from mockserver.blobs.blob import EMPTY, Blob, BlobWriter
-from mockserver.http.failures import complain, failure, problem
+from mockserver.http.failures import complain, make_failure, make_problem
 from mockserver.http.messages import put
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def answer(app: Application, request: Request, now: float) -> Reply:
         return _refuse_host(request.fields.get("host", "")) or app.handle(request, now)
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the server
         complain(error)
-        return failure(error)
+        return make_failure(error)
     finally:
         request.body = EMPTY  # a stream refers to its request; without this it would hold the bytes until it has ended
 
@@ -80,7 +80,7 @@ def _refuse_host(host: str) -> Reply | None:
     if _HOST.fullmatch(host):
         return None
     detail = f"The Host header must be a host with an optional port (RFC 9112, 3.2), not {host[:200]}."
-    return problem(HTTPStatus.BAD_REQUEST, "Bad Request", detail)
+    return make_problem(HTTPStatus.BAD_REQUEST, "Bad Request", detail)
 
 
 def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:

@@ -273,7 +273,7 @@ class RequestParser:
         self.state = move(self.state, REFUSED)
 
     def _describe_refusal(self, error: _BadRequestError) -> Refusal:
-        foreign = next((told for begin, told in _FOREIGN.items() if self._first.startswith(begin)), "")
+        foreign = next((said for begin, said in _FOREIGN.items() if self._first.startswith(begin)), "")
         if foreign:
             error = _BadRequestError(f"Your client {foreign}.")
         return Refusal(error.reply, bool(self._url), foreign)

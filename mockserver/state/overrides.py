@@ -75,7 +75,7 @@ class Overrides:
     def remove(self, *, world: str | None = None, operation: str | None = None) -> int:
         """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
         with self._lock:
-            gone = [key for key in self._orders if world in (None, key[0]) and operation in (None, key[1])]
-            for key in gone:
+            removed = [key for key in self._orders if world in (None, key[0]) and operation in (None, key[1])]
+            for key in removed:
                 del self._orders[key]
-            return len(gone)
+            return len(removed)

@@ -230,11 +230,11 @@ class Worlds:
 
     def reset(self, name: str | None = None) -> int:
         """Reset a world, or all: the next use begins a fresh one. Return how many there were; running streams go on."""
-        gone = [each for each in self.names() if name in (None, each)]
+        removed = [each for each in self.names() if name in (None, each)]
         with self._lock:
-            for each in gone:
+            for each in removed:
                 self._end(each)
-        return len(gone)
+        return len(removed)
 
     def close(self) -> None:
         """Close the file or the connections."""

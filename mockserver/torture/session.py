@@ -123,7 +123,7 @@ class Case:
     key: str
     headers: Mapping[str, str]
     asked: int = 0
-    told: StreamTranscript | None = None
+    transcript: StreamTranscript | None = None
     unfit: str = ""
     overlong: bool = False
     result: Verdict | None = None
@@ -141,10 +141,10 @@ class Case:
     def watch(self, reply: Reply) -> None:
         """Take note of a reply before the faults change it."""
         self.asked += 1
-        self.told, self.unfit, self.overlong = None, "", False
+        self.transcript, self.unfit, self.overlong = None, "", False
         if isinstance(reply.body, Stream):
-            self.told = StreamTranscript()
-            reply.body.transform(self.told.listen)
+            self.transcript = StreamTranscript()
+            reply.body.transform(self.transcript.listen)
 
     def bound(self, context: FaultContext) -> FaultContext:
         """Return a context on which nothing lasts for ever, and take note if the client waits until then."""
@@ -180,16 +180,16 @@ class Case:
             return self._judge_broken(understood)
         if understood.raised is not None:
             return Verdict("crashed", understood.raised)
-        if self.told is None:
+        if self.transcript is None:
             return Verdict("not run", "the mock did not answer with a stream; /__mock__/requests tells why")
-        difference = _difference(self.told.payloads(), understood, self._contract)
+        difference = _difference(self.transcript.payloads(), understood, self._contract)
         return Verdict("misread", difference) if difference else Verdict("survived")
 
     def _judge_broken(self, understood: Understood) -> Verdict:
         if understood.raised is not None:
             return Verdict("survived", understood.raised)
         kinds = {_kind(event, self._contract) for event in understood.events or ()}
-        said = {_kind(payload, self._contract) for payload in self.told.payloads()} if self.told else set()
+        said = {_kind(payload, self._contract) for payload in self.transcript.payloads()} if self.transcript else set()
         for kind in (kinds - said) & self._contract.end:  # an event that ends the answer, but not as it was to end
             return Verdict("survived", f"it was given the event {kind}")
         count = "nothing" if understood.events is None else f"{len(understood.events)} events"
@@ -352,7 +352,7 @@ class Torture:
         """Return a session by its number."""
         return self._sessions.get(number)
 
-    def case_of(self, world: str, operation: Operation) -> Case | None:
+    def find_case(self, world: str, operation: Operation) -> Case | None:
         """Return the case that an operation suffers in a world, if it is one."""
         case = self._by_world.get(world)
         return case if case is not None and case.operation.name == operation.name else None

@@ -9,7 +9,7 @@ import pytest
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.specs.model import load_api
-from flowcontract.validation.pydantic_words import entries, no_json, shorten, told
+from flowcontract.validation.pydantic_words import entries, group_entries, no_json, shorten
 from flowcontract.validation.request import check_request
 
 ID = "59c462ea-bad0-4ba1-8d1a-1214a8cec632"
@@ -98,7 +98,7 @@ def test_a_body_that_is_no_json_is_told_with_its_place(raw: str, position: int, 
 
 def test_terse_entries_leave_out_what_was_sent() -> None:
     """Newer servers repeat neither the input nor the context, and say less of what an id may be."""
-    (terse,) = told(said("downloadUserFile", path="nope"))["terse_entries"]
+    (terse,) = group_entries(said("downloadUserFile", path="nope"))["terse_entries"]
     message = "Input should be a valid UUID, invalid character: found `n` at 1"
     assert terse == {"type": "uuid_parsing", "loc": ["path", "file_id"], "msg": message}
 

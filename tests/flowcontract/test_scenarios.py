@@ -485,7 +485,9 @@ def test_the_first_scenario_that_matches_answers(write: Write, send: Operation, 
     assert chosen(flow_uuid="x", streaming=True) == "200-stream"
     assert chosen(flow_uuid="y", streaming=True) == "400-refused"
     assert chosen(flow_uuid="z") is None
-    assert scenarios.misses(operation, RequestView(body={"flow_uuid": "x"}))["200-a"] == ["body.mode is missing"]
+    assert scenarios.find_differences(operation, RequestView(body={"flow_uuid": "x"}))["200-a"] == [
+        "body.mode is missing"
+    ]
     assert load_scenarios(["talk"], root=tmp_path / "fixtures").matching(send, VIEW) is None
 
 

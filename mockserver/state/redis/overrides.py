@@ -62,20 +62,20 @@ class SharedOverrides(Overrides):
     def list_all(self) -> list[Override]:
         """Return all orders, the oldest first."""
         orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hgetall", _LEFT)
-        told = sorted((json.loads(order), field) for field, order in orders.items())
-        told.sort(key=lambda entry: entry[0][1:])
-        return [_order(field, order[0], left.get(field)) for order, field in told]
+        ordered = sorted((json.loads(order), field) for field, order in orders.items())
+        ordered.sort(key=lambda entry: entry[0][1:])
+        return [_order(field, order[0], left.get(field)) for order, field in ordered]
 
     def remove(self, *, world: str | None = None, operation: str | None = None) -> int:
         """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
-        gone = [
+        removed = [
             _field(override.world, override.operation)
             for override in self.list_all()
             if world in (None, override.world) and operation in (None, override.operation)
         ]
-        if gone:
-            self._change([("hdel", _ORDERS, *gone), ("hdel", _LEFT, *gone)])
-        return len(gone)
+        if removed:
+            self._change([("hdel", _ORDERS, *removed), ("hdel", _LEFT, *removed)])
+        return len(removed)
 
     def _change(self, commands: list[tuple[str | int, ...]]) -> None:
         """Send several commands that are done together."""

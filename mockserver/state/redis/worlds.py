@@ -91,9 +91,9 @@ class SharedState:
         values = (PREFIX, escape(world), token, LEASE_S * 1000, LIFE_S, life, version)
         until, wait_s = time.monotonic() + 2 * LEASE_S, 0.0002
         while True:
-            outcome, *told = self.link.run("begin", *values, self._limits.worlds, self._limits.state)
+            outcome, *fields = self.link.run("begin", *values, self._limits.worlds, self._limits.state)
             if outcome == _TAKEN:
-                found = WorldSnapshot(told[0].decode(), told[1], bool(told[2]), *told[3:])
+                found = WorldSnapshot(fields[0].decode(), fields[1], bool(fields[2]), *fields[3:])
                 self.stored, self.overrides = found.stored, found.overrides
                 self.workers = frozenset(worker.decode() for worker in found.workers)
                 return found
@@ -104,7 +104,7 @@ class SharedState:
             time.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 - so that two do not ask in step
             wait_s = min(2 * wait_s, 0.01)
 
-    def commit(self, world: str, told: WorldSnapshot, token: str, changes: Changes, *, busy: bool) -> bool:
+    def commit(self, world: str, snapshot: WorldSnapshot, token: str, changes: Changes, *, busy: bool) -> bool:
         """Write changes and unlock a world; tell whether it has not been reset meanwhile.
 
         Raise StateUnwritableError where nothing was written and it is still held, StateError where that is not known.
@@ -112,7 +112,7 @@ class SharedState:
         sent: dict[str, Blob] = {}
         try:
             values = [value for change in self._texts(world, token, changes, sent) for value in change]
-            fixed = (PREFIX, escape(world), token, told.life, int(busy), _REMEMBERED)
+            fixed = (PREFIX, escape(world), token, snapshot.life, int(busy), _REMEMBERED)
             outcome = self.link.run("commit", *fixed, *values)
         except StateUnwritableError:
             self._forget_contents(sent)
@@ -125,10 +125,10 @@ class SharedState:
             blob.move(partial(self.open, content))
         return bool(outcome != _GONE)
 
-    def release(self, world: str, told: WorldSnapshot, token: str) -> None:
+    def release(self, world: str, snapshot: WorldSnapshot, token: str) -> None:
         """Unlock a world without writing; where Redis cannot be reached the lease expires by itself."""
         with contextlib.suppress(StateError):
-            self.link.run("commit", PREFIX, escape(world), token, told.life, 0, _REMEMBERED)
+            self.link.run("commit", PREFIX, escape(world), token, snapshot.life, 0, _REMEMBERED)
 
     def _forget_contents(self, sent: Iterable[str]) -> None:
         """Delete the bytes of files that nothing will ever refer to: they may be what fills Redis."""
@@ -178,7 +178,7 @@ class RedisStore(WrittenStore):
         self.worker, self.workers = "", frozenset[str]()
         self._state: SharedState | None = state
         self._world = world
-        self._told: WorldSnapshot | None = None
+        self._snapshot: WorldSnapshot | None = None
         self._token = ""
         self._whole = self._held = False
 
@@ -192,35 +192,37 @@ class RedisStore(WrittenStore):
         if self._state is None:
             return []
         self._token = self._state.link.token()
-        told, first = self._told, self._told is None
-        life, version = (told.life, told.version) if told else ("", 0)
-        self._told = self._state.begin(self._world, self._token, life, -1 if self._whole else version)
+        known, first = self._snapshot, self._snapshot is None
+        life, version = (known.life, known.version) if known else ("", 0)
+        self._snapshot = self._state.begin(self._world, self._token, life, -1 if self._whole else version)
         self.worker, self.workers = self._token.partition(" ")[0], self._state.workers
-        if self._told is None:
+        if self._snapshot is None:
             self.detach()
             return []
         self._held = True
-        changes = self._told.changes
+        changes = self._snapshot.changes
         texts = {(changes[at], changes[at + 1]): changes[at + 2] for at in range(0, len(changes), 3)}
-        if self._told.whole:
+        if self._snapshot.whole:
             self._tables, self._counters, self._blobs = {}, {}, {}
         places = self._take(texts)
         self.fresh = first and not self._counters
-        whole, self._whole = self._told.whole, False
+        whole, self._whole = self._snapshot.whole, False
         return None if whole and not first else places
 
     def commit(self) -> None:
         """Write what has changed and unlock; where nobody knows whether it was written, everything is read again."""
-        if self._state is not None and self._told is not None:
+        if self._state is not None and self._snapshot is not None:
             changes = self.changes()
             try:
-                alive = self._state.commit(self._world, self._told, self._token, changes, busy="tasks" in self._tables)
+                alive = self._state.commit(
+                    self._world, self._snapshot, self._token, changes, busy="tasks" in self._tables
+                )
             except StateUnreachableError:
                 self._whole, self._held = True, False
                 raise
             self._held = False
             size = sum(len(part) for part in changes)
-            self._told = self._told._replace(version=self._told.version + size, changes=[])
+            self._snapshot = self._snapshot._replace(version=self._snapshot.version + size, changes=[])
             if not alive:
                 self.detach()
         super().commit()
@@ -228,8 +230,8 @@ class RedisStore(WrittenStore):
     def discard(self) -> None:
         """Undo everything since the world was locked, and unlock it."""
         super().discard()
-        if self._held and self._state is not None and self._told is not None:
-            self._state.release(self._world, self._told, self._token)
+        if self._held and self._state is not None and self._snapshot is not None:
+            self._state.release(self._world, self._snapshot, self._token)
         self._held = False
 
     def detach(self) -> None:
@@ -242,11 +244,11 @@ class RedisStore(WrittenStore):
             self._state.link.publish(self._world, task)
 
     def _take(self, texts: dict[tuple[Any, Any], bytes | None]) -> list[Place]:
-        """Take over what was told; records in the order of their numbers, behind what was deleted."""
+        """Apply what other workers wrote; records in the order of their numbers, behind what was deleted."""
         records: list[tuple[int, Place, Any]] = []
         places: list[Place] = []
-        for (kind, told), text in texts.items():
-            place = json.loads(told)
+        for (kind, place_text), text in texts.items():
+            place = json.loads(place_text)
             if kind == b"c":
                 self._counters[place] = int(text or 0)
                 continue

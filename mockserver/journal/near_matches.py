@@ -10,18 +10,21 @@ from flowcontract.scenarios.expressions import RequestView
 if TYPE_CHECKING:
     from flowcontract.scenarios import ScenarioSet
     from flowcontract.specs.model import Operation
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 _SHOWN = 20
 
 
-def list_near_misses(entry: Entry, operation: Operation, scenarios: ScenarioSet) -> list[dict[str, Any]]:
+def list_near_matches(entry: Entry, operation: Operation, scenarios: ScenarioSet) -> list[dict[str, Any]]:
     """Return for the scenarios that belong to requests what this one lacks, `[{scenario, lacks: [sentence]}]`.
 
     Nothing is lacking where it is another thing that kept it from answering: a preference, `times`, `after`, an error.
     """
     view = _view(entry)
-    found = {**scenarios.misses(operation, view), **scenarios.misses(operation, view, streaming=True)}
+    found = {
+        **scenarios.find_differences(operation, view),
+        **scenarios.find_differences(operation, view, streaming=True),
+    }
     nearest = sorted(found.items(), key=lambda item: len(item[1]))
     return [{"scenario": key, "lacks": lacks} for key, lacks in nearest[:_SHOWN]]
 
