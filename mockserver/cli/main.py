@@ -174,6 +174,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "",
         "help": "what opens /__mock__ to other machines; without one it answers this machine only",
     },
+    "--no-ui": {"action": "store_true", "help": "no page for browsers at / and /__mock__/ui"},
     "--quiet": {"action": "store_true", "help": "show no requests"},
     "--log-format": {
         "choices": ("text", "json"),
@@ -314,6 +315,7 @@ def _serve(options: argparse.Namespace) -> int:
         admin_token=options.admin_token,
         app=options.app,
         answers=options.answers,
+        ui=not options.no_ui,
         limits=Limits(
             worlds=options.max_worlds,
             records=options.max_records,

@@ -69,6 +69,7 @@ class Request:
     ``body``          everything after the headers, decoded from chunks
     ``capabilities``  what the adapter can do beyond answering
     ``peer``          the client's IP address; '' if the adapter does not know it
+    ``scheme``        `http` or `https`, as the client addressed the server
     ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
                       for this machine
     """
@@ -82,6 +83,7 @@ class Request:
     peer: str = ""
     capabilities: frozenset[Capability] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "http"
 
     def __post_init__(self) -> None:
         self.fields = self.fields or join_fields(self.headers)

@@ -18,6 +18,7 @@ from flowcontract.errors import StateError
 from flowcontract.output import secrets
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection
+from mockserver.state.changes import Changed, Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ KEPT_OF_ANSWER = 64 << 10
 """Bytes that are kept of a body; its whole size is told beside them."""
 _KEPT_PIECES = 1000
 _KEPT_HEADERS = 100
+_EVERY_S, _SHARED_EVERY_S = 0.2, 1.0  # how often it is told that a stream goes on
 _KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
 
 Problem = dict[str, Any]
@@ -187,6 +189,7 @@ class _Logged:
         if self._log.ended is None:
             self._log.ended = self._stream.ended or otherwise
             self._entry.failure = self._stream.failure
+            self._entry.finish()
             if self._noted is not None:
                 self._noted(float("inf"))
             if self._listener is not None:
@@ -194,15 +197,15 @@ class _Logged:
 
 
 class _Paced:
-    """Calls at most once a second while something goes on, and at its end."""
+    """Calls at most once in `every_s` seconds while something goes on, and at its end."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[[], None], every_s: float = 1.0) -> None:
+        self._call, self._every_s = call, every_s
         self._next = 0.0
 
     def __call__(self, now: float) -> None:
         if now >= self._next:
-            self._next = now + 1
+            self._next = now + self._every_s
             self._call()
 
 
@@ -265,6 +268,7 @@ class Entry:
     ``answer_size`` bytes of its body, of which ``answer`` has the first; what streams is in ``stream`` instead
     ``failure``     what went wrong in the mock itself
     ``began``       when it came, by `time.perf_counter`
+    ``duration_ms`` how long the answer took, a stream to its end; None as long as that is not known
     """
 
     number: int
@@ -286,6 +290,7 @@ class Entry:
     stream: StreamLog | None = None
     failure: str | None = None
     began: float = 0.0
+    duration_ms: float | None = None
 
     @property
     def raw_path(self) -> str:
@@ -365,6 +370,10 @@ class Entry:
         self.stream.hide(self._raw.known_with)
         return self.stream
 
+    def finish(self, delay_s: float = 0.0) -> None:
+        """Note that the answer is complete, `delay_s` seconds from now."""
+        self.duration_ms = round((time.perf_counter() - self.began + delay_s) * 1000, 1)
+
     def settle(self) -> None:
         """Hide secrets in what is said about the request; all are known now."""
         if self.violations or self.hints or self.because or self.failure:
@@ -412,6 +421,7 @@ class Entry:
             "status": self.status,
             "answer": self._answer_as_json(),
             "failure": self.failure,
+            "duration_ms": self.duration_ms,
         }
 
     def as_record(self) -> dict[str, Any]:
@@ -473,6 +483,7 @@ class Journal:
         self._unwritten: deque[tuple[Entry, bool]] = deque(maxlen=limit)
         self._masking = masking
         self._lock = threading.Lock()
+        self._changes: Changes[Entry] = Changes(limit)
 
     @property
     def count(self) -> int:
@@ -511,13 +522,15 @@ class Journal:
         entry.take(reply)
         entry.settle()
         if isinstance(reply.body, bytes | Blob) or not (self.limit or self.listener):
+            entry.finish(reply.delay_s)
             self._write(entry)
             if self.listener is not None:
                 self.listener.answered(entry, reply.delay_s)
             return reply
         log = entry.begin()
         self._write(entry)
-        noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
+        shared = self._archive is not None
+        noted = _Paced(lambda: self._write(entry, again=True), _SHARED_EVERY_S if shared else _EVERY_S)
         if self.listener is not None:
             self.listener.answered(entry, reply.delay_s)
         body = _Logged(reply.body, entry, log, noted, self.listener)
@@ -527,13 +540,17 @@ class Journal:
         """Note that the mock itself failed; the adapter answers that, with this status."""
         entry.status, entry.failure = status, f"{type(error).__name__}: {error}"
         entry.settle()
+        entry.finish()
         self._write(entry)
         if self.listener is not None:
             self.listener.answered(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:
         """Put an entry where others see it; where that is out of reach for now, it is put there with a later one."""
-        if self._archive is None or not self.limit:
+        if not self.limit:
+            return
+        if self._archive is None:
+            self._changes.note(entry)
             return
         with self._lock, contextlib.suppress(StateError):
             self._unwritten.append((entry, again))
@@ -541,6 +558,28 @@ class Journal:
                 first, known = self._unwritten[0]
                 self._archive.write(first.number, first.as_record(), self.limit, again=known)
                 self._unwritten.popleft()
+
+    @property
+    def shared(self) -> bool:
+        """Whether others write into it too, of which `watch` does not hear."""
+        return self._archive is not None
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Call `call`, from any thread, whenever an exchange has changed."""
+        self._changes.watch(call)
+
+    def unwatch(self, call: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._changes.unwatch(call)
+
+    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+        """Return up to `limit` exchanges that have changed since the revision `after`; raise StateError."""
+        if self._archive is None:
+            return self._changes.since(epoch, after, limit)
+        found = self._archive.changes(epoch, after, limit)
+        return found._replace(
+            rows=[(revision, Entry.of_record(record, self._masking)) for revision, record in found.rows]
+        )
 
     def entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None
@@ -576,6 +615,7 @@ class Journal:
             kept = [entry for entry in self._entries if world not in (None, entry.world)]
             forgotten = len(self._entries) - len(kept)
             self._entries = deque(kept, maxlen=self.limit)
+            self._changes.restart(kept)
             return forgotten
 
 
