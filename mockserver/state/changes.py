@@ -51,9 +51,11 @@ class Changes(Generic[_N]):
         self._revision = self._lost = 0
         self._rows: dict[int, tuple[int, _N]] = {}
 
-    def note(self, changed: _N) -> None:
-        """Note that something has changed, and wake those who watch."""
+    def note(self, changed: _N, *, again: bool = False) -> None:
+        """Note that something has changed, and wake those who watch; `again` only if it was not forgotten meanwhile."""
         with self._lock:
+            if again and changed.number not in self._rows:
+                return
             self._add(changed)
         for call in self._watchers:
             call()
