@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mockserver.http.messages import End
-    from mockserver.journal.journal import Entry, Journal
+    from mockserver.journal.entry import Entry
+    from mockserver.journal.journal import Journal
 
 PING_S = 15.0
 _TOGETHER = 200  # exchanges that are read at a time

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowcontract.streams.contract import StreamContract
     from flowcontract.streams.sse import Block
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 _SHOWN = 400  # characters of an event
 _KIND = 80

@@ -26,7 +26,7 @@ export class Health {
     try {
       const health = await ask("health");
       const { broken } = health;
-      show(this.inside, h("header", { class: "bar" }, h("h2", { class: broken.length ? "wrong" : "well" }, broken.length ? `${broken.length} files are broken` : "All files are well"), button("Look again", () => this.draw(), { class: "plain" })),
+      show(this.inside, h("header", { class: "bar" }, h("h2", { class: broken.length ? "wrong" : "well" }, broken.length ? (broken.length === 1 ? "One file is broken" : `${broken.length} files are broken`) : "All files are well"), button("Look again", () => this.draw(), { class: "plain" })),
         broken.length > 0 && [h("p", {}, "What was read of them last still answers."), h("ul", { class: "broken" }, broken.map((text) => h("li", {}, h("pre", {}, text))))],
         h("h3", {}, "APIs"), table(["API", "base URL"], Object.entries(health.apis).map(([name, path]) => [name, location.origin + path])),
         h("p", { class: "quiet" }, `Version ${health.version}, process ${health.process}; ${health.requests} requests so far, ${health.worlds.length} worlds, ${health.overrides} overrides.`));

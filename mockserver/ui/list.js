@@ -31,6 +31,7 @@ export class List {
     const top = this.element.scrollTop;
     const first = this.items[Math.floor(top / this.height)];
     this.items = items;
+    this.sheet.style.height = `${items.length * this.height}px`; // or it could not be scrolled so far
     if (top > 0 && first) {
       const place = items.findIndex((item) => item.number === first.number);
       if (place >= 0) this.element.scrollTop = place * this.height + (top % this.height);
@@ -73,7 +74,7 @@ export class List {
   move(step) {
     if (!this.items.length) return;
     const place = this.items.findIndex((item) => item.number === this.chosen);
-    const next = place < 0 ? 0 : Math.min(this.items.length - 1, Math.max(0, place + step));
+    const next = place < 0 && step !== Infinity ? 0 : Math.min(this.items.length - 1, Math.max(0, place + step));
     this.choose(this.items[next].number);
   }
 

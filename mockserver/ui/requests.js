@@ -1,7 +1,7 @@
 // The requests as they come, and one of them opened.
 
 import { Detail, statusClass } from "./detail.js";
-import { clock, confirmed, duration, h, say } from "./dom.js";
+import { clock, confirmed, duration, h, say, show } from "./dom.js";
 import { ask } from "./api.js";
 import { count, find, watch, worlds } from "./exchanges.js";
 import { List } from "./list.js";
@@ -69,7 +69,7 @@ export class Requests {
     const found = find(this.filter);
     this.counted.textContent = found.length === count() ? `${found.length}` : `${found.length} of ${count()}`;
     this.empty.hidden = found.length > 0;
-    this.empty.replaceChildren(count() ? h("p", {}, "No request is like that.") : welcome());
+    show(this.empty, count() ? h("p", {}, "No request is like that.") : welcome());
     this.list.set(found);
   }
 
