@@ -20,7 +20,7 @@ from mockserver import MockServer, Settings
 FOLDER = Path(__file__).parent
 SIZE = {"width": 1280, "height": 720}
 CHAT = {"query": "hello", "inputs": {}, "user": "abc-123"}
-WRONG = {"query": "hello", "inputs": {}, "response_mode": "stream"}
+WRONG = {"inputs": {}, "response_mode": "stream", "user": "abc-123"}
 
 
 def ask(mock: MockServer) -> None:
@@ -35,7 +35,9 @@ def ask(mock: MockServer) -> None:
         client.post(chat, headers=alice, json={**CHAT, "user": "abc#mock:400-provider-quota-exceeded"})
         client.get(f"{mock.url('agentbuilder')}/v1/files", headers=mock.headers("agentbuilder"))
         client.post(chat, headers=alice, json=CHAT)
-        client.post(chat, headers=alice, json=WRONG)
+        client.post(
+            f"{mock.url('dify-workflow')}/workflows/run", headers=mock.headers("dify-workflow", "-alice"), json=WRONG
+        )
 
 
 def keep(page: Page, name: str) -> None:
