@@ -41,7 +41,7 @@ ARROWS = {
         "scenarios": "blobs faults http request state",
         "torture": "faults http",
         "core": "behaviours caching config faults http journal request scenarios state torture",
-        "admin": "core faults http journal request scenarios torture",
+        "admin": "core faults http journal request scenarios state torture",
         "testing": "core journal torture",
         "server": "admin blobs caching config core http scenarios testing",
         "__init__": "config server",

@@ -94,6 +94,7 @@ class Request:
     ``body``          everything after the headers, decoded from chunks
     ``capabilities``  what the adapter can do beyond answering
     ``peer``          the client's IP address; '' if the adapter does not know it
+    ``scheme``        `http` or `https`, as the client addressed the server
     ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
                       for this machine
     ``head``          everything but the body, where an adapter has recognised it
@@ -109,6 +110,7 @@ class Request:
     capabilities: frozenset[Capability] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
     head: Head | None = None
+    scheme: str = "http"
 
     def __post_init__(self) -> None:
         self.fields = self.fields or join_fields(self.headers)
