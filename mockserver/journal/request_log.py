@@ -23,7 +23,7 @@ from flowcontract.output.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 Format = Literal["text", "json"]
 Event = Literal["answered", "begins", "ended"]
@@ -167,7 +167,8 @@ class _Note(NamedTuple):
     ``path``      without secrets, at most 200 characters
     ``moment``    of the event, as `began` that of the request: seconds of `time.perf_counter`
     ``pieces``    how many events a stream had that has ended; None for other events
-    ``problems``  violations and hints of the request, and the failure of the mock; None if there are none
+    ``problems``  violations and hints of the request, the failure of the mock, and another server's violations; None
+                  if there are none
     """
 
     event: Event
@@ -183,7 +184,7 @@ class _Note(NamedTuple):
     moment: float
     pieces: int | None
     ended: str | None
-    problems: tuple[list[str], list[str], str | None] | None
+    problems: tuple[list[str], list[str], str | None, list[str]] | None
 
 
 def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]) -> _Note:
@@ -193,9 +194,10 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
         path = entry.path[:_LONGEST]
     if event == "ended" and entry.stream is not None:
         pieces, ended = entry.stream.pieces, entry.stream.ended
-    if entry.violations or entry.hints or entry.failure:
+    if entry.violations or entry.hints or entry.failure or entry.answer_violations:
         failure = entry.failure and entry.failure[:_LONGEST]
-        problems = (_shorten(entry.violations), [hint[:_LONGEST] for hint in entry.hints], failure)
+        hints, answered = [hint[:_LONGEST] for hint in entry.hints], _shorten(entry.answer_violations)
+        problems = (_shorten(entry.violations), hints, failure, answered)
     return _Note(
         event,
         entry.number,
@@ -262,13 +264,18 @@ class _Text(_Lines):
             line = "\n".join([line, *self._below(note.event, *note.problems)])
         return line
 
-    def _below(self, event: Event, violations: list[str], hints: list[str], failure: str | None) -> Iterator[str]:
+    def _below(
+        self, event: Event, violations: list[str], hints: list[str], failure: str | None, answered: list[str]
+    ) -> Iterator[str]:
         if event != "ended":  # they were shown when it began
             for violation in violations:
                 yield self._line("violation", violation, _RED)
             for hint in hints:
                 if hint not in violations:
                     yield self._line("hint", hint, _CYAN)
+        if event != "begins":
+            for violation in answered:
+                yield self._line("server", violation, _RED)
         if failure:
             yield self._line("failure", failure, _RED)
 
@@ -290,12 +297,13 @@ class _Json(_Lines):
     def tell(self, note: _Note) -> str:
         """Return an object; every character that is not ASCII is escaped."""
         at, more = self._epoch + note.moment, ""
-        violations, hints, failure = note.problems or ((), (), None)
+        violations, hints, failure, answered = note.problems or ((), (), None, ())
         if note.pieces is not None:
             more = f', "events": {note.pieces}, "ended": {_quoted(note.ended)}'
         elif violations or hints:
             more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
         more += f', "faults": {json.dumps(note.faults)}' if note.faults else ""
+        more += f', "answer_violations": {json.dumps(answered)}' if answered and note.event != "begins" else ""
         more += f', "failure": {_quoted(failure)}' if failure else ""
         return (
             f'{{"time": "{self._time(at)}.{int(at % 1 * 1000):03}Z", "event": "{note.event}", '

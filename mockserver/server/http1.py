@@ -46,9 +46,7 @@ _OVER = (CLOSING, CLOSED)
 class Shared:
     """What the connections of one server share: the application, who is connected, and a slow clock."""
 
-    def __init__(
-        self, app: Application, *, clock: Callable[[], float] = time.time, ca_file: str | None = None
-    ) -> None:
+    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time, ca_file: str | None = None) -> None:
         """Serve `app`; `clock` gives epoch seconds; `ca_file` has the certificates of servers that it asks."""
         self.app = app
         self.clock = clock
@@ -232,6 +230,8 @@ class Connection(asyncio.Protocol):
     def _send(self, reply: Reply) -> None:
         self._state = move(self._state, SENDING)
         self._timer = self._delayed = None
+        if _is_unfinished(self._current.request):  # what is left of it cannot be told from the next one
+            self._current = self._current._replace(keep_alive=False)
         request, keep_alive, chunks = self._current
         self._writer.send(
             reply,
@@ -244,8 +244,10 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """Go on after a complete reply: with the next request, by waiting for one, or by closing the connection."""
         self.silent_since = self._shared.seconds
-        self._exchange = None
-        if not self._current.keep_alive or _is_unfinished(self._current.request):
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()  # which the server may not have ended yet, although the client has all it gets
+        if not self._current.keep_alive:
             self._say_goodbye()
         elif self._queue:
             self._line_up()
@@ -311,9 +313,9 @@ class Connection(asyncio.Protocol):
         """Enter one of the last two states; drop the requests that wait and what is left of a reply."""
         self._state = move(self._state, state)
         self._queue.clear()
-        self._unread.clear()
-        if state is CLOSING:
+        if self._unread and state is CLOSING:  # what still comes is read and dropped
             self._transport.resume_reading()
+        self._unread.clear()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()

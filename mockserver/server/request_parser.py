@@ -268,9 +268,10 @@ class RequestParser:
 
     def _begin_passing(self) -> bool:
         """Add a request whose body is passed on while it comes, if somebody wants that; tell whether it was added."""
-        if not {"content-length", "transfer-encoding"} & self._fields.keys() or self._fields.get(
-            "content-length"
-        ) == "0":
+        if (
+            not {"content-length", "transfer-encoding"} & self._fields.keys()
+            or self._fields.get("content-length") == "0"
+        ):
             return False
         request = self._make_request(EMPTY, "")
         if not self._wants_body_later(request):

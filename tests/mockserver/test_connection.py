@@ -306,6 +306,10 @@ class Answers:
         self._make = make
         self.asked = 0
 
+    def wants_body_later(self, head: Request) -> bool:
+        """Want it whole."""
+        return False
+
     def handle(self, request: Request, now: float) -> Reply:
         """Count it."""
         self.asked += 1

@@ -196,6 +196,9 @@ def test_cut_ends_the_connection_as_it_says(how: Any, headless: bool) -> None:
         max_upload = 1000
         fixed_clock = None
 
+        def wants_body_later(self, *_: Any) -> bool:
+            return False
+
         def handle(self, *_: Any) -> Reply:
             return Reply(200, PlainHeaders([]), Broken())
 
