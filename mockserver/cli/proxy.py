@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
         limit = options.max_recording_mb << 20
         passing.recorder = Recorder(options.record, passing.masking(), mapping_of(servers), limit=limit)
     server.mock.passing = passing
+    signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
     for line in _greeting(server, passing):
         say(line)
     sys.stdout.flush()
@@ -82,6 +84,10 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
         say(line)
     sys.stdout.flush()
     return OK if passing.summary.clean else PROBLEMS
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _greeting(server: MockServer, passing: Passing) -> list[str]:

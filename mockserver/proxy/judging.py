@@ -100,6 +100,10 @@ class AnswerJudge:
         answered = response_violations(self._api.validators, self._operation, self._status, self._headers, body)
         if not known:
             answered = [each for each in answered if each.rule in ("status", "media-type", "required")]
+        response = self._operation.responses.get(self._status)
+        if self._status >= _SERVER_ERROR and response is not None and response.observed:
+            words = f"{self._status}, which only a server has that failed"
+            found.append(Violation("status", "an answer", words, source=response.provenance, tier=Tier.SERVER_ERROR))
         return self._rate([*found, *map(self._weigh, answered)])
 
     def _rate(self, found: Iterable[Violation]) -> list[Violation]:

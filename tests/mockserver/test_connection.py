@@ -209,6 +209,8 @@ class Transport:
 class Turns:
     """A stream of which one piece is due each time it is asked; an exception is raised."""
 
+    on_loop = False
+
     def __init__(self, *turns: bytes | AbortConnection) -> None:
         self.turns = list(turns)
         self.closed = 0

@@ -177,6 +177,7 @@ def test_cut_ends_the_connection_as_it_says(how: Any, headless: bool) -> None:
         """Sends one piece, then breaks off."""
 
         on_change = staticmethod(lambda: None)
+        on_loop = False
         pieces: list[bytes] = [] if headless else [b"data: a\n\n"]
 
         def advance(self, now: float) -> tuple[list[bytes], float | None]:
