@@ -168,6 +168,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": "",
         "help": "what opens /__mock__ to other machines; without one it answers this machine only",
     },
+    "--no-ui": {"action": "store_true", "help": "no page for browsers at / and /__mock__/ui"},
     "--quiet": {"action": "store_true", "help": "show no requests"},
     "--log-format": {
         "choices": ("text", "json"),

@@ -72,6 +72,7 @@ class Request:
     ``body``          everything after the headers, decoded from chunks
     ``capabilities``  what the adapter can do beyond answering
     ``peer``          the client's IP address; '' if the adapter does not know it
+    ``scheme``        `http` or `https`, as the client addressed the server
     ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
                       for this machine
     ``target``        path and query as on the wire; '' if the adapter does not know them
@@ -87,6 +88,7 @@ class Request:
     peer: str = ""
     capabilities: frozenset[Capability] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "http"
     target: str = ""
     incoming: Incoming | None = None
 

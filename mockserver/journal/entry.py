@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,7 @@ class Entry:
     ``answer_size`` bytes of its body, of which ``answer`` has the first; what streams is in ``stream`` instead
     ``failure``     what went wrong in the mock itself
     ``began``       when it came, by `time.perf_counter`
+    ``duration_ms`` how long the answer took, a stream to its end; None as long as that is not known
     ``answer_violations``  what of another server's answer the contract forbids
     """
 
@@ -116,6 +118,7 @@ class Entry:
     stream: StreamLog | None = None
     failure: str | None = None
     began: float = 0.0
+    duration_ms: float | None = None
     answer_violations: list[Problem] = field(default_factory=list)
 
     @property
@@ -206,6 +209,10 @@ class Entry:
         self.stream.hide(self._raw.known_with)
         return self.stream
 
+    def finish(self, delay_s: float = 0.0) -> None:
+        """Note that the answer is complete, `delay_s` seconds from now."""
+        self.duration_ms = round((time.perf_counter() - self.began + delay_s) * 1000, 1)
+
     def settle(self) -> None:
         """Hide secrets in what is said about the request; all are known now."""
         if self.violations or self.hints or self.because or self.failure:
@@ -254,6 +261,7 @@ class Entry:
             "status": self.status,
             "answer": self._answer_as_json(),
             "failure": self.failure,
+            "duration_ms": self.duration_ms,
         }
 
     def as_record(self) -> dict[str, Any]:

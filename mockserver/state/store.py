@@ -91,6 +91,9 @@ class Store(Protocol):
     def everything(self) -> Iterator[tuple[str, str, Record]]:
         """Yield every record with its table and its key."""
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many records each table has."""
+
     @property
     def changed(self) -> Sequence[Place]:
         """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
@@ -236,6 +239,10 @@ class MemoryStore:
         for name, table in self._tables.items():
             for key, record in table.records.items():
                 yield name, key, record
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many records each table has."""
+        return {name: len(table.records) for name, table in self._tables.items()}
 
     @property
     def changed(self) -> Sequence[Place]:

@@ -228,6 +228,11 @@ class Worlds:
         with self._lock:
             return sorted({*self._worlds, *(self._file.names() if self._file else ())})
 
+    def peek(self, name: str) -> World | None:
+        """Return a world that is in memory, without using it; None where it is not."""
+        with self._lock:
+            return self._worlds.get(name)
+
     def reset(self, name: str | None = None) -> int:
         """Reset a world, or all: the next use begins a fresh one. Return how many there were; running streams go on."""
         removed = [each for each in self.names() if name in (None, each)]
