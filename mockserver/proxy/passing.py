@@ -93,7 +93,7 @@ class Passing:
                     fields[name] = f"{scheme.prefix}{scheme.mock_key}"
                 elif scheme.location == "query" and f"{scheme.parameter}=" in query:
                     query = _replace_key(query, scheme)
-        return replace(request, fields=fields, query=query)
+        return replace(request, fields=fields, query=query, head=None)  # what is known of the head is of another key
 
     def wants_body_later(self, head: Request) -> bool:
         """Tell whether nothing looks at the body of a request before it is passed on."""
@@ -153,7 +153,10 @@ class Passing:
         else:
             incoming = request.incoming
             forwarding.before_answer = lambda: self._record_request(recorded, passed, url, None, incoming.size)
-            incoming.on_end = lambda: self._judge_upload(passed, recorded, url)
+            if incoming.whole is None:
+                incoming.on_end = lambda: self._judge_upload(passed, recorded, url)
+            else:  # it came together with its head
+                self._judge_upload(passed, recorded, url)
         return Reply(200, request.headers, forward=forwarding)
 
     # Parts of it
@@ -182,7 +185,7 @@ class Passing:
         assert incoming is not None
         if incoming.whole and not incoming.copy_error and passed.known:
             whole = replace(head, body=incoming.copy, incoming=None)
-            routed = replace(visit.routed, request=whole)
+            routed = visit.routed._replace(request=whole)
             checked = validate(routed, visit.operation, visit.api, authenticate(routed, visit.operation), _admit_all)
             if checked.refusal:
                 passed.entry.forbid(checked.values.violations, checked.refusal)

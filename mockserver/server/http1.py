@@ -18,7 +18,7 @@ from mockserver.http.failures import tell
 from mockserver.http.messages import Request
 from mockserver.server.adapter import answer
 from mockserver.server.reply_writer import CONTINUE, ReplyWriter
-from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser
+from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser, remember_heads
 from mockserver.server.states import Answering, Reading, move
 from mockserver.server.upstream import Exchange, Pool
 
@@ -52,6 +52,7 @@ class Shared:
         self.clock = clock
         self.pool = Pool(ca_file)
         self.connections: set[Connection] = set()
+        self.heads = remember_heads()
         self.seconds = 0
         self.date = ""
         self.tick()
@@ -100,8 +101,8 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         peer = (transport.get_extra_info("peername") or [""])[0]
-        app = self._shared.app
-        self._parser = RequestParser(app.max_upload, peer, CAPABILITIES, app.wants_body_later)
+        app, heads = self._shared.app, self._shared.heads
+        self._parser = RequestParser(app.max_upload, peer, CAPABILITIES, heads, app.wants_body_later)
         self._writer = ReplyWriter(self._transport, self._loop, finish=self._finish, abort=self._abort)
         self._shared.connections.add(self)
 
