@@ -22,7 +22,7 @@ ARROWS = {
         "provenance": "errors paths pointers yamlio",
         "schemas": "pointers provenance",
         "streams": "errors pointers provenance schemas",
-        "recordings": "errors schemas streams",
+        "recordings": "errors schemas specs streams",
         "specs": "errors output paths pointers provenance schemas sorting streams yamlio",
         "diff": "errors pointers schemas specs streams",
         "scenarios": "diff errors paths pointers provenance schemas specs streams yamlio",
