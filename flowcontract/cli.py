@@ -33,7 +33,8 @@ exit status: 0 nothing breaks, 1 something breaks (lint: findings), 2 misuse.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="flowcontract",
         description="Check the contract, or compare two contracts.",
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from flowcontract.lint import cli as lint  # noqa: PLC0415 - needs the extra `lint`, which `diff` does without
 
         return lint.main(arguments[1:])
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         changes = [change for change in _changes(options) if _concerns(change, options.side)]
     except FlowContractError as error:

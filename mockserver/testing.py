@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mockserver.core.mock import Mock
-    from mockserver.journal.journal import Entry, Problem
+    from mockserver.journal.entry import Entry, Problem
     from mockserver.torture.session import Session
 
 _SHOWN = 600  # characters of a body in a failure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from contract_tests.cli import explain, judge, run
 from flowcontract import cli as flowcontract
 from flowcontract.lint import cli as lint
-from mockserver.cli import main as mockserver
+from mockserver.cli import options as mockserver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ _DEFAULT = re.compile(r"\s*\(default: (.*)\)$")
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Yield each command, as one types it, with its parser."""
-    for program, parser in (("mockserver", mockserver._parser()), ("flowcontract", flowcontract._parser())):  # noqa: SLF001
+    for program, parser in (("mockserver", mockserver.build_parser()), ("flowcontract", flowcontract.build_parser())):
         for command, of_command in _commands(parser):
             if command != "lint":
                 yield f"{program} {command}", of_command
@@ -46,7 +46,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     explain.add_parser(commands)
     for command, of_command in _commands(suite):
         yield f"contract-tests {command}", of_command
-    yield "flowcontract lint", lint._parser()  # noqa: SLF001
+    yield "flowcontract lint", lint.build_parser()
 
 
 def page() -> str:

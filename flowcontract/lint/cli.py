@@ -14,7 +14,8 @@ from flowcontract.specs import model as specs
 _WIDTH = 72
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m flowcontract.lint",
         description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
@@ -40,7 +41,7 @@ def _progress(what: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 clean, 1 findings, 2 misuse."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         _require_input(options.specs, options.fixtures, options.api)
         findings = run(options.specs, options.fixtures, options.api, progress=_progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from flowcontract.recordings import har, own
+from flowcontract.recordings import har, jsonl, own
 from flowcontract.recordings.beside import Beside
 from flowcontract.recordings.cutting import cut_entries
 from flowcontract.recordings.untrusted import Unreadable, Untrusted
@@ -20,7 +20,10 @@ MAX_RECORDING_BYTES: Final = 256 * 1024 * 1024
 
 
 def read(path: Path) -> list[Recorded | Unreadable]:
-    """Read a HAR file, or one exchange as JSON with `request` and `response`; raise Unreadable if it is neither."""
+    """Read a HAR file, a proxy's `recording.jsonl`, or one exchange as JSON with `request` and `response`.
+
+    Raise Unreadable if it is none of them.
+    """
     with path.open("rb") as file:
         data = file.read(MAX_RECORDING_BYTES + 1)
     return parse(data, str(path), path.parent, path.stem)
@@ -32,13 +35,16 @@ def parse(data: bytes, source: str, folder: Path | None = None, name: str = "") 
         return _read_exchanges(data, Beside(folder), name)
     except Unreadable as problem:
         raise Unreadable(
-            f"{source} is not a recording: {problem}. A HAR file, or JSON with `request` and `response`."
+            f"{source} is not a recording: {problem}. "
+            "A HAR file, a `recording.jsonl`, or JSON with `request` and `response`."
         ) from None
 
 
 def _read_exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | Unreadable]:
     if len(data) > MAX_RECORDING_BYTES:
         raise Unreadable(f"it has more than {MAX_RECORDING_BYTES} bytes")
+    if jsonl.is_recording(data):
+        return [_read_taken(taken) for taken in jsonl.parse_lines(data)[1]]
     try:
         whole = Untrusted(_load_json(data))
     except Unreadable as problem:
@@ -66,6 +72,13 @@ def _read_entry(number: int, entry: Untrusted | Unreadable, beside: Beside) -> R
         return har.read_entry(number, Untrusted(entry.value), beside)
     except Unreadable as problem:
         return Unreadable(f"entry {number}: {problem}")
+
+
+def _read_taken(taken: jsonl.Taken | Unreadable) -> Recorded | Unreadable:
+    try:
+        return taken if isinstance(taken, Unreadable) else jsonl.as_recorded(taken)
+    except Unreadable as problem:
+        return Unreadable(f"request {taken.number}: {problem}" if isinstance(taken, jsonl.Taken) else str(problem))
 
 
 def _recover_entries(data: bytes) -> Iterator[Untrusted | Unreadable]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mockserver.core.mock import Mock
     from mockserver.http.application import Application
     from mockserver.http.messages import Request
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 _PREFIX = "/__mock__"
 _BODY_LIMIT = 1 << 20

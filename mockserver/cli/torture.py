@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 from mockserver.admin.torture import PREFIX
+from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
+from mockserver.config.settings import Settings
+from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
-    from mockserver.server.mock_server import MockServer
+    import argparse
+
     from mockserver.torture.session import Session
 
 _SLICE_S = 0.5
 
 
-def answer_until_whole(mock: MockServer, session: Session) -> None:
+def torture(options: argparse.Namespace) -> int:
+    """Answer one case after the other until all have been reported, and print the verdicts."""
+    settings = Settings(pace=0, seed=options.seed)
+    try:
+        mock = MockServer(
+            host=options.host,
+            port=options.port,
+            profiles=dict(options.profile),
+            fixtures=options.fixtures,
+            settings=settings,
+        )
+    except OSError as error:
+        return refuse(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
+        )
+    session = mock.torture(options.operation)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a script's way of pressing Ctrl-C
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in _greeting(mock, session):
+            say(line)
+        sys.stdout.flush()
+        _answer_until_whole(mock, session)
+    print(session.table())
+    return OK if all(outcome == "survived" for _, _, outcome, _ in session.rows()) else PROBLEMS
+
+
+def _answer_until_whole(mock: MockServer, session: Session) -> None:
     """Answer until every case has been reported."""
     waiting = threading.Event()
     with mock:
@@ -22,7 +55,7 @@ def answer_until_whole(mock: MockServer, session: Session) -> None:
             waiting.wait(_SLICE_S)
 
 
-def greeting(mock: MockServer, session: Session) -> list[str]:
+def _greeting(mock: MockServer, session: Session) -> list[str]:
     """Return the lines that tell a user what to ask, and where to report."""
     address = mock.url(session.api.name).removesuffix(session.api.base_path)
     lines = [f"{case.faults:<32} {case.harm:<9} key {case.key}" for case in session]

@@ -24,7 +24,7 @@ from mockserver.scenarios.selection import NoScenario, no_fault
 if TYPE_CHECKING:
     from mockserver.core.mock import Mock
     from mockserver.http.messages import Reply, Request
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
     from mockserver.request.preferences import ScenarioPreference
     from mockserver.state.worlds import World
     from mockserver.torture.session import Case

@@ -16,7 +16,7 @@ from flowcontract.schemas.media_types import is_upload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 _MADE_BY_CURL = frozenset({"host", "content-length", "connection", "accept-encoding", "transfer-encoding", "expect"})
 _AS_IN_A_PATH = "/:@!$&'()*+,;=~"

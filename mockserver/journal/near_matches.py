@@ -10,7 +10,7 @@ from flowcontract.scenarios.expressions import RequestView
 if TYPE_CHECKING:
     from flowcontract.scenarios import ScenarioSet
     from flowcontract.specs.model import Operation
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 _SHOWN = 20
 

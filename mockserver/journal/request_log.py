@@ -23,7 +23,7 @@ from flowcontract.output.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mockserver.journal.journal import Entry
+    from mockserver.journal.entry import Entry
 
 Format = Literal["text", "json"]
 Event = Literal["answered", "begins", "ended"]

@@ -17,6 +17,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.output.printable import printable
 from mockserver.cli import main as cli
+from mockserver.cli import options, serve
 from mockserver.http.failures import complain
 from mockserver.http.messages import Request
 from mockserver.scenarios.files import ScenarioFiles
@@ -87,7 +88,7 @@ def test_address_that_others_reach_is_warned_of() -> None:
     """Only who asks for it listens beyond this machine, and is told so."""
     server = MockServer(["cybertron"], host="0.0.0.0")
     try:
-        assert cli._greeting(server)[0].startswith("Warning: listening on 0.0.0.0")
+        assert serve._greeting(server)[0].startswith("Warning: listening on 0.0.0.0")
     finally:
         server.close()
 
@@ -152,7 +153,7 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
         told = capsys.readouterr().out
         assert "examples:" in told
         if command == "serve":
-            assert all(option in told for option in cli._OPTIONS)
+            assert all(option in told for option in options.OPTIONS)
 
 
 def test_list_shows_every_scenario_with_its_description(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,10 @@ from werkzeug.datastructures import Headers
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection, Reply, Request
 from mockserver.journal.curl import curl
-from mockserver.journal.journal import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry, Journal, StreamLog
+from mockserver.journal.entry import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry
+from mockserver.journal.journal import Journal
 from mockserver.journal.masking import Masking
+from mockserver.journal.stream_log import StreamLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable

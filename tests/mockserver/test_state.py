@@ -16,6 +16,7 @@ from mock_processes import CHAT, RUN, USER, Answered, Server, chat_body, first_e
 from flowcontract.errors import StateError
 from mockserver.blobs.blob import Blob
 from mockserver.cli import main as cli
+from mockserver.cli import options
 from mockserver.state.quotas import Limits
 from mockserver.state.sqlite import APPLICATION, StateFile
 from mockserver.state.store import MemoryStore, Store
@@ -544,7 +545,7 @@ def test_clock_goes_on_by_a_second_with_each_request_of_a_world(make_app: Callab
 @pytest.mark.parametrize("start", ["1732147200", "2024-11-21T00:00:00Z", "2024-11-21", "2024-11-21T01:00+01:00"])
 def test_clock_is_read_as_seconds_or_as_iso_8601(start: str) -> None:
     """A time without a zone is UTC."""
-    assert cli._parser().parse_args(["serve", "--clock", start]).clock == 1_732_147_200
+    assert options.build_parser().parse_args(["serve", "--clock", start]).clock == 1_732_147_200
 
 
 @pytest.mark.parametrize("start", ["soon", "-1", "nan", "1e30", "9999-12-31", ""])

@@ -17,7 +17,8 @@ import yaml
 from flowcontract.errors import UnknownNameError
 from flowcontract.streams.sse import Decoder
 from mockserver.cli import main as cli
-from mockserver.cli.torture import greeting
+from mockserver.cli import terminal
+from mockserver.cli.torture import _greeting
 from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError
 from mockserver.server.mock_server import MockServer
@@ -239,7 +240,7 @@ def test_command_prints_keys_then_verdicts(how: signal.Signals) -> None:
     """Every case has its line; the exit code says that not all were survived, here because nobody asked."""
     mock = MockServer(settings=Settings(pace=0))
     session = mock.torture(CHAT)
-    lines = greeting(mock, session)
+    lines = _greeting(mock, session)
     mock.close()
     assert all(any(line.startswith(case.faults) and case.key in line for line in lines) for case in session)
     command = [sys.executable, "-m", "mockserver", "torture", "--port", "0"]
@@ -249,7 +250,7 @@ def test_command_prints_keys_then_verdicts(how: signal.Signals) -> None:
             pass
         running.send_signal(how)
         assert running.stdout.read().rstrip().endswith(f"{len(session.cases)} not run")
-    assert running.returncode == cli.PROBLEMS
+    assert running.returncode == terminal.PROBLEMS
 
 
 def test_list_prints_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +268,7 @@ def test_check_finds_wrong_faults_in_a_scenario(tmp_path: Path, capsys: pytest.C
     folder.mkdir(parents=True)
     text = "description: Broken.\nfaults: resett\nreply:\n  body: {name: a, description: b, tags: []}\n"
     (folder / "200-broken.yaml").write_text(text, encoding="utf-8")
-    assert cli.main(["check", "--api", "dify-chat", "--fixtures", str(tmp_path)]) == cli.PROBLEMS
+    assert cli.main(["check", "--api", "dify-chat", "--fixtures", str(tmp_path)]) == terminal.PROBLEMS
     printed = capsys.readouterr().out
     assert "200-broken.yaml:2:" in printed
     assert 'Did you mean "reset"?' in printed

@@ -1,0 +1,361 @@
+"""The recording that `mockserver proxy` appends to while exchanges happen: JSON Lines, one line for each thing.
+
+    {"type": "recording", "version": 1, "tool": "mockserver proxy 0.1.0", "started": "...", "servers": {"API": "URL"}}
+    {"type": "request", "id": 1, "at": 1.5, "api": "dify-chat", "operation": "dify-chat/sendChatMessage" or null,
+     "method": "POST", "url": "...", "headers": [["name", "value"]], "body": {"text": "..."}, "bodySize": 52}
+    {"type": "response", "id": 1, "at": 1.6, "status": 200, "headers": [["name", "value"]]}
+    {"type": "piece", "id": 1, "at": 1.7, "text": "data: ..."}          or "base64" for what is no UTF-8
+    {"type": "end", "id": 1, "at": 1.9, "how": "complete", "violations": []}
+
+Times are epoch seconds. Secrets were masked before a line was written. `bodySize` is that of the wire; `body` is absent
+where none was sent, or where it was too large to be kept. A killed recorder leaves no `end` and at most half a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
+from flowcontract.recordings.untrusted import Unreadable, Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+NAME: Final = "recording.jsonl"
+"""The file in the recorder's folder."""
+VERSION: Final = 1
+How = Literal["complete", "cut", "gone", "timeout"]
+"""All came; the server or a fault broke off; the client left; the server was silent for too long."""
+Pairs = tuple[tuple[str, str], ...]
+_MAX_EXCHANGES: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingHead:
+    """The first line: who recorded, when (RFC 3339), and each API's server."""
+
+    tool: str
+    started: str
+    servers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenPiece:
+    """Bytes of an answer that arrived together, and when: epoch seconds."""
+
+    at: float
+    data: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Taken:
+    """One exchange as it was recorded.
+
+    ``at``           when the request came, epoch seconds; ``answered_at``, ``ended_at`` likewise, None if it never did
+    ``body``         of the request; None where there was none, or where it was not kept: ``body_size`` tells
+    ``status``       None where no answer came
+    ``how``          how it ended; None where the recorder was killed before
+    ``violations``   what the recorder found, as JSON objects
+    """
+
+    number: int
+    at: float
+    api: str
+    operation: str | None
+    method: str
+    url: str
+    headers: Pairs
+    body: bytes | None
+    body_size: int
+    status: int | None = None
+    answer_headers: Pairs = ()
+    answered_at: float | None = None
+    pieces: list[TakenPiece] = field(default_factory=list)
+    how: str | None = None
+    ended_at: float | None = None
+    violations: list[Any] = field(default_factory=list)
+
+    @property
+    def answer(self) -> bytes:
+        """The body of the answer, as far as it came."""
+        return b"".join(piece.data for piece in self.pieces)
+
+
+# Writing
+
+
+def write_line(content: Mapping[str, Any]) -> bytes:
+    """Return one line."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def write_bytes(data: bytes) -> dict[str, str]:
+    """Return bytes as a line has them: as text where they are UTF-8, else in Base64."""
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+# Reading
+
+
+def is_recording(data: bytes) -> bool:
+    """Tell whether bytes begin as such a recording does."""
+    first = data[:4096].lstrip().partition(b"\n")[0]
+    return first.startswith(b"{") and b'"type"' in first and b'"recording"' in first
+
+
+def parse_lines(data: bytes) -> tuple[RecordingHead, list[Taken | Unreadable]]:
+    """Read a recording; what cannot be read of it is an Unreadable in its place.
+
+    Raise Unreadable if the first line is none, or of a version that is not known here.
+    """
+    lines = data.split(b"\n")
+    head = _read_head(Untrusted(_load(lines[0])))
+    return head, _Reader().read(lines[1:])
+
+
+def _read_head(line: Untrusted) -> RecordingHead:
+    if not isinstance(line.value, dict) or line["type"].value != "recording":
+        raise Unreadable("its first line does not say that it is a recording")
+    version = line["version"].number()
+    if version != VERSION:
+        raise Unreadable(f"it is of version {version}; this program reads version {VERSION}")
+    named = line["servers"].value
+    servers = {str(name): str(url) for name, url in named.items()} if isinstance(named, dict) else {}
+    texts = (line["tool"].value, line["started"].value)
+    tool, started = (text if isinstance(text, str) else "" for text in texts)
+    return RecordingHead(tool, started, servers)
+
+
+class _Reader:
+    """Puts the lines of exchanges that happened at the same time together again."""
+
+    def __init__(self) -> None:
+        self._found: list[Taken | Unreadable] = []
+        self._running: dict[int, Taken] = {}
+
+    def read(self, lines: Sequence[bytes]) -> list[Taken | Unreadable]:
+        for number, line in enumerate(lines, 2):
+            if not line.strip():
+                continue
+            try:
+                self._add(Untrusted(_load(line)))
+            except Unreadable as problem:
+                cut = " (the file ends in it)" if number == len(lines) + 1 else ""
+                self._found.append(Unreadable(f"line {number}: {problem}{cut}"))
+        return self._found
+
+    def _add(self, line: Untrusted) -> None:
+        kind, number = line["type"].text(), line["id"].number()
+        if kind == "request":
+            taken = _read_request(number, line)
+            if number in self._running:
+                raise Unreadable(f"there are two requests with the id {number}")
+            if len(self._found) >= _MAX_EXCHANGES:
+                raise Unreadable(f"it has more than {_MAX_EXCHANGES} exchanges")
+            self._running[number] = taken
+            self._found.append(taken)
+            return
+        running = self._running.get(number)
+        if running is None:
+            raise Unreadable(f"the {kind} of request {number}, which is not there")
+        _CONTINUE.get(kind, _skip)(running, line)
+
+
+def _read_request(number: int, line: Untrusted) -> Taken:
+    operation = line["operation"]
+    return Taken(
+        number,
+        _time(line),
+        line["api"].text(),
+        operation.text() if operation else None,
+        line["method"].text().upper(),
+        line["url"].text(),
+        _pairs(line),
+        _bytes(line["body"]) if line["body"] else None,
+        line["bodySize"].number() if line["bodySize"] else 0,
+    )
+
+
+def _read_response(taken: Taken, line: Untrusted) -> None:
+    taken.status, taken.answered_at = line["status"].number(), _time(line)
+    taken.answer_headers = _pairs(line)
+
+
+def _read_piece(taken: Taken, line: Untrusted) -> None:
+    taken.pieces.append(TakenPiece(_time(line), _bytes(line)))
+
+
+def _read_end(taken: Taken, line: Untrusted) -> None:
+    taken.how, taken.ended_at = line["how"].text(), _time(line)
+    violations = line["violations"].value
+    taken.violations = violations if isinstance(violations, list) else []
+
+
+def _skip(_taken: Taken, _line: Untrusted) -> None:
+    """Leave out a line of a kind that a later version may have."""
+
+
+_CONTINUE: Final = {"response": _read_response, "piece": _read_piece, "end": _read_end}
+
+
+def _time(line: Untrusted) -> float:
+    value = line["at"].value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unreadable("it has no time (`at`)")
+    return float(value)
+
+
+def _pairs(line: Untrusted) -> Pairs:
+    pairs = []
+    for pair in line["headers"].items():
+        name, value = [*pair.items(), *2 * [Untrusted(None, pair.place)]][:2]
+        pairs.append((name.text(), value.text()))
+    return tuple(pairs)
+
+
+def _bytes(content: Untrusted) -> bytes:
+    if content["base64"]:
+        return decode_base64(content["base64"].text())
+    return encode_utf8(content["text"].text())
+
+
+def _load(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(f"it is not JSON: {error}") from None
+
+
+# As what others read
+
+
+def as_recorded(taken: Taken) -> Recorded:
+    """Return an exchange as all readers of recordings give it."""
+    path, query = split_url(taken.url)
+
+    def read_answer() -> RecordedAnswer:
+        if taken.status is None:
+            raise Unreadable(
+                f"no answer was recorded{(taken.how and f' ({_REASONS.get(taken.how, taken.how)})') or ''}"
+            )
+        headers = {name.lower(): value for name, value in taken.answer_headers}
+        left = _REASONS["gone"] if taken.how == "gone" else ""
+        notes = () if taken.how in ("complete", "gone") else (_REASONS.get(str(taken.how), _REASONS["cut"]),)
+        return RecordedAnswer(taken.status, headers, taken.answer, notes, left)
+
+    return Recorded(
+        taken.number, taken.method, taken.url, path, query, taken.body, read_answer, taken.api, taken.operation or ""
+    )
+
+
+_REASONS: Final = {
+    "complete": "complete",
+    "cut": "the answer was cut off",
+    "gone": "aborted: the client left",
+    "timeout": "the server was silent for too long",
+    "None": "the recorder was ended before the answer was",
+}
+
+
+def write_har(head: RecordingHead, exchanges: Iterable[Taken]) -> Iterator[str]:
+    """Yield the text of a HAR file (1.2), an entry at a time.
+
+    Beyond HAR: an entry has `_app` (the API), `_operation`, `_how` and `_violations`; `response.content` has `_pieces`,
+    each with `at` (milliseconds after the request) and `text`, or `base64`.
+    """
+    creator = {"name": head.tool or "mockserver proxy", "version": str(VERSION)}
+    opening = {"version": "1.2", "creator": creator, "comment": f"recorded from {head.started}"}
+    yield '{"log":' + json.dumps(opening)[:-1] + ',"entries":[\n'
+    comma = ""
+    for taken in exchanges:
+        yield comma + json.dumps(har_entry(taken), ensure_ascii=False)
+        comma = ",\n"
+    yield "\n]}}\n"
+
+
+def har_entry(taken: Taken) -> dict[str, Any]:
+    """Return one exchange as an entry of a HAR file."""
+    ended = taken.ended_at if taken.ended_at is not None else (taken.pieces[-1].at if taken.pieces else taken.at)
+    first = taken.answered_at if taken.answered_at is not None else ended
+    started = dt.datetime.fromtimestamp(taken.at, dt.UTC).isoformat(timespec="milliseconds")
+    entry: dict[str, Any] = {
+        "startedDateTime": started.replace("+00:00", "Z"),
+        "time": _ms(taken.at, ended),
+        "request": _har_request(taken),
+        "response": _har_response(taken),
+        "cache": {},
+        "timings": {"send": 0, "wait": _ms(taken.at, first), "receive": _ms(first, ended)},
+        "_app": taken.api,
+        "_operation": taken.operation,
+        "_how": taken.how,
+        "_violations": taken.violations,
+    }
+    return entry
+
+
+def _har_request(taken: Taken) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "method": taken.method,
+        "url": taken.url,
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _har_headers(taken.headers),
+        "queryString": [{"name": name, "value": value} for name, values in _query(taken.url) for value in values],
+        "headersSize": -1,
+        "bodySize": taken.body_size,
+    }
+    if taken.body is not None:
+        kind = next((value for name, value in taken.headers if name.lower() == "content-type"), "")
+        request["postData"] = {"mimeType": kind, "text": taken.body.decode("utf-8", "replace")}
+    return request
+
+
+def _query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    try:
+        return split_url(url)[1].items()
+    except Unreadable:
+        return ()
+
+
+def _har_response(taken: Taken) -> dict[str, Any]:
+    body = taken.answer
+    kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
+    content: dict[str, Any] = {"size": len(body), "mimeType": kind}
+    written = write_bytes(body)
+    if "text" in written:
+        content["text"] = written["text"]
+    else:
+        content |= {"text": written["base64"], "encoding": "base64"}
+    content["_pieces"] = [{"at": _ms(taken.at, piece.at), **write_bytes(piece.data)} for piece in taken.pieces]
+    response = {
+        "status": taken.status or 0,
+        "statusText": "",
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _har_headers(taken.answer_headers),
+        "content": content,
+        "redirectURL": next((value for name, value in taken.answer_headers if name.lower() == "location"), ""),
+        "headersSize": -1,
+        "bodySize": len(body),
+    }
+    if taken.how != "complete":
+        response["_error"] = _REASONS.get(str(taken.how), str(taken.how))
+    return response
+
+
+def _har_headers(pairs: Pairs) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in pairs]
+
+
+def _ms(since: float, until: float) -> float:
+    return round(max(0.0, until - since) * 1000, 3)

@@ -1,0 +1,250 @@
+"""The options of all commands, as data, and the parser that is made of them."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_EXAMPLES = """
+examples:
+  mockserver serve                                  all APIs on http://127.0.0.1:8080
+  mockserver serve --api dify-chat --pace 0         one API, streams without delays
+  mockserver serve --quiet                          without a line for each request
+  mockserver serve --fixtures my-scenarios          with scenarios of your own
+  mockserver init > my-app.yaml                     what the apps are, to change it
+  mockserver serve --app my-app.yaml                with apps of your own
+  mockserver list --api dify-chat                   every scenario of an API
+  mockserver list --faults                          everything that can go wrong on purpose
+  mockserver list --profiles                        the releases that an API can answer as
+  mockserver serve --profile dify-chat=1.14         as one of them
+  mockserver torture --port 8080                    whether your client copes with each of them
+  mockserver check --fixtures my-scenarios          what is wrong with yours, and where
+  curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
+
+Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
+"""
+_LAST_MOMENT = 253_000_000_000  # in the year 9987: dates end with 9999, and the clock goes on
+
+
+def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'"{text}" is no number') from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low:g} and {high:g}")
+        return value
+
+    return parse
+
+
+def _moment(text: str) -> float:
+    """Read epoch seconds or ISO 8601; a time without a zone is UTC."""
+    try:
+        return _number(float, 0, _LAST_MOMENT)(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is neither epoch seconds nor of the form 2024-07-18T09:30'
+        ) from None
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return _number(float, 0, _LAST_MOMENT)(str(zoned.timestamp()))
+
+
+def _state(text: str) -> Path | str:
+    """Read the path of a file, or an address of Redis."""
+    if "://" not in text:
+        return Path(text)
+    from mockserver.state.backends import is_address  # noqa: PLC0415 - as the others
+
+    if not is_address(text):
+        scheme = text.partition("://")[0]
+        raise argparse.ArgumentTypeError(f"{scheme}:// is no state: name a file, or redis://HOST:PORT/DB")
+    return text
+
+
+def _profile(text: str) -> tuple[str, str]:
+    api, equals, name = text.partition("=")
+    if not equals or not api or not name:
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form API=NAME')
+    return api, name
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--port": {
+        "type": _number(int, 0, 65535),
+        "default": 8080,
+        "help": "port to listen on, 0 for any free one (default: 8080)",
+    },
+    "--host": {"default": "127.0.0.1", "help": "address to listen on (default: 127.0.0.1, this machine only)"},
+    "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
+    "--pace": {
+        "type": _number(float, 0, 1000),
+        "default": 1.0,
+        "help": "what delays are multiplied by; 0 sends at once (default: 1)",
+    },
+    "--seed": {
+        "type": _number(int, 0, 2**63),
+        "default": 0,
+        "help": "what ids and invented values depend on (default: 0)",
+    },
+    "--clock": {
+        "type": _moment,
+        "metavar": "START",
+        "help": "replace the clock: time begins there and goes on by a second with each request (epoch seconds or"
+        " ISO 8601); with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
+    },
+    "--state": {
+        "type": _state,
+        "metavar": "WHERE",
+        "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB (also"
+        " rediss:// and unix://), where several mocks share them (default: in memory)",
+    },
+    "--workers": {
+        "type": _number(int, 1, 256),
+        "default": 1,
+        "metavar": "N",
+        "help": "processes that answer on the port; several need --state redis://... (default: 1)",
+    },
+    "--profile": {
+        "type": _profile,
+        "action": "append",
+        "default": [],
+        "metavar": "API=NAME",
+        "help": "answer as a certain release does (`mockserver list --profiles`); may be repeated (default: what the"
+        " documents say)",
+    },
+    "--fixtures": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "a folder of scenarios that add to ours or replace those of the same name",
+    },
+    "--app": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "TOML or YAML that says what the apps are: form, limits, features, page (ours: `mockserver init`)",
+    },
+    "--answers": {
+        "metavar": "NAME",
+        "default": "",
+        "help": "what questions and flows are answered with: faker, echo, or texts in --app (default: the app's)",
+    },
+    "--flow": {
+        "action": "append",
+        "default": [],
+        "metavar": "ID",
+        "help": "a flow that exists in AgentBuilder beside the documents' own; may be repeated",
+    },
+    "--max-upload-mb": {
+        "type": _number(int, 1, 1 << 20),
+        "default": 1024,
+        "help": "largest body of a request (default: 1024)",
+    },
+    "--journal": {
+        "type": _number(int, 0, 1 << 20),
+        "default": 1000,
+        "help": "exchanges that /__mock__/requests remembers (default: 1000)",
+    },
+    "--admin-token": {
+        "metavar": "TOKEN",
+        "default": "",
+        "help": "what opens /__mock__ to other machines; without one it answers this machine only",
+    },
+    "--quiet": {"action": "store_true", "help": "show no requests"},
+    "--log-format": {
+        "choices": ("text", "json"),
+        "default": "text",
+        "help": "how each request is shown: text for people, json for programs, a line each (default: text)",
+    },
+    "--max-stored-mb": {
+        "type": _number(int, 1, 1 << 24),
+        "default": 4096,
+        "help": "all files that are kept; beyond it uploads are refused as too large (default: 4096)",
+    },
+    "--max-worlds": {
+        "type": _number(int, 1, 1 << 24),
+        "default": 1000,
+        "help": "worlds in memory or in Redis; beyond it the one used longest ago begins anew, unless a file keeps it"
+        " (default: 1000)",
+    },
+    "--max-records": {
+        "type": _number(int, 1, 1 << 24),
+        "default": 1_000_000,
+        "help": "runs, messages, files ... of one world; beyond it the oldest are forgotten (default: 1000000)",
+    },
+    "--max-state-mb": {
+        "type": _number(int, 1, 1 << 20),
+        "default": 256,
+        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten, unless --state keeps them"
+        " (default: 256)",
+    },
+}
+_OTHER_OPTIONS: dict[str, dict[str, Any]] = {
+    "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
+    "--profiles": {"action": "store_true", "help": "print the releases that --profile takes instead"},
+    "--operation": {
+        "default": "dify-chat/sendChatMessage",
+        "metavar": "NAME",
+        "help": "an operation that streams (default: dify-chat/sendChatMessage)",
+    },
+}
+"""Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
+
+_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "serve": ("serve the APIs over HTTP", tuple(OPTIONS)),
+    "init": ("print what the apps are by default, for a file of your own to give to --app", ("--api",)),
+    "list": (
+        "print every scenario, by operation, or every fault, or every profile",
+        ("--api", "--fixtures", "--faults", "--profiles"),
+    ),
+    "check": ("check a folder of scenarios", ("--api", "--fixtures")),
+    "torture": (
+        "try a client with one fault after the other, and print the verdicts",
+        ("--operation", "--port", "--host", "--profile", "--fixtures", "--seed"),
+    ),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; what the environment says is the default of an option."""
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="mockserver",
+        description="A mock of LLM-app platform APIs that answers as their contract says.",
+        epilog=_EXAMPLES,
+        formatter_class=shape,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (summary, options) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary, epilog=_EXAMPLES, formatter_class=shape)
+        for option in options:
+            _add(command, option)
+    return parser
+
+
+def _add(command: argparse.ArgumentParser, option: str) -> None:
+    """Add an option whose default is what the environment says; argparse checks that like an argument."""
+    variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
+    settings = dict((OPTIONS | _OTHER_OPTIONS)[option])
+    given = os.environ.get(variable)
+    if given is not None and settings.get("action") == "append":
+        parse = settings.get("type", str)
+        try:
+            settings["default"] = [parse(item) for item in given.split(",") if item]
+        except argparse.ArgumentTypeError as error:
+            command.error(f"{variable}: {error}")
+    elif given is not None and settings.get("action") == "store_true":
+        settings["default"] = given.lower() not in ("", "0", "false", "no")
+    elif given is not None:
+        settings["default"] = given
+    command.add_argument(option, **settings)

@@ -1,0 +1,128 @@
+"""`mockserver serve`: answer over HTTP until somebody stops it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from flowcontract.specs.examples import typical_request
+from mockserver.cli.terminal import OK, complain, refuse, say
+from mockserver.config.settings import Settings
+from mockserver.journal.request_log import RequestLog
+from mockserver.server.mock_server import MockServer
+from mockserver.server.workers import Workers
+from mockserver.state.backends import is_address
+from mockserver.state.quotas import Limits
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Answer until Ctrl-C, showing each request."""
+    if options.fixtures is not None and not options.fixtures.is_dir():
+        return refuse(
+            f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml."
+        )
+    if options.workers > 1 and (refused := _no_workers(options)):
+        return refuse(refused)
+    settings = Settings(
+        pace=options.pace,
+        seed=options.seed,
+        clock=options.clock,
+        state=options.state,
+        max_upload=options.max_upload_mb << 20,
+        flows=tuple(options.flow),
+        journal=options.journal,
+        admin_token=options.admin_token,
+        app=options.app,
+        answers=options.answers,
+        limits=Limits(
+            worlds=options.max_worlds,
+            records=options.max_records,
+            state=options.max_state_mb << 20,
+            uploads=options.max_stored_mb << 20,
+        ),
+    )
+    try:
+        server = MockServer(
+            options.api,
+            host=options.host,
+            port=options.port,
+            profiles=dict(options.profile),
+            fixtures=options.fixtures,
+            settings=settings,
+            workers=options.workers,
+        )
+    except OSError as error:
+        return refuse(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
+        )
+    for line in _greeting(server):
+        say(line)
+    sys.stdout.flush()
+    log = _show_requests(server, options)
+    gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
+    gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
+    try:
+        _answer(server, options.workers)
+    finally:
+        server.close()
+        if log is not None:
+            log.close()
+    return OK
+
+
+def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
+    """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
+    if options.quiet or sys.stdout is None:
+        return None
+    plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
+    plain = [path for path in plain if "{" not in path]
+    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
+    server.mock.journal.listener = log
+    return log
+
+
+def _answer(server: MockServer, count: int) -> None:
+    """Answer in this process, or in so many others that it watches over."""
+    if count == 1:
+        server.serve()
+        return
+    workers = Workers(server.sockets, bury=server.mock.backend.bury, say=complain)
+    worker = workers.run()
+    if worker is not None:
+        server.serve(worker)
+
+
+def _no_workers(options: argparse.Namespace) -> str:
+    """Return why there cannot be several workers, '' if there can."""
+    if not hasattr(os, "fork"):
+        return f"--workers {options.workers} needs a system that can fork. Start several mocks on ports of their own."
+    if not is_address(options.state):
+        return f"--workers {options.workers} needs worlds that they share. Add --state redis://HOST:PORT/DB."
+    return ""
+
+
+def _greeting(server: MockServer) -> list[str]:
+    """Return what is printed on start: per API its base URL, its key, and a command that works when pasted."""
+    lines = []
+    if server.host not in ("127.0.0.1", "::1", "localhost"):
+        lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the mock.")
+    for api in server.mock.apis:
+        keys = ", ".join(f"{name}: {value}" for name, value in server.headers(api).items())
+        lines += [
+            f"{api}",
+            f"  base URL  {server.url(api)}",
+            f"  key       {keys}",
+            f"  try       {_curl(server, api)}",
+        ]
+    lines.append(f"{server.origin}/__mock__/requests tells what was asked, and what of it the contract forbids.")
+    return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
+
+
+def _curl(server: MockServer, api: str) -> str:
+    """Return a curl command for the first documented request that needs nothing but this line."""
+    return typical_request(server.mock.apis[api]).curl(server.url(api), server.headers(api))
