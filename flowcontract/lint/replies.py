@@ -15,7 +15,7 @@ from flowcontract.lint.references import mapping
 from flowcontract.scenarios import render_body, render_events, render_headers
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.schemas.media_types import find_media
+from flowcontract.schemas.media_types import JSON, find_media
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import check_request, sample_violation
@@ -42,7 +42,7 @@ _MEND_REPLY = "Mend the scenario or the contract."
 _MEND_REQUEST = "Mend the request, or drop it."
 _OFFER_STREAM = "Answer with what the contract offers, or give it an `x-stream`."
 BY_CONTRACT = (_MEND_REPLY, _MEND_REQUEST, _OFFER_STREAM)
-"""What to do about findings that say that the contract forbids a scenario; one with `violations` has them on purpose."""
+"""What findings tell to do that say that the contract forbids a scenario; one with `violations` has them on purpose."""
 
 _Pieces = list[tuple[str, bytes]]  # pointer of an event in the scenario, and what is sent for it
 
@@ -85,6 +85,12 @@ def _check_request(case: Case) -> Iterator[Finding]:
     match, operation = case.scenario.request, case.operation
     if match is None or case.scenario.status >= ERRORS:
         return
+    media_type = next(iter(operation.request), "") if match.body is not None else ""
+    if media_type not in ("", JSON) and not isinstance(match.body, dict):
+        yield case.file.finding(
+            "/request/body", f"{operation.id} takes a form, whose fields are an object", _MEND_REQUEST
+        )
+        return
     checked = check_request(
         case.validators,
         operation,
@@ -92,7 +98,7 @@ def _check_request(case: Case) -> Iterator[Finding]:
         query={name: [str(value)] for name, value in match.query.items()},
         headers={name: str(value) for name, value in match.headers.items()},
         body=ABSENT if match.body is None else match.body,
-        media_type=next(iter(operation.request), "") if match.body is not None else "",
+        media_type=media_type,
     )
     for found in checked.violations:
         if found.violation.rule == "required" or (found.location == "body" and match.body is None):

@@ -181,9 +181,9 @@ def _judge(project: Project, file: YamlFile, view: View, operations: list[Operat
         yield from _check_own_marks(project, file)
     cases = [replies.Case(file, scenario, operation, view.validators) for operation in operations]
     found = [finding for case in cases for finding in _check_case(case)]
-    known = [finding for finding in found if finding.todo in replies.BY_CONTRACT] if scenario.violations else []
-    yield from (finding for finding in found if finding not in known)
-    if scenario.violations and not known:
+    kept = [finding for finding in found if finding.todo in replies.BY_CONTRACT] if scenario.violations else []
+    yield from (finding for finding in found if finding not in kept)
+    if scenario.violations and not kept:
         yield file.finding("/violations", "nothing in it is forbidden by the contract", "Leave `violations` out.")
 
 

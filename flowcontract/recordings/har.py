@@ -109,7 +109,8 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
     left = failure if any(word in failure.lower() for word in _ABORTED) else ""
     pieces = tuple(_read_pieces(entry, body))
     wait_ms = pieces[0].at_ms if pieces else read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0
-    return RecordedAnswer(status, headers, body, notes, left, _text_or_empty(entry["_trouble"]), wait_ms, pieces)
+    cut = "" if left else failure or _text_or_empty(entry["_trouble"])
+    return RecordedAnswer(status, headers, body, notes, left, cut, wait_ms, pieces)
 
 
 def read_number(found: Untrusted) -> float:
@@ -128,8 +129,16 @@ def _read_pieces(entry: Untrusted, body: bytes) -> Iterator[RecordedPiece]:
         began = read_moment(_text_or_empty(entry["startedDateTime"]))
         if began is not None and all(times) and sum(sizes) == len(body):
             yield from (RecordedPiece(max(0.0, at - began * 1000), size) for at, size in zip(times, sizes, strict=True))
-    elif pieces := entry["response"]["_pieces"]:
+    elif entry["response"]["content"] and (pieces := entry["response"]["content"]["_pieces"]):  # our proxy's
+        yield from add_up([(read_number(each["at"]), _measure(each)) for each in pieces.items()], body)
+    elif pieces := entry["response"]["_pieces"]:  # our suite's
         yield from add_up([(read_number(each["at_ms"]), each["bytes"].number()) for each in pieces.items()], body)
+
+
+def _measure(piece: Untrusted) -> int:
+    """Return the number of bytes of a piece that was recorded with its content."""
+    text, packed = piece["text"], piece["base64"]
+    return len(encode_utf8(text.text())) if text else len(decode_base64(packed.text()))
 
 
 def add_up(pieces: list[tuple[float, int]], body: bytes) -> Iterator[RecordedPiece]:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from flowcontract.errors import StateUnreachableError
 from mockserver import faults
 from mockserver.core.answering import Rendered, act, render
-from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal, select_verbatim
+from mockserver.core.choosing import (
+    Selection,
+    Visit,
+    add_faults,
+    select_matching,
+    select_preferred,
+    select_refusal,
+    select_verbatim,
+)
 from mockserver.core.validation import Routed, Validated, authenticate, make_view, route, validate
 from mockserver.faults import FaultError
 from mockserver.http.failures import make_problem

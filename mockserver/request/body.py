@@ -93,7 +93,7 @@ def read_body(request: Request, operation: Operation, manners: Manners = DEFAULT
 
 
 def read_as_sent(request: Request, operation: Operation) -> Any:
-    """Read a body as far as it can be read: JSON or form fields, the beginning of its text where it is neither, or None.
+    """Read a body as far as possible: JSON or form fields, else the beginning of its text; None where there is none.
 
     Unlike `read_body` this never refuses; nothing is checked, and values keep the types that they have on the wire.
     """

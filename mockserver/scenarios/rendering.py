@@ -70,7 +70,8 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
         return render_events(last, later, stopped=True)
 
     ending = Ending(render_ending, lambda said: kind_of(said) in final)
-    keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
+    own_pings = scenario.reply.kind == "events" and not scenario.verbatim
+    keep_alive = _keep_alive(operation.stream) if own_pings else None
     return Stream(
         render_events(scenario.reply, context),
         pace=playback.pace,
