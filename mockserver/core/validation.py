@@ -141,7 +141,7 @@ def make_view_as_sent(routed: Routed, validated: Validated, operation: Operation
     """Return what verbatim scenarios see of a request: all of it, as it was sent, whatever is wrong with it."""
     value = validated.body.value
     if validated.body is NO_BODY:
-        value = read_as_sent(routed.request, operation)
+        value = read_as_sent(routed.request, operation, routed.route.manners)
     return RequestView(
         method=routed.request.method,
         path=routed.route.path,

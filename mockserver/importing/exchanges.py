@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from flowcontract.output.secrets import MASK, Secrets, is_secret_name, values_in
 from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.untrusted import Unreadable
 from mockserver.importing.replies import draft_reply, list_values, replace_values
-from mockserver.importing.requests import describe_request, lacks_body
+from mockserver.importing.requests import REFUSES_KEYS, describe_request, lacks_body
 from mockserver.importing.substitution import UUID, Substitution, list_reserved, write_canonical
 
 if TYPE_CHECKING:
@@ -25,20 +25,22 @@ if TYPE_CHECKING:
     from mockserver.importing.replies import Draft
 
 _TEXT_FIELDS = ("query", "input_value", "text", "name")
+_SCHEMES = ("bearer", "basic", "token", "digest")  # which are no secrets where no key follows
 _WORDS, _LONGEST_SLUG = 6, 48
 _NOT_COMPARED = ("pieces=",)  # faults that say how an answer travelled, not what it was
 
 
 class Entry(NamedTuple):
-    """A recorded exchange, and where it was read: the recording's name and its own number in it."""
+    """A recorded exchange, and where it was read: the recording's name and, of several in it, its own number."""
 
     source: str
     recorded: Recorded
+    several: bool = True
 
     @property
     def place(self) -> str:
         """How messages call it."""
-        return f"entry {self.recorded.number} of {self.source}"
+        return f"entry {self.recorded.number} of {self.source}" if self.several else self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ def find_exchanges(entries: Iterable[Entry], apis: Mapping[str, Api], servers: S
     for entry, asked in known:
         chosen = min(asked, key=lambda each: (len(each.path), -often[each.api.name]))
         try:
+            if entry.recorded.answer.status in REFUSES_KEYS:  # nobody's key: what answers is the first API of the path
+                chosen = min(operations.find(replace(entry.recorded, app="")), key=lambda each: len(each.path))
             taken = _take(len(found.exchanges), entry, chosen, shared, reserved[chosen.api.name])
         except Unreadable as problem:
             found.problems.append(f"{entry.place}: {problem}")
@@ -177,7 +181,8 @@ def _list_secrets(recorded: Recorded) -> Secrets:
     for name, value in recorded.headers.items():
         if is_secret_name(name):
             for secret in values_in_header(name, value):
-                found.add(secret)
+                if secret.lower() not in _SCHEMES:
+                    found.add(secret)
     return found
 
 
@@ -211,7 +216,7 @@ def _make_slug(recorded: Recorded, operation: Operation, request: Mapping[str, A
     """Return words for the file's name: the recorder's name for the exchange, what was asked, or the operation's."""
     body = request.get("body")
     asked = next((body[name] for name in _TEXT_FIELDS if isinstance(body, dict) and body.get(name)), "")
-    named = "" if recorded.name == operation.name else recorded.name
+    named = "" if "/" in recorded.name else recorded.name  # else it is the name of an operation, or a path
     for text in (named, str(asked)):
         words = re.findall(r"[a-z0-9]+", re.sub(r"^\d+_", "", text).lower())
         if slug := "-".join(words[:_WORDS])[:_LONGEST_SLUG].strip("-"):

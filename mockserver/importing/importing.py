@@ -95,7 +95,8 @@ def _read_all(recordings: Iterable[Path]) -> tuple[list[Entry], list[str]]:
             if isinstance(each, Unreadable):
                 broken.append(f"{file.name}: {each}")
             else:
-                entries.append(Entry(f"{path.name}/{file.name}" if path.is_dir() else file.name, each))
+                source = f"{path.name}/{file.name}" if path.is_dir() else file.name
+                entries.append(Entry(source, each, several=len(found) > 1))
     return entries, broken
 
 

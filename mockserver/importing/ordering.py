@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from mockserver.importing.requests import REFUSES_KEYS
 from mockserver.importing.substitution import write_canonical
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from mockserver.importing.exchanges import Exchange
 
 _ERRORS = 400
-_REFUSES_KEYS = (401, 403)  # their world is that of nobody's key, in which nothing happens
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def _order_group(group: Sequence[Exchange], successes: _Successes) -> Iterable[T
 
 def _find_cause(before: Turn, turn: Turn, successes: _Successes) -> str | None:
     """Return what made the answer another one; an answer that needed it before keeps needing it."""
-    status, operation = turn.exchanges[0].status, turn.exchanges[0].operation
-    if status in _REFUSES_KEYS:
+    first, operation = turn.exchanges[0], turn.exchanges[0].operation
+    if first.status in REFUSES_KEYS and "headers" in first.request:
         return None
     start, stop = before.exchanges[-1].place, turn.exchanges[0].place
     return successes.between(start, stop, but=operation.id) or before.after

@@ -23,8 +23,26 @@ _LONGEST_DELAY_MS: Final = 3_600_000
 _MAX_DEPTH: Final = 100  # levels of a value that is written as YAML
 _NOT_KEPT: Final = frozenset(
     {
-        *("alt-svc", "cache-control", "connection", "content-encoding", "content-length", "content-type", "date"),
-        *("expires", "keep-alive", "pragma", "server", "set-cookie", "strict-transport-security", "trailer"),
+        *(
+            "preference-applied",
+            "alt-svc",
+            "cache-control",
+            "connection",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "date",
+        ),
+        *(
+            "expires",
+            "keep-alive",
+            "pragma",
+            "preference-applied",
+            "server",
+            "set-cookie",
+            "strict-transport-security",
+            "trailer",
+        ),
         *("transfer-encoding", "upgrade", "vary", "via", "x-accel-buffering", "x-powered-by"),
     }
 )

@@ -10,6 +10,7 @@ from flowcontract.schemas.media_types import JSON, is_upload
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Request
 from mockserver.request.body import parse_query, read_as_sent, read_body
+from mockserver.request.http_conventions import read_manners
 from mockserver.request.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
     from flowcontract.recordings.exchange import Recorded
     from flowcontract.recordings.operations import Asked
+    from mockserver.request.http_conventions import Manners
 
-_REFUSES_KEYS = (401, 403)
+REFUSES_KEYS = (401, 403)
+"""Statuses of refused keys. Such requests open no world, and of several APIs on a path the first answers them."""
 _HAVE_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -38,7 +41,7 @@ def describe_request(recorded: Recorded, asked: Asked, status: int) -> dict[str,
         found["body"] = body
     if files:
         found["files"] = files
-    if status in _REFUSES_KEYS and recorded.headers:
+    if status in REFUSES_KEYS and recorded.headers:
         headers |= _list_keys(recorded, asked)
     if headers:
         found["headers"] = headers
@@ -58,6 +61,7 @@ def _read_query(recorded: Recorded, asked: Asked) -> dict[str, Any]:
         values = parse_query(urlsplit(recorded.url).query)
     except Refusal:
         return {}
+    values = _read_manners(asked).read_query(values)
     texts = {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items()}
     return {
         name: text
@@ -77,7 +81,7 @@ def _read_body(recorded: Recorded, asked: Asked) -> tuple[Any, dict[str, str], d
     request = Request(
         recorded.method, recorded.path, headers=PlainHeaders(list(headers.items())), body=Blob(recorded.asked)
     )
-    value = read_as_sent(request, asked.operation)
+    value = read_as_sent(request, asked.operation, _read_manners(asked))
     decides = {} if _can_read(request, asked) else {"content-type": headers.get("content-type")}
     if str(decides.get("content-type")).startswith("multipart/"):  # its boundary is another one each time
         decides = {}
@@ -88,9 +92,13 @@ def _read_body(recorded: Recorded, asked: Asked) -> tuple[Any, dict[str, str], d
     return _leave_out_masked(value), files, decides
 
 
+def _read_manners(asked: Asked) -> Manners:
+    return read_manners(asked.api.bundle, asked.operation.path)
+
+
 def _can_read(request: Request, asked: Asked) -> bool:
     try:
-        read_body(request, asked.operation)
+        read_body(request, asked.operation, _read_manners(asked))
     except Refusal:
         return False
     return True
