@@ -16,6 +16,7 @@ from flowcontract.lint.references import mapping
 from flowcontract.lint.sources import suggest
 from flowcontract.provenance.sources import as_list
 from flowcontract.scenarios import APP, is_documented, read_scenario
+from flowcontract.scenarios.releases import as_release
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.specs.profiles import available_profiles
 
@@ -87,7 +88,7 @@ def check_folder(fixtures: Path, names: Iterable[str] = (), *, specs: Path | Non
 
 
 def check_profile(project: Project, view: View) -> Iterator[Finding]:
-    """Check the default scenarios under a profile.
+    """Check the default scenarios as they are sent under a profile.
 
     A profile is an older or newer server. Scenarios of operations or statuses that it lacks are skipped, and so are
     named ones, which are only served on request. Values from the world are not checked, since samples are written for
@@ -107,6 +108,7 @@ def _check_default(project: Project, view: View, operation: Operation, path: Pat
         scenario = read_scenario(path, api_folder=project.fixtures / view.name)
     except ScenarioError:
         return  # already reported without the profile
+    scenario = as_release(scenario, view.api, operation) if view.api else scenario
     file = project.files[path]
     unsampled = replace(file, data={key: value for key, value in mapping(file.data).items() if key != "sample"})
     yield from replies.check_reply(replies.Case(unsampled, scenario, operation, view.validators))

@@ -161,6 +161,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": "",
         "help": "what opens /__mock__ to other machines; without one it answers this machine only",
     },
+    "--no-ui": {"action": "store_true", "help": "no page for browsers at / and /__mock__/ui"},
     "--quiet": {"action": "store_true", "help": "show no requests"},
     "--log-format": {
         "choices": ("text", "json"),
@@ -185,9 +186,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--max-state-mb": {
         "type": _number(int, 1, 1 << 20),
-        "default": 256,
-        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten, unless --state keeps them"
-        " (default: 256)",
+        "default": 96,
+        "help": "memory that the records of all worlds take; beyond it the oldest are forgotten, unless --state keeps"
+        " them (default: 96)",
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {

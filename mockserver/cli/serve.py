@@ -39,6 +39,7 @@ def serve(options: argparse.Namespace) -> int:
         admin_token=options.admin_token,
         app=options.app,
         answers=options.answers,
+        ui=not options.no_ui,
         limits=Limits(
             worlds=options.max_worlds,
             records=options.max_records,
@@ -119,7 +120,8 @@ def _greeting(server: MockServer) -> list[str]:
             f"  key       {keys}",
             f"  try       {_curl(server, api)}",
         ]
-    lines.append(f"{server.origin}/__mock__/requests tells what was asked, and what of it the contract forbids.")
+    page = "" if server.mock.settings.ui else "__mock__/requests"
+    lines.append(f"{server.origin}/{page} shows what was asked, and what of it the contract forbids.")
     return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ KEPT_OF_ANSWER = 64 << 10
 KEPT_HEADERS = 100
 KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
 
+_NO_HEADERS = Headers()
 Problem = dict[str, Any]
 """A violation as it is shown: location, field, message, rule; where the contract tells them, expected, got, source."""
 Pairs = list[tuple[str, str]]
@@ -42,7 +44,7 @@ class Raw:
     content: bytes
     masking: Masking
     form: Any = None
-    answer_headers: Headers = field(default_factory=Headers)
+    answer_headers: Headers = field(default_factory=lambda: _NO_HEADERS)  # replaced, never changed
     answer: bytes = b""
     _known: Secrets | None = None
     _sent: tuple[int, Secrets] | None = None
@@ -91,6 +93,7 @@ class Entry:
     ``answer_size`` bytes of its body, of which ``answer`` has the first; what streams is in ``stream`` instead
     ``failure``     what went wrong in the mock itself
     ``began``       when it came, by `time.perf_counter`
+    ``duration_ms`` how long the answer took, a stream to its end; None as long as that is not known
     """
 
     number: int
@@ -112,6 +115,7 @@ class Entry:
     stream: StreamLog | None = None
     failure: str | None = None
     began: float = 0.0
+    duration_ms: float | None = None
 
     @property
     def raw_path(self) -> str:
@@ -191,6 +195,10 @@ class Entry:
         self.stream.hide(self._raw.known_with)
         return self.stream
 
+    def finish(self, delay_s: float = 0.0) -> None:
+        """Note that the answer is complete, `delay_s` seconds from now."""
+        self.duration_ms = round((time.perf_counter() - self.began + delay_s) * 1000, 1)
+
     def settle(self) -> None:
         """Hide secrets in what is said about the request; all are known now."""
         if self.violations or self.hints or self.because or self.failure:
@@ -238,6 +246,7 @@ class Entry:
             "status": self.status,
             "answer": self._answer_as_json(),
             "failure": self.failure,
+            "duration_ms": self.duration_ms,
         }
 
     def as_record(self) -> dict[str, Any]:

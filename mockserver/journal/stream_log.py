@@ -153,6 +153,7 @@ class LoggedStream:
         if self._log.ended is None:
             self._log.ended = self._stream.ended or otherwise
             self._entry.failure = self._stream.failure
+            self._entry.finish()
             if self._noted is not None:
                 self._noted(float("inf"))
             if self._listener is not None:
