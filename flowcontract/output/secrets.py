@@ -67,6 +67,8 @@ _HARMLESS_KEYS = _words(
 """Words before `key` in names that are no secrets; `X-Anything-Key` is one."""
 _SECRET_TOKENS = _words("access api auth bearer refresh secret session")
 """Words before `tokens` in names of secrets; other tokens (`total_tokens`) are counts."""
+_TOLD_OF_TOKENS = _words("first last per")
+"""Words before `token` in names of measures: `time_to_first_token`."""
 _OF_THE_SECRET = _words(
     "again base64 b64 confirm confirmation confirmed current digest encoded hash new old plain plaintext raw repeat "
     "string text value verify"
@@ -93,6 +95,8 @@ def _is_telling(part: str) -> bool:
     before, last = ["", "", *words][-2:]
     if last in ("key", "keys"):
         return bool(before) and before not in _HARMLESS_KEYS
+    if last == "token" and before in _TOLD_OF_TOKENS:
+        return False
     if last == "tokens":
         return before in _SECRET_TOKENS
     return last in _TELLING or _GLUED.search(last) is not None

@@ -19,6 +19,7 @@ _RUN = {
     "init": ("scenarios", "init"),
     "list": ("scenarios", "list_scenarios"),
     "check": ("scenarios", "check"),
+    "import": ("importing", "run_import"),
     "torture": ("torture", "torture"),
 }
 """Command -> module and function; only the one that is asked for is imported, which takes longer than its work."""

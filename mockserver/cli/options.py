@@ -26,6 +26,7 @@ examples:
   mockserver proxy --to dify-chat=https://api.example.com/v1 --record recordings   judge a real server, and its client
   mockserver torture --port 8080                    whether your client copes with each of them
   mockserver check --fixtures my-scenarios          what is wrong with yours, and where
+  mockserver import recording.har --out mine        scenarios that answer as a recording does
   curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
 
 Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
@@ -199,6 +200,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
+    "RECORDING": {
+        "type": Path,
+        "nargs": "+",
+        "help": "a HAR file (of a browser, a proxy, contract-tests --report), a recording.jsonl, or its folder",
+    },
+    "--out": {"type": Path, "required": True, "metavar": "DIR", "help": "the folder to write, new or empty"},
+    "--server": {
+        "action": "append",
+        "default": [],
+        "metavar": "HOST",
+        "help": "whose answers count, HOST or HOST:PORT; may be repeated (default: the one with most of an API's)",
+    },
     "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
     "--profiles": {"action": "store_true", "help": "print the releases that --profile takes instead"},
     "--to": {
@@ -275,6 +288,7 @@ _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("--api", "--fixtures", "--faults", "--profiles"),
     ),
     "check": ("check a folder of scenarios", ("--api", "--fixtures")),
+    "import": ("write scenarios that answer as a recording does", ("RECORDING", "--out", "--api", "--server")),
     "torture": (
         "try a client with one fault after the other, and print the verdicts",
         ("--operation", "--port", "--host", "--profile", "--fixtures", "--seed"),
@@ -301,6 +315,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add(command: argparse.ArgumentParser, option: str) -> None:
     """Add an option whose default is what the environment says; argparse checks that like an argument."""
+    if not option.startswith("--"):
+        command.add_argument("recordings", metavar=option, **_OTHER_OPTIONS[option])
+        return
     variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
     settings = dict((OPTIONS | _OTHER_OPTIONS)[option])
     given = os.environ.get(variable)
@@ -314,4 +331,6 @@ def _add(command: argparse.ArgumentParser, option: str) -> None:
         settings["default"] = given.lower() not in ("", "0", "false", "no")
     elif given is not None:
         settings["default"] = given
+    if given is not None:
+        settings.pop("required", None)
     command.add_argument(option, **settings)

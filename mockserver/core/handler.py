@@ -13,7 +13,15 @@ from flowcontract.errors import StateUnreachableError
 from mockserver import faults
 from mockserver.caching import Recent
 from mockserver.core.answering import Rendered, act, render
-from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal
+from mockserver.core.choosing import (
+    Selection,
+    Visit,
+    add_faults,
+    select_matching,
+    select_preferred,
+    select_refusal,
+    select_verbatim,
+)
 from mockserver.core.passing import Passed
 from mockserver.core.validation import Routed, Validated, authenticate, make_view, route, validate
 from mockserver.faults import FaultError
@@ -207,6 +215,8 @@ class Handler:
         if preference is not None and preference.chooses:
             entry.choose(preference.by, str(preference))  # also where there is no such scenario
             return select_preferred(visit, validated, preference)
+        if recorded := select_verbatim(visit, validated):
+            return recorded
         if validated.refusal:
             return select_refusal(visit, validated, validated.refusal)
         if understood.chosen is not None and understood.chosen[0] is visit.content:
@@ -222,7 +232,9 @@ class Handler:
         """Act and render; where the behaviour refuses, select and render what says so."""
         settings = self._mock.settings
         if not chosen.is_acted_upon:
-            return chosen, render(visit, validated.view, chosen, settings)
+            if chosen.scenario.verbatim and not chosen.is_preferred:
+                visit.world.usage.note_served(chosen.scenario)
+            return chosen, render(visit, chosen.view or validated.view, chosen, settings)
         try:
             rendered = act(visit, validated, chosen, settings)
         except Refusal as found:
