@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
-                print(f"contract-tests: no {names} here. Run: pip install 'flowcontract[suite]'", file=sys.stderr)
+                print(f"contract-tests: no {names} here. In the checkout: pip install '.[suite]'", file=sys.stderr)
                 return MISUSE
             clock.limit(options.max_minutes)
             return _run(arguments, others, clock, secrets)

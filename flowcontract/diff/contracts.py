@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.diff.change import Change, Effect, Level, answer_levels, request_levels
 from flowcontract.diff.fields import describe_answer, describe_request
-from flowcontract.diff.schemas import ADDED, REMOVED, Difference, Located, compare_schemas
+from flowcontract.diff.schemas import ADDED, REMOVED, Difference, compare_schemas
 from flowcontract.diff.streams import compare_streams
+from flowcontract.schemas.located import Located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

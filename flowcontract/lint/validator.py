@@ -23,7 +23,7 @@ def check(view: View) -> Iterator[Finding]:
     except ImportError:
         raise FlowContractError(
             "openapi-spec-validator is not installed, and every bundle is checked with it. "
-            "Install the extra: pip install 'flowcontract[lint]'."
+            "In the checkout: pip install '.[lint]'."
         ) from None
     if view.document.get("openapi") != "3.2.0":
         got = view.document.get("openapi")

@@ -13,20 +13,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import paths
-from flowcontract.diff.schemas import Located
-from flowcontract.diff.streams import Machine
 from flowcontract.pointers import value_at
 from flowcontract.scenarios.model import Event
 from flowcontract.scenarios.reading import default_app
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.scenarios.templates import compile_value
+from flowcontract.schemas.located import Located
+from flowcontract.streams.machine import Machine
 
 if TYPE_CHECKING:
-    from flowcontract.diff.streams import State
     from flowcontract.scenarios.model import Scenario
     from flowcontract.specs.model import Api, Operation
     from flowcontract.streams.contract import StreamContract
+    from flowcontract.streams.machine import State
 
+_MOCK_VALUE = "x-mock-value"  # as a scenario would have it, with expressions
+_ITSELF = "$itself"  # the object that lacks the field, once more
 _DEFAULT = "default-streaming"  # how the stream is called that comes when nothing is asked for
 
 
@@ -38,7 +40,7 @@ def as_release(scenario: Scenario, api: Api, operation: Operation) -> Scenario:
     if scenario.reply.kind == "body":
         return _with_body(scenario, api, operation, sample)
     contract = operation.stream
-    if contract is None or scenario.reply.kind != "events":
+    if contract is None or not scenario.reply.streamed:
         return scenario
     fitted = [_fit(event, contract, api, sample) for event in scenario.reply.events if _is_known(event, contract)]
     ordered = _in_order(fitted, contract)
@@ -99,21 +101,36 @@ def _fit_value(value: Any, schema: Located) -> Any:
     if schema.keyword("const") is not None:
         return schema.keyword("const")
     if isinstance(value, Mapping):
-        return dict(_fit_fields(value, schema))
+        return dict(_fit_fields(value, _as_object(schema)))
     items = schema.keyword("items")
     if isinstance(value, list) and items is not None:
         return [_fit_value(item, schema.child(items)) for item in value]
     return value
 
 
+def _as_object(schema: Located) -> Located:
+    """Return the one alternative of a schema that is an object, the schema itself where there is no such choice."""
+    alternatives = [schema.child(each).resolved() for each in schema.keyword("anyOf") or ()]
+    objects = [each for each in alternatives if each.keyword("type") == "object"]
+    return objects[0] if len(objects) == 1 else schema
+
+
 def _fit_fields(value: Mapping[str, Any], schema: Located) -> Iterator[tuple[str, Any]]:
     properties = schema.keyword("properties") or {}
-    for name, field in value.items():
-        if properties.get(name) is not False:
-            yield name, _fit_value(field, schema.child(properties[name])) if name in properties else field
+    fields = {
+        name: _fit_value(field, schema.child(properties[name])) if name in properties else field
+        for name, field in value.items()
+        if properties.get(name) is not False
+    }
+    yield from fields.items()
     for name in schema.keyword("required") or ():
         of = schema.child(properties.get(name, {})).resolved()
-        if name not in value and "default" in of.node:
+        if name in value:
+            continue
+        if _MOCK_VALUE in of.node:
+            of_mock = of.keyword(_MOCK_VALUE)
+            yield name, _fit_value(fields, of) if of_mock == _ITSELF else of_mock
+        elif "default" in of.node:
             yield name, of.keyword("default")
 
 

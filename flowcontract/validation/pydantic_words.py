@@ -1,6 +1,9 @@
 """A wrong request in the words of Pydantic, which servers built on FastAPI answer with: type, loc, msg, input, ctx.
 
 https://docs.pydantic.dev/latest/errors/validation_errors/
+
+Pydantic sends back all that was sent. Here `input` has at most 4,096 characters, and so have all names of a `loc`
+together: whoever sends a megabyte gets the beginning of it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from flowcontract.validation.request import RequestViolation
 
 Entry = dict[str, Any]
+
+ECHOED = 4096
+"""Characters of what was sent that are said again in one entry."""
 
 # What the contract demands, in the words of `wording.py` -> type and message.
 _TYPES = {
@@ -48,8 +54,36 @@ _UUID_BEFORE = "expected an optional prefix of `urn:uuid:` followed by [0-9a-fA-
 
 def entry_of(kind: str, loc: Iterable[str | int], msg: str, sent: Any = None, **ctx: Any) -> Entry:
     """Return one entry of `detail`."""
-    entry = {"type": kind, "loc": list(loc), "msg": msg, "input": sent}
+    entry = {"type": kind, "loc": shorten(list(loc)), "msg": msg, "input": shorten(sent)}
     return {**entry, "ctx": ctx} if ctx else entry
+
+
+def shorten(value: Any) -> Any:
+    """Return the beginning of a value of JSON, of the same type: its first `ECHOED` characters."""
+    return _shorten(value, ECHOED)[0]
+
+
+def _shorten(value: Any, left: int) -> tuple[Any, int]:
+    """Return what of a value fits, and how many characters are left."""
+    if isinstance(value, str):
+        return value[:left], max(0, left - len(value))
+    if isinstance(value, list):
+        items = []
+        for item in value:
+            if left <= 0:
+                break
+            short, left = _shorten(item, left - 1)
+            items.append(short)
+        return items, left
+    if isinstance(value, dict):
+        fields = {}
+        for name, field in value.items():
+            if left <= 0:
+                break
+            short, left = _shorten(field, left - 1 - len(name))
+            fields[name[:ECHOED]] = short
+        return fields, left
+    return value, left - len(str(value))
 
 
 def group_entries(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

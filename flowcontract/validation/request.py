@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowcontract.validation.uploads import UploadLimits
 
 UPLOAD: Final = "an uploaded file"
+_TOLD = 200  # characters of a field's name that are said again
 _NOUNS = {"body": "field", "query": "query parameter", "path": "path parameter", "header": "header"}
 
 
@@ -43,16 +44,20 @@ class RequestViolation:
     @property
     def message(self) -> str:
         """One sentence for people: "required field `user` is missing"."""
-        what = f"{_NOUNS[self.location]} `{self.field}`" if self.field else "request body"
+        what = f"{_NOUNS[self.location]} `{self._shown_field}`" if self.field else "request body"
         if self.violation.rule == "required" and self.violation.expected != UPLOAD:
             condition = self.violation.expected.partition(" where ")
             return f"required {what} is missing{condition[1]}{condition[2]}"
         return f"{what} must be {self.violation.expected}, is {self.violation.got}"
 
+    @property
+    def _shown_field(self) -> str:
+        return self.field if len(self.field) <= _TOLD else f"{self.field[:_TOLD]}..."
+
     def as_mapping(self) -> dict[str, Any]:
         """Return what `$violation.NAME` offers to a scenario, entries aside: field, message, rule, location."""
         return {
-            "field": self.field,
+            "field": self._shown_field,
             "message": self.message,
             "rule": self.violation.rule,
             "location": self.location,

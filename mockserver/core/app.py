@@ -43,15 +43,28 @@ class App:
         """The epoch seconds at which its time stands still, None where it goes on."""
         return self.mock.settings.clock
 
+    def wants_body_later(self, head: Request) -> bool:
+        """Tell whether a request goes to another server and its body may go there while it comes."""
+        passing = self.mock.passing
+        return passing is not None and passing.wants_body_later(head)
+
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
-        reply = self._answer_preflight(request) if _is_preflight(request) else self._record(request, now)
+        reply = self._answer_preflight(request) if self._is_preflight(request) else self._record(request, now)
+        if reply.forward is not None:
+            return reply
         put(reply.headers, _OPEN_TO_PAGES)
         return reply
 
     def close(self) -> None:
         """Close the state."""
         self.mock.close()
+
+    def _is_preflight(self, request: Request) -> bool:
+        """Tell whether a browser asks what it may send; where requests are passed on the server's own answer counts."""
+        if request.method != "OPTIONS" or "access-control-request-method" not in request.fields:
+            return False
+        return self.mock.passing is None or not self.mock.passing.covers(request.path)
 
     def _answer_preflight(self, request: Request) -> Reply:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
@@ -74,6 +87,8 @@ class App:
         except Exception as error:
             self.mock.journal.fail(entry, error, make_failure(error).status)
             raise
+        if reply.forward is not None:  # it is noted when the answer comes
+            return reply
         reply = self.mock.journal.close(entry, reply)
         hints.put(reply.headers, entry.hints)
         return reply
@@ -81,7 +96,7 @@ class App:
     def hold(self, request: Request, now: float) -> Reply | HeldReply:
         """Answer a request as `handle` does, but without waiting for what has to be stored, nor for other workers."""
         group = self.mock.worlds.group
-        if group is None or _is_preflight(request):
+        if group is None or self.mock.passing is not None or self._is_preflight(request):
             return self.handle(request, now)
         self.mock.refresh()
         held = Held(self, self._handler, group, (request, now))
@@ -142,7 +157,3 @@ class Held:
     def _fail(self, error: Exception) -> None:
         self._error = error
         self._app.mock.journal.note_failure(self._entry, error, make_failure(error).status)
-
-
-def _is_preflight(request: Request) -> bool:
-    return request.method == "OPTIONS" and "access-control-request-method" in request.fields

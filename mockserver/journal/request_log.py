@@ -16,6 +16,7 @@ import time
 from collections import deque
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TextIO, TypeVar
 
 from flowcontract.output.printable import printable
@@ -38,6 +39,7 @@ _MOST = 5  # violations of a request
 _RESET = "\x1b[0m"
 _T = TypeVar("_T")
 _CYAN, _RED = "\x1b[36m", "\x1b[31m"
+_MILLISECONDS = tuple(f"{number:03}" for number in range(1000))
 _BY_STATUS = {"2": "\x1b[32m", "3": _CYAN, "4": "\x1b[33m", "5": _RED}
 
 
@@ -145,16 +147,18 @@ class RequestLog:
             stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, at_once=at_once
         )
 
+        self._full, self._put = self._writer.full, self._writer.put
+
     def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell that a request was answered, or that the answer begins."""
-        if not self._writer.full():
+        if not self._full():
             event: Event = "answered" if entry.stream is None else "begins"
-            self._writer.put(_note(event, entry, time.perf_counter() + delay_s, self._plain))
+            self._put(_note(event, entry, perf_counter() + delay_s, self._plain))
 
     def ended(self, entry: Entry) -> None:
         """Tell that an answer which streamed has ended."""
-        if not self._writer.full():
-            self._writer.put(_note("ended", entry, time.perf_counter(), self._plain))
+        if not self._full():
+            self._put(_note("ended", entry, perf_counter(), self._plain))
 
     def close(self) -> None:
         """Write what is left."""
@@ -167,7 +171,8 @@ class _Note(NamedTuple):
     ``path``      without secrets, at most 200 characters
     ``moment``    of the event, as `began` that of the request: seconds of `time.perf_counter`
     ``pieces``    how many events a stream had that has ended; None for other events
-    ``problems``  violations and hints of the request, and the failure of the mock; None if there are none
+    ``problems``  violations and hints of the request, the failure of the mock, and another server's violations; None
+                  if there are none
     """
 
     event: Event
@@ -183,7 +188,10 @@ class _Note(NamedTuple):
     moment: float
     pieces: int | None
     ended: str | None
-    problems: tuple[list[str], list[str], str | None] | None
+    problems: tuple[list[str], list[str], str | None, list[str]] | None
+
+
+_new = tuple.__new__  # a named tuple's own constructor takes half as long again
 
 
 def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]) -> _Note:
@@ -193,25 +201,12 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
         path = entry.path[:_LONGEST]
     if event == "ended" and entry.stream is not None:
         pieces, ended = entry.stream.pieces, entry.stream.ended
-    if entry.violations or entry.hints or entry.failure:
+    if entry.violations or entry.hints or entry.failure or entry.answer_violations:
         failure = entry.failure and entry.failure[:_LONGEST]
-        problems = (_shorten(entry.violations), [hint[:_LONGEST] for hint in entry.hints], failure)
-    return _Note(
-        event,
-        entry.number,
-        entry.method,
-        path,
-        entry.status,
-        entry.operation,
-        entry.scenario,
-        entry.world,
-        entry.faults,
-        entry.began,
-        moment,
-        pieces,
-        ended,
-        problems,
-    )
+        hints, answered = [hint[:_LONGEST] for hint in entry.hints], _shorten(entry.answer_violations)
+        problems = (_shorten(entry.violations), hints, failure, answered)
+    said = (event, entry.number, entry.method, path, entry.status, entry.operation, entry.scenario, entry.world)
+    return _new(_Note, (*said, entry.faults, entry.began, moment, pieces, ended, problems))
 
 
 def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -228,7 +223,7 @@ class _Lines:
         self._plain = plain_paths
         self._form, self._split = clock, split
         self._second, self._clock = 0, ""
-        self._epoch = time.time() - time.perf_counter()
+        self._epoch = time.time() - perf_counter()
 
     def _time(self, moment: float) -> str:
         """Format a moment; within a second nearly all of it is the same."""
@@ -244,31 +239,39 @@ class _Text(_Lines):
     def __init__(self, plain_paths: frozenset[str], *, colours: bool) -> None:
         super().__init__(plain_paths, "%H:%M:%S", time.localtime)
         self._colours = colours
+        self._answer = lru_cache(maxsize=1024)(self._tell_answer)
 
     def tell(self, note: _Note) -> str:
         """Return the line, and below it what is wrong with the request, and what may have been meant."""
-        status, took = note.status, (note.moment - note.began) * 1000
-        path = note.path if note.path in self._plain else printable(note.path)
-        what = f"{took:.1f} ms" if note.event == "answered" else "stream begins"
-        if note.pieces is not None:
-            what = f"{note.pieces} events in {took:.0f} ms, {note.ended}"
-        scenario = note.scenario or "-"  # a gateway answers without one
-        if note.faults:
-            scenario = f"{scenario} fault={','.join(note.faults)}"
-        coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
-        clock = self._time(self._epoch + note.moment)
-        line = f"{clock} {note.method} {path} {coloured} {scenario} {what} {_shown(note.world)} #{note.number}"
-        if note.problems is not None:
-            line = "\n".join([line, *self._below(note.event, *note.problems)])
-        return line
+        event, number, method, path, status, _, scenario, world, faults, began, moment, pieces, ended, problems = note
+        took = (moment - began) * 1000
+        what = f"{took:.1f} ms" if event == "answered" else "stream begins"
+        if pieces is not None:
+            what = f"{pieces} events in {took:.0f} ms, {ended}"
+        answer = self._answer(method, path, status, scenario)
+        if faults:
+            answer = f"{answer} fault={','.join(faults)}"
+        told = f"{self._time(self._epoch + moment)} {answer} {what} {_shown(world)} #{number}"
+        return told if problems is None else "\n".join([told, *self._below(event, *problems)])
 
-    def _below(self, event: Event, violations: list[str], hints: list[str], failure: str | None) -> Iterator[str]:
+    def _tell_answer(self, method: str, path: str, status: int | None, scenario: str | None) -> str:
+        """Return the part of a line that many have in common; without a scenario a gateway answers."""
+        shown = path if path in self._plain else printable(path)
+        coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
+        return f"{method} {shown} {coloured} {scenario or '-'}"
+
+    def _below(
+        self, event: Event, violations: list[str], hints: list[str], failure: str | None, answered: list[str]
+    ) -> Iterator[str]:
         if event != "ended":  # they were shown when it began
             for violation in violations:
                 yield self._line("violation", violation, _RED)
             for hint in hints:
                 if hint not in violations:
                     yield self._line("hint", hint, _CYAN)
+        if event != "begins":
+            for violation in answered:
+                yield self._line("server", violation, _RED)
         if failure:
             yield self._line("failure", failure, _RED)
 
@@ -289,25 +292,42 @@ class _Json(_Lines):
 
     def tell(self, note: _Note) -> str:
         """Return an object; every character that is not ASCII is escaped."""
-        at, more = self._epoch + note.moment, ""
-        violations, hints, failure = note.problems or ((), (), None)
-        if note.pieces is not None:
-            more = f', "events": {note.pieces}, "ended": {_quoted(note.ended)}'
-        elif violations or hints:
-            more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
-        more += f', "faults": {json.dumps(note.faults)}' if note.faults else ""
-        more += f', "failure": {_quoted(failure)}' if failure else ""
+        event, number, method, path, status, operation, scenario, world, faults, began, moment, *_ = note
+        at = self._epoch + moment
+        more = "" if note.pieces is None and not faults and note.problems is None else _further(note)
         return (
-            f'{{"time": "{self._time(at)}.{int(at % 1 * 1000):03}Z", "event": "{note.event}", '
-            f'"number": {note.number}, "method": {_quoted(note.method)}, "path": {_quoted(note.path)}, '
-            f'"status": {note.status or 0}, "operation": {_quoted(note.operation)}, '
-            f'"scenario": {_quoted(note.scenario)}, "world": {_quoted(note.world and note.world[:_LONGEST])}, '
-            f'"ms": {(note.moment - note.began) * 1000:.1f}{more}}}'
+            f'{{"time": "{self._time(at)}.{_MILLISECONDS[int(at % 1 * 1000)]}Z", "event": "{event}", '
+            f'"number": {number}, {_fields(method, path, status, operation, scenario, world)}, '
+            f'"ms": {(moment - began) * 1000:.1f}{more}}}'
         )
 
     def tell_dropped(self, count: int) -> str:
         """Say that lines are missing."""
         return json.dumps({"event": "dropped", "lines": count})
+
+
+@lru_cache(maxsize=1024)
+def _fields(  # noqa: PLR0913, PLR0917 - what a cache tells apart
+    method: str, path: str, status: int | None, operation: str | None, scenario: str | None, world: str | None
+) -> str:
+    """Return the fields that many lines have in common."""
+    return (
+        f'"method": {_quoted(method)}, "path": {_quoted(path)}, "status": {status or 0}, '
+        f'"operation": {_quoted(operation)}, "scenario": {_quoted(scenario)}, '
+        f'"world": {_quoted(world and world[:_LONGEST])}'
+    )
+
+
+def _further(note: _Note) -> str:
+    """Return the fields that few lines have: of a stream that has ended, of faults, of what is wrong."""
+    more, (violations, hints, failure, answered) = "", note.problems or ((), (), None, ())
+    if note.pieces is not None:
+        more = f', "events": {note.pieces}, "ended": {_quoted(note.ended)}'
+    elif violations or hints:
+        more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
+    more += f', "faults": {json.dumps(note.faults)}' if note.faults else ""
+    more += f', "answer_violations": {json.dumps(answered)}' if answered and note.event != "begins" else ""
+    return more + (f', "failure": {_quoted(failure)}' if failure else "")
 
 
 @lru_cache(maxsize=1024)

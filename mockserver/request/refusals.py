@@ -39,7 +39,7 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
     ) -> None:
         """Refuse by `word`, or by one of the `finer` words if the contract knows it; `entry`: as Pydantic says it."""
         super().__init__(message)
-        self.words = (*finer, word)
+        self.words = tuple(each[:_TOLD] for each in (*finer, word))  # they name fields, as the client does
         entry = entry or pydantic_words.entry_of("value_error", (location, field), message[:_TOLD])
         self.violation: Mapping[str, Any] = {
             "field": field[:_TOLD],

@@ -32,7 +32,7 @@ def test_missing_extra_is_one_line_and_misuse(monkeypatch, capsys):
     monkeypatch.setattr(run, "NEEDED", ("httpx", "a_module_that_is_not_there"))
     assert main(["--base-url", "http://127.0.0.1:9"]) == 2
     assert capsys.readouterr().err == (
-        "contract-tests: no a_module_that_is_not_there here. Run: pip install 'flowcontract[suite]'\n"
+        "contract-tests: no a_module_that_is_not_there here. In the checkout: pip install '.[suite]'\n"
     )
 
 

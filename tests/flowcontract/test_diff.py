@@ -17,11 +17,13 @@ import yaml
 from flowcontract import cli, paths
 from flowcontract.diff import Change, Level, compare_apis
 from flowcontract.diff.groups import SECTIONS, group_changes
-from flowcontract.diff.schemas import Effect, Located, compare_schemas
-from flowcontract.diff.streams import OTHER_KIND, Machine, Symbol, alphabet, refused_streams
+from flowcontract.diff.schemas import Effect, compare_schemas
+from flowcontract.diff.streams import OTHER_KIND, alphabet, refused_streams
+from flowcontract.schemas.located import Located
 from flowcontract.specs.model import load_api
 from flowcontract.streams.contract import EventSchema, StreamContract
 from flowcontract.streams.judge import judge
+from flowcontract.streams.machine import Machine, Symbol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import pytest
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.specs.model import load_api
-from flowcontract.validation.pydantic_words import entries, group_entries, no_json
+from flowcontract.validation.pydantic_words import entries, group_entries, no_json, shorten
 from flowcontract.validation.request import check_request
 
 ID = "59c462ea-bad0-4ba1-8d1a-1214a8cec632"
@@ -107,3 +107,29 @@ def test_a_missing_parameter_is_told_without_a_value() -> None:
     """`input` is null, as nothing was sent."""
     missing = {"type": "missing", "loc": ["query", "name"], "msg": "Field required", "input": None}
     assert said("renameUserFile") == [missing]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "x" * 1_000_000,
+        list(range(100_000)),
+        {"a": {"b": ["x" * 1_000_000]}},
+        {f"name {number}": number for number in range(100_000)},
+        {"n" * 1_000_000: 1},
+    ],
+    ids=["text", "list", "nested", "fields", "name"],
+)
+def test_of_what_is_long_the_beginning_is_said_again(sent: Any) -> None:
+    """A megabyte comes back as four kilobytes of the same type, wherever in the value it stands."""
+    short = shorten(sent)
+    assert type(short) is type(sent)
+    assert 2000 < len(str(short)) < 16_000
+    assert str(sent)[:900] == str(short)[:900]
+    assert shorten({"a": [1, None, "b"]}) == {"a": [1, None, "b"]}
+
+
+def test_no_name_makes_an_entry_long() -> None:
+    """Names come from the client, too: neither the place nor the message is as long as they are."""
+    entry, *_ = said("runFlow", body={"tweaks": {"k" * 1_000_000: [1]}})
+    assert len(str(entry)) < 10_000

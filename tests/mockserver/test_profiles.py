@@ -209,6 +209,34 @@ def test_agentbuilder_refuses_as_its_release_does(release: str, status: int) -> 
     assert mock.ask("GET", "/api/v1/users/whoami").json == json.loads(recorded.pop())
 
 
+def _paths(value: Any, path: str = "") -> set[str]:
+    """Return the path of every field of a value."""
+    if isinstance(value, dict):
+        return {f"{path}.{name}" for name in value}.union(
+            *(_paths(each, f"{path}.{name}") for name, each in value.items())
+        )
+    return set().union(*(_paths(each, f"{path}[]") for each in value)) if isinstance(value, list) else set()
+
+
+def _lines(body: str) -> list[Any]:
+    return [json.loads(part) for part in body.split("\n\n") if part.strip()]
+
+
+@pytest.mark.parametrize("release", ["langflow-1.4.3", "langflow-1.13.0"])
+def test_run_has_the_fields_of_its_release(release: str) -> None:
+    """1.13 names in each message its run, says each twice, and counts tokens: no field is missing, none too many."""
+    mock, flow = mock_of(release), "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    body = {"input_value": "hello", "input_type": "chat", "output_type": "chat"}
+    said = {one.name: one.body for one in recordings(release)}
+    whole = mock.ask("POST", f"{flow}?stream=false", json_body=body, x_api_key="sk-agentbuilder")
+    assert _paths(whole.json) == _paths(json.loads(said["run_ok_by_endpoint_name"]))
+    streamed = mock.ask("POST", f"{flow}?stream=true", json_body=body, x_api_key="sk-agentbuilder")
+    was, now = _lines(said["run_stream_ok"]), _lines(streamed.body.decode())
+    assert [_paths(now[place]) for place in (0, -2, -1)] == [_paths(each) for each in was]
+    runs = set(re.findall(r'"run_id": "([^"]+)"', streamed.body.decode()))
+    assert len(runs) == (release == "langflow-1.13.0")
+
+
 def test_where_no_key_is_needed_a_valid_one_still_opens_its_world() -> None:
     """1.4.3 gives the files of flows to anybody: without a key those of the first world, with one those of its own."""
     mock, flow = mock_of("langflow-1.4.3"), "92f9a4c5-cfc8-4656-ae63-1f0881163c28"

@@ -456,3 +456,25 @@ def test_a_body_that_cannot_be_read_is_told_before_the_key(mock: Caller, key: st
     """A body that can be read is judged after it."""
     run = "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
     assert mock.ask("POST", run, body=body, Content_Type="application/json", x_api_key=key).status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input_type": "x" * 1_000_000},
+        {"input_value": ["x" * 1_000_000]},
+        {"tweaks": {"k" * 1_000_000: [1]}},
+        {"tweaks": {f"k{number}": [1] for number in range(20_000)}},
+        ["x" * 1_000_000],
+    ],
+    ids=["text", "list", "name", "names", "no object"],
+)
+def test_a_wrong_megabyte_is_neither_said_again_nor_kept(mock: Caller, body: Any) -> None:
+    """A refusal tells the beginning of what was sent, and the journal keeps no more of it than of any request."""
+    run = "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    answer = mock.ask("POST", run, json_body=body, **KEYS["agentbuilder"])
+    assert answer.status == 422
+    assert len(answer.body) < 20_000
+    [kept] = mock.ask("GET", "/__mock__/requests?limit=1").json["requests"]
+    assert kept["violations"]
+    assert len(json.dumps({name: kept[name] for name in ("violations", "hints", "because")})) < 10_000

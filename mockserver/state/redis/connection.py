@@ -26,7 +26,7 @@ try:
     from redis.retry import Retry
 except ImportError:
     raise StateError(
-        "To share worlds through Redis its client has to be installed: pip install 'flowcontract[redis]'."
+        "To share worlds through Redis its client has to be installed. In the checkout: pip install '.[redis]'."
     ) from None
 
 if TYPE_CHECKING:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import StateError
+from mockserver.state.changes import Changed
 from mockserver.state.redis.connection import PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mockserver.state.backends import Archived
     from mockserver.state.redis.worlds import SharedState
 
 dump = json.JSONEncoder(separators=(",", ":")).encode
 _ENTRIES, _COUNT = f"{PREFIX}journal", f"{PREFIX}requests"
+_CHANGES, _REVISION, _EPOCH = f"{PREFIX}changes", f"{PREFIX}revision", f"{PREFIX}epoch"
 
 
 class SharedArchive:
@@ -55,7 +60,7 @@ class SharedArchive:
         values: list[Any] = [self._limit]
         for entry in self._sent:
             values += [entry.number, dump({**entry.as_record(), "worker": self._link.worker}) if self._limit else ""]
-        return "write", (_ENTRIES, _COUNT), values
+        return "write", (_ENTRIES, _COUNT, _CHANGES, _REVISION), values
 
     def note(self, result: Any) -> None:
         """Give the entries that were written their numbers; what could not be written waits on."""
@@ -71,9 +76,13 @@ class SharedArchive:
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""
         self._state.group.flush()
-        found = self._link.ask("hgetall", _ENTRIES) if number is None else {number: self._link.ask("hget", _ENTRIES, number)}
-        texts = sorted((int(key), text) for key, text in found.items() if text)
-        records = [{**json.loads(text), "number": key} for key, text in texts]
+        if number is not None:
+            return self._mend([(number, self._link.ask("hget", _ENTRIES, str(number)))])
+        return self._mend(sorted((int(key), text) for key, text in self._link.ask("hgetall", _ENTRIES).items()))
+
+    def _mend(self, found: Iterable[tuple[int, bytes | None]]) -> list[dict[str, Any]]:
+        """Return entries with their numbers; note which streams ran in workers that have ended."""
+        records = [{**json.loads(text), "number": number} for number, text in found if text]
         running = [record for record in records if record["stream"] and record["stream"]["ended"] is None]
         living = self._link.living() if running else frozenset()
         for record in running:
@@ -83,7 +92,25 @@ class SharedArchive:
             record.pop("worker", None)
         return records
 
+    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+        """Return up to `limit` entries that were written since the revision `after` of an epoch."""
+        self._state.group.flush()
+        current = self._epoch()
+        first = after if epoch == current else 0
+        scored = self._link.ask("zrangebyscore", _CHANGES, f"({first}", "+inf", 0, limit, True)
+        texts = self._link.ask("hmget", _ENTRIES, [number for number, _ in scored]) if scored else []
+        found = [(int(score), int(number), text) for (number, score), text in zip(scored, texts, strict=True) if text]
+        records = self._mend((number, text) for _, number, text in found)
+        return Changed(current, epoch == current, list(zip((score for score, *_ in found), records, strict=True)))
+
+    def _epoch(self) -> str:
+        """Return what changes when entries are forgotten, so that those who watch begin anew."""
+        self._link.ask("setnx", _EPOCH, uuid.uuid4().hex[:12])
+        return bytes(self._link.ask("get", _EPOCH) or b"").decode()
+
     def forget(self, numbers: list[int]) -> None:
         """Let go of entries."""
         if numbers:
             self._link.ask("hdel", _ENTRIES, *map(str, numbers))
+            self._link.ask("zrem", _CHANGES, *map(str, numbers))
+            self._link.ask("delete", _EPOCH)
