@@ -100,7 +100,7 @@ class App:
             return self.handle(request, now)
         self.mock.refresh()
         held = Held(self, self._handler, group, (request, now))
-        held.ask_again()
+        held.ask(polite=True)
         return held
 
     def flush(self) -> None:
@@ -119,6 +119,7 @@ class Held:
 
     def __init__(self, app: App, handler: Handler, group: Group, asked: tuple[Request, float]) -> None:
         self.awaited: str | None = None
+        self.place: int | None = None
         self._app, self._handler, self._group = app, handler, group
         self._asked = asked
         self._entry = app.mock.journal.open(*asked)
@@ -127,13 +128,17 @@ class Held:
         self._effects: list[Effect] = []
 
     def ask_again(self) -> None:
-        """Ask for the answer (again)."""
-        self.awaited = None
-        with self._group.hold() as self._effects:
+        """Ask for the answer again; a worker that holds the world is asked to let go."""
+        self.ask(polite=False)
+
+    def ask(self, *, polite: bool) -> None:
+        """Ask for the answer; where that is `polite` no worker is asked for a world that can answer itself."""
+        self.awaited = self.place = None
+        with self._group.hold(polite=polite) as self._effects:
             try:
                 reply = self._handler.handle(*self._asked, self._entry)
             except WorldAwaitedError as error:
-                self.awaited = error.world
+                self.awaited, self.place = error.world, error.place
             except Exception as error:  # noqa: BLE001 - `settle` raises it
                 self._fail(error)
             else:

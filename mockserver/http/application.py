@@ -14,11 +14,13 @@ class WorldAwaitedError(Exception):
     """Another worker still holds the world that a request needs. Nothing has happened; ask again when it lets go.
 
     ``world``  its name
+    ``place``  the number of the worker among those of this program, which the request may go to instead; None where it
+               may not: then that worker was asked to let go
     """
 
-    def __init__(self, world: str) -> None:
+    def __init__(self, world: str, place: int | None = None) -> None:
         super().__init__(f"another worker holds {world}")
-        self.world = world
+        self.world, self.place = world, place
 
 
 class HeldReply(Protocol):
@@ -26,12 +28,14 @@ class HeldReply(Protocol):
 
     ``awaited``  the world that another worker still holds; None once the request has been answered, and what it has
                  done waits for `Application.flush`
+    ``place``    the worker, by its number, that may answer instead; None where none may
     """
 
     awaited: str | None
+    place: int | None
 
     def ask_again(self) -> None:
-        """Ask for the answer again, of one that awaits a world."""
+        """Ask for the answer again, of one that awaits a world; the worker that holds it is asked to let go."""
 
     def settle(self) -> Reply:
         """Return the answer after a `flush`; raise what `handle` raises."""

@@ -20,6 +20,7 @@ from mockserver.server.adapter import answer
 from mockserver.server.reply_writer import CONTINUE, ReplyWriter
 from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser, remember_heads
 from mockserver.server.states import Answering, Reading, move
+from mockserver.server.transfer import ALONE, LARGEST, Transfers
 from mockserver.server.turn import Turn
 from mockserver.server.upstream import Exchange, Pool
 
@@ -47,9 +48,20 @@ _OVER = (CLOSING, CLOSED)
 class Shared:
     """What the connections of one server share: the application, who is connected, and a slow clock."""
 
-    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time, ca_file: str | None = None) -> None:
-        """Serve `app`; `clock` gives epoch seconds; `ca_file` has the certificates of servers that it asks."""
+    def __init__(
+        self,
+        app: Application,
+        *,
+        clock: Callable[[], float] = time.time,
+        ca_file: str | None = None,
+        transfers: Transfers = ALONE,
+    ) -> None:
+        """Serve `app`; `clock` gives epoch seconds; `ca_file` has the certificates of servers that it asks.
+
+        Connections may be handed over to other workers by `transfers`.
+        """
         self.app = app
+        self.transfers = transfers
         self.clock = clock
         self.pool = Pool(ca_file)
         self.connections: set[Connection] = set()
@@ -84,8 +96,10 @@ class Connection(asyncio.Protocol):
     _parser: RequestParser
     _writer: ReplyWriter
 
-    def __init__(self, shared: Shared) -> None:
-        """Wait for `connection_made`."""
+    def __init__(self, shared: Shared, begun: bytes = b"") -> None:
+        """Wait for `connection_made`, and begin with what another worker has read."""
+        self._begun = begun
+        self._whole = b""  # what came last, if it is one request and nothing else
         self.silent_since: float = shared.seconds
         self._shared = shared
         self._loop = asyncio.get_running_loop()
@@ -107,6 +121,8 @@ class Connection(asyncio.Protocol):
         self._parser = RequestParser(app.max_upload, peer, CAPABILITIES, heads, app.wants_body_later)
         self._writer = ReplyWriter(self._transport, self._loop, finish=self._finish, abort=self._abort)
         self._shared.connections.add(self)
+        if self._begun:
+            self._receive(self._begun)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Stop whatever was going on."""
@@ -117,10 +133,18 @@ class Connection(asyncio.Protocol):
         """Parse the bytes, and answer the first request of them now if nothing else is being answered."""
         if self._state in _OVER:
             return
+        self._whole = data if self._parser.state is Reading.IDLE and len(data) <= LARGEST else b""
+        self._receive(data)
+        self._whole = b""
+
+    def _receive(self, data: bytes) -> None:
         if self._state is IDLE:
             self.silent_since = self._shared.seconds
         first = True
-        for event in self._parser.feed(data):
+        events = self._parser.feed(data)
+        if len(events) != 1 or self._parser.state is not Reading.IDLE or self._state is not IDLE:
+            self._whole = b""
+        for event in events:
             if self._state in _OVER:
                 return
             if isinstance(event, ParsedRequest):
@@ -197,7 +221,16 @@ class Connection(asyncio.Protocol):
             asked = self._loop.run_in_executor(None, self._ask_in_thread, request, self._shared.clock())
             asked.add_done_callback(lambda done: self._take_reply(reply) if (reply := done.result()) else None)
         else:
-            self._shared.turn.ask(request, self._shared.clock(), self._take_reply)
+            self._shared.turn.ask(request, self._shared.clock(), self._take_reply, self._transfer)
+
+    def _transfer(self, place: int) -> bool:
+        """Hand this connection over to another worker; tell whether that was possible."""
+        connected, data = self._transport.get_extra_info("socket"), self._whole
+        if not data or connected is None or not self._shared.transfers.send(place, connected.fileno(), data):
+            return False
+        self._stop(CLOSING)
+        self._transport.abort()  # closes only this worker's descriptor
+        return True
 
     def _ask_in_thread(self, request: Request, now: float) -> Reply | None:
         """Return the reply, or None if the client has left while other requests kept the threads busy."""

@@ -18,6 +18,7 @@ from mockserver.core.app import App
 from mockserver.core.mock import Mock
 from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.http1 import Connection, Shared
+from mockserver.server.transfer import ALONE
 from mockserver.testing import TestingMixin
 
 if TYPE_CHECKING:
@@ -118,10 +119,14 @@ class MockServer(TestingMixin):
 
     async def _serve(self, worker: Worker | None) -> None:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        shared = Shared(Admin(self.mock, self.app), ca_file=self.ca_file)
+        transfers = worker.transfers if worker else ALONE
+        if worker:
+            self.mock.backend.join(worker.place)
+        shared = Shared(Admin(self.mock, self.app), ca_file=self.ca_file, transfers=transfers)
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         listening = worker.socket if worker else self.sockets[0]
         server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)
+        transfers.receive(loop, lambda data: Connection(shared, data))
         if worker:
             loop.add_reader(worker.parent, stopped.set)
         self._running.set()

@@ -44,8 +44,11 @@ class Turn:
         self._timer: asyncio.TimerHandle | None = None
         app.on_free(self._hear_free)
 
-    def ask(self, request: Request, now: float, send: Send) -> None:
-        """Answer a request: call `send` with the reply, now or at the end of a turn."""
+    def ask(self, request: Request, now: float, send: Send, transfer: Callable[[int], bool]) -> None:
+        """Answer a request: call `send` with the reply, now or at the end of a turn.
+
+        Where another worker can answer, by its number, `transfer` may hand the request over; it tells whether it has.
+        """
         if request.body.size > _LARGE:
             self._app.flush()
             send(answer(self._app, request, now))
@@ -53,8 +56,12 @@ class Turn:
         held = hold(self._app, request, now)
         if isinstance(held, Reply):
             send(held)
-        else:
-            self._wait(Asked(request, held, send))
+            return
+        if held.awaited is not None and held.place is not None:
+            if transfer(held.place):
+                return
+            held.ask_again()
+        self._wait(Asked(request, held, send))
 
     def _wait(self, asked: Asked) -> None:
         """Let a request wait for the end of this turn, or for the world that it awaits."""

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowcontract.errors import StateError
+from mockserver.server.transfer import Transfers, make_inboxes
 
 if TYPE_CHECKING:
     import socket
@@ -19,10 +20,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Worker(NamedTuple):
-    """A worker's listening socket, and a pipe that becomes readable when the parent process has ended."""
+    """What one of the processes has.
+
+    ``socket``     it listens on
+    ``parent``     a pipe that becomes readable when the parent process has ended
+    ``place``      its number among the workers, from 0
+    ``transfers``  how it hands connections over
+    """
 
     socket: socket.socket
     parent: int
+    place: int
+    transfers: Transfers
 
 
 class Workers:
@@ -37,6 +46,7 @@ class Workers:
     ) -> None:
         """Prepare a worker for each socket; call `bury` with a process that died, `say` with what happened."""
         self._sockets = sockets
+        self._inboxes = make_inboxes(len(sockets))
         self._bury, self._say = bury, say
         self._running: dict[int, tuple[int, float]] = {}  # process id -> index of its socket, and when it began
         self._ending = False
@@ -54,7 +64,8 @@ class Workers:
                 waiting = self._wait()
             elif not self._begin(waiting[0]):
                 os.close(writing)
-                return Worker(self._sockets[waiting[0]], reading)
+                place = waiting[0]
+                return Worker(self._sockets[place], reading, place, Transfers(place, self._inboxes))
             else:
                 waiting.pop(0)
         for number, handler in handlers.items():

@@ -54,12 +54,14 @@ class Backend(NamedTuple):
     """What a mock needs to keep worlds, overrides and journal; without `worlds` and `archive` they are in memory.
 
     ``bury``  tells all workers that one of this process' children, by its number, is dead
+    ``join``  makes this process the worker at a place, from 0, among those with the same parent
     """
 
     overrides: Overrides
     worlds: WorldBackend | None = None
     archive: Archive | None = None
     bury: Callable[[int], None] = lambda _process: None
+    join: Callable[[int], None] = lambda _place: None
 
     @property
     def shared(self) -> bool:
@@ -85,4 +87,4 @@ def open_backend(state: Path | str | None, limits: Limits) -> Backend:
     from mockserver.state.redis.worlds import SharedState  # noqa: PLC0415
 
     shared = SharedState(str(state), limits)
-    return Backend(SharedOverrides(shared), shared, SharedArchive(shared), shared.link.bury)
+    return Backend(SharedOverrides(shared), shared, SharedArchive(shared), shared.link.bury, shared.link.join)

@@ -76,15 +76,20 @@ class Group:
         """Whether this thread may not wait: it is within `hold`."""
         return getattr(self._own, "effects", None) is not None
 
+    @property
+    def is_polite(self) -> bool:
+        """Whether this thread asks for no world that another worker has which can answer itself."""
+        return getattr(self._own, "polite", False)
+
     @contextmanager
-    def hold(self) -> Iterator[list[Effect]]:
+    def hold(self, *, polite: bool = False) -> Iterator[list[Effect]]:
         """Let the transactions of this thread wait for the next `flush`; yield the list that their effects come into."""
         effects: list[Effect] = []
-        self._own.effects = effects
+        self._own.effects, self._own.polite = effects, polite
         try:
             yield effects
         finally:
-            self._own.effects = None
+            self._own.effects, self._own.polite = None, False
 
     def add(self, member: Member, effect: Effect) -> None:
         """Let a member wait, whose lock is held."""

@@ -1,8 +1,9 @@
 -- Takes hold of a world, and tells what others have written since this worker looked last. The world stays held until
 -- another worker asks for it; from then on for so many ms at most.
 -- ARGV: prefix, world, worker, lease in ms, the worker's life in s, the life of the world that the worker knows ('' for
--- none), its version (-1: tell everything, -2: nothing), most worlds, most bytes of records in all worlds.
--- Returns {0} where another worker holds it, which is asked to let go, {1} where the world that the worker knows is no
+-- none), its version (-1: tell everything, -2: nothing), most worlds, most bytes of records in all worlds, what the names
+-- of workers begin with that are not to be asked ('' for none).
+-- Returns {0, worker} where another worker holds it, which is asked to let go if it may be, {1} where the world that the worker knows is no
 -- more, else {2, life, version, whether all is told, records and so on, bytes of files in all worlds, live workers,
 -- whether others have asked for it, worlds of this worker that were forgotten}.
 local prefix, world, worker = ARGV[1], ARGV[2], ARGV[3]
@@ -12,10 +13,11 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local holder = redis.call('GET', lock)
 if holder and holder ~= worker and is_alive(prefix, holder, now) then
+  if ARGV[10] ~= '' and string.sub(holder, 1, #ARGV[10]) == ARGV[10] then return {0, holder} end
   redis.call('SADD', asking, worker)
   if redis.call('PTTL', lock) < 0 then redis.call('PEXPIRE', lock, ARGV[4]) end
   tell(prefix, holder, 'ask', world)
-  return {0}
+  return {0, holder}
 end
 local life = redis.call('HGET', meta, 'life')
 if ARGV[6] ~= '' and life ~= ARGV[6] then

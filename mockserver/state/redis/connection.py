@@ -71,6 +71,7 @@ class Link:
         self._next_beat = 0.0
         self._family = uuid.uuid4().hex[:12]
         self._numbers = itertools.count(1)
+        self._place: int | None = None
         self.alive: frozenset[str] = frozenset()
         self.hears: dict[str, Callable[..., None]] = {}
         self.attend: Callable[[], float] = lambda: _PAUSE_S
@@ -167,6 +168,20 @@ class Link:
             if self.ask("blpop", key, _KNOWN_S) is None:
                 return
 
+    def join(self, place: int) -> None:
+        """Be the worker at a place among those of this program: others may hand connections over to it."""
+        self._place = place
+        self._name()
+
+    @property
+    def siblings(self) -> str:
+        """What the names of the workers begin with to whom connections can be handed over; '' where there are none."""
+        return "" if self._place is None else self._family
+
+    def place_of(self, worker: str) -> int:
+        """Return the place of a sibling."""
+        return int(worker.split("-")[2])
+
     def start(self) -> None:
         """Begin to be alive, and to hear what others say."""
         if self._thread is None or not self._thread.is_alive():
@@ -201,7 +216,7 @@ class Link:
         self._client.close()
 
     def _name(self) -> None:
-        self._process = f"{self._family}-{os.getpid()}"
+        self._process = f"{self._family}-{os.getpid()}-{self._place}"
         self.worker = f"{self._process}-{next(self._numbers)}"
 
     def _live(self, ready: threading.Event) -> None:

@@ -47,7 +47,9 @@ class SharedOverrides(Overrides):
         `on_discard` is told how to take that back.
         """
         known = self._known if self._known is not None else self._read_known()
-        fields = [field for field in (_field(world, operation), _field(None, operation)) if field in known] if known else []
+        fields = (
+            [field for field in (_field(world, operation), _field(None, operation)) if field in known] if known else []
+        )
         if not fields:
             return None
         order, counted = known[fields[0]]

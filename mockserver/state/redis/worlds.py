@@ -44,6 +44,7 @@ LEASE_S = 10
 HOLD_S = 0.03
 """How long a worker goes on with a world that it is using after others have asked for it."""
 _UNUSED_S = 0.003  # a world that was not used for so long is let go of at once
+_FEW = 4  # transactions; a world that had more of them since it was taken hold of is likely to be used again soon
 _AGAIN_S = 0.1  # a world that is awaited is asked for again after so long: its worker may have died
 _PART = 1 << 20  # bytes of a file that are sent and read at a time
 _REMEMBERED = 2000  # changes of a world that a worker may have missed before it reads the world as a whole
@@ -79,6 +80,7 @@ class SharedState:
         self._limits = limits
         self._stores: WeakValueDictionary[str, RedisStore] = WeakValueDictionary()
         self._asked: dict[str, float] = {}  # worlds that others ask for -> since when
+        self._elsewhere: dict[str, tuple[float, int | None]] = {}  # worlds of others -> when that was seen, and who
         self.link.hears |= {"ask": self._hear_asked, "free": self._hear_free}
         self.link.attend = self._attend
 
@@ -127,12 +129,35 @@ class SharedState:
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, 0.01)
 
+    def try_soon(self, world: str, life: str, version: int) -> WorldSnapshot | None:
+        """Try to take hold of a world as `try_to_acquire` does, but not again and again."""
+        now = time.monotonic()
+        seen_at, place = self._elsewhere.get(world, (0.0, None))
+        if now - seen_at < _AGAIN_S and (place is None or self.group.is_polite):
+            raise WorldAwaitedError(world, place)
+        try:
+            found = self.try_to_acquire(world, life, version)
+        except WorldAwaitedError as error:
+            if len(self._elsewhere) > _REMEMBERED:
+                self._elsewhere.clear()
+            self._elsewhere[world] = now, error.place
+            raise
+        self._elsewhere.pop(world, None)
+        return found
+
     def try_to_acquire(self, world: str, life: str, version: int) -> WorldSnapshot | None:
-        """Take hold of a world; raise WorldAwaitedError where another worker has it, which is asked to let go."""
+        """Take hold of a world; raise WorldAwaitedError where another worker has it, which is asked to let go.
+
+        A thread that is polite asks no worker that could answer instead.
+        """
+        siblings = self.link.siblings if self.group.is_polite else ""
         values = (PREFIX, escape(world), self.link.worker, LEASE_S * 1000, LIFE_S, life, version)
-        outcome, *found = self.link.run("begin", *values, self._limits.worlds, self._limits.state)
+        outcome, *found = self.link.run("begin", *values, self._limits.worlds, self._limits.state, siblings)
         if outcome == _HELD:
-            raise WorldAwaitedError(world)
+            holder = found[0].decode()
+            raise WorldAwaitedError(
+                world, self.link.place_of(holder) if siblings and holder.startswith(siblings) else None
+            )
         if outcome == _GONE:
             return None
         began, latest, whole, changes, self.stored, alive, asked, forgotten = found
@@ -150,8 +175,7 @@ class SharedState:
         self._asked.setdefault(unescape(world), time.monotonic())
 
     def _hear_free(self, world: str) -> None:
-        if store := self._stores.get(unescape(world)):
-            store.asked_at = 0.0
+        self._elsewhere.pop(unescape(world), None)
         self.on_free(unescape(world))
 
     def _attend(self) -> float:
@@ -166,7 +190,7 @@ class SharedState:
         return (
             store is None
             or not store.is_leased
-            or now - store.used > _UNUSED_S
+            or now - store.used > (_UNUSED_S if store.uses < _FEW else HOLD_S / 2)
             or now - self._asked.get(world, now) > HOLD_S
         )
 
@@ -312,9 +336,8 @@ class _Write:
 class RedisStore(WrittenStore):
     """A Store in Redis of which this worker has a copy; whoever leases the world has its latest state.
 
-    ``lock``      held by whoever is in a transaction of the world
-    ``used``      when a transaction began, by the monotonic clock
-    ``asked_at``  when this worker asked another for the world; 0.0 where it need not
+    ``lock``  held by whoever is in a transaction of the world
+    ``used``  when the last transaction began, by the monotonic clock; ``uses`` how many began since it was taken hold of
     """
 
     def __init__(self, state: SharedState, world: str) -> None:
@@ -323,7 +346,7 @@ class RedisStore(WrittenStore):
         self.fresh, self.stale = True, False
         self.worker = ""
         self.lock = threading.RLock()
-        self.used = self.asked_at = 0.0
+        self.used, self.uses = 0.0, 0
         self._state: SharedState | None = state
         self._world = world
         self._snapshot: WorldSnapshot | None = None
@@ -360,7 +383,7 @@ class RedisStore(WrittenStore):
 
         Raise WorldAwaitedError where another worker has it, and this thread may not wait.
         """
-        state, self.used = self._state, time.monotonic()
+        state, self.used, self.uses = self._state, time.monotonic(), self.uses + 1
         if state is None or self.is_leased:
             return []
         known = self._snapshot
@@ -368,12 +391,8 @@ class RedisStore(WrittenStore):
         version = _EVERYTHING if self._whole else version
         if not state.group.holds:
             snapshot = state.acquire(self._world, life, version)
-        elif self.used - self.asked_at < _AGAIN_S:
-            raise WorldAwaitedError(self._world)
         else:
-            self.asked_at = self.used
-            snapshot = state.try_to_acquire(self._world, life, version)
-        self.asked_at = 0.0
+            snapshot = state.try_soon(self._world, life, version)
         self._lease = self.worker = state.link.worker
         if snapshot is None:
             self.detach()
@@ -413,7 +432,7 @@ class RedisStore(WrittenStore):
 
     def leave(self) -> None:
         """Note that this worker has let go of the world."""
-        self._lease = ""
+        self._lease, self.uses = "", 0
 
     def lose(self) -> None:
         """Note that nobody knows what is in Redis: everything has to be read again."""
