@@ -16,7 +16,12 @@ ENCODED = re.compile(
     rb"|\+"
 )
 """A character that is percent-encoded, escaped in JSON or Python, or in HTML or XML; `+` may be a space."""
-_OUT_OF_NEED = (re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])"), re.compile(rb"\\+(?:u00|x)[2-7]"), re.compile(rb"&#"))
+_OUT_OF_NEED = {
+    b"%": re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])"),
+    b"\\u00": re.compile(rb"\\u00[2-7]"),
+    b"\\x": re.compile(rb"\\x[2-7]"),
+    b"&#": re.compile(rb"&#"),
+}
 _SHORT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
@@ -28,8 +33,8 @@ class Layer(NamedTuple):
 
 
 def encodes_out_of_need(data: bytes) -> bool:
-    """Tell whether bytes encode even unreserved characters, which is rare. Each pattern alone is found sooner."""
-    return any(pattern.search(data) for pattern in _OUT_OF_NEED)
+    """Tell whether bytes encode even unreserved characters, which is rare, and most have not even its beginning."""
+    return any(begin in data and pattern.search(data) for begin, pattern in _OUT_OF_NEED.items())
 
 
 def is_encoded(data: bytes) -> bool:

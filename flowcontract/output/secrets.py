@@ -139,14 +139,14 @@ _BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
 _TEXT_OF_JSON = re.compile(r'"(?:\s|\\[fnrt]|\\u[0-9a-f]{4})*(?:[\[{]|\\u00[57]b)', re.IGNORECASE)
 """Where JSON may begin inside a text of JSON: its first bracket, perhaps behind white space, either of them escaped."""
 _PAIR = re.compile(r"(?:\A|(?<=[&;?]))([^=&;?]*)=")
-_QUERY = re.compile(r"(?<=\?)[^\s\"'<>\\#]+")
+_QUERY = re.compile(r"\?([^\s\"'<>\\#]+)")
 _USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
 
 
 def mask_text(text: str) -> str:
     """Mask the values of secrets in a text: in JSON or a fragment of it, in queries and user info of URLs."""
     text = mask_fields(text) if '"' in text else text
-    text = _QUERY.sub(lambda query: mask_query(query[0]), text) if "?" in text else text
+    text = _QUERY.sub(lambda query: f"?{mask_query(query[1])}", text) if "?" in text else text
     return _USER.sub(MASK, text) if "@" in text else text
 
 
@@ -154,8 +154,8 @@ def spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start and end of the values that `mask_text` masks, in order, and what it writes instead."""
     found = [(*span, f'"{MASK}"') for span in _find_secret_fields(text)] if '"' in text else []
     for query in _QUERY.finditer(text) if "?" in text else ():
-        pairs = _find_secret_pairs(query[0], is_secret_name)
-        found += [(query.start() + start, query.start() + stop, MASK) for start, stop in pairs]
+        pairs = _find_secret_pairs(query[1], is_secret_name)
+        found += [(query.start(1) + start, query.start(1) + stop, MASK) for start, stop in pairs]
     found += [(*user.span(), MASK) for user in _USER.finditer(text)] if "@" in text else []
     end = 0
     for start, stop, by in sorted(found):
@@ -193,7 +193,7 @@ def values_in_text(text: str) -> Iterator[str]:
     if text.lstrip()[:1] in ("{", "[") and (spans or _TEXT_OF_JSON.search(text)):  # else nothing has a secret's name
         yield from secret_values(_parse_json(text))
     for query in _QUERY.finditer(text) if "?" in text else ():
-        yield from values_in_query(query[0])
+        yield from values_in_query(query[1])
     for user in _USER.finditer(text) if "@" in text else ():
         yield unquote(user[0]).rpartition(":")[2]
 

@@ -30,7 +30,7 @@ from mockserver.scenarios.selection import no_fault
 
 if TYPE_CHECKING:
     from mockserver.core.mock import Mock
-    from mockserver.http.application import Application, HeldReply
+    from mockserver.http.application import HeldReply, HoldingApplication
     from mockserver.http.messages import Request
     from mockserver.journal.entry import Entry
 
@@ -90,7 +90,7 @@ Answer = Callable[[_Asked], Reply]
 class Admin:
     """An application with `/__mock__` in front: answers all under it, in JSON, and writes nothing into the journal."""
 
-    def __init__(self, mock: Mock, behind: Application) -> None:
+    def __init__(self, mock: Mock, behind: HoldingApplication) -> None:
         """Show and change the components of a mock; what is for its APIs is handed on to the application `behind`."""
         self.mock, self._behind = mock, behind
         self._controls = Controls(mock)
@@ -155,6 +155,11 @@ class Admin:
         if not file or (not settings.admin_token and access.refusal(request, "")):
             return None
         return page.make_reply(request, file)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything has to be stored."""
+        return self._behind.holds
 
     def hold(self, request: Request, now: float) -> Reply | HeldReply:
         """Answer as `handle` does, but without waiting for what has to be stored where the application would."""

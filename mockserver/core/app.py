@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mockserver.core.mock import Mock
     from mockserver.http.application import HeldReply
-    from mockserver.journal.entry import Entry
     from mockserver.state.group import Effect, Group
 
 _NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:, ?[\w!#$%&'*+.^`|~-]+)*", re.ASCII)  # RFC 9110, 5.1
@@ -92,6 +91,11 @@ class App:
         reply = self.mock.journal.close(entry, reply)
         hints.put(reply.headers, entry.hints)
         return reply
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything has to be stored."""
+        return self.mock.worlds.group is not None
 
     def hold(self, request: Request, now: float) -> Reply | HeldReply:
         """Answer a request as `handle` does, but without waiting for what has to be stored, nor for other workers."""

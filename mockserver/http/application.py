@@ -58,6 +58,14 @@ class Application(Protocol):
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError if its effects cannot be stored."""
 
+
+class HoldingApplication(Application, Protocol):
+    """An application that stores what several requests have changed at once, and may share it with other workers."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything has to be stored; else `handle` does all that is needed."""
+
     def hold(self, request: Request, now: float) -> Reply | HeldReply:
         """Answer a request as `handle` does, but without waiting for what has to be stored, nor for other workers.
 

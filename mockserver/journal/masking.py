@@ -12,6 +12,7 @@ from flowcontract.output.secrets import Secrets, is_secret_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_REMEMBERED = 512  # names, and headers of requests
 _KNOWN = 200  # secrets of one exchange that are masked wherever they stand again
 
 
@@ -22,8 +23,10 @@ class Masking:
         """Take names of headers and parameters that carry a key, in any case, and keys that everybody knows."""
         self._names = {name.lower() for name in names}
         self._public = frozenset(public)
+        self.hides = lru_cache(maxsize=_REMEMBERED)(self._hides)
+        self._find_in_headers = lru_cache(maxsize=_REMEMBERED)(self._find_in_headers_anew)
 
-    def hides(self, name: str) -> bool:
+    def _hides(self, name: str) -> bool:
         """Tell whether a header, a parameter or a field of this name carries a secret."""
         return name.lower() in self._names or is_secret_name(name)
 
@@ -40,6 +43,8 @@ class Masking:
 
     def body(self, text: str, media_type: str) -> str:
         """Return a body, or the beginning of it, as it may be shown."""
+        if not text:
+            return text
         return self.query(text) if _is_query(text, media_type) else secrets.mask_text(text)
 
     def form(self, form: Any) -> Any:
@@ -60,9 +65,14 @@ class Masking:
         return Secrets(islice((value for value in found if value not in self._public), _KNOWN))
 
     def in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
-        """Yield the secrets of headers."""
-        for name, value in headers:
-            yield from secrets.values_in_header(name, value) if self.hides(name) else _values_in_short(value)
+        """Yield the secrets of headers; the same clients send the same ones again and again."""
+        yield from self._find_in_headers(tuple(headers))
+
+    def _find_in_headers_anew(self, headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+        found = (
+            secrets.values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers
+        )
+        return tuple(chain.from_iterable(found))
 
     def in_query(self, text: str) -> Iterator[str]:
         """Yield the secrets of a query string."""
@@ -70,6 +80,8 @@ class Masking:
 
     def in_body(self, text: str, media_type: str) -> Iterator[str]:
         """Yield the secrets of a body."""
+        if not text:
+            return iter(())
         return chain(self.in_query(text) if _is_query(text, media_type) else (), secrets.values_in_text(text))
 
     def in_form(self, form: Any) -> Iterator[str]:

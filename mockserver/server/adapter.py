@@ -12,7 +12,7 @@ from mockserver.http.failures import complain, make_failure, make_problem
 from mockserver.http.messages import put
 
 if TYPE_CHECKING:
-    from mockserver.http.application import Application, HeldReply
+    from mockserver.http.application import Application, HeldReply, HoldingApplication
     from mockserver.http.messages import BodyError, Reply, Request, Streamed
 
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -74,7 +74,7 @@ def answer(app: Application, request: Request, now: float) -> Reply:
         request.body = EMPTY  # a stream refers to its request; without this it would hold the bytes until it has ended
 
 
-def hold(app: Application, request: Request, now: float) -> Reply | HeldReply:
+def hold(app: HoldingApplication, request: Request, now: float) -> Reply | HeldReply:
     """Ask the application without waiting; what is held is settled by `settle` after a flush."""
     held: Reply | HeldReply | None = None
     try:

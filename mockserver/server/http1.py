@@ -27,7 +27,7 @@ from mockserver.server.upstream import Exchange, Pool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.http.application import Application
+    from mockserver.http.application import Application, HoldingApplication
     from mockserver.http.messages import AbortConnection, Capability, Reply
     from mockserver.server.request_parser import Refusal
 
@@ -62,14 +62,25 @@ class Shared:
         """
         self.app = app
         self.transfers = transfers
+        self._turn: Turn | None = None
         self.clock = clock
         self.pool = Pool(ca_file)
         self.connections: set[Connection] = set()
-        self.turn = Turn(app)
         self.heads = remember_heads()
         self.seconds = 0
         self.date = ""
         self.tick()
+
+    def begin_turns(self, app: HoldingApplication) -> None:
+        """Let what the requests of one turn of the loop have changed be stored at once; `app` is what is served."""
+        self._turn = Turn(app)
+
+    def ask(self, request: Request, send: Callable[[Reply], None], transfer: Callable[[int], bool]) -> None:
+        """Answer a request: call `send` with the reply, now or later. `transfer` may hand it over to another worker."""
+        if self._turn is None:
+            send(answer(self.app, request, self.clock()))
+        else:
+            self._turn.ask(request, self.clock(), send, transfer)
 
     def tick(self) -> None:
         """Advance the slow clock by a second, and close the connections whose client has been silent for too long."""
@@ -221,7 +232,7 @@ class Connection(asyncio.Protocol):
             asked = self._loop.run_in_executor(None, self._ask_in_thread, request, self._shared.clock())
             asked.add_done_callback(lambda done: self._take_reply(reply) if (reply := done.result()) else None)
         else:
-            self._shared.turn.ask(request, self._shared.clock(), self._take_reply, self._transfer)
+            self._shared.ask(request, self._take_reply, self._transfer)
 
     def _transfer(self, place: int) -> bool:
         """Hand this connection over to another worker; tell whether that was possible."""

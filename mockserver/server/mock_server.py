@@ -122,7 +122,10 @@ class MockServer(TestingMixin):
         transfers = worker.transfers if worker else ALONE
         if worker:
             self.mock.backend.join(worker.place)
-        shared = Shared(Admin(self.mock, self.app), ca_file=self.ca_file, transfers=transfers)
+        admin = Admin(self.mock, self.app)
+        shared = Shared(admin, ca_file=self.ca_file, transfers=transfers)
+        if admin.holds:
+            shared.begin_turns(admin)
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         listening = worker.socket if worker else self.sockets[0]
         server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)

@@ -1,18 +1,19 @@
 """Workers hand connections over to each other: a request goes to the worker that holds its world, with its connection.
 
-Otherwise two workers whose clients use the same worlds would pull each world to and fro. A connection that was handed over
-stays where it is, so that after one request each all clients of a world are with one worker. Each worker has an inbox, a
-pair of datagram sockets that all of them inherit; what is sent is a file descriptor together with the bytes of the request.
+Otherwise two workers whose clients use the same worlds would pull each world to and fro. A connection that was handed
+over stays where it is, so that after one request each all clients of a world are with one worker. Each worker has an
+inbox, a pair of datagram sockets that all of them inherit; what is sent is a file descriptor together with the bytes of
+the request.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
 LARGEST = 32 << 10
@@ -45,7 +46,7 @@ class Transfers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, place: int, connected: int, data: bytes) -> bool:
-        """Give a connection, by its descriptor, to another worker with what was read from it; tell whether that worked."""
+        """Give a connection, by its descriptor, and what was read from it to another worker; tell whether it has it."""
         if place == self._place or place >= len(self._inboxes):
             return False
         try:

@@ -12,7 +12,7 @@ from mockserver.server.adapter import answer, hold, settle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.http.application import Application, HeldReply
+    from mockserver.http.application import HeldReply, HoldingApplication
     from mockserver.http.messages import Request
 
     Send = Callable[[Reply], None]
@@ -33,9 +33,9 @@ class Asked:
 
 
 class Turn:
-    """Asks the application on behalf of all connections of one loop. Nothing here waits: who awaits a world is parked."""
+    """Asks the application on behalf of all connections of a loop. Nothing here waits: who awaits a world is parked."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: HoldingApplication) -> None:
         """Ask `app`."""
         self._app = app
         self._loop = asyncio.get_running_loop()

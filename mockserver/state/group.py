@@ -83,7 +83,7 @@ class Group:
 
     @contextmanager
     def hold(self, *, polite: bool = False) -> Iterator[list[Effect]]:
-        """Let the transactions of this thread wait for the next `flush`; yield the list that their effects come into."""
+        """Let the transactions of this thread wait for the next `flush`; yield the list that gets their effects."""
         effects: list[Effect] = []
         self._own.effects, self._own.polite = effects, polite
         try:

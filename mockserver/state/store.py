@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mockserver.blobs.blob import EMPTY, Blob
+
+if TYPE_CHECKING:
+    import threading
 
 Record = dict[str, Any]
 Equal = Mapping[str, Any]

@@ -1,7 +1,8 @@
 """A worker's way to Redis: asking and being told, staying known as alive, saying in one line what is wrong.
 
-What workers say to each other are JSON lists on channels: `["ask", world]` and `["free", world]` to the one that holds a
-world or gets it, `["stop", world, task]` and `["know", key, what]` to all; who knows puts something into the list `key`.
+What workers say to each other are JSON lists on channels: `["ask", world]` to the one that holds a world, `["free",
+world]` to the one that gets it, `["stop", world, task]` and `["know", key, what]` to all; who knows puts something into
+the list `key`.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Link:
         return self.call(lambda client: self._scripts[script](keys=list(keys), args=list(values), client=client))
 
     def run_all(self, scripts: Sequence[tuple[str, tuple[str, ...], Sequence[Any]]]) -> list[Any]:
-        """Run scripts, given by name, keys and values, in one pipeline; return results, or StateErrors of single ones."""
+        """Run scripts, by name, keys and values, in one pipeline; return results, or StateErrors of single ones."""
         if not scripts:
             return []
         results = self.call(lambda client: self._send(client, scripts))

@@ -1,4 +1,4 @@
-"""Overrides that stand for all workers: each has a copy, and is told when they change before whoever changed them is."""
+"""Overrides that stand for all workers: each has a copy, and knows of a change before whoever made it is answered."""
 
 from __future__ import annotations
 

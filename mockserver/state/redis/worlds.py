@@ -1,16 +1,20 @@
-"""Worlds in Redis: each worker has copies, applies the others' writes when it takes hold of one, writes its own changes.
+"""Worlds in Redis: each worker has copies, applies the others' writes when it takes hold of one, writes its own.
 
-A worker *leases* a world: it reads what others have written, once, and then answers from its copy. What the requests of one
-turn have changed is written in one pipeline. It keeps the lease until another worker asks for it:
+A worker *leases* a world: it reads what others have written, once, and then answers from its copy. What the requests of
+one turn have changed is written in one pipeline. It keeps the lease until another worker asks for it:
 
     free -> leased        `begin.lua`: the world's lock has the worker's name
     leased -> asked       another worker's `begin.lua` found the lock and said so; from now on the lock has an end
-    asked -> free         what waits is written, and `let_go` gives the lock to whoever has asked: at once where the world
-                          is not used, after `HOLD_S` where it is, so that two busy workers do not wait for each other
+    asked -> free         what waits is written, and `let_go` gives the lock to whoever has asked: at once where the
+                          world is not used, after `HOLD_S` where it is, so that busy workers do not wait for each other
     any -> lost           Redis was out of reach, or the lock's end has come: what waited has failed, and the world is
                           read anew
 
-A lock is worth nothing once its worker is dead, which is known at once from its parent and after `LIFE_S` by its silence.
+Workers of one program do not ask each other: they hand the request over to the one that leases the world, with its
+connection (`mockserver/server/transfer.py`), where that is possible.
+
+A lock is worth nothing once its worker is dead, which is known at once from its parent and after `LIFE_S` by its
+silence.
 """
 
 from __future__ import annotations
@@ -337,7 +341,8 @@ class RedisStore(WrittenStore):
     """A Store in Redis of which this worker has a copy; whoever leases the world has its latest state.
 
     ``lock``  held by whoever is in a transaction of the world
-    ``used``  when the last transaction began, by the monotonic clock; ``uses`` how many began since it was taken hold of
+    ``used``  when the last transaction began, by the monotonic clock
+    ``uses``  how many have begun since the world was taken hold of
     """
 
     def __init__(self, state: SharedState, world: str) -> None:
