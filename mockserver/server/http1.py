@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared, begun: bytes = b"") -> None:
         """Wait for `connection_made`, and begin with what another worker has read."""
         self._begun = begun
-        self._whole = b""  # what came last, if it is one request and nothing else
+        self._whole = b""  # what has come of the next request, while it may be handed over
         self.silent_since: float = shared.seconds
         self._shared = shared
         self._loop = asyncio.get_running_loop()
@@ -144,16 +144,23 @@ class Connection(asyncio.Protocol):
         """Parse the bytes, and answer the first request of them now if nothing else is being answered."""
         if self._state in _OVER:
             return
-        self._whole = data if self._parser.state is Reading.IDLE and len(data) <= LARGEST else b""
+        if self._shared.transfers is not ALONE:
+            self._remember(data)
         self._receive(data)
-        self._whole = b""
+
+    def _remember(self, data: bytes) -> None:
+        """Keep what comes of one request, from its first byte on, while it is small enough to be handed over."""
+        if self._state is not IDLE or len(self._whole) + len(data) > LARGEST:
+            self._whole = b""
+        elif self._whole or self._parser.state is Reading.IDLE:
+            self._whole += data
 
     def _receive(self, data: bytes) -> None:
         if self._state is IDLE:
             self.silent_since = self._shared.seconds
         first = True
         events = self._parser.feed(data)
-        if len(events) != 1 or self._parser.state is not Reading.IDLE or self._state is not IDLE:
+        if len(events) > 1 or (events and self._parser.state is not Reading.IDLE):
             self._whole = b""
         for event in events:
             if self._state in _OVER:
@@ -237,6 +244,7 @@ class Connection(asyncio.Protocol):
     def _transfer(self, place: int) -> bool:
         """Hand this connection over to another worker; tell whether that was possible."""
         connected, data = self._transport.get_extra_info("socket"), self._whole
+        self._whole = b""
         if not data or connected is None or not self._shared.transfers.send(place, connected.fileno(), data):
             return False
         self._stop(CLOSING)
@@ -276,6 +284,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, reply: Reply) -> None:
         self._state = move(self._state, SENDING)
+        self._whole = b""
         self._timer = self._delayed = None
         if _is_unfinished(self._current.request):  # what is left of it cannot be told from the next one
             self._current = self._current._replace(keep_alive=False)

@@ -139,12 +139,14 @@ class SharedState:
         seen_at, place = self._elsewhere.get(world, (0.0, None))
         if now - seen_at < _AGAIN_S and (place is None or self.group.is_polite):
             raise WorldAwaitedError(world, place)
+        if len(self._elsewhere) > _REMEMBERED:
+            self._elsewhere.clear()
+        self._elsewhere[world] = now, None
         try:
             found = self.try_to_acquire(world, life, version)
         except WorldAwaitedError as error:
-            if len(self._elsewhere) > _REMEMBERED:
-                self._elsewhere.clear()
-            self._elsewhere[world] = now, error.place
+            if world in self._elsewhere:  # else it became free meanwhile
+                self._elsewhere[world] = now, error.place
             raise
         self._elsewhere.pop(world, None)
         return found
