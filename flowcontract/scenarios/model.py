@@ -41,8 +41,13 @@ class Event:
     @property
     def plain(self) -> bool:
         """Whether it has data and no other field, as nearly all events."""
-        others = (self.event, self.id, self.retry, self.comment)
-        return self.template is not None and others == (None, None, None, None)
+        return (
+            self.template is not None
+            and self.event is None
+            and self.id is None
+            and self.retry is None
+            and self.comment is None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class Scenario:
     reply: Reply
     undocumented: bool = False  # a user's own, with a status that no document has
     faults: str = ""  # what the mock does wrong on purpose; parsed by the mock
+    verbatim: bool = False  # answers what it matches before the contract refuses it, and without acting upon the world
+    violations: tuple[str, ...] = ()  # what the contract forbids of it, known and kept
 
     @property
     def observed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Who may look behind the mock: this machine only, and no web page of somebody else through its browser."""
+"""Who may look behind the mock: this machine only, and no web page but our own through its browser."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _FORWARDED = re.compile(
     re.IGNORECASE,
 )
 """Headers by which proxies announce whom they ask for: `X-Forwarded-For`, `CF-Connecting-IP`, `Fly-Client-IP` ..."""
+_FOREIGN = ("cross-site", "same-site")  # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
 
 
 def refusal(request: Request, token: str) -> str:
@@ -25,7 +26,7 @@ def refusal(request: Request, token: str) -> str:
 
     With a token, who sends it may, from everywhere, and nobody else. Without one it has to come from this machine:
     from a loopback address, to a host that is this machine (a name that was bound to it afterwards is not: DNS
-    rebinding), from no web page elsewhere, and through no proxy, which would hide where it comes from.
+    rebinding), from no web page but the mock's own, and through no proxy, which would hide where it comes from.
     """
     if token:
         sent = request.headers.get("Authorization", "").encode("utf-8", "replace")
@@ -39,9 +40,16 @@ def refusal(request: Request, token: str) -> str:
     host = request.headers.get("Host")
     if host is not None and not is_here(f"//{host}"):
         return f"the host {host} is not this machine"
+    return _refuse_page(request, f"{request.scheme}://{host or ''}")
+
+
+def _refuse_page(request: Request, own: str) -> str:
+    """Return why the page that asks may not, '' if it is the mock's own, or no page asks."""
     origin = request.headers.get("Origin")
-    if origin is not None and not is_here(origin):
-        return f"a page of {origin} may not ask"
+    if origin is not None and origin.lower() != own.lower():
+        return f"a page of {origin} may not ask, only one of {own}"
+    if request.fields.get("sec-fetch-site") in _FOREIGN and request.fields.get("sec-fetch-mode") != "navigate":
+        return "a page of another origin may not ask"  # an image there, for instance, which says no Origin
     return ""
 
 

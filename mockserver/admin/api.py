@@ -16,9 +16,11 @@ from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from flowcontract.schemas.decoding import parse_json
-from mockserver.admin import access, torture
+from mockserver.admin import access, contract, page, torture, worlds
+from mockserver.admin.feed import Feed
+from mockserver.admin.timeline import describe_stream
 from mockserver.core.controls import Controls
-from mockserver.faults import FaultError
+from mockserver.faults import FAULTS, FaultError
 from mockserver.http.failures import make_problem
 from mockserver.http.messages import Reply
 from mockserver.journal.curl import curl
@@ -36,6 +38,7 @@ _PREFIX = "/__mock__"
 _BODY_LIMIT = 1 << 20
 _DIGITS = 15
 _METHODS = ("GET", "PUT", "POST", "DELETE")
+_READERS = 16  # who may follow the events at the same time
 _SHOWN = 100  # exchanges, unless `limit` says otherwise
 Query = Mapping[str, str]
 
@@ -54,6 +57,7 @@ class _Asked:
     def __init__(self, request: Request, values: Mapping[str, str]) -> None:
         self.values = values
         self.query: Query = dict(parse_qsl(request.query, keep_blank_values=True))
+        self.last_event_id = request.headers.get("Last-Event-ID", "")
         self._request = request
 
     def body(self) -> Any:
@@ -79,7 +83,7 @@ class _Case(BaseConverter):
     regex = r"[a-z0-9-]+"
 
 
-_CONVERTERS = {"number": _Number, "api": _Api, "case": _Case}
+_CONVERTERS = {"number": _Number, "api": _Api, "operation": _Api, "case": _Case}
 Answer = Callable[[_Asked], Reply]
 
 
@@ -90,15 +94,23 @@ class Admin:
         """Show and change the components of a mock; what is for its APIs is handed on to the application `behind`."""
         self.mock, self._behind = mock, behind
         self._controls = Controls(mock)
+        self._readers: set[Feed] = set()
         routes: list[tuple[str, str, Answer]] = [
             ("GET", "", self._list_paths),
             ("GET", "/health", self._show_health),
+            ("GET", "/events", self._follow),
             ("GET", "/requests", self._list_requests),
             ("DELETE", "/requests", self._forget_requests),
             ("GET", "/requests/{number}", self._show_request),
             ("GET", "/requests/{number}/curl", self._show_curl),
             ("GET", "/requests/{number}/misses", self._show_differences),
+            ("GET", "/requests/{number}/timeline", self._show_timeline),
             ("GET", "/scenarios", self._list_scenarios),
+            ("GET", "/faults", self._list_faults),
+            ("GET", "/operations", self._list_operations),
+            ("GET", "/operations/{api}/{operation}", self._show_operation),
+            ("GET", "/quotes", self._show_quotes),
+            ("GET", "/worlds", self._list_worlds),
             ("GET", "/openapi/{api}.json", self._show_openapi),
             ("GET", "/overrides", self._list_overrides),
             ("PUT", "/overrides", self._put_override),
@@ -112,6 +124,10 @@ class Admin:
         rules = [_rule(method, path, answer) for method, path, answer in routes]
         self._map = Map(rules, merge_slashes=False, converters=_CONVERTERS).bind("mock")
 
+    def wants_body_later(self, head: Request) -> bool:
+        """Tell whether a request is answered while its body comes; nothing under `/__mock__` is."""
+        return not _is_own(head.path) and self._behind.wants_body_later(head)
+
     @property
     def max_upload(self) -> int:
         """How many bytes of a body it takes."""
@@ -124,9 +140,21 @@ class Admin:
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request for the mock itself, or say who may ask; one for its APIs is the application's."""
-        if request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/"):
-            return self._handle(request.require_stored())
-        return self._behind.handle(request, now)
+        is_ours = _is_own(request.path)
+        if (is_ours or request.path == "/") and (reply := self._show_page(request)):
+            return reply
+        return self._handle(request.require_stored()) if is_ours else self._behind.handle(request, now)
+
+    def _show_page(self, request: Request) -> Reply | None:
+        """Return a file of the page; None where another is asked for, or who asks may not look behind the mock.
+
+        With a token whoever comes gets the page, which holds no data and asks for the token.
+        """
+        settings = self.mock.settings
+        file = page.find_file(request) if settings.ui else ""
+        if not file or (not settings.admin_token and access.refusal(request, "")):
+            return None
+        return page.make_reply(request, file)
 
     def _handle(self, request: Request) -> Reply:
         token = self.mock.settings.admin_token
@@ -142,6 +170,7 @@ class Admin:
             reply.headers["Access-Control-Allow-Origin"] = origin
             reply.headers["Vary"] = "Origin"
         reply.headers["Cache-Control"] = "no-store"
+        reply.headers["X-Content-Type-Options"] = "nosniff"
         return reply
 
     def _answer(self, request: Request) -> Reply:
@@ -187,6 +216,13 @@ class Admin:
         }
         return _json(content)
 
+    def _follow(self, asked: _Asked) -> Reply:
+        if len(self._readers) >= _READERS:
+            raise AdminRefusal(503, "Too many readers", f"{_READERS} follow the events already, and no more can.")
+        feed = Feed(self.mock.journal, asked.last_event_id, self._readers.discard)
+        self._readers.add(feed)
+        return Reply(200, Headers([("Content-Type", "text/event-stream")]), feed)
+
     def _list_requests(self, asked: _Asked) -> Reply:
         query, operation = asked.query, asked.query.get("operation")
         status, limit = _number(query, "status"), _number(query, "limit")
@@ -216,6 +252,15 @@ class Admin:
         (operation,) = self._controls.operations(entry.operation)
         return _json(list_near_matches(entry, operation, self.mock.scenarios))
 
+    def _show_timeline(self, asked: _Asked) -> Reply:
+        entry = self._find_entry(asked)
+        operations = self._controls.operations(entry.operation) if entry.operation else []
+        stream = operations[0].stream if operations else None
+        shown = describe_stream(entry, stream, _number(asked.query, "after") or 0)
+        if shown is None:
+            raise AdminRefusal(404, "No stream", f"The answer to request {entry.number} does not stream.")
+        return _json(shown)
+
     def _find_entry(self, asked: _Asked) -> Entry:
         journal, number = self.mock.journal, asked.values["number"]
         entry = journal.entry(int(number))
@@ -231,6 +276,26 @@ class Admin:
         scenarios = self.mock.scenario_files.current(at_once=True)
         listed = {operation.name: sorted(scenarios.for_operation(operation).items()) for operation in operations}
         return _json({name: {key: each.description for key, each in known} for name, known in listed.items()})
+
+    def _list_faults(self, _: _Asked) -> Reply:
+        fields = ("name", "usage", "harm", "needs", "summary")
+        return _json([{name: getattr(fault, name) for name in fields} for fault in FAULTS.values()])
+
+    def _list_operations(self, _: _Asked) -> Reply:
+        return _json(contract.list_operations(self.mock.apis))
+
+    def _show_operation(self, asked: _Asked) -> Reply:
+        (operation,) = self._controls.operations(f"{asked.values['api']}/{asked.values['operation']}")
+        return _json(contract.describe_operation(self.mock.apis[operation.api], operation))
+
+    def _show_quotes(self, asked: _Asked) -> Reply:
+        sources = [source.strip() for source in asked.query.get("sources", "").split(",")]
+        rulings = {name: each for api in self.mock.apis.values() for name, each in api.rulings.items()}
+        return _json(contract.quote_sources(sources, rulings))
+
+    def _list_worlds(self, asked: _Asked) -> Reply:
+        name = self._world(asked.query.get("world"))
+        return _json(worlds.list_worlds(self.mock) if name is None else worlds.show_world(self.mock, name))
 
     def _show_openapi(self, asked: _Asked) -> Reply:
         api = asked.values["api"]
@@ -255,6 +320,9 @@ class Admin:
 
     def _remove_overrides(self, asked: _Asked) -> Reply:
         world, name = self._world(asked.query.get("world")), asked.query.get("operation")
+        if name and "exact" in asked.query:
+            found = self._controls.operations(name)
+            return _json({"removed": sum(self.mock.overrides.withdraw(world, each.name) for each in found)})
         operations = [operation.name for operation in self._controls.operations(name)] if name else [None]
         removed = (self.mock.overrides.remove(world=world, operation=operation) for operation in operations)
         return _json({"removed": sum(removed)})
@@ -296,6 +364,10 @@ def _read_override(body: Any) -> tuple[str, str, int | None, Any]:
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
         raise AdminRefusal(400, "No override", "`times` is how often: a whole number from 1, or null for always.")
     return operation, scenario, times, body.get("world")
+
+
+def _is_own(path: str) -> bool:
+    return path == _PREFIX or path.startswith(f"{_PREFIX}/")
 
 
 def _number(query: Query, name: str) -> int | None:

@@ -39,6 +39,7 @@ def serve(options: argparse.Namespace) -> int:
         admin_token=options.admin_token,
         app=options.app,
         answers=options.answers,
+        ui=not options.no_ui,
         limits=Limits(
             worlds=options.max_worlds,
             records=options.max_records,
@@ -63,7 +64,7 @@ def serve(options: argparse.Namespace) -> int:
     for line in _greeting(server):
         say(line)
     sys.stdout.flush()
-    log = _show_requests(server, options)
+    log = show_requests(server, options)
     gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
     try:
@@ -75,13 +76,13 @@ def serve(options: argparse.Namespace) -> int:
     return OK
 
 
-def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
+def show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
     """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
     if options.quiet or sys.stdout is None:
         return None
     plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
     plain = [path for path in plain if "{" not in path]
-    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
+    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=getattr(options, "workers", 1) == 1)
     server.mock.journal.listener = log
     return log
 
@@ -119,7 +120,8 @@ def _greeting(server: MockServer) -> list[str]:
             f"  key       {keys}",
             f"  try       {_curl(server, api)}",
         ]
-    lines.append(f"{server.origin}/__mock__/requests tells what was asked, and what of it the contract forbids.")
+    page = "" if server.mock.settings.ui else "__mock__/requests"
+    lines.append(f"{server.origin}/{page} shows what was asked, and what of it the contract forbids.")
     return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
 
 

@@ -33,6 +33,7 @@ class Settings:
     ``limits``      how many worlds, records and bytes are kept
     ``fixtures``    where `<api>/world.yaml` is
     ``app``         a file that says what the apps are, where they are not the default ones
+    ``ui``          whether there is a page for browsers
     ``answers``     what questions are answered with, where that is not what the app says
     """
 
@@ -48,6 +49,7 @@ class Settings:
     fixtures: Path = field(default_factory=paths.fixtures_root)
     app: Path | None = None
     answers: str = ""
+    ui: bool = True
 
     def seeds(self, api: str) -> Seeds:
         """Return what a world of an API begins with."""

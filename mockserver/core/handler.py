@@ -6,13 +6,23 @@ handler puts them in their order, and notes in the journal's entry what each has
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnreachableError
 from mockserver import faults
+from mockserver.caching import Recent
 from mockserver.core.answering import Rendered, act, render
-from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal
+from mockserver.core.choosing import (
+    Selection,
+    Visit,
+    add_faults,
+    select_matching,
+    select_preferred,
+    select_refusal,
+    select_verbatim,
+)
+from mockserver.core.passing import Passed
 from mockserver.core.validation import Routed, Validated, authenticate, make_view, route, validate
 from mockserver.faults import FaultError
 from mockserver.http.failures import make_problem
@@ -22,16 +32,33 @@ from mockserver.request.refusals import Refusal
 from mockserver.scenarios.selection import NoScenario, no_fault
 
 if TYPE_CHECKING:
+    from flowcontract.scenarios import Scenario
+    from mockserver.core.content import Content
     from mockserver.core.mock import Mock
-    from mockserver.http.messages import Reply, Request
+    from mockserver.core.passing import Passing
+    from mockserver.http.messages import Head, Reply, Request
     from mockserver.journal.entry import Entry
     from mockserver.request.preferences import ScenarioPreference
     from mockserver.state.worlds import World
     from mockserver.torture.session import Case
 
 Faults = tuple[faults.Chosen, ...]
+_RECOGNISED = 512  # requests
+_RECOGNISED_BODY = 2 << 10  # bytes
 _ATTEMPTS = 5
 """How often a request looks for its world, which another worker may reset between finding and locking it."""
+
+
+@dataclass(slots=True)
+class Understood:
+    """What was understood of a request; one that nothing is wrong with is understood once for the same bytes.
+
+    ``chosen``  what was selected last for it, where nothing but the request decides, and from which content
+    """
+
+    validated: Validated
+    hints: list[str]
+    chosen: tuple[Content, Selection] | None = None
 
 
 class Handler:
@@ -41,16 +68,21 @@ class Handler:
         """Answer for a mock."""
         self._mock = mock
         self._hints = hints.Hints(mock.apis)
+        self._routed: Recent[Head, Routed] = Recent(_RECOGNISED)
+        self._understood: Recent[tuple[Head, bytes], Understood] = Recent(_RECOGNISED)
 
     def handle(self, request: Request, now: float, entry: Entry) -> Reply:
         """Answer a request at `now`, in epoch seconds, and note the reasons; raise StateError as `App.handle` does."""
-        routed = route(self._mock.router, request.require_stored())
+        passing = self._mock.passing
+        request.require_stored()
+        routed = self._route(passing.admit(request) if passing else request)
         found = routed.route
         if found.api is None:
             return self._refuse_outside(request, routed, entry)
-        if found.moved:
+        passes = passing is not None and passing.covers(request.path)
+        if found.moved and not passes:
             return redirect(request, found.moved)
-        if request.method == "OPTIONS" and found.allowed and found.manners.options == "allow":
+        if request.method == "OPTIONS" and found.allowed and found.manners.options == "allow" and not passes:
             return tell_methods(found.allowed)
         is_known = found.operation is not None and not found.refused
         suffix = found.keyring.suffix if is_known else credentials.NOBODYS
@@ -61,6 +93,17 @@ class Handler:
             if reply is not None:
                 return reply
         raise StateUnreachableError(f"Other workers reset {found.api.name}{suffix} again and again. Ask again.")
+
+    def _route(self, request: Request) -> Routed:
+        """Find where a request leads, once for each head that clients send again and again."""
+        head = request.head
+        if head is None:
+            return route(self._mock.router, request)
+        known = self._routed.find(head)
+        if known is None:
+            known = route(self._mock.router, request)
+            self._routed.add(head, known)
+        return Routed(request, known.route, known.query, known.query_error, known.preference)
 
     def _answer_in(self, world: World, routed: Routed, now: float, entry: Entry) -> Reply | None:
         """Answer in a world, all of it or nothing; None where another worker has reset the world meanwhile."""
@@ -88,40 +131,71 @@ class Handler:
         """Answer a request that leads to an operation."""
         operation, world = visit.operation, visit.world
         entry.operation = operation.name
-        validated = self._validate(visit, entry)
-        preference = validated.preference
+        passing = self._passing_of(visit)
+        if passing is not None and visit.routed.request.incoming is not None:
+            return passing.forward(Passed(visit, entry))
+        understood = self._validate(visit, entry)
+        preference = understood.validated.preference
         if preference is None and not visit.routed.route.refused:
             preference = self._mock.overrides.take(world.name, operation.name, world.transaction.on_discard)
         case = self._mock.torture.find_case(world.name, operation)
         try:
-            reply = self._serve(visit, validated, preference, case, entry)
+            reply = self._serve(visit, understood, preference, case, entry)
         except FaultError as error:
             if case:
                 case.unfit = str(error)
             raise NoScenario(no_fault(error, operation)) from None
-        world.usage.note(operation.id, reply.status)
+        if reply.forward is None:  # else it is noted when the answer comes
+            world.usage.note(operation.id, reply.status)
         return reply
 
-    def _validate(self, visit: Visit, entry: Entry) -> Validated:
-        """Authenticate and validate; note everything that is wrong."""
+    def _passing_of(self, visit: Visit) -> Passing | None:
+        """Return what passes requests of an API on, None where the mock answers them itself."""
+        passing = self._mock.passing
+        return passing if passing is not None and passing.covers(visit.routed.request.path) else None
+
+    def _validate(self, visit: Visit, entry: Entry) -> Understood:
+        """Authenticate and validate; note everything that is wrong. What was right once is right in the same bytes."""
         routed, operation = visit.routed, visit.operation
+        request, same = routed.request, None
+        if request.head is not None and request.body.size <= _RECOGNISED_BODY:
+            same = request.head, request.body.read()
+            if known := self._understood.find(same):
+                entry.hints = known.hints
+                return known
         authenticated = authenticate(routed, operation)
         validated = validate(routed, operation, visit.api, authenticated, self._mock.worlds.quota.admit)
         if validated.refusal:
             entry.forbid(validated.values.violations, validated.refusal)
         if validated.body.media_type.startswith("multipart/"):
             self._mock.journal.note_form(entry, validated.body.value)
-        entry.hints = self._hints.explain(routed.request, routed.route, validated.refusal, validated.body, routed.query)
-        return validated
+        entry.hints = self._hints.explain(request, routed.route, validated.refusal, validated.body, routed.query)
+        understood = Understood(validated, entry.hints)
+        if same is not None and validated.refusal is None and not validated.body.uploads:
+            self._understood.add(same, understood)
+        return understood
 
     def _serve(
-        self, visit: Visit, validated: Validated, preference: ScenarioPreference | None, case: Case | None, entry: Entry
+        self,
+        visit: Visit,
+        understood: Understood,
+        preference: ScenarioPreference | None,
+        case: Case | None,
+        entry: Entry,
     ) -> Reply:
         """Select, act and render, and let the faults that were asked for change the reply; raise FaultError."""
         text = case.faults if case else preference and preference.fault
         asked = faults.parse(text) if text else ()
-        chosen = self._select(visit, validated, preference, entry)
-        chosen = _add_faults(visit, chosen, asked, entry)
+        validated = understood.validated
+        chosen = self._select(visit, understood, preference, entry)
+        passing = self._passing_of(visit)
+        if passing is not None and not passing.keeps(chosen):
+            chosen = chosen._replace(scenario=_without_faults(chosen.scenario))
+            chosen = _add_faults(visit, chosen, asked, entry)
+            if chosen.by != "fault":
+                return passing.forward(Passed(visit, entry, validated, asked, preference))
+        else:
+            chosen = _add_faults(visit, chosen, asked, entry)
         chosen, rendered = self._act(visit, validated, chosen, asked, entry)
         reply, scenario = rendered
         entry.scenario = scenario.key if scenario else None
@@ -136,13 +210,21 @@ class Handler:
         return reply
 
     @staticmethod
-    def _select(visit: Visit, validated: Validated, preference: ScenarioPreference | None, entry: Entry) -> Selection:
+    def _select(visit: Visit, understood: Understood, preference: ScenarioPreference | None, entry: Entry) -> Selection:
+        validated = understood.validated
         if preference is not None and preference.chooses:
             entry.choose(preference.by, str(preference))  # also where there is no such scenario
             return select_preferred(visit, validated, preference)
+        if recorded := select_verbatim(visit, validated):
+            return recorded
         if validated.refusal:
             return select_refusal(visit, validated, validated.refusal)
-        return select_matching(visit, validated)
+        if understood.chosen is not None and understood.chosen[0] is visit.content:
+            return understood.chosen[1]
+        selection = select_matching(visit, validated)
+        if not visit.content.scenarios.counts(visit.operation):
+            understood.chosen = visit.content, selection
+        return selection
 
     def _act(
         self, visit: Visit, validated: Validated, chosen: Selection, asked: Faults, entry: Entry
@@ -150,14 +232,16 @@ class Handler:
         """Act and render; where the behaviour refuses, select and render what says so."""
         settings = self._mock.settings
         if not chosen.is_acted_upon:
-            return chosen, render(visit, validated.view, chosen, settings)
+            if chosen.scenario.verbatim and not chosen.is_preferred:
+                visit.world.usage.note_served(chosen.scenario)
+            return chosen, render(visit, chosen.view or validated.view, chosen, settings)
         try:
             rendered = act(visit, validated, chosen, settings)
         except Refusal as found:
             refusal = found.alone()
             entry.forbid((), refusal)
             if chosen.is_preferred:
-                chosen = replace(chosen, refusal=refusal)
+                chosen = chosen._replace(refusal=refusal)
             else:
                 chosen = _add_faults(visit, select_refusal(visit, validated, refusal), asked, entry)
             return chosen, render(visit, validated.view, chosen, settings)
@@ -183,9 +267,12 @@ class Handler:
         """Refuse a path or a method that leads to no operation, as the API does."""
         routed, request = visit.routed, visit.routed.request
         words = routed.route.refused
+        passing = self._passing_of(visit)
         nowhere = Refusal(words[-1], f"{request.method} {request.path} leads nowhere", finer=words)
         entry.forbid((), nowhere)
         entry.hints = self._hints.explain(request, routed.route, nowhere)
+        if passing is not None and not passing.enforces:
+            return passing.forward(Passed(visit, entry, known=False))
         validated = Validated(make_view(routed), refusal=nowhere)
         chosen = _add_faults(visit, select_refusal(visit, validated, nowhere), (), entry)
         reply, scenario = render(visit, validated.view, chosen, self._mock.settings)
@@ -202,6 +289,10 @@ class Handler:
         return make_problem(
             404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
         )
+
+
+def _without_faults(scenario: Scenario) -> Scenario:
+    return replace(scenario, faults="") if scenario.faults else scenario
 
 
 def _add_faults(visit: Visit, chosen: Selection, asked: Faults, entry: Entry) -> Selection:

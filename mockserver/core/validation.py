@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.request import CheckedRequest, check_request
 from flowcontract.validation.uploads import takes_one_file, upload_limits
 from mockserver.request import preferences
-from mockserver.request.body import Body, parse_query, read_body
+from mockserver.request.body import Body, parse_query, read_as_sent, read_body
 from mockserver.request.refusals import Refusal
 from mockserver.state.quotas import StorageFull
 
@@ -29,17 +29,18 @@ NO_BODY = Body("", ABSENT, {})
 NOT_CHECKED = CheckedRequest({}, {}, {}, None, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """A request, and where it leads.
 
     ``query``        its parameters; empty where they cannot be read, which `query_error` then says
+    ``preference``   the scenario that its query asks for
     """
 
     request: Request
     route: Route
     query: Query
     query_error: Refusal | None = None
+    preference: ScenarioPreference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def route(router: Router, request: Request) -> Routed:
         query, query_error = {}, refusal
     if query:
         query = router.manners(request.path).read_query(query)
-    return Routed(request, router.route(request.method, request.path, request.fields, query), query, query_error)
+    preference = preferences.take_off(query)
+    found = router.route(request.method, request.path, request.fields, query)
+    return Routed(request, found, query, query_error, preference)
 
 
 def authenticate(routed: Routed, operation: Operation) -> Authenticated:
@@ -105,8 +108,7 @@ def validate(
             raise authenticated.refusal
         if routed.query_error:
             raise routed.query_error
-        in_query = preferences.take_off(routed.query)
-        preference = preference or in_query
+        preference = preference or routed.preference
         body = read_body(routed.request, operation, manners)
         in_body = preferences.take_off(body.value)
         preference = preference or in_body
@@ -134,6 +136,20 @@ def make_view(routed: Routed, values: CheckedRequest = NOT_CHECKED) -> RequestVi
         query={**_single(routed.query), **values.query},
         headers=routed.request.fields,
         body=values.body,
+    )
+
+
+def make_view_as_sent(routed: Routed, validated: Validated, operation: Operation) -> RequestView:
+    """Return what verbatim scenarios see of a request: all of it, as it was sent, whatever is wrong with it."""
+    value = validated.body.value
+    if validated.body is NO_BODY:
+        value = read_as_sent(routed.request, operation, routed.route.manners)
+    return RequestView(
+        method=routed.request.method,
+        path=routed.route.path,
+        query=_single(routed.query),
+        headers=routed.request.fields,
+        body=None if value is ABSENT else value,
     )
 
 

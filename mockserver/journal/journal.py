@@ -13,6 +13,7 @@ from flowcontract.errors import StateError
 from mockserver.blobs.blob import Blob
 from mockserver.journal.entry import KEPT_HEADERS, KEPT_OF_REQUEST, KEPT_TEXT, Entry, Raw
 from mockserver.journal.stream_log import LoggedStream
+from mockserver.state.changes import Changed, Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mockserver.http.messages import Reply, Request
     from mockserver.journal.masking import Masking
     from mockserver.state.backends import Archive
+
+_EVERY_S, _SHARED_EVERY_S = 0.2, 1.0  # how often it is told that a stream goes on
 
 
 class Listener(Protocol):
@@ -45,6 +48,7 @@ class Journal:
         self._unwritten: deque[tuple[Entry, bool]] = deque(maxlen=limit)
         self._masking = masking
         self._lock = threading.Lock()
+        self._changes: Changes[Entry] = Changes(limit)
 
     @property
     def count(self) -> int:
@@ -54,7 +58,7 @@ class Journal:
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
         size, is_form = request.body.size, _is_form(request)
-        content = _first(request.body, KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
+        content = request.body.beginning(KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
         raw = Raw(request.path[:KEPT_TEXT], request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
         entry = Entry(0, now, request.method, size, raw, cut, began=time.perf_counter())
@@ -83,29 +87,44 @@ class Journal:
         entry.take(reply)
         entry.settle()
         if isinstance(reply.body, bytes | Blob) or not (self.limit or self.listener):
+            entry.finish(reply.delay_s)
             self._write(entry)
             if self.listener is not None:
                 self.listener.answered(entry, reply.delay_s)
             return reply
         log = entry.begin()
         self._write(entry)
-        noted = None if self._archive is None else _Paced(lambda: self._write(entry, again=True))
+        noted = _Paced(lambda: self._write(entry, again=True), _SHARED_EVERY_S if self.shared else _EVERY_S)
         if self.listener is not None:
             self.listener.answered(entry, reply.delay_s)
         body = LoggedStream(reply.body, entry, log, noted, self.listener)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
+    def close_passed(self, entry: Entry, reply: Reply, size: int) -> None:
+        """Note another server's answer that has passed: `reply` has the beginning of its body, of `size` bytes."""
+        entry.take(reply)
+        entry.answer_size = size
+        entry.settle()
+        entry.finish()
+        self._write(entry)
+        if self.listener is not None:
+            self.listener.answered(entry)
+
     def fail(self, entry: Entry, error: Exception, status: int) -> None:
         """Note that the mock itself failed; the adapter answers that, with this status."""
         entry.status, entry.failure = status, f"{type(error).__name__}: {error}"
         entry.settle()
+        entry.finish()
         self._write(entry)
         if self.listener is not None:
             self.listener.answered(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:
         """Put an entry where others see it; where that is out of reach for now, it is put there with a later one."""
-        if self._archive is None or not self.limit:
+        if not self.limit:
+            return
+        if self._archive is None:
+            self._changes.note(entry, again=again)
             return
         with self._lock, contextlib.suppress(StateError):
             self._unwritten.append((entry, again))
@@ -113,6 +132,28 @@ class Journal:
                 first, known = self._unwritten[0]
                 self._archive.write(first.number, first.as_record(), self.limit, again=known)
                 self._unwritten.popleft()
+
+    @property
+    def shared(self) -> bool:
+        """Whether others write into it too, of which `watch` does not hear."""
+        return self._archive is not None
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Call `call`, from any thread, whenever an exchange has changed."""
+        self._changes.watch(call)
+
+    def unwatch(self, call: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._changes.unwatch(call)
+
+    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+        """Return up to `limit` exchanges that have changed since the revision `after`; raise StateError."""
+        if self._archive is None:
+            return self._changes.since(epoch, after, limit)
+        found = self._archive.changes(epoch, after, limit)
+        return found._replace(
+            rows=[(revision, Entry.of_record(record, self._masking)) for revision, record in found.rows]
+        )
 
     def entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None
@@ -148,19 +189,20 @@ class Journal:
             kept = [entry for entry in self._entries if world not in (None, entry.world)]
             forgotten = len(self._entries) - len(kept)
             self._entries = deque(kept, maxlen=self.limit)
+            self._changes.restart(kept)
             return forgotten
 
 
 class _Paced:
-    """Calls at most once a second while something goes on, and at its end."""
+    """Calls at most once in `every_s` seconds while something goes on, and at its end."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[[], None], every_s: float) -> None:
+        self._call, self._every_s = call, every_s
         self._next = 0.0
 
     def __call__(self, now: float) -> None:
         if now >= self._next:
-            self._next = now + 1
+            self._next = now + self._every_s
             self._call()
 
 
@@ -175,8 +217,3 @@ def _beginning(value: Any) -> Any:
 
 def _is_form(request: Request) -> bool:
     return request.fields.get("content-type", "").lstrip().lower().startswith("multipart/")
-
-
-def _first(body: Blob, count: int) -> bytes:
-    with body.open() as reader:
-        return reader.read(count)

@@ -115,6 +115,11 @@ class LoggedStream:
         self._stream.on_change = call
 
     @property
+    def on_loop(self) -> bool:
+        """Whether `on_change` is only called on the sender's event loop."""
+        return self._stream.on_loop
+
+    @property
     def ended(self) -> End | None:
         """How it ended; None while it goes on."""
         return self._stream.ended
@@ -153,6 +158,7 @@ class LoggedStream:
         if self._log.ended is None:
             self._log.ended = self._stream.ended or otherwise
             self._entry.failure = self._stream.failure
+            self._entry.finish()
             if self._noted is not None:
                 self._noted(float("inf"))
             if self._listener is not None:

@@ -77,7 +77,8 @@ class AsgiAdapter:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         query = scope["query_string"].decode("latin-1")
         peer = (scope.get("client") or [""])[0]
-        return Request(scope["method"].upper(), path, query, headers, body, body_error, peer)
+        scheme = scope.get("scheme", "http")
+        return Request(scope["method"].upper(), path, query, headers, body, body_error, peer, scheme=scheme)
 
 
 async def _acknowledge_lifespan(receive: Receive, send: Send) -> None:

@@ -12,17 +12,26 @@ from urllib.parse import unquote
 import httptools
 from werkzeug.datastructures import Headers
 
-from mockserver.http.messages import PlainHeaders, Reply, Request, join_fields
+from mockserver.blobs.blob import EMPTY, Blob
+from mockserver.caching import Recent
+from mockserver.http.forwarding import Incoming
+from mockserver.http.messages import Head, PlainHeaders, Reply, Request, join_fields
 from mockserver.server.adapter import BodyReader, parse_content_length
 from mockserver.server.states import Reading, move
 
 if TYPE_CHECKING:
-    from mockserver.http.messages import Capability
+    from collections.abc import Callable
+
+    from mockserver.http.messages import BodyError, Capability
 
 IDLE, HEAD, BODY, REFUSED, ENDED = Reading
 """Before Python 3.12, looking up a member of an enum costs as much as a call."""
 _HEADERS_LIMIT = 64 << 10  # bytes of request line and headers
 _HEADER_COUNT_LIMIT = 200
+_HEAD_END = b"\r\n\r\n"
+_RECOGNISED = 512  # heads
+_RECOGNISED_SIZE = 4 << 10  # bytes of a head that is recognised
+_RECOGNISED_BODY = 64 << 10  # bytes of the body behind it
 _FIRST = 24  # bytes that tell which protocol a client speaks: the preface of HTTP/2 has so many (RFC 9113, 3.4)
 _OTHER_PROTOCOL = re.compile(rb"[\r\n]*[A-Z]+ [^ \r\n]+ (?!HTTP/1\.)[^ \r\n][^\r\n]*\r?\n")
 """A request line of another protocol; llhttp accepts RTSP and ICE as well."""
@@ -84,6 +93,15 @@ class _NotHttpError(_BadRequestError):
         super().__init__("This is no HTTP/1.1 request.")
 
 
+Heads = Recent[bytes, Head]
+"""Heads that were read lately, by their bytes."""
+
+
+def remember_heads() -> Heads:
+    """Return a memory for the heads of requests that all connections of a server share."""
+    return Recent(_RECOGNISED)
+
+
 class RequestParser:
     """Reads the requests of one connection.
 
@@ -91,9 +109,20 @@ class RequestParser:
     ``peer``   the address of the client, as IP; '' where it is unknown
     """
 
-    def __init__(self, max_upload: int, peer: str, capabilities: frozenset[Capability]) -> None:
-        """Keep at most `max_upload` bytes of a body; `peer` and `capabilities` go into each request."""
+    def __init__(
+        self,
+        max_upload: int,
+        peer: str,
+        capabilities: frozenset[Capability],
+        heads: Heads | None = None,
+        wants_body_later: Callable[[Request], bool] = lambda _head: False,
+    ) -> None:
+        """Keep at most `max_upload` bytes of a body; `peer` and `capabilities` go into each request.
+
+        Where the head of a request `wants_body_later`, it is returned at once, and its body goes into its `incoming`.
+        """
         self.state = IDLE
+        self._heads = heads or remember_heads()
         self._max_upload = max_upload
         self.peer = peer
         self._capabilities = capabilities
@@ -107,6 +136,8 @@ class RequestParser:
         self._head_size = 0
         self._modern = False  # it is HTTP/1.1
         self._reader: BodyReader | None = None  # while the state is BODY
+        self._incoming: Incoming | None = None  # while the body is passed on as it comes
+        self._wants_body_later = wants_body_later
         self._parser = self._new_parser()
 
     @property
@@ -116,9 +147,11 @@ class RequestParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """Parse the next bytes; return what they complete, in its order. A Refusal is always the last event."""
+        if self.state is IDLE and self._line is None and (recognised := self._recognise(data)):
+            return [recognised]
         if self.state is REFUSED:
             return []
-        size = len(data)
+        begins, whole, size = self.state is IDLE and self._line is None, data, len(data)
         if len(self._first) < _FIRST:
             self._first = (self._first + data)[:_FIRST]
         try:
@@ -131,7 +164,37 @@ class RequestParser:
         except (httptools.HttpParserError, _BadRequestError) as error:
             self._refuse(error)
         events, self._events = self._events, []
+        if begins and len(events) == 1 and self.state is IDLE:
+            self._remember(whole, events[0])
         return events
+
+    def _recognise(self, data: bytes) -> ParsedRequest | None:
+        """Return the request in `data` if it is a whole one, and its head has been read before in the same bytes."""
+        end = data.find(_HEAD_END, 0, _RECOGNISED_SIZE) + len(_HEAD_END)
+        head = self._heads.find(data[:end])
+        if head is None or len(data) != end + head.size:
+            return None
+        body = Blob(data[end:]) if head.size else EMPTY
+        method, path, query = head.method, head.path, head.query
+        request = Request(method, path, query, head.headers, body, "", self.peer, self._capabilities, head.fields, head)
+        request.target = head.target
+        return ParsedRequest(request, head.keep_alive, head.chunks)
+
+    def _remember(self, data: bytes, event: Event) -> None:
+        """Recognise the head of a request from now on, if nothing but these bytes has been read of it, all at once."""
+        if (
+            not isinstance(event, ParsedRequest)
+            or not event.keep_alive
+            or event.request.body_error
+            or event.request.incoming
+        ):
+            return
+        request, end = event.request, data.find(_HEAD_END, 0, _RECOGNISED_SIZE) + len(_HEAD_END)
+        size, fields = request.body.size, request.fields
+        is_plain = fields.keys().isdisjoint(("transfer-encoding", "upgrade", "expect"))
+        if is_plain and len(data) == end + size and size <= _RECOGNISED_BODY:
+            known = (request.method, request.path, request.query, request.headers, fields)
+            self._heads.add(data[:end], Head(*known, event.keep_alive, event.chunks, size, request.target))
 
     def end(self) -> list[Event]:
         """Note that the client sends no more; return the request that it broke off in its body, if there is one."""
@@ -213,6 +276,8 @@ class RequestParser:
         self._reader = BodyReader(self._max_upload)
         if (parse_content_length(fields.get("content-length", "")) or 0) > self._max_upload:
             self._reader.refuse()
+        if self._begin_passing():
+            return  # whoever takes the body says whether it shall come
         if fields.get("expect", "").lower() == "100-continue":
             self._events.append(ContinueExpected())
 
@@ -220,6 +285,8 @@ class RequestParser:
         """Add to the body. What exceeds the limit is read and dropped, so that the client gets to read the refusal."""
         if self._reader is not None:
             self._reader.feed(body)
+        if self._incoming is not None:
+            self._incoming.feed(body)
 
     def on_message_complete(self) -> None:
         """End a request, unless its head has to be read again."""
@@ -246,17 +313,47 @@ class RequestParser:
         if not self._url.startswith(b"/") and b"@" in self._url.partition(b"://")[2].partition(b"/")[0]:
             raise _BadRequestError("The request's target names a user (RFC 9110, 4.2.4).")
 
+    def _begin_passing(self) -> bool:
+        """Add a request whose body is passed on while it comes, if somebody wants that; tell whether it was added."""
+        if (
+            not {"content-length", "transfer-encoding"} & self._fields.keys()
+            or self._fields.get("content-length") == "0"
+        ):
+            return False
+        request = self._make_request(EMPTY, "")
+        if not self._wants_body_later(request):
+            return False
+        self._incoming = request.incoming = Incoming()
+        keep_alive = self._modern and self._parser.should_keep_alive()
+        self._events.append(ParsedRequest(request, keep_alive, self._modern))
+        return True
+
+    def _make_request(self, body: Blob, body_error: BodyError) -> Request:
+        path, query = _split_target(self._url)
+        return Request(
+            self._parser.get_method().decode("ascii"),
+            path,
+            query,
+            PlainHeaders(self._headers),
+            body,
+            body_error,
+            self.peer,
+            self._capabilities,
+            self._fields,
+            target=self._url.decode("latin-1"),
+        )
+
     def _add_request(self, *, whole: bool) -> None:
         """Add a request to the events; `whole` unless it broke off in its body."""
         assert self._reader is not None
         body, body_error = self._reader.finish(whole=whole)
         self._reader = None
-        method = self._parser.get_method().decode("ascii")
-        path, query = _split_target(self._url)
+        if self._incoming is not None:
+            incoming, self._incoming = self._incoming, None
+            incoming.finish(body, body_error, whole=whole)
+            return
         keep_alive = whole and self._modern and self._parser.should_keep_alive()
-        headers = PlainHeaders(self._headers)
-        request = Request(method, path, query, headers, body, body_error, self.peer, self._capabilities, self._fields)
-        self._events.append(ParsedRequest(request, keep_alive, self._modern))
+        self._events.append(ParsedRequest(self._make_request(body, body_error), keep_alive, self._modern))
 
     def _refuse(self, error: Exception) -> None:
         """Add the refusal to the events; a request whose body cannot be read gets the API's own refusal instead.
@@ -266,7 +363,7 @@ class RequestParser:
         cause = error if isinstance(error, _BadRequestError) else error.__context__
         if cause is not None and not isinstance(cause, _BadRequestError):
             raise cause
-        if self._reader is not None and cause is None:
+        if self._reader is not None and (cause is None or self._incoming is not None):
             self._add_request(whole=False)
         else:
             self._events.append(self._describe_refusal(cause or _NotHttpError()))

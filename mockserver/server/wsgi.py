@@ -47,6 +47,7 @@ class WsgiAdapter:
             body=body,
             body_error=body_error,
             peer=environ.get("REMOTE_ADDR", ""),
+            scheme=environ.get("wsgi.url_scheme", "http"),
         )
 
 

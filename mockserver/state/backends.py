@@ -11,6 +11,7 @@ from mockserver.state.overrides import Overrides
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mockserver.state.changes import Changed
     from mockserver.state.quotas import Limits
     from mockserver.state.worlds import WorldBackend
 
@@ -32,6 +33,9 @@ class Archive(Protocol):
 
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""
+
+    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+        """Return up to `limit` entries that were written since the revision `after` of an epoch."""
 
     def forget(self, numbers: list[int]) -> None:
         """Let go of entries."""

@@ -79,3 +79,8 @@ class Overrides:
             for key in removed:
                 del self._orders[key]
             return len(removed)
+
+    def withdraw(self, world: str | None, operation: str) -> int:
+        """Remove the one order for a world, or for all of them together; return how many there were."""
+        with self._lock:
+            return 0 if self._orders.pop((world, operation), None) is None else 1

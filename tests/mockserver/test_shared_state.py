@@ -19,6 +19,7 @@ import mock_redis
 import pytest
 import redis
 from mock_calls import Answer, Caller, read
+from mock_events import reading
 from mock_processes import CHAT, FILES, RUN, USER, Answered, Server, chat_body, first_events
 from mock_users import Live
 from test_random_walk import STEPS, walk
@@ -218,6 +219,23 @@ def test_journal_remembers_as_many_as_it_was_told(make_workers: Callable[..., li
         chat(workers[number % 2], str(number))
     assert [entry.number for entry in workers[0].app.mock.journal.entries()] == [7, 8, 9, 10]
     assert workers[1].app.mock.journal.count == 10
+
+
+def test_events_of_all_workers_are_told_by_each_and_resumed_at_another(
+    make_workers: Callable[..., list[Caller]],
+) -> None:
+    """A reader that comes back to another worker goes on where it was; what was forgotten is so for all."""
+    one, other = make_workers(2)
+    one.ask("GET", "/v1/info", key="app-chat")
+    with reading(one) as reader:
+        other.ask("GET", "/v1/info", key="app-chat")
+        last = reader.events(3)[2][1]
+    one.ask("GET", "/v1/info", key="app-chat")
+    with reading(other, last) as reader:
+        hello, third = reader.events(2)
+        assert (hello[2]["resumed"], third[2]["number"]) == (True, 3)
+        one.ask("DELETE", "/__mock__/requests")
+        assert reader.events(3)[2][2]["resumed"] is False
 
 
 def test_override_stands_for_all_workers_and_is_counted_once(make_workers: Callable[..., list[Caller]]) -> None:

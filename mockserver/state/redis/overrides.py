@@ -77,6 +77,13 @@ class SharedOverrides(Overrides):
             self._change([("hdel", _ORDERS, *removed), ("hdel", _LEFT, *removed)])
         return len(removed)
 
+    def withdraw(self, world: str | None, operation: str) -> int:
+        """Remove the one order for a world, or for all of them together; return how many there were."""
+        field = _field(world, operation)
+        there = int(self._state.link.ask("hexists", _ORDERS, field))
+        self._change([("hdel", _ORDERS, field), ("hdel", _LEFT, field)])
+        return there
+
     def _change(self, commands: list[tuple[str | int, ...]]) -> None:
         """Send several commands that are done together."""
 

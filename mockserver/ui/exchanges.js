@@ -1,0 +1,61 @@
+// The exchanges that the page knows: what the events told of each, and which of them a filter lets through.
+
+const MOST = 50_000;
+const rows = new Map(); // number -> row, the oldest first
+const watchers = new Set();
+let waiting = false;
+let dropped = 0;
+
+/** Take an event of the mock. */
+export function take(kind, content) {
+  if (kind === "hello") {
+    if (!content.resumed) { rows.clear(); dropped = 0; }
+  } else if (kind === "exchange") {
+    rows.set(content.number, content);
+    if (rows.size > MOST) { rows.delete(rows.keys().next().value); dropped += 1; }
+  }
+  wake(content);
+}
+
+/** Call `call` at most once per frame when something has changed; return what ends that. */
+export function watch(call) {
+  watchers.add(call);
+  return () => watchers.delete(call);
+}
+
+function wake() {
+  if (waiting) return;
+  waiting = true;
+  const tell = () => { waiting = false; for (const call of watchers) call(); };
+  document.hidden ? setTimeout(tell, 200) : requestAnimationFrame(tell);
+}
+
+export function row(number) {
+  return rows.get(number);
+}
+
+export function count() {
+  return rows.size + dropped;
+}
+
+/** Return the rows that a filter lets through, the newest first. */
+export function find({ text = "", world = "", status = "", wrong = false, streams = false } = {}) {
+  const found = [];
+  const wanted = text.toLowerCase();
+  for (const each of rows.values()) {
+    if (wrong && !each.violations && !each.failure) continue;
+    if (streams && !each.stream) continue;
+    if (world && each.world !== world) continue;
+    if (status && !String(each.status ?? "").startsWith(status)) continue;
+    if (wanted && !`${each.operation ?? ""} ${each.path} ${each.scenario ?? ""} ${each.world ?? ""} ${each.method}`.toLowerCase().includes(wanted)) continue;
+    found.push(each);
+  }
+  return found.sort((a, b) => b.number - a.number);
+}
+
+/** Return the names of the worlds that were asked. */
+export function worlds() {
+  const names = new Set();
+  for (const each of rows.values()) if (each.world) names.add(each.world);
+  return [...names].sort();
+}
