@@ -148,6 +148,20 @@ def mask_text(text: str) -> str:
     return _USER.sub(MASK, text) if "@" in text else text
 
 
+def spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start and end of the values that `mask_text` masks, in order, and what it writes instead."""
+    found = [(*span, f'"{MASK}"') for span in _find_secret_fields(text)] if '"' in text else []
+    for query in _QUERY.finditer(text) if "?" in text else ():
+        pairs = _find_secret_pairs(query[0], is_secret_name)
+        found += [(query.start() + start, query.start() + stop, MASK) for start, stop in pairs]
+    found += [(*user.span(), MASK) for user in _USER.finditer(text)] if "@" in text else []
+    end = 0
+    for start, stop, by in sorted(found):
+        if start >= end:
+            yield start, stop, by
+            end = stop
+
+
 def mask_fields(text: str) -> str:
     """Mask the values of secrets, whatever their type, in a JSON text or a fragment of one.
 
@@ -319,6 +333,17 @@ class Secrets:
                 return
             data, layer = decode(data)
             layers.append(layer)
+
+    def unfinished(self, data: bytes) -> int:
+        """Return how many bytes at the end of data may be the beginning of a secret, in any form, that goes on."""
+        longest = 0
+        for value in self._values:
+            for form in (form for forms in _list_forms(value) for form in forms):
+                size = min(len(form) - 1, len(data))
+                while size > longest and not data.endswith(form[:size]):
+                    size -= 1
+                longest = max(longest, size)
+        return longest
 
     def mask_json(self, value: Any) -> Any:
         """Return a JSON value with secrets masked in its texts and names, and all values under names of secrets.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _RUN = {
     "serve": ("serve", "serve"),
+    "proxy": ("proxy", "proxy"),
     "init": ("scenarios", "init"),
     "list": ("scenarios", "list_scenarios"),
     "check": ("scenarios", "check"),

@@ -23,6 +23,7 @@ examples:
   mockserver list --faults                          everything that can go wrong on purpose
   mockserver list --profiles                        the releases that an API can answer as
   mockserver serve --profile dify-chat=1.14         as one of them
+  mockserver proxy --to dify-chat=https://api.example.com/v1 --record recordings   judge a real server, and its client
   mockserver torture --port 8080                    whether your client copes with each of them
   mockserver check --fixtures my-scenarios          what is wrong with yours, and where
   mockserver import recording.har --out mine        scenarios that answer as a recording does
@@ -72,6 +73,13 @@ def _state(text: str) -> Path | str:
         scheme = text.partition("://")[0]
         raise argparse.ArgumentTypeError(f"{scheme}:// is no state: name a file, or redis://HOST:PORT/DB")
     return text
+
+
+def _server(text: str) -> tuple[str, str]:
+    api, equals, url = text.partition("=")
+    if not equals or not api or "://" not in url:
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form API=URL')
+    return api, url
 
 
 def _profile(text: str) -> tuple[str, str]:
@@ -206,6 +214,43 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
     "--profiles": {"action": "store_true", "help": "print the releases that --profile takes instead"},
+    "--to": {
+        "type": _server,
+        "action": "append",
+        "default": [],
+        "metavar": "API=URL",
+        "help": "where an API's requests go, with its base path: dify-chat=https://api.example.com/v1; may be repeated",
+    },
+    "--record": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "a new or empty folder; what passes is appended to recording.jsonl as it happens, without secrets,"
+        " and written as HAR at the end",
+    },
+    "--max-recording-mb": {
+        "type": _number(int, 1, 1 << 20),
+        "default": 256,
+        "help": "largest recording; beyond it nothing more is recorded (default: 256)",
+    },
+    "--enforce": {
+        "choices": ("error", "cut"),
+        "nargs": "?",
+        "const": "error",
+        "default": "",
+        "help": "let nothing pass that the contract forbids: a wrong request is refused, a stream ends at its first"
+        " violation with an event that reports an error, or cut off (default: all passes and is judged)",
+    },
+    "--timeout": {
+        "type": _number(float, 0.1, 86400),
+        "default": 300.0,
+        "metavar": "SECONDS",
+        "help": "how long a server may be silent before the proxy gives it up (default: 300)",
+    },
+    "--ca-file": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "certificates (PEM) by which servers are trusted (default: those of this machine)",
+    },
     "--operation": {
         "default": "dify-chat/sendChatMessage",
         "metavar": "NAME",
@@ -216,6 +261,27 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
 
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve the APIs over HTTP", tuple(OPTIONS)),
+    "proxy": (
+        "stand before real servers: pass all on, judge both sides, record; exit 1 where something was wrong",
+        (
+            "--to",
+            "--record",
+            "--max-recording-mb",
+            "--enforce",
+            "--timeout",
+            "--ca-file",
+            "--port",
+            "--host",
+            "--profile",
+            "--fixtures",
+            "--seed",
+            "--max-upload-mb",
+            "--journal",
+            "--admin-token",
+            "--quiet",
+            "--log-format",
+        ),
+    ),
     "init": ("print what the apps are by default, for a file of your own to give to --app", ("--api",)),
     "list": (
         "print every scenario, by operation, or every fault, or every profile",

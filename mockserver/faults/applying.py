@@ -62,6 +62,22 @@ def apply(  # noqa: PLR0913 - each by name
     return tuple(chosen for chosen in fitting if chosen not in idle)
 
 
+def apply_live(
+    reply: Reply, faults: Sequence[Chosen], context: FaultContext, abilities: Collection[Capability]
+) -> tuple[Chosen, ...]:
+    """Change a stream that comes from elsewhere while it is sent; return the faults, which all count.
+
+    Whether one of them changes anything is not known before all of it has come. Raises FaultError as `apply` does.
+    """
+    for chosen in faults:
+        _fits(chosen, reply, context, refused=False)
+        _guard(chosen, abilities)
+    later = [chosen for chosen in faults if chosen.fault.alter is not none]
+    for chosen in later:
+        _put(chosen, reply, context)
+    return tuple(faults)
+
+
 def _find_idle(faults: Sequence[Chosen], reply: Reply, context: FaultContext, *, head: bool) -> list[Chosen]:
     """Return the faults without which the client would get the same, whatever the others do."""
     aside, idle = replace(context, gave_up=lambda: None), []
