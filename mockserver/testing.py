@@ -112,9 +112,7 @@ class TestingMixin:
         """
         passing = self.mock.passing
         if not isinstance(passing, Passing):
-            raise RecordingError(
-                'Only what passes is recorded. Say first where: mock_server.proxy("dify-chat", to=URL).'
-            )
+            raise RecordingError('Only what passes is recorded. Say where: mock_server.proxy("dify-chat", to=URL).')
         servers = {name: server.url for name, server in passing.servers.items()}
         passing.recorder = Recorder(folder, passing.masking(), servers, limit=max_mb << 20)
 
