@@ -13,6 +13,7 @@ from flowcontract.diff.contracts import compare_apis
 from flowcontract.diff.report import FORMATS
 from flowcontract.diff.sides import open_side
 from flowcontract.errors import FlowContractError, SpecError
+from flowcontract.output.command_line import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("lint", add_help=False, help="check specs, sources, rulings, stream contracts and scenarios")
     diff = commands.add_parser("diff", help="tell what of the difference between two contracts breaks whom")

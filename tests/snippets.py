@@ -170,7 +170,7 @@ class Desk:
         path = self.folder / (named[1] if named else "test_page.py" if "def test_" in text else "page.py")
         path.write_text(text, encoding="utf-8")
         if "def test_" in text:
-            options = "-q -p no:cacheprovider -p mockserver.pytest_plugin"
+            options = "-q -p no:cacheprovider -p flowcontract_pytest"
             self._finish(block, [sys.executable, "-m", "pytest", *options.split(), path.name], 0)
         else:
             self._finish(block, [sys.executable, path.name], 0)

@@ -28,7 +28,7 @@ ARROWS = {
         "scenarios": "errors paths pointers provenance schemas specs streams yamlio",
         "validation": "pointers provenance scenarios schemas specs",
         "lint": "errors output paths pointers provenance scenarios schemas specs streams validation yamlio",
-        "cli": "diff errors lint specs",
+        "cli": "diff errors lint output specs",
     },
     "mockserver": {
         "http": "blobs",
@@ -46,7 +46,6 @@ ARROWS = {
         "server": "admin blobs config core http scenarios testing",
         "__init__": "config server",
         "cli": "admin config faults journal server state torture",
-        "pytest_plugin": "config server",
         "__main__": "cli",
     },
     "contract_tests": {

@@ -11,13 +11,13 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
+from flowcontract.output.command_line import add_common
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import available_apis
 
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
+    add_common(command)
     for name, settings in OPTIONS.items():
         command.add_argument(name, **settings)
     return command

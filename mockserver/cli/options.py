@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.output.command_line import add_common
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -225,6 +227,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=shape,
     )
+    add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, options) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary, epilog=_EXAMPLES, formatter_class=shape)
