@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mockserver.server.mock_server import MockServer
 
+
 @pytest.fixture(scope="session")
 def mock_server_options() -> dict[str, Any]:
     """Return the arguments of `MockServer`; override it in a conftest.py: `{"fixtures": Path("mocks")}`.

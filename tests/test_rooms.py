@@ -20,6 +20,7 @@ ARROWS = {
         "errors": "sorting",
         "yamlio": "errors pointers",
         "provenance": "errors paths pointers yamlio",
+        "config_file": "errors",
         "schemas": "pointers provenance",
         "streams": "errors pointers provenance schemas",
         "recordings": "errors schemas streams",

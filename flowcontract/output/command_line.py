@@ -16,7 +16,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has."""
     parser.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
     parser.add_argument(
-        "--print-completion", action=_PrintCompletion, choices=SHELLS, help="print what completes this command in a shell"
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print what completes this command in a shell",
     )
 
 

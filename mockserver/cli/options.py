@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.config_file import read_arguments
 from flowcontract.output.command_line import add_common
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _EXAMPLES = """
 examples:
@@ -236,9 +237,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def find_variable(option: str) -> str:
+    """Return the environment variable of an option: `--max-upload-mb` is MOCKSERVER_MAX_UPLOAD_MB."""
+    return f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
+
+
+def add_from_file(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with those of the file of options that holds here; raise ConfigError."""
+    command, *rest = arguments or [""]
+    if command not in _COMMANDS:
+        return list(arguments)
+    every = OPTIONS | _OTHER_OPTIONS
+    found = read_arguments("mockserver", every, rest, variable=find_variable)
+    known = [each for each in found if each.partition("=")[0] in _COMMANDS[command][1]]
+    return [command, *known, *rest]
+
+
 def _add(command: argparse.ArgumentParser, option: str) -> None:
     """Add an option whose default is what the environment says; argparse checks that like an argument."""
-    variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
+    variable = find_variable(option)
     settings = dict((OPTIONS | _OTHER_OPTIONS)[option])
     given = os.environ.get(variable)
     if given is not None and settings.get("action") == "append":
