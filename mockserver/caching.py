@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
 _LONGEST = 1000  # characters
+_Key = TypeVar("_Key")
 _Texts = TypeVarTuple("_Texts")
 _Found = TypeVar("_Found")
+
+
+class Recent(Generic[_Key, _Found]):
+    """The last `size` things that were found, by what they were found for; several threads may add to it."""
+
+    __slots__ = ("_lock", "_size", "find", "known")
+
+    def __init__(self, size: int) -> None:
+        """Remember so many; `find` returns one, None where it is not known."""
+        self.known: dict[_Key, _Found] = {}
+        self.find = self.known.get
+        self._size, self._lock = size, Lock()
+
+    def add(self, key: _Key, found: _Found) -> None:
+        """Remember one more, and forget the one that was added first where there are too many."""
+        with self._lock:
+            self.known[key] = found
+            if len(self.known) > self._size:
+                del self.known[next(iter(self.known))]
+
+
+def memo_by_identity(size: int) -> Callable[[Callable[[_Key], _Found]], Callable[[_Key], _Found]]:
+    """Remember the last `size` results of a function of one object that never changes, by which object it is."""
+
+    def remembering(function: Callable[[_Key], _Found]) -> Callable[[_Key], _Found]:
+        known: Recent[int, tuple[_Key, _Found]] = Recent(size)  # holds the object, so that no other has its id
+
+        @wraps(function)
+        def remembered(given: _Key) -> _Found:
+            found = known.find(id(given))
+            if found is not None:
+                return found[1]
+            result = function(given)
+            known.add(id(given), (given, result))
+            return result
+
+        return remembered
+
+    return remembering
 
 
 def memo(size: int) -> Callable[[Callable[[*_Texts], _Found]], Callable[[*_Texts], _Found]]:
@@ -21,8 +62,10 @@ def memo(size: int) -> Callable[[Callable[[*_Texts], _Found]], Callable[[*_Texts
 
         @wraps(function)
         def remembered(*given: *_Texts) -> _Found:
-            short = all(len(cast("Sized", argument)) <= _LONGEST for argument in given)
-            return (known if short else function)(*given)
+            for argument in given:
+                if len(cast("Sized", argument)) > _LONGEST:
+                    return function(*given)
+            return known(*given)
 
         return remembered
 

@@ -86,7 +86,16 @@ def _hash(text: str) -> hashlib._Hash:
 
 def uuid_of(text: str) -> str:
     """Return a UUID (version 4, RFC 9562) derived from a text."""
-    digits = _hash(text).hexdigest()
+    return _write_uuid(_hash(text).hexdigest())
+
+
+def uuids_of(text: str) -> list[str]:
+    """Return four UUIDs derived from a text: the cost of one."""
+    digits = hashlib.sha512(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return [_write_uuid(digits[start : start + 32]) for start in range(0, 128, 32)]
+
+
+def _write_uuid(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
 

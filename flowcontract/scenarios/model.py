@@ -41,8 +41,13 @@ class Event:
     @property
     def plain(self) -> bool:
         """Whether it has data and no other field, as nearly all events."""
-        others = (self.event, self.id, self.retry, self.comment)
-        return self.template is not None and others == (None, None, None, None)
+        return (
+            self.template is not None
+            and self.event is None
+            and self.id is None
+            and self.retry is None
+            and self.comment is None
+        )
 
 
 @dataclass(frozen=True, slots=True)

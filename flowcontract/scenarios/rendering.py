@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from flowcontract.scenarios.expressions import Context
     from flowcontract.scenarios.model import Event, Reply
+    from flowcontract.scenarios.templates import Template
 
 
 class Piece(NamedTuple):
@@ -53,19 +54,21 @@ def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> I
     """Yield the pieces of a streamed reply, or of its `stopped`, each rendered on demand."""
     encode = _encode_line if reply.kind == "lines" else _encode_block
     for index, event in enumerate((reply.stopped or ()) if stopped else reply.events):
-        for item in _list_items(event, context):
+        template = event.template
+        for item in _ONCE if event.each is None else _list_items(event.each, context):
             context.each = item
-            value, written = event.template.render_with_json(context) if event.template else (None, None)
+            value, written = template.render_with_json(context) if template else (None, None)
             if isinstance(value, str):
                 written, value = _replace_surrogates(value), None
             yield Piece(event.delay_ms, encode(event, written), value, index)
 
 
-def _list_items(event: Event, context: Context) -> list[Any]:
-    """Return the values of `$each` for which an event is sent: None once, or the items of `each`."""
-    if event.each is None:
-        return [None]
-    items = event.each.render(context)
+_ONCE = (None,)
+
+
+def _list_items(each: Template, context: Context) -> list[Any]:
+    """Return the values of `$each` for which an event is sent: the items of its `each`."""
+    items = each.render(context)
     return items if isinstance(items, list) else [items]
 
 

@@ -98,6 +98,7 @@ class _Candidates:
 
     def __init__(self, pairs: Iterable[tuple[Scenario, Match]]) -> None:
         self.pairs = tuple(pairs)
+        self.counts = any(match.times is not None or match.after is not None for _, match in self.pairs)
         self._others: list[int] = []
         self._by_text: dict[tuple[str, ...], dict[str, list[int]]] = {}
         for number, (_, match) in enumerate(self.pairs):
@@ -208,6 +209,10 @@ class ScenarioSet:
         """Return the first scenario (a user's before ours, then by name) that `may` answer and matches the request."""
         candidates = self._candidates(operation, streaming=streaming).find_for(request)
         return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
+
+    def counts(self, operation: Operation) -> bool:
+        """Tell whether which scenario answers also depends on what was answered before (`times`, `after`)."""
+        return any(self._candidates(operation, streaming=streaming).counts for streaming in (False, True))
 
     def find_differences(
         self, operation: Operation, request: RequestView, *, streaming: bool = False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.scenarios.templates import Template, compile_value
-from mockserver.caching import memo
+from mockserver.caching import memo, memo_by_identity
 
 if TYPE_CHECKING:
     from mockserver.behaviours.action import Action
@@ -28,11 +28,22 @@ def answer(act: Action, field: str, question: str) -> str:
     """
     app = act.context.app
     seed = f"{act.seed}/answer/{question}"
-    chosen = _choose_text(tuple(app["texts"][app["answers"]]), seed, question)
-    if set(_READ.findall(chosen)) <= {f"request.body#/{field}"}:
+    chosen = _choose_text(_as_tuple(app["texts"][app["answers"]]), seed, question)
+    if _reads(chosen) <= {f"request.body#/{field}"}:
         return _answer_without_context(chosen, seed, field, question)
     request = replace(act.context.request, body={**(act.request.body or {}), field: question})
     return _render(chosen, Context(request=request, seed=seed, now=act.now, app=app))
+
+
+@memo_by_identity(256)
+def _as_tuple(texts: list[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
+@memo(1024)
+def _reads(text: str) -> frozenset[str]:
+    """Return what of the context a text looks at."""
+    return frozenset(_READ.findall(text))
 
 
 @memo(1024)

@@ -30,16 +30,16 @@ def send_message(act: Action) -> Reply:
     asked = act.request.body.get("conversation_id")
     begun = _readable(act, "conversations", asked, "conversation_id", "body") if asked else None
     conversation = act.record("conversations", begun, user=dify.user_of(act)) if begun else None
+    user = dify.user_of(act)
     inputs = {**(conversation or {}).get("inputs", {}), **(act.request.body.get("inputs") or {})}
-    forms.check_inputs(act, inputs, dify.user_of(act))
-    act.context.ids["conversation"] = begun or act.world.new_id()
-    for name in ("message", "task", "run"):
-        act.context.ids[name] = act.world.new_id()
+    forms.check_inputs(act, inputs, user)
+    first, message, task, run = act.world.new_ids(4)
+    act.context.ids |= {"conversation": begun or first, "message": message, "task": task, "run": run}
     answer = answers.answer(act, "query", act.request.body["query"])
     unquoted: dict[str, Any] = {"retriever_resources": []} if dify.is_off(act, "retriever_resource") else {}
     number = act.world.store.count("runs")
     reply = act.reply(sequence_number=number, steps=0, answer=answer, pieces=answers.pieces(answer), **unquoted)
-    exchange = _Exchange(act, reply)
+    exchange = _Exchange(act, reply, user)
     listen(reply, exchange.hear, exchange.end, exchange.save)
     tell_when_stopped(reply, exchange.count_steps)
     return reply
@@ -48,10 +48,10 @@ def send_message(act: Action) -> Reply:
 class _Exchange:
     """One question and its answer, as far as the reply has told it."""
 
-    def __init__(self, act: Action, reply: Reply) -> None:
-        self._act, self._reply = act, reply
-        self._user = dify.user_of(act)
+    def __init__(self, act: Action, reply: Reply, user: str) -> None:
+        self._act, self._reply, self._user = act, reply, user
         self._message: Record | None = None
+        self._kept: Record = {}
         self._task: str | None = None
         self._steps = 0
         self._said_more = False
@@ -73,14 +73,20 @@ class _Exchange:
             self._said_more = True
 
     def save(self) -> None:
-        """Keep the message as far as it has been told; of a conversation that was deleted meanwhile nothing is kept."""
-        message, store = self._message, self._act.world.store
-        if message is None or not self._said_more or not store.get("messages", message["id"]):
-            return
-        self._said_more = False
-        table = _messages(message["conversation_id"])
-        message["feedback"] = (store.get(table, message["id"]) or message)["feedback"]
-        store.put(table, message["id"], {**message})
+        """Keep the message as far as it has been told."""
+        message = self._message
+        if message is not None and self._said_more:
+            self._said_more = False
+            self._kept = {**message}
+            table = _messages(message["conversation_id"])
+            self._act.world.store.put_when_read(table, message["id"], self._make_record)
+
+    def _make_record(self, stored: Record | None) -> Record | None:
+        """Return the message as it is kept, but for what a user thinks of it; None where its conversation is gone."""
+        kept = self._kept
+        if self._act.world.store.get("messages", kept["id"]) is None:
+            return None
+        return {**kept, "feedback": (stored or kept)["feedback"]}
 
     def count_steps(self) -> Mapping[str, Any]:
         """Return how many steps a run has taken that is stopped now: as many as it has begun."""
@@ -88,6 +94,8 @@ class _Exchange:
 
     def end(self, how: End) -> None:  # noqa: ARG002 - what was said stands, however it ended
         """Take note that no more is said."""
+        if self._message is not None:
+            self._act.world.store.write_out(_messages(self._message["conversation_id"]))
         dify.forget_task(self._act, self._task)
 
     def _take(self, said: Record, message: Record) -> None:

@@ -36,8 +36,7 @@ _LOGGED = (
 def run_workflow(act: Action) -> Reply:
     """Run, and keep what the reply says of the run."""
     forms.check_inputs(act, act.request.body.get("inputs") or {}, dify.user_of(act))
-    act.context.ids["run"] = act.world.new_id()
-    act.context.ids["task"] = act.world.new_id()
+    act.context.ids["run"], act.context.ids["task"] = act.world.new_ids(2)
     reply = act.reply(sequence_number=act.world.store.count("runs"), steps=0)
     run = _Run(act, reply)
     listen(reply, run.hear, run.end)

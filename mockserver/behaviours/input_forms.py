@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from flowcontract.schemas import media_types as media
+from mockserver.caching import memo_by_identity
 from mockserver.request.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _TEXT_LIMIT = {"document": "file_size_limit"}  # the others are called by their 
 def check_inputs(act: Action, inputs: Mapping[str, Any], user: str) -> None:
     """Refuse inputs that the app's form does not allow, and files that the app does not take or the user has not."""
     parameters = act.answers("getParameters")
-    controls = dict(_controls(parameters))
+    controls = _controls(parameters)
     for name, (kind, settings) in controls.items():
         _check_input(kind, settings, inputs.get(name))
     for file in _files(act.request.body):
@@ -34,11 +35,11 @@ def check_inputs(act: Action, inputs: Mapping[str, Any], user: str) -> None:
     _check_images(act.request.body.get("files"), parameters["file_upload"].get("image", {}))
 
 
-def _controls(parameters: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, Mapping[str, Any]]]]:
-    """Yield the variable of each control of a form, with the control's kind and settings."""
-    for control in parameters["user_input_form"]:
-        for kind, settings in control.items():
-            yield settings["variable"], (kind, settings)
+@memo_by_identity(256)
+def _controls(parameters: Mapping[str, Any]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """Return by the variable of each control of a form the control's kind and settings."""
+    controls = (item for control in parameters["user_input_form"] for item in control.items())
+    return {settings["variable"]: (kind, settings) for kind, settings in controls}
 
 
 def _check_input(kind: str, settings: Mapping[str, Any], value: Any) -> None:
@@ -208,7 +209,7 @@ def _kind(act: Action, extension: str) -> str | None:
 
 def _announced(parameters: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """Return the types and the endings that an app says it takes; no types where it does not say."""
-    holders = [parameters["file_upload"], *(settings for _, (_, settings) in _controls(parameters))]
+    holders = [parameters["file_upload"], *(settings for _, settings in _controls(parameters).values())]
     types = {kind for holder in holders for kind in holder.get("allowed_file_types", ())}
     endings = {ending for holder in holders for ending in holder.get("allowed_file_extensions", ())}
     if types and parameters["file_upload"].get("image", {}).get("enabled"):

@@ -51,6 +51,13 @@ class Blob:
         """Return all bytes at once; raise as `chunks` does."""
         return self._source if isinstance(self._source, bytes) else b"".join(self.chunks(1 << 20))
 
+    def beginning(self, size: int) -> bytes:
+        """Return the first bytes, at most `size`."""
+        if isinstance(self._source, bytes):
+            return self._source[:size]
+        with self.open() as reader:
+            return reader.read(size)
+
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
         """Yield the bytes in pieces of at most `size`, each but the last of just that, and never more than there were.
 

@@ -188,9 +188,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--max-state-mb": {
         "type": _number(int, 1, 1 << 20),
-        "default": 256,
-        "help": "records of all worlds, as JSON; beyond it the oldest are forgotten, unless --state keeps them"
-        " (default: 256)",
+        "default": 96,
+        "help": "memory that the records of all worlds take; beyond it the oldest are forgotten, unless --state keeps"
+        " them (default: 96)",
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowcontract.scenarios.streaming import asks_for_stream
 from mockserver import faults
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from mockserver.state.worlds import World
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """A request in the world that its key opens.
 
     ``operation``  what answers; where the path leads to none, one that refuses as all of its API do
@@ -39,8 +37,7 @@ class Visit:
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The scenario that answers, and who chose it.
 
     ``by``           as the journal tells it: prefer, user, override, request, app, default, problem or fault
@@ -128,9 +125,9 @@ def add_faults(visit: Visit, chosen: Selection, asked: tuple[faults.Chosen, ...]
     if not combined:
         return chosen
     if gateway := faults.find_gateway_reply(combined):
-        return replace(chosen, by="fault", because="status", faults=combined, gateway=gateway)
+        return chosen._replace(by="fault", because="status", faults=combined, gateway=gateway)
     wait = faults.find_retry_after_s(combined, visit.world, visit.operation.name, visit.now)
     if wait is None:
-        return replace(chosen, faults=combined)
+        return chosen._replace(faults=combined)
     refusing = faults.find_rate_limit_scenario(visit.content.scenarios, visit.operation)
     return Selection(refusing, "fault", "rate-limit", combined, retry_after=wait)

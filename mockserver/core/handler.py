@@ -6,11 +6,12 @@ handler puts them in their order, and notes in the journal's entry what each has
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnreachableError
 from mockserver import faults
+from mockserver.caching import Recent
 from mockserver.core.answering import Rendered, act, render
 from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal
 from mockserver.core.validation import Routed, Validated, authenticate, make_view, route, validate
@@ -22,16 +23,31 @@ from mockserver.request.refusals import Refusal
 from mockserver.scenarios.selection import NoScenario, no_fault
 
 if TYPE_CHECKING:
+    from mockserver.core.content import Content
     from mockserver.core.mock import Mock
-    from mockserver.http.messages import Reply, Request
+    from mockserver.http.messages import Head, Reply, Request
     from mockserver.journal.entry import Entry
     from mockserver.request.preferences import ScenarioPreference
     from mockserver.state.worlds import World
     from mockserver.torture.session import Case
 
 Faults = tuple[faults.Chosen, ...]
+_RECOGNISED = 512  # requests
+_RECOGNISED_BODY = 2 << 10  # bytes
 _ATTEMPTS = 5
 """How often a request looks for its world, which another worker may reset between finding and locking it."""
+
+
+@dataclass(slots=True)
+class Understood:
+    """What was understood of a request; one that nothing is wrong with is understood once for the same bytes.
+
+    ``chosen``  what was selected last for it, where nothing but the request decides, and from which content
+    """
+
+    validated: Validated
+    hints: list[str]
+    chosen: tuple[Content, Selection] | None = None
 
 
 class Handler:
@@ -41,10 +57,12 @@ class Handler:
         """Answer for a mock."""
         self._mock = mock
         self._hints = hints.Hints(mock.apis)
+        self._routed: Recent[Head, Routed] = Recent(_RECOGNISED)
+        self._understood: Recent[tuple[Head, bytes], Understood] = Recent(_RECOGNISED)
 
     def handle(self, request: Request, now: float, entry: Entry) -> Reply:
         """Answer a request at `now`, in epoch seconds, and note the reasons; raise StateError as `App.handle` does."""
-        routed = route(self._mock.router, request.require_stored())
+        routed = self._route(request.require_stored())
         found = routed.route
         if found.api is None:
             return self._refuse_outside(request, routed, entry)
@@ -61,6 +79,17 @@ class Handler:
             if reply is not None:
                 return reply
         raise StateUnreachableError(f"Other workers reset {found.api.name}{suffix} again and again. Ask again.")
+
+    def _route(self, request: Request) -> Routed:
+        """Find where a request leads, once for each head that clients send again and again."""
+        head = request.head
+        if head is None:
+            return route(self._mock.router, request)
+        known = self._routed.find(head)
+        if known is None:
+            known = route(self._mock.router, request)
+            self._routed.add(head, known)
+        return Routed(request, known.route, known.query, known.query_error, known.preference)
 
     def _answer_in(self, world: World, routed: Routed, now: float, entry: Entry) -> Reply | None:
         """Answer in a world, all of it or nothing; None where another worker has reset the world meanwhile."""
@@ -88,13 +117,13 @@ class Handler:
         """Answer a request that leads to an operation."""
         operation, world = visit.operation, visit.world
         entry.operation = operation.name
-        validated = self._validate(visit, entry)
-        preference = validated.preference
+        understood = self._validate(visit, entry)
+        preference = understood.validated.preference
         if preference is None and not visit.routed.route.refused:
             preference = self._mock.overrides.take(world.name, operation.name, world.transaction.on_discard)
         case = self._mock.torture.find_case(world.name, operation)
         try:
-            reply = self._serve(visit, validated, preference, case, entry)
+            reply = self._serve(visit, understood, preference, case, entry)
         except FaultError as error:
             if case:
                 case.unfit = str(error)
@@ -102,25 +131,40 @@ class Handler:
         world.usage.note(operation.id, reply.status)
         return reply
 
-    def _validate(self, visit: Visit, entry: Entry) -> Validated:
-        """Authenticate and validate; note everything that is wrong."""
+    def _validate(self, visit: Visit, entry: Entry) -> Understood:
+        """Authenticate and validate; note everything that is wrong. What was right once is right in the same bytes."""
         routed, operation = visit.routed, visit.operation
+        request, same = routed.request, None
+        if request.head is not None and request.body.size <= _RECOGNISED_BODY:
+            same = request.head, request.body.read()
+            if known := self._understood.find(same):
+                entry.hints = known.hints
+                return known
         authenticated = authenticate(routed, operation)
         validated = validate(routed, operation, visit.api, authenticated, self._mock.worlds.quota.admit)
         if validated.refusal:
             entry.forbid(validated.values.violations, validated.refusal)
         if validated.body.media_type.startswith("multipart/"):
             self._mock.journal.note_form(entry, validated.body.value)
-        entry.hints = self._hints.explain(routed.request, routed.route, validated.refusal, validated.body, routed.query)
-        return validated
+        entry.hints = self._hints.explain(request, routed.route, validated.refusal, validated.body, routed.query)
+        understood = Understood(validated, entry.hints)
+        if same is not None and validated.refusal is None and not validated.body.uploads:
+            self._understood.add(same, understood)
+        return understood
 
     def _serve(
-        self, visit: Visit, validated: Validated, preference: ScenarioPreference | None, case: Case | None, entry: Entry
+        self,
+        visit: Visit,
+        understood: Understood,
+        preference: ScenarioPreference | None,
+        case: Case | None,
+        entry: Entry,
     ) -> Reply:
         """Select, act and render, and let the faults that were asked for change the reply; raise FaultError."""
         text = case.faults if case else preference and preference.fault
         asked = faults.parse(text) if text else ()
-        chosen = self._select(visit, validated, preference, entry)
+        validated = understood.validated
+        chosen = self._select(visit, understood, preference, entry)
         chosen = _add_faults(visit, chosen, asked, entry)
         chosen, rendered = self._act(visit, validated, chosen, asked, entry)
         reply, scenario = rendered
@@ -136,13 +180,19 @@ class Handler:
         return reply
 
     @staticmethod
-    def _select(visit: Visit, validated: Validated, preference: ScenarioPreference | None, entry: Entry) -> Selection:
+    def _select(visit: Visit, understood: Understood, preference: ScenarioPreference | None, entry: Entry) -> Selection:
+        validated = understood.validated
         if preference is not None and preference.chooses:
             entry.choose(preference.by, str(preference))  # also where there is no such scenario
             return select_preferred(visit, validated, preference)
         if validated.refusal:
             return select_refusal(visit, validated, validated.refusal)
-        return select_matching(visit, validated)
+        if understood.chosen is not None and understood.chosen[0] is visit.content:
+            return understood.chosen[1]
+        selection = select_matching(visit, validated)
+        if not visit.content.scenarios.counts(visit.operation):
+            understood.chosen = visit.content, selection
+        return selection
 
     def _act(
         self, visit: Visit, validated: Validated, chosen: Selection, asked: Faults, entry: Entry
@@ -157,7 +207,7 @@ class Handler:
             refusal = found.alone()
             entry.forbid((), refusal)
             if chosen.is_preferred:
-                chosen = replace(chosen, refusal=refusal)
+                chosen = chosen._replace(refusal=refusal)
             else:
                 chosen = _add_faults(visit, select_refusal(visit, validated, refusal), asked, entry)
             return chosen, render(visit, validated.view, chosen, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.schemas.decoding import ABSENT
@@ -29,17 +29,18 @@ NO_BODY = Body("", ABSENT, {})
 NOT_CHECKED = CheckedRequest({}, {}, {}, None, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """A request, and where it leads.
 
     ``query``        its parameters; empty where they cannot be read, which `query_error` then says
+    ``preference``   the scenario that its query asks for
     """
 
     request: Request
     route: Route
     query: Query
     query_error: Refusal | None = None
+    preference: ScenarioPreference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def route(router: Router, request: Request) -> Routed:
         query, query_error = {}, refusal
     if query:
         query = router.manners(request.path).read_query(query)
-    return Routed(request, router.route(request.method, request.path, request.fields, query), query, query_error)
+    preference = preferences.take_off(query)
+    found = router.route(request.method, request.path, request.fields, query)
+    return Routed(request, found, query, query_error, preference)
 
 
 def authenticate(routed: Routed, operation: Operation) -> Authenticated:
@@ -105,8 +108,7 @@ def validate(
             raise authenticated.refusal
         if routed.query_error:
             raise routed.query_error
-        in_query = preferences.take_off(routed.query)
-        preference = preference or in_query
+        preference = preference or routed.preference
         body = read_body(routed.request, operation, manners)
         in_body = preferences.take_off(body.value)
         preference = preference or in_body

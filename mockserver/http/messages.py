@@ -35,7 +35,11 @@ class PlainHeaders(Headers):
 
     def put(self, values: Mapping[str, str]) -> None:
         """Set several at once, behind the others; names are written as they always are, values need no check."""
-        self._list = [*(pair for pair in self._list if pair[0] not in values), *values.items()]
+        for name, _ in self._list:
+            if name in values:
+                self._list = [pair for pair in self._list if pair[0] not in values]
+                break
+        self._list += values.items()
 
 
 def put(headers: Headers, values: Mapping[str, str]) -> None:
@@ -57,6 +61,27 @@ def join_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return fields
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """Request line and headers that have come before in the same bytes: clients send the same ones again and again.
+
+    Whatever follows from them alone is worked out once per head, which is compared by identity.
+
+    ``keep_alive``  the connection stays open after the answer
+    ``chunks``      the client understands a chunked answer
+    ``size``        bytes of the body that follows
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    fields: Mapping[str, str]
+    keep_alive: bool
+    chunks: bool
+    size: int
+
+
 @dataclass(slots=True)
 class Request:
     """A request that has arrived whole.
@@ -72,6 +97,7 @@ class Request:
     ``scheme``        `http` or `https`, as the client addressed the server
     ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
                       for this machine
+    ``head``          everything but the body, where an adapter has recognised it
     """
 
     method: str
@@ -83,6 +109,7 @@ class Request:
     peer: str = ""
     capabilities: frozenset[Capability] = frozenset()
     fields: Mapping[str, str] = field(default_factory=dict)
+    head: Head | None = None
     scheme: str = "http"
 
     def __post_init__(self) -> None:

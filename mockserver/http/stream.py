@@ -188,7 +188,7 @@ class Stream:
             return [], None
         if not self._begun:
             self._begun, self._last = True, now
-        due = list(self._take_due(now))
+        due = self._take_due(now)
         self.on_pause()
         if self._due is None:
             return due, self._finish(now, due)
@@ -201,8 +201,9 @@ class Stream:
             self._last = now
         return due, min(wake, self._last + self._keep_alive.after_s)
 
-    def _take_due(self, now: float) -> Iterator[bytes]:
-        """Yield what is due; set `_due` to when the next piece is, None if there is none."""
+    def _take_due(self, now: float) -> list[bytes]:
+        """Return what is due; set `_due` to when the next piece is, None if there is none."""
+        due: list[bytes] = []
         scheduled = now if self._due is None else self._due
         scheduled = self._due = max(scheduled, now - _CATCH_UP_S)
         left, size = _TURN_PIECES, 0
@@ -211,13 +212,13 @@ class Stream:
                 self._next = next(self._pieces, None)
                 self._due = None if self._next is None else scheduled + self._next.delay_ms / 1000 * self._pace
             if self._next is None or self._due is None or self._due > now or not left or size >= _TURN:
-                return
+                return due
             piece, scheduled, self._next = self._next, self._due, None
             left, size = left - 1, size + len(piece.data)
             self._finishing = self._finishing or self._ending.has_begun(piece.payload)
             self.on_piece(piece.payload)
             if piece.data:
-                yield piece.data
+                due.append(piece.data)
 
     def _finish(self, now: float, due: list[bytes]) -> float | None:
         """End. Return `now` for a stream that is to be cut but has pieces to send first: it is asked again."""

@@ -28,6 +28,7 @@ KEPT_OF_ANSWER = 64 << 10
 KEPT_HEADERS = 100
 KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
 
+_NO_HEADERS = Headers()
 Problem = dict[str, Any]
 """A violation as it is shown: location, field, message, rule; where the contract tells them, expected, got, source."""
 Pairs = list[tuple[str, str]]
@@ -43,7 +44,7 @@ class Raw:
     content: bytes
     masking: Masking
     form: Any = None
-    answer_headers: Headers = field(default_factory=Headers)
+    answer_headers: Headers = field(default_factory=lambda: _NO_HEADERS)  # replaced, never changed
     answer: bytes = b""
     _known: Secrets | None = None
     _sent: tuple[int, Secrets] | None = None

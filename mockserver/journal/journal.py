@@ -58,7 +58,7 @@ class Journal:
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
         size, is_form = request.body.size, _is_form(request)
-        content = _first(request.body, KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
+        content = request.body.beginning(KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
         raw = Raw(request.path[:KEPT_TEXT], request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
         entry = Entry(0, now, request.method, size, raw, cut, began=time.perf_counter())
@@ -207,8 +207,3 @@ def _beginning(value: Any) -> Any:
 
 def _is_form(request: Request) -> bool:
     return request.fields.get("content-type", "").lstrip().lower().startswith("multipart/")
-
-
-def _first(body: Blob, count: int) -> bytes:
-    with body.open() as reader:
-        return reader.read(count)

@@ -19,12 +19,11 @@ from mockserver.http.stream import Ending, KeepAlive, Stream
 from mockserver.scenarios.speech import speak
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from flowcontract.scenarios import Piece, Scenario
     from flowcontract.scenarios.expressions import Context
     from flowcontract.specs.model import Operation
-    from flowcontract.streams.contract import StreamContract
     from mockserver.http.stream import Transaction
 
 _UNSENDABLE = re.compile(r"[^\t -~\xa0-\xff]")  # a client's line break in a header would begin a header of its own
@@ -42,10 +41,10 @@ class Playback:
 def replay(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Reply:
     """Render a scenario for one request."""
     content = scenario.reply
-    values = render_headers(content, context).items() if content.headers else ()
-    headers = PlainHeaders((name, _UNSENDABLE.sub("?", value)) for name, value in values)
-    added = _added_headers(scenario, operation)
-    headers.put({name: value for name, value in added.items() if name not in headers} if values else added)
+    headers = PlainHeaders(_added_headers(scenario, operation).items())
+    if content.headers:
+        own = render_headers(content, context).items()
+        headers = PlainHeaders([*((name, _UNSENDABLE.sub("?", value)) for name, value in own), *headers])
     reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
         reply.body = _stream(scenario, operation, context, playback)
@@ -59,18 +58,16 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
 
 def _stream(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Stream:
     own = scenario.reply.stopped is not None or playback.ending is None
-    last = scenario.reply if own or playback.ending is None else playback.ending.reply
-    field = operation.stream.kind if operation.stream else ""
-    kind_of = reader(field)
-    final = {kind for event in last.stopped or () if (kind := kind_of(event.data)) is not None}
+    last = scenario if own or playback.ending is None else playback.ending
+    final, kind_of = _final_kinds(last, operation)
 
     def render_ending(values: Mapping[str, Any]) -> Iterator[Piece]:
         later = copy.copy(context)  # it goes on where the events have come to, and knows more of the world
         later.world = {**context.world, **values}
-        return render_events(last, later, stopped=True)
+        return render_events(last.reply, later, stopped=True)
 
     ending = Ending(render_ending, lambda said: kind_of(said) in final)
-    keep_alive = _keep_alive(operation.stream) if scenario.reply.kind == "events" else None
+    keep_alive = _keep_alive(operation) if scenario.reply.kind == "events" else None
     return Stream(
         render_events(scenario.reply, context),
         pace=playback.pace,
@@ -80,8 +77,18 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
     )
 
 
-def _keep_alive(contract: StreamContract | None) -> KeepAlive | None:
+@lru_cache(maxsize=4096)
+def _final_kinds(last: Scenario, operation: Operation) -> tuple[frozenset[str], Callable[[Any], Any]]:
+    """Return the kinds of event with which a stopped stream ends, and what tells the kind of a payload."""
+    kind_of = reader(operation.stream.kind if operation.stream else "")
+    kinds = (kind_of(event.data) for event in last.reply.stopped or ())
+    return frozenset(kind for kind in kinds if kind is not None), kind_of
+
+
+@lru_cache(maxsize=1024)
+def _keep_alive(operation: Operation) -> KeepAlive | None:
     """Return the block that keeps a connection alive and the silence before it, where the contract has them."""
+    contract = operation.stream
     kind = keep_alive_kind(contract) if contract else ""
     if contract is None or contract.framing != "sse" or not kind or not contract.silence_s:
         return None
@@ -95,7 +102,8 @@ def _added_headers(scenario: Scenario, operation: Operation) -> Mapping[str, str
     added = {"Content-Type": media_type} if media_type else {}
     if scenario.reply.streamed:
         added |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies would hold the events back
-    return added
+    own = {name.lower() for name in scenario.reply.headers}
+    return {name: value for name, value in added.items() if name.lower() not in own}
 
 
 def _media_type(scenario: Scenario, operation: Operation) -> str:

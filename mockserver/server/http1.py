@@ -18,7 +18,7 @@ from mockserver.http.failures import tell
 from mockserver.http.messages import Request
 from mockserver.server.adapter import answer
 from mockserver.server.reply_writer import CONTINUE, ReplyWriter
-from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser
+from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser, remember_heads
 from mockserver.server.states import Answering, Reading, move
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Shared:
         self.app = app
         self.clock = clock
         self.connections: set[Connection] = set()
+        self.heads = remember_heads()
         self.seconds = 0
         self.date = ""
         self.tick()
@@ -95,7 +96,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         peer = (transport.get_extra_info("peername") or [""])[0]
-        self._parser = RequestParser(self._shared.app.max_upload, peer, CAPABILITIES)
+        self._parser = RequestParser(self._shared.app.max_upload, peer, CAPABILITIES, self._shared.heads)
         self._writer = ReplyWriter(self._transport, self._loop, finish=self._finish, abort=self._abort)
         self._shared.connections.add(self)
 

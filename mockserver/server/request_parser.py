@@ -12,7 +12,9 @@ from urllib.parse import unquote
 import httptools
 from werkzeug.datastructures import Headers
 
-from mockserver.http.messages import PlainHeaders, Reply, Request, join_fields
+from mockserver.blobs.blob import EMPTY, Blob
+from mockserver.caching import Recent
+from mockserver.http.messages import Head, PlainHeaders, Reply, Request, join_fields
 from mockserver.server.adapter import BodyReader, parse_content_length
 from mockserver.server.states import Reading, move
 
@@ -23,6 +25,10 @@ IDLE, HEAD, BODY, REFUSED, ENDED = Reading
 """Before Python 3.12, looking up a member of an enum costs as much as a call."""
 _HEADERS_LIMIT = 64 << 10  # bytes of request line and headers
 _HEADER_COUNT_LIMIT = 200
+_HEAD_END = b"\r\n\r\n"
+_RECOGNISED = 512  # heads
+_RECOGNISED_SIZE = 4 << 10  # bytes of a head that is recognised
+_RECOGNISED_BODY = 64 << 10  # bytes of the body behind it
 _FIRST = 24  # bytes that tell which protocol a client speaks: the preface of HTTP/2 has so many (RFC 9113, 3.4)
 _OTHER_PROTOCOL = re.compile(rb"[\r\n]*[A-Z]+ [^ \r\n]+ (?!HTTP/1\.)[^ \r\n][^\r\n]*\r?\n")
 """A request line of another protocol; llhttp accepts RTSP and ICE as well."""
@@ -84,6 +90,15 @@ class _NotHttpError(_BadRequestError):
         super().__init__("This is no HTTP/1.1 request.")
 
 
+Heads = Recent[bytes, Head]
+"""Heads that were read lately, by their bytes."""
+
+
+def remember_heads() -> Heads:
+    """Return a memory for the heads of requests that all connections of a server share."""
+    return Recent(_RECOGNISED)
+
+
 class RequestParser:
     """Reads the requests of one connection.
 
@@ -91,9 +106,12 @@ class RequestParser:
     ``peer``   the address of the client, as IP; '' where it is unknown
     """
 
-    def __init__(self, max_upload: int, peer: str, capabilities: frozenset[Capability]) -> None:
+    def __init__(
+        self, max_upload: int, peer: str, capabilities: frozenset[Capability], heads: Heads | None = None
+    ) -> None:
         """Keep at most `max_upload` bytes of a body; `peer` and `capabilities` go into each request."""
         self.state = IDLE
+        self._heads = heads or remember_heads()
         self._max_upload = max_upload
         self.peer = peer
         self._capabilities = capabilities
@@ -116,9 +134,11 @@ class RequestParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """Parse the next bytes; return what they complete, in its order. A Refusal is always the last event."""
+        if self.state is IDLE and self._line is None and (recognised := self._recognise(data)):
+            return [recognised]
         if self.state is REFUSED:
             return []
-        size = len(data)
+        begins, whole, size = self.state is IDLE and self._line is None, data, len(data)
         if len(self._first) < _FIRST:
             self._first = (self._first + data)[:_FIRST]
         try:
@@ -131,7 +151,31 @@ class RequestParser:
         except (httptools.HttpParserError, _BadRequestError) as error:
             self._refuse(error)
         events, self._events = self._events, []
+        if begins and len(events) == 1 and self.state is IDLE:
+            self._remember(whole, events[0])
         return events
+
+    def _recognise(self, data: bytes) -> ParsedRequest | None:
+        """Return the request in `data` if it is a whole one, and its head has been read before in the same bytes."""
+        end = data.find(_HEAD_END, 0, _RECOGNISED_SIZE) + len(_HEAD_END)
+        head = self._heads.find(data[:end])
+        if head is None or len(data) != end + head.size:
+            return None
+        body = Blob(data[end:]) if head.size else EMPTY
+        method, path, query = head.method, head.path, head.query
+        request = Request(method, path, query, head.headers, body, "", self.peer, self._capabilities, head.fields, head)
+        return ParsedRequest(request, head.keep_alive, head.chunks)
+
+    def _remember(self, data: bytes, event: Event) -> None:
+        """Recognise the head of a request from now on, if nothing but these bytes has been read of it, all at once."""
+        if not isinstance(event, ParsedRequest) or not event.keep_alive or event.request.body_error:
+            return
+        request, end = event.request, data.find(_HEAD_END, 0, _RECOGNISED_SIZE) + len(_HEAD_END)
+        size, fields = request.body.size, request.fields
+        is_plain = fields.keys().isdisjoint(("transfer-encoding", "upgrade", "expect"))
+        if is_plain and len(data) == end + size and size <= _RECOGNISED_BODY:
+            known = (request.method, request.path, request.query, request.headers, fields)
+            self._heads.add(data[:end], Head(*known, event.keep_alive, event.chunks, size))
 
     def end(self) -> list[Event]:
         """Note that the client sends no more; return the request that it broke off in its body, if there is one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +17,8 @@ Equal = Mapping[str, Any]
 ANY: Equal = MappingProxyType({})
 
 
+Make = Callable[[Record | None], Record | None]
+"""Makes a record of the one that stands in its place."""
 Place = tuple[str, str]
 """Table and key of a record."""
 
@@ -53,6 +55,15 @@ class Store(Protocol):
     def put(self, table: str, key: str, record: Record) -> None:
         """Add a record, or replace the one of the same key where it stands."""
 
+    def put_when_read(self, table: str, key: str, make: Make) -> None:
+        """Put what `make` returns once somebody reads the table, or `write_out` is called: it may grow until then.
+
+        `make` is given the record that stands there, if one does; where it returns None nothing is put.
+        """
+
+    def write_out(self, table: str) -> None:
+        """Put what was to be put into a table when it is read."""
+
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
 
@@ -76,8 +87,8 @@ class Store(Protocol):
         (raise KeyError where it is not among them), and `skip` records further.
         """
 
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
+    def count(self, name: str, by: int = 1) -> int:
+        """Return 1, 2, 3, ... for each name of a counter, or the last number of several that are taken at once."""
 
     def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
@@ -137,6 +148,8 @@ class MemoryStore:
         self._tables: dict[str, _Table] = {}
         self._counters: dict[str, int] = {}
         self._blobs: dict[Place, Blob] = {}
+        self._growing: dict[str, dict[str, Make]] = {}  # what is put when its table is read
+        self._grown: list[tuple[str, str, Make]] = []  # what of that was put since the last commit
         self._begin_change()
 
     @property
@@ -149,9 +162,12 @@ class MemoryStore:
         self._records_before: dict[Place, tuple[int, Record] | None] = {}
         self._counters_before: dict[str, int] = {}
         self._blobs_before: dict[Place, Blob | None] = {}
+        self._grown.clear()
 
     def get(self, table: str, key: str) -> Record | None:
         """Return a record, or None."""
+        if table in self._growing:
+            self.write_out(table)
         found = self._tables.get(table)
         return None if found is None else found.records.get(key)
 
@@ -160,12 +176,32 @@ class MemoryStore:
         self._remember(table, key)
         self._table(table).put(key, record)
 
+    def put_when_read(self, table: str, key: str, make: Make) -> None:
+        """Put what `make` returns when the table is read, as Store says."""
+        self._growing.setdefault(table, {})[key] = make
+
+    def write_out(self, table: str) -> None:
+        """Put what was to be put into a table when it is read."""
+        for key, make in self._growing.pop(table, {}).items():
+            self._grown.append((table, key, make))
+            record = make(self.get(table, key))
+            if record is not None:
+                self.put(table, key, record)
+
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
+        if table in self._growing:
+            self.write_out(table)
+        if not self._has(table, key):
+            return None
         self._remember(table, key)
         if (table, key) in self._blobs:
             self._blobs_before.setdefault((table, key), self._blobs.pop((table, key)))
         return self._take_out(table, key)
+
+    def _has(self, table: str, key: str) -> bool:
+        found = self._tables.get(table)
+        return (found is not None and key in found.records) or (table, key) in self._blobs
 
     def _take_out(self, table: str, key: str) -> Record | None:
         found = self._tables.get(table)
@@ -177,8 +213,9 @@ class MemoryStore:
         return record
 
     def _remember(self, table: str, key: str) -> None:
-        if (table, key) not in self._records_before:
-            self._records_before[table, key] = self._entry(table, key)
+        place = table, key
+        if place not in self._records_before:
+            self._records_before[place] = self._entry(table, key)
 
     def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
         found = self._tables.get(table)
@@ -186,6 +223,7 @@ class MemoryStore:
 
     def rows(self, table: str) -> Iterator[Record]:
         """Yield all records of a table, the first put first."""
+        self.write_out(table)
         found = self._tables.get(table)
         yield from [] if found is None else list(found.records.values())
 
@@ -200,6 +238,7 @@ class MemoryStore:
         limit: int | None = None,
     ) -> Page:
         """Return up to `limit` of the records that `where` means, as Store says."""
+        self.write_out(table)
         found = self._tables.get(table) or _Table()
         values = tuple(where[name] for name in sorted(where))
         backwards = order.startswith("-")
@@ -214,12 +253,13 @@ class MemoryStore:
         shown = places[len(places) - end : len(places) - begin][::-1] if backwards else places[begin:end]
         return Page([found.records[place[3]] for place in shown], len(places), end < len(places))
 
-    def count(self, name: str) -> int:
-        """Return 1, 2, 3, ... for each name of a counter."""
+    def count(self, name: str, by: int = 1) -> int:
+        """Return 1, 2, 3, ... for each name of a counter, or the last number of several that are taken at once."""
         before = self._counters.get(name, 0)
-        self._counters_before.setdefault(name, before)
-        self._counters[name] = before + 1
-        return before + 1
+        if name not in self._counters_before:
+            self._counters_before[name] = before
+        self._counters[name] = after = before + by
+        return after
 
     def read_counter(self, name: str) -> int:
         """Return what `count` has returned last for a name, 0 before."""
@@ -236,6 +276,8 @@ class MemoryStore:
 
     def everything(self) -> Iterator[tuple[str, str, Record]]:
         """Yield every record with its table and its key."""
+        for name in list(self._growing):
+            self.write_out(name)
         for name, table in self._tables.items():
             for key, record in table.records.items():
                 yield name, key, record
@@ -247,11 +289,14 @@ class MemoryStore:
     @property
     def changed(self) -> Sequence[Place]:
         """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
-        return [*{**self._records_before, **self._blobs_before}]
+        if self._blobs_before:
+            return [*{**self._records_before, **self._blobs_before}]
+        return [*self._records_before]
 
     def commit(self) -> None:
         """Let what has changed stand; there is nowhere to write it to."""
-        self._begin_change()
+        if self._records_before or self._counters_before or self._blobs_before or self._grown:
+            self._begin_change()
 
     def discard(self) -> None:
         """Let everything be as it was at the last `commit`."""
@@ -266,6 +311,8 @@ class MemoryStore:
         deleted = {place[0] for place, entry in self._records_before.items() if self._restore(place, entry)}
         for table in deleted:
             self._tables[table].sort()
+        for table, key, make in self._grown:
+            self._growing.setdefault(table, {}).setdefault(key, make)
         self._begin_change()
 
     def _restore(self, place: Place, before: tuple[int, Record] | None) -> bool:
@@ -294,6 +341,12 @@ class Changes(NamedTuple):
 
 class WrittenStore(MemoryStore):
     """What is in memory of a Store that is kept elsewhere: it tells what has to be written there."""
+
+    def put_when_read(self, table: str, key: str, make: Make) -> None:
+        """Put it at once: it has to last as far as it has been told."""
+        record = make(self.get(table, key))
+        if record is not None:
+            self.put(table, key, record)
 
     def changes(self) -> Changes:
         """Return what has changed since the last `commit` or `discard`."""

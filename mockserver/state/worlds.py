@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
-from flowcontract.scenarios.expressions import uuid_of
+from flowcontract.scenarios.expressions import uuid_of, uuids_of
 from mockserver.blobs.blob import Blob
 from mockserver.state.quotas import Ledger, Limits, Quota
 from mockserver.state.store import MemoryStore, Place, Record, Store
@@ -60,6 +60,7 @@ class World:
         self.transaction = Transactions(store, self.ledger, self._catch_up if self._shared else None)
         self.usage = ScenarioUsage(store)
         self._orphaned = not store.fresh
+        self._ids: tuple[int, list[str]] = (-1, [])
 
     @property
     def stale(self) -> bool:
@@ -120,8 +121,19 @@ class World:
 
     def new_id(self) -> str:
         """Return a UUID that this world has not had yet."""
-        number = self.store.count("ids")
-        return uuid_of(f"{self._seed}/{self.name}/id/{number}")
+        return self.new_ids(1)[0]
+
+    def new_ids(self, count: int) -> list[str]:
+        """Return UUIDs that this world has not had yet."""
+        last = self.store.count("ids", count)
+        return [self._numbered_id(number) for number in range(last - count, last)]
+
+    def _numbered_id(self, number: int) -> str:
+        """Return the UUID of a number from 0; those of four numbers are derived together."""
+        four, place = divmod(number, 4)
+        if self._ids[0] != four:
+            self._ids = four, uuids_of(f"{self._seed}/{self.name}/ids/{four}")
+        return self._ids[1][place]
 
     def reply_seed(self) -> str:
         """Return what tells the next reply of this world from all others."""
