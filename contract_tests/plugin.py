@@ -22,6 +22,7 @@ from contract_tests.http.clock import Clock, OutOfTimeError
 from contract_tests.http.target import TargetError
 from contract_tests.journeys.journey import Journey
 from contract_tests.report import folder, github, last_run, terminal
+from contract_tests.report.baseline import load_baseline
 from contract_tests.report.coverage import Coverage
 from contract_tests.report.deviations import Deviations
 from contract_tests.report.document import build_document, json_text, version
@@ -83,6 +84,8 @@ class Run:
         self.deviations = Deviations.load(
             config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
         )
+        earlier = config.getoption("--baseline")
+        self.baseline = (str(earlier), load_baseline(earlier)) if earlier else None
         self.coverage = Coverage(self.apis, config.getoption("--require"))
         self.demand = Tier(config.getoption("--demand"))
         self.results = Results(
@@ -413,7 +416,7 @@ class _Collector:
         """Build the document of the run and write the reports; return the exit status."""
         problems = self.results.list_failure_reasons()
         status = EXIT_CODES[self.results.status(problems)]
-        self.document = build_document(self.results, problems, self.run.secrets)
+        self.document = build_document(self.results, problems, self.run.secrets, self.run.baseline)
         try:
             self._write()
         except FlowContractError as error:

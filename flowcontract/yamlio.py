@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 try:
+    from yaml import CSafeDumper as _BaseDumper
     from yaml import CSafeLoader as _Base  # six times faster than the pure Python loader
 except ImportError:  # pragma: no cover - PyYAML built without libyaml
+    from yaml import SafeDumper as _BaseDumper  # type: ignore[assignment]
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
 
 
@@ -43,6 +45,27 @@ for _tag, _pattern, _first in (
     ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", list("-0123456789")),
 ):
     _JsonLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+class _JsonDumper(_BaseDumper):
+    """A dumper that quotes exactly those texts that the loader would take for something else."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+_JsonDumper.yaml_implicit_resolvers = _JsonLoader.yaml_implicit_resolvers
+
+
+def dumps(value: Any) -> str:
+    """Return JSON's types as YAML text in block style, small lists and objects on one line; `loads` reads it back.
+
+    Raise SpecError for a text that YAML cannot hold (half a surrogate pair).
+    """
+    try:
+        return yaml.dump(value, Dumper=_JsonDumper, allow_unicode=True, sort_keys=False, width=120)
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise SpecError(f"a value cannot be written as YAML: {error}") from None
 
 
 def loads(text: str, *, name: str = "YAML text") -> Any:

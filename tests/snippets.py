@@ -277,7 +277,7 @@ class Desk:
         absent = 'echo "$0 $*: the project has none" >&2; exit 9'
         tools = {
             "curl": f"exec {curl} -sS --max-time 60 -w '%{{stderr}}HTTP %{{http_code}}\\n' \"$@\" 2>>{self._log}",
-            "contract-tests": f'case "${{1:-}}" in judge|explain|--help) exec {suite} "$@" ;; esac\n'
+            "contract-tests": f'case "${{1:-}}" in judge|explain|infer|compare|--help) exec {suite} "$@" ;; esac\n'
             f'exec {suite} "$@" -k "getInfo and documented"',
             "nox": 'while [ $# -gt 0 ]; do if [ "$1" = -s ]; then\n'
             f'  grep -q "^def $2(" {ROOT}/noxfile.py || {{ {absent}; }}\nfi; shift; done',

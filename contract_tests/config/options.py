@@ -41,6 +41,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "write report.html, report.json, report.sarif, exchanges.har and junit.xml there",
     },
+    "--baseline": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "the report.json of an earlier run: say what is different now, beside the verdict",
+    },
     "--deviations": {
         "type": Path,
         "metavar": "FILE",

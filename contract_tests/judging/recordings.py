@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.http.exchange import Answer, SentRequest
@@ -10,6 +9,7 @@ from contract_tests.judging.asked import mode_violations
 from contract_tests.judging.foreign_streams import ForeignStream, Recogniser
 from contract_tests.judging.judge import ANYTHING, Judge
 from flowcontract.recordings.opening import Opening
+from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.reading import parse, read
 from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.schemas.violations import Violation
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+    from flowcontract.recordings.operations import Asked
     from flowcontract.specs.model import Api, Operation
 
 __all__ = ["Judged", "judge", "judge_all", "parse", "read"]
@@ -49,44 +50,19 @@ def judge_all(
     entries: Iterable[Recorded | Unreadable], apis: Iterable[Api], only: str = ""
 ) -> Iterator[Judged | Unreadable]:
     """Judge recorded exchanges by the operations of some APIs, or by the one that is named `only`."""
-    patterns = [
-        (_compile_path(api, operation), api, operation)
-        for api in apis
-        for operation in api.operations.values()
-        if only in ("", operation.name)
-    ]
+    operations = Operations(apis, only)
     for entry in entries:
-        yield entry if isinstance(entry, Unreadable) else _judge_best(entry, _match_operations(entry, patterns))
+        yield entry if isinstance(entry, Unreadable) else _judge_best(entry, operations.find(entry))
 
 
-def _judge_best(recorded: Recorded, operations: list[tuple[Api, Operation]]) -> Judged:
+def _judge_best(recorded: Recorded, found: list[Asked]) -> Judged:
     """Judge an exchange by each operation that it may be of; return the verdict that fits best."""
-    judged = [_judge_as(recorded, api, operation) for api, operation in operations]
+    judged = [_judge_as(recorded, asked.api, asked.operation) for asked in found]
     return min(
         judged,
         key=lambda verdict: (bool(verdict.unjudged), len(verdict.violations)),
         default=Judged(recorded, None),
     )
-
-
-def _compile_path(api: Api, operation: Operation) -> re.Pattern[str]:
-    """Return a pattern for the paths of an operation; a proxy may have added a prefix."""
-    parts = re.split(r"\{\w+\}", api.base_path + operation.path)
-    return re.compile(f"(?P<prefix>(?:/.*)?){'[^/]+'.join(map(re.escape, parts))}", re.DOTALL)
-
-
-def _match_operations(
-    recorded: Recorded, patterns: list[tuple[re.Pattern[str], Api, Operation]]
-) -> list[tuple[Api, Operation]]:
-    """Return the operations that a recorded request may be of; only those of the app that it names, where it does."""
-    matches = [
-        (len(match["prefix"]), api, operation)
-        for pattern, api, operation in patterns
-        if operation.method == recorded.method and (match := pattern.fullmatch(recorded.path))
-    ]
-    shortest = min((prefix for prefix, _, _ in matches), default=0)
-    found = [(api, operation) for prefix, api, operation in matches if prefix == shortest]
-    return [pair for pair in found if recorded.app and recorded.app in pair[0].name] or found
 
 
 def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:

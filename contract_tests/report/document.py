@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from contract_tests.report.baseline import compare_runs
 from contract_tests.report.grouping import group_causes
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def version() -> str:
     return importlib.metadata.version("flowcontract")
 
 
-def build_document(results: Results, problems: list[str], secrets: Secrets) -> dict[str, Any]:
+def build_document(
+    results: Results, problems: list[str], secrets: Secrets, baseline: tuple[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return the document of a run.
 
     It has the fields of `Results.as_json`, and these:
@@ -31,6 +34,7 @@ def build_document(results: Results, problems: list[str], secrets: Secrets) -> d
     ``causes``     failures, notes and deviations, grouped (see `group_causes`)
     ``counts``     how many there are of each
     ``not_asked``  reason -> tests and lines of the contract that were not exercised for this reason
+    ``baseline``   how it differs from an earlier run (see `compare_runs`), which is given by name and document, or null
     """
     document = results.as_json(problems)
     kinds = {"failures": "failure", "notes": "note", "deviating": "deviation"}
@@ -48,6 +52,7 @@ def build_document(results: Results, problems: list[str], secrets: Secrets) -> d
         "not asked": sum(map(len, document["not_asked"].values())),
         "tests": len(document["tests"]),
     }
+    document["baseline"] = compare_runs(baseline[1], document, baseline[0]) if baseline else None
     return cast("dict[str, Any]", sanitize(document, secrets.mask))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from contract_tests.report.coverage import Key
+from contract_tests.report.shapes import Shapes
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Results:
     ``choices``    what the server did where a ruling accepts several behaviours
     ``crashes``    exceptions in the suite itself: `test` and `trace`
     ``about``      start, duration, our version, the options of the run
+    ``shapes``     what the answers look like, and how fast they came
     ``missing``    tests that were not run, because the run was interrupted or reached its time limit
     """
 
@@ -61,6 +63,7 @@ class Results:
     minutes: float = math.inf  # the time limit
     is_over: bool = False  # whether the run reached it
     streams: list[dict[str, Any]] = field(default_factory=list)
+    shapes: Shapes = field(default_factory=Shapes)
     leftovers: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -83,6 +86,9 @@ class Results:
         for subject, reason in report["skipped"].items():
             self.coverage.explain(subject, reason)
         self.streams += [{**stream, "test": test} for stream in report["streams"]]
+        if not test.startswith("fuzzing/"):
+            for answer in report.get("answers", ()):
+                self.shapes.add(answer)
         for choice in report["choices"]:
             key = (choice["operation"], choice["name"], choice["took"])
             taken = self.choices.setdefault(key, {**choice, "count": 0})
@@ -203,6 +209,7 @@ class Results:
             "complaints": self.deviations.list_complaints(),
             "tests": self.tests,
             "matrix": matrix,
+            "answers": self.shapes.as_json(),
             "streams": self.streams,
             "left_over": self.leftovers,
         }

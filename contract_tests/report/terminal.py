@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from contract_tests.report.baseline import count_differences
 from contract_tests.report.coverage import SORTS
 from flowcontract.output.printable import printable
 
@@ -14,6 +15,7 @@ Document = dict[str, Any]
 LINES = 60  # of a summary that is not verbose
 _WIDTH = 160  # characters of a line of a summary
 _PROBLEMS, _LISTED, _REASONS = 3, 2, 5  # lines of each in a summary
+_DIFFERENCES = 12  # lines about an earlier run
 _SHOWN = 4  # names of a reason
 _SLOW_S = 10  # of a test that is worth a line
 _PLURALS = {"status": "statuses"}
@@ -141,6 +143,7 @@ def _list_rest(document: Document, reasons: int | None) -> Iterator[Line]:
     """Yield the other sections: a title, and below it at most so many lines."""
     most = None if reasons is None else _LISTED
     for lines, listed, colour in (
+        (_list_baseline(document), reasons and _DIFFERENCES, ""),
         (_list_notes(document), most, ""),
         (_list_choices(document), 0 if most else None, ""),
         (_list_deviations(document), most, ""),
@@ -157,6 +160,20 @@ def _limit(lines: list[str], most: int | None) -> Iterator[str]:
     yield from lines[:most]
     if most and len(lines) > most:
         yield f"  ... and {len(lines) - most} more"
+
+
+def _list_baseline(document: Document) -> Iterator[str]:
+    baseline = document.get("baseline")
+    if not baseline:
+        yield ""
+        return
+    counts = ", ".join(count_differences(baseline)) or "nothing is different"
+    yield f"against {baseline['source']} of {baseline['started']}: {counts}"
+    for each in baseline["differences"]:
+        change = f"{each['before'].strip() or 'nothing'} -> {each['after'].strip() or 'nothing'}"
+        yield f"  {each['sort']}: {each['operation']} {each['what']}: {change}"
+    yield from (f"  {note}" for note in baseline["notes"])
+    yield from ["  (the same otherwise)"] if not baseline["differences"] and not baseline["notes"] else []
 
 
 def _list_notes(document: Document) -> Iterator[str]:

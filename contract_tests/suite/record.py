@@ -9,6 +9,7 @@ from contract_tests.judging.causes import cause
 from contract_tests.judging.judge import shorten
 from contract_tests.report.deviations import Names, name_difference
 from contract_tests.report.hiding import hide, hide_json
+from contract_tests.report.shapes import describe_answer
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
 
@@ -140,6 +141,7 @@ class Record:
     choices: list[Choice] = field(default_factory=list)
     seen: list[Observation] = field(default_factory=list)
     streams: list[StreamSummary] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)  # what they look like, for later runs
     exchanges: int = 0
     last: SentRequest | None = None
     skipped: dict[str, str] = field(default_factory=dict)
@@ -153,6 +155,7 @@ class Record:
             self.fail(operation, violation, verdict.rulings)
         self.choices += verdict.choices
         self.seen += _observe(operation, verdict, self.demand)
+        self.answers.append(describe_answer(operation, verdict))
         if verdict.exchange.events:
             self.streams.append(StreamSummary.of(operation, verdict))
 
@@ -171,6 +174,7 @@ class Record:
             "choices": [choice._asdict() for choice in self.choices],
             "seen": [list(observation) for observation in self.seen],  # xdist cannot send named tuples
             "streams": [stream.as_json() for stream in self.streams],
+            "answers": self.answers,
             "exchanges": self.exchanges,
             "skipped": self.skipped,
         }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.config.options import OPTIONS as SUITE
 from flowcontract import yamlio
 from flowcontract.config_file import PROGRAMS
-from mockserver.cli.options import OPTIONS as MOCK
+from mockserver.cli.options import FILE_OPTIONS as MOCK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

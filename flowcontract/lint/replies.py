@@ -15,7 +15,7 @@ from flowcontract.lint.references import mapping
 from flowcontract.scenarios import render_body, render_events, render_headers
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.schemas.media_types import find_media
+from flowcontract.schemas.media_types import JSON, find_media
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.validation import pydantic_words
 from flowcontract.validation.request import check_request, sample_violation
@@ -38,6 +38,12 @@ _AT_RUN_TIME = re.compile(r"\$(?:request\.|(?:world|app)\.(?P<name>[^.{}]+))")
 _COUNTED = ("counts", "concatenates")  # rules about numbers that a running world counts
 _NOT_BODY = ("status", "media-type", "json")  # rules that are about an answer, not about a value in its body
 
+_MEND_REPLY = "Mend the scenario or the contract."
+_MEND_REQUEST = "Mend the request, or drop it."
+_OFFER_STREAM = "Answer with what the contract offers, or give it an `x-stream`."
+BY_CONTRACT = (_MEND_REPLY, _MEND_REQUEST, _OFFER_STREAM)
+"""What findings tell to do that say that the contract forbids a scenario; one with `violations` has them on purpose."""
+
 _Pieces = list[tuple[str, bytes]]  # pointer of an event in the scenario, and what is sent for it
 
 
@@ -56,7 +62,7 @@ class Case:
             yield self.file.finding(
                 where,
                 f"the reply breaks {what} ({violation.rule}): expected {violation.expected}, got {violation.got}",
-                "Mend the scenario or the contract.",
+                _MEND_REPLY,
             )
 
 
@@ -79,6 +85,12 @@ def _check_request(case: Case) -> Iterator[Finding]:
     match, operation = case.scenario.request, case.operation
     if match is None or case.scenario.status >= ERRORS:
         return
+    media_type = next(iter(operation.request), "") if match.body is not None else ""
+    if media_type not in ("", JSON) and not isinstance(match.body, dict):
+        yield case.file.finding(
+            "/request/body", f"{operation.id} takes a form, whose fields are an object", _MEND_REQUEST
+        )
+        return
     checked = check_request(
         case.validators,
         operation,
@@ -86,7 +98,7 @@ def _check_request(case: Case) -> Iterator[Finding]:
         query={name: [str(value)] for name, value in match.query.items()},
         headers={name: str(value) for name, value in match.headers.items()},
         body=ABSENT if match.body is None else match.body,
-        media_type=next(iter(operation.request), "") if match.body is not None else "",
+        media_type=media_type,
     )
     for found in checked.violations:
         if found.violation.rule == "required" or (found.location == "body" and match.body is None):
@@ -94,7 +106,7 @@ def _check_request(case: Case) -> Iterator[Finding]:
         part = {"body": "body", "query": "query", "header": "headers"}.get(found.location, "")
         inner = found.violation.where if part == "body" else f"/{pointers.escape(found.field)}"
         what = f"{operation.id} allows no such request: {found.message}"
-        yield case.file.finding(f"/request/{part}{inner}", what, "Mend the request, or drop it.")
+        yield case.file.finding(f"/request/{part}{inner}", what, _MEND_REQUEST)
 
 
 def sample_context(operation: Operation) -> Context:
@@ -175,7 +187,7 @@ def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[F
     if contract is None:
         there = ", ".join(offered) or "no body"
         what = f"{operation.id}'s {case.scenario.status} is no stream of {content_type}; there is: {there}"
-        yield case.file.finding("/reply", what, "Answer with what the contract offers, or give it an `x-stream`.")
+        yield case.file.finding("/reply", what, _OFFER_STREAM)
         return
     listed = "lines" if reply.kind == "lines" else "events"
     rendered = list(render_events(reply, context))

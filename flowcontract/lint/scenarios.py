@@ -179,9 +179,26 @@ def _judge(project: Project, file: YamlFile, view: View, operations: list[Operat
         yield file.finding(
             "/request/after", f'{view.name} has no operation "{after}"', suggest(after, frozenset(known))
         )
-    for operation in operations:
-        case = replies.Case(file, scenario, operation, view.validators)
-        yield from replies.check(case) if scenario.status in operation.responses else replies.check_rendering(case)
+    if scenario.violations or scenario.verbatim:
+        yield from _check_own_marks(project, file)
+    cases = [replies.Case(file, scenario, operation, view.validators) for operation in operations]
+    found = [finding for case in cases for finding in _check_case(case)]
+    kept = [finding for finding in found if finding.todo in replies.BY_CONTRACT] if scenario.violations else []
+    yield from (finding for finding in found if finding not in kept)
+    if scenario.violations and not kept:
+        yield file.finding("/violations", "nothing in it is forbidden by the contract", "Leave `violations` out.")
+
+
+def _check_case(case: replies.Case) -> Iterator[Finding]:
+    documented = case.scenario.status in case.operation.responses
+    return replies.check(case) if documented else replies.check_rendering(case)
+
+
+def _check_own_marks(project: Project, file: YamlFile) -> Iterator[Finding]:
+    """Yield findings where a scenario of ours, which shows the contract, says that it is none of it."""
+    for mark in ("verbatim", "violations") if project.ours else ():
+        if mark in mapping(file.data):
+            yield file.finding(f"/{mark}", f"`{mark}` is for scenarios of a user's own", "Leave it out.")
 
 
 def _check_names(project: Project, file: YamlFile, api: str) -> Iterator[Finding]:

@@ -67,6 +67,8 @@ _HARMLESS_KEYS = _words(
 """Words before `key` in names that are no secrets; `X-Anything-Key` is one."""
 _SECRET_TOKENS = _words("access api auth bearer refresh secret session")
 """Words before `tokens` in names of secrets; other tokens (`total_tokens`) are counts."""
+_TOLD_OF_TOKENS = _words("first last per")
+"""Words before `token` in names of measures: `time_to_first_token`."""
 _OF_THE_SECRET = _words(
     "again base64 b64 confirm confirmation confirmed current digest encoded hash new old plain plaintext raw repeat "
     "string text value verify"
@@ -93,6 +95,8 @@ def _is_telling(part: str) -> bool:
     before, last = ["", "", *words][-2:]
     if last in ("key", "keys"):
         return bool(before) and before not in _HARMLESS_KEYS
+    if last == "token" and before in _TOLD_OF_TOKENS:
+        return False
     if last == "tokens":
         return before in _SECRET_TOKENS
     return last in _TELLING or _GLUED.search(last) is not None
@@ -142,6 +146,20 @@ def mask_text(text: str) -> str:
     text = mask_fields(text) if '"' in text else text
     text = _QUERY.sub(lambda query: mask_query(query[0]), text) if "?" in text else text
     return _USER.sub(MASK, text) if "@" in text else text
+
+
+def spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start and end of the values that `mask_text` masks, in order, and what it writes instead."""
+    found = [(*span, f'"{MASK}"') for span in _find_secret_fields(text)] if '"' in text else []
+    for query in _QUERY.finditer(text) if "?" in text else ():
+        pairs = _find_secret_pairs(query[0], is_secret_name)
+        found += [(query.start() + start, query.start() + stop, MASK) for start, stop in pairs]
+    found += [(*user.span(), MASK) for user in _USER.finditer(text)] if "@" in text else []
+    end = 0
+    for start, stop, by in sorted(found):
+        if start >= end:
+            yield start, stop, by
+            end = stop
 
 
 def mask_fields(text: str) -> str:
@@ -315,6 +333,17 @@ class Secrets:
                 return
             data, layer = decode(data)
             layers.append(layer)
+
+    def unfinished(self, data: bytes) -> int:
+        """Return how many bytes at the end of data may be the beginning of a secret, in any form, that goes on."""
+        longest = 0
+        for value in self._values:
+            for form in (form for forms in _list_forms(value) for form in forms):
+                size = min(len(form) - 1, len(data))
+                while size > longest and not data.endswith(form[:size]):
+                    size -= 1
+                longest = max(longest, size)
+        return longest
 
     def mask_json(self, value: Any) -> Any:
         """Return a JSON value with secrets masked in its texts and names, and all values under names of secrets.

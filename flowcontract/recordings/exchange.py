@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+class RecordedPiece(NamedTuple):
+    """A piece of a body: when it came, in milliseconds after the request, and how many bytes it had."""
+
+    at_ms: float
+    size: int
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,9 @@ class RecordedAnswer:
     ``headers``  names in lower case
     ``notes``    remarks on how the body was recorded, for the reader of a verdict
     ``left``     why the client stopped reading before the end; empty if it did not
+    ``cut``      why the answer ended before its end, the client still reading; empty if it did not
+    ``wait_ms``  from the request to the first byte of the answer; 0 if that was not recorded
+    ``pieces``   in which the body came; empty if that was not recorded
     """
 
     status: int
@@ -24,6 +34,9 @@ class RecordedAnswer:
     body: bytes = field(repr=False)
     notes: tuple[str, ...] = ()
     left: str = ""
+    cut: str = ""
+    wait_ms: float = 0.0
+    pieces: tuple[RecordedPiece, ...] = ()
 
     @property
     def media_type(self) -> str:
@@ -40,6 +53,8 @@ class Recorded:
     ``asked``    the request's body; None if it was not recorded
     ``app``      a hint at the API
     ``name``     a name for people
+    ``headers``  of the request, names in lower case; empty if they were not recorded
+    ``at``       when it was sent, epoch seconds; None if that was not recorded
     """
 
     number: int
@@ -51,6 +66,8 @@ class Recorded:
     read_answer: Callable[[], RecordedAnswer] = field(repr=False, compare=False)
     app: str = ""
     name: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    at: float | None = None
 
     @cached_property
     def answer(self) -> RecordedAnswer:

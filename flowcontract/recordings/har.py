@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from flowcontract.recordings.coding import undo_codings
-from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+from flowcontract.recordings.exchange import Recorded, RecordedAnswer, RecordedPiece
 from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.streams.sse import encode
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _WITHOUT_BODY: Final = (204, 205)
 _FROM_CACHE: Final = 304
 _UNKNOWN_TYPE: Final = "x-unknown"  # Chrome's
+_LONGEST_MS: Final = 1e15  # of epoch milliseconds, too
 _ABORTED: Final = ("abort", "cancel")  # net::ERR_ABORTED, NS_BINDING_ABORTED, "canceled": by the client
 _HOW = "Record with curl -sN, or with Playwright's recordHar: {content: 'attach'}"
 
@@ -47,7 +50,19 @@ def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
         lambda: _read_answer(entry, method, beside),
         _text_or_empty(entry["_app"]),
         _text_or_empty(entry["comment"]),
+        dict(_read_headers(request)),
+        read_moment(_text_or_empty(entry["startedDateTime"])),
     )
+
+
+def read_moment(text: str) -> float | None:
+    """Return the epoch seconds of an ISO 8601 or HTTP date; None if it is neither."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return read(text).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None
 
 
 def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
@@ -92,7 +107,49 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
         headers.setdefault("content-type", kind)
     body, notes = _read_body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
     left = failure if any(word in failure.lower() for word in _ABORTED) else ""
-    return RecordedAnswer(status, headers, body, notes, left)
+    pieces = tuple(_read_pieces(entry, body))
+    wait_ms = pieces[0].at_ms if pieces else read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0
+    cut = "" if left else failure or _text_or_empty(entry["_trouble"])
+    return RecordedAnswer(status, headers, body, notes, left, cut, wait_ms, pieces)
+
+
+def read_number(found: Untrusted) -> float:
+    """Return an optional number that is not negative; anything else counts as 0."""
+    value = found.value
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < _LONGEST_MS:
+        return 0.0
+    return float(value)
+
+
+def _read_pieces(entry: Untrusted, body: bytes) -> Iterator[RecordedPiece]:
+    """Yield the pieces of a body, as our own tools or Chrome tell them; none where they do not add up to it."""
+    if messages := entry["_eventSourceMessages"]:
+        times = [read_number(message["time"]) * 1000 for message in messages.items()]
+        sizes = [len(_rebuild_block(message)) for message in messages.items()]
+        began = read_moment(_text_or_empty(entry["startedDateTime"]))
+        if began is not None and all(times) and sum(sizes) == len(body):
+            yield from (RecordedPiece(max(0.0, at - began * 1000), size) for at, size in zip(times, sizes, strict=True))
+    elif entry["response"]["content"] and (pieces := entry["response"]["content"]["_pieces"]):  # our proxy's
+        yield from add_up([(read_number(each["at"]), _measure(each)) for each in pieces.items()], body)
+    elif pieces := entry["response"]["_pieces"]:  # our suite's
+        yield from add_up([(read_number(each["at_ms"]), each["bytes"].number()) for each in pieces.items()], body)
+
+
+def _measure(piece: Untrusted) -> int:
+    """Return the number of bytes of a piece that was recorded with its content."""
+    text, packed = piece["text"], piece["base64"]
+    return len(encode_utf8(text.text())) if text else len(decode_base64(packed.text()))
+
+
+def add_up(pieces: list[tuple[float, int]], body: bytes) -> Iterator[RecordedPiece]:
+    """Yield pieces by time and size, those beyond the end of a body left out; none where they are less than it."""
+    if any(size < 0 for _, size in pieces) or sum(size for _, size in pieces) < len(body):
+        return
+    left = len(body)
+    for at_ms, size in pieces:
+        if left and size:
+            yield RecordedPiece(at_ms, min(size, left))
+            left -= min(size, left)
 
 
 def _read_failure(entry: Untrusted, response: Untrusted) -> str:

@@ -19,7 +19,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+from flowcontract.recordings.exchange import Recorded, RecordedAnswer, RecordedPiece
 from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
 from flowcontract.recordings.untrusted import Unreadable, Untrusted
 
@@ -250,11 +250,17 @@ def as_recorded(taken: Taken) -> Recorded:
             )
         headers = {name.lower(): value for name, value in taken.answer_headers}
         left = _REASONS["gone"] if taken.how == "gone" else ""
-        notes = () if taken.how in ("complete", "gone") else (_REASONS.get(str(taken.how), _REASONS["cut"]),)
-        return RecordedAnswer(taken.status, headers, taken.answer, notes, left)
+        cut = "" if taken.how in ("complete", "gone") else _REASONS.get(str(taken.how), _REASONS["cut"])
+        times = [taken.answered_at] if taken.answered_at is not None else [piece.at for piece in taken.pieces[:1]]
+        pieces = tuple(RecordedPiece(_ms(taken.at, piece.at), len(piece.data)) for piece in taken.pieces if piece.data)
+        notes = (cut,) if cut else ()
+        wait_ms = _ms(taken.at, *times) if times else 0.0
+        return RecordedAnswer(taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces)
 
+    headers = {name.lower(): value for name, value in taken.headers}
+    asked, operation = taken.body, taken.operation or ""
     return Recorded(
-        taken.number, taken.method, taken.url, path, query, taken.body, read_answer, taken.api, taken.operation or ""
+        taken.number, taken.method, taken.url, path, query, asked, read_answer, taken.api, operation, headers, taken.at
     )
 
 

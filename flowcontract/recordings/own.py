@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from flowcontract.recordings.exchange import Recorded, RecordedAnswer
-from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
+from flowcontract.recordings.har import add_up, decode_base64, encode_utf8, read_moment, read_number, split_url
 from flowcontract.recordings.untrusted import Unreadable, Untrusted
 
 if TYPE_CHECKING:
@@ -20,18 +20,59 @@ def read_exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
     request, response = whole["request"], whole["response"]
     method, url = request["method"].text().upper(), request["path"].text()
     path, query = split_url(url)
-    answer = RecordedAnswer(response["status"].number(), dict(_read_headers(response)), _read_body(response, beside))
+    status, headers, body = response["status"].number(), dict(_read_headers(response)), _read_body(response, beside)
+    chunks = [(read_number(each["t"]) * 1000, each["bytes"].number()) for each in _list(response["chunks"])]
+    pieces = tuple(add_up(chunks, body))
+    answer = RecordedAnswer(status, headers, body, wait_ms=read_number(response["ttfb_s"]) * 1000, pieces=pieces)
+    sent = _read_request_headers(request["headers"].value)
+    asked = _read_request_body(request, sent)
     return Recorded(
         1,
         method,
         url,
         path,
         query,
-        _dump_json(request["body"]) if request["body"] else None,
+        asked,
         lambda: answer,
         request["app"].text() if request["app"] else "",
         name,
+        sent,
+        read_moment(headers.get("date", "")),
     )
+
+
+def _read_request_headers(found: object) -> dict[str, str]:
+    """Return the headers of a request; none where they were not recorded as names and texts."""
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name.lower(): value for name, value in pairs if isinstance(value, str)}
+
+
+def _list(found: Untrusted) -> Iterator[Untrusted]:
+    return found.items() if found else iter(())
+
+
+def _read_request_body(request: Untrusted, headers: dict[str, str]) -> bytes | None:
+    """Return the body of a request, which was recorded as JSON, as text, or as the parts of a form."""
+    if request["multipart"]:
+        return _rebuild_form(request["multipart"], headers)
+    body = request["body"] or request["body_raw"]
+    if not body:
+        return None
+    return encode_utf8(body.value) if isinstance(body.value, str) else _dump_json(body)
+
+
+def _rebuild_form(parts: Untrusted, headers: dict[str, str]) -> bytes:
+    """Return a form as a client may have sent it."""
+    boundary = headers.get("content-type", "").partition("boundary=")[2].strip('"') or "recorded"
+    lines: list[str] = []
+    for part in parts.items():
+        disposition = f'form-data; name="{part["name"].text()}"'
+        if part["filename"]:
+            disposition += f'; filename="{part["filename"].text()}"'
+        kind = [f"Content-Type: {part['content_type'].text()}"] if part["content_type"] else []
+        text = part["text"].text() if part["text"] else ""
+        lines += [f"--{boundary}", f"Content-Disposition: {disposition}", *kind, "", text]
+    return encode_utf8("\r\n".join([*lines, f"--{boundary}--", ""]))
 
 
 def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:

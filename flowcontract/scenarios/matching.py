@@ -61,7 +61,9 @@ def _is_same(expected: Any, actual: Any) -> bool:
 class Match:
     """The request that a scenario answers: each part has to be contained in the request; absent parts match any.
 
+    ``headers``  values by name; None for one that must not come
     ``files``  form field -> name of the uploaded file
+    ``path``   values of the path's parameters
     ``times``  how often the scenario answers, None for always
     ``after``  an operation of the same API that must have succeeded before; the mock tracks both
     """
@@ -70,6 +72,7 @@ class Match:
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Any] = field(default_factory=dict)
+    path: Mapping[str, Any] = field(default_factory=dict)
     times: int | None = None
     after: str | None = None
 
@@ -88,13 +91,27 @@ class Match:
         if self.query:
             yield *_to_texts(self.query, request.query), "query"
         if self.headers:
-            yield {name.lower(): value for name, value in self.headers.items()}, request.headers, "headers"
+            expected = {name.lower(): value for name, value in self.headers.items()}
+            yield expected, {**dict.fromkeys(expected), **request.headers}, "headers"
         if self.files:
             yield self.files, _list_file_names(request.body), "files"
+        if self.path:
+            yield *_to_texts(self.path, request.path), "path"
+
+    @property
+    def size(self) -> int:
+        """How much it demands: of two that a request fits, the larger one is the more particular."""
+        parts = (self.body, self.query, self.headers, self.files, self.path)
+        return sum(map(_count_values, parts)) - sum(1 for part in parts[1:] if not part)
 
     def telling_text(self) -> tuple[tuple[str, ...], str] | None:
         """Return the path and the value of the first text that is expected in the body, or None."""
         return _find_first_text(self.body, ())
+
+
+def _count_values(value: Any) -> int:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return (value is not None) + sum(1 + _count_values(item) for item in inner)
 
 
 def _list_file_names(body: Any) -> dict[str, Any]:

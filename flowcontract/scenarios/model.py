@@ -120,6 +120,8 @@ class Scenario:
     reply: Reply
     undocumented: bool = False  # a user's own, with a status that no document has
     faults: str = ""  # what the mock does wrong on purpose; parsed by the mock
+    verbatim: bool = False  # answers what it matches before the contract refuses it, and without acting upon the world
+    violations: tuple[str, ...] = ()  # what the contract forbids of it, known and kept
 
     @property
     def observed(self) -> bool:

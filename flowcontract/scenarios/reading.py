@@ -52,6 +52,8 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
         reply=_Builder(path, text, raw, api_folder).reply(),
         undocumented=raw.get("undocumented", False),
         faults=raw.get("faults", ""),
+        verbatim=raw.get("verbatim", False),
+        violations=tuple(raw.get("violations", ())),
     )
 
 

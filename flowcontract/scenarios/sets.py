@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract import paths
 from flowcontract.errors import ScenarioError, UnknownNameError
+from flowcontract.scenarios.matching import Match
 from flowcontract.scenarios.model import Scenario
 from flowcontract.scenarios.reading import FILE_NAME, NAME_WANTED, SHARED, read_scenario
 from flowcontract.specs.profiles import Profile
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowcontract.scenarios.expressions import RequestView
-    from flowcontract.scenarios.matching import Match
     from flowcontract.specs.model import Operation
 
 PROFILES = "profiles"  # in an API's folder: a folder of scenarios for each profile that has some
@@ -129,6 +129,7 @@ class ScenarioSet:
         self._indexes: dict[Operation, dict[str, _File]] = {}
         self._keys: dict[Operation, tuple[str, ...]] = {}
         self._candidate_cache: dict[tuple[Operation, bool], _Candidates] = {}
+        self._verbatim: dict[Operation, _Candidates] = {}
         self._defaults: dict[tuple[Operation, bool], Scenario] = {}
         self.files = {file.path: file for file in files}
         for file in self.files.values():
@@ -210,6 +211,29 @@ class ScenarioSet:
         candidates = self._candidates(operation, streaming=streaming).find_for(request)
         return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
+    def has_verbatim(self, operation: Operation) -> bool:
+        """Tell whether an operation has scenarios that come before all that the contract says of a request."""
+        return bool(self._verbatim_candidates(operation).pairs)
+
+    def matching_verbatim(
+        self, operation: Operation, request: RequestView, *, may: Callable[[Scenario], bool]
+    ) -> Scenario | None:
+        """Return the verbatim scenario that `may` answer and matches the request.
+
+        The most particular one counts, of those the one that waited for another operation, of those the first by name.
+        """
+        candidates = self._verbatim_candidates(operation).find_for(request)
+        return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
+
+    def _verbatim_candidates(self, operation: Operation) -> _Candidates:
+        known = self._verbatim.get(operation)
+        if known is None:
+            files = (file for file in self._index(operation).values() if not file.ours)
+            scenarios = (scenario for scenario in map(_File.read, files) if scenario.verbatim)
+            pairs = [(scenario, scenario.request or Match()) for scenario in scenarios]
+            known = self._verbatim[operation] = _Candidates(sorted(pairs, key=_rank_verbatim))
+        return known
+
     def counts(self, operation: Operation) -> bool:
         """Tell whether which scenario answers also depends on what was answered before (`times`, `after`)."""
         return any(self._candidates(operation, streaming=streaming).counts for streaming in (False, True))
@@ -238,8 +262,13 @@ class ScenarioSet:
         for file in sorted(files, key=lambda file: file.ours):
             scenario = file.read()
             fits = scenario.reply.streamed == streaming or scenario.status >= _ERRORS
-            if scenario.request is not None and fits:
+            if scenario.request is not None and fits and not scenario.verbatim:
                 yield scenario, scenario.request
+
+
+def _rank_verbatim(pair: tuple[Scenario, Match]) -> tuple[int, bool, str, int]:
+    scenario, match = pair
+    return -match.size, match.after is None, scenario.name, scenario.status
 
 
 def _status(key: str) -> int:

@@ -127,6 +127,10 @@ class Admin:
         rules = [_rule(method, path, answer) for method, path, answer in routes]
         self._map = Map(rules, merge_slashes=False, converters=_CONVERTERS).bind("mock")
 
+    def wants_body_later(self, head: Request) -> bool:
+        """Tell whether a request is answered while its body comes; nothing under `/__mock__` is."""
+        return not _is_own(head.path) and self._behind.wants_body_later(head)
+
     @property
     def max_upload(self) -> int:
         """How many bytes of a body it takes."""
@@ -139,7 +143,7 @@ class Admin:
 
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request for the mock itself, or say who may ask; one for its APIs is the application's."""
-        is_ours = request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
+        is_ours = _is_own(request.path)
         if (is_ours or request.path == "/") and (reply := self._show_page(request)):
             return reply
         return self._handle(request.require_stored()) if is_ours else self._behind.handle(request, now)
@@ -377,6 +381,10 @@ def _read_override(body: Any) -> tuple[str, str, int | None, Any]:
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
         raise AdminRefusal(400, "No override", "`times` is how often: a whole number from 1, or null for always.")
     return operation, scenario, times, body.get("world")
+
+
+def _is_own(path: str) -> bool:
+    return path == _PREFIX or path.startswith(f"{_PREFIX}/")
 
 
 def _number(query: Query, name: str) -> int | None:

@@ -47,6 +47,7 @@ def describe_row(entry: Entry) -> dict[str, Any]:
         "world": entry.world and entry.world[:_SHOWN],
         "faults": list(entry.faults),
         "violations": len(entry.violations),
+        "answer_violations": len(entry.answer_violations),
         "hints": len(entry.hints),
         "failure": entry.failure and entry.failure[:_SHOWN],
         "duration_ms": entry.duration_ms,
@@ -61,6 +62,7 @@ class Feed:
     """
 
     failure: str | None = None
+    on_loop = False
 
     def __init__(self, journal: Journal, last_event_id: str, on_close: Callable[[Feed], None]) -> None:
         """Tell what has changed since an event, or everything that is remembered; call `on_close` at the end."""

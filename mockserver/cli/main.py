@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 _RUN = {
     "serve": ("serve", "serve"),
+    "proxy": ("proxy", "proxy"),
     "init": ("scenarios", "init"),
     "list": ("scenarios", "list_scenarios"),
     "check": ("scenarios", "check"),
+    "import": ("importing", "run_import"),
     "torture": ("torture", "torture"),
 }
 """Command -> module and function; only the one that is asked for is imported, which takes longer than its work."""

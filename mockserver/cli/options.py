@@ -26,8 +26,10 @@ examples:
   mockserver list --faults                          everything that can go wrong on purpose
   mockserver list --profiles                        the releases that an API can answer as
   mockserver serve --profile dify-chat=1.14         as one of them
+  mockserver proxy --to dify-chat=https://api.example.com/v1 --record recordings   judge a real server, and its client
   mockserver torture --port 8080                    whether your client copes with each of them
   mockserver check --fixtures my-scenarios          what is wrong with yours, and where
+  mockserver import recording.har --out mine        scenarios that answer as a recording does
   curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
 
 Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
@@ -74,6 +76,13 @@ def _state(text: str) -> Path | str:
         scheme = text.partition("://")[0]
         raise argparse.ArgumentTypeError(f"{scheme}:// is no state: name a file, or redis://HOST:PORT/DB")
     return text
+
+
+def _server(text: str) -> tuple[str, str]:
+    api, equals, url = text.partition("=")
+    if not equals or not api or "://" not in url:
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form API=URL')
+    return api, url
 
 
 def _profile(text: str) -> tuple[str, str]:
@@ -194,8 +203,57 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
+    "RECORDING": {
+        "type": Path,
+        "nargs": "+",
+        "help": "a HAR file (of a browser, a proxy, contract-tests --report), a recording.jsonl, or its folder",
+    },
+    "--out": {"type": Path, "required": True, "metavar": "DIR", "help": "the folder to write, new or empty"},
+    "--server": {
+        "action": "append",
+        "default": [],
+        "metavar": "HOST",
+        "help": "whose answers count, HOST or HOST:PORT; may be repeated (default: the one with most of an API's)",
+    },
     "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
     "--profiles": {"action": "store_true", "help": "print the releases that --profile takes instead"},
+    "--to": {
+        "type": _server,
+        "action": "append",
+        "default": [],
+        "metavar": "API=URL",
+        "help": "where an API's requests go, with its base path: dify-chat=https://api.example.com/v1; may be repeated",
+    },
+    "--record": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "a new or empty folder; what passes is appended to recording.jsonl as it happens, without secrets,"
+        " and written as HAR at the end",
+    },
+    "--max-recording-mb": {
+        "type": _number(int, 1, 1 << 20),
+        "default": 256,
+        "help": "largest recording; beyond it nothing more is recorded (default: 256)",
+    },
+    "--enforce": {
+        "choices": ("error", "cut"),
+        "nargs": "?",
+        "const": "error",
+        "default": "",
+        "help": "let nothing pass that the contract forbids: a wrong request is refused, a stream ends at its first"
+        " violation with an event that reports an error, or cut off (default: all passes and is judged)",
+    },
+    "--timeout": {
+        "type": _number(float, 0.1, 86400),
+        "default": 300.0,
+        "metavar": "SECONDS",
+        "help": "how long a server may be silent before the proxy gives it up (default: 300)",
+    },
+    "--ca-file": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "certificates (PEM) by which servers are trusted (default: those of this machine)",
+    },
     "--operation": {
         "default": "dify-chat/sendChatMessage",
         "metavar": "NAME",
@@ -204,14 +262,39 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
 
+FILE_OPTIONS = {name: settings for name, settings in (OPTIONS | _OTHER_OPTIONS).items() if name.startswith("--")}
+"""What may stand in a file of options: those of all commands, each of which takes its own."""
+
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve the APIs over HTTP", tuple(OPTIONS)),
+    "proxy": (
+        "stand before real servers: pass all on, judge both sides, record; exit 1 where something was wrong",
+        (
+            "--to",
+            "--record",
+            "--max-recording-mb",
+            "--enforce",
+            "--timeout",
+            "--ca-file",
+            "--port",
+            "--host",
+            "--profile",
+            "--fixtures",
+            "--seed",
+            "--max-upload-mb",
+            "--journal",
+            "--admin-token",
+            "--quiet",
+            "--log-format",
+        ),
+    ),
     "init": ("print what the apps are by default, for a file of your own to give to --app", ("--api",)),
     "list": (
         "print every scenario, by operation, or every fault, or every profile",
         ("--api", "--fixtures", "--faults", "--profiles"),
     ),
     "check": ("check a folder of scenarios", ("--api", "--fixtures")),
+    "import": ("write scenarios that answer as a recording does", ("RECORDING", "--out", "--api", "--server")),
     "torture": (
         "try a client with one fault after the other, and print the verdicts",
         ("--operation", "--port", "--host", "--profile", "--fixtures", "--seed"),
@@ -247,14 +330,16 @@ def add_from_file(arguments: Sequence[str]) -> list[str]:
     command, *rest = arguments or [""]
     if command not in _COMMANDS:
         return list(arguments)
-    every = OPTIONS | _OTHER_OPTIONS
-    found = read_arguments("mockserver", every, rest, variable=find_variable)
+    found = read_arguments("mockserver", FILE_OPTIONS, rest, variable=find_variable)
     known = [each for each in found if each.partition("=")[0] in _COMMANDS[command][1]]
     return [command, *known, *rest]
 
 
 def _add(command: argparse.ArgumentParser, option: str) -> None:
     """Add an option whose default is what the environment says; argparse checks that like an argument."""
+    if not option.startswith("--"):
+        command.add_argument("recordings", metavar=option, **_OTHER_OPTIONS[option])
+        return
     variable = find_variable(option)
     settings = dict((OPTIONS | _OTHER_OPTIONS)[option])
     given = os.environ.get(variable)
@@ -268,4 +353,6 @@ def _add(command: argparse.ArgumentParser, option: str) -> None:
         settings["default"] = given.lower() not in ("", "0", "false", "no")
     elif given is not None:
         settings["default"] = given
+    if given is not None:
+        settings.pop("required", None)
     command.add_argument(option, **settings)

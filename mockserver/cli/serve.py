@@ -64,7 +64,7 @@ def serve(options: argparse.Namespace) -> int:
     for line in _greeting(server):
         say(line)
     sys.stdout.flush()
-    log = _show_requests(server, options)
+    log = show_requests(server, options)
     gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
     gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
     try:
@@ -76,13 +76,13 @@ def serve(options: argparse.Namespace) -> int:
     return OK
 
 
-def _show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
+def show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
     """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
     if options.quiet or sys.stdout is None:
         return None
     plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
     plain = [path for path in plain if "{" not in path]
-    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=options.workers == 1)
+    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=getattr(options, "workers", 1) == 1)
     server.mock.journal.listener = log
     return log
 

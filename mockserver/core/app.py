@@ -37,10 +37,19 @@ class App:
         """The epoch seconds at which its time stands still, None where it goes on."""
         return self.mock.settings.clock
 
+    def wants_body_later(self, head: Request) -> bool:
+        """Tell whether a request goes to another server and its body may go there while it comes."""
+        passing = self.mock.passing
+        return passing is not None and passing.wants_body_later(head)
+
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError where what has to be kept cannot be."""
         is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.fields
+        if is_preflight and self.mock.passing is not None and self.mock.passing.covers(request.path):
+            is_preflight = False  # the server's own answer counts
         reply = self._answer_preflight(request) if is_preflight else self._record(request, now)
+        if reply.forward is not None:
+            return reply
         put(reply.headers, _OPEN_TO_PAGES)
         return reply
 
@@ -70,6 +79,8 @@ class App:
         except Exception as error:
             journal.fail(entry, error, make_failure(error).status)
             raise
+        if reply.forward is not None:  # it is noted when the answer comes
+            return reply
         reply = journal.close(entry, reply)
         hints.put(reply.headers, entry.hints)
         return reply

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowcontract.scenarios.streaming import asks_for_stream
 from mockserver import faults
+from mockserver.core.validation import make_view_as_sent
 from mockserver.request.refusals import Refusal, scenario_key
 from mockserver.scenarios import selection
 
 if TYPE_CHECKING:
     from flowcontract.scenarios import Scenario
+    from flowcontract.scenarios.expressions import RequestView
     from flowcontract.specs.model import Api, Operation
     from mockserver.config.apps import Table
     from mockserver.core.content import Content
@@ -46,6 +48,7 @@ class Selection(NamedTuple):
     ``refusal``      what is wrong with the request: then nothing is acted upon
     ``gateway``      what a gateway answers in place of the API, and of the scenario
     ``retry_after``  seconds to wait, of a request that is one too many
+    ``view``         what the scenario sees of the request, where that is not what validation made of it
     """
 
     scenario: Scenario
@@ -55,11 +58,12 @@ class Selection(NamedTuple):
     refusal: Refusal | None = None
     gateway: Reply | None = None
     retry_after: int | None = None
+    view: RequestView | None = None
 
     @property
     def is_acted_upon(self) -> bool:
         """Whether the request is acted upon: nothing is wrong with it, and nobody keeps it from the API."""
-        return self.refusal is None and self.by != "fault"
+        return self.refusal is None and self.by != "fault" and not self.scenario.verbatim
 
     @property
     def is_preferred(self) -> bool:
@@ -80,6 +84,16 @@ def select_preferred(visit: Visit, validated: Validated, preference: ScenarioPre
         visit.content.scenarios, visit.operation, preference, streaming=streaming if is_certain else None
     )
     return Selection(scenario, preference.by, str(preference), refusal=refusal)
+
+
+def select_verbatim(visit: Visit, validated: Validated) -> Selection | None:
+    """Select the verbatim scenario that a request matches as it was sent, whatever is wrong with it; None for none."""
+    scenarios = visit.content.scenarios
+    if not scenarios.has_verbatim(visit.operation):
+        return None
+    view = make_view_as_sent(visit.routed, validated, visit.operation)
+    scenario = scenarios.matching_verbatim(visit.operation, view, may=visit.world.usage.allows)
+    return Selection(scenario, "request", view=view) if scenario else None
 
 
 def select_refusal(visit: Visit, validated: Validated, refusal: Refusal) -> Selection:

@@ -6,14 +6,23 @@ handler puts them in their order, and notes in the journal's entry what each has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import StateUnreachableError
 from mockserver import faults
 from mockserver.caching import Recent
 from mockserver.core.answering import Rendered, act, render
-from mockserver.core.choosing import Selection, Visit, add_faults, select_matching, select_preferred, select_refusal
+from mockserver.core.choosing import (
+    Selection,
+    Visit,
+    add_faults,
+    select_matching,
+    select_preferred,
+    select_refusal,
+    select_verbatim,
+)
+from mockserver.core.passing import Passed
 from mockserver.core.validation import Routed, Validated, authenticate, make_view, route, validate
 from mockserver.faults import FaultError
 from mockserver.http.failures import make_problem
@@ -23,8 +32,10 @@ from mockserver.request.refusals import Refusal
 from mockserver.scenarios.selection import NoScenario, no_fault
 
 if TYPE_CHECKING:
+    from flowcontract.scenarios import Scenario
     from mockserver.core.content import Content
     from mockserver.core.mock import Mock
+    from mockserver.core.passing import Passing
     from mockserver.http.messages import Head, Reply, Request
     from mockserver.journal.entry import Entry
     from mockserver.request.preferences import ScenarioPreference
@@ -62,13 +73,16 @@ class Handler:
 
     def handle(self, request: Request, now: float, entry: Entry) -> Reply:
         """Answer a request at `now`, in epoch seconds, and note the reasons; raise StateError as `App.handle` does."""
-        routed = self._route(request.require_stored())
+        passing = self._mock.passing
+        request.require_stored()
+        routed = self._route(passing.admit(request) if passing else request)
         found = routed.route
         if found.api is None:
             return self._refuse_outside(request, routed, entry)
-        if found.moved:
+        passes = passing is not None and passing.covers(request.path)
+        if found.moved and not passes:
             return redirect(request, found.moved)
-        if request.method == "OPTIONS" and found.allowed and found.manners.options == "allow":
+        if request.method == "OPTIONS" and found.allowed and found.manners.options == "allow" and not passes:
             return tell_methods(found.allowed)
         is_known = found.operation is not None and not found.refused
         suffix = found.keyring.suffix if is_known else credentials.NOBODYS
@@ -117,6 +131,9 @@ class Handler:
         """Answer a request that leads to an operation."""
         operation, world = visit.operation, visit.world
         entry.operation = operation.name
+        passing = self._passing_of(visit)
+        if passing is not None and visit.routed.request.incoming is not None:
+            return passing.forward(Passed(visit, entry))
         understood = self._validate(visit, entry)
         preference = understood.validated.preference
         if preference is None and not visit.routed.route.refused:
@@ -128,8 +145,14 @@ class Handler:
             if case:
                 case.unfit = str(error)
             raise NoScenario(no_fault(error, operation)) from None
-        world.usage.note(operation.id, reply.status)
+        if reply.forward is None:  # else it is noted when the answer comes
+            world.usage.note(operation.id, reply.status)
         return reply
+
+    def _passing_of(self, visit: Visit) -> Passing | None:
+        """Return what passes requests of an API on, None where the mock answers them itself."""
+        passing = self._mock.passing
+        return passing if passing is not None and passing.covers(visit.routed.request.path) else None
 
     def _validate(self, visit: Visit, entry: Entry) -> Understood:
         """Authenticate and validate; note everything that is wrong. What was right once is right in the same bytes."""
@@ -165,7 +188,14 @@ class Handler:
         asked = faults.parse(text) if text else ()
         validated = understood.validated
         chosen = self._select(visit, understood, preference, entry)
-        chosen = _add_faults(visit, chosen, asked, entry)
+        passing = self._passing_of(visit)
+        if passing is not None and not passing.keeps(chosen):
+            chosen = chosen._replace(scenario=_without_faults(chosen.scenario))
+            chosen = _add_faults(visit, chosen, asked, entry)
+            if chosen.by != "fault":
+                return passing.forward(Passed(visit, entry, validated, asked, preference))
+        else:
+            chosen = _add_faults(visit, chosen, asked, entry)
         chosen, rendered = self._act(visit, validated, chosen, asked, entry)
         reply, scenario = rendered
         entry.scenario = scenario.key if scenario else None
@@ -185,6 +215,8 @@ class Handler:
         if preference is not None and preference.chooses:
             entry.choose(preference.by, str(preference))  # also where there is no such scenario
             return select_preferred(visit, validated, preference)
+        if recorded := select_verbatim(visit, validated):
+            return recorded
         if validated.refusal:
             return select_refusal(visit, validated, validated.refusal)
         if understood.chosen is not None and understood.chosen[0] is visit.content:
@@ -200,7 +232,9 @@ class Handler:
         """Act and render; where the behaviour refuses, select and render what says so."""
         settings = self._mock.settings
         if not chosen.is_acted_upon:
-            return chosen, render(visit, validated.view, chosen, settings)
+            if chosen.scenario.verbatim and not chosen.is_preferred:
+                visit.world.usage.note_served(chosen.scenario)
+            return chosen, render(visit, chosen.view or validated.view, chosen, settings)
         try:
             rendered = act(visit, validated, chosen, settings)
         except Refusal as found:
@@ -233,9 +267,12 @@ class Handler:
         """Refuse a path or a method that leads to no operation, as the API does."""
         routed, request = visit.routed, visit.routed.request
         words = routed.route.refused
+        passing = self._passing_of(visit)
         nowhere = Refusal(words[-1], f"{request.method} {request.path} leads nowhere", finer=words)
         entry.forbid((), nowhere)
         entry.hints = self._hints.explain(request, routed.route, nowhere)
+        if passing is not None and not passing.enforces:
+            return passing.forward(Passed(visit, entry, known=False))
         validated = Validated(make_view(routed), refusal=nowhere)
         chosen = _add_faults(visit, select_refusal(visit, validated, nowhere), (), entry)
         reply, scenario = render(visit, validated.view, chosen, self._mock.settings)
@@ -252,6 +289,10 @@ class Handler:
         return make_problem(
             404, "No API here", f"No API is served under {request.path}. There is: {listed}.", apis=served
         )
+
+
+def _without_faults(scenario: Scenario) -> Scenario:
+    return replace(scenario, faults="") if scenario.faults else scenario
 
 
 def _add_faults(visit: Visit, chosen: Selection, asked: Faults, entry: Entry) -> Selection:

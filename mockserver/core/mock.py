@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowcontract.scenarios import ScenarioSet
     from flowcontract.specs.model import Api
     from mockserver.config.settings import Settings
+    from mockserver.core.passing import Passing
     from mockserver.scenarios.files import ScenarioFiles
     from mockserver.state.backends import Backend
     from mockserver.state.overrides import Overrides
@@ -33,6 +34,7 @@ class Mock:
     """The components of one mock, made from its contract, its scenario files and its settings. Threads may share it.
 
     ``content``  what the scenario files and the file of the apps say now; `refresh` replaces it as a whole
+    ``passing``  where requests go that it does not answer itself; None where it answers all
 
     Raise StateError where the state cannot be opened, AppError where the file of the apps is wrong.
     """
@@ -47,6 +49,7 @@ class Mock:
     overrides: Overrides = field(init=False)
     torture: Torture = field(init=False)
     journal: Journal = field(init=False)
+    passing: Passing | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         settings = self.settings

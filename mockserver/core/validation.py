@@ -11,7 +11,7 @@ from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.request import CheckedRequest, check_request
 from flowcontract.validation.uploads import takes_one_file, upload_limits
 from mockserver.request import preferences
-from mockserver.request.body import Body, parse_query, read_body
+from mockserver.request.body import Body, parse_query, read_as_sent, read_body
 from mockserver.request.refusals import Refusal
 from mockserver.state.quotas import StorageFull
 
@@ -136,6 +136,20 @@ def make_view(routed: Routed, values: CheckedRequest = NOT_CHECKED) -> RequestVi
         query={**_single(routed.query), **values.query},
         headers=routed.request.fields,
         body=values.body,
+    )
+
+
+def make_view_as_sent(routed: Routed, validated: Validated, operation: Operation) -> RequestView:
+    """Return what verbatim scenarios see of a request: all of it, as it was sent, whatever is wrong with it."""
+    value = validated.body.value
+    if validated.body is NO_BODY:
+        value = read_as_sent(routed.request, operation, routed.route.manners)
+    return RequestView(
+        method=routed.request.method,
+        path=routed.route.path,
+        query=_single(routed.query),
+        headers=routed.request.fields,
+        body=None if value is ABSENT else value,
     )
 
 

@@ -44,7 +44,11 @@ def apply(  # noqa: PLR0913 - each by name
     one that was `asked` for (None: all were) changes nothing of what the client gets, which is no body where only the
     `head` is wanted. One of a scenario's own (raw UTF-8, say) may happen to change nothing.
     """
-    fitting = tuple(chosen for chosen in faults if _fits(chosen, reply, context, refused=refused))
+    fitting = tuple(
+        chosen
+        for chosen in faults
+        if _fits(chosen, reply, context, refused=refused) and not _is_beyond(chosen, abilities, asked)
+    )
     for chosen in fitting:
         _guard(chosen, abilities)
     later = [chosen for chosen in fitting if chosen.fault.alter is not none]  # the others have had their say already
@@ -56,6 +60,22 @@ def apply(  # noqa: PLR0913 - each by name
     for chosen in later:
         _put(chosen, reply, context)
     return tuple(chosen for chosen in fitting if chosen not in idle)
+
+
+def apply_live(
+    reply: Reply, faults: Sequence[Chosen], context: FaultContext, abilities: Collection[Capability]
+) -> tuple[Chosen, ...]:
+    """Change a stream that comes from elsewhere while it is sent; return the faults, which all count.
+
+    Whether one of them changes anything is not known before all of it has come. Raises FaultError as `apply` does.
+    """
+    for chosen in faults:
+        _fits(chosen, reply, context, refused=False)
+        _guard(chosen, abilities)
+    later = [chosen for chosen in faults if chosen.fault.alter is not none]
+    for chosen in later:
+        _put(chosen, reply, context)
+    return tuple(faults)
 
 
 def _find_idle(faults: Sequence[Chosen], reply: Reply, context: FaultContext, *, head: bool) -> list[Chosen]:
@@ -139,6 +159,12 @@ def _fits(chosen: Chosen, reply: Reply, context: FaultContext, *, refused: bool)
             f"The fault {name} needs server-sent events, but these are {context.framing}. Ask for another fault."
         )
     return True
+
+
+def _is_beyond(chosen: Chosen, abilities: Collection[Capability], asked: Collection[Chosen] | None) -> bool:
+    """Tell whether a scenario's own fault is only about pieces, which this adapter joins: what is said stays."""
+    own = asked is not None and chosen not in asked
+    return own and chosen.fault.able == "pieces" and "pieces" not in abilities
 
 
 def _guard(chosen: Chosen, abilities: Collection[Capability]) -> None:

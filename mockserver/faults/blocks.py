@@ -21,9 +21,16 @@ _ENDS = (b"\r\n", b"\n", b"\r")  # in this order no CR is followed by a bare LF,
 
 
 def raw_utf8(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
-    """Write characters as they are."""
+    """Write characters as they are; an event whose text is no JSON has them so already."""
     for piece in pieces:
-        yield with_text(piece, context, lambda text: json.dumps(json.loads(text), ensure_ascii=False).encode())
+        yield with_text(piece, context, _unescape)
+
+
+def _unescape(text: bytes) -> bytes:
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+    except ValueError:
+        return text
 
 
 def escapes(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:

@@ -22,6 +22,25 @@ def split(pieces: Pieces, _ground: FaultContext, size: int) -> Pieces:
         yield from _cut_at(piece, range(size, len(piece.data), size))
 
 
+def regroup(pieces: Pieces, _ground: FaultContext, sizes: list[int]) -> Pieces:
+    """Send chunks of so many bytes, and what remains in one; each goes out once its last byte is due."""
+    wanted, held, last = iter(sizes), b"", None
+    size = next(wanted, None)
+    for piece in pieces:
+        last, held = piece, held + piece.data
+        due: list[bytes] = []
+        while size is not None and len(held) >= size:
+            due.append(held[:size])
+            held, size = held[size:], next(wanted, None)
+        for number, chunk in enumerate(due, 1):
+            payload = piece.payload if number == len(due) else None
+            yield piece._replace(delay_ms=piece.delay_ms if number == 1 else 0, data=chunk, payload=payload)
+        if not due:
+            yield piece._replace(data=b"")
+    if last is not None and held:
+        yield last._replace(delay_ms=0, data=held, payload=None)
+
+
 def split_at(pieces: Pieces, _ground: FaultContext, size: int) -> Pieces:
     """Send each event in two pieces, the first of `size` bytes."""
     for piece in pieces:

@@ -24,11 +24,20 @@ Alter = Callable[[Reply, "FaultContext", Any], None]
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
 _FINAL = range(200, 600)  # informational statuses are no answer (RFC 9110, 15.2)
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
+_MOST_CHUNKS, _LARGEST_CHUNK = 10_000, 1_000_000_000
 _PAGE = (
     "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
     "<hr><center>gateway</center>\r\n</body>\r\n</html>\r\n"
 )
 """What proxies such as nginx send of their own."""
+
+
+def read_sizes(text: str) -> list[int]:
+    """Read `836/662`: the sizes of chunks in bytes; raise ValueError."""
+    sizes = [int(part) for part in text.split("/")]
+    if not all(0 < size <= _LARGEST_CHUNK for size in sizes) or len(sizes) > _MOST_CHUNKS:
+        raise ValueError(text)
+    return sizes
 
 
 def read_limit(text: str) -> tuple[int, int]:

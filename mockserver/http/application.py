@@ -19,5 +19,8 @@ class Application(Protocol):
     def fixed_clock(self) -> float | None:
         """The epoch seconds at which its clock is frozen, None if it runs."""
 
+    def wants_body_later(self, head: Request) -> bool:
+        """Tell of a request's head whether to handle it now, with `incoming` in place of the body."""
+
     def handle(self, request: Request, now: float) -> Reply:
         """Answer a request at `now`, in epoch seconds; raise StateError if its effects cannot be stored."""

@@ -13,12 +13,15 @@ from mockserver.blobs.blob import EMPTY, Blob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from mockserver.http.forwarding import Forward, Incoming
+
 BodyError = Literal["", "too large", "cut short"] | StateUnwritableError
 End = Literal["complete", "stopped", "gone", "cut"]
 """All of a stream was sent, it was stopped, the client left, or a fault or a failure cut it off."""
-Capability = Literal["pieces", "close", "reset"]
+Capability = Literal["pieces", "close", "reset", "forward"]
 """What faults need of an adapter. `pieces`: each piece of a stream is sent on its own, in its own chunk if there are
-chunks. `close` and `reset`: a reply can end in its middle by closing or resetting the connection."""
+chunks. `close` and `reset`: a reply can end in its middle by closing or resetting the connection. And what a proxy
+needs: `forward`, it can ask another server."""
 
 
 class PlainHeaders(Headers):
@@ -70,6 +73,7 @@ class Head:
     ``keep_alive``  the connection stays open after the answer
     ``chunks``      the client understands a chunked answer
     ``size``        bytes of the body that follows
+    ``target``      path and query as on the wire
     """
 
     method: str
@@ -80,11 +84,12 @@ class Head:
     keep_alive: bool
     chunks: bool
     size: int
+    target: str = ""
 
 
 @dataclass(slots=True)
 class Request:
-    """A request that has arrived whole.
+    """A request that has arrived whole, or its head where somebody wants the body while it comes.
 
     ``method``        upper case
     ``path``          percent-decoded; what is no UTF-8 is U+FFFD
@@ -98,6 +103,8 @@ class Request:
     ``body_error``    why `body` is not what the client meant to send: larger than the limit, broken off, or too large
                       for this machine
     ``head``          everything but the body, where an adapter has recognised it
+    ``target``        path and query as on the wire; '' if the adapter does not know them
+    ``incoming``      the body instead, where the request is answered while it still arrives
     """
 
     method: str
@@ -111,6 +118,8 @@ class Request:
     fields: Mapping[str, str] = field(default_factory=dict)
     head: Head | None = None
     scheme: str = "http"
+    target: str = ""
+    incoming: Incoming | None = None
 
     def __post_init__(self) -> None:
         self.fields = self.fields or join_fields(self.headers)
@@ -144,6 +153,10 @@ class Streamed(Protocol):
     """Called from any thread when `advance` has to be called at once; the sender sets it."""
 
     @property
+    def on_loop(self) -> bool:
+        """Whether `on_change` is only called on the sender's event loop, and never inside of `advance`."""
+
+    @property
     def ended(self) -> End | None:
         """How it ended; None while it goes on."""
 
@@ -170,6 +183,8 @@ class Reply:
 
     ``separate``  each piece of a stream is sent in a chunk of its own, even if several are due at once
     ``said``      the JSON value that `body` was made from, for behaviours that store it; not to be changed
+    ``reason``    the reason phrase; '' for that of the status
+    ``forward``   ask another server, and send what comes of that instead of all this
     """
 
     status: int
@@ -178,3 +193,5 @@ class Reply:
     delay_s: float = 0.0
     separate: bool = False
     said: Any = None
+    reason: str = ""
+    forward: Forward | None = None

@@ -80,6 +80,8 @@ class Stream:
     ``failure``   the error in the mock itself that ended the stream
     """
 
+    on_loop = False
+
     def __init__(
         self,
         pieces: Iterator[Piece],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flowcontract.output.secrets import Secrets
+    from flowcontract.schemas.violations import Violation
     from flowcontract.validation.request import RequestViolation
     from mockserver.http.messages import Reply
     from mockserver.journal.masking import Masking
@@ -26,6 +27,7 @@ KEPT_OF_REQUEST = 64 << 10
 KEPT_OF_ANSWER = 64 << 10
 """Bytes that are kept of a body; its whole size is told beside them."""
 KEPT_HEADERS = 100
+_KEPT_VIOLATIONS = 100  # of an answer
 KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
 
 _NO_HEADERS = Headers()
@@ -86,7 +88,8 @@ class Entry:
     ``violations``  what of the request the contract forbids, also where a scenario was forced
     ``hints``       what the client probably meant, or what it says that the contract does not know; no violations
     ``scenario``    `<status>-<name>`; None where the mock itself answered
-    ``by``          who chose it: prefer, user, override, request, app, default, problem or fault
+    ``by``          who chose it: prefer, user, override, request, app, default, problem or fault; `forward` where
+                    another server answered, whose URL is in ``because``
     ``because``     more of that: what was preferred, or what is wrong
     ``faults``      what was done wrong on purpose, in the order in which it was
     ``status``      of the answer; None as long as there is none
@@ -94,6 +97,7 @@ class Entry:
     ``failure``     what went wrong in the mock itself
     ``began``       when it came, by `time.perf_counter`
     ``duration_ms`` how long the answer took, a stream to its end; None as long as that is not known
+    ``answer_violations``  what of another server's answer the contract forbids
     """
 
     number: int
@@ -116,6 +120,7 @@ class Entry:
     failure: str | None = None
     began: float = 0.0
     duration_ms: float | None = None
+    answer_violations: list[Problem] = field(default_factory=list)
 
     @property
     def raw_path(self) -> str:
@@ -184,6 +189,16 @@ class Entry:
         elif isinstance(reply.body, Blob):
             self.answer_size = reply.body.size
 
+    def note_upload(self, size: int, violations: list[Problem]) -> None:
+        """Note what could only be seen of a request after it was passed on."""
+        self.size, self.violations = size, [*self.violations, *violations]
+
+    def forbid_answer(self, found: Sequence[Violation]) -> None:
+        """Note what of an answer the contract forbids: the first hundred differences."""
+        left = max(0, _KEPT_VIOLATIONS - len(self.answer_violations))
+        known = self._raw.known() if found[:left] else None
+        self.answer_violations += [known.mask_json(describe_violation(each)) for each in found[:left] if known]
+
     def note_form(self, form: Any) -> None:
         """Note the fields of a form."""
         self._raw.form = form
@@ -216,7 +231,7 @@ class Entry:
         An id that the world does not know is no violation: no contract says which ids there are.
         """
         if found:
-            self.violations = [_describe(violation) for violation in found]
+            self.violations = list(map(describe_request_violation, found))
         elif refusal.words[-1] != "unknown-id":
             names = ("field", "message", "rule", "location")
             self.violations = [{name: refusal.violation[name] for name in names}]
@@ -238,6 +253,7 @@ class Entry:
                 "cut": self.cut,
             },
             "violations": self.violations,
+            "answer_violations": self.answer_violations,
             "hints": self.hints,
             "scenario": self.scenario,
             "by": self.by,
@@ -298,8 +314,24 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", "backslashreplace")
 
 
-def _describe(found: RequestViolation) -> Problem:
+def describe_request_violation(found: RequestViolation) -> Problem:
     """Return a violation with what the contract expects, what came, and the lines that say so."""
     difference = found.violation
     source = list(difference.source)
     return {**found.as_mapping(), "expected": difference.expected, "got": difference.got, "source": source}
+
+
+def describe_violation(found: Violation) -> Problem:
+    """Return a violation of an answer: rule, event (from 1, None outside a stream), where, expected, got, source."""
+    place = f"event {found.event}: " if found.event is not None else ""
+    message = f"{place}{found.rule}: expected {found.expected}; got {found.got}"
+    return {
+        "message": " ".join(message.split()),
+        "rule": found.rule,
+        "event": found.event,
+        "where": found.where,
+        "expected": found.expected,
+        "got": found.got,
+        "source": list(found.source),
+        "tier": str(found.tier),
+    }

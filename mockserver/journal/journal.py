@@ -100,6 +100,16 @@ class Journal:
         body = LoggedStream(reply.body, entry, log, noted, self.listener)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
+    def close_passed(self, entry: Entry, reply: Reply, size: int) -> None:
+        """Note another server's answer that has passed: `reply` has the beginning of its body, of `size` bytes."""
+        entry.take(reply)
+        entry.answer_size = size
+        entry.settle()
+        entry.finish()
+        self._write(entry)
+        if self.listener is not None:
+            self.listener.answered(entry)
+
     def fail(self, entry: Entry, error: Exception, status: int) -> None:
         """Note that the mock itself failed; the adapter answers that, with this status."""
         entry.status, entry.failure = status, f"{type(error).__name__}: {error}"

@@ -171,7 +171,8 @@ class _Note(NamedTuple):
     ``path``      without secrets, at most 200 characters
     ``moment``    of the event, as `began` that of the request: seconds of `time.perf_counter`
     ``pieces``    how many events a stream had that has ended; None for other events
-    ``problems``  violations and hints of the request, and the failure of the mock; None if there are none
+    ``problems``  violations and hints of the request, the failure of the mock, and another server's violations; None
+                  if there are none
     """
 
     event: Event
@@ -187,7 +188,7 @@ class _Note(NamedTuple):
     moment: float
     pieces: int | None
     ended: str | None
-    problems: tuple[list[str], list[str], str | None] | None
+    problems: tuple[list[str], list[str], str | None, list[str]] | None
 
 
 _new = tuple.__new__  # a named tuple's own constructor takes half as long again
@@ -200,9 +201,10 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
         path = entry.path[:_LONGEST]
     if event == "ended" and entry.stream is not None:
         pieces, ended = entry.stream.pieces, entry.stream.ended
-    if entry.violations or entry.hints or entry.failure:
+    if entry.violations or entry.hints or entry.failure or entry.answer_violations:
         failure = entry.failure and entry.failure[:_LONGEST]
-        problems = (_shorten(entry.violations), [hint[:_LONGEST] for hint in entry.hints], failure)
+        hints, answered = [hint[:_LONGEST] for hint in entry.hints], _shorten(entry.answer_violations)
+        problems = (_shorten(entry.violations), hints, failure, answered)
     said = (event, entry.number, entry.method, path, entry.status, entry.operation, entry.scenario, entry.world)
     return _new(_Note, (*said, entry.faults, entry.began, moment, pieces, ended, problems))
 
@@ -258,13 +260,18 @@ class _Text(_Lines):
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
         return f"{method} {shown} {coloured} {scenario or '-'}"
 
-    def _below(self, event: Event, violations: list[str], hints: list[str], failure: str | None) -> Iterator[str]:
+    def _below(
+        self, event: Event, violations: list[str], hints: list[str], failure: str | None, answered: list[str]
+    ) -> Iterator[str]:
         if event != "ended":  # they were shown when it began
             for violation in violations:
                 yield self._line("violation", violation, _RED)
             for hint in hints:
                 if hint not in violations:
                     yield self._line("hint", hint, _CYAN)
+        if event != "begins":
+            for violation in answered:
+                yield self._line("server", violation, _RED)
         if failure:
             yield self._line("failure", failure, _RED)
 
@@ -313,12 +320,13 @@ def _fields(  # noqa: PLR0913, PLR0917 - what a cache tells apart
 
 def _further(note: _Note) -> str:
     """Return the fields that few lines have: of a stream that has ended, of faults, of what is wrong."""
-    more, (violations, hints, failure) = "", note.problems or ((), (), None)
+    more, (violations, hints, failure, answered) = "", note.problems or ((), (), None, ())
     if note.pieces is not None:
         more = f', "events": {note.pieces}, "ended": {_quoted(note.ended)}'
     elif violations or hints:
         more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
     more += f', "faults": {json.dumps(note.faults)}' if note.faults else ""
+    more += f', "answer_violations": {json.dumps(answered)}' if answered and note.event != "begins" else ""
     return more + (f', "failure": {_quoted(failure)}' if failure else "")
 
 

@@ -115,6 +115,11 @@ class LoggedStream:
         self._stream.on_change = call
 
     @property
+    def on_loop(self) -> bool:
+        """Whether `on_change` is only called on the sender's event loop."""
+        return self._stream.on_loop
+
+    @property
     def ended(self) -> End | None:
         """How it ended; None while it goes on."""
         return self._stream.ended

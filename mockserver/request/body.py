@@ -92,6 +92,18 @@ def read_body(request: Request, operation: Operation, manners: Manners = DEFAULT
     return Body(media_type, parse_json(request.body.read()) if request.body.size else ABSENT, {})
 
 
+def read_as_sent(request: Request, operation: Operation, manners: Manners = DEFAULT) -> Any:
+    """Read a body as far as possible: JSON or form fields, else the beginning of its text; None where there is none.
+
+    Unlike `read_body` this never refuses; nothing is checked, and values keep the types that they have on the wire.
+    """
+    try:
+        value = read_body(request, operation, manners).value
+    except Refusal:
+        value = b"".join(itertools.islice(request.body.chunks(_TOLD), 1)).decode("utf-8", "replace")
+    return None if value is ABSENT or value == "" else value
+
+
 def _of_another_type(request: Request, operation: Operation, media_type: str, manners: Manners) -> Body:
     """Return no body where servers drop what they cannot read; raise Refusal where they do not."""
     if manners.wrong_body == "dropped":

@@ -67,7 +67,8 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
         return render_events(last.reply, later, stopped=True)
 
     ending = Ending(render_ending, lambda said: kind_of(said) in final)
-    keep_alive = _keep_alive(operation) if scenario.reply.kind == "events" else None
+    own_pings = scenario.reply.kind == "events" and not scenario.verbatim
+    keep_alive = _keep_alive(operation) if own_pings else None
     return Stream(
         render_events(scenario.reply, context),
         pace=playback.pace,

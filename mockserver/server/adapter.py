@@ -91,9 +91,10 @@ def frame(reply: Reply, *, head: bool) -> bytes | Blob | Streamed:
     elif isinstance(body, Blob):
         size = body.size
     else:
-        if head:
+        if head or reply.status in _BODILESS:
             body.close()
-        return b"" if head else body
+            return b""
+        return body
     if reply.status in _BODILESS:
         return b""
     put(reply.headers, {"Content-Length": str(size)})

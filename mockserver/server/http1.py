@@ -20,6 +20,7 @@ from mockserver.server.adapter import answer
 from mockserver.server.reply_writer import CONTINUE, ReplyWriter
 from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser, remember_heads
 from mockserver.server.states import Answering, Reading, move
+from mockserver.server.upstream import Exchange, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mockserver.http.messages import AbortConnection, Capability, Reply
     from mockserver.server.request_parser import Refusal
 
-CAPABILITIES: frozenset[Capability] = frozenset({"pieces", "close", "reset"})
+CAPABILITIES: frozenset[Capability] = frozenset({"pieces", "close", "reset", "forward"})
 PATIENCE_S = 60
 """How long a client may be silent in the middle of a request, between two requests, or without reading."""
 _QUEUE_LIMIT = 32  # requests that a client may send ahead of their answers
@@ -45,10 +46,11 @@ _OVER = (CLOSING, CLOSED)
 class Shared:
     """What the connections of one server share: the application, who is connected, and a slow clock."""
 
-    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time) -> None:
-        """Serve `app`; `clock` gives epoch seconds."""
+    def __init__(self, app: Application, *, clock: Callable[[], float] = time.time, ca_file: str | None = None) -> None:
+        """Serve `app`; `clock` gives epoch seconds; `ca_file` has the certificates of servers that it asks."""
         self.app = app
         self.clock = clock
+        self.pool = Pool(ca_file)
         self.connections: set[Connection] = set()
         self.heads = remember_heads()
         self.seconds = 0
@@ -67,6 +69,7 @@ class Shared:
         """Close every connection, whatever it is doing."""
         for connection in list(self.connections):
             connection.close()
+        self.pool.close()
 
 
 class Connection(asyncio.Protocol):
@@ -89,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._current = _NO_REQUEST  # what is being answered
         self._delayed: Reply | None = None  # while the state is DELAYED
         self._timer: asyncio.TimerHandle | None = None
+        self._exchange: Exchange | None = None  # with another server, which answers instead
+        self._unread: set[str] = set()  # why no more is read for now
 
     # asyncio calls these.
 
@@ -96,7 +101,8 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         peer = (transport.get_extra_info("peername") or [""])[0]
-        self._parser = RequestParser(self._shared.app.max_upload, peer, CAPABILITIES, self._shared.heads)
+        app, heads = self._shared.app, self._shared.heads
+        self._parser = RequestParser(app.max_upload, peer, CAPABILITIES, heads, app.wants_body_later)
         self._writer = ReplyWriter(self._transport, self._loop, finish=self._finish, abort=self._abort)
         self._shared.connections.add(self)
 
@@ -149,13 +155,23 @@ class Connection(asyncio.Protocol):
     def _enqueue(self, parsed: ParsedRequest, *, at_once: bool) -> None:
         """Add a request to the queue; answer it `at_once` if it is alone and the client reads its answers."""
         self._queue.append(parsed)
+        if parsed.request.incoming is not None:
+            parsed.request.incoming.on_flow = lambda may: self._read(may, "body")
         if self._state is IDLE:
             if at_once and not self._writer.full:
                 self._ask()
             else:
                 self._line_up()
         if len(self._queue) >= _QUEUE_LIMIT:
-            self._transport.pause_reading()
+            self._read(False, "queue")
+
+    def _read(self, may: bool, why: str) -> None:
+        """Read on, or not, for one of several reasons."""
+        was_reading = not self._unread
+        self._unread.discard(why) if may else self._unread.add(why)
+        if was_reading == (not self._unread) or self._transport.is_closing():
+            return
+        self._transport.pause_reading() if self._unread else self._transport.resume_reading()
 
     def _line_up(self) -> None:
         """Give other clients a turn before the next request, and this client time to read."""
@@ -173,7 +189,7 @@ class Connection(asyncio.Protocol):
         self._current = self._queue.popleft()
         self.silent_since = float("inf")
         if len(self._queue) == _QUEUE_LIMIT - 1:
-            self._transport.resume_reading()
+            self._read(True, "queue")
         request = self._current.request
         if request.body.size > _LARGE:
             asked = self._loop.run_in_executor(None, self._ask_in_thread, request, self._shared.clock())
@@ -186,8 +202,24 @@ class Connection(asyncio.Protocol):
         return None if self._transport.is_closing() else answer(self._shared.app, request, now)
 
     def _take_reply(self, reply: Reply) -> None:
-        """Send the reply now or after its delay, unless the client has left meanwhile."""
-        if self._transport.is_closing():
+        """Send the reply, or ask the server that it names."""
+        if reply.forward is None or self._transport.is_closing():
+            self._take_answer(reply)
+            return
+        self._exchange = Exchange(self._shared.pool, reply.forward, send=self._take_answer, inform=self._inform)
+        if reply.delay_s:
+            self._timer = self._loop.call_later(reply.delay_s, self._exchange.start)
+        else:
+            self._exchange.start()
+
+    def _inform(self, head: bytes) -> None:
+        """Pass an informational answer on; clients of HTTP/1.0 know none (RFC 9110, 15.2)."""
+        if self._state is ASKING and self._current.chunks and not self._transport.is_closing():
+            self._transport.write(head)
+
+    def _take_answer(self, reply: Reply) -> None:
+        """Send an answer now or after its delay, unless the client has left meanwhile."""
+        if self._state in _OVER or self._transport.is_closing():
             _discard(reply)
         elif reply.delay_s:
             self._state = move(self._state, DELAYED)
@@ -199,6 +231,8 @@ class Connection(asyncio.Protocol):
     def _send(self, reply: Reply) -> None:
         self._state = move(self._state, SENDING)
         self._timer = self._delayed = None
+        if _is_unfinished(self._current.request):  # what is left of it cannot be told from the next one
+            self._current = self._current._replace(keep_alive=False)
         request, keep_alive, chunks = self._current
         self._writer.send(
             reply,
@@ -211,6 +245,9 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """Go on after a complete reply: with the next request, by waiting for one, or by closing the connection."""
         self.silent_since = self._shared.seconds
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()  # which the server may not have ended yet, although the client has all it gets
         if not self._current.keep_alive:
             self._say_goodbye()
         elif self._queue:
@@ -277,6 +314,12 @@ class Connection(asyncio.Protocol):
         """Enter one of the last two states; drop the requests that wait and what is left of a reply."""
         self._state = move(self._state, state)
         self._queue.clear()
+        if self._unread and state is CLOSING:  # what still comes is read and dropped
+            self._transport.resume_reading()
+        self._unread.clear()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self._delayed is not None:
@@ -289,3 +332,8 @@ def _discard(reply: Reply) -> None:
     """Let go of a reply that is not sent."""
     if not isinstance(reply.body, bytes | Blob):
         reply.body.close()
+
+
+def _is_unfinished(request: Request) -> bool:
+    """Tell whether a request is answered of which not all has come."""
+    return request.incoming is not None and not request.incoming.whole

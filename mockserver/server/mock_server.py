@@ -97,6 +97,7 @@ class MockServer(TestingMixin):
             self.app.close()
             raise
         self.host, self.port = host, self.sockets[0].getsockname()[1]
+        self.ca_file: str | None = None  # certificates of the servers that requests are passed on to
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._stop: Callable[[], object] = lambda: None
@@ -118,7 +119,8 @@ class MockServer(TestingMixin):
             runner.run(self._serve(worker))
 
     async def _serve(self, worker: Worker | None) -> None:
-        loop, stopped, shared = asyncio.get_running_loop(), asyncio.Event(), Shared(Admin(self.mock, self.app))
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        shared = Shared(Admin(self.mock, self.app), ca_file=self.ca_file)
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         listening = worker.socket if worker else self.sockets[0]
         server = await loop.create_server(lambda: Connection(shared), sock=listening, backlog=_QUEUE)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mockserver.http.messages import Reply, Streamed
 
+_FOREVER = float("inf")
 _WHOLE = (bytes, Blob)  # bodies whose length is known
 _LAST_CHUNK = b"0\r\n\r\n"
 _STATUS_LINES = {
@@ -60,7 +61,9 @@ class ReplyWriter:
         ``date``        the header, as a line
         """
         body = frame(reply, head=head_only)
-        lines = [_STATUS_LINES[reply.status], date]
+        lines = [_status_line(reply)]
+        if reply.forward is None or "Date" not in reply.headers:  # a gateway leaves the server's in place
+            lines.append(date)
         lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
         whole = isinstance(body, _WHOLE)
         self._chunked = chunks and not whole and "Content-Length" not in reply.headers
@@ -79,7 +82,7 @@ class ReplyWriter:
             self._write_file()
         else:
             self._stream, self._separate = body, reply.separate
-            body.on_change = self._wake
+            body.on_change = self._write_due if body.on_loop else self._wake
             self._write_due(head)
 
     def resume(self) -> None:
@@ -137,7 +140,7 @@ class ReplyWriter:
             return
         if joined := b"".join(data):
             self._transport.write(joined)
-        if not self.full:
+        if not self.full and wake != _FOREVER:
             delay_ms = ceil(max(0.0, wake - time.monotonic()) * 1000)  # a timer that fires early would ask in vain
             self._timer = self._loop.call_later(delay_ms / 1000, self._write_due)
 
@@ -151,3 +154,10 @@ class ReplyWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _status_line(reply: Reply) -> str:
+    """Return the first line of an answer; a server may have another phrase, and statuses that nobody registered."""
+    if not reply.reason and reply.status in _STATUS_LINES:
+        return _STATUS_LINES[reply.status]
+    return f"HTTP/1.1 {reply.status} {reply.reason}\r\n"

@@ -14,12 +14,15 @@ from werkzeug.datastructures import Headers
 
 from mockserver.blobs.blob import EMPTY, Blob
 from mockserver.caching import Recent
+from mockserver.http.forwarding import Incoming
 from mockserver.http.messages import Head, PlainHeaders, Reply, Request, join_fields
 from mockserver.server.adapter import BodyReader, parse_content_length
 from mockserver.server.states import Reading, move
 
 if TYPE_CHECKING:
-    from mockserver.http.messages import Capability
+    from collections.abc import Callable
+
+    from mockserver.http.messages import BodyError, Capability
 
 IDLE, HEAD, BODY, REFUSED, ENDED = Reading
 """Before Python 3.12, looking up a member of an enum costs as much as a call."""
@@ -107,9 +110,17 @@ class RequestParser:
     """
 
     def __init__(
-        self, max_upload: int, peer: str, capabilities: frozenset[Capability], heads: Heads | None = None
+        self,
+        max_upload: int,
+        peer: str,
+        capabilities: frozenset[Capability],
+        heads: Heads | None = None,
+        wants_body_later: Callable[[Request], bool] = lambda _head: False,
     ) -> None:
-        """Keep at most `max_upload` bytes of a body; `peer` and `capabilities` go into each request."""
+        """Keep at most `max_upload` bytes of a body; `peer` and `capabilities` go into each request.
+
+        Where the head of a request `wants_body_later`, it is returned at once, and its body goes into its `incoming`.
+        """
         self.state = IDLE
         self._heads = heads or remember_heads()
         self._max_upload = max_upload
@@ -125,6 +136,8 @@ class RequestParser:
         self._head_size = 0
         self._modern = False  # it is HTTP/1.1
         self._reader: BodyReader | None = None  # while the state is BODY
+        self._incoming: Incoming | None = None  # while the body is passed on as it comes
+        self._wants_body_later = wants_body_later
         self._parser = self._new_parser()
 
     @property
@@ -164,18 +177,24 @@ class RequestParser:
         body = Blob(data[end:]) if head.size else EMPTY
         method, path, query = head.method, head.path, head.query
         request = Request(method, path, query, head.headers, body, "", self.peer, self._capabilities, head.fields, head)
+        request.target = head.target
         return ParsedRequest(request, head.keep_alive, head.chunks)
 
     def _remember(self, data: bytes, event: Event) -> None:
         """Recognise the head of a request from now on, if nothing but these bytes has been read of it, all at once."""
-        if not isinstance(event, ParsedRequest) or not event.keep_alive or event.request.body_error:
+        if (
+            not isinstance(event, ParsedRequest)
+            or not event.keep_alive
+            or event.request.body_error
+            or event.request.incoming
+        ):
             return
         request, end = event.request, data.find(_HEAD_END, 0, _RECOGNISED_SIZE) + len(_HEAD_END)
         size, fields = request.body.size, request.fields
         is_plain = fields.keys().isdisjoint(("transfer-encoding", "upgrade", "expect"))
         if is_plain and len(data) == end + size and size <= _RECOGNISED_BODY:
             known = (request.method, request.path, request.query, request.headers, fields)
-            self._heads.add(data[:end], Head(*known, event.keep_alive, event.chunks, size))
+            self._heads.add(data[:end], Head(*known, event.keep_alive, event.chunks, size, request.target))
 
     def end(self) -> list[Event]:
         """Note that the client sends no more; return the request that it broke off in its body, if there is one."""
@@ -257,6 +276,8 @@ class RequestParser:
         self._reader = BodyReader(self._max_upload)
         if (parse_content_length(fields.get("content-length", "")) or 0) > self._max_upload:
             self._reader.refuse()
+        if self._begin_passing():
+            return  # whoever takes the body says whether it shall come
         if fields.get("expect", "").lower() == "100-continue":
             self._events.append(ContinueExpected())
 
@@ -264,6 +285,8 @@ class RequestParser:
         """Add to the body. What exceeds the limit is read and dropped, so that the client gets to read the refusal."""
         if self._reader is not None:
             self._reader.feed(body)
+        if self._incoming is not None:
+            self._incoming.feed(body)
 
     def on_message_complete(self) -> None:
         """End a request, unless its head has to be read again."""
@@ -290,17 +313,47 @@ class RequestParser:
         if not self._url.startswith(b"/") and b"@" in self._url.partition(b"://")[2].partition(b"/")[0]:
             raise _BadRequestError("The request's target names a user (RFC 9110, 4.2.4).")
 
+    def _begin_passing(self) -> bool:
+        """Add a request whose body is passed on while it comes, if somebody wants that; tell whether it was added."""
+        if (
+            not {"content-length", "transfer-encoding"} & self._fields.keys()
+            or self._fields.get("content-length") == "0"
+        ):
+            return False
+        request = self._make_request(EMPTY, "")
+        if not self._wants_body_later(request):
+            return False
+        self._incoming = request.incoming = Incoming()
+        keep_alive = self._modern and self._parser.should_keep_alive()
+        self._events.append(ParsedRequest(request, keep_alive, self._modern))
+        return True
+
+    def _make_request(self, body: Blob, body_error: BodyError) -> Request:
+        path, query = _split_target(self._url)
+        return Request(
+            self._parser.get_method().decode("ascii"),
+            path,
+            query,
+            PlainHeaders(self._headers),
+            body,
+            body_error,
+            self.peer,
+            self._capabilities,
+            self._fields,
+            target=self._url.decode("latin-1"),
+        )
+
     def _add_request(self, *, whole: bool) -> None:
         """Add a request to the events; `whole` unless it broke off in its body."""
         assert self._reader is not None
         body, body_error = self._reader.finish(whole=whole)
         self._reader = None
-        method = self._parser.get_method().decode("ascii")
-        path, query = _split_target(self._url)
+        if self._incoming is not None:
+            incoming, self._incoming = self._incoming, None
+            incoming.finish(body, body_error, whole=whole)
+            return
         keep_alive = whole and self._modern and self._parser.should_keep_alive()
-        headers = PlainHeaders(self._headers)
-        request = Request(method, path, query, headers, body, body_error, self.peer, self._capabilities, self._fields)
-        self._events.append(ParsedRequest(request, keep_alive, self._modern))
+        self._events.append(ParsedRequest(self._make_request(body, body_error), keep_alive, self._modern))
 
     def _refuse(self, error: Exception) -> None:
         """Add the refusal to the events; a request whose body cannot be read gets the API's own refusal instead.
@@ -310,7 +363,7 @@ class RequestParser:
         cause = error if isinstance(error, _BadRequestError) else error.__context__
         if cause is not None and not isinstance(cause, _BadRequestError):
             raise cause
-        if self._reader is not None and cause is None:
+        if self._reader is not None and (cause is None or self._incoming is not None):
             self._add_request(whole=False)
         else:
             self._events.append(self._describe_refusal(cause or _NotHttpError()))

@@ -209,6 +209,8 @@ class Transport:
 class Turns:
     """A stream of which one piece is due each time it is asked; an exception is raised."""
 
+    on_loop = False
+
     def __init__(self, *turns: bytes | AbortConnection) -> None:
         self.turns = list(turns)
         self.closed = 0
@@ -305,6 +307,10 @@ class Answers:
     def __init__(self, make: Callable[[], Reply]) -> None:
         self._make = make
         self.asked = 0
+
+    def wants_body_later(self, head: Request) -> bool:
+        """Want it whole."""
+        return False
 
     def handle(self, request: Request, now: float) -> Reply:
         """Count it."""

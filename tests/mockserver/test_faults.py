@@ -183,6 +183,7 @@ WIRE: dict[str, tuple[list[bytes], str]] = {
         "end",
     ),
     "coalesce": ([ALL], "end"),
+    "pieces=30/100": ([ALL[:30], ALL[30:130], ALL[130:]], "end"),
     "drip=100000": ([A, B, C, D], "end"),
     "cut=60": ([A, B[: 60 - len(A)]], "close"),
     "cut=0": ([], "close"),
@@ -552,7 +553,7 @@ def naive(pieces: list[bytes]) -> list[Any]:
 
 NAIVE_BREAKS_ON = {
     *("ping", "pings", "comments", "ids", "field-order", "unknown-fields", "no-space", "data-lines", "bom"),
-    *("invalid-utf8", "comment-inside", "split", "split-at", "split-character", "drip", "split-crlf"),
+    *("invalid-utf8", "comment-inside", "split", "split-at", "split-character", "drip", "split-crlf", "pieces"),
     *("cr, coalesce", "crlf, coalesce", "mixed-line-ends, coalesce"),
 }
 """The harmless faults that the naive client must not survive; other line ends where a read brings several events."""

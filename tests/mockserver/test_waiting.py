@@ -177,6 +177,7 @@ def test_cut_ends_the_connection_as_it_says(how: Any, headless: bool) -> None:
         """Sends one piece, then breaks off."""
 
         on_change = staticmethod(lambda: None)
+        on_loop = False
         pieces: list[bytes] = [] if headless else [b"data: a\n\n"]
 
         def advance(self, now: float) -> tuple[list[bytes], float | None]:
@@ -195,6 +196,9 @@ def test_cut_ends_the_connection_as_it_says(how: Any, headless: bool) -> None:
 
         max_upload = 1000
         fixed_clock = None
+
+        def wants_body_later(self, *_: Any) -> bool:
+            return False
 
         def handle(self, *_: Any) -> Reply:
             return Reply(200, PlainHeaders([]), Broken())

@@ -1,0 +1,58 @@
+"""`mockserver import`: writes scenarios that answer as a recording does, and says what could not be imported."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from flowcontract.output.printable import printable
+from mockserver.cli.terminal import MISUSE, OK, PROBLEMS, complain, say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from mockserver.importing import Imported
+
+_MOST_LINES = 50  # of what is the same for many entries: those of other hosts, and notes
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Write the folder; return OK, PROBLEMS if an entry could not be imported, MISUSE if none could."""
+    from flowcontract.specs.model import load_apis  # noqa: PLC0415 - `--help` is faster without
+    from mockserver.importing import import_recordings  # noqa: PLC0415
+
+    imported = import_recordings(options.recordings, options.out, load_apis(tuple(options.api)), options.server)
+    for problem in imported.problems:
+        complain(f"not imported: {problem}")
+    _print_lines("not imported", imported.strangers)
+    _print_lines("note", imported.notes)
+    for line in _summarize(imported, options):
+        say(line)
+    if not imported.written:
+        return MISUSE
+    return PROBLEMS if imported.problems else OK
+
+
+def _print_lines(word: str, lines: Sequence[str]) -> None:
+    for line in lines[:_MOST_LINES]:
+        print(printable(f"{word}: {line}"), file=sys.stderr)
+    if len(lines) > _MOST_LINES:
+        print(f"{word}: {len(lines) - _MOST_LINES} more of the kind", file=sys.stderr)
+
+
+def _summarize(imported: Imported, options: argparse.Namespace) -> list[str]:
+    left_out = len(imported.problems) + len(imported.strangers)
+    rest = f", {left_out} entries not imported" if left_out else ""
+    lines = [f"{_count(imported.written, 'scenario')} of {imported.exchanges} exchanges in {options.out}{rest}."]
+    if imported.forbidden:
+        lines.append(
+            f"The contract forbids {imported.forbidden} of them: they are kept, and `violations` in them says why."
+        )
+    if imported.written:
+        lines.append(f"Serve them: mockserver serve --fixtures {options.out}")
+    return lines
+
+
+def _count(items: Sequence[object], word: str) -> str:
+    return f"{len(items)} {word}{'' if len(items) == 1 else 's'}"

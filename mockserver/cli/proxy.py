@@ -1,0 +1,114 @@
+"""`mockserver proxy`: stand before real servers, judge both sides, record; exit 1 where something was wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from mockserver.cli.serve import show_requests
+from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
+from mockserver.config.settings import Settings
+from mockserver.proxy.passing import Passing, mapping_of
+from mockserver.proxy.recording import HAR_NAME, Recorder
+from mockserver.proxy.servers import parse_server
+from mockserver.server.mock_server import MockServer
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mockserver.proxy.servers import Server
+
+_LOOK_S = 1.0
+
+
+def proxy(options: argparse.Namespace) -> int:
+    """Pass requests on until Ctrl-C, showing each; return 1 if one side broke the contract."""
+    if not options.to:
+        return refuse("say where requests go: --to dify-chat=https://api.example.com/v1.")
+    if options.fixtures is not None and not options.fixtures.is_dir():
+        return refuse(f"there is no folder {options.fixtures}. Name a folder with scenarios of your own.")
+    if options.ca_file is not None and not options.ca_file.is_file():
+        return refuse(f"there is no file {options.ca_file}. Name one with certificates in PEM.")
+    servers = {api: parse_server(api, url) for api, url in options.to}
+    settings = Settings(
+        seed=options.seed,
+        max_upload=options.max_upload_mb << 20,
+        journal=options.journal,
+        admin_token=options.admin_token,
+    )
+    try:
+        server = MockServer(
+            list(servers),
+            host=options.host,
+            port=options.port,
+            profiles=dict(options.profile),
+            fixtures=options.fixtures,
+            settings=settings,
+        )
+    except OSError as error:
+        return refuse(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
+        )
+    try:
+        return _run(server, servers, options)
+    finally:
+        server.close()
+
+
+def _run(server: MockServer, servers: dict[str, Server], options: argparse.Namespace) -> int:
+    passing = Passing(server.mock, servers, options.enforce, options.fixtures, options.timeout)
+    server.ca_file = None if options.ca_file is None else str(options.ca_file)
+    if options.record is not None:
+        limit = options.max_recording_mb << 20
+        passing.recorder = Recorder(options.record, passing.masking(), mapping_of(servers), limit=limit)
+    server.mock.passing = passing
+    signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
+    for line in _greeting(server, passing):
+        say(line)
+    sys.stdout.flush()
+    log = show_requests(server, options)
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve()
+    if log is not None:
+        log.close()
+    if passing.recorder is not None:
+        passing.recorder.close()
+        say(f"Recorded in {passing.recorder.path} and {HAR_NAME} beside it.")
+    for line in passing.summary.lines():
+        say(line)
+    sys.stdout.flush()
+    return OK if passing.summary.clean else PROBLEMS
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _greeting(server: MockServer, passing: Passing) -> list[str]:
+    """Return what is printed on start: per API where requests come and where they go."""
+    lines = []
+    if server.host not in ("127.0.0.1", "::1", "localhost"):
+        lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the proxy.")
+    for api, target in passing.servers.items():
+        lines.append(f"{api}  {server.url(api)} -> {target.url}")
+        if why_not := _try(target):
+            lines.append(f"  {target.url} cannot be reached: {why_not}. Requests get a 502 until it can.")
+    if passing.recorder is not None:
+        lines.append(f"Recording in {passing.recorder.path}.")
+    lines.append(f"{server.origin}/__mock__/requests tells what passed, and what of it the contract forbids.")
+    return [*lines, "Ctrl-C stops it, and prints what was wrong."]
+
+
+def _try(target: Server) -> str:
+    """Return why a server cannot be reached now, '' if it can."""
+    try:
+        socket.create_connection((target.origin.host, target.origin.port), timeout=_LOOK_S).close()
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return ""

@@ -1,0 +1,361 @@
+"""One request that passes: what becomes of its answer, piece by piece, and what is noted of both."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.errors import StateError
+from flowcontract.provenance.evidence import fails
+from flowcontract.scenarios import Piece
+from flowcontract.schemas.decoding import parse_json
+from flowcontract.streams.sse import Decoder
+from mockserver import faults
+from mockserver.faults import FaultError
+from mockserver.http.failures import complain, make_problem
+from mockserver.http.live import ChangedStream, LiveStream
+from mockserver.http.messages import AbortConnection, PlainHeaders, Reply, join_fields
+from mockserver.journal.entry import KEPT_OF_ANSWER
+from mockserver.proxy.headers import end_to_end
+from mockserver.proxy.judging import AnswerJudge, Unpacker, broken_off
+from mockserver.scenarios.selection import no_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flowcontract.recordings.jsonl import How
+    from flowcontract.schemas.violations import Violation
+    from mockserver.core.mock import Mock
+    from mockserver.core.passing import Passed
+    from mockserver.http.forwarding import AnswerHead, Break, Failure, Outgoing
+    from mockserver.http.messages import End
+    from mockserver.proxy.recording import RecordedExchange
+    from mockserver.proxy.summary import Summary
+
+_HELD = 64 << 20
+"""Bytes of a whole answer that a fault is to change."""
+_FAILED: dict[str, tuple[int, str]] = {
+    "late": (HTTPStatus.GATEWAY_TIMEOUT, "connection_timeout"),
+    "refused": (HTTPStatus.BAD_GATEWAY, "connection_refused"),
+    "broken": (HTTPStatus.BAD_GATEWAY, "connection_terminated"),
+    "unreadable": (HTTPStatus.BAD_GATEWAY, "http_protocol_error"),
+    "gone": (HTTPStatus.BAD_REQUEST, "http_request_error"),
+}
+"""Why there is no answer -> status (RFC 9110, 15.6.3 and 15.6.5), and its name in `Proxy-Status` (RFC 9209, 2.3)."""
+_HOW: dict[str, How] = {"close": "cut", "reset": "cut", "timeout": "timeout", "gone": "gone"}
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What all requests share that pass: the mock whose journal has them, and where what was wrong is counted.
+
+    ``enforce``  how a stream ends at its first violation: `error` or `cut`; '' where it goes on
+    """
+
+    mock: Mock
+    summary: Summary
+    enforce: str = ""
+
+
+class Forwarding:
+    """A Forward: is told what comes back, and tells the client, the judge, the journal and the recording."""
+
+    def __init__(self, office: Office, passed: Passed, outgoing: Outgoing, recorded: RecordedExchange | None) -> None:
+        """Pass a request on."""
+        self.outgoing = outgoing
+        self._office, self._passed, self._recorded = office, passed, recorded
+        self._entry = passed.entry
+        self._cancel: Callable[[], None] = _ignore
+        self._flow: Callable[[bool], None] = _ignore
+        self._judge: AnswerJudge | None = None
+        self._unpacker = Unpacker("")
+        self._stream: LiveStream | ChangedStream | None = None
+        self._decoder: Decoder | None = None  # where faults change the events
+        self._held: bytearray | None = None  # where faults change the whole body
+        self._reply: Reply | None = None
+        self._kept = bytearray()
+        self._size = 0
+        self._over = self._server_wrong = False
+        self.before_answer: Callable[[], None] = _ignore
+
+    def begin(self, flow: Callable[[bool], None], cancel: Callable[[], None]) -> None:
+        """Take what controls the server's side."""
+        self._flow, self._cancel = flow, cancel
+
+    # What comes back
+
+    def answer(self, head: AnswerHead) -> Reply | None:
+        """Begin to judge, to record and to pass on."""
+        self.before_answer()
+        headers = PlainHeaders(end_to_end(head.headers))
+        fields = join_fields(headers)
+        visit, validated = self._passed.visit, self._passed.validated
+        operation = visit.operation if self._passed.known else None
+        refused = validated is not None and validated.refusal is not None
+        self._judge = AnswerJudge(visit.api, operation, head.status, fields, refused=refused)
+        self._unpacker = Unpacker(fields.get("content-encoding", ""))
+        if head.bodiless:
+            self._unpacker.readable = False
+        if self._recorded is not None:
+            self._recorded.response(time.time(), head.status, list(headers))
+        self._note_usage(head.status)
+        reply = self._reply = Reply(head.status, headers, separate=True, reason=head.reason, forward=self)
+        self._mark_preference(reply)
+        return self._begin_body(reply, bodiless=head.bodiless)
+
+    def feed(self, data: bytes) -> None:
+        """Pass a piece on, then judge and record it; under `--enforce` judge it first."""
+        now = time.monotonic()
+        plain = self._unpacker.feed(data)
+        self._size += len(data)
+        self._kept += data[: max(0, KEPT_OF_ANSWER - len(self._kept))]
+        if self._office.enforce and self._judge is not None and self._judge.contract is not None:
+            if self._judge_piece(plain, now):
+                self._end_by_force()
+                return
+            self._pass(data, plain)
+        else:
+            self._pass(data, plain)
+            self._judge_piece(plain, now)
+
+    def finish(self) -> Reply | None:
+        """End the answer; return it where faults had to wait for all of it."""
+        self._conclude("complete")
+        if self._held is not None:
+            return self._change_whole()
+        if self._stream is not None:
+            self._flush_events()
+            self._stream.finish()
+        self._settle()
+        return None
+
+    def break_off(self, how: Break) -> Reply | None:
+        """End an answer that broke off, in the same way."""
+        if self._over:
+            return None
+        self._conclude(_HOW[how], [] if how == "gone" else [broken_off(how)])
+        if self._stream is not None and how != "gone":
+            self._flush_events()
+            self._stream.break_off(AbortConnection("reset" if how == "reset" else "close"))
+        self._settle()
+        if self._held is None or how == "gone":
+            return None
+        return self._problem("broken", "The server's answer broke off before it could be changed as asked for.")
+
+    def fail(self, why: Failure, detail: str) -> Reply:
+        """Tell the client, in the proxy's own words, that there is no answer."""
+        self.before_answer()
+        if not self._over:
+            self._over = True
+            if why != "gone":
+                self._office.summary.note("proxy", self._name, [detail])
+            self._note_client()
+            if self._recorded is not None:
+                how: How = "timeout" if why == "late" else "gone" if why == "gone" else "cut"
+                self._recorded.end(time.time(), how, _sided("client", self._entry.violations))
+        return self._problem(why, detail)
+
+    # Towards the client
+
+    def _begin_body(self, reply: Reply, *, bodiless: bool) -> Reply | None:
+        """Return the reply that begins now; None where a fault needs the whole body."""
+        asked, judge = self._passed.faults, self._judge
+        assert judge is not None
+        if asked and judge.contract is None:
+            self._held = bytearray()
+            return None
+        if asked and judge.contract is not None:
+            self._decoder = Decoder(judge.contract.framing)
+            self._stream = ChangedStream()
+        else:
+            self._stream = LiveStream()
+        stream = reply.body = self._stream
+        stream.on_flow = self._flow
+        stream.on_end = self._client_ended
+        if asked:
+            try:
+                self._apply(reply)
+            except FaultError as error:
+                return self._cannot(error)
+        if judge.contract is not None:
+            reply = self._office.mock.journal.close(self._entry, reply)
+        elif bodiless and isinstance(stream, LiveStream):
+            stream.finish()  # before somebody closes it unread
+        return reply
+
+    def _apply(self, reply: Reply) -> None:
+        """Let faults change a stream, which nobody can look at before it comes."""
+        visit = self._passed.visit
+        seed = f"{self._office.mock.settings.seed}/{visit.world.name}/faults"
+        context = faults.make_context(visit.content.scenarios, visit.operation, seed)
+        applied = faults.apply_live(reply, self._passed.faults, context, visit.routed.request.capabilities)
+        self._entry.faults = tuple(map(str, applied))
+        for name in ("Content-Length", "Content-Encoding"):
+            reply.headers.remove(name)
+
+    def _pass(self, data: bytes, plain: bytes) -> None:
+        """Send a piece as it came; faults get the events in it."""
+        if self._held is not None:
+            self._held += data
+            if len(self._held) > _HELD:
+                self._cancel()
+        elif isinstance(self._stream, LiveStream):
+            self._stream.put(data)
+        elif self._stream is not None and self._decoder is not None:
+            for block in self._decoder.feed(plain):
+                self._stream.put(_as_piece(block.raw, block.event.data if block.event else None))
+
+    def _flush_events(self) -> None:
+        if self._decoder is not None and isinstance(self._stream, ChangedStream):
+            for block in self._decoder.close():
+                self._stream.put(Piece(0, block.raw, None))
+
+    def _change_whole(self) -> Reply | None:
+        """Let faults change a whole body that has come."""
+        reply, visit = self._reply, self._passed.visit
+        assert reply is not None
+        assert self._held is not None
+        reply.body = bytes(self._held)
+        seed = f"{self._office.mock.settings.seed}/{visit.world.name}/faults"
+        context = faults.make_context(visit.content.scenarios, visit.operation, seed)
+        request = visit.routed.request
+        try:
+            applied = faults.apply(
+                reply, self._passed.faults, context, request.capabilities, head=request.method == "HEAD"
+            )
+        except FaultError as error:
+            return self._cannot(error)
+        self._entry.faults = tuple(map(str, applied))
+        return self._office.mock.journal.close(self._entry, reply)
+
+    def _cannot(self, error: FaultError) -> Reply:
+        """Answer that a fault does not fit, and leave the server alone."""
+        self._stream = self._held = None
+        self._over = True
+        self._cancel()
+        reply = no_fault(error, self._passed.visit.operation)
+        self._end_recording("gone", [])
+        return self._office.mock.journal.close(self._entry, reply)
+
+    def _client_ended(self, how: End) -> None:
+        """Hear how it ended for the client; what still comes is for nobody then."""
+        if how != "complete" or (isinstance(self._stream, ChangedStream) and not self._over):
+            self._cancel()
+        if self._judge is not None and self._judge.contract is not None:
+            return
+        if how in ("gone", "cut"):
+            self._settle()
+
+    def _end_by_force(self) -> None:
+        """End a stream at its first violation: the piece that has it does not pass."""
+        assert isinstance(self._stream, LiveStream | ChangedStream)
+        self._conclude("cut")
+        stream = self._stream
+        if self._office.enforce == "error" and isinstance(stream, LiveStream):
+            visit = self._passed.visit
+            context = faults.make_context(visit.content.scenarios, visit.operation, "enforce")
+            stream.put(context.event(dict(context.error())).data)
+            stream.finish()
+        else:
+            stream.break_off(AbortConnection("close"))
+        self._cancel()
+
+    def _problem(self, why: str, detail: str) -> Reply:
+        status, error = _FAILED[why]
+        title = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}[status]
+        reply = make_problem(status, title, f"mockserver proxy: {detail}", server=str(self.outgoing.origin))
+        reply.headers["Proxy-Status"] = f"mockserver; error={error}"
+        return self._office.mock.journal.close(self._entry, reply)
+
+    # Judging and noting
+
+    @property
+    def _name(self) -> str:
+        return self._passed.visit.operation.name if self._passed.known else self._passed.visit.api.name
+
+    def _judge_piece(self, plain: bytes, now: float) -> bool:
+        """Judge and record a piece without its coding; return whether it breaks the contract."""
+        if self._recorded is not None and plain:
+            self._recorded.piece(time.time(), plain)
+        if self._judge is None or not plain:
+            return False
+        found = self._judge.feed(plain, now)
+        return bool(found) and self._forbid(found)
+
+    def _forbid(self, found: Sequence[Violation]) -> bool:
+        """Note violations of the answer; return whether there is one that counts."""
+        self._entry.forbid_answer(found)
+        counted = [each for each in found if fails(each.tier)]
+        if counted:
+            words = [" ".join(f"{each.rule}: expected {each.expected}; got {each.got}".split()) for each in counted]
+            self._office.summary.note("server", self._name, words, again=self._server_wrong)
+            self._server_wrong = True
+        return bool(counted)
+
+    def _conclude(self, how: How, more: Sequence[Violation] = ()) -> None:
+        """Judge the end, and write it down, once."""
+        if self._over:
+            return
+        self._over = True
+        found = [*more]
+        if self._judge is not None:
+            whole = how == "complete"
+            found += self._judge.close(time.monotonic(), whole=whole, readable=self._unpacker.readable)
+        self._forbid(found)
+        self._note_client()
+        self._end_recording(how, self._entry.answer_violations)
+
+    def _end_recording(self, how: How, found: Sequence[Any]) -> None:
+        if self._recorded is not None:
+            sent = _sided("client", self._entry.violations)
+            self._recorded.end(time.time(), how, [*sent, *_sided("server", found)])
+
+    def _note_client(self) -> None:
+        self._office.summary.count()
+        self._office.summary.note("client", self._name, [each["message"] for each in self._entry.violations])
+
+    def _settle(self) -> None:
+        """Close the journal's entry of an answer that was no stream."""
+        judge, reply = self._judge, self._reply
+        if judge is None or reply is None or judge.contract is not None or self._entry.status is not None:
+            return
+        shown = Reply(reply.status, reply.headers, bytes(self._kept))
+        self._office.mock.journal.close_passed(self._entry, shown, self._size)
+
+    def _mark_preference(self, reply: Reply) -> None:
+        preference = self._passed.preference
+        if preference is not None and preference.by == "prefer":
+            reply.headers["Preference-Applied"] = preference.applied(None, preference.fault or "")
+
+    def _note_usage(self, status: int) -> None:
+        """Count that an operation has answered: scenarios may wait for that."""
+        if not self._passed.known:
+            return
+        visit = self._passed.visit
+        try:
+            with visit.world.transaction():
+                visit.world.usage.note(visit.operation.id, status)
+        except StateError as error:
+            complain(error)
+
+
+def _sided(whose: str, found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return violations with the side that is to blame."""
+    return [{"side": whose, **each} for each in found]
+
+
+def _as_piece(raw: bytes, data: str | None) -> Piece:
+    """Return a block as faults expect one: lines that end with LF, then a blank line; and its payload."""
+    payload = None
+    if data is not None:
+        with suppress(ValueError):
+            payload = parse_json(data)
+    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return Piece(0, lines.rstrip(b"\n") + b"\n\n", payload)
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing: the default of callbacks."""

@@ -1,0 +1,136 @@
+"""Judges an answer while it passes: what of it the contract forbids, and at which event."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowcontract.provenance.evidence import Tier, fails
+from flowcontract.schemas.media_types import find_media
+from flowcontract.schemas.violations import Violation, cap_tier, rate
+from flowcontract.streams.judge import StreamJudge
+from flowcontract.validation.response import response_violations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowcontract.specs.model import Api, Operation
+    from flowcontract.streams.contract import StreamContract
+
+KEPT_OF_BODY = 16 << 20
+"""Bytes of a whole answer that are kept to be judged; a longer one is judged by its head alone."""
+_MOST_AT_ONCE = 1 << 20  # bytes that one compressed piece may unpack to
+_SERVER_ERROR, _REFUSED = 500, 300
+
+
+class Unpacker:
+    """Undoes a content coding while the body passes (RFC 9110, 8.4.1).
+
+    ``readable``  whether it can be undone; nothing comes out where it cannot
+    """
+
+    def __init__(self, codings: str) -> None:
+        """Undo what `Content-Encoding` says."""
+        names = [name.strip().lower() for name in codings.split(",") if name.strip()]
+        names = [name for name in names if name != "identity"]
+        self.readable = names in ([], ["gzip"], ["x-gzip"], ["deflate"])
+        self.packed = bool(names)
+        self._unpacker = zlib.decompressobj(47) if names and self.readable else None
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what the next bytes stand for."""
+        if self._unpacker is None:
+            return data if self.readable else b""
+        try:
+            unpacked = self._unpacker.decompress(data, _MOST_AT_ONCE)
+        except zlib.error:
+            unpacked = b""
+            self.readable = False
+        if self._unpacker.unconsumed_tail or not self.readable:  # no text packs so well
+            self.readable, self._unpacker = False, None
+        return unpacked
+
+
+class AnswerJudge:
+    """Judges one answer.
+
+    ``contract``    of the stream that it is; None for a whole body
+    ``body``        what of a whole body is kept
+    """
+
+    def __init__(
+        self, api: Api, operation: Operation | None, status: int, headers: Mapping[str, str], *, refused: bool
+    ) -> None:
+        """Judge an answer with this head; `refused` if the request broke the contract, so that a refusal is right."""
+        self._api, self._operation, self._status, self._headers = api, operation, status, headers
+        self._refused = refused
+        self.contract = _find_stream(operation, status, headers.get("content-type", ""))
+        self.body = bytearray()
+        self._size = 0
+        self._stream = StreamJudge(self.contract) if self.contract else None
+
+    @property
+    def events(self) -> int:
+        """How many events have come."""
+        return self._stream.count if self._stream else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the event that ends the answer has come."""
+        return self._stream is not None and self._stream.ended
+
+    def feed(self, data: bytes, now: float) -> list[Violation]:
+        """Judge the next bytes, without their coding; `now` in seconds of a monotonic clock."""
+        if self._stream is not None:
+            return self._rate(self._stream.feed(data, now))
+        self._size += len(data)
+        self.body += data[: max(0, KEPT_OF_BODY - len(self.body))]
+        return []
+
+    def close(self, now: float, *, whole: bool, readable: bool) -> list[Violation]:
+        """Judge the end; what broke off is not judged for what is missing."""
+        if self._operation is None:
+            return []
+        found: list[Violation] = []
+        if self._stream is not None and readable:
+            found += self._stream.close(now) if whole else self._stream.feed(b"", now)
+        known = whole and readable and self._size <= KEPT_OF_BODY
+        body: object = bytes(self.body) if known and self._stream is None else b""
+        answered = response_violations(self._api.validators, self._operation, self._status, self._headers, body)
+        if not known:
+            answered = [each for each in answered if each.rule in ("status", "media-type", "required")]
+        response = self._operation.responses.get(self._status)
+        if self._status >= _SERVER_ERROR and response is not None and response.observed:
+            words = f"{self._status}, which only a server has that failed"
+            found.append(Violation("status", "an answer", words, source=response.provenance, tier=Tier.SERVER_ERROR))
+        return self._rate([*found, *map(self._weigh, answered)])
+
+    def _rate(self, found: Iterable[Violation]) -> list[Violation]:
+        return rate(found, self._api.rulings) if found else []
+
+    def _weigh(self, violation: Violation) -> Violation:
+        """Lower what a status that no document has rests on: nobody but the server knows whether a key is right."""
+        if violation.rule != "status":
+            return violation
+        if self._status >= _SERVER_ERROR:
+            return replace(violation, tier=Tier.SERVER_ERROR)
+        return cap_tier(violation, Tier.OBSERVED) if self._status >= _REFUSED or self._refused else violation
+
+
+def count_failing(found: Iterable[Violation]) -> int:
+    """Return how many violations make a run fail, as in `contract-tests`; the others are told as notes."""
+    return sum(fails(violation.tier) for violation in found)
+
+
+def broken_off(how: str) -> Violation:
+    """Return the violation of an answer that broke off in its middle."""
+    words = {"close": "it was closed", "reset": "it was reset", "timeout": "the server was silent for too long"}
+    got = f"the connection broke off: {words.get(how, how)}"
+    return Violation("answer", "an answer that comes to its end", got, tier=Tier.SERVER_ERROR)
+
+
+def _find_stream(operation: Operation | None, status: int, content_type: str) -> StreamContract | None:
+    response = operation.responses.get(status) if operation else None
+    name = find_media(response.media, content_type) if response else None
+    return response.media[name].stream if response and name else None

@@ -1,0 +1,104 @@
+"""Secrets in what is recorded, before it touches the disk: also where one is split over two pieces."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowcontract.output.secrets import MASK, spans_in_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowcontract.output.secrets import Secrets
+
+_HELD = 64 << 10
+"""Bytes of pieces that wait until it is clear whether they end in a secret, and of what was written before them."""
+_BLOCK_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+
+class Span(NamedTuple):
+    """Where something stands in bytes, and what is written instead."""
+
+    start: int
+    end: int
+    by: bytes
+
+
+class PieceMask:
+    """Masks the pieces of one body while they come.
+
+    A piece is held back only while its end may be the beginning of a known secret. What stands under the name of a
+    secret is recognised with what came before, back to the last blank line.
+    """
+
+    def __init__(self, known: Secrets) -> None:
+        """Mask what is known already, and what tells itself by its name."""
+        self._known = known
+        self._before = b""  # as it came; has been written
+        self._pending: deque[tuple[float, bytes]] = deque()
+        self._size = 0
+
+    def feed(self, at: float, data: bytes) -> list[tuple[float, bytes]]:
+        """Add a piece that came at a time; return what can be written."""
+        self._pending.append((at, data))
+        self._size += len(data)
+        if self._size < _HELD and self._may_go_on():
+            return []
+        return self.close()
+
+    def close(self) -> list[tuple[float, bytes]]:
+        """Return what is left."""
+        if not self._pending:
+            return []
+        pieces = list(self._pending)
+        self._pending.clear()
+        self._size = 0
+        whole = self._before + b"".join(data for _, data in pieces)
+        written = list(_replace(pieces, len(self._before), whole, list(self._find(whole))))
+        self._before = _since_last_block(whole)
+        return written
+
+    def _may_go_on(self) -> bool:
+        tail = b"".join(data for _, data in self._pending)
+        return bool(len(self._known)) and self._known.unfinished(self._before[-_HELD:] + tail) > 0
+
+    def _find(self, whole: bytes) -> Iterator[Span]:
+        """Yield what is to be masked, in order and without overlaps."""
+        text = whole.decode("latin-1")  # a character for each byte
+        found = [Span(start, end, by.encode()) for start, end, by in spans_in_text(text)]
+        found += [Span(start, end, MASK.encode()) for start, end in self._known.spans(whole)]
+        end = 0
+        for span in sorted(found):
+            if span.start >= end:
+                yield span
+                end = span.end
+            elif span.end > end:
+                yield span._replace(start=end, by=b"")
+                end = span.end
+
+
+def _since_last_block(whole: bytes) -> bytes:
+    place = max(whole.rfind(end) + len(end) if end in whole else 0 for end in _BLOCK_ENDS)
+    return whole[max(place, len(whole) - _HELD) :]
+
+
+def _replace(
+    pieces: list[tuple[float, bytes]], start: int, whole: bytes, spans: list[Span]
+) -> Iterator[tuple[float, bytes]]:
+    """Yield pieces, which stand in the whole from `start` on, with the spans replaced where each begins."""
+    waiting = deque(spans)
+    for at, data in pieces:
+        end, shown, here = start + len(data), b"", start
+        while waiting and waiting[0].start < end:
+            span = waiting[0]
+            if span.end <= start:
+                waiting.popleft()
+                continue
+            shown += whole[here : max(here, span.start)] + (span.by if span.start >= start else b"")
+            here = max(here, min(span.end, end))
+            if span.end > end:
+                break
+            waiting.popleft()
+        yield at, shown + whole[here:end]
+        start = end

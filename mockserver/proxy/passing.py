@@ -1,0 +1,273 @@
+"""Decides what passes and what the mock answers itself, and writes the request that goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mockserver.core.validation import authenticate, route, validate
+from mockserver.http.failures import make_problem
+from mockserver.http.forwarding import Outgoing
+from mockserver.http.messages import Reply
+from mockserver.journal.masking import Masking
+from mockserver.proxy.forwarding import Forwarding, Office
+from mockserver.proxy.headers import escapes_base, request_headers, request_target
+from mockserver.proxy.servers import check_servers
+from mockserver.proxy.summary import Summary
+from mockserver.request.preferences import MARK, parse_prefer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from flowcontract.specs.model import Api, SecurityScheme
+    from mockserver.core.choosing import Selection
+    from mockserver.core.mock import Mock
+    from mockserver.core.passing import Passed
+    from mockserver.http.messages import Request
+    from mockserver.proxy.recording import RecordedExchange, Recorder
+    from mockserver.proxy.servers import Server
+
+_LOOKED_AT = ("application/json", "application/x-www-form-urlencoded")
+"""Media types of bodies whose `user` may ask for something; they are small. All others pass while they come."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+SILENT_S = 300.0
+
+
+@dataclass(slots=True)
+class Passing:
+    """Passes the requests of some APIs on to their servers.
+
+    ``servers``   by API; may change while it runs
+    ``enforce``   '' lets all pass; else how a stream ends at its first violation: `error` or `cut`
+    ``own``       the folder whose scenarios come before the server
+    ``silent_s``  how long a server may be silent
+    """
+
+    mock: Mock
+    servers: dict[str, Server]
+    enforce: str = ""
+    own: Path | None = None
+    silent_s: float = SILENT_S
+    recorder: Recorder | None = None
+    summary: Summary = field(default_factory=Summary)
+
+    def __post_init__(self) -> None:
+        check_servers(self.servers, self.mock.apis)
+
+    @property
+    def enforces(self) -> bool:
+        """Whether what the contract forbids is refused instead."""
+        return bool(self.enforce)
+
+    def add(self, server: Server) -> None:
+        """Pass the requests of one more API on; raise ServerError where its paths lead elsewhere already."""
+        check_servers({**self.servers, server.api: server}, self.mock.apis)
+        self.servers[server.api] = server
+
+    def masking(self) -> Masking:
+        """Return what knows the names of secrets; here even the keys that a mock prints are some."""
+        schemes = [scheme for api in self.mock.apis.values() for scheme in api.schemes.values()]
+        return Masking(scheme.parameter for scheme in schemes)
+
+    # What core asks
+
+    def covers(self, path: str) -> bool:
+        """Tell whether a path is under the base path of an API whose requests are passed on."""
+        return self._server_of(path) is not None
+
+    def admit(self, request: Request) -> Request:
+        """Return a request with keys that open the mock in place of those that open another server."""
+        if not self.covers(request.path):
+            return request
+        fields, query = dict(request.fields), request.query
+        for api in self._apis_of(request.path):
+            schemes = list(api.schemes.values())
+            if any(_opens(scheme, request) for scheme in schemes):
+                return request
+            for scheme in schemes:
+                name = scheme.parameter.lower()
+                if scheme.location == "header" and _is_sent(scheme, fields.get(name)):
+                    fields[name] = f"{scheme.prefix}{scheme.mock_key}"
+                elif scheme.location == "query" and f"{scheme.parameter}=" in query:
+                    query = _replace_key(query, scheme)
+        return replace(request, fields=fields, query=query, head=None)  # what is known of the head is of another key
+
+    def wants_body_later(self, head: Request) -> bool:
+        """Tell whether nothing looks at the body of a request before it is passed on."""
+        kind = head.fields.get("content-type", "").partition(";")[0].strip().lower()
+        if self.enforce or kind in _LOOKED_AT or not self.covers(head.path):
+            return False
+        if parse_prefer(head.fields.get("prefer", "")) is not None or escapes_base(head.path, self._base(head.path)):
+            return False
+        routed = route(self.mock.router, self.admit(head))
+        operation = routed.route.operation
+        if operation is None:
+            return False
+        if any(order.operation == operation.name for order in self.mock.overrides.list_all()):
+            return False
+        known = self.mock.content.scenarios.for_operation(operation).values()
+        return not any(self._is_own(scenario.path) for scenario in known)
+
+    def keeps(self, chosen: Selection) -> bool:
+        """Tell whether the mock answers itself: it was asked to, a scenario of the user's own fits, or it refuses."""
+        if chosen.is_preferred:
+            return True
+        if chosen.refusal is not None:
+            return self.enforces
+        return self._is_own(chosen.scenario.path)
+
+    def forward(self, passed: Passed) -> Reply:
+        """Return a reply that says where the request goes."""
+        request, entry = passed.visit.routed.request, passed.entry
+        base = self._base(request.path)
+        server = self._server_of(request.path)
+        assert server is not None
+        if problem := self._refuse(request, base):
+            return problem
+        entry.choose("forward", server.url)
+        body: bytes | Any = request.incoming if request.incoming is not None else request.body.read()
+        if request.incoming is None and passed.preference is not None and passed.preference.by == "user":
+            body = _without_suffix(body)
+        size = None if request.incoming is not None else len(body)
+        target = request_target(request, base, server.base_path)
+        headers = request_headers(request, server.host, size)
+        lines = [f"{request.method} {target} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in headers)]
+        outgoing = Outgoing(
+            server.origin,
+            request.method,
+            "".join([*lines, "\r\n"]).encode("latin-1", "replace"),
+            body,
+            chunked=size is None and "transfer-encoding" in request.fields,
+            idempotent=request.method in _IDEMPOTENT and request.incoming is None,
+            silent_s=self.silent_s,
+        )
+        recorded = self._begin_recording(passed)
+        office = Office(self.mock, self.summary, self.enforce)
+        forwarding = Forwarding(office, passed, outgoing, recorded)
+        url = f"{server.origin}{target}"
+        if request.incoming is None:
+            self._record_request(recorded, passed, url, body, len(body))
+        else:
+            incoming = request.incoming
+            forwarding.before_answer = lambda: self._record_request(recorded, passed, url, None, incoming.size)
+            if incoming.whole is None:
+                incoming.on_end = lambda: self._judge_upload(passed, recorded, url)
+            else:  # it came together with its head
+                self._judge_upload(passed, recorded, url)
+        return Reply(200, request.headers, forward=forwarding)
+
+    # Parts of it
+
+    def _refuse(self, request: Request, base: str) -> Reply | None:
+        """Return what is answered where a request cannot be passed on as it came; None where it can."""
+        if escapes_base(request.path, base):
+            return make_problem(404, "Not passed on", f"{request.path} leads out of {base}, which is all that passes.")
+        if request.body_error == "too large":
+            limit = self.mock.settings.max_upload >> 20
+            detail = (
+                f"The body has more than {limit} MB, and has to be looked at before it passes. Raise --max-upload-mb."
+            )
+            return make_problem(413, "Too large to be looked at", detail)
+        if request.body_error == "cut short":
+            return make_problem(
+                400, "Bad Request", "The body ended before its announced length, and was not passed on."
+            )
+        return None
+
+    def _judge_upload(self, passed: Passed, recorded: RecordedExchange | None, url: str) -> None:
+        """Judge a request's body that has passed."""
+        visit = passed.visit
+        head = visit.routed.request
+        incoming = head.incoming
+        assert incoming is not None
+        if incoming.whole and not incoming.copy_error and passed.known:
+            whole = replace(head, body=incoming.copy, incoming=None)
+            routed = visit.routed._replace(request=whole)
+            checked = validate(routed, visit.operation, visit.api, authenticate(routed, visit.operation), _admit_all)
+            if checked.refusal:
+                passed.entry.forbid(checked.values.violations, checked.refusal)
+            if checked.body.media_type.startswith("multipart/"):
+                self.mock.journal.note_form(passed.entry, checked.body.value)
+        passed.entry.size = incoming.size
+        body = incoming.copy.read() if incoming.copy.size <= 4 << 20 else None
+        self._record_request(recorded, passed, url, body if incoming.whole else None, incoming.size)
+
+    def _begin_recording(self, passed: Passed) -> RecordedExchange | None:
+        if self.recorder is None:
+            return None
+        request, masking = passed.visit.routed.request, self.masking()
+        found = [*masking.in_headers(request.headers.items()), *masking.in_query(request.query)]
+        if request.incoming is None and request.body.size < 1 << 20:
+            text = request.body.read().decode("utf-8", "replace")
+            found += masking.in_body(text, request.fields.get("content-type", ""))
+        return self.recorder.begin(passed.entry.number, time.time(), masking.known(found))
+
+    def _record_request(
+        self, recorded: RecordedExchange | None, passed: Passed, url: str, body: bytes | None, size: int
+    ) -> None:
+        if recorded is not None:
+            request, visit = passed.visit.routed.request, passed.visit
+            name = visit.operation.name if passed.known else None
+            recorded.request(visit.api.name, name, request.method, url, list(request.headers), body, size)
+
+    def _apis_of(self, path: str) -> list[Api]:
+        apis = [self.mock.apis[name] for name in self.servers]
+        return [api for api in apis if path == api.base_path or path.startswith(f"{api.base_path}/")]
+
+    def _server_of(self, path: str) -> Server | None:
+        return next((self.servers[api.name] for api in self._apis_of(path)), None)
+
+    def _base(self, path: str) -> str:
+        return next((api.base_path for api in self._apis_of(path)), "")
+
+    def _is_own(self, path: Path) -> bool:
+        return self.own is not None and path.is_relative_to(self.own)
+
+
+def _admit_all(_size: int) -> None:
+    """Find room for every file: none is kept."""
+
+
+def _is_sent(scheme: SecurityScheme, value: str | None) -> bool:
+    """Tell whether a header has a key of a scheme, whatever it opens."""
+    if value is None:
+        return False
+    return not scheme.prefix or value.strip().lower().startswith(scheme.prefix.lower())
+
+
+def _opens(scheme: SecurityScheme, request: Request) -> bool:
+    """Tell whether a request has the mock's own key already."""
+    value = request.fields.get(scheme.parameter.lower(), "") if scheme.location == "header" else ""
+    return bool(scheme.mock_key) and value.removeprefix(scheme.prefix).startswith(scheme.mock_key)
+
+
+def _replace_key(query: str, scheme: SecurityScheme) -> str:
+    parts = [part.partition("=") for part in query.split("&")]
+    return "&".join(
+        f"{name}={scheme.mock_key}" if name == scheme.parameter and value else f"{name}{equals}{value}"
+        for name, equals, value in parts
+    )
+
+
+def _without_suffix(body: bytes) -> bytes:
+    """Return a JSON body without what its `user` asks of the mock; the rest stays as it is written if possible."""
+    mark = MARK.encode()
+    start = body.find(mark)
+    end = body.find(b'"', start)
+    if start >= 0 and body.count(mark) == 1 and b"\\" not in body[start:end] and body[:1] in b"{ \r\n\t":
+        return body[:start] + body[end:]
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return body
+    if isinstance(value, dict) and isinstance(value.get("user"), str):
+        value["user"] = value["user"].partition(MARK)[0]
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def mapping_of(servers: Mapping[str, Server]) -> dict[str, str]:
+    """Return the URLs of servers, as a recording names them."""
+    return {name: server.url for name, server in servers.items()}

@@ -1,0 +1,187 @@
+"""`--record DIR`: writes each exchange down as it happens, without secrets and within a bound."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from flowcontract.errors import FlowContractError
+from flowcontract.output import secrets
+from flowcontract.recordings import jsonl
+from mockserver.http.failures import tell
+from mockserver.proxy.masking import PieceMask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from flowcontract.output.secrets import Secrets
+    from mockserver.journal.masking import Masking
+
+HAR_NAME = "recording.har"
+_KEPT_OF_BODY = 4 << 20
+"""Bytes of a request's body that are recorded; of a larger one only the size is."""
+_RESERVE = 4096  # bytes that ends of exchanges may have beyond the bound
+
+
+class RecordingError(FlowContractError):
+    """A recording cannot be made where it was asked for."""
+
+
+class Recorder:
+    """Appends to the recording of one folder. May be used from several threads."""
+
+    def __init__(self, folder: Path, masking: Masking, servers: Mapping[str, str], *, limit: int) -> None:
+        """Begin a recording of at most `limit` bytes; raise RecordingError unless the folder is empty and writable."""
+        self.folder, self._masking, self._limit = folder, masking, limit
+        self._file = _open_new(folder)
+        self._lock = threading.Lock()
+        self._size = 0
+        self._closed = self._full = False
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        tool = f"mockserver proxy {metadata.version('flowcontract')}"
+        head = {"type": "recording", "version": jsonl.VERSION, "tool": tool, "started": now, "servers": dict(servers)}
+        self.write(head)
+
+    @property
+    def path(self) -> Path:
+        """The file that is appended to."""
+        return self.folder / jsonl.NAME
+
+    def write(self, line: Mapping[str, Any], *, last: bool = False) -> None:
+        """Append a line at once, unless the bound is reached; the `last` one of an exchange has some room beyond."""
+        data = jsonl.write_line(line)
+        with self._lock:
+            if self._closed or (self._full and not last):
+                return
+            if self._size + len(data) > self._limit + (_RESERVE if last else 0):
+                self._stop(f"The recording has {self._limit >> 20} MB: nothing more is recorded.")
+                return
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._stop(f"Cannot record any more in {self.folder}: {error.strerror}.")
+                return
+            self._size += len(data)
+
+    def _stop(self, why: str) -> None:
+        if not self._full:
+            tell(why)
+        self._full = True
+
+    def begin(self, number: int, at: float, secret: Secrets) -> RecordedExchange:
+        """Begin to record an exchange, of which these secrets are known."""
+        return RecordedExchange(self, self._masking, number, at, secret)
+
+    def close(self) -> None:
+        """End the recording, and write it as HAR beside it."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._file.close()
+        try:
+            head, exchanges = jsonl.parse_lines(self.path.read_bytes())
+            with (self.folder / HAR_NAME).open("w", encoding="utf-8") as file:
+                file.writelines(jsonl.write_har(head, [each for each in exchanges if isinstance(each, jsonl.Taken)]))
+        except OSError as error:
+            tell(f"Cannot write {HAR_NAME}: {error.strerror}. {jsonl.NAME} has all of it.")
+
+
+class RecordedExchange:
+    """One exchange that is being recorded."""
+
+    def __init__(self, recorder: Recorder, masking: Masking, number: int, at: float, secret: Secrets) -> None:
+        self._recorder, self._masking, self._number, self._at = recorder, masking, number, at
+        self._secret = secret
+        self._pieces = PieceMask(secret)
+        self._asked = self._ended = False
+
+    def request(  # noqa: PLR0913, PLR0917 - the parts of a line
+        self,
+        api: str,
+        operation: str | None,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        size: int,
+    ) -> None:
+        """Write the request, once; its body where it is known and not too large."""
+        if self._asked:
+            return
+        self._asked = True
+        address, mark, query = url.partition("?")
+        line: dict[str, Any] = {
+            "api": api,
+            "operation": operation,
+            "method": method,
+            "url": self._secret.mask(f"{address}{mark}{self._masking.query(query)}"),
+            "headers": self._headers(headers),
+        }
+        if body is not None and body and len(body) <= _KEPT_OF_BODY:
+            line["body"] = jsonl.write_bytes(self._body(body, headers))
+        self._write("request", self._at, {**line, "bodySize": size})
+
+    def response(self, at: float, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """Write status and headers; what is recorded of the body has no coding any more."""
+        for name, value in headers:
+            if self._masking.hides(name):
+                for found in secrets.values_in_header(name, value):
+                    self._secret.add(found)
+        kept = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
+        self._write("response", at, {"status": status, "headers": self._headers(kept)})
+
+    def piece(self, at: float, data: bytes) -> None:
+        """Write a piece as soon as it is clear that it does not end in a secret."""
+        if data:
+            self._pieces_out(self._pieces.feed(at, data))
+
+    def end(self, at: float, how: jsonl.How, violations: Sequence[Mapping[str, Any]]) -> None:
+        """Write how it ended, once."""
+        if self._ended:
+            return
+        self._ended = True
+        self._pieces_out(self._pieces.close())
+        masked = self._secret.mask_json(list(violations))
+        self._write("end", at, {"how": how, "violations": masked}, last=True)
+
+    def _pieces_out(self, pieces: Sequence[tuple[float, bytes]]) -> None:
+        for at, data in pieces:
+            if data:
+                self._write("piece", at, jsonl.write_bytes(data))
+
+    def _write(self, kind: str, at: float, more: Mapping[str, Any], *, last: bool = False) -> None:
+        self._recorder.write({"type": kind, "id": self._number, "at": round(at, 6), **more}, last=last)
+
+    def _headers(self, headers: Sequence[tuple[str, str]]) -> list[list[str]]:
+        return [[name, self._secret.mask(self._masking.header(name, value))] for name, value in headers]
+
+    def _body(self, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+        kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            return self._secret.mask_bytes(body)
+        return self._secret.mask(self._masking.body(text, kind)).encode()
+
+
+def _open_new(folder: Path) -> BinaryIO:
+    """Return the new file of a recording; raise RecordingError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise RecordingError(f"{folder} is not empty. Name a new folder with --record, or empty this one.")
+        descriptor = os.open(folder / jsonl.NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        return cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0))
+    except NotADirectoryError:
+        raise RecordingError(f"{folder} is no folder. Name one with --record.") from None
+    except FileExistsError:
+        raise RecordingError(f"{folder} is no folder. Name one with --record.") from None
+    except OSError as error:
+        raise RecordingError(
+            f"Cannot record in {folder}: {error.strerror}. Name a folder that can be written."
+        ) from None

@@ -1,0 +1,153 @@
+"""A run against an earlier one: what is new, gone and different, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from reported import CHAT, Balanced, empty, failure, report, told
+
+from contract_tests.report.baseline import BaselineError, compare_runs, load_baseline
+from contract_tests.report.html import render_page
+from contract_tests.report.shapes import Shapes
+from contract_tests.report.terminal import summarize
+
+SEEN = [[CHAT, "status", "200", True], [CHAT, "event", "message", True]]
+
+
+def answer(status="200", *, fields=None, texts=(), whole_s=0.1, part=""):
+    """Return what one answer of the chat shows."""
+    parts = {part or status: fields or {"": "object", "/answer": "text"}}
+    times = {"whole_s": whole_s, "first_s": None}
+    return {"operation": CHAT, "status": status, "parts": parts, "texts": list(texts), **times}
+
+
+def choice(took):
+    """Return a choice."""
+    return {"operation": CHAT, "name": "what a deletion answers", "took": took, "ruling": "dify-chat/x"}
+
+
+def run(*reports):
+    """Return the document of a run, as it stands in report.json."""
+    results = empty()
+    for each in reports:
+        results.add(each, "failed" if each["failures"] else "passed", 0.1)
+    return json.loads(json.dumps(told(results)))
+
+
+def differences(before, now):
+    """Return the differences of two runs."""
+    found = compare_runs(before, now, "old/report.json")["differences"]
+    return [(each["sort"], each["what"], each["before"], each["after"]) for each in found]
+
+
+def test_run_against_itself_has_no_difference():
+    """Whatever it found."""
+    one = run(report("a/b", [failure()], SEEN, choices=[choice("204")], answers=[answer()] * 9))
+    assert differences(one, copy.deepcopy(one)) == []
+
+
+def test_violations_are_new_gone_or_changed():
+    """One whose test was not run again is not gone."""
+    before = run(report("a/b", [failure("type"), failure("enum")], SEEN), report("c/d", [failure("order")], SEEN))
+    now = run(report("a/b", [failure("enum", expected="a number"), failure("end")], SEEN))
+    assert differences(before, now) == [
+        ("new violation", "end", "", "failure: expected text <b>, got 5 & more"),
+        ("gone violation", "type", "failure: expected text <b>, got 5 & more", ""),
+        (
+            "changed violation",
+            "enum",
+            "failure: expected text <b>, got 5 & more",
+            "failure: expected a number, got 5 & more",
+        ),
+    ]
+
+
+def test_choices_statuses_and_kinds_of_events_are_compared():
+    """204 instead of 200, and an event that never came before."""
+    before = run(report("a/b", (), SEEN, choices=[choice("200 with a body")]))
+    now = run(report("a/b", (), [*SEEN, [CHAT, "event", "agent_thought", True]], choices=[choice("204")]))
+    assert differences(before, now) == [
+        ("choice", "what a deletion answers", "200 with a body", "204"),
+        ("answered", "event agent_thought", "", "came"),
+    ]
+
+
+def test_fields_and_texts_of_answers_are_compared():
+    """By operation, status and kind of event; a field within one that is new is not told again."""
+    old = answer(fields={"": "object", "/a": "text", "/b": "number"}, part="200, event message")
+    new = answer(fields={"": "object", "/a": "null", "/c": "object", "/c/d": "text"}, part="200, event message")
+    before = run(report("a/b", (), SEEN, answers=[old, answer("400", texts=["user is missing"])]))
+    now = run(report("a/b", (), SEEN, answers=[new, answer("400", texts=["user is required"])]))
+    assert differences(before, now) == [
+        ("field", "200, event message: /a", "text", "null"),
+        ("field", "200, event message: /b", "number", ""),
+        ("field", "200, event message: /c", "", "object"),
+        ("text", "400", "user is missing", "user is required"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told_of"),
+    [
+        ([0.1, 0.11, 0.12, 0.13, 0.14], False),  # within what both vary
+        ([0.12] * 5, False),  # by less than a quarter
+        ([0.5, 0.5, 0.5, 0.5], False),  # too few
+        ([0.5, 0.51, 0.52, 0.5, 0.5], True),
+    ],
+)
+def test_speed_counts_where_it_differs_by_more_than_noise(seconds, told_of):
+    """Medians of at least five answers, further apart than both runs vary in themselves."""
+    before = run(report("a/b", (), SEEN, answers=[answer(whole_s=each) for each in [0.1, 0.1, 0.11, 0.1, 0.1]]))
+    now = run(report("a/b", (), SEEN, answers=[answer(whole_s=each) for each in seconds]))
+    assert [each[:2] for each in differences(before, now)] == ([("speed", "whole answer")] if told_of else [])
+
+
+def test_what_fuzzing_made_up_is_not_compared():
+    """It is something else each time."""
+    document = run(report("fuzzing/fuzz[x]", (), SEEN, answers=[answer()]))
+    assert document["answers"] == {"fields": {}, "texts": {}, "times": {}}
+
+
+def test_reports_show_the_differences():
+    """The terminal, the page and the document; what a server said stays text."""
+    results = empty()
+    results.add(report("a/b", [failure("<script>")], SEEN), "failed", 0.1)
+    document = told(results)
+    document["baseline"] = compare_runs(run(report("a/b", (), SEEN)), document, "old/report.json")
+    lines = [line.text for line in summarize(document)]
+    assert any(line.startswith("against old/report.json of") and "new violations: 1" in line for line in lines)
+    page = render_page(document)
+    parser = Balanced()
+    parser.feed(page)
+    assert "Against the earlier run" in page
+    assert "<script>: " not in page
+
+
+def test_earlier_report_of_an_older_version_is_compared_as_far_as_it_goes():
+    """It has no fields, texts and times."""
+    before, now = run(report("a/b", (), SEEN)), run(report("a/b", (), SEEN, answers=[answer()]))
+    del before["answers"]
+    assert "older version" in compare_runs(before, now, "x")["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [(None, "cannot be read"), ("{", "is not JSON"), ("[]", "lacks causes"), ('{"causes": []}', "lacks choices")],
+)
+def test_file_that_is_no_report_is_refused(content, wanted, tmp_path):
+    """In a line that says what to do."""
+    path = tmp_path / "report.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BaselineError, match=wanted):
+        load_baseline(path)
+
+
+def test_number_of_fields_is_bounded():
+    """A server may send millions of names."""
+    shapes = Shapes()
+    for letter in "abcde":
+        shapes.add(answer(fields={f"/{letter * number}": "text" for number in range(1, 101)}))
+    assert len(shapes.fields[CHAT]["200"]) == 300

@@ -1,0 +1,449 @@
+"""A proxy judges both sides while they pass, lets the mock answer what it was told to, and changes what passes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, passing_of, proxying, request
+
+from flowcontract.recordings import jsonl
+from mockserver.config.settings import Settings
+from mockserver.proxy.recording import Recorder, RecordingError
+from mockserver.proxy.servers import ServerError
+from mockserver.server.mock_server import MockServer
+
+DIFY = "dify-chat"
+END = b"0\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Run a server that keeps the contract: the mock itself."""
+    with MockServer([DIFY], settings=Settings(pace=0)) as server:
+        yield server
+
+
+def ask(server, **more):
+    """Ask for a stream as httpx does."""
+    headers = {"Authorization": "Bearer app-chat"} | more.pop("headers", {})
+    return httpx.post(
+        f"{server.url(DIFY)}/chat-messages", json=CHAT | more, headers=headers, trust_env=False, timeout=20
+    )
+
+
+def answered(upstream, proxy, said, asked=None, **headers):
+    """Let a server answer a request with these bytes; return the status and the body that the client gets."""
+    with connect(proxy) as client:
+        client.send(chat(asked, Connection="close", **headers))
+        with upstream.accept() as server:
+            server.read_until(b"}")
+            server.send(said)
+            server.socket.shutdown(1)
+            head = client.read_head()
+            return head.status, client.read_rest()
+
+
+def streamed(*events):
+    """Return an answer that streams, each event in a chunk of its own."""
+    return STREAM_HEAD + b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in events) + END
+
+
+def eventually(holds):
+    """Tell whether something comes to hold: it is noted right after a piece has passed."""
+    for _ in range(2000):
+        if holds():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+# Judging
+
+
+def test_both_sides_that_keep_the_contract_are_told_so(real):
+    """The stream is the server's own, byte for byte, and nothing is wrong."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        answer = ask(proxy)
+        assert answer.status_code == 200
+        assert answer.text.startswith("data: ")
+        entry = proxy.mock.journal.entries()[-1]
+        assert (entry.by, entry.because, entry.scenario) == ("forward", real.url(DIFY), None)
+        assert entry.violations == entry.answer_violations == []
+        assert passing_of(proxy).summary.clean
+        assert passing_of(proxy).summary.lines() == ["1 request passed, none with a violation."]
+
+
+def test_what_the_client_does_wrong_passes_and_is_told(real):
+    """The request is passed on all the same; the journal has it."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        assert ask(proxy, query=7).status_code == 400
+        (violation,) = proxy.mock.journal.entries()[-1].violations
+        assert violation["field"] == "query"
+        assert passing_of(proxy).summary.wrong == {"client": 1}
+        assert "client  dify-chat/sendChatMessage" in passing_of(proxy).summary.lines()[1]
+        shown = httpx.get(f"{proxy.origin}/__mock__/requests", trust_env=False).json()
+        assert shown["requests"][-1]["violations"] == [violation]
+
+
+def test_what_the_server_does_wrong_is_told_with_its_event():
+    """The third event has a wrong type, and the stream has no end."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        said = streamed(event("ping"), event("ping"), event("message", answer=7))
+        assert answered(upstream, proxy, said)[0] == 200
+        entry = proxy.mock.journal.entries()[-1]
+        assert entry.violations == []
+        found = entry.answer_violations
+        assert {each["event"] for each in found if each["rule"] == "schema"} == {3}
+        assert any(each["rule"] == "end" for each in found)
+        assert passing_of(proxy).summary.wrong == {"server": 1}
+
+
+def test_whole_answers_are_judged():
+    """A JSON body that lacks a field, and a status that only a broken server has."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        wrong = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        assert answered(upstream, proxy, wrong, CHAT | {"response_mode": "blocking"}) == (200, b"{}")
+        assert proxy.mock.journal.entries()[-1].answer_violations[0]["tier"] == "document"
+        broken = b"HTTP/1.1 502 Oh\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno"
+        answered(upstream, proxy, broken)
+        assert "server-error" in {each["tier"] for each in proxy.mock.journal.entries()[-1].answer_violations}
+        assert passing_of(proxy).summary.wrong == {"server": 2}
+
+
+def test_compressed_answers_pass_as_they_are_and_are_judged():
+    """The client gets what the server has packed; the judge what is in it."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        packed = gzip.compress(event("message", answer=7))
+        head = STREAM_HEAD.replace(b"Transfer", b"Content-Encoding: gzip\r\nTransfer")
+        said = head + b"%x\r\n%b\r\n" % (len(packed), packed) + END
+        _, body = answered(upstream, proxy, said, Accept_Encoding="gzip, br")
+        assert packed in body
+        assert any(each["event"] == 1 for each in proxy.mock.journal.entries()[-1].answer_violations)
+
+
+def test_uploads_are_judged_when_they_have_passed(real):
+    """A form without the field that the contract demands is the client's fault, though it was passed on unread."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        url = f"{proxy.url(DIFY)}/files/upload"
+        headers = {"Authorization": "Bearer app-chat"}
+        for name, count in (("file", 0), ("document", 1)):
+            files = {name: ("a.txt", b"text", "text/plain")}
+            httpx.post(url, data={"user": "u"}, files=files, headers=headers, trust_env=False)
+            entry = proxy.mock.journal.entries()[-1]
+            assert len(entry.violations) == count
+            assert entry.form[name]["filename"] == "a.txt"
+
+
+def test_enforcing_refuses_what_is_wrong():
+    """A forbidden request never reaches the server; a forbidden stream ends at its first violation."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}, enforce="error") as proxy:
+        assert ask(proxy, query=7, headers={"Authorization": KEY}).status_code == 400
+        said = streamed(event("ping"), event("message", answer=7), event("ping"))
+        status, body = answered(upstream, proxy, said)
+        assert status == 200
+        kinds = re.findall(rb'"event": "(\w+)"', body)
+        assert kinds == [b"ping", b"error"]
+        assert body.endswith(END)
+    with Upstream() as upstream, proxying({DIFY: upstream.url}, enforce="cut") as proxy:
+        _, body = answered(upstream, proxy, said)
+        assert re.findall(rb'"event": "(\w+)"', body) == [b"ping"]
+        assert not body.endswith(END)
+
+
+# What the mock answers itself
+
+
+def test_override_answers_in_place_of_the_server(real):
+    """One operation is the mock's, all others pass."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        proxy.use("sendChatMessage", "400-provider-quota-exceeded", times=1)
+        assert ask(proxy, headers={"Authorization": KEY}).json()["code"] == "provider_quota_exceeded"
+        assert proxy.mock.journal.entries()[-1].scenario == "400-provider-quota-exceeded"
+        assert ask(proxy).status_code == 200
+        assert proxy.mock.journal.entries()[-1].by == "forward"
+
+
+def test_preference_answers_in_place_of_the_server(real):
+    """`Prefer` and the suffix on `user` name scenarios, as at the mock."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        assert ask(proxy, headers={"Prefer": "code=400, example=app-unavailable"}).json()["code"] == "app_unavailable"
+        assert ask(proxy, user="u#mock:400-app-unavailable").json()["code"] == "app_unavailable"
+
+
+def test_scenarios_of_ones_own_come_before_the_server(real, tmp_path):
+    """A request that matches one is answered by it; unmatched ones pass."""
+    folder = tmp_path / DIFY / "sendChatMessage"
+    folder.mkdir(parents=True)
+    (folder / "200-mine.yaml").write_text(
+        "description: Mine.\nrequest:\n  body:\n    query: mine\nreply:\n  body:\n    answer: this is mine\n"
+    )
+    with proxying({DIFY: real.url(DIFY)}, own=tmp_path) as proxy:
+        assert ask(proxy, query="mine", response_mode="blocking").json()["answer"] == "this is mine"
+        assert ask(proxy, query="yours", response_mode="blocking").json()["answer"] != "this is mine"
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "kinds"),
+    [
+        ("drop=2", ["ping", "message_end"]),
+        ("swap=1", ["message", "ping", "message_end"]),
+        ("duplicate=1", ["ping", "ping", "message", "message_end"]),
+        ("close-events=1", ["ping"]),
+        ("split=5", ["ping", "message", "message_end"]),
+        ("no-end", ["ping", "message"]),
+    ],
+)
+def test_faults_change_a_real_servers_stream(fault, kinds):
+    """What the server sends is changed as the mock's own streams are."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        said = streamed(event("ping"), event("message", answer="a"), event("message_end"))
+        _, body = answered(upstream, proxy, said, Prefer=f'fault="{fault}"')
+        whole = re.sub(rb"(?:^|\r\n)[0-9a-f]+\r\n", b"", body)
+        assert [each.decode() for each in re.findall(rb'"event": "(\w+)"', whole)] == kinds
+        assert proxy.mock.journal.entries()[-1].faults == (fault,)
+
+
+def test_fault_passes_each_event_when_it_comes():
+    """Faults do not hold a stream back: the first event is there before the second is sent."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        client.send(chat(Prefer='fault="duplicate=2"'))
+        with upstream.accept() as server:
+            server.read_until(b"}")
+            server.send(STREAM_HEAD)
+            client.read_head()
+            server.send_chunk(event("ping"))
+            assert client.read_chunk() == event("ping")
+            server.send_chunk(event("message", answer="a"))
+            assert [client.read_chunk(), client.read_chunk()] == [event("message", answer="a")] * 2
+            server.send(END)
+            assert client.read_chunk() == b""
+
+
+def test_fault_that_answers_for_the_server_lets_nothing_pass():
+    """`status=503` is a gateway's word, and no request reaches the server."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        assert ask(proxy, headers={"Authorization": KEY, "Prefer": 'fault="status=503"'}).status_code == 503
+        upstream.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            upstream.accept()
+
+
+def test_fault_resets_a_real_servers_stream():
+    """The client sees a broken connection after so many bytes."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        client.send(chat(Prefer='fault="reset=30"'))
+        with upstream.accept() as server:
+            server.read_until(b"}")
+            server.send(STREAM_HEAD)
+            for _ in range(3):
+                server.send_chunk(event("message", answer="some text"))
+            with pytest.raises(ConnectionResetError):
+                client.read_rest()
+
+
+def test_fault_changes_a_whole_answer(real):
+    """One that is no stream is waited for, then changed."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        answer = ask(proxy, response_mode="blocking", headers={"Prefer": 'fault="close=10"'})
+        assert len(answer.content) == 10
+
+
+def test_fault_that_does_not_fit_is_said(real):
+    """What was meant for a stream is a 501 where there is none."""
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        assert ask(proxy, response_mode="blocking", headers={"Prefer": 'fault="drop=1"'}).status_code == 501
+
+
+# Recording
+
+
+@pytest.fixture
+def record():
+    """Return what has a proxy record what passes from now on."""
+    begun = []
+
+    def begin(proxy, folder, **options):
+        passing = passing_of(proxy)
+        passing.recorder = Recorder(folder, passing.masking(), {DIFY: "http://x"}, **{"limit": 1 << 24} | options)
+        begun.append(passing.recorder)
+        return passing.recorder
+
+    yield begin
+    for recorder in begun:
+        recorder.close()
+
+
+def read(recorder):
+    """Return the exchanges of a recording."""
+    return jsonl.parse_lines(recorder.path.read_bytes())[1]
+
+
+def test_exchange_is_recorded_while_it_happens(tmp_path, record):
+    """What has passed is in the file before the next piece is sent."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        recorder = record(proxy, tmp_path)
+        client.send(chat())
+        with upstream.accept() as server:
+            server.read_until(b"}")
+            server.send(STREAM_HEAD)
+            client.read_head()
+            for number in range(3):
+                server.send_chunk(event("message", answer=str(number)))
+                client.read_chunk()
+                assert eventually(lambda count=number + 1: len(read(recorder)[0].pieces) == count)
+            server.send(END)
+            client.read_chunk()
+        (taken,) = read(recorder)
+        assert (taken.how, taken.operation, taken.status) == ("complete", "dify-chat/sendChatMessage", 200)
+        assert json.loads(taken.body) == CHAT
+        assert any(each["side"] == "server" for each in taken.violations)
+        recorder.close()
+    (entry,) = json.loads((tmp_path / "recording.har").read_text())["log"]["entries"]
+    assert len(entry["response"]["content"]["_pieces"]) == 3
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_no_secret_touches_the_disk(tmp_path, record, size):
+    """Neither the client's key nor a secret that the server tells, in whichever pieces it comes."""
+    secrets = ["app-secret-key-4711", "sk-of-the-server-0815", "cookie-value-1234", "key-in-a-query-99"]
+    text = f'data: {{"event": "message", "answer": "{secrets[0]}", "api_key": "{secrets[1]}", "id": "i"}}\n\n'.encode()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        recorder = record(proxy, tmp_path)
+        head = STREAM_HEAD.replace(b"Transfer", f"Set-Cookie: s={secrets[2]}; Path=/\r\nTransfer".encode())
+        said = streamed(*pieces).replace(STREAM_HEAD, head)
+        with connect(proxy) as client:
+            body = json.dumps(CHAT | {"query": f"my key is {secrets[0]}"}).encode()
+            path = f"/v1/chat-messages?api_key={secrets[3]}"
+            client.send(request("POST", path, body, Content_Type="application/json", Cookie=f"s={secrets[2]}"))
+            with upstream.accept() as server:
+                server.read_until(b"}")
+                server.send(said)
+                client.read_until(END)
+        (taken,) = read(recorder)
+        recorder.close()
+        joined = taken.answer.decode()
+        for secret in secrets:
+            for file in tmp_path.iterdir():
+                assert secret not in file.read_text()
+            assert secret not in joined
+        assert json.loads(joined.removeprefix("data: ")) == {
+            "event": "message",
+            "answer": "***",
+            "api_key": "***",
+            "id": "i",
+        }
+
+
+def test_recording_is_bounded(tmp_path, record):
+    """Beyond the bound nothing more is recorded, and all goes on passing."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        recorder = record(proxy, tmp_path, limit=5000)
+        said = streamed(*[event("message", answer="x" * 100)] * 200)
+        assert len(answered(upstream, proxy, said)[1]) > 20_000
+        assert recorder.path.stat().st_size < 5000 + 4096 + 1000
+        (taken,) = read(recorder)
+        assert taken.pieces
+
+
+@pytest.mark.parametrize("what", ["not empty", "a file", "not writable"])
+def test_folder_that_cannot_be_recorded_in_is_refused(tmp_path, record, what):
+    """Before anything passes."""
+    folder = tmp_path / "recordings"
+    if what == "a file":
+        folder.write_text("")
+    else:
+        folder.mkdir()
+        if what == "not empty":
+            (folder / "x").write_text("")
+        elif os.geteuid() == 0:
+            folder = tmp_path.joinpath("/proc/recordings")  # where not even root may
+        else:
+            folder.chmod(0o500)
+    with proxying({DIFY: "http://127.0.0.1:1"}) as proxy, pytest.raises(RecordingError, match=re.escape(str(folder))):
+        record(proxy, folder)
+
+
+# The command
+
+
+def test_two_servers_for_the_same_paths_are_refused():
+    """A key must not reach the wrong one."""
+    with (
+        pytest.raises(ServerError, match="same paths"),
+        proxying({DIFY: "http://a/v1", "dify-workflow": "http://b/v1"}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--to", "dify-chat"],
+        ["--to", "dify-chat=ftp://a"],
+        ["--to", "dify-chat=http://u:p@a"],
+        ["--to", "nothing=http://a"],
+        ["--to", "dify-chat=http://a", "--fixtures", "/nowhere"],
+        ["--to", "dify-chat=http://a", "--ca-file", "/nowhere"],
+    ],
+)
+def test_misuse_is_told_without_a_traceback(arguments):
+    """Exit code 2, and a line that says what to do."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "mockserver", "proxy", "--port", "0", *arguments], capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr
+
+
+@pytest.mark.parametrize(("query", "code"), [("Hi", 0), (7, 1)])
+def test_exit_code_tells_whether_something_was_wrong(real, tmp_path, query, code):
+    """So that an integration test that runs through the proxy is a contract test."""
+    folder = tmp_path / "recordings"
+    command = [sys.executable, "-m", "mockserver", "proxy", "--port", "0", "--record", str(folder)]
+    command += ["--to", f"{DIFY}={real.url(DIFY)}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline()]
+        while not said[-1].startswith("Ctrl-C"):
+            assert said[-1], said
+            said.append(process.stdout.readline())
+        url = said[0].split()[1]
+        httpx.post(
+            f"{url}/chat-messages",
+            json=CHAT | {"query": query},
+            headers={"Authorization": "Bearer app-chat"},
+            trust_env=False,
+            timeout=20,
+        )
+        process.send_signal(signal.SIGTERM)
+        out = process.stdout.read()
+        assert process.wait(20) == code
+    assert "1 request passed" in out
+    assert (folder / "recording.har").is_file()
+
+
+def test_server_that_is_not_there_yet_is_said_at_the_start():
+    """The proxy starts all the same."""
+    command = [sys.executable, "-m", "mockserver", "proxy", "--port", "0", "--to", f"{DIFY}=http://127.0.0.1:1/v1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline(), process.stdout.readline()]
+        assert "cannot be reached" in said[1]
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(20) == 0
