@@ -61,8 +61,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the mock beside other servers; those of npm only where node is. `-- --quick` takes two minutes."""
-    session.install(".[redis,suite]", "uvicorn==0.54.*")
-    options = ["--json", ".nox/bench.json"]
+    session.install(".[redis,suite]", "uvicorn==0.54.*", "matplotlib==3.*")
+    options = ["--json", ".nox/bench.json", "--curves", ".nox/curves"]
     if shutil.which("npm"):
         peers = Path(".nox/peers").absolute()
         peers.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ ARROWS = {
     "mockserver": {
         "http": "blobs",
         "request": "blobs caching http",
-        "state": "blobs http request",
+        "state": "blobs caching http request",
         "behaviours": "blobs caching http request state",
         "config": "state",
         "faults": "blobs http state",
