@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import growth
 import load
+import memory
 import suite
 from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, Server, servers
 
@@ -71,9 +72,12 @@ class Bench:
             run(load.hammer(port, call, connections=4, seconds=self.seconds / 3))
         for measure, call in (
             ("JSON POST/s", server.json),
+            ("JSON POST, each another/s", server.varied),
             ("GET/s", server.get),
             ("upload of 100 KB/s", server.upload),
         ):
+            if call is None:
+                continue
             before = running.usage()[0]
             rate = run(load.hammer(port, call, connections=32, seconds=self.seconds))
             self.note(measure, name, rate.per_second if rate.failed <= rate.answered / 100 else float("nan"))
@@ -103,7 +107,9 @@ class Bench:
         self.note(f"{count} streams: total, s (ideal {IDEAL_S:.2f})", name, result.seconds)
         self.note(f"{count} streams: late p50, ms", name, result.late(50))
         self.note(f"{count} streams: late p99, ms", name, result.late(99))
-        self.note(f"{count} streams: CPU, s", name, running.usage()[0] - before)
+        spent = running.usage()[0] - before
+        self.note(f"{count} streams: CPU, s", name, spent)
+        self.note(f"{count} streams: CPU ms per stream", name, spent / count * 1000)
 
     def rounds(self) -> None:
         """Measure every server in turn, several times."""
@@ -182,6 +188,8 @@ def main() -> int:
     parser.add_argument("--peers", type=Path, help="a folder whose node_modules has the other servers")
     parser.add_argument("--only", action="append", help="measure only this server; may be repeated")
     parser.add_argument("--json", type=Path, help="write every figure of every round to this file")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure memory over 200,000 requests")
+    parser.add_argument("--curves", type=Path, help="draw the curves as SVG into this folder (needs matplotlib)")
     parser.add_argument("--no-growth", action="store_true", help="do not measure how cost grows with what is kept")
     parser.add_argument("--no-suite", action="store_true", help="do not measure a run of the contract suite")
     options = parser.parse_args()
@@ -190,18 +198,27 @@ def main() -> int:
     bench = Bench(options)
     bench.rounds()
     grown = {} if options.no_growth else growth.measure(quick=options.quick)
+    kept = None if options.no_memory or options.quick else memory.measure()
     suite_run = None if options.no_suite or options.quick else suite.measure()
     where = machine()
     print(f"Measured {where['date']} on {where['cores']} cores, {where['cpu']}, Python {where['python']}.")
     print(f"Medians; in brackets the figure of `{OURS}` divided by this one.")
     print("\n".join([*bench.table(), "", *growth.table(grown)]))
+    if kept is not None:
+        print("\n".join(["", *memory.table(kept)]))
     if suite_run is not None:
         print(f"\n{suite.line(suite_run)}")
     if options.json:
         content = {"machine": where, "figures": bench.figures, "validates": bench.validates, "growth": grown}
+        content["memory"] = kept
         content["suite"] = suite_run and suite_run._asdict()
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1))
+    if options.curves:
+        import curves
+
+        for path in curves.draw(bench.figures, kept or [], options.curves):
+            print(f"drew {path}", file=sys.stderr)
     return 0
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _END_OF_CHUNKS = b"0\r\n\r\n"
+COUNT = "########"
+"""What stands in a body for a number that is another one each time it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +54,15 @@ class Rate:
 class _Client(asyncio.Protocol):
     """Sends the same request again and again, the next one when the answer to the last is complete."""
 
-    def __init__(self, raw: bytes, rate: Rate, until: float, done: asyncio.Future[None]) -> None:
-        self._raw, self._rate, self._until, self._done = raw, rate, until, done
+    def __init__(self, raws: Iterator[bytes], rate: Rate, until: float, done: asyncio.Future[None]) -> None:
+        self._raws, self._rate, self._until, self._done = raws, rate, until, done
         self._buffer = b""
         self._usual = -1  # length of the last answer; most are the same
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._raw)
+        self._transport.write(next(self._raws))
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
@@ -75,7 +81,7 @@ class _Client(asyncio.Protocol):
         if closes or time.perf_counter() >= self._until:
             self._transport.close()
         else:
-            self._transport.write(self._raw)
+            self._transport.write(next(self._raws))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._buffer:
@@ -96,17 +102,26 @@ def is_complete(data: bytes) -> bool:
     return bool(found) and len(body) >= int(rest.partition(b"\r\n")[0])
 
 
+def _numbered(raw: bytes) -> Iterator[bytes]:
+    """Yield a request again and again, each time with another number where it has a place for one."""
+    before, place, after = raw.partition(COUNT.encode())
+    if not place:
+        yield from itertools.repeat(raw)
+    for number in itertools.count():
+        yield b"%b%0*d%b" % (before, len(COUNT), number, after)
+
+
 async def hammer(port: int, call: Call, *, connections: int, seconds: float) -> Rate:
     """Send a request over some connections for some seconds; who is disconnected connects again."""
     rate, begun = Rate(), time.perf_counter()
-    until, raw, loop = begun + seconds, call.raw(port), asyncio.get_running_loop()
+    until, raws, loop = begun + seconds, _numbered(call.raw(port)), asyncio.get_running_loop()
 
     async def connection() -> None:
         while time.perf_counter() < until:
             done = loop.create_future()
             try:
                 transport, _ = await loop.create_connection(
-                    lambda done=done: _Client(raw, rate, until, done), "127.0.0.1", port
+                    lambda done=done: _Client(raws, rate, until, done), "127.0.0.1", port
                 )
             except OSError:
                 rate.failed += 1

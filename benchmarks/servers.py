@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from load import Call
+from load import COUNT, Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +57,7 @@ class Server:
     """One server. A request that it has nothing for is None.
 
     ``command``  `{port}` and `{folder}` are filled in; ``files`` are written into the folder before
+    ``varied``   as `json`, with another body each time; servers that answer constants do not look at it
     ``extra``    files that it needs for the figures under load, not to begin
     ``wrong``    a request that a server which validates refuses
     ``events``   how many events its paced stream has, 50 ms apart
@@ -70,6 +71,7 @@ class Server:
     stream: Call | None = None
     flat: Call | None = None
     wrong: Call | None = None
+    varied: Call | None = None
     events: int = EVENTS
     files: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)
@@ -91,6 +93,7 @@ def ours() -> Iterator[Server]:
     key, chat = {"Authorization": "Bearer app-chat"}, {"inputs": {}, "user": "abc-123"}
     calls: dict[str, Any] = {
         "json": post("/v1/chat-messages", {**chat, "query": "hello", "response_mode": "blocking"}, **key),
+        "varied": post("/v1/chat-messages", {**chat, "query": COUNT, "response_mode": "blocking"}, **key),
         "get": Call("GET", "/v1/info", key),
         "upload": upload("/v1/files/upload", **key),
         "stream": post("/v1/chat-messages", {**chat, "query": "twenty events", "response_mode": "streaming"}, **key),

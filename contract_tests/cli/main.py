@@ -1,4 +1,4 @@
-"""The command `contract-tests`: asks a server, explains (`explain`) what came out, judges (`judge`) recordings."""
+"""The command `contract-tests`: asks a server, explains what came out, judges recordings, infers a contract of them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from contract_tests.cli import explain, judge, run
+from contract_tests.cli import explain, infer, judge, run
 from flowcontract.errors import FlowContractError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_COMMANDS = {"judge": judge, "explain": explain, "infer": infer}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] in (["judge"], ["explain"]):
+    if arguments[:1] and arguments[0] in _COMMANDS:
         return _command(arguments)
     if arguments and not arguments[0].startswith("-"):
         hint = "Without a command it asks a server: contract-tests --base-url URL"
-        return _misuse(str(UnknownNameError("command", arguments[0], ["judge", "explain"], hint=hint)))
+        return _misuse(str(UnknownNameError("command", arguments[0], _COMMANDS, hint=hint)))
     return run.main(arguments)
 
 
 def _command(arguments: list[str]) -> int:
     command = argparse.ArgumentParser(prog="contract-tests")
     commands = command.add_subparsers()
-    judge.add_parser(commands)
-    explain.add_parser(commands)
+    for module in _COMMANDS.values():
+        module.add_parser(commands)
     chosen = command.parse_args(arguments)
     try:
         return int(chosen.run(chosen))

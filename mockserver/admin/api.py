@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mockserver.journal.entry import Entry
 
 _PREFIX = "/__mock__"
+READY = f"{_PREFIX}/ready"
+"""What is open to everybody: whether it is up, for those who start it."""
 _BODY_LIMIT = 1 << 20
 _DIGITS = 15
 _METHODS = ("GET", "PUT", "POST", "DELETE")
@@ -98,6 +100,7 @@ class Admin:
         routes: list[tuple[str, str, Answer]] = [
             ("GET", "", self._list_paths),
             ("GET", "/health", self._show_health),
+            ("GET", "/ready", self._show_ready),
             ("GET", "/events", self._follow),
             ("GET", "/requests", self._list_requests),
             ("DELETE", "/requests", self._forget_requests),
@@ -159,6 +162,8 @@ class Admin:
         return page.make_reply(request, file)
 
     def _handle(self, request: Request) -> Reply:
+        if request.path == READY and request.method in ("GET", "HEAD"):
+            return self._show_ready()
         token = self.mock.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
@@ -200,6 +205,18 @@ class Admin:
 
     def _list_paths(self, _: _Asked) -> Reply:
         return _json({"paths": self._paths})
+
+    def _show_ready(self, _: _Asked | None = None) -> Reply:
+        """Tell everybody whether requests are answered, and nothing else."""
+        try:
+            self.mock.overrides.list_all()
+        except StateError:
+            reply = _json({"status": "down"})
+            reply.status = 503
+        else:
+            reply = _json({"status": "up"})
+        reply.headers["Cache-Control"] = "no-store"
+        return reply
 
     def _show_health(self, _: _Asked) -> Reply:
         mock = self.mock

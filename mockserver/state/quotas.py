@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from mockserver.caching import Recent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mockserver.blobs.blob import Blob
     from mockserver.state.store import Place, Record, Store
 
+Container = dict[str, Any] | list[Any]
 _MB = 1 << 20
 _NOTHING: Mapping[Place, Record] = MappingProxyType({})
 _PLACE = 400  # bytes of a record's place in its table, in its orders and in the ledger
@@ -166,11 +169,24 @@ def _weigh_record(record: Record) -> int:
     weight += _PLACE + _VALUE * len(record)
     for value in record.values():
         if value and (type(value) is dict or type(value) is list):
-            weight += _weigh_container(value)
+            known = _small.find(id(value))
+            weight += known[1] if known is not None else _weigh_anew(value)
     return weight
 
 
-def _weigh_container(value: dict[str, Any] | list[Any]) -> int:
+_small: Recent[int, tuple[Container, int]] = Recent(256)
+"""By its id a small container, and what it weighs: scenarios share theirs between all records."""
+_SMALL = 16 << 10
+
+
+def _weigh_anew(value: Container) -> int:
+    weight = _weigh_container(value)
+    if weight <= _SMALL:
+        _small.add(id(value), (value, weight))
+    return weight
+
+
+def _weigh_container(value: Container) -> int:
     """Return what Python adds to the values in an object or a list."""
     inner = value.values() if isinstance(value, dict) else value
     containers = (each for each in inner if each and isinstance(each, (dict, list)))
