@@ -11,13 +11,15 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
+from flowcontract.config_file import read_arguments
+from flowcontract.errors import FlowContractError
+from flowcontract.output.command_line import add_common
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import available_apis
 
@@ -84,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
+    add_common(command)
     for name, settings in OPTIONS.items():
         command.add_argument(name, **settings)
     return command
@@ -93,6 +95,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the suite; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = [*read_arguments("contract-tests", OPTIONS, arguments), *arguments]
+    except FlowContractError as error:
+        print(f"contract-tests: {error}", file=sys.stderr)
+        return MISUSE
     secrets = Secrets(_find_keys(arguments))
     clock = Clock()
     with _hide_secrets(secrets), _handle_interrupts(clock):
