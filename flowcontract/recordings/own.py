@@ -23,7 +23,8 @@ def read_exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
     status, headers, body = response["status"].number(), dict(_read_headers(response)), _read_body(response, beside)
     chunks = [(read_number(each["t"]) * 1000, each["bytes"].number()) for each in _list(response["chunks"])]
     pieces = tuple(add_up(chunks, body))
-    answer = RecordedAnswer(status, headers, body, wait_ms=read_number(response["ttfb_s"]) * 1000, pieces=pieces)
+    left, wait_ms = _read_reason(response), read_number(response["ttfb_s"]) * 1000
+    answer = RecordedAnswer(status, headers, body, left=left, wait_ms=wait_ms, pieces=pieces)
     sent = _read_request_headers(request["headers"].value)
     asked = _read_request_body(request, sent)
     return Recorded(
@@ -45,6 +46,12 @@ def _read_request_headers(found: object) -> dict[str, str]:
     """Return the headers of a request; none where they were not recorded as names and texts."""
     pairs = found.items() if isinstance(found, dict) else ()
     return {name.lower(): value for name, value in pairs if isinstance(value, str)}
+
+
+def _read_reason(response: Untrusted) -> str:
+    """Return why the recorder stopped reading; '' if it did not."""
+    reason = response["error"].value
+    return reason if isinstance(reason, str) else ""
 
 
 def _list(found: Untrusted) -> Iterator[Untrusted]:

@@ -40,6 +40,7 @@ class Journal:
         """Remember `limit` exchanges, here or in an archive; 0 remembers none."""
         self.limit = limit
         self.listener: Listener | None = None
+        self._streams: dict[int, LoggedStream] = {}
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -51,6 +52,10 @@ class Journal:
     def count(self) -> int:
         """How many requests have come."""
         return self._count if self._archive is None else self._archive.count
+
+    def streams(self) -> dict[int, LoggedStream]:
+        """Return the streams that this process is sending now, by the number of their exchange."""
+        return dict(self._streams)
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
@@ -96,6 +101,8 @@ class Journal:
         self._write(entry)
         noted = _Paced(lambda: self._write(entry, again=True), _SHARED_EVERY_S if self.shared else _EVERY_S)
         body = LoggedStream(reply.body, entry, log, noted, self.listener)
+        self._streams[entry.number] = body
+        body.on_end = lambda: self._streams.pop(entry.number, None)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
     def announce(self, entry: Entry, delay_s: float = 0.0) -> None:
