@@ -62,7 +62,7 @@ def mock(make_app: Callable[..., Caller], tmp_path: Path) -> Caller:
 
 
 def failing(*_: object) -> None:
-    raise StateUnwritableError("no room for it")
+    raise StateUnwritableError("no room for these")
 
 
 def writes(patch: pytest.MonkeyPatch) -> list[int]:
@@ -104,7 +104,7 @@ def test_all_requests_of_a_write_that_fails_leave_nothing(
     assert [reply.status for reply in replies] == [507] * 3
     assert state_of(mock.app) == before
     assert [entry.status for entry in mock.app.mock.journal.entries()][-3:] == [507] * 3
-    assert capsys.readouterr().err == "mockserver: no room for it\n"
+    assert capsys.readouterr().err == "mockserver: no room for these\n"
     assert mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q")).status == 200
 
 

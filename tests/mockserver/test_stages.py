@@ -207,9 +207,9 @@ def is_free(world: Any) -> bool:
     free: list[bool] = []
 
     def try_to_lock() -> None:
-        free.append(world.transaction._lock.acquire(blocking=False))
+        free.append(world.transaction.lock.acquire(blocking=False))
         if free[0]:
-            world.transaction._lock.release()
+            world.transaction.lock.release()
 
     thread = threading.Thread(target=try_to_lock)
     thread.start()
