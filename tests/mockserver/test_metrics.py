@@ -41,7 +41,7 @@ def test_what_goes_on_is_counted(make_app: Callable[..., Caller]) -> None:
     found = scrape(mock)
     assert (found["requests_total", SEND, "200"], found["requests_total", SEND, "400"]) == (3, 1)
     assert found["violations_total", SEND] == 1
-    assert found["streams_total", SEND, "complete"] == 1
+    assert found["streams_total", "complete", SEND] == 1
     assert found["events_total", SEND] == len(stream.events)
     assert found["received_bytes_total", SEND] > 4 * len('{"query": "hello"}')
     assert found["sent_bytes_total", SEND] > len(stream.body)
@@ -49,7 +49,7 @@ def test_what_goes_on_is_counted(make_app: Callable[..., Caller]) -> None:
     assert found["memory_bytes",] > 1 << 20
     running.body.close()  # type: ignore[union-attr]
     assert scrape(mock)["streams_open",] == 0
-    assert scrape(mock)["streams_total", SEND, "gone"] == 1
+    assert scrape(mock)["streams_total", "gone", SEND] == 1
 
 
 def test_metrics_are_for_those_who_may_ask(make_app: Callable[..., Caller]) -> None:
