@@ -41,13 +41,14 @@ def _mock_server(mock_server_options: dict[str, Any]) -> Iterator[MockServer]:
 
 
 @pytest.fixture
-def mock_server(_mock_server: MockServer, request: pytest.FixtureRequest) -> MockServer:
+def mock_server(_mock_server: MockServer, request: pytest.FixtureRequest) -> Iterator[MockServer]:
     """Return a running mock of all APIs: `url(api)`, `key(api)`, `use(...)`, `requests(...)`, `assert_no_violations()`.
 
     Keys end with a suffix that belongs to this test alone, so ids depend neither on other tests nor on their order.
     """
     _mock_server.renew(f"-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}")
-    return _mock_server
+    yield _mock_server
+    _mock_server.end_proxy()
 
 
 @pytest.fixture

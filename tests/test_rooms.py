@@ -45,7 +45,7 @@ ARROWS = {
         "core": "behaviours caching config faults http journal request scenarios state torture",
         "proxy": "core faults http journal request scenarios",
         "admin": "core faults http journal request scenarios state torture",
-        "testing": "core journal torture",
+        "testing": "core journal proxy torture",
         "server": "admin blobs caching config core http scenarios testing",
         "__init__": "config server",
         "cli": "admin config faults importing journal proxy server state torture",

@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from flowcontract.schemas.decoding import parse_json
-from mockserver.admin import access, contract, metrics, page, torture, worlds
+from mockserver.admin import access, contract, metrics, page, streams, torture, worlds
 from mockserver.admin.feed import Feed
 from mockserver.admin.timeline import describe_stream
 from mockserver.core.controls import Controls
@@ -109,6 +109,8 @@ class Admin:
             ("GET", "/requests/{number}/curl", self._show_curl),
             ("GET", "/requests/{number}/misses", self._show_differences),
             ("GET", "/requests/{number}/timeline", self._show_timeline),
+            ("GET", "/streams", self._list_streams),
+            ("PUT", "/streams/{number}", self._steer_stream),
             ("GET", "/scenarios", self._list_scenarios),
             ("GET", "/faults", self._list_faults),
             ("GET", "/operations", self._list_operations),
@@ -349,6 +351,12 @@ class Admin:
         body = asked.body()
         world = self._world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
         return _json({"worlds": self._controls.reset(world), "world": world})
+
+    def _list_streams(self, _: _Asked) -> Reply:
+        return _json({"streams": streams.show(self.mock)})
+
+    def _steer_stream(self, asked: _Asked) -> Reply:
+        return _json(streams.steer(self.mock, int(asked.values["number"]), asked.body()))
 
     def _begin_torture(self, asked: _Asked) -> Reply:
         return _json(torture.begin(self.mock, asked.body()))

@@ -47,6 +47,7 @@ class Journal:
         self.meter = meter
         self._told: Listener | None = None
         self.listener = None
+        self._streams: dict[int, LoggedStream] = {}
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -70,6 +71,10 @@ class Journal:
     def count(self) -> int:
         """How many requests have come."""
         return self._count if self._archive is None else self._archive.count
+
+    def streams(self) -> dict[int, LoggedStream]:
+        """Return the streams that this process is sending now, by the number of their exchange."""
+        return dict(self._streams)
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
@@ -114,6 +119,8 @@ class Journal:
         if self._told is not None:
             self._told.answered(entry, reply.delay_s)
         body = LoggedStream(reply.body, entry, log, noted, self._told)
+        self._streams[entry.number] = body
+        body.on_end = lambda: self._streams.pop(entry.number, None)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
     def close_passed(self, entry: Entry, reply: Reply, size: int) -> None:

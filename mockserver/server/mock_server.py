@@ -89,6 +89,7 @@ class MockServer(TestingMixin):
 
         Each of the `workers` has a socket of its own; several of them need a shared state.
         """
+        self.fixtures = fixtures
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
         self.mock = self.app.mock
         try:
