@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mockserver.http.messages import Reply, Request
     from mockserver.journal.masking import Masking
+    from mockserver.journal.meter import Meter
     from mockserver.state.backends import Archive
 
 _EVERY_S, _SHARED_EVERY_S = 0.2, 1.0  # how often it is told that a stream goes on
@@ -36,11 +37,15 @@ class Listener(Protocol):
 class Journal:
     """The last exchanges. May be used from several threads."""
 
-    def __init__(self, limit: int, masking: Masking, archive: Archive | None = None) -> None:
-        """Remember `limit` exchanges, here or in an archive; 0 remembers none."""
+    def __init__(
+        self, limit: int, masking: Masking, archive: Archive | None = None, meter: Meter | None = None
+    ) -> None:
+        """Remember `limit` exchanges, here or in an archive; 0 remembers none. A `meter` counts them."""
         self.limit = limit
-        self.listener: Listener | None = None
-        self._streams: dict[int, LoggedStream] = {}
+        self.meter = meter
+        self._told: Listener | None = None
+        self.listener = None
+        self._streams: dict[int, tuple[Entry, LoggedStream]] = {}  # some have no number yet
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -49,13 +54,24 @@ class Journal:
         self._changes: Changes[Entry] = Changes(limit)
 
     @property
+    def listener(self) -> Listener | None:
+        """Who is told of exchanges, beside the meter."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        self._listener = listener
+        told = [each for each in (self.meter, listener) if each is not None]
+        self._told = _Both(*told) if len(told) > 1 else told[0] if told else None
+
+    @property
     def count(self) -> int:
         """How many requests have come."""
         return self._count if self._archive is None else self._archive.count
 
     def streams(self) -> dict[int, LoggedStream]:
         """Return the streams that this process is sending now, by the number of their exchange."""
-        return dict(self._streams)
+        return {entry.number: stream for entry, stream in list(self._streams.values())}
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
@@ -93,22 +109,22 @@ class Journal:
         """Note what is answered as `close` does; `announce` follows when it may be sent."""
         entry.take(reply)
         entry.settle()
-        if isinstance(reply.body, bytes | Blob) or not (self.limit or self.listener):
+        if isinstance(reply.body, bytes | Blob) or not (self.limit or self._told):
             entry.finish(reply.delay_s)
             self._write(entry)
             return reply
         log = entry.begin()
         self._write(entry)
         noted = _Paced(lambda: self._write(entry, again=True), _SHARED_EVERY_S if self.shared else _EVERY_S)
-        body = LoggedStream(reply.body, entry, log, noted, self.listener)
-        self._streams[entry.number] = body
-        body.on_end = lambda: self._streams.pop(entry.number, None)
+        body = LoggedStream(reply.body, entry, log, noted, self._told)
+        self._streams[id(entry)] = entry, body
+        body.on_end = lambda: self._streams.pop(id(entry), None)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
     def announce(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell the listener that a request is answered."""
-        if self.listener is not None:
-            self.listener.answered(entry, delay_s)
+        if self._told is not None:
+            self._told.answered(entry, delay_s)
 
     def close_passed(self, entry: Entry, reply: Reply, size: int) -> None:
         """Note another server's answer that has passed: `reply` has the beginning of its body, of `size` bytes."""
@@ -196,6 +212,21 @@ class Journal:
             self._entries = deque(kept, maxlen=self.limit)
             self._changes.restart(kept)
             return forgotten
+
+
+class _Both:
+    """Two who are told."""
+
+    def __init__(self, first: Listener, second: Listener) -> None:
+        self._first, self._second = first, second
+
+    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+        self._first.answered(entry, delay_s)
+        self._second.answered(entry, delay_s)
+
+    def ended(self, entry: Entry) -> None:
+        self._first.ended(entry)
+        self._second.ended(entry)
 
 
 class _Paced:

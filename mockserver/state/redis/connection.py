@@ -56,6 +56,7 @@ def masked(url: str) -> str:
 class Link:
     """One worker's connections to Redis. May be used from several threads, and before the process is forked.
 
+    ``on_beat``  called every two seconds, in a thread, as long as this worker is alive
     ``worker``  the name by which the others know this worker; it changes when Redis was out of reach for a while
     ``alive``   the workers that are alive, as far as this one knows
     ``hears``   what is called in a thread with what others say, by its first word
@@ -76,6 +77,7 @@ class Link:
         self.alive: frozenset[str] = frozenset()
         self.hears: dict[str, Callable[..., None]] = {}
         self.attend: Callable[[], float] = lambda: _PAUSE_S
+        self.on_beat: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._name()
@@ -270,6 +272,7 @@ class Link:
         self.ask("zadd", f"{PREFIX}workers", {self.worker: now + LIFE_S})
         self.alive = self.living()
         self._next_beat = time.monotonic() + _BEAT_S
+        self.on_beat()
 
 
 def _describe(error: BaseException) -> str:
