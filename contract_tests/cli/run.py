@@ -127,8 +127,11 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
     from contract_tests.plugin import SharedState  # noqa: PLC0415 - the same
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
+    shared = SharedState(clock, secrets)
     with _isolate():
-        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [SharedState(clock, secrets)])
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [shared])
+    if clock.interrupted and not shared.reported:  # while tests were collected
+        raise KeyboardInterrupt
     if status == pytest.ExitCode.USAGE_ERROR:
         _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
