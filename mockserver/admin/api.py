@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from flowcontract.schemas.decoding import parse_json
-from mockserver.admin import access, contract, page, streams, torture, worlds
+from mockserver.admin import access, contract, metrics, page, streams, torture, worlds
 from mockserver.admin.feed import Feed
 from mockserver.admin.timeline import describe_stream
 from mockserver.core.controls import Controls
@@ -101,6 +101,7 @@ class Admin:
             ("GET", "", self._list_paths),
             ("GET", "/health", self._show_health),
             ("GET", "/ready", self._show_ready),
+            ("GET", "/metrics", lambda _: metrics.make_reply(mock)),
             ("GET", "/events", self._follow),
             ("GET", "/requests", self._list_requests),
             ("DELETE", "/requests", self._forget_requests),
