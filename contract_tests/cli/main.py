@@ -1,4 +1,4 @@
-"""The command `contract-tests`: asks a server, explains what came out, judges recordings, infers a contract of them."""
+"""The command `contract-tests`: asks a server, explains, judges and infers from recordings, compares two servers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from contract_tests.cli import explain, infer, judge, run
+from contract_tests.cli import compare, explain, infer, judge, run
 from flowcontract.errors import FlowContractError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = {"judge": judge, "explain": explain, "infer": infer}
+_COMMANDS = {"judge": judge, "explain": explain, "infer": infer, "compare": compare}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,9 +31,11 @@ def _command(arguments: list[str]) -> int:
     commands = command.add_subparsers()
     for module in _COMMANDS.values():
         module.add_parser(commands)
-    chosen = command.parse_args(arguments)
+    chosen, others = command.parse_known_args(arguments)
+    if others and arguments[0] != "compare":
+        command.error(f"unrecognized arguments: {' '.join(others)}")
     try:
-        return int(chosen.run(chosen))
+        return int(chosen.run(chosen, others) if arguments[0] == "compare" else chosen.run(chosen))
     except FlowContractError as error:
         return _misuse(str(error))
 

@@ -49,7 +49,7 @@ def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
         _read_request_body(request, beside),
         lambda: _read_answer(entry, method, beside),
         _text_or_empty(entry["_app"]),
-        _text_or_empty(entry["comment"]),
+        _text_or_empty(entry["comment"]) or _text_or_empty(entry["_test"]),
         dict(_read_headers(request)),
         read_moment(_text_or_empty(entry["startedDateTime"])),
     )
