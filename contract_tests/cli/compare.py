@@ -94,17 +94,20 @@ def run(arguments: argparse.Namespace, others: Sequence[str] = ()) -> int:
 def _ask_both(arguments: argparse.Namespace, others: Sequence[str], folders: dict[str, Path]) -> None:
     """Run the suite against both servers at once; raise FlowContractError where a run did not come to its end."""
     environment = {**os.environ, RUN_VARIABLE: secrets.token_hex(4)}
-    running = {}
-    for place, folder in folders.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        log = (folder / "output.txt").open("wb")
-        command = [sys.executable, "-m", "contract_tests", *_list_options(arguments, place, folder), *others]
-        running[place] = subprocess.Popen(  # noqa: S603 - our own command, with the options that it was given
-            command, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-        log.close()
-    for place, process in running.items():
-        if process.wait() not in (WELL, PROBLEMS):
+    with ExitStack() as stack:
+        running = {}
+        for place, folder in folders.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", "contract_tests", *_list_options(arguments, place, folder), *others]
+            with (folder / "output.txt").open("wb") as log:
+                process = subprocess.Popen(  # noqa: S603 - our own command, with the options that it was given
+                    command, env=environment, stdout=log, stderr=subprocess.STDOUT
+                )
+            running[place] = stack.enter_context(process)
+            stack.callback(process.terminate)  # where the other one cannot be waited for
+        ended = {place: process.wait() for place, process in running.items()}
+    for place, status in ended.items():
+        if status not in (WELL, PROBLEMS):
             said = (folders[place] / "output.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = said[-1] if said else "nothing was said"
             raise FlowContractError(f"The run against the {place} server did not come to its end: {last}")

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from flowcontract import pointers
 from flowcontract.recordings.operations import Operations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T_ ]?\d\d[:-]\d\d[:-]\d\d(?:\.\d+)?|\b1[0-9]{9}(?:\.\d+)?\b")
+_INVENTED = re.compile(r"contract-tests-[\w-]+|[\w-]*\d[\w-]*")  # names of folders, files and users
 _SHOWN: Final = 160  # characters of a value
 _DEPTH: Final = 20
 _FROM_TEXT: Final = ("answer", "agree")  # rules about what was said, without a place in an answer
@@ -109,6 +111,8 @@ def compare_servers(old: Answered, new: Answered, operations: Mapping[str, Opera
     found: dict[tuple[str, str, str], Finding] = {}
     for key in old.answers:
         for one, other in zip(old.answers[key], new.answers.get(key, ()), strict=False):
+            if not _is_same_request(one, other):
+                continue
             try:
                 differences = list(_compare_answers(operations[key[1]], one, other))
             except Unreadable:
@@ -133,6 +137,13 @@ def keep_repeated(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
 
 
 # Where they differ
+
+
+def _is_same_request(one: Recorded, other: Recorded) -> bool:
+    """Tell whether both were asked the same, ids, times and invented names aside: what an answer names may be next."""
+    texts = (f"{each.method} {urlsplit(each.url)._replace(scheme='', netloc='').geturl()}" for each in (one, other))
+    bodies = ((each.asked or b"").decode("utf-8", "replace") for each in (one, other))
+    return len(set(map(_level, texts))) == 1 and len(set(map(_level, bodies))) == 1
 
 
 def _compare_answers(operation: Operation, one: Recorded, other: Recorded) -> Iterator[Difference]:
@@ -212,12 +223,19 @@ class _Matching:
                 elif not _is_varying(name):
                     yield inner, _show(old[name]) if name in old else "", _show(new[name]) if name in new else ""
         elif isinstance(old, list) and isinstance(new, list) and depth < _DEPTH:
-            if bool(old) != bool(new):
-                yield where, _show(old), _show(new)
-            elif old:
-                yield from self.compare(f"{where}/*", old[0], new[0], depth + 1)
+            yield from self._compare_lists(where, old, new, depth)
         elif not self._is_same(old, new):
             yield where, _show(old), _show(new)
+
+    def _compare_lists(self, where: str, old: list[Any], new: list[Any], depth: int) -> Iterator[tuple[str, str, str]]:
+        """Yield where two lists differ: texts in any order, of others the first items."""
+        if bool(old) != bool(new):
+            yield where, _show(old), _show(new)
+        elif all(isinstance(item, str) for item in (*old, *new)):  # whose order is chance
+            if len({tuple(sorted(set(map(_level, items)))) for items in (old, new)}) > 1:
+                yield where, _show(old), _show(new)
+        elif old:
+            yield from self.compare(f"{where}/*", old[0], new[0], depth + 1)
 
     def _is_same(self, old: Any, new: Any) -> bool:
         if type(old) is not type(new):
@@ -226,15 +244,16 @@ class _Matching:
             return bool(old == new) or all(_TIME.fullmatch(str(value)) for value in (old, new))
         if not isinstance(old, str):
             return bool(old == new)
-        return self._level(old) == self._level(new) and self._match_ids(old, new)
-
-    @staticmethod
-    def _level(text: str) -> str:
-        return _TIME.sub("TIME", _UUID.sub("ID", text))
+        return _level(old) == _level(new) and self._match_ids(old, new)
 
     def _match_ids(self, old: str, new: str) -> bool:
         pairs = zip(_UUID.findall(old), _UUID.findall(new), strict=False)
         return all(self._ids.setdefault(one, other) == other for one, other in pairs)
+
+
+def _level(text: str) -> str:
+    """Return a text without ids, times and what a run invents."""
+    return _INVENTED.sub("*", _TIME.sub("TIME", _UUID.sub("ID", text)))
 
 
 def _is_varying(name: str) -> bool:

@@ -29,8 +29,8 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         command = [sys.executable, "-m", "contract_tests", "compare", "--api", "agentbuilder"]
-        for place in ("old", "new"):
-            home = folder / place
+        for number, place in enumerate(("old", "new"), 1):
+            home = folder / str(number)  # a name that is known to be invented: error messages tell it
             home.mkdir(mode=0o700)
             server = stack.enter_context(Langflow(getattr(options, place), home))
             print(f"The {place} Langflow answers at {server.variables['LANGFLOW_URL']}.", flush=True)  # noqa: T201 - a command's own output
