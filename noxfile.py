@@ -14,6 +14,8 @@ nox.options.report = ".nox/report.json"
 
 PEERS = ("@stoplight/prism-cli@5", "@mockoon/cli@9", "@copilotkit/aimock@1", "wiremock@3")
 """The servers of npm that `nox -s bench` measures beside ours; the last one brings a jar, which needs java."""
+EXTRAS = ".[lint,metrics,redis,suite]"
+"""The package with everything that its tests need."""
 LANGFLOW = "1.13.0"
 """The real server that `nox -s langflow` asks; `tests/langflow/` has the known differences of this version."""
 
@@ -43,14 +45,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the three packages, strictly."""
-    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "types"))
+    session.install("-e", EXTRAS, *nox.project.dependency_groups(nox.project.load_toml(), "types"))
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests of the toolkit."""
-    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", EXTRAS, *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     session.run("pytest", "-n", "2", "--dist", "worksteal", "--junitxml=.nox/tests.xml", *session.posargs)
 
 
@@ -76,10 +78,23 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/bench.py", *options, *session.posargs)
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def compat(session: nox.Session) -> None:
-    """Run all tests under every supported Python that is installed."""
-    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    """Run all tests under each of these Pythons; of one that is not installed nox says that it was skipped."""
+    session.install("-e", EXTRAS, *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run all tests with the oldest versions of our dependencies that pyproject.toml allows."""
+    session.install("uv")
+    groups = nox.project.dependency_groups(nox.project.load_toml(), "test")
+    python = str(Path(session.bin) / "python")
+    install = ["uv", "pip", "install", "--quiet", "--python", python]
+    session.run(*install, "--editable", EXTRAS, *groups)
+    session.run(*install, "--resolution", "lowest-direct", "--reinstall", "--editable", EXTRAS)
+    session.run("uv", "pip", "list", "--quiet", "--python", python)
     session.run("pytest", "-n", "2", *session.posargs)
 
 
@@ -157,7 +172,7 @@ def clients(session: nox.Session) -> None:
 @nox.session
 def walk(session: nox.Session) -> None:
     """Walk 1,000 random sequences through all operations (the tests walk 60); a red one names its seed."""
-    session.install("-e", ".[lint,redis,suite]", *nox.project.dependency_groups(nox.project.load_toml(), "test"))
+    session.install("-e", EXTRAS, *nox.project.dependency_groups(nox.project.load_toml(), "test"))
     walks = ["-n", "2", "tests/mockserver/test_random_walk.py", *session.posargs]
     session.run("pytest", *walks, env={"FLOWCONTRACT_WALKS": "1000"})
 

@@ -51,12 +51,13 @@ _SILENT = -2  # the verbosity of `-qq`, with which the command silences pytest's
 _WORKERS_END_S = 0.5  # that workers get to end an interrupted run; xdist would wait for ten seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SharedState:
-    """What the command shares with the plugin: the time limit, and the secrets to hide in all output."""
+    """What the command shares with the plugin: the time limit, the secrets to hide in all output, how far it came."""
 
     clock: Clock
     secrets: Secrets
+    reported: bool = False  # whether the report was printed
 
 
 class Run:
@@ -66,6 +67,7 @@ class Run:
         """Read the options; raise FlowContractError for invalid ones."""
         plugins = config.pluginmanager.get_plugins()
         shared = next((plugin for plugin in plugins if isinstance(plugin, SharedState)), None)
+        self.shared = shared
         self.clock = shared.clock if shared else Clock(config.getoption("--max-minutes"))
         names = config.getoption("--api")
         profiles = dict(_split_profile(option) for option in config.getoption("--profile"))
@@ -455,6 +457,8 @@ class _Collector:
         github.append_summary(self.document)
 
     def _write_lines(self, lines: list[terminal.Line]) -> None:
+        if self.run.shared:
+            self.run.shared.reported = True
         for line in lines:
             self.write_line(line.text, line.colour)
         report = self.config.getoption("--report")

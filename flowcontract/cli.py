@@ -6,13 +6,15 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract.diff.change import Level
 from flowcontract.diff.contracts import compare_apis
 from flowcontract.diff.report import FORMATS
 from flowcontract.diff.sides import open_side
-from flowcontract.errors import FlowContractError, SpecError
+from flowcontract.errors import FlowContractError, SpecError, UnknownNameError
+from flowcontract.output.command_line import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ examples:
   flowcontract diff v1.0 HEAD --api dify-chat                 two git revisions of specs/
   flowcontract diff old/specs specs --for clients --format markdown
   flowcontract lint --api dify-chat
+  flowcontract schema scenario > scenario.schema.json         for an editor that checks YAML
 
 exit status: 0 nothing breaks, 1 something breaks (lint: findings), 2 misuse.
 """
@@ -41,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("lint", add_help=False, help="check specs, sources, rulings, stream contracts and scenarios")
     diff = commands.add_parser("diff", help="tell what of the difference between two contracts breaks whom")
@@ -55,7 +59,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="leave out what is safe for everybody else (default: both)",
     )
     diff.add_argument("--format", choices=tuple(FORMATS), default="text", help="(default: text)")
+    schema = commands.add_parser("schema", help="print the JSON Schema of a kind of file, for an editor")
+    schema.add_argument("name", metavar="NAME", help=", ".join(find_schemas()))
     return parser
+
+
+def find_schemas() -> dict[str, Path]:
+    """Return the files of the JSON Schemas by name: scenario, app, target, x-stream, flowcontract (our options)."""
+    folder = Path(__file__).with_name("published")
+    return {path.name.removesuffix(".schema.json"): path for path in sorted(folder.glob("*.schema.json"))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,12 +79,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return lint.main(arguments[1:])
     options = build_parser().parse_args(arguments)
     try:
+        if options.command == "schema":
+            _print(_read_schema(options.name))
+            return OK
         changes = [change for change in _changes(options) if _concerns(change, options.side)]
     except FlowContractError as error:
         print(f"flowcontract: {error}", file=sys.stderr)
         return MISUSE
     _print(FORMATS[options.format](changes))
     return BREAKS if any(_level(change, options.side) is Level.BREAKING for change in changes) else OK
+
+
+def _read_schema(name: str) -> str:
+    """Return a published schema; raise UnknownNameError."""
+    known = find_schemas()
+    if name not in known:
+        raise UnknownNameError("schema", name, known)
+    return known[name].read_text(encoding="utf-8").rstrip()
 
 
 def _print(text: str) -> None:

@@ -52,6 +52,10 @@ class ScenarioError(FlowContractError):
     """A scenario file cannot be read or does not follow the format."""
 
 
+class ConfigError(FlowContractError):
+    """A file of options is broken, or has a name or a value that no option has."""
+
+
 class AppError(FlowContractError):
     """An app's configuration file cannot be read or does not follow the format."""
 

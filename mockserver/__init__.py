@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mockserver.server.mock_server import MockServer, create_app
     from mockserver.server.wsgi import WsgiAdapter
 
+DISTRIBUTION = "flowcontract"
+"""Whose `mockserver` this is: there are others, and `flowcontract_launch` tells which is found."""
 __all__ = ["AsgiAdapter", "MockServer", "Settings", "WsgiAdapter", "create_app"]
 _HOMES = {
     "AsgiAdapter": "mockserver.server.asgi",

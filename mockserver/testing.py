@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Literal
 
 from flowcontract.output.printable import printable
+from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
 from mockserver.journal.curl import curl
+from mockserver.proxy.passing import Passing
+from mockserver.proxy.recording import Recorder, RecordingError
+from mockserver.proxy.servers import parse_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mockserver.core.mock import Mock
     from mockserver.journal.entry import Entry, Problem
     from mockserver.torture.session import Session
 
+_POLL_S = 0.005
 _SHOWN = 600  # characters of a body in a failure
 
 
@@ -23,6 +30,8 @@ class TestingMixin:
     """What `MockServer` offers to a test."""
 
     mock: Mock
+    fixtures: Path | None = None
+    """The folder of scenarios of one's own, which come before a server that requests are passed on to."""
     suffix: str = ""
     """What every key ends with that `key` and `headers` return: the worlds of the test that runs."""
 
@@ -56,15 +65,25 @@ class TestingMixin:
         return self.mock.journal.entries(world=named, operation=operation, status=status)
 
     def assert_no_violations(self, operation: str | None = None, *, world: str | None = None) -> None:
-        """Raise AssertionError, saying what and where, if a request broke the contract, whatever was answered."""
+        """Raise AssertionError, saying what and where, if a request broke the contract, whatever was answered.
+
+        Where requests are passed on, also if the server's answer did.
+        """
         __tracebackhide__ = True
         entries = self.requests(operation, world=world)
-        wrong = [entry for entry in entries if entry.violations]
+        by_client = [entry for entry in entries if entry.violations]
+        by_server = [entry for entry in entries if any(fails(Tier(each["tier"])) for each in entry.answer_violations)]
+        wrong = sorted({entry.number: entry for entry in [*by_client, *by_server]}.items())
         if wrong:
-            head = f"The client sent what the contract forbids, in {len(wrong)} of {len(entries)} requests."
+            sides = [("client sent", by_client), ("server answered", by_server)]
+            head = " ".join(
+                f"The {side} what the contract forbids, in {len(found)} of {len(entries)} requests."
+                for side, found in sides
+                if found
+            )
             raise AssertionError(
                 "\n\n".join(
-                    [head, *("\n".join(printable(line, lines=True) for line in _describe(entry)) for entry in wrong)]
+                    [head, *("\n".join(printable(line, lines=True) for line in _describe(entry)) for _, entry in wrong)]
                 )
             )
 
@@ -76,6 +95,52 @@ class TestingMixin:
         """
         return self.mock.torture.begin(operation, faults)
 
+    def proxy(self, api: str, *, to: str, enforce: Literal["", "error", "cut"] = "") -> None:
+        """Pass the requests of an API on to a server, `to` its base URL, until the test ends.
+
+        What the server does against the contract `assert_no_violations` tells, too. Overrides and `Prefer` count as
+        ever. Raise UnknownNameError or ServerError.
+        """
+        if not isinstance(self.mock.passing, Passing):
+            self.mock.passing = Passing(self.mock, {}, enforce, self.fixtures)
+        self.mock.passing.add(parse_server(api, to))
+
+    def record(self, folder: Path, *, max_mb: int = 256) -> None:
+        """Record what passes into a new or empty folder until the test ends: `recording.jsonl`, and HAR at the end.
+
+        Raise RecordingError where that cannot be done.
+        """
+        passing = self.mock.passing
+        if not isinstance(passing, Passing):
+            raise RecordingError('Only what passes is recorded. Say where: mock_server.proxy("dify-chat", to=URL).')
+        servers = {name: server.url for name, server in passing.servers.items()}
+        passing.recorder = Recorder(folder, passing.masking(), servers, limit=max_mb << 20)
+
+    def end_proxy(self) -> None:
+        """Answer all requests again, and end the recording."""
+        passing, self.mock.passing = self.mock.passing, None
+        if isinstance(passing, Passing) and passing.recorder is not None:
+            passing.recorder.close()
+
+    def release(self, name: str, *, wait_s: float = 5.0) -> int:
+        """Let the streams go on that a scenario holds by this name, and return how many; wait for the first of them.
+
+        Raise AssertionError, which lists what is held, if none comes there.
+        """
+        __tracebackhide__ = True
+        deadline = time.monotonic() + wait_s
+        while True:
+            found = self.mock.journal.streams().values()
+            held = [stream for stream in found if stream.held == name]
+            for stream in held:
+                stream.steer("continue")
+            if held:
+                return len(held)
+            if time.monotonic() > deadline:
+                there_is = ", ".join(sorted({stream.held for stream in found if stream.held})) or "none"
+                raise AssertionError(f"No stream was held at {name} within {wait_s:g} s. Held now: {there_is}.")
+            time.sleep(_POLL_S)
+
     def reset(self, world: str | None = None) -> None:
         """Forget what happened: a world's records, its overrides and its part of the journal, or all of it."""
         controls = Controls(self.mock)
@@ -85,6 +150,7 @@ class TestingMixin:
 
     def renew(self, suffix: str) -> None:
         """Forget everything, and let keys end with `suffix`; so two tests that do that never share a world."""
+        self.end_proxy()
         self.reset()
         self.suffix = suffix
 
@@ -94,7 +160,7 @@ def _describe(entry: Entry) -> Iterator[str]:
     query = f"?{entry.query}" if entry.query else ""
     asked = f"{entry.method} {entry.path}{query}"
     yield f"Request {entry.number}, {asked} ({entry.operation or 'no operation'}) -> {entry.scenario or entry.status}"
-    for violation in entry.violations:
+    for violation in [*entry.violations, *entry.answer_violations]:
         yield from _difference(violation)
     if entry.content or entry.form:
         body = json.dumps(entry.form, ensure_ascii=False) if entry.form else entry.content.decode("utf-8", "replace")

@@ -170,7 +170,7 @@ class Desk:
         path = self.folder / (named[1] if named else "test_page.py" if "def test_" in text else "page.py")
         path.write_text(text, encoding="utf-8")
         if "def test_" in text:
-            options = "-q -p no:cacheprovider -p mockserver.pytest_plugin"
+            options = "-q -p no:cacheprovider -p flowcontract_pytest"
             self._finish(block, [sys.executable, "-m", "pytest", *options.split(), path.name], 0)
         else:
             self._finish(block, [sys.executable, path.name], 0)
@@ -283,6 +283,7 @@ class Desk:
             f'  grep -q "^def $2(" {ROOT}/noxfile.py || {{ {absent}; }}\nfi; shift; done',
             "pip": f"for extra in $(echo \"$*\" | grep -o '\\[[a-z]*\\]' | tr -d '[]'); do\n"
             f'  grep -q "^$extra = " {ROOT}/pyproject.toml || {{ {absent}; }}\ndone',
+            "uvx": f'[ "$1" = --from ] && shift 2; exec {Path(sys.executable).parent}/"$@"',
             "apt-get": "exit 0",
             "redis-server": "exit 0",
             "npm": "exit 0",

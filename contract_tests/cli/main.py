@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from contract_tests.cli import compare, explain, infer, judge, run
-from flowcontract.errors import FlowContractError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = {"judge": judge, "explain": explain, "infer": infer, "compare": compare}
+_COMMANDS = ("judge", "explain", "infer", "compare")
+_NO_VERDICT = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run the command line; return the exit status. Ctrl-C ends it without a traceback, from the first import on."""
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("contract-tests: interrupted.", file=sys.stderr)
+        return _NO_VERDICT
+
+
+def _run(arguments: list[str]) -> int:
+    from contract_tests.cli import run  # noqa: PLC0415 - takes a while, in which Ctrl-C may come
+    from flowcontract.errors import UnknownNameError  # noqa: PLC0415 - the same
+
     if arguments[:1] and arguments[0] in _COMMANDS:
         return _command(arguments)
     if arguments and not arguments[0].startswith("-"):
@@ -27,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
+    from flowcontract.errors import FlowContractError  # noqa: PLC0415 - as above
+
     command = argparse.ArgumentParser(prog="contract-tests")
     commands = command.add_subparsers()
-    for module in _COMMANDS.values():
-        module.add_parser(commands)
+    for name in _COMMANDS:
+        import_module(f"contract_tests.cli.{name}").add_parser(commands)
     chosen, others = command.parse_known_args(arguments)
     if others and arguments[0] != "compare":
         command.error(f"unrecognized arguments: {' '.join(others)}")
@@ -42,7 +53,7 @@ def _command(arguments: list[str]) -> int:
 
 def _misuse(problem: str) -> int:
     print(f"contract-tests: {problem}", file=sys.stderr)
-    return run.MISUSE
+    return _NO_VERDICT
 
 
 if __name__ == "__main__":

@@ -11,13 +11,15 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
+from flowcontract.config_file import read_arguments
+from flowcontract.errors import FlowContractError
+from flowcontract.output.command_line import add_common
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import available_apis
 
@@ -84,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
+    add_common(command)
     for name, settings in OPTIONS.items():
         command.add_argument(name, **settings)
     return command
@@ -93,6 +95,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the suite; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = [*read_arguments("contract-tests", OPTIONS, arguments), *arguments]
+    except FlowContractError as error:
+        print(f"contract-tests: {error}", file=sys.stderr)
+        return MISUSE
     secrets = Secrets(_find_keys(arguments))
     clock = Clock()
     with _hide_secrets(secrets), _handle_interrupts(clock):
@@ -120,8 +127,11 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
     from contract_tests.plugin import SharedState  # noqa: PLC0415 - the same
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
+    shared = SharedState(clock, secrets)
     with _isolate():
-        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [SharedState(clock, secrets)])
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [shared])
+    if clock.interrupted and not shared.reported:  # while tests were collected
+        raise KeyboardInterrupt
     if status == pytest.ExitCode.USAGE_ERROR:
         _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE

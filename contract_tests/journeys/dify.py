@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.said import Event, ResponseValue
+    from contract_tests.journeys.response_values import Event, ResponseValue
 
 _SEEN = "observed: Dify 0.14.0, 1.4.1"
 _WELL = ("succeeded", "partial-succeeded")

@@ -16,7 +16,7 @@ from contract_tests.cases.refusals import expect_refusal
 from contract_tests.http.client import keys_for
 from contract_tests.http.exchange import Request
 from contract_tests.http.target import Flow
-from contract_tests.journeys.said import Event, ResponseValue
+from contract_tests.journeys.response_values import Event, ResponseValue
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.provenance.evidence import tier_of

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.said import Event, ResponseValue
+    from contract_tests.journeys.response_values import Event, ResponseValue
 
     Begin = Callable[[str], Journey]
 
@@ -435,17 +435,20 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
         *lines,
     )
     end = last_event(streamed, "message_end")
-    expected, used = (read_usage(answer) for answer in (whole, end))
+    expected, used = read_usages(whole, end)
     chat.expect_equal("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83", "004:112")
     chat.expect_equal(
         "sendChatMessage", "its quotations,", read_quotations(whole), read_quotations(end), "004:84", "004:113"
     )
 
 
-def read_usage(answer: ResponseValue) -> Any:
-    """Return the usage of an answer, without its latency."""
-    usage = answer.get("metadata", "usage")
-    return {**usage, "latency": 0} if isinstance(usage, dict) else usage
+def read_usages(*answers: ResponseValue) -> list[Any]:
+    """Return the usage of answers, without the latency and fields that not all of them have: objects stay open."""
+    usages = [answer.get("metadata", "usage") for answer in answers]
+    if not all(isinstance(usage, dict) for usage in usages):
+        return usages
+    shared = [name for name in usages[0] if name != "latency" and all(name in usage for usage in usages)]
+    return [{name: usage[name] for name in shared} for usage in usages]
 
 
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:

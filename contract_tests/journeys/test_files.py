@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.said import ResponseValue
+    from contract_tests.journeys.response_values import ResponseValue
 
     Begin = Callable[[str], Journey]
 

@@ -15,7 +15,7 @@ from contract_tests.judging.judge import former_cause
 from contract_tests.report.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from flowcontract.schemas.violations import Violation
 
@@ -151,8 +151,10 @@ class Deviations:
             *(f"{self.path}: write a reason for {entry.id}" for entry in unexplained),
         ]
 
-    def write(self, found: Mapping[str, Mapping[str, Any]], *, obsolete: Iterable[Deviation] = ()) -> None:
+    def write(self, found: Mapping[str, Mapping[str, Any]], *, obsolete: Iterable[Deviation] = ()) -> list[str]:
         """Write the file: its entries without the `obsolete` ones, and an entry for each cause that was `found`.
+
+        Returns what has changed, a sentence each.
 
         ``found``  failures as in the reports, by id; `known` is the id of the entry that covers one
         Reasons are kept; those of entries with a former id move to the entries of their causes.
@@ -170,6 +172,17 @@ class Deviations:
         texts = _split_entries(self._text, self.entries)
         text = "\n".join([texts.get("", _HEAD), *self._format_entries(kept.values(), found, texts)])
         write_whole(self.path, [text])
+        return self._tell_changes(kept, removed)
+
+    def _tell_changes(self, kept: Iterable[str], removed: Collection[str]) -> list[str]:
+        added = sum(name not in self._by_id for name in kept)
+        accepted = (
+            f"accepted: {added} new in {self.path}; write a reason for each" if added else "accepted: nothing new"
+        )
+        return [
+            *([accepted] if self.accept else []),
+            *([f"removed: {len(removed)} from {self.path}"] if removed else []),
+        ]
 
     def _find_covering(self, name: str, failure: Mapping[str, Any]) -> list[Deviation]:
         """Return the entries that cover a cause, also by former ids."""

@@ -57,6 +57,7 @@ class Results:
     notes: list[dict[str, Any]] = field(default_factory=list)  # reported, but no failures
     deviating: list[dict[str, Any]] = field(default_factory=list)
     fixed: list[dict[str, Any]] = field(default_factory=list)  # known deviations that no longer occur: id, reason
+    written: list[str] = field(default_factory=list)  # what was changed in the file of known deviations
     choices: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     crashes: list[dict[str, Any]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -114,7 +115,7 @@ class Results:
         obsolete = self.deviations.find_fixed([*called, *operations], fuzzed=thorough) if everything else []
         self.fixed = [{"id": entry.id, "reason": entry.reason} for entry in obsolete]
         if self.deviations.accept or prune:
-            self.deviations.write(
+            self.written = self.deviations.write(
                 self._collect_causes() if self.deviations.accept else {}, obsolete=obsolete if prune else ()
             )
 
@@ -207,6 +208,7 @@ class Results:
             "crashes": self.crashes,
             "missing": self.missing,
             "complaints": self.deviations.list_complaints(),
+            "written": self.written,
             "tests": self.tests,
             "matrix": matrix,
             "answers": self.shapes.as_json(),

@@ -153,6 +153,7 @@ def _list_rest(document: Document, reasons: int | None) -> Iterator[Line]:
         title, *below = lines
         if below:
             yield from (Line(text, colour) for text in [title, *_limit(below, listed)])
+    yield from (Line(text, "green") for text in document["written"])
     yield from map(Line, _list_ending(document, verbose=reasons is None))
 
 

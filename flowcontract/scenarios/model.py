@@ -35,6 +35,7 @@ class Event:
     retry: int | None = None
     comment: str | None = None
     delay_ms: int = 0
+    hold: str = ""  # the name by which a test lets the stream go on, which waits before this event
     template: Template | None = None  # None where there is no data
     each: Template | None = None
 

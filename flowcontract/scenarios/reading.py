@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -151,7 +152,18 @@ class _Builder:
 
     def _build_events(self, key: str) -> tuple[Event, ...]:
         listed = self.raw[key] if key in ("events", "lines", "stopped") else []
-        return tuple(self._build_event(f"/{key}/{index}", raw) for index, raw in enumerate(listed))
+        built: list[Event] = []
+        hold = ""
+        for index, raw in enumerate(listed):
+            if set(raw) == {"hold"}:  # an item of its own: before the next event
+                hold = raw["hold"]
+                continue
+            event = self._build_event(f"/{key}/{index}", raw)
+            built.append(replace(event, hold=hold) if hold else event)
+            hold = ""
+        if hold:
+            raise ScenarioError(f"{self.path}: nothing follows the hold {hold}. Put it before an event.")
+        return tuple(built)
 
     def _build_event(self, pointer: str, raw: Mapping[str, Any]) -> Event:
         template = self._compile(f"{pointer}/data", raw["data"]) if "data" in raw else None

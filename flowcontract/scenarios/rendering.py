@@ -18,12 +18,14 @@ class Piece(NamedTuple):
     """Bytes to send at once, `delay_ms` after the previous piece; `payload` is the JSON value in them, if any.
 
     ``place``  of the event in the scenario, from 0
+    ``hold``   the name by which somebody lets the stream go on, which waits before this piece; '' for none
     """
 
     delay_ms: float
     data: bytes
     payload: Any
     place: int = 0
+    hold: str = ""
 
 
 def render_headers(reply: Reply, context: Context) -> dict[str, str]:
@@ -54,13 +56,14 @@ def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> I
     """Yield the pieces of a streamed reply, or of its `stopped`, each rendered on demand."""
     encode = _encode_line if reply.kind == "lines" else _encode_block
     for index, event in enumerate((reply.stopped or ()) if stopped else reply.events):
-        template = event.template
+        template, hold = event.template, event.hold
         for item in _ONCE if event.each is None else _list_items(event.each, context):
             context.each = item
             value, written = template.render_with_json(context) if template else (None, None)
             if isinstance(value, str):
                 written, value = _replace_surrogates(value), None
-            yield Piece(event.delay_ms, encode(event, written), value, index)
+            yield Piece(event.delay_ms, encode(event, written), value, index, hold)
+            hold = ""
 
 
 _ONCE = (None,)

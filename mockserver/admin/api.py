@@ -16,7 +16,7 @@ from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
 from flowcontract.schemas.decoding import parse_json
-from mockserver.admin import access, contract, page, torture, worlds
+from mockserver.admin import access, contract, metrics, page, streams, torture, worlds
 from mockserver.admin.feed import Feed
 from mockserver.admin.timeline import describe_stream
 from mockserver.core.controls import Controls
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mockserver.journal.entry import Entry
 
 _PREFIX = "/__mock__"
+READY = f"{_PREFIX}/ready"
+"""What is open to everybody: whether it is up, for those who start it."""
 _BODY_LIMIT = 1 << 20
 _DIGITS = 15
 _METHODS = ("GET", "PUT", "POST", "DELETE")
@@ -98,6 +100,8 @@ class Admin:
         routes: list[tuple[str, str, Answer]] = [
             ("GET", "", self._list_paths),
             ("GET", "/health", self._show_health),
+            ("GET", "/ready", self._show_ready),
+            ("GET", "/metrics", lambda _: metrics.make_reply(mock)),
             ("GET", "/events", self._follow),
             ("GET", "/requests", self._list_requests),
             ("DELETE", "/requests", self._forget_requests),
@@ -105,6 +109,8 @@ class Admin:
             ("GET", "/requests/{number}/curl", self._show_curl),
             ("GET", "/requests/{number}/misses", self._show_differences),
             ("GET", "/requests/{number}/timeline", self._show_timeline),
+            ("GET", "/streams", self._list_streams),
+            ("PUT", "/streams/{number}", self._steer_stream),
             ("GET", "/scenarios", self._list_scenarios),
             ("GET", "/faults", self._list_faults),
             ("GET", "/operations", self._list_operations),
@@ -157,6 +163,8 @@ class Admin:
         return page.make_reply(request, file)
 
     def _handle(self, request: Request) -> Reply:
+        if request.path == READY and request.method in ("GET", "HEAD"):
+            return self._show_ready()
         token = self.mock.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
@@ -198,6 +206,18 @@ class Admin:
 
     def _list_paths(self, _: _Asked) -> Reply:
         return _json({"paths": self._paths})
+
+    def _show_ready(self, _: _Asked | None = None) -> Reply:
+        """Tell everybody whether requests are answered, and nothing else."""
+        try:
+            self.mock.overrides.list_all()
+        except StateError:
+            reply = _json({"status": "down"})
+            reply.status = 503
+        else:
+            reply = _json({"status": "up"})
+        reply.headers["Cache-Control"] = "no-store"
+        return reply
 
     def _show_health(self, _: _Asked) -> Reply:
         mock = self.mock
@@ -331,6 +351,12 @@ class Admin:
         body = asked.body()
         world = self._world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
         return _json({"worlds": self._controls.reset(world), "world": world})
+
+    def _list_streams(self, _: _Asked) -> Reply:
+        return _json({"streams": streams.show(self.mock)})
+
+    def _steer_stream(self, asked: _Asked) -> Reply:
+        return _json(streams.steer(self.mock, int(asked.values["number"]), asked.body()))
 
     def _begin_torture(self, asked: _Asked) -> Reply:
         return _json(torture.begin(self.mock, asked.body()))

@@ -8,8 +8,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowcontract.config_file import read_arguments
+from flowcontract.output.command_line import add_common
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _EXAMPLES = """
 examples:
@@ -259,6 +262,9 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Each option once: what argparse takes for it. MOCKSERVER_<NAME> in the environment comes second, the default last."""
 
+FILE_OPTIONS = {name: settings for name, settings in (OPTIONS | _OTHER_OPTIONS).items() if name.startswith("--")}
+"""What may stand in a file of options: those of all commands, each of which takes its own."""
+
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve the APIs over HTTP", tuple(OPTIONS)),
     "proxy": (
@@ -305,6 +311,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=shape,
     )
+    add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, options) in _COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary, epilog=_EXAMPLES, formatter_class=shape)
@@ -313,12 +320,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def find_variable(option: str) -> str:
+    """Return the environment variable of an option: `--max-upload-mb` is MOCKSERVER_MAX_UPLOAD_MB."""
+    return f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
+
+
+def add_from_file(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with those of the file of options that holds here; raise ConfigError."""
+    command, *rest = arguments or [""]
+    if command not in _COMMANDS:
+        return list(arguments)
+    found = read_arguments("mockserver", FILE_OPTIONS, rest, variable=find_variable)
+    known = [each for each in found if each.partition("=")[0] in _COMMANDS[command][1]]
+    return [command, *known, *rest]
+
+
 def _add(command: argparse.ArgumentParser, option: str) -> None:
     """Add an option whose default is what the environment says; argparse checks that like an argument."""
     if not option.startswith("--"):
         command.add_argument("recordings", metavar=option, **_OTHER_OPTIONS[option])
         return
-    variable = f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
+    variable = find_variable(option)
     settings = dict((OPTIONS | _OTHER_OPTIONS)[option])
     given = os.environ.get(variable)
     if given is not None and settings.get("action") == "append":

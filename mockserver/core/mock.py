@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import FlowContractError
@@ -11,6 +12,7 @@ from mockserver.config.apps import Apps
 from mockserver.core.content import Content
 from mockserver.journal.journal import Journal
 from mockserver.journal.masking import Masking
+from mockserver.journal.meter import Meter
 from mockserver.request.routing import Router
 from mockserver.state.backends import open_backend
 from mockserver.state.worlds import Worlds
@@ -70,7 +72,8 @@ class Mock:
         self.torture = Torture(self.apis)
         schemes = [scheme for api in self.apis.values() for scheme in api.schemes.values()]
         masking = Masking((scheme.parameter for scheme in schemes), (scheme.mock_key for scheme in schemes))
-        self.journal = Journal(settings.journal, masking, self.backend.archive)
+        meter = Meter(self.backend.tally) if find_spec("prometheus_client") else None  # which nobody could ask for
+        self.journal = Journal(settings.journal, masking, self.backend.archive, meter)
 
     @property
     def scenarios(self) -> ScenarioSet:

@@ -27,7 +27,7 @@ FOREVER = float("inf")
 class LiveStream(Stream):
     """What arrives is put in at one end and sent from the other. All of it happens on one event loop.
 
-    ``on_loop``   `on_change` may be called directly
+    ``on_arrival``  called on the loop when `advance` has to be called at once; without one `on_change` is
     ``on_flow``   called with whether more may be put in: not while the client reads too slowly
     ``on_end``    called once with how it ended for the client
     """
@@ -38,6 +38,7 @@ class LiveStream(Stream):
         """Begin empty."""
         super().__init__(iter(()))
         self.on_flow: Callable[[bool], None] = lambda _may: None
+        self.on_arrival: Callable[[], None] | None = None
         self._arrived: deque[bytes] = deque()
         self._waiting = 0
         self._whole: bool | None = None
@@ -53,19 +54,23 @@ class LiveStream(Stream):
         if self._waiting > HELD and not self._stopped_flow:
             self._stopped_flow = True
             self.on_flow(False)
-        self.on_change()
+        self._arrive()
+
+    def _arrive(self) -> None:
+        """Have the sender ask at once."""
+        (self.on_arrival or self.on_change)()
 
     def finish(self) -> None:
         """Note that all has arrived."""
         self._whole = True
         if not self._arrived and not self._begun:
             self._end("complete")  # nothing follows the headers, and nobody may ever ask for it
-        self.on_change()
+        self._arrive()
 
     def break_off(self, how: AbortConnection) -> None:
         """Note that no more will come: what has arrived is sent, then the connection ends in the same way."""
         self._whole, self._break = False, how
-        self.on_change()
+        self._arrive()
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:  # noqa: ARG002 - as all streams
         """Return what has arrived; None at its end."""

@@ -154,7 +154,7 @@ class Streamed(Protocol):
 
     @property
     def on_loop(self) -> bool:
-        """Whether `on_change` is only called on the sender's event loop, and never inside of `advance`."""
+        """Whether it has `on_arrival`, too, which is called on the sender's loop alone, and never inside `advance`."""
 
     @property
     def ended(self) -> End | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from flowcontract.errors import FlowContractError
 from mockserver.http.failures import complain
 from mockserver.http.messages import AbortConnection
 
@@ -18,8 +19,21 @@ if TYPE_CHECKING:
 _TURN = 64 << 10
 """Bytes returned by one call of `advance`; the piece that exceeds them is still returned whole."""
 _TURN_PIECES = 1000
+HOLD_S = 30.0
+"""How long a stream is held, unless said otherwise."""
 _CATCH_UP_S = 1.0
 """How much delay is made up for after a while without calls: real servers wait for slow clients, too."""
+
+
+class HoldError(FlowContractError):
+    """A stream was held, and nobody released it."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        """Name the hold, and how long it lasted."""
+        super().__init__(
+            f"The stream was held at {name} for {seconds:g} s, and nobody released it: "
+            f'mock_server.release("{name}"), or PUT /__mock__/streams/NUMBER {{"action": "continue"}}.'
+        )
 
 
 class Transaction(Protocol):
@@ -78,6 +92,7 @@ class Stream:
     ``on_end``    called once with how it ended: everything was sent, it was stopped, the client left, a fault cut it
     ``cut``       how a fault ends the connection after the last piece, None if it does not
     ``failure``   the error in the mock itself that ended the stream
+    ``hold_s``    how long it waits for somebody to release it where its scenario holds it
     """
 
     on_loop = False
@@ -100,6 +115,9 @@ class Stream:
         self.ended: End | None = None
         self.cut: AbortConnection | None = None
         self.failure: str | None = None
+        self.hold_s = HOLD_S
+        self._held_until: float | None = None
+        self._released = False
         self._pieces = pieces
         self._pace = pace
         self._ending = ending
@@ -153,7 +171,7 @@ class Stream:
         with self._transaction():
             if self.ended or self._stopped or self._finishing:
                 return
-            self._stopped = True
+            self._stopped, self._held_until = True, None
             self._pieces, self._next, self._due = self._ending.pieces(self.final_values()), None, None
             self._pace = min(self._pace, 1.0)  # stopping takes effect at once, however slow the rest was
             self.on_change()
@@ -214,13 +232,41 @@ class Stream:
                 self._next = next(self._pieces, None)
                 self._due = None if self._next is None else scheduled + self._next.delay_ms / 1000 * self._pace
             if self._next is None or self._due is None or self._due > now or not left or size >= _TURN:
+                if self._held_until is None or self._next is None or not self._is_released(now):
+                    return due
+            elif self._next.hold and not self._is_released(now):
                 return due
-            piece, scheduled, self._next = self._next, self._due, None
+            piece, scheduled, self._next = self._next, now if self._due is None else self._due, None
             left, size = left - 1, size + len(piece.data)
             self._finishing = self._finishing or self._ending.has_begun(piece.payload)
             self.on_piece(piece.payload)
             if piece.data:
                 due.append(piece.data)
+
+    @property
+    def held(self) -> str:
+        """The name of the hold at which it waits; '' while it goes on."""
+        following = self._next
+        return following.hold if following is not None and self._held_until is not None else ""
+
+    def release(self) -> None:
+        """Go on behind the hold at which it waits."""
+        with self._transaction():
+            self._released = self._held_until is not None
+        self.on_change()
+
+    def _is_released(self, now: float) -> bool:
+        """Tell whether it may go on; begin to wait, and give up where nobody comes."""
+        assert self._next is not None
+        if self._released:
+            self._released, self._held_until, self._due = False, None, now
+            self._next = self._next._replace(hold="")
+            return True
+        if self._held_until is None:
+            self._held_until = self._due = now + self.hold_s
+        elif now >= self._held_until:
+            raise HoldError(self._next.hold, self.hold_s)
+        return False
 
     def _finish(self, now: float, due: list[bytes]) -> float | None:
         """End. Return `now` for a stream that is to be cut but has pieces to send first: it is asked again."""

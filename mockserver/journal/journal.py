@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mockserver.http.messages import Reply, Request
     from mockserver.journal.masking import Masking
+    from mockserver.journal.meter import Meter
     from mockserver.state.backends import Archive
 
 _EVERY_S, _SHARED_EVERY_S = 0.2, 1.0  # how often it is told that a stream goes on
@@ -38,10 +39,15 @@ class Listener(Protocol):
 class Journal:
     """The last exchanges. May be used from several threads."""
 
-    def __init__(self, limit: int, masking: Masking, archive: Archive | None = None) -> None:
-        """Remember `limit` exchanges, here or in an archive; 0 remembers none."""
+    def __init__(
+        self, limit: int, masking: Masking, archive: Archive | None = None, meter: Meter | None = None
+    ) -> None:
+        """Remember `limit` exchanges, here or in an archive; 0 remembers none. A `meter` counts them."""
         self.limit = limit
-        self.listener: Listener | None = None
+        self.meter = meter
+        self._told: Listener | None = None
+        self.listener = None
+        self._streams: dict[int, LoggedStream] = {}
         self._count = 0
         self._archive = archive
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -51,9 +57,24 @@ class Journal:
         self._changes: Changes[Entry] = Changes(limit)
 
     @property
+    def listener(self) -> Listener | None:
+        """Who is told of exchanges, beside the meter."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Listener | None) -> None:
+        self._listener = listener
+        told = [each for each in (self.meter, listener) if each is not None]
+        self._told = _Both(*told) if len(told) > 1 else told[0] if told else None
+
+    @property
     def count(self) -> int:
         """How many requests have come."""
         return self._count if self._archive is None else self._archive.count
+
+    def streams(self) -> dict[int, LoggedStream]:
+        """Return the streams that this process is sending now, by the number of their exchange."""
+        return dict(self._streams)
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
@@ -86,18 +107,20 @@ class Journal:
         """Note what is answered, and return what to send: what streams is noted while it is sent."""
         entry.take(reply)
         entry.settle()
-        if isinstance(reply.body, bytes | Blob) or not (self.limit or self.listener):
+        if isinstance(reply.body, bytes | Blob) or not (self.limit or self._told):
             entry.finish(reply.delay_s)
             self._write(entry)
-            if self.listener is not None:
-                self.listener.answered(entry, reply.delay_s)
+            if self._told is not None:
+                self._told.answered(entry, reply.delay_s)
             return reply
         log = entry.begin()
         self._write(entry)
         noted = _Paced(lambda: self._write(entry, again=True), _SHARED_EVERY_S if self.shared else _EVERY_S)
-        if self.listener is not None:
-            self.listener.answered(entry, reply.delay_s)
-        body = LoggedStream(reply.body, entry, log, noted, self.listener)
+        if self._told is not None:
+            self._told.answered(entry, reply.delay_s)
+        body = LoggedStream(reply.body, entry, log, noted, self._told)
+        self._streams[entry.number] = body
+        body.on_end = lambda: self._streams.pop(entry.number, None)
         return replace(reply, body=body)  # behaviours know it with its own stream
 
     def close_passed(self, entry: Entry, reply: Reply, size: int) -> None:
@@ -107,8 +130,8 @@ class Journal:
         entry.settle()
         entry.finish()
         self._write(entry)
-        if self.listener is not None:
-            self.listener.answered(entry)
+        if self._told is not None:
+            self._told.answered(entry)
 
     def fail(self, entry: Entry, error: Exception, status: int) -> None:
         """Note that the mock itself failed; the adapter answers that, with this status."""
@@ -116,8 +139,8 @@ class Journal:
         entry.settle()
         entry.finish()
         self._write(entry)
-        if self.listener is not None:
-            self.listener.answered(entry)
+        if self._told is not None:
+            self._told.answered(entry)
 
     def _write(self, entry: Entry, *, again: bool = False) -> None:
         """Put an entry where others see it; where that is out of reach for now, it is put there with a later one."""
@@ -191,6 +214,21 @@ class Journal:
             self._entries = deque(kept, maxlen=self.limit)
             self._changes.restart(kept)
             return forgotten
+
+
+class _Both:
+    """Two who are told."""
+
+    def __init__(self, first: Listener, second: Listener) -> None:
+        self._first, self._second = first, second
+
+    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+        self._first.answered(entry, delay_s)
+        self._second.answered(entry, delay_s)
+
+    def ended(self, entry: Entry) -> None:
+        self._first.ended(entry)
+        self._second.ended(entry)
 
 
 class _Paced:

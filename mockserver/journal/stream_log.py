@@ -6,15 +6,18 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flowcontract.output import secrets
 from mockserver.http.messages import AbortConnection
+from mockserver.http.stream import Stream
+from mockserver.journal.steering import PAUSED, Action, Steering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flowcontract.output.secrets import Secrets
+    from mockserver.http.live import LiveStream
     from mockserver.http.messages import End, Streamed
     from mockserver.journal.entry import Entry
     from mockserver.journal.journal import Listener
@@ -103,7 +106,41 @@ class LoggedStream:
         listener: Listener | None,
     ) -> None:
         self._stream, self._entry, self._log, self._noted, self._listener = stream, entry, log, noted, listener
+        self.on_end: Callable[[], object] = lambda: None
+        self.steering: Steering | None = None
         self._began: float | None = None
+
+    @property
+    def held(self) -> str:
+        """The name of the hold at which it waits; '' while it goes on."""
+        if self.steering is not None and self.steering.paused:
+            return PAUSED
+        return str(getattr(self._stream, "held", ""))
+
+    def steer(self, action: Action, data: bytes = b"", count: int = 1) -> None:
+        """Do what somebody wants with what comes next. May be called from any thread."""
+        self.steering = self.steering or Steering()
+        self.steering.steer(action, data, count)
+        if action == "continue" and isinstance(self._stream, Stream):
+            self._stream.release()
+        self.on_change()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `/__mock__/streams` shows of it."""
+        entry, held = self._entry, self.held
+        return {
+            "number": entry.number,
+            "at": entry.at,
+            "operation": entry.operation,
+            "world": entry.world,
+            "path": entry.path,
+            "scenario": entry.scenario,
+            "by": entry.by,
+            "pieces": self._log.pieces,
+            "bytes": self._log.size,
+            "state": "held" if held else "running",
+            "hold": held or None,
+        }
 
     @property
     def on_change(self) -> Callable[[], None]:
@@ -116,8 +153,17 @@ class LoggedStream:
 
     @property
     def on_loop(self) -> bool:
-        """Whether `on_change` is only called on the sender's event loop."""
+        """Whether the stream has `on_arrival`."""
         return self._stream.on_loop
+
+    @property
+    def on_arrival(self) -> Callable[[], None] | None:
+        """What a stream from elsewhere calls on the sender's loop."""
+        return getattr(self._stream, "on_arrival", None)
+
+    @on_arrival.setter
+    def on_arrival(self, call: Callable[[], None] | None) -> None:
+        cast("LiveStream", self._stream).on_arrival = call
 
     @property
     def ended(self) -> End | None:
@@ -133,7 +179,10 @@ class LoggedStream:
         """Return what is due and when to ask again; None ends it."""
         self._began = now if self._began is None else self._began
         try:
-            pieces, wake = self._stream.advance(now)
+            if self.steering is None:
+                pieces, wake = self._stream.advance(now)
+            else:
+                pieces, wake = self.steering.advance(self._stream, now)
         except AbortConnection:
             self._end("cut")
             raise
@@ -156,7 +205,8 @@ class LoggedStream:
 
     def _end(self, otherwise: End) -> None:
         if self._log.ended is None:
-            self._log.ended = self._stream.ended or otherwise
+            self._log.ended = "cut" if otherwise == "cut" else self._stream.ended or otherwise
+            self.on_end()
             self._entry.failure = self._stream.failure
             self._entry.finish()
             if self._noted is not None:

@@ -31,6 +31,7 @@ _LONGEST_NAME = 60  # of a name, of which nobody has a longer one
 _LONGEST_PATH = 200
 _LOOKED_AT = 64 << 10  # bytes of a body
 _CLOSE = 0.75
+_VERY_CLOSE = 0.9  # where another method would be needed as well
 _DEPTH = 4  # objects within objects of a body that are looked into
 _ITEMS = 20  # of a list
 _FORM = "application/x-www-form-urlencoded"
@@ -99,9 +100,9 @@ class Hints:
         """Say which path or method was probably meant."""
         if len(path) > _LONGEST_PATH:
             return f"no operation {method} on a path of {len(path)} characters"
-        there = [place for place in self._places if place.pattern.fullmatch(path)]
+        there = dict.fromkeys(place.operation.method for place in self._places if place.pattern.fullmatch(path))
         if there:
-            return f"no operation {method} {path}; this path takes {_listed(place.operation.method for place in there)}"
+            return f"no operation {method} {path}; this path takes {_listed(there)}"
         if based := self._with_base(method, path):
             return based
         asked = f"no operation {method} {path}"
@@ -109,8 +110,10 @@ class Hints:
             if any(place.pattern.fullmatch(other) for place in self._places):
                 return f"{asked}; did you mean {other}?"
         candidates = {_filled(place.full, path): place for place in self._places}
-        ranked = sorted(candidates, key=lambda key: candidates[key].operation.method != method)
-        close = get_close_matches(path, ranked, n=1, cutoff=_CLOSE)
+        same = [key for key, place in candidates.items() if place.operation.method == method]
+        close = get_close_matches(path, same, n=1, cutoff=_CLOSE) or get_close_matches(
+            path, candidates, n=1, cutoff=_VERY_CLOSE
+        )
         if not close:
             bases = _listed(dict.fromkeys(api.base_path for api in self._apis.values()))
             return f"{asked}; the paths of the APIs here begin with {bases}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, str] = MappingProxyType({})
 _QUEUE = 4096  # connections that wait to be accepted
 _START_S = 10.0
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - whoever listens on all addresses is here as well
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -88,6 +89,7 @@ class MockServer(TestingMixin):
 
         Each of the `workers` has a socket of its own; several of them need a shared state.
         """
+        self.fixtures = fixtures
         self.app = load_app(names, profiles=profiles, fixtures=fixtures, settings=settings)
         self.mock = self.app.mock
         try:
@@ -103,8 +105,9 @@ class MockServer(TestingMixin):
 
     @property
     def origin(self) -> str:
-        """The address it listens on: `http://127.0.0.1:8080`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """Where this machine reaches it: `http://127.0.0.1:8080`."""
+        host = _REACHED_AT.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}"
 
     def url(self, api: str) -> str:

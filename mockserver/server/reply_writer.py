@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
+    from mockserver.http.live import LiveStream
     from mockserver.http.messages import Reply, Streamed
 
 _FOREVER = float("inf")
@@ -82,7 +83,9 @@ class ReplyWriter:
             self._write_file()
         else:
             self._stream, self._separate = body, reply.separate
-            body.on_change = self._write_due if body.on_loop else self._wake
+            body.on_change = self._wake
+            if body.on_loop:  # a turn of the loop less for each piece
+                cast("LiveStream", body).on_arrival = self._write_due
             self._write_due(head)
 
     def resume(self) -> None:

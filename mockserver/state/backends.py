@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from mockserver.state.overrides import Overrides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mockserver.state.changes import Changed
     from mockserver.state.quotas import Limits
@@ -41,6 +41,19 @@ class Archive(Protocol):
         """Let go of entries."""
 
 
+class Tally(Protocol):
+    """Where several workers count together."""
+
+    def ask_regularly(self, flush: Callable[[], None]) -> None:
+        """Call `flush` every few seconds."""
+
+    def add(self, counts: Mapping[str, int], gauges: Mapping[str, float]) -> None:
+        """Add to the counts, and say what this worker's gauges are now."""
+
+    def read(self) -> tuple[dict[str, int], dict[str, float]]:
+        """Return the counts, and the sums of the gauges of workers that are alive."""
+
+
 class Backend(NamedTuple):
     """What a mock needs to keep worlds, overrides and journal; without `worlds` and `archive` they are in memory.
 
@@ -51,6 +64,7 @@ class Backend(NamedTuple):
     worlds: WorldBackend | None = None
     archive: Archive | None = None
     bury: Callable[[int], None] = lambda _process: None
+    tally: Tally | None = None
 
     @property
     def shared(self) -> bool:
@@ -73,7 +87,8 @@ def open_backend(state: Path | str | None, limits: Limits) -> Backend:
         return Backend(Overrides(), StateFile(Path(state)))
     from mockserver.state.redis.journal import SharedArchive  # noqa: PLC0415 - needs an extra
     from mockserver.state.redis.overrides import SharedOverrides  # noqa: PLC0415
+    from mockserver.state.redis.tally import SharedTally  # noqa: PLC0415
     from mockserver.state.redis.worlds import SharedState  # noqa: PLC0415
 
     shared = SharedState(str(state), limits)
-    return Backend(SharedOverrides(shared), shared, SharedArchive(shared), shared.link.bury)
+    return Backend(SharedOverrides(shared), shared, SharedArchive(shared), shared.link.bury, SharedTally(shared))

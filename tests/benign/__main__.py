@@ -24,7 +24,7 @@ def complaints(benign: Benign, api: str) -> list[str]:
     together = benign.manners(api)
     with MockServer(settings=Settings(pace=benign.pace)) as mock, Proxy(mock.port, together) as proxy:
         chosen = f"({benign.tests}) and not fuzz" if benign.tests else "not fuzz"
-        options = [f"--target={REAL / benign.target}"] if benign.target else []
+        options = [f"--target={REAL / benign.target if benign.target else 'mock'}"]
         outcome = run_suite(proxy.port, list(filter(None, [api, benign.beside])), chosen, *options)
     if not benign.idle and not all(manner.applied for manner in together.manners[:1]):
         return ["never applied"]
@@ -39,7 +39,7 @@ def complaints_of_all(api: str) -> list[str]:
     """Run the suite against one server of an API that has all manners at once; return what it found red."""
     together = Together([Manner(benign, api) for benign in load() if api in benign.apis and not benign.alone])
     with MockServer(settings=Settings(pace=0)) as mock, Proxy(mock.port, together) as proxy:
-        outcome = run_suite(proxy.port, [api], "not fuzz")
+        outcome = run_suite(proxy.port, [api], "not fuzz", "--target=mock")
     idle = [f"never applied: {manner.benign.name}" for manner in together.manners if not manner.applied]
     return idle + told(outcome)
 

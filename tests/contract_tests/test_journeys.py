@@ -191,6 +191,15 @@ def without_a_body(reply):
     return Reply(204, [], b"") if deleted else reply
 
 
+def with_costs_of_its_own(reply):
+    """Name one more cost in the usage of whole answers, which their streams do not."""
+    if reply.streamed or not isinstance(reply.body, dict) or not isinstance(reply.body.get("metadata"), dict):
+        return reply
+    metadata = reply.body["metadata"]
+    changed = {**metadata, "usage": {**(metadata.get("usage") or {}), "x_cost": 1}}
+    return replace(reply, raw=json.dumps({**reply.body, "metadata": changed}).encode())
+
+
 class Deleting(Change):
     """Answers deletions, and nothing else, by 204."""
 
@@ -208,6 +217,7 @@ BENIGN = {
     "letters unescaped": Change(unescaped),
     "the end of the message before that of the run": Change(of_streams(ended_before_the_run)),
     "deletions without a body": Deleting(),
+    "costs that only whole answers name": Change(with_costs_of_its_own),
 }
 
 

@@ -146,7 +146,9 @@ def test_deviations_are_read_matched_and_written_with_their_reasons(tmp_path):
     assert known.find_valid_entry("a/b#status").reason == 'older "server"'
     assert known.find_valid_entry("b/b#status") is None
     known.occurred.add("a/*#status")
-    known.write({"a/b#status": failure(), "x/y#type /z": failure()})
+    known.accept = True
+    changes = known.write({"a/b#status": failure(), "x/y#type /z": failure()})
+    assert changes == [f"accepted: 1 new in {path}; write a reason for each"]
     again = Deviations.load(path)
     assert [one.id for one in again.entries] == ["a/*#status", "x/y#type /z"]
     assert [one.reason for one in again.entries] == ['older "server"', ""]

@@ -309,6 +309,7 @@ ALLOWED = {
     ("dify-chat", "spoken", "drop", 5): SPEECH,
     ("dify-chat", "spoken", "repeat", 5): PIECES,
     ("dify-chat", "spoken", "swap", 2): "a run may be printed before its answer (004:278-279)",
+    ("dify-chat", "spoken", "swap", 3): LATEST,
     ("dify-chat", "spoken", "swap", 4): SPEECH,
     ("dify-chat", "printed", "drop", 5): PRINTED,
     ("dify-chat", "printed", "repeat", 5): PRINTED,

@@ -126,3 +126,23 @@ def test_interrupted_before_it_can_ask_says_so(tmp_path):
     assert status == 2, said
     assert took_s < BUSY_S
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("word", ["contract_tests.cli.run", "contract_tests.plugin", "contract_tests.journeys"])
+def test_ctrl_c_before_anything_was_asked_is_one_line(tmp_path, word):
+    """While modules are imported and tests are collected there is nothing to report, and no traceback either."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {word!r}:\n"
+        "            sys.meta_path.remove(self)\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    command = [sys.executable, "-m", "contract_tests", "--base-url", "http://127.0.0.1:9", "--api", "dify-chat"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("contract-tests: interrupted")
+    assert (done.stderr + done.stdout).count("\n") == 1

@@ -13,7 +13,7 @@ _HEAD = """# Langflow 1.4.3 and 1.13.0, side by side
 
 What `nox -s upgrade` found on {date}: both releases from PyPI, on loopback, with SQLite, asked the same twice.
 {total} differences came each time. Those that are the same in several places or operations are one row; a `*`
-stands for a word with digits, and in times each digit is a zero. Each value stands in the recorded answers of both rounds.
+stands for a word with digits, and in times each digit is a zero. Each value stands in the answers of both rounds.
 
 | operations | status | where | 1.4.3 | 1.13.0 | the contract |
 |---|---|---|---|---|---|

@@ -205,6 +205,34 @@ def test_time_line_grows_while_the_stream_runs(page: Page, mock: MockServer) -> 
     expect(detail.locator(".events li").first).to_contain_text("workflow_started")
 
 
+def test_stream_is_held_released_and_ended(page: Page, mock: MockServer) -> None:
+    """Held, nothing comes; released, it goes on; ended, the client sees it broken off."""
+    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="endless=20"'}
+    url, body = f"{mock.url('dify-chat')}/chat-messages", {**CHAT, "response_mode": "streaming"}
+    page.locator("body").press("2")
+    with httpx.Client(trust_env=False) as client, client.stream("POST", url, headers=headers, json=body) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        card = page.locator(".card")
+        card.get_by_role("button", name="Hold").click()
+        expect(card.locator(".controls .held")).to_contain_text("held")
+        held = mock.requests()[0].stream
+        assert held is not None
+        count = held.pieces
+        show(page, "held")
+        card.get_by_role("button", name="Release").click()
+        expect(card.get_by_role("button", name="Hold")).to_be_visible()
+        page.wait_for_function(
+            "count => Number(document.querySelector('.card .timeline').dataset.events) > count", arg=count
+        )
+        card.get_by_role("button", name="End").click()
+        with pytest.raises(httpx.RemoteProtocolError):
+            for _ in pieces:
+                pass
+    expect(card.locator(".summary .how")).to_have_text("cut off")
+    expect(card.get_by_role("button")).to_have_count(0)
+
+
 def test_answer_is_chosen_and_tried(page: Page, mock: MockServer) -> None:
     """Once, five times, always, in all worlds or in one, a fault with a value; taken back; and the form beside it."""
     page.locator("body").press("3")

@@ -46,6 +46,12 @@ MISTAKES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     ),
     "a slash too much": ("GET", "/v1/info/", {"key": "app-chat"}, "did you mean /v1/info?"),
     "a path of nowhere": ("GET", "/zzz", {"key": "app-chat"}, "begin with /api, /openapi/v1 or /v1"),
+    "a path that is like none of its method": (
+        "POST",
+        "/v1/chat/completions",
+        {"key": "app-chat"},
+        "no operation POST /v1/chat/completions; the paths of the APIs here begin with",
+    ),
     "a wrong method": ("GET", CHAT, {"key": "app-chat"}, f"no operation GET {CHAT}; this path takes POST"),
     "the other app's key": (
         *("POST", CHAT, {"key": "app-workflow-alice", "json_body": BODY}),
@@ -237,3 +243,9 @@ def test_public_keys_may_be_named(mock: Caller) -> None:
     """Those that the mock prints when it starts are no secrets, so a hint can say which to send."""
     answer = mock.ask("GET", "/v1/info", key=SECRET)
     assert re.search(r"Authorization: Bearer app-(chat|workflow)`", answer.headers[HEADER])
+
+
+def test_a_method_that_both_apps_take_is_named_once(mock: Caller) -> None:
+    """The two Dify apps share paths."""
+    answer = mock.ask("DELETE", "/v1/info", key="app-chat")
+    assert answer.headers["X-Mock-Hint"] == "no operation DELETE /v1/info; this path takes GET"

@@ -447,3 +447,38 @@ def test_server_that_is_not_there_yet_is_said_at_the_start():
         process.terminate()
         process.stdout.read()
         assert process.wait(20) == 0
+
+
+# In tests
+
+
+def test_running_mock_passes_one_api_on_and_records_it(real, tmp_path):
+    """`proxy` and `record` of the fixture: until the test ends, and all other APIs stay the mock's."""
+    with MockServer([DIFY, "cybertron"], settings=Settings(pace=0)) as mock:
+        with pytest.raises(RecordingError, match="Say where"):
+            mock.record(tmp_path / "r")
+        mock.proxy(DIFY, to=real.url(DIFY))
+        mock.record(tmp_path / "r")
+        assert ask(mock).status_code == 200
+        mock.assert_no_violations()
+        mock.use("sendChatMessage", "400-app-unavailable", times=1)
+        assert ask(mock).status_code == 400
+        mock.renew("")
+        assert ask(mock).status_code == 200
+        assert mock.requests()[-1].by == "default"
+    (taken,) = jsonl.parse_lines((tmp_path / "r" / jsonl.NAME).read_bytes())[1]
+    assert taken.how == "complete"
+    assert (tmp_path / "r" / "recording.har").is_file()
+
+
+def test_violations_of_both_sides_fail_a_test():
+    """`assert_no_violations` tells whose they are."""
+    with Upstream() as upstream, MockServer([DIFY], settings=Settings(pace=0)) as mock:
+        mock.proxy(DIFY, to=upstream.url)
+        answered(upstream, mock, streamed(event("message", answer=7)))
+        with pytest.raises(AssertionError, match="The server answered what the contract forbids, in 1 of 1"):
+            mock.assert_no_violations()
+        mock.reset()
+        answered(upstream, mock, b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", {"query": 7})
+        with pytest.raises(AssertionError, match="The client sent what the contract forbids"):
+            mock.assert_no_violations()

@@ -22,7 +22,7 @@ The form of a server (`tests/benign/*.yaml`, a list), which is a mutant's with t
       parse: NAME                           a field that holds JSON as text holds the value itself
       sub: [[PATTERN, TEXT], ...]           in the text of a body, or of each block of a stream
       first: TEXT | each: TEXT              before a stream's first block; behind each block
-      hold: [KIND, KIND]                    the first kind waits for the second
+      hold: [KIND, KIND]                    the first kind waits for the second, but not beyond an error
       exchange: [KIND, KIND]                the first kind, where the second follows at once, comes behind it
       lag: [NAME, NAME]                     a number that equals its neighbour is one less, in every object
       wire: {chunk: BYTES, whole, chunked, close, gzip, delay_s, hang: TEXT}    how an answer is sent
@@ -159,6 +159,9 @@ class Manner(Mutation):
 
     def passing(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Let a stream pass as it comes, block by block, each as this server writes it."""
+        if not self._fits(Reply(200, [("Content-Type", "text/event-stream")], b"")):
+            yield from pieces
+            return
         blocks = self._exchanged(self._held(_blocks(pieces)))
         if self.wire.get("whole"):
             blocks = iter([b"".join(blocks)])
@@ -190,8 +193,12 @@ class Manner(Mutation):
             if kind and kind == first:
                 waiting.append(block)
                 continue
+            if kind == "error":
+                yield from waiting
+                waiting = []
             yield block
             if kind and kind == second:
+                self.applied += len(waiting)
                 yield from waiting
                 waiting = []
         yield from waiting
@@ -201,6 +208,7 @@ class Manner(Mutation):
         last = b""
         for block in blocks:
             if last and _kind(last) == first and _kind(block) == second:
+                self.applied += 1
                 yield block
                 continue
             if last:

@@ -48,6 +48,7 @@ def masked(url: str) -> str:
 class Link:
     """One worker's connections to Redis. May be used from several threads, and before the process is forked.
 
+    ``on_beat``  called every two seconds, in a thread, as long as this worker is alive
     ``worker``  the name by which the others know this worker; it changes when Redis was out of reach for a while
     """
 
@@ -60,6 +61,7 @@ class Link:
         self._family = uuid.uuid4().hex[:12]
         self._numbers = itertools.count(1)
         self._heard: Callable[[str, str], None] = lambda _world, _task: None
+        self.on_beat: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._name()
@@ -189,6 +191,7 @@ class Link:
         self.ask("zremrangebyscore", f"{PREFIX}workers", "-inf", now - 60)
         self.ask("zadd", f"{PREFIX}workers", {self.worker: now + LIFE_S})
         self._next_beat = time.monotonic() + _BEAT_S
+        self.on_beat()
 
 
 def _describe(error: BaseException) -> str:

@@ -1,0 +1,203 @@
+"""Options in a file: found by itself, behind the command line and the environment, with clear errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from importlib import metadata, util
+from pathlib import Path
+
+import pytest
+
+from contract_tests.cli import main as suite
+from flowcontract import cli, yamlio
+from flowcontract.config_file import find_config, read_arguments
+from flowcontract.errors import ConfigError
+from flowcontract.schemas.validators import Validators
+from flowcontract.specs.model import load_apis
+from mockserver.cli import main as mockserver
+from mockserver.cli.options import OPTIONS, add_from_file
+
+ROOT = Path(__file__).parents[2]
+FILE = '[mockserver]\nport = 9000\napi = ["cybertron", "dify-chat"]\nfixtures = "mine"\nquiet = true\nstate = "w.db"\n'
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder below one that may have a file."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    return tmp_path
+
+
+def test_file_above_is_found_and_its_paths_are_its_own(desk: Path) -> None:
+    """Each value becomes the argument that it stands for."""
+    (desk / "flowcontract.toml").write_text(FILE, encoding="utf-8")
+    assert add_from_file(["serve"]) == [
+        "serve",
+        "--port=9000",
+        "--api=cybertron",
+        "--api=dify-chat",
+        f"--fixtures={desk / 'mine'}",
+        "--quiet",
+        f"--state={desk / 'w.db'}",
+    ]
+
+
+def test_command_takes_only_what_it_has(desk: Path) -> None:
+    """One file serves all commands."""
+    (desk / "flowcontract.toml").write_text(FILE, encoding="utf-8")
+    assert add_from_file(["init"]) == ["init", "--api=cybertron", "--api=dify-chat"]
+    assert add_from_file(["--version"]) == ["--version"]
+    assert add_from_file([]) == [""] or add_from_file([]) == []
+
+
+def test_command_line_comes_before_environment_before_file(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said elsewhere is not taken from the file."""
+    (desk / "flowcontract.toml").write_text(FILE, encoding="utf-8")
+    monkeypatch.setenv("MOCKSERVER_STATE", "redis://127.0.0.1:1/0")
+    found = add_from_file(["serve", "--port", "1", "--api=agentbuilder"])
+    assert [each.partition("=")[0] for each in found[1:]] == ["--fixtures", "--quiet", "--port", "1", "--api"]
+
+
+def test_address_of_redis_is_no_path(desk: Path) -> None:
+    """A state may be either."""
+    (desk / "flowcontract.toml").write_text('[mockserver]\nstate = "redis://h:1/0"\n', encoding="utf-8")
+    assert add_from_file(["serve"])[1] == "--state=redis://h:1/0"
+
+
+def test_project_file_serves_as_well(desk: Path) -> None:
+    """`[tool.flowcontract]` in pyproject.toml; one without it is passed by, one that is broken is not ours."""
+    (desk / "pyproject.toml").write_text('[tool.flowcontract.contract-tests]\nreport = "out"\n', encoding="utf-8")
+    (desk / "a" / "pyproject.toml").write_text("[project]\nname = 'x'\n", encoding="utf-8")
+    (desk / "a" / "b" / "pyproject.toml").write_text("[[[", encoding="utf-8")
+    assert read_arguments("contract-tests", {"--report": {"type": Path}}, []) == [f"--report={desk / 'out'}"]
+
+
+def test_repository_ends_the_search(desk: Path) -> None:
+    """What lies above a repository is not the project's."""
+    (desk / "flowcontract.toml").write_text(FILE, encoding="utf-8")
+    (desk / "a" / ".git").mkdir()
+    assert find_config() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[mockserver", "Correct the TOML"),
+        ("[mokserver]\n", 'Did you mean "mockserver"?'),
+        ("mockserver = 1\n", "is not a table of options"),
+        ("[mockserver]\nprot = 1\n", 'Did you mean "port"?'),
+        ("[mockserver]\nquiet = 1\n", "is true or false, not 1"),
+        ("[mockserver]\nport = true\n", "is a text or a number, not True"),
+        ("[mockserver]\napi = [[1]]\n", "is a list of texts"),
+        ("[mockserver]\nport = 99999\n", "is not between"),
+    ],
+)
+def test_mistake_is_named_with_its_file(
+    desk: Path, capsys: pytest.CaptureFixture[str], text: str, problem: str
+) -> None:
+    """Exit status 2 and a sentence, from each command."""
+    (desk / "flowcontract.toml").write_text(text, encoding="utf-8")
+    try:
+        status = mockserver.main(["serve"])
+    except SystemExit as ended:  # argparse
+        status = int(ended.code or 0)
+    printed = capsys.readouterr().err
+    assert (status, problem in printed) == (2, True), printed
+    if "port = 99999" not in text:
+        assert str(desk / "flowcontract.toml") in printed
+
+
+def test_suite_refuses_a_broken_file(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is asked."""
+    (desk / "flowcontract.toml").write_text("[contract-tests]\nreprot = 'x'\n", encoding="utf-8")
+    assert suite.main(["--base-url", "http://127.0.0.1:1"]) == 2
+    assert 'Did you mean "report"?' in capsys.readouterr().err
+
+
+def test_mistake_is_an_error_of_ours(desk: Path) -> None:
+    """For those who read it from Python."""
+    (desk / "flowcontract.toml").write_text("[", encoding="utf-8")
+    with pytest.raises(ConfigError):
+        read_arguments("mockserver", OPTIONS, [])
+
+
+# Schemas for editors.
+
+
+def published(name: str) -> dict[str, object]:
+    """Return a schema as the command prints it."""
+    return json.loads(cli.find_schemas()[name].read_text(encoding="utf-8"))
+
+
+def test_schemas_are_those_of_their_sources() -> None:
+    """`python docs/reference/make_schemas.py` writes them."""
+    spec = util.spec_from_file_location("make_schemas", ROOT / "docs" / "reference" / "make_schemas.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.render() == {name: path.read_text(encoding="utf-8") for name, path in cli.find_schemas().items()}
+
+
+def test_schema_of_our_options_takes_a_file_and_refuses_a_wrong_one() -> None:
+    """An editor marks what the command would refuse."""
+    validate = Validators(published("flowcontract"))
+    assert list(validate.violations("", tomllib.loads(FILE))) == []
+    for wrong in ("[mockserver]\nprot = 1\n", "[mockserver]\nquiet = 1\n", "[other]\n"):
+        assert list(validate.violations("", tomllib.loads(wrong)))
+
+
+def test_schema_of_stream_contracts_takes_each_of_ours() -> None:
+    """And refuses a misspelt one."""
+    validate = Validators(published("x-stream"))
+    specs = [each.stream.spec for api in load_apis().values() for each in api.operations.values() if each.stream]
+    assert specs
+    for spec in specs:
+        assert list(validate.violations("", json.loads(json.dumps(spec, default=dict)))) == []
+    assert list(validate.violations("", {**specs[0], "freming": "sse"}))
+
+
+def test_schemas_of_apps_and_targets_take_ours() -> None:
+    """The app files of the mock, and the target file of the mock."""
+    apps = {api: yamlio.load(ROOT / "fixtures" / api / "app.yaml") for api in ("dify-chat", "dify-workflow")}
+    assert list(Validators(published("app")).violations("", apps)) == []
+    targets = sorted((ROOT / "contract_tests" / "config" / "targets").glob("*.toml"))
+    assert targets
+    for path in targets:
+        target = tomllib.loads(path.read_text(encoding="utf-8"))
+        assert list(Validators(published("target")).violations("", target)) == []
+
+
+def test_command_prints_a_schema_or_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """`flowcontract schema NAME`."""
+    assert cli.main(["schema", "scenario"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"].startswith("A scenario")
+    assert cli.main(["schema", "scenaro"]) == 2
+    assert 'Did you mean "scenario"?' in capsys.readouterr().err
+
+
+# What all commands have.
+
+COMMANDS = {"mockserver": mockserver.main, "contract-tests": suite.main, "flowcontract": cli.main}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_version_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """By each command in the same words."""
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[name](["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"flowcontract {metadata.version('flowcontract')}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_completion_is_a_script_of_the_shell(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bash reads it."""
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[name](["--print-completion", "bash"])
+    script = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    assert f"-F _shtab_{name.replace('-', '_')} {name}" in script
