@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import growth
 import load
 import memory
+import proxied
 import suite
 from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, Server, servers
 
@@ -199,6 +200,7 @@ def main() -> int:
     bench.rounds()
     grown = {} if options.no_growth else growth.measure(quick=options.quick)
     kept = None if options.no_memory or options.quick else memory.measure()
+    passed = None if options.quick else proxied.measure()
     suite_run = None if options.no_suite or options.quick else suite.measure()
     where = machine()
     print(f"Measured {where['date']} on {where['cores']} cores, {where['cpu']}, Python {where['python']}.")
@@ -206,11 +208,14 @@ def main() -> int:
     print("\n".join([*bench.table(), "", *growth.table(grown)]))
     if kept is not None:
         print("\n".join(["", *memory.table(kept)]))
+    if passed is not None:
+        print("\n".join(["", *proxied.table(passed)]))
     if suite_run is not None:
         print(f"\n{suite.line(suite_run)}")
     if options.json:
         content = {"machine": where, "figures": bench.figures, "validates": bench.validates, "growth": grown}
         content["memory"] = kept
+        content["proxied"] = passed and passed._asdict()
         content["suite"] = suite_run and suite_run._asdict()
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1))

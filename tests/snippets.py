@@ -46,7 +46,7 @@ SERVERS = re.compile(r"https?://(?:127\.0\.0\.1:8080|localhost:8080|new-server:5
 """The mock where the pages have it, and the servers that they use as examples."""
 _MARK = re.compile(r"<!-- (not run|exit status|quotes): (.+?) -->", re.DOTALL)
 _PATH = re.compile(r"# ([\w./-]+\.\w+)$")
-_STAYS = re.compile(r"(?:^|\s)mockserver (?:serve|torture)\b")
+_STAYS = re.compile(r"(?:^|\s)mockserver (?:serve|proxy|torture)\b")
 _READY = ("Ctrl-C stops it", "or Ctrl-C, prints them")
 _ORIGIN = re.compile(r"http://127\.0\.0\.1:\d+")
 _WAIT_S = 120.0
@@ -228,7 +228,7 @@ class Desk:
 
     def _start(self, block: Block, command: str) -> str:
         """Start a mock on a free port, and wait until it says that it answers; commands that follow go to it."""
-        command = re.sub(r"(--port[ =]|MOCKSERVER_PORT=)\d+", r"\g<1>0", command)
+        command = re.sub(r"(--port[ =]|MOCKSERVER_PORT=)\d+", r"\g<1>0", self._localize(command))
         process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=self.folder,

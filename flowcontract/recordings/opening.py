@@ -26,7 +26,7 @@ _HEAD = re.compile(rb"HTTP/\d(?:\.\d)? \d{3}\b")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r){2}")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,8}\r?\n(?:data|event|id|retry)?:")
-_HAR = re.compile(rb'\{\s*"log"\s*:')
+_RECORDING = re.compile(rb'\{\s*(?:"log"\s*:|"type"\s*:\s*"recording")')  # a HAR file, or what a proxy records
 _TITLE = re.compile(r"<title[^>]*>(.{0,300}?)</title>", re.DOTALL | re.IGNORECASE)
 _OTHERS: Final = {
     re.compile(rb'^data: ?\{[^\n]{0,200}"object": ?"chat\.completion\.chunk"'): "a stream of the OpenAI form",
@@ -126,10 +126,10 @@ class Opening:
 
     def _identify_json(self, start: bytes, *, ended: bool) -> bool:
         """Identify JSON: a HAR file, a body, or lines; return whether the bytes are identified."""
-        if _HAR.match(start):
+        if _RECORDING.match(start):
             self.recording = True
             if len(self._held) > MAX_RECORDING_BYTES:
-                self.other = f"a HAR file of more than {MAX_RECORDING_BYTES} bytes"
+                self.other = f"a recording of more than {MAX_RECORDING_BYTES} bytes"
             return ended
         lines = [line for line in start.split(b"\n", 3)[:3] if line.strip()]
         first = _load_json(lines[0]) if b"\n" in start else None

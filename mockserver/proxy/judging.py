@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KEPT_OF_BODY = 16 << 20
 """Bytes of a whole answer that are kept to be judged; a longer one is judged by its head alone."""
+JUDGED_OF_STREAM = 16 << 20
+"""Bytes of a stream that are judged; what comes after them passes unjudged, so that memory stays flat."""
 _MOST_AT_ONCE = 1 << 20  # bytes that one compressed piece may unpack to
 _SERVER_ERROR, _REFUSED = 500, 300
 
@@ -82,9 +84,11 @@ class AnswerJudge:
 
     def feed(self, data: bytes, now: float) -> list[Violation]:
         """Judge the next bytes, without their coding; `now` in seconds of a monotonic clock."""
-        if self._stream is not None:
-            return self._rate(self._stream.feed(data, now))
         self._size += len(data)
+        if self._stream is not None:
+            if self._size > JUDGED_OF_STREAM:  # the judge remembers texts that have to agree later
+                return []
+            return self._rate(self._stream.feed(data, now))
         self.body += data[: max(0, KEPT_OF_BODY - len(self.body))]
         return []
 
@@ -93,7 +97,7 @@ class AnswerJudge:
         if self._operation is None:
             return []
         found: list[Violation] = []
-        if self._stream is not None and readable:
+        if self._stream is not None and readable and self._size <= JUDGED_OF_STREAM:
             found += self._stream.close(now) if whole else self._stream.feed(b"", now)
         known = whole and readable and self._size <= KEPT_OF_BODY
         body: object = bytes(self.body) if known and self._stream is None else b""

@@ -28,9 +28,10 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 def proxying(servers: dict[str, str], **options: Any) -> Iterator[MockServer]:
     """Run a proxy before some servers; `passing` of its mock has the summary."""
     fixtures = options.get("own")
-    with MockServer(list(servers), fixtures=fixtures, settings=Settings(pace=0)) as server:
+    prepared = MockServer(list(servers), fixtures=fixtures, settings=Settings(pace=0))
+    prepared.ca_file = options.pop("ca_file", None)
+    with prepared as server:
         targets = {api: parse_server(api, url) for api, url in servers.items()}
-        server.ca_file = options.pop("ca_file", None)
         server.mock.passing = Passing(server.mock, targets, **options)
         yield server
 

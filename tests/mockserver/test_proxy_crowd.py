@@ -1,0 +1,173 @@
+"""Many streams at once, one that is large, torture and TLS: through the proxy all is as without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import ssl
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from proxying import CHAT, STREAM_HEAD, Upstream, chat, connect, proxying, request
+from test_torture import CHAT as CHAT_OPERATION
+from test_torture import survive
+
+from flowcontract.recordings import jsonl, reading
+from mockserver.config.settings import Settings
+from mockserver.server.mock_server import MockServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIFY = "dify-chat"
+CERTIFICATES = Path(__file__).resolve().parents[1] / "data" / "tls"
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[MockServer]:
+    """Run a server that keeps the contract: the mock itself."""
+    with MockServer(settings=Settings(pace=0)) as server:
+        yield server
+
+
+def test_five_hundred_paced_streams_pass_at_once() -> None:
+    """Each client gets each piece of its stream before the server sends the next one to anybody."""
+    count, pieces = 500, 5
+    arrived = [0] * count
+
+    async def scenario() -> None:
+        ready, go = asyncio.Semaphore(0), [asyncio.Event() for _ in range(pieces)]
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b'"streaming"}')
+            writer.write(STREAM_HEAD)
+            for number in range(pieces):
+                await go[number].wait()
+                writer.write(b"9\r\ndata: %d\n\n\r\n" % number)
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        async def ask(port: int, number: int) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(chat())
+            await reader.readuntil(b"\r\n\r\n")
+            ready.release()
+            for piece in range(pieces):
+                assert await reader.readexactly(14) == b"9\r\ndata: %d\n\n\r\n" % piece
+                arrived[number] += 1
+                ready.release()
+            assert await reader.readexactly(5) == b"0\r\n\r\n"
+            writer.close()
+
+        upstream = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=count)
+        url = f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"
+        with proxying({DIFY: url}) as proxy:
+            tasks = [asyncio.create_task(ask(proxy.port, number)) for number in range(count)]
+            for step in range(pieces + 1):
+                for _ in range(count):
+                    async with asyncio.timeout(60):
+                        await ready.acquire()
+                assert arrived == [step] * count
+                if step < pieces:
+                    go[step].set()
+            await asyncio.gather(*tasks)
+        upstream.close()
+
+    asyncio.run(scenario())
+
+
+def test_memory_stays_flat_over_a_large_stream() -> None:
+    """Two hundred megabytes pass, be they judged, and none is kept."""
+    block = b'data: {"event": "message", "answer": "' + b"x" * 65_400 + b'"}\n\n'
+    chunk = b"%x\r\n%b\r\n" % (len(block), block)
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        client.send(chat())
+        with upstream.accept() as server:
+            server.read_until(b'"streaming"}')
+            server.send(STREAM_HEAD)
+
+            def send(count: int) -> None:
+                for _ in range(count):
+                    server.send(chunk)
+
+            used = []
+            for count in (200, 3000):
+                sending = threading.Thread(target=send, args=(count,))
+                sending.start()
+                left = len(chunk) * count
+                if not used:
+                    client.read_head()
+                while left:
+                    left -= len(client.read_exactly(min(left, 1 << 16)))
+                sending.join()
+                used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+            assert used[1] - used[0] < 40, used
+
+
+@pytest.mark.parametrize("fault", ["split=1", "crlf", "cut=200", "reset=200", "hang=1", "json-error", "empty-reply"])
+def test_torture_has_the_same_verdicts_through_the_proxy(real: MockServer, fault: str) -> None:
+    """What a server does wrong on purpose arrives as it does without a proxy."""
+
+    def verdict(front: MockServer) -> str:
+        session = real.torture(CHAT_OPERATION, [fault])
+        case = next(iter(session))
+        return survive(front, session, case, "sse")
+
+    with proxying({DIFY: real.url(DIFY)}) as proxy:
+        assert verdict(proxy) == verdict(real)
+
+
+def test_certificates_are_checked() -> None:
+    """A server with a certificate of nobody's is not asked; one that is trusted by --ca-file is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "localhost.pem")
+    with Upstream() as upstream:
+        url = f"https://localhost:{upstream.port}"
+
+        def serve() -> None:
+            for _ in range(2):
+                wire = upstream.accept()
+                try:
+                    wire.socket = context.wrap_socket(wire.socket, server_side=True)
+                    wire.read_head()
+                    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                except (OSError, EOFError):
+                    pass
+                wire.close()
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with proxying({DIFY: url}) as proxy, connect(proxy) as client:
+            client.send(request("GET", "/v1/info"))
+            head = client.read_head()
+            assert head.status == 502
+            assert "certificate" in json.loads(client.read_exactly(int(head["content-length"])))["detail"]
+        with proxying({DIFY: url}, ca_file=str(CERTIFICATES / "localhost.pem")) as proxy, connect(proxy) as client:
+            client.send(request("GET", "/v1/info"))
+            assert client.read_head().status == 200
+        serving.join()
+
+
+def test_killed_proxy_leaves_what_has_passed(tmp_path: Path, real: MockServer) -> None:
+    """What was recorded until then is read as any recording is."""
+    folder = tmp_path / "r"
+    command = [sys.executable, "-m", "mockserver", "proxy", "--port", "0", "--record", str(folder), "--quiet"]
+    command += ["--to", f"{DIFY}={real.url(DIFY)}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        while not process.stdout.readline().startswith("Ctrl-C"):
+            pass
+        answer = httpx.post(
+            f"{url}/chat-messages", json=CHAT, headers={"Authorization": "Bearer app-chat"}, trust_env=False, timeout=20
+        )
+        process.kill()
+    (recorded,) = reading.read(folder / jsonl.NAME)
+    assert recorded.answer.body == answer.content
