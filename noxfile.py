@@ -19,6 +19,13 @@ EXTRAS = ".[lint,metrics,redis,suite]"
 LANGFLOW = "1.13.0"
 """The real server that `nox -s langflow` asks; `tests/langflow/` has the known differences of this version."""
 
+UPGRADE = {
+    # Langflow 1.4.3 is the base 0.4.3, which imports litellm and does not ask for it.
+    "old": ("1.4.3", "langflow-base==0.4.3", "litellm==1.72.*", "langflow-base"),
+    "new": (LANGFLOW, f"langflow-base=={LANGFLOW}", "langflow"),
+}
+"""The two releases that `nox -s upgrade` compares: release, what is installed, and the command that starts it."""
+
 
 @nox.session
 def specs(session: nox.Session) -> None:
@@ -118,6 +125,19 @@ def langflow(session: nox.Session) -> None:
     session.run("uv", "pip", "install", "-q", "--python", str(server), f"langflow-base=={LANGFLOW}")
     program = ["--program", str(server / "bin" / "langflow"), "--version", LANGFLOW]
     session.run("python", "tests/langflow", *program, *session.posargs)
+
+
+@nox.session
+def upgrade(session: nox.Session) -> None:
+    """Compare two releases of a real Langflow side by side, the contract as the third voice."""
+    session.install("-e", ".[suite]", "uv")
+    programs: list[str] = []
+    for place, (release, *packages, command) in UPGRADE.items():
+        server = Path(session.create_tmp()).absolute() / f"langflow-{release}"
+        session.run("uv", "venv", "-q", "--allow-existing", "--python", str(Path(session.bin) / "python"), str(server))
+        session.run("uv", "pip", "install", "-q", "--python", str(server), *packages)
+        programs += [f"--{place}", str(server / "bin" / command)]
+    session.run("python", "tests/langflow/upgrade.py", *programs, *session.posargs, success_codes=[0, 1])
 
 
 @nox.session

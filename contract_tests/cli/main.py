@@ -1,4 +1,4 @@
-"""The command `contract-tests`: asks a server, explains what came out, judges recordings, infers a contract of them."""
+"""The command `contract-tests`: asks a server, explains, judges and infers from recordings, compares two servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = ("judge", "explain", "infer")
+_COMMANDS = ("judge", "explain", "infer", "compare")
 _NO_VERDICT = 2
 
 
@@ -42,9 +42,11 @@ def _command(arguments: list[str]) -> int:
     commands = command.add_subparsers()
     for name in _COMMANDS:
         import_module(f"contract_tests.cli.{name}").add_parser(commands)
-    chosen = command.parse_args(arguments)
+    chosen, others = command.parse_known_args(arguments)
+    if others and arguments[0] != "compare":
+        command.error(f"unrecognized arguments: {' '.join(others)}")
     try:
-        return int(chosen.run(chosen))
+        return int(chosen.run(chosen, others) if arguments[0] == "compare" else chosen.run(chosen))
     except FlowContractError as error:
         return _misuse(str(error))
 

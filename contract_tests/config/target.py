@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets as random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from flowcontract.specs.model import Api
 
+RUN_VARIABLE = "FLOWCONTRACT_RUN"
+"""The environment variable by which two runs invent the same names."""
 MOCK = Path(str(HERE / "targets" / "mock.toml"))
 """The target file of the mock; `--target mock` on the command line."""
 
@@ -60,7 +63,7 @@ def load_target(
         settings = read_target(MOCK, apis)
         for name, builder in builders.items():
             builder.settings = settings.get("api", {}).get(name, {})
-    run = random.token_hex(4)
+    run = os.environ.get(RUN_VARIABLE) or random.token_hex(4)
     suffix = f"-{run}" if settings.get("own_world") else ""
     targets = {name: builder.build(suffix) for name, builder in builders.items()}
     plain = ("deterministic", "read_only", "no_delete_all", "own_world", "rate", "reachable_url", "provoke")

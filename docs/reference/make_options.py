@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contract_tests.cli import explain, infer, judge, run
+from contract_tests.cli import compare, explain, infer, judge, run
 from flowcontract import cli as flowcontract
 from flowcontract.lint import cli as lint
 from mockserver.cli import options as mockserver
@@ -42,7 +42,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     yield "contract-tests", run.build_parser()
     suite = argparse.ArgumentParser(prog="contract-tests")
     commands = suite.add_subparsers()
-    for module in (judge, explain, infer):
+    for module in (judge, explain, infer, compare):
         module.add_parser(commands)
     for command, of_command in _commands(suite):
         yield f"contract-tests {command}", of_command

@@ -49,7 +49,7 @@ def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
         _read_request_body(request, beside),
         lambda: _read_answer(entry, method, beside),
         _text_or_empty(entry["_app"]),
-        _text_or_empty(entry["comment"]),
+        _text_or_empty(entry["comment"]) or _text_or_empty(entry["_test"]),
         dict(_read_headers(request)),
         read_moment(_text_or_empty(entry["startedDateTime"])),
     )
@@ -108,7 +108,8 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
     body, notes = _read_body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
     left = failure if any(word in failure.lower() for word in _ABORTED) else ""
     pieces = tuple(_read_pieces(entry, body))
-    wait_ms = pieces[0].at_ms if pieces else read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0
+    told_ms = read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0  # until the head of the answer
+    wait_ms = min([told_ms, *(piece.at_ms for piece in pieces[:1])]) if told_ms or not pieces else pieces[0].at_ms
     cut = "" if left else failure or _text_or_empty(entry["_trouble"])
     return RecordedAnswer(status, headers, body, notes, left, cut, wait_ms, pieces)
 

@@ -354,3 +354,20 @@ def test_keys_of_a_recording_do_not_come_into_a_scenario(tmp_path: Path) -> None
     out, _ = take(tmp_path, path)
     assert only(out)["request"]["headers"] == {"authorization": "Bearer ***"}
     assert "app-secret" not in str(only(out))
+
+
+def test_har_of_the_proxy_is_imported_as_its_lines_are(tmp_path: Path) -> None:
+    """It has the same pieces and times, so the same scenarios come of it."""
+    lines = [
+        *tell(1, STREAM, asked=QUESTION),
+        *tell(2, STREAM[:2], asked={**QUESTION, "query": "again"}, how="cut"),
+        *tell(3, {"result": "success"}, path=f"/messages/{MESSAGE}/feedbacks", asked={"rating": None, "user": "ada"}),
+    ]
+    path = write_recording(tmp_path / "a.jsonl", lines)
+    head, taken = jsonl.parse_lines(path.read_bytes())
+    exchanges = [each for each in taken if isinstance(each, jsonl.Taken)]
+    (tmp_path / "a.har").write_text("".join(jsonl.write_har(head, exchanges)), "utf-8")
+    import_recordings([path], tmp_path / "one", apis(CHAT, ()))
+    import_recordings([tmp_path / "a.har"], tmp_path / "two", apis(CHAT, ()))
+    assert read_folder(tmp_path / "one") == read_folder(tmp_path / "two")
+    assert len(read_folder(tmp_path / "one")) == 3
