@@ -20,6 +20,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bench_shared
 import growth
 import load
 import memory
@@ -202,6 +203,7 @@ def main() -> int:
     kept = None if options.no_memory or options.quick else memory.measure()
     passed = None if options.quick else proxied.measure()
     suite_run = None if options.no_suite or options.quick else suite.measure()
+    shared = bench_shared.rounds(1 if options.quick else options.rounds, 1.0 if options.quick else 3.0)
     where = machine()
     print(f"Measured {where['date']} on {where['cores']} cores, {where['cpu']}, Python {where['python']}.")
     print(f"Medians; in brackets the figure of `{OURS}` divided by this one.")
@@ -210,12 +212,15 @@ def main() -> int:
         print("\n".join(["", *memory.table(kept)]))
     if passed is not None:
         print("\n".join(["", *proxied.table(passed)]))
+    print("\nWhat keeping worlds costs, per blocking chat request; in brackets what that is of the first line's.")
+    print("\n".join(bench_shared.table(shared)))
     if suite_run is not None:
         print(f"\n{suite.line(suite_run)}")
     if options.json:
         content = {"machine": where, "figures": bench.figures, "validates": bench.validates, "growth": grown}
         content["memory"] = kept
         content["proxied"] = passed and passed._asdict()
+        content["shared"] = shared
         content["suite"] = suite_run and suite_run._asdict()
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1))

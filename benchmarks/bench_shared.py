@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import shlex
 import shutil
 import statistics
@@ -29,12 +31,12 @@ WORLDS = (1, 8)
 Figures = dict[str, dict[str, list[float]]]  # how it is kept -> measure -> one figure per round
 
 
-def kept() -> Iterator[Server]:
-    """Yield the mock with each kind of state; its command line is that of a user."""
+def kept() -> Iterator[tuple[str, int, Server]]:
+    """Yield each way to keep worlds: its name, how many such servers share the keys among them, and the server."""
     plain = next(server for server in ours() if server.name == OURS)
     serve = plain.command
-    yield replace(plain, name="memory")
-    yield replace(plain, name="SQLite", command=(*serve, "--state", "{folder}/mock.db"))
+    yield "memory", 1, plain
+    yield "SQLite", 1, replace(plain, command=(*serve, "--state", "{folder}/mock.db"))
     if shutil.which("redis-server") is None:
         return
     start = "redis-server --port 0 --unixsocket {folder}/redis.socket --save '' > /dev/null & "
@@ -42,7 +44,10 @@ def kept() -> Iterator[Server]:
     for count in (1, 2):
         state = ("--workers", str(count), "--state", "unix://{folder}/redis.socket?db=0")
         command = ("sh", "-c", f"{start}{wait}exec {shlex.join((*serve, *state))}")
-        yield replace(plain, name=f"Redis x{count}", command=command)
+        shared = replace(plain, command=command)
+        yield f"Redis, {count} worker{'s' if count > 1 else ''}", 1, shared
+        if count == 1:
+            yield "two Redis, 1 worker each, by key", 2, shared
 
 
 def chat(world: int) -> load.Call:
@@ -51,11 +56,14 @@ def chat(world: int) -> load.Call:
     return post("/v1/chat-messages", body, Authorization=f"Bearer app-chat-{world}")
 
 
-async def ask(port: int, worlds: int, seconds: float) -> load.Rate:
-    """Ask so many worlds at once, and return what came of all of them."""
+async def ask(ports: list[int], worlds: int, seconds: float) -> load.Rate:
+    """Ask so many worlds at once, each at one of the ports, and return what came of all of them."""
     each = CONNECTIONS // worlds
     rates = await asyncio.gather(
-        *(load.hammer(port, chat(world), connections=each, seconds=seconds) for world in range(worlds))
+        *(
+            load.hammer(ports[world % len(ports)], chat(world), connections=each, seconds=seconds)
+            for world in range(worlds)
+        )
     )
     return load.Rate(
         sum(rate.answered for rate in rates),
@@ -72,22 +80,38 @@ def run(work: Any) -> Any:
     return uvloop.run(work)
 
 
-def measure(server: Server, seconds: float) -> dict[str, float]:
-    """Return what one server costs with one world and with eight."""
+def redis_seconds(running: Running) -> float:
+    """Return the CPU seconds that the Redis of a server has used."""
+    group = os.getpgid(running.process)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(") ")
+            fields = rest.split()
+            if name.endswith("(redis-server") and int(fields[2]) == group:
+                return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def measure(server: Server, count: int, seconds: float) -> dict[str, float]:
+    """Return what a kind of state costs with one world and with eight."""
     found = {}
-    with tempfile.TemporaryDirectory(prefix="b-") as folder:  # the path of a socket has to be short
-        running = Running(server, Path(folder))
-        try:
-            for worlds in WORLDS:
-                run(ask(running.port, worlds, seconds / 3))  # what is read or compiled at first is not measured
-                before = running.usage()[0]
-                rate = run(ask(running.port, worlds, seconds))
-                spent = running.usage()[0] - before
-                found[f"{worlds}: CPU us"] = spent / max(1, rate.answered) * 1e6
-                found[f"{worlds}: /s"] = rate.per_second
-                found[f"{worlds}: failed"] = rate.failed
-        finally:
-            running.end()
+    with contextlib.ExitStack() as stack:
+        running = []
+        for _ in range(count):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="b-"))  # a socket's path has to be short
+            running.append(Running(server, Path(folder)))
+            stack.callback(running[-1].end)
+        ports = [each.port for each in running]
+        for worlds in WORLDS:
+            run(ask(ports, worlds, seconds / 3))  # what is read or compiled at first is not measured
+            before = sum(each.usage()[0] for each in running), sum(map(redis_seconds, running))
+            rate = run(ask(ports, worlds, seconds))
+            after = sum(each.usage()[0] for each in running), sum(map(redis_seconds, running))
+            answered = max(1, rate.answered)
+            found[f"{worlds}: CPU us"] = (after[0] - before[0]) / answered * 1e6
+            found[f"{worlds}: of it Redis"] = (after[1] - before[1]) / answered * 1e6
+            found[f"{worlds}: /s"] = rate.per_second
+            found[f"{worlds}: failed"] = rate.failed
     return found
 
 
@@ -95,10 +119,10 @@ def rounds(count: int, seconds: float, only: list[str] | None = None) -> Figures
     """Return the figures of every kind of state, measured in turns."""
     figures: Figures = {}
     for _ in range(count):
-        for server in kept():
-            if not only or server.name in only:
-                for name, figure in measure(server, seconds).items():
-                    figures.setdefault(server.name, {}).setdefault(name, []).append(figure)
+        for name, servers, server in kept():
+            if not only or name in only:
+                for measured, figure in measure(server, servers, seconds).items():
+                    figures.setdefault(name, {}).setdefault(measured, []).append(figure)
     return figures
 
 
@@ -113,7 +137,8 @@ def table(figures: Figures) -> Iterator[str]:
         cells = []
         for name in names:
             median = statistics.median(found[name])
-            cells.append(f"{median:,.0f} ({median / statistics.median(first[name]):.2f})")
+            least = statistics.median(first[name])
+            cells.append(f"{median:,.0f} ({median / least:.2f})" if least else f"{median:,.0f}")
         failed = sum(sum(found[name]) for name in found if "failed" in name)
         yield f"| {kind}{f' ({failed:.0f} failed)' if failed else ''} | {' | '.join(cells)} |"
 

@@ -307,6 +307,11 @@ class Running:
                 time.sleep(0.005)
         raise RuntimeError(f"{self.server.name} does not answer")
 
+    @property
+    def process(self) -> int:
+        """The number of its first process, which leads the group of all of them."""
+        return self._process.pid
+
     def status(self, call: Call) -> int:
         """Return the status that a request gets."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from mockserver.state.store import WrittenStore
+    from mockserver.state.written import WrittenStore
 
 
 class Effect:

@@ -17,12 +17,14 @@ from weakref import WeakValueDictionary
 from flowcontract.errors import StateError, StateUnwritableError
 from mockserver.blobs.blob import Blob, Parts
 from mockserver.state.group import Group
-from mockserver.state.store import WrittenStore, escape, unescape
+from mockserver.state.store import escape, unescape
+from mockserver.state.written import WrittenStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mockserver.state.store import Changes, Place, Record
+    from mockserver.state.store import Place, Record
+    from mockserver.state.written import Changes
 
 APPLICATION = 0x666C6F77
 """What tells our files from other people's: "flow" (https://sqlite.org/fileformat.html, 1.3)."""
@@ -253,8 +255,7 @@ class StateFile:
         self._database.execute(statement, values)
 
     def _run_each(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        for row in rows:
-            self._run(statement, *row)
+        self._database.executemany(statement, rows)
 
     def _ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock, self._errors("be read"):

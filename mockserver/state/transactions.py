@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from mockserver.state.group import Group
     from mockserver.state.quotas import Ledger
-    from mockserver.state.store import Place, Store, WrittenStore
+    from mockserver.state.store import Place, Store
+    from mockserver.state.written import WrittenStore
 
 
 class Transactions:
