@@ -235,6 +235,14 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
         "default": 256,
         "help": "largest recording; beyond it nothing more is recorded (default: 256)",
     },
+    "--redact": {
+        "action": "append",
+        "default": [],
+        "metavar": "FIELD",
+        "help": "what else is not recorded: a field by its name (email, users.email) or by a JSON pointer"
+        " (/data/user); may be repeated",
+    },
+    "--words": {"action": "store_true", "help": "record words of the same length in place of all texts"},
     "--enforce": {
         "choices": ("error", "cut"),
         "nargs": "?",
@@ -273,6 +281,8 @@ _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
             "--to",
             "--record",
             "--max-recording-mb",
+            "--redact",
+            "--words",
             "--enforce",
             "--timeout",
             "--ca-file",

@@ -14,6 +14,7 @@ from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
 from mockserver.config.settings import Settings
 from mockserver.proxy.passing import Passing, mapping_of
 from mockserver.proxy.recording import HAR_NAME, Recorder
+from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import parse_server
 from mockserver.server.mock_server import MockServer
 
@@ -64,7 +65,9 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
     server.ca_file = None if options.ca_file is None else str(options.ca_file)
     if options.record is not None:
         limit = options.max_recording_mb << 20
-        passing.recorder = Recorder(options.record, passing.masking(), mapping_of(servers), limit=limit)
+        rewriting = Rewriting(options.redact, words=options.words)
+        urls = mapping_of(servers)
+        passing.recorder = Recorder(options.record, passing.masking(), urls, limit=limit, rewriting=rewriting)
     server.mock.passing = passing
     signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
     for line in _greeting(server, passing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowcontract.output.secrets import Secrets
+    from mockserver.proxy.rewriting import Rewriting
 
 _HELD = 64 << 10
 """Bytes of pieces that wait until it is clear whether they end in a secret, and of what was written before them."""
+_REWRITTEN = 4 << 20
+"""Bytes of an event, or of a whole body, that are rewritten."""
 _BLOCK_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -32,24 +36,37 @@ class PieceMask:
     secret is recognised with what came before, back to the last blank line.
     """
 
-    def __init__(self, known: Secrets) -> None:
-        """Mask what is known already, and what tells itself by its name."""
-        self._known = known
+    def __init__(self, known: Secrets, rewriting: Rewriting | None = None) -> None:
+        """Mask what is known already, and what tells itself by its name; rewrite each event when it is whole."""
+        self._known, self._rewriting = known, rewriting or None
         self._before = b""  # as it came; has been written
         self._pending: deque[tuple[float, bytes]] = deque()
         self._size = 0
+        self._tail = b""  # the last bytes that came
 
     def feed(self, at: float, data: bytes) -> list[tuple[float, bytes]]:
         """Add a piece that came at a time; return what can be written."""
         self._pending.append((at, data))
         self._size += len(data)
+        if self._rewriting is not None:
+            return self._feed_whole(data)
         if self._size < _HELD and self._may_go_on():
             return []
         return self.close()
 
+    def _feed_whole(self, data: bytes) -> list[tuple[float, bytes]]:
+        """Return pieces up to the end of an event; of one that is too large to be rewritten nothing is recorded."""
+        self._tail = (self._tail + data)[-4:]
+        if self._tail.endswith(_BLOCK_ENDS):
+            return self.close()
+        if self._size > _REWRITTEN:
+            self._pending.clear()
+            self._size = 0
+        return []
+
     def close(self) -> list[tuple[float, bytes]]:
         """Return what is left."""
-        if not self._pending:
+        if not self._pending or (self._rewriting is not None and not self._is_whole()):
             return []
         pieces = list(self._pending)
         self._pending.clear()
@@ -58,6 +75,16 @@ class PieceMask:
         written = list(_replace(pieces, len(self._before), whole, list(self._find(whole))))
         self._before = _since_last_block(whole)
         return written
+
+    def _is_whole(self) -> bool:
+        """Tell whether what waits is whole events, or a whole body: of a part nobody knows what is in it."""
+        if self._tail.endswith(_BLOCK_ENDS):
+            return True
+        try:
+            json.loads(b"".join(data for _, data in self._pending))
+        except (ValueError, RecursionError):
+            return False
+        return True
 
     def _may_go_on(self) -> bool:
         tail = b"".join(data for _, data in self._pending)
@@ -68,6 +95,8 @@ class PieceMask:
         text = whole.decode("latin-1")  # a character for each byte
         found = [Span(start, end, by.encode()) for start, end, by in spans_in_text(text)]
         found += [Span(start, end, MASK.encode()) for start, end in self._known.spans(whole)]
+        if self._rewriting is not None:
+            found += [Span(start, stop, by.encode("latin-1")) for start, stop, by in self._rewriting.spans(text)]
         end = 0
         for span in sorted(found):
             if span.start >= end:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowcontract.errors import FlowContractError
 from flowcontract.output import secrets
+from flowcontract.output.secrets import MASK
 from flowcontract.recordings import jsonl
 from mockserver.http.failures import tell
 from mockserver.proxy.masking import PieceMask
+from mockserver.proxy.rewriting import Rewriting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,9 +36,18 @@ class RecordingError(FlowContractError):
 class Recorder:
     """Appends to the recording of one folder. May be used from several threads."""
 
-    def __init__(self, folder: Path, masking: Masking, servers: Mapping[str, str], *, limit: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        masking: Masking,
+        servers: Mapping[str, str],
+        *,
+        limit: int,
+        rewriting: Rewriting | None = None,
+    ) -> None:
         """Begin a recording of at most `limit` bytes; raise RecordingError unless the folder is empty and writable."""
         self.folder, self._masking, self._limit = folder, masking, limit
+        self._rewriting = rewriting or Rewriting()
         self._file = _open_new(folder)
         self._lock = threading.Lock()
         self._size = 0
@@ -74,7 +85,7 @@ class Recorder:
 
     def begin(self, number: int, at: float, secret: Secrets) -> RecordedExchange:
         """Begin to record an exchange, of which these secrets are known."""
-        return RecordedExchange(self, self._masking, number, at, secret)
+        return RecordedExchange(self, self._masking, self._rewriting, number, at, secret)
 
     def close(self) -> None:
         """End the recording, and write it as HAR beside it."""
@@ -94,11 +105,14 @@ class Recorder:
 class RecordedExchange:
     """One exchange that is being recorded."""
 
-    def __init__(self, recorder: Recorder, masking: Masking, number: int, at: float, secret: Secrets) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
+        self, recorder: Recorder, masking: Masking, rewriting: Rewriting, number: int, at: float, secret: Secrets
+    ) -> None:
         self._recorder, self._masking, self._number, self._at = recorder, masking, number, at
-        self._secret = secret
-        self._pieces = PieceMask(secret)
+        self._rewriting, self._secret = rewriting, secret
+        self._pieces = PieceMask(secret, rewriting)
         self._asked = self._ended = False
+        self._readable = True  # what is to be rewritten can be read
 
     def request(  # noqa: PLR0913, PLR0917 - the parts of a line
         self,
@@ -119,11 +133,11 @@ class RecordedExchange:
             "api": api,
             "operation": operation,
             "method": method,
-            "url": self._secret.mask(f"{address}{mark}{self._masking.query(query)}"),
+            "url": self._secret.mask(f"{address}{mark}{self._rewriting.query(self._masking.query(query))}"),
             "headers": self._headers(headers),
         }
-        if body is not None and body and len(body) <= _KEPT_OF_BODY:
-            line["body"] = jsonl.write_bytes(self._body(body, headers))
+        if body and len(body) <= _KEPT_OF_BODY and (shown := self._body(body, headers)):
+            line["body"] = jsonl.write_bytes(shown)
         self._write("request", self._at, {**line, "bodySize": size})
 
     def response(self, at: float, status: int, headers: Sequence[tuple[str, str]]) -> None:
@@ -132,12 +146,14 @@ class RecordedExchange:
             if self._masking.hides(name):
                 for found in secrets.values_in_header(name, value):
                     self._secret.add(found)
+        kind = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
+        self._readable = not self._rewriting or "json" in kind or "event-stream" in kind
         kept = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
         self._write("response", at, {"status": status, "headers": self._headers(kept)})
 
     def piece(self, at: float, data: bytes) -> None:
         """Write a piece as soon as it is clear that it does not end in a secret."""
-        if data:
+        if data and self._readable:
             self._pieces_out(self._pieces.feed(at, data))
 
     def end(self, at: float, how: jsonl.How, violations: Sequence[Mapping[str, Any]]) -> None:
@@ -147,6 +163,8 @@ class RecordedExchange:
         self._ended = True
         self._pieces_out(self._pieces.close())
         masked = self._secret.mask_json(list(violations))
+        if self._rewriting:  # they quote what came
+            masked = [{key: found[key] for key in found if key not in ("got", "message")} for found in masked]
         self._write("end", at, {"how": how, "violations": masked}, last=True)
 
     def _pieces_out(self, pieces: Sequence[tuple[float, bytes]]) -> None:
@@ -158,14 +176,20 @@ class RecordedExchange:
         self._recorder.write({"type": kind, "id": self._number, "at": round(at, 6), **more}, last=last)
 
     def _headers(self, headers: Sequence[tuple[str, str]]) -> list[list[str]]:
-        return [[name, self._secret.mask(self._masking.header(name, value))] for name, value in headers]
+        return [
+            [name, MASK if self._rewriting.hides(name) else self._secret.mask(self._masking.header(name, value))]
+            for name, value in headers
+        ]
 
     def _body(self, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
         kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+        if self._rewriting and kind.startswith("multipart/"):
+            return b""  # whose fields are not told apart here
         try:
             text = body.decode()
         except UnicodeDecodeError:
             return self._secret.mask_bytes(body)
+        text = self._rewriting.query(text) if "urlencoded" in kind else self._rewriting.text(text)
         return self._secret.mask(self._masking.body(text, kind)).encode()
 
 

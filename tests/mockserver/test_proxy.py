@@ -18,6 +18,7 @@ from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, pas
 from flowcontract.recordings import jsonl
 from mockserver.config.settings import Settings
 from mockserver.proxy.recording import Recorder, RecordingError
+from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import ServerError
 from mockserver.server.mock_server import MockServer
 
@@ -482,3 +483,67 @@ def test_violations_of_both_sides_fail_a_test():
         answered(upstream, mock, b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", {"query": 7})
         with pytest.raises(AssertionError, match="The client sent what the contract forbids"):
             mock.assert_no_violations()
+
+
+# What else is not recorded
+
+
+@pytest.mark.parametrize(
+    ("rule", "hidden"),
+    [
+        ("email", {"/users/0/email", "/users/1/email", "/email"}),
+        ("users.email", {"/users/0/email", "/users/1/email"}),
+        ("/users/1", {"/users/1/email", "/users/1/name"}),
+        ("/email", {"/email"}),
+        ("nothing", set()),
+    ],
+)
+def test_fields_are_redacted_by_name_or_pointer(rule, hidden):
+    """Wherever they stand, and nothing else changes."""
+    value = {"users": [{"email": "a@b.c", "name": "A"}, {"email": 'd"\\u', "name": "D"}], "email": 7, "x": [1, "y", {}]}
+    written = json.loads(Rewriting([rule]).text(json.dumps(value, indent=1)))
+    expected = json.loads(json.dumps(value))
+    for pointer in hidden:
+        *parents, name = pointer.split("/")[1:]
+        place = expected
+        for parent in parents:
+            place = place[int(parent) if isinstance(place, list) else parent]
+        place[name] = "***"
+    assert written == expected
+
+
+def test_words_are_as_long_as_the_texts():
+    """The same text becomes the same words; what is no text stays."""
+    value = {
+        "event": "message",
+        "task_id": "t-1",
+        "answer": "My name is Ann.",
+        "n": 1,
+        "list": ["Ann", "My name is Ann."],
+    }
+    text = json.dumps(value)
+    written = Rewriting(words=True).text(text)
+    assert len(written) == len(text)
+    shown = json.loads(written)
+    assert (shown["event"], shown["task_id"], shown["n"]) == ("message", "t-1", 1)
+    assert shown["answer"] == shown["list"][1] != value["answer"]
+    assert "Ann" not in written
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_rewritten_stream_is_recorded_event_by_event(tmp_path, record, size):
+    """In whichever pieces it comes, neither the field nor the text is on the disk, and each event is JSON."""
+    texts = [event("message", answer="My name is Ann.", user={"email": "ann@example.com"}), event("message_end")]
+    pieces = [text[at : at + size] for text in texts for at in range(0, len(text), size)]
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        recorder = record(proxy, tmp_path, rewriting=Rewriting(["email"], words=True))
+        asked = CHAT | {"query": "I am Ann", "inputs": {"email": "ann@example.com"}}
+        answered(upstream, proxy, streamed(*pieces, b'data: {"answer": "Ann'), asked)
+        assert eventually(lambda: read(recorder)[0].how is not None)
+        (taken,) = read(recorder)
+        assert "Ann" not in recorder.path.read_text()
+        assert "example.com" not in recorder.path.read_text()
+        first, second, rest = taken.answer.split(b"\n\n")
+        assert rest == b""  # of an event that broke off nobody knows what is in it
+        assert json.loads(first.removeprefix(b"data: "))["user"] == {"email": "***"}
+        assert json.loads(second.removeprefix(b"data: ")) == {"event": "message_end"}
