@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
-from flowcontract.schemas.decoding import parse_json
 from mockserver.admin import access, contract, metrics, page, streams, torture, worlds
+from mockserver.admin.asking import AdminRefusal, Asked, read_number, read_override
 from mockserver.admin.feed import Feed
 from mockserver.admin.timeline import describe_stream
 from mockserver.core.controls import Controls
@@ -37,40 +36,9 @@ if TYPE_CHECKING:
 _PREFIX = "/__mock__"
 READY = f"{_PREFIX}/ready"
 """What is open to everybody: whether it is up, for those who start it."""
-_BODY_LIMIT = 1 << 20
-_DIGITS = 15
 _METHODS = ("GET", "PUT", "POST", "DELETE")
 _READERS = 16  # who may follow the events at the same time
 _SHOWN = 100  # exchanges, unless `limit` says otherwise
-Query = Mapping[str, str]
-
-
-class AdminRefusal(Exception):  # noqa: N818 - what the client did
-    """A request to `/__mock__` that cannot be granted: status, title and detail of the problem that says so."""
-
-    def __init__(self, status: int, title: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.title = status, title
-
-
-class _Asked:
-    """One request to `/__mock__`: the values of its path, its query, its body."""
-
-    def __init__(self, request: Request, values: Mapping[str, str]) -> None:
-        self.values = values
-        self.query: Query = dict(parse_qsl(request.query, keep_blank_values=True))
-        self.last_event_id = request.headers.get("Last-Event-ID", "")
-        self._request = request
-
-    def body(self) -> Any:
-        """Return the JSON of the body, None without one."""
-        body = self._request.body
-        if self._request.body_error or body.size > _BODY_LIMIT:
-            raise AdminRefusal(400, "No JSON", "The body was cut short, or is too large.")
-        try:
-            return parse_json(body.read()) if body.size else None
-        except ValueError as error:
-            raise AdminRefusal(400, "No JSON", f"The body is no JSON: {error}.") from None
 
 
 class _Number(BaseConverter):
@@ -86,7 +54,7 @@ class _Case(BaseConverter):
 
 
 _CONVERTERS = {"number": _Number, "api": _Api, "operation": _Api, "case": _Case}
-Answer = Callable[[_Asked], Reply]
+Answer = Callable[[Asked], Reply]
 
 
 class Admin:
@@ -194,7 +162,7 @@ class Admin:
         except HTTPException:
             return make_problem(404, "Nothing here", f"There is no {request.path}.", paths=self._paths)
         try:
-            return answer(_Asked(request, values))
+            return answer(Asked(request, values))
         except AdminRefusal as misused:
             return make_problem(misused.status, misused.title, str(misused))
         except UnknownNameError as error:
@@ -204,10 +172,10 @@ class Admin:
         except FlowContractError as error:
             return make_problem(400, "Not understood", str(error))
 
-    def _list_paths(self, _: _Asked) -> Reply:
+    def _list_paths(self, _: Asked) -> Reply:
         return _json({"paths": self._paths})
 
-    def _show_ready(self, _: _Asked | None = None) -> Reply:
+    def _show_ready(self, _: Asked | None = None) -> Reply:
         """Tell everybody whether requests are answered, and nothing else."""
         try:
             self.mock.overrides.list_all()
@@ -219,7 +187,7 @@ class Admin:
         reply.headers["Cache-Control"] = "no-store"
         return reply
 
-    def _show_health(self, _: _Asked) -> Reply:
+    def _show_health(self, _: Asked) -> Reply:
         mock = self.mock
         mock.scenario_files.current(at_once=True)
         broken = mock.scenario_files.broken
@@ -236,16 +204,16 @@ class Admin:
         }
         return _json(content)
 
-    def _follow(self, asked: _Asked) -> Reply:
+    def _follow(self, asked: Asked) -> Reply:
         if len(self._readers) >= _READERS:
             raise AdminRefusal(503, "Too many readers", f"{_READERS} follow the events already, and no more can.")
         feed = Feed(self.mock.journal, asked.last_event_id, self._readers.discard)
         self._readers.add(feed)
         return Reply(200, Headers([("Content-Type", "text/event-stream")]), feed)
 
-    def _list_requests(self, asked: _Asked) -> Reply:
+    def _list_requests(self, asked: Asked) -> Reply:
         query, operation = asked.query, asked.query.get("operation")
-        status, limit = _number(query, "status"), _number(query, "limit")
+        status, limit = read_number(query, "status"), read_number(query, "limit")
         if operation is not None:
             self._controls.operations(operation)
         found = self.mock.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
@@ -254,16 +222,16 @@ class Admin:
             {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self.mock.journal.count}
         )
 
-    def _forget_requests(self, asked: _Asked) -> Reply:
+    def _forget_requests(self, asked: Asked) -> Reply:
         return _json({"forgotten": self.mock.journal.clear(self._world(asked.query.get("world")))})
 
-    def _show_request(self, asked: _Asked) -> Reply:
+    def _show_request(self, asked: Asked) -> Reply:
         return _json(self._find_entry(asked).as_json())
 
-    def _show_curl(self, asked: _Asked) -> Reply:
+    def _show_curl(self, asked: Asked) -> Reply:
         return _text(curl(self._find_entry(asked)))
 
-    def _show_differences(self, asked: _Asked) -> Reply:
+    def _show_differences(self, asked: Asked) -> Reply:
         entry = self._find_entry(asked)
         if entry.operation is None:
             raise AdminRefusal(
@@ -272,16 +240,16 @@ class Admin:
         (operation,) = self._controls.operations(entry.operation)
         return _json(list_near_matches(entry, operation, self.mock.scenarios))
 
-    def _show_timeline(self, asked: _Asked) -> Reply:
+    def _show_timeline(self, asked: Asked) -> Reply:
         entry = self._find_entry(asked)
         operations = self._controls.operations(entry.operation) if entry.operation else []
         stream = operations[0].stream if operations else None
-        shown = describe_stream(entry, stream, _number(asked.query, "after") or 0)
+        shown = describe_stream(entry, stream, read_number(asked.query, "after") or 0)
         if shown is None:
             raise AdminRefusal(404, "No stream", f"The answer to request {entry.number} does not stream.")
         return _json(shown)
 
-    def _find_entry(self, asked: _Asked) -> Entry:
+    def _find_entry(self, asked: Asked) -> Entry:
         journal, number = self.mock.journal, asked.values["number"]
         entry = journal.entry(int(number))
         if entry is None:
@@ -289,7 +257,7 @@ class Admin:
             raise AdminRefusal(404, "No such request", f"Request {number} is not remembered: {what}.")
         return entry
 
-    def _list_scenarios(self, asked: _Asked) -> Reply:
+    def _list_scenarios(self, asked: Asked) -> Reply:
         name, apis = asked.query.get("operation"), self.mock.apis.values()
         every = [operation for api in apis for operation in api.operations.values()]
         operations = self._controls.operations(name) if name else every
@@ -297,37 +265,37 @@ class Admin:
         listed = {operation.name: sorted(scenarios.for_operation(operation).items()) for operation in operations}
         return _json({name: {key: each.description for key, each in known} for name, known in listed.items()})
 
-    def _list_faults(self, _: _Asked) -> Reply:
+    def _list_faults(self, _: Asked) -> Reply:
         fields = ("name", "usage", "harm", "needs", "summary")
         return _json([{name: getattr(fault, name) for name in fields} for fault in FAULTS.values()])
 
-    def _list_operations(self, _: _Asked) -> Reply:
+    def _list_operations(self, _: Asked) -> Reply:
         return _json(contract.list_operations(self.mock.apis))
 
-    def _show_operation(self, asked: _Asked) -> Reply:
+    def _show_operation(self, asked: Asked) -> Reply:
         (operation,) = self._controls.operations(f"{asked.values['api']}/{asked.values['operation']}")
         return _json(contract.describe_operation(self.mock.apis[operation.api], operation))
 
-    def _show_quotes(self, asked: _Asked) -> Reply:
+    def _show_quotes(self, asked: Asked) -> Reply:
         sources = [source.strip() for source in asked.query.get("sources", "").split(",")]
         rulings = {name: each for api in self.mock.apis.values() for name, each in api.rulings.items()}
         return _json(contract.quote_sources(sources, rulings))
 
-    def _list_worlds(self, asked: _Asked) -> Reply:
+    def _list_worlds(self, asked: Asked) -> Reply:
         name = self._world(asked.query.get("world"))
         return _json(worlds.list_worlds(self.mock) if name is None else worlds.show_world(self.mock, name))
 
-    def _show_openapi(self, asked: _Asked) -> Reply:
+    def _show_openapi(self, asked: Asked) -> Reply:
         api = asked.values["api"]
         if api not in self.mock.apis:
             raise UnknownNameError("API", api, self.mock.apis)
         return _json(self.mock.apis[api].bundle)
 
-    def _list_overrides(self, _: _Asked) -> Reply:
+    def _list_overrides(self, _: Asked) -> Reply:
         return _json([override.as_json() for override in self.mock.overrides.list_all()])
 
-    def _put_override(self, asked: _Asked) -> Reply:
-        operation, scenario, times, named = _read_override(asked.body())
+    def _put_override(self, asked: Asked) -> Reply:
+        operation, scenario, times, named = read_override(asked.body())
         world, operations = self._world(named), self._controls.operations(operation)
         try:
             done = self._controls.order(operation, scenario, times=times, world=world)
@@ -338,7 +306,7 @@ class Admin:
             return no_fault(error, operations[0])
         return _json([override.as_json() for override in done])
 
-    def _remove_overrides(self, asked: _Asked) -> Reply:
+    def _remove_overrides(self, asked: Asked) -> Reply:
         world, name = self._world(asked.query.get("world")), asked.query.get("operation")
         if name and "exact" in asked.query:
             found = self._controls.operations(name)
@@ -347,24 +315,24 @@ class Admin:
         removed = (self.mock.overrides.remove(world=world, operation=operation) for operation in operations)
         return _json({"removed": sum(removed)})
 
-    def _reset(self, asked: _Asked) -> Reply:
+    def _reset(self, asked: Asked) -> Reply:
         body = asked.body()
         world = self._world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
         return _json({"worlds": self._controls.reset(world), "world": world})
 
-    def _list_streams(self, _: _Asked) -> Reply:
+    def _list_streams(self, _: Asked) -> Reply:
         return _json({"streams": streams.show(self.mock)})
 
-    def _steer_stream(self, asked: _Asked) -> Reply:
+    def _steer_stream(self, asked: Asked) -> Reply:
         return _json(streams.steer(self.mock, int(asked.values["number"]), asked.body()))
 
-    def _begin_torture(self, asked: _Asked) -> Reply:
+    def _begin_torture(self, asked: Asked) -> Reply:
         return _json(torture.begin(self.mock, asked.body()))
 
-    def _show_torture(self, asked: _Asked) -> Reply:
+    def _show_torture(self, asked: Asked) -> Reply:
         return _json(torture.show(self.mock, asked.values["number"]))
 
-    def _report_torture(self, asked: _Asked) -> Reply:
+    def _report_torture(self, asked: Asked) -> Reply:
         return _json(torture.report(self.mock, asked.values["number"], asked.values["case"], asked.body()))
 
     def _world(self, name: Any) -> str | None:
@@ -375,32 +343,8 @@ class Admin:
         return self._controls.world(name)
 
 
-def _read_override(body: Any) -> tuple[str, str, int | None, Any]:
-    """Read what `PUT /__mock__/overrides` is sent: operation, scenario, times, world."""
-    wanted = (
-        '{"operation": "sendChatMessage", "scenario": "400-provider-quota-exceeded", "times": 1, "world": "app-chat"}'
-    )
-    if not isinstance(body, dict):
-        raise AdminRefusal(400, "No override", f"An override is a JSON object: {wanted}.")
-    if unknown := set(body) - {"operation", "scenario", "times", "world"}:
-        raise AdminRefusal(400, "No override", f"An override has no {', '.join(sorted(unknown))}. It is: {wanted}.")
-    operation, scenario, times = body.get("operation"), body.get("scenario"), body.get("times")
-    if not isinstance(operation, str) or not isinstance(scenario, str):
-        raise AdminRefusal(400, "No override", f"An override names an operation and a scenario: {wanted}.")
-    if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
-        raise AdminRefusal(400, "No override", "`times` is how often: a whole number from 1, or null for always.")
-    return operation, scenario, times, body.get("world")
-
-
 def _is_own(path: str) -> bool:
     return path == _PREFIX or path.startswith(f"{_PREFIX}/")
-
-
-def _number(query: Query, name: str) -> int | None:
-    text = query.get(name)
-    if text is not None and not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
-        raise AdminRefusal(400, "No number", f"`{name}` is a whole number, not {text}.")
-    return None if text is None else int(text)
 
 
 def _json(content: Any) -> Reply:

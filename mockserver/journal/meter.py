@@ -28,6 +28,7 @@ class Meter:
         """Count from nothing, in a `tally` of several workers if there is one."""
         self._tally = tally
         self._counts: Counter[Count] = Counter()
+        self._answered: dict[tuple[str | None, int | None], list[int]] = {}
         self._open = 0
         self._lock = threading.Lock()
         if tally is not None:
@@ -35,14 +36,16 @@ class Meter:
 
     def answered(self, entry: Entry, delay_s: float = 0.0) -> None:  # noqa: ARG002 - as a Listener
         """Count a request with its answer, or a stream that begins."""
-        operation, streams = entry.operation or "", entry.stream is not None
-        with self._lock:
-            self._counts["requests", operation, str(entry.status or 0)] += 1
-            self._counts["received_bytes", operation] += entry.size
-            self._counts["sent_bytes", operation] += entry.answer_size
+        key = (entry.operation, entry.status)
+        with self._lock:  # one look-up, for this is done for each request
+            counts = self._answered.get(key) or self._answered.setdefault(key, [0, 0, 0, 0])
+            counts[0] += 1
+            counts[1] += entry.size
+            counts[2] += entry.answer_size
             if entry.violations:
-                self._counts["violations", operation] += len(entry.violations)
-            self._open += streams
+                counts[3] += len(entry.violations)
+            if entry.stream is not None:
+                self._open += 1
 
     def ended(self, entry: Entry) -> None:
         """Count a stream that has ended, with its events."""
@@ -60,6 +63,7 @@ class Meter:
         if self._tally is None:
             return
         with self._lock:
+            self._sum()
             new, self._counts = self._counts, Counter()
         try:
             self._tally.add({json.dumps(key): count for key, count in new.items() if count}, self._gauges())
@@ -72,10 +76,21 @@ class Meter:
         """Return all counts, and the gauges `streams_open` and `memory_bytes`; raise StateError."""
         if self._tally is None:
             with self._lock:
+                self._sum()
                 return dict(self._counts), self._gauges()
         self.flush()
         counts, gauges = self._tally.read()
         return {tuple(json.loads(key)): count for key, count in counts.items()}, gauges
+
+    def _sum(self) -> None:
+        """Add what was answered to the counts, by their names; called with the lock."""
+        for (name, status), (requests, received, sent, violations) in self._answered.items():
+            operation = name or ""
+            self._counts["requests", operation, str(status or 0)] += requests
+            self._counts["received_bytes", operation] += received
+            self._counts["sent_bytes", operation] += sent
+            self._counts["violations", operation] += violations
+        self._answered = {}
 
     def _gauges(self) -> dict[str, float]:
         return {"streams_open": max(0, self._open), "memory_bytes": _read_memory()}

@@ -5,10 +5,12 @@ const rows = new Map(); // number -> row, the oldest first
 const watchers = new Set();
 let waiting = false;
 let dropped = 0;
+let remembered = null;
 
 /** Take an event of the mock. */
 export function take(kind, content) {
   if (kind === "hello") {
+    remembered = content.remembered;
     if (!content.resumed) { rows.clear(); dropped = 0; }
   } else if (kind === "exchange") {
     rows.set(content.number, content);
@@ -32,6 +34,11 @@ function wake() {
 
 export function row(number) {
   return rows.get(number);
+}
+
+/** Tell whether the journal remembers requests, so that the page can show some. */
+export function remembers() {
+  return remembered !== 0;
 }
 
 export function count() {

@@ -3,7 +3,7 @@
 import { Detail, statusClass } from "./detail.js";
 import { clock, confirmed, duration, h, say, show } from "./dom.js";
 import { ask } from "./api.js";
-import { count, find, watch, worlds } from "./exchanges.js";
+import { count, find, remembers, watch, worlds } from "./exchanges.js";
 import { List } from "./list.js";
 
 const ENDINGS = { complete: "✓", stopped: "■", gone: "←", cut: "✂", interrupted: "†" };
@@ -85,6 +85,7 @@ export class Requests {
 }
 
 function welcome() {
+  if (!remembers()) return h("h2", {}, "The journal remembers no requests (--journal 0)");
   return [h("h2", {}, "Nobody has asked for anything yet"),
     h("p", {}, "Requests appear here as they come. Send one from your client, paste the curl that the terminal shows, or ",
       h("a", { href: "#scenarios" }, "try an operation from this page"), ".")];

@@ -345,6 +345,13 @@ def test_contract_is_drawn_and_quoted(page: Page) -> None:
     expect(page.locator(".inside")).to_contain_text("Choose an operation")
 
 
+def test_page_says_that_nothing_is_remembered(browser: playwright.Browser) -> None:
+    """With --journal 0 it does not look as if nobody had asked."""
+    settings = Settings(pace=0, journal=0)
+    with MockServer(["dify-chat"], settings=settings) as mock, opened(browser, f"{mock.origin}/") as page:
+        expect(page.locator(".empty")).to_contain_text("remembers no requests")
+
+
 def test_token_is_asked_for_and_kept_nowhere(browser: playwright.Browser) -> None:
     """A wrong one is refused, the right one opens; it is in no address and in no storage."""
     settings = Settings(pace=0, admin_token="s3cret-token")
