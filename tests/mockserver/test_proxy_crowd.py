@@ -112,7 +112,7 @@ def test_memory_stays_flat_over_a_large_stream() -> None:
 
 
 def test_torture_has_the_same_verdicts_through_the_proxy(real: MockServer) -> None:
-    """What a server does wrong on purpose arrives as it does without a proxy: the whole table but for what only waits."""
+    """What a server does wrong on purpose arrives as without a proxy: the whole table but for what only waits."""
     slow = ("tiny", "huge", "silence", "hang", "endless", "slow-first", "rate-limit")
     faults = [case.faults for case in real.torture(CHAT_OPERATION) if not any(name in case.faults for name in slow)]
 
