@@ -113,7 +113,7 @@ class ChangedStream(Stream):
         self._changes: list[Change] = []
         self._ready: deque[tuple[float, bytes]] = deque()
         self._lock = threading.Lock()
-        self._made = self._left = False
+        self._made = self._left = self._stopped_flow = False
         self._thread: threading.Thread | None = None
         self._break: AbortConnection | None = None
 
@@ -124,6 +124,9 @@ class ChangedStream(Stream):
     def put(self, piece: Piece) -> None:
         """Give the next event to the faults."""
         self._source.put(piece)
+        if not self._stopped_flow and self._source.qsize() > _AHEAD:
+            self._stopped_flow = True
+            self.on_flow(False)
 
     def finish(self) -> None:
         """Note that all has arrived."""
@@ -139,6 +142,9 @@ class ChangedStream(Stream):
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
             self._thread.start()
+        if self._stopped_flow and self._source.qsize() < _AHEAD // 2:
+            self._stopped_flow = False
+            self.on_flow(True)
         if self.ended:
             return [], None
         due: list[bytes] = []

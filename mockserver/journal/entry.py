@@ -219,7 +219,8 @@ class Entry:
 
     def settle(self) -> None:
         """Hide secrets in what is said about the request; all are known now."""
-        if self.violations or self.hints or self.because or self.failure:
+        told = self.because and self.by != "forward"  # which only names a server
+        if self.violations or self.hints or told or self.failure:
             known = self._raw.known()
             self.violations, self.hints = known.mask_json(self.violations), known.mask_json(self.hints)
             self.because, self.failure = known.mask_json(self.because), known.mask_json(self.failure)

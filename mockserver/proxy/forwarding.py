@@ -78,7 +78,7 @@ class Forwarding:
         self._reply: Reply | None = None
         self._kept = bytearray()
         self._size = 0
-        self._over = self._server_wrong = False
+        self._over = self._server_wrong = self._too_large = False
         self.before_answer: Callable[[], None] = _ignore
 
     def begin(self, flow: Callable[[bool], None], cancel: Callable[[], None]) -> None:
@@ -141,6 +141,8 @@ class Forwarding:
             self._flush_events()
             self._stream.break_off(AbortConnection("reset" if how == "reset" else "close"))
         self._settle()
+        if self._too_large:
+            return self._problem("broken", f"A fault needs the whole answer, which has more than {_HELD >> 20} MB.")
         if self._held is None or how == "gone":
             return None
         return self._problem("broken", "The server's answer broke off before it could be changed as asked for.")
@@ -201,6 +203,7 @@ class Forwarding:
         if self._held is not None:
             self._held += data
             if len(self._held) > _HELD:
+                self._too_large = True
                 self._cancel()
         elif isinstance(self._stream, LiveStream):
             self._stream.put(data)

@@ -13,7 +13,7 @@ from mockserver.http.forwarding import Outgoing
 from mockserver.http.messages import Reply
 from mockserver.journal.masking import Masking
 from mockserver.proxy.forwarding import Forwarding, Office
-from mockserver.proxy.headers import escapes_base, request_headers, request_target
+from mockserver.proxy.headers import VIA, escapes_base, request_headers, request_target
 from mockserver.proxy.servers import check_servers
 from mockserver.proxy.summary import Summary
 from mockserver.request.preferences import MARK, parse_prefer
@@ -34,6 +34,7 @@ _LOOKED_AT = ("application/json", "application/x-www-form-urlencoded")
 """Media types of bodies whose `user` may ask for something; they are small. All others pass while they come."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 SILENT_S = 300.0
+_MOST_PROXIES = 8  # one behind the other
 
 
 @dataclass(slots=True)
@@ -82,18 +83,15 @@ class Passing:
         """Return a request with keys that open the mock in place of those that open another server."""
         if not self.covers(request.path):
             return request
-        fields, query = dict(request.fields), request.query
-        for api in self._apis_of(request.path):
-            schemes = list(api.schemes.values())
-            if any(_opens(scheme, request) for scheme in schemes):
-                return request
-            for scheme in schemes:
-                name = scheme.parameter.lower()
-                if scheme.location == "header" and _is_sent(scheme, fields.get(name)):
-                    fields[name] = f"{scheme.prefix}{scheme.mock_key}"
-                elif scheme.location == "query" and f"{scheme.parameter}=" in query:
-                    query = _replace_key(query, scheme)
-        return replace(request, fields=fields, query=query, head=None)  # what is known of the head is of another key
+        apis = self._apis_of(request.path)
+        if any(_opens(scheme, request) for api in apis for scheme in api.schemes.values()):
+            return request
+        admitted = [_with_key(request, api) for api in apis]
+        if len(admitted) > 1:  # they share their paths: the one that knows this path is meant
+            routes = [route(self.mock.router, each).route for each in admitted]
+            known = (each for each, way in zip(admitted, routes, strict=True) if way.operation and not way.refused)
+            return next(known, admitted[0])
+        return admitted[0]
 
     def wants_body_later(self, head: Request) -> bool:
         """Tell whether nothing looks at the body of a request before it is passed on."""
@@ -165,6 +163,8 @@ class Passing:
         """Return what is answered where a request cannot be passed on as it came; None where it can."""
         if escapes_base(request.path, base):
             return make_problem(404, "Not passed on", f"{request.path} leads out of {base}, which is all that passes.")
+        if request.fields.get("via", "").count(VIA[1]) > _MOST_PROXIES:
+            return make_problem(508, "Loop Detected", "The request comes from this proxy. --to names the proxy itself.")
         if request.body_error == "too large":
             limit = self.mock.settings.max_upload >> 20
             detail = (
@@ -242,6 +242,18 @@ def _opens(scheme: SecurityScheme, request: Request) -> bool:
     """Tell whether a request has the mock's own key already."""
     value = request.fields.get(scheme.parameter.lower(), "") if scheme.location == "header" else ""
     return bool(scheme.mock_key) and value.removeprefix(scheme.prefix).startswith(scheme.mock_key)
+
+
+def _with_key(request: Request, api: Api) -> Request:
+    """Return a request with an API's own keys in place of those that came."""
+    fields, query = dict(request.fields), request.query
+    for scheme in api.schemes.values():
+        name = scheme.parameter.lower()
+        if scheme.location == "header" and _is_sent(scheme, fields.get(name)):
+            fields[name] = f"{scheme.prefix}{scheme.mock_key}"
+        elif scheme.location == "query" and f"{scheme.parameter}=" in query:
+            query = _replace_key(query, scheme)
+    return replace(request, fields=fields, query=query, head=None)  # what is known of the head is of another key
 
 
 def _replace_key(query: str, scheme: SecurityScheme) -> str:

@@ -321,7 +321,7 @@ class Exchange:
             bodiless = self._outgoing.method == "HEAD" or status in _BODILESS
             self._answered = True
             self._give(self._forward.answer(AnswerHead(status, reason, tuple(self._headers), bodiless)))
-            if bodiless:
+            if bodiless and not self._over:
                 self._finish()
 
     def on_body(self, body: bytes) -> None:
@@ -399,7 +399,7 @@ class Exchange:
     def _leave(self) -> None:
         """End the exchange for a client that has left."""
         self._leave_quietly()
-        self._forward.break_off("gone")
+        self._give(self._forward.break_off("gone"))
 
     def _leave_quietly(self) -> None:
         connection = self._connection

@@ -19,7 +19,7 @@ from flowcontract.recordings import jsonl
 from mockserver.config.settings import Settings
 from mockserver.proxy.recording import Recorder, RecordingError
 from mockserver.proxy.rewriting import Rewriting
-from mockserver.proxy.servers import ServerError
+from mockserver.proxy.servers import ServerError, parse_server
 from mockserver.server.mock_server import MockServer
 
 DIFY = "dify-chat"
@@ -547,3 +547,51 @@ def test_rewritten_stream_is_recorded_event_by_event(tmp_path, record, size):
         assert rest == b""  # of an event that broke off nobody knows what is in it
         assert json.loads(first.removeprefix(b"data: "))["user"] == {"email": "***"}
         assert json.loads(second.removeprefix(b"data: ")) == {"event": "message_end"}
+
+
+def test_real_keys_of_apis_that_share_their_paths_are_no_violation(real):
+    """Which app a key is of only the server knows; the path tells which contract counts."""
+    url = "http://127.0.0.1:{}/v1"
+    with (
+        Upstream() as upstream,
+        proxying({"dify-workflow": url.format(upstream.port), DIFY: url.format(upstream.port)}) as proxy,
+    ):
+        for path, operation in (
+            ("/v1/chat-messages", f"{DIFY}/sendChatMessage"),
+            ("/v1/workflows/run", "dify-workflow/runWorkflow"),
+        ):
+            body = json.dumps(CHAT).encode()
+            with connect(proxy) as client:
+                client.send(request("POST", path, body, Content_Type="application/json"))
+                with upstream.accept() as server:
+                    server.read_until(b"}")
+                    server.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+                    assert client.read_head().status == 401
+            entry = proxy.mock.journal.entries()[-1]
+            assert (entry.operation, entry.violations) == (operation, [])
+
+
+def test_proxy_before_itself_is_noticed():
+    """A loop ends after a few rounds, and the client is told."""
+    with proxying({DIFY: "http://127.0.0.1:1"}) as proxy:
+        proxy.mock.passing.servers[DIFY] = parse_server(DIFY, proxy.url(DIFY))
+        assert httpx.get(f"{proxy.url(DIFY)}/info", headers={"Authorization": KEY}, trust_env=False).status_code == 508
+
+
+def test_hanging_fault_does_not_pile_up_what_the_server_sends():
+    """What a fault holds back the server has to wait with."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        client.send(chat(Prefer='fault="hang=60"'))
+        with upstream.accept() as server:
+            server.read_until(b'"streaming"}')
+            server.send(STREAM_HEAD)
+            server.socket.settimeout(2.0)
+            block = event("message", answer="x" * 10_000)
+            sent = 0
+            try:
+                while sent < 20_000:
+                    server.send_chunk(block)
+                    sent += 1
+            except TimeoutError:
+                pass
+            assert sent < 10_000
