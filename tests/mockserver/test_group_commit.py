@@ -62,7 +62,7 @@ def mock(make_app: Callable[..., Caller], tmp_path: Path) -> Caller:
 
 
 def failing(*_: object) -> None:
-    raise StateUnwritableError("no room for these")
+    raise StateUnwritableError("no room for it")
 
 
 def writes(patch: pytest.MonkeyPatch) -> list[int]:
@@ -96,15 +96,19 @@ def test_all_requests_of_a_write_that_fails_leave_nothing(
 ) -> None:
     """Each is a 507, in the journal too, and the next requests have the ids that these would have had."""
     before = state_of(mock.app)
+
+    def refuse(*_: object) -> None:
+        raise StateUnwritableError("no room for these three")  # a line that was just said is not said again
+
     with monkeypatch.context() as patch:
-        patch.setattr(StateFile, "write", failing)
+        patch.setattr(StateFile, "write", refuse)
         asked = [held(mock, post(key)) for key in ("app-chat", "app-chat-b", "app-chat")]
         mock.app.flush()
         replies = [settle(each) for each in asked]
     assert [reply.status for reply in replies] == [507] * 3
     assert state_of(mock.app) == before
     assert [entry.status for entry in mock.app.mock.journal.entries()][-3:] == [507] * 3
-    assert capsys.readouterr().err == "mockserver: no room for these\n"
+    assert capsys.readouterr().err == "mockserver: no room for these three\n"
     assert mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q")).status == 200
 
 
