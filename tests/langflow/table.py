@@ -13,7 +13,8 @@ _HEAD = """# Langflow 1.4.3 and 1.13.0, side by side
 
 What `nox -s upgrade` found on {date}: both releases from PyPI, on loopback, with SQLite, asked the same twice.
 {total} differences came each time. Those that are the same in several places or operations are one row; a `*`
-stands for a word with digits, and in times each digit is a zero. Each value stands in the answers of both rounds.
+stands for a word with digits, `ID` for an id (where both releases have one, it agrees with others in one of them
+only), and in times each digit is a zero. Each value stands in the answers of both rounds.
 
 | operations | status | where | 1.4.3 | 1.13.0 | the contract |
 |---|---|---|---|---|---|
@@ -25,6 +26,7 @@ the old one let in without a key, and answers 404 where the old one failed with 
 an empty request, which the old one refused.
 """
 _INVENTED = re.compile(r"[\w-]*\d[\w-]*")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r'"\d{4}-\d\d-\d\d[ T][^"]*"')
 _SHOWN = 60
 
@@ -61,6 +63,7 @@ def _shorten(value: str) -> str:
         return ""
     if _TIME.fullmatch(value):
         return f"`{re.sub('[0-9]', '0', value)}`"
+    value = re.sub(r"/tmp/tmp\w+", "/tmp/*", _UUID.sub("ID", value))
     text = value if re.fullmatch(r"[1-5]\d\d", value) else _INVENTED.sub("*", value)
     text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return f"`{text.replace('`', chr(39))}`".replace("|", "\\|").replace("\n", " ")
