@@ -249,8 +249,9 @@ def report() -> str:
         lines += [f"## `mockserver serve{option}`", "", *_table(mock, release), ""]
     lines += ["## Why", ""]
     for name in sorted({*exceptions().statuses.values(), *exceptions().shapes.values()}):
-        said = f"**{name}** (ruling {rulings[name].number}): {rulings[name].decision}. {rulings[name].why}"
-        lines += [f'<a id="{name}"></a>{said}', ""]
+        decision = rulings[name].decision
+        said = f"Ruling {rulings[name].number}: {decision}. {rulings[name].why}"
+        lines += [f"### {name}", "", said, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

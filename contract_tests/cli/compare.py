@@ -145,4 +145,5 @@ def write_lines(arguments: argparse.Namespace, found: Sequence[Finding], all_of_
     once = all_of_first - len(found)
     dropped = f"; {once} more were not there each time" if once else ""
     many = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
-    yield f"{many} in {arguments.repeat} rounds{dropped}."
+    rounds = f"{arguments.repeat} round{'' if arguments.repeat == 1 else 's'}"
+    yield f"{many} in {rounds}{dropped}."

@@ -196,6 +196,8 @@ class Handler:
                 return passing.forward(Passed(visit, entry, validated, asked, preference))
         else:
             chosen = _add_faults(visit, chosen, asked, entry)
+        if passing is not None:
+            passing.note_kept(entry)
         chosen, rendered = self._act(visit, validated, chosen, asked, entry)
         reply, scenario = rendered
         entry.scenario = scenario.key if scenario else None
@@ -273,6 +275,8 @@ class Handler:
         entry.hints = self._hints.explain(request, routed.route, nowhere)
         if passing is not None and not passing.enforces:
             return passing.forward(Passed(visit, entry, known=False))
+        if passing is not None:
+            passing.note_kept(entry)
         validated = Validated(make_view(routed), refusal=nowhere)
         chosen = _add_faults(visit, select_refusal(visit, validated, nowhere), (), entry)
         reply, scenario = render(visit, validated.view, chosen, self._mock.settings)

@@ -51,5 +51,8 @@ class Passing(Protocol):
     def keeps(self, chosen: Selection) -> bool:
         """Tell whether the mock answers itself: it was asked to, a scenario of the user's own fits, or it refuses."""
 
+    def note_kept(self, entry: Entry) -> None:
+        """Hear of a request that the mock answers itself, and what of it the contract forbids."""
+
     def forward(self, passed: Passed) -> Reply:
         """Return a reply that says where the request goes."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mockserver.core.mock import Mock
     from mockserver.core.passing import Passed
     from mockserver.http.messages import Request
+    from mockserver.journal.entry import Entry
     from mockserver.proxy.recording import RecordedExchange, Recorder
     from mockserver.proxy.servers import Server
 
@@ -116,6 +117,12 @@ class Passing:
         if chosen.refusal is not None:
             return self.enforces
         return self._is_own(chosen.scenario.path)
+
+    def note_kept(self, entry: Entry) -> None:
+        """Count a request that the mock answers itself, and what of it the contract forbids."""
+        self.summary.count(kept=True)
+        name = entry.operation or entry.method
+        self.summary.note("client", name, [each["message"] for each in entry.violations])
 
     def forward(self, passed: Passed) -> Reply:
         """Return a reply that says where the request goes."""

@@ -35,7 +35,7 @@ class Summary:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.passed = 0
+        self.passed = self.kept = 0
         self.wrong: Counter[str] = Counter()
         self._kinds: Counter[Fault] = Counter()
 
@@ -55,15 +55,17 @@ class Summary:
                 if len(self._kinds) < 10 * _SHOWN or Fault(whose, operation, what) in self._kinds:
                     self._kinds[Fault(whose, operation, what)] += 1
 
-    def count(self) -> None:
-        """Count an exchange that passed."""
+    def count(self, *, kept: bool = False) -> None:
+        """Count an exchange that passed, or one that the mock has answered itself."""
         with self._lock:
-            self.passed += 1
+            self.kept += kept
+            self.passed += not kept
 
     def lines(self) -> list[str]:
         """Return what is told at the end."""
         with self._lock:
             asked = f"{self.passed} request{'' if self.passed == 1 else 's'} passed"
+            asked += f", {self.kept} answered here" if self.kept else ""
             if not self._kinds:
                 return [f"{asked}, none with a violation."]
             counts = [_COUNTED[whose].format(count) for whose, count in sorted(self.wrong.items())]

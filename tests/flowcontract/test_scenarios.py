@@ -275,7 +275,7 @@ def test_events_are_sent_as_server_sent_events(read: Callable[[str], Scenario]) 
         "    - data: '{$id.task}'\n"
     )
     context = Context(ids={"task": "t"})
-    assert [tuple(piece) for piece in render_events(scenario.reply, context)] == [
+    assert [tuple(piece)[:4] for piece in render_events(scenario.reply, context)] == [
         (
             0,
             b'data: {"event": "message", "task_id": "t", "answer": "\\u00fc"}\n\n',
@@ -308,10 +308,22 @@ def test_an_event_with_each_is_sent_for_every_item(
 def test_lines_are_json_each_followed_by_a_blank_line(read: Callable[[str], Scenario]) -> None:
     """The second framing, with the same expressions."""
     scenario = read("description: D.\nreply:\n  lines:\n    - data: {event: end, at: $now}\n      delay_ms: 9\n")
-    assert [tuple(piece) for piece in render_events(scenario.reply, Context(now=5))] == [
+    assert [tuple(piece)[:4] for piece in render_events(scenario.reply, Context(now=5))] == [
         (9, b'{"event": "end", "at": 5}\n\n', {"event": "end", "at": 5}, 0)
     ]
     assert scenario.reply.streamed
+
+
+def test_hold_of_its_own_belongs_to_the_next_event(read: Callable[[str], Scenario]) -> None:
+    """Before an event or as a field of it; with `each` before the first; where nothing follows it is a mistake."""
+    text = (
+        "description: D.\nreply:\n  events:\n    - hold: first\n    - data: {event: a}\n      each: [1, 2]\n"
+        "    - data: {event: b}\n      hold: second\n"
+    )
+    holds = [piece.hold for piece in render_events(read(text).reply, Context())]
+    assert holds == ["first", "", "second"]
+    with pytest.raises(ScenarioError, match="nothing follows the hold last"):
+        read(f"{text}    - hold: last\n")
 
 
 def test_a_stopped_stream_has_an_ending_of_its_own(read: Callable[[str], Scenario]) -> None:

@@ -148,6 +148,9 @@ def test_enforcing_refuses_what_is_wrong():
     """A forbidden request never reaches the server; a forbidden stream ends at its first violation."""
     with Upstream() as upstream, proxying({DIFY: upstream.url}, enforce="error") as proxy:
         assert ask(proxy, query=7, headers={"Authorization": KEY}).status_code == 400
+        assert passing_of(proxy).summary.lines()[0] == (
+            "0 requests passed, 1 answered here: 1 with violations by the client."
+        )
         said = streamed(event("ping"), event("message", answer=7), event("ping"))
         status, body = answered(upstream, proxy, said)
         assert status == 200
