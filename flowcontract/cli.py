@@ -14,7 +14,7 @@ from flowcontract.diff.contracts import compare_apis
 from flowcontract.diff.report import FORMATS
 from flowcontract.diff.sides import open_side
 from flowcontract.errors import FlowContractError, SpecError, UnknownNameError
-from flowcontract.output.command_line import add_common
+from flowcontract.output.command_line import add_common, parse_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from flowcontract.lint import cli as lint  # noqa: PLC0415 - needs the extra `lint`, which `diff` does without
 
         return lint.main(arguments[1:])
-    options = build_parser().parse_args(arguments)
     try:
+        options = parse_command(build_parser(), arguments)
         if options.command == "schema":
             _print(_read_schema(options.name))
             return OK

@@ -53,7 +53,7 @@ class ScenarioError(FlowContractError):
 
 
 class ConfigError(FlowContractError):
-    """A file of options is broken, or has a name or a value that no option has."""
+    """Options, in a file or on the command line, that are broken: a name or a value that no option has."""
 
 
 class AppError(FlowContractError):

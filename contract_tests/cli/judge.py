@@ -18,6 +18,7 @@ from contract_tests.report.streams import StreamReport
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.paths import specs_root
 from flowcontract.provenance.evidence import Tier, fails
+from flowcontract.recordings.jsonl import NAME
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.specs.model import available_apis, load_api
@@ -144,7 +145,7 @@ class _Session:
         elif Path(name).suffix.lower() in (".har", ".json"):
             self._judge_recording(recordings.judge(Path(name), self._apis, self._asked), name)
         else:
-            self._judge_file(Path(name))
+            self._judge_file(Path(name) / NAME if Path(name).is_dir() else Path(name))
 
     def _create_reports(self, started: float | None = None) -> list[StreamReport]:
         if not self._contracts:

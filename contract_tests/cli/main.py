@@ -37,6 +37,7 @@ def _run(arguments: list[str]) -> int:
 
 def _command(arguments: list[str]) -> int:
     from flowcontract.errors import FlowContractError  # noqa: PLC0415 - as above
+    from flowcontract.output.command_line import refuse_unknown  # noqa: PLC0415 - as above
 
     command = argparse.ArgumentParser(prog="contract-tests")
     commands = command.add_subparsers()
@@ -44,7 +45,7 @@ def _command(arguments: list[str]) -> int:
         import_module(f"contract_tests.cli.{name}").add_parser(commands)
     chosen, others = command.parse_known_args(arguments)
     if others and arguments[0] != "compare":
-        command.error(f"unrecognized arguments: {' '.join(others)}")
+        return _misuse(str(refuse_unknown(commands.choices[arguments[0]], others[0].partition("=")[0])))
     try:
         return int(chosen.run(chosen, others) if arguments[0] == "compare" else chosen.run(chosen))
     except FlowContractError as error:

@@ -34,7 +34,9 @@ def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, An
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror}. Name a target file with --target.") from None
+    except UnicodeDecodeError as error:
         raise TargetError(f"{path}: cannot be read: {error}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise TargetError(f"{path}: {error}. Correct the TOML.") from None

@@ -174,7 +174,6 @@ def _list_baseline(document: Document) -> Iterator[str]:
         change = f"{each['before'].strip() or 'nothing'} -> {each['after'].strip() or 'nothing'}"
         yield f"  {each['sort']}: {each['operation']} {each['what']}: {change}"
     yield from (f"  {note}" for note in baseline["notes"])
-    yield from ["  (the same otherwise)"] if not baseline["differences"] and not baseline["notes"] else []
 
 
 def _list_notes(document: Document) -> Iterator[str]:

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         _require_input(options.specs, options.fixtures, options.api)
         findings = run(options.specs, options.fixtures, options.api, progress=_progress)
     except FlowContractError as error:
-        print(error, file=sys.stderr)
+        print(f"flowcontract: {error}", file=sys.stderr)
         return 2
     if sys.stderr.isatty():
         print(f"\r{'':<{_WIDTH}}\r", end="", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import FlowContractError
+from flowcontract.output.command_line import parse_command
 from mockserver.cli.options import add_from_file, build_parser
 from mockserver.cli.terminal import OK, refuse
 
@@ -28,7 +29,7 @@ _RUN = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 well, 1 problems found, 2 misuse."""
     try:
-        options = build_parser().parse_args(add_from_file(sys.argv[1:] if arguments is None else arguments))
+        options = parse_command(build_parser(), add_from_file(sys.argv[1:] if arguments is None else arguments))
         module, function = _RUN[options.command]
         return int(getattr(import_module(f"mockserver.cli.{module}"), function)(options))
     except FlowContractError as error:

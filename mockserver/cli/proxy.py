@@ -102,6 +102,9 @@ def _greeting(server: MockServer, passing: Passing) -> list[str]:
         lines.append(f"{api}  {server.url(api)} -> {target.url}")
         if why_not := _try(target):
             lines.append(f"  {target.url} cannot be reached: {why_not}. Requests get a 502 until it can.")
+        base = server.mock.apis[api].base_path
+        if base and not target.base_path:
+            lines.append(f"  If {api} is under {base} there, as documented, say --to {api}={target.url}{base}.")
     if passing.recorder is not None:
         lines.append(f"Recording in {passing.recorder.path}.")
     lines.append(f"{server.origin}/__mock__/requests tells what passed, and what of it the contract forbids.")

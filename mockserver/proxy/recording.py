@@ -96,7 +96,7 @@ class Recorder:
             self._file.close()
         try:
             head, exchanges = jsonl.parse_lines(self.path.read_bytes())
-            with (self.folder / HAR_NAME).open("w", encoding="utf-8") as file:
+            with open(self.folder / HAR_NAME, "w", encoding="utf-8", opener=_open_private) as file:
                 file.writelines(jsonl.write_har(head, [each for each in exchanges if isinstance(each, jsonl.Taken)]))
         except OSError as error:
             tell(f"Cannot write {HAR_NAME}: {error.strerror}. {jsonl.NAME} has all of it.")
@@ -193,13 +193,18 @@ class RecordedExchange:
         return self._secret.mask(self._masking.body(text, kind)).encode()
 
 
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read: what people asked and were answered stands in it."""
+    return os.open(path, flags, 0o600)
+
+
 def _open_new(folder: Path) -> BinaryIO:
     """Return the new file of a recording; raise RecordingError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise RecordingError(f"{folder} is not empty. Name a new folder with --record, or empty this one.")
-        descriptor = os.open(folder / jsonl.NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        descriptor = _open_private(str(folder / jsonl.NAME), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
         return cast("BinaryIO", os.fdopen(descriptor, "wb", buffering=0))
     except NotADirectoryError:
         raise RecordingError(f"{folder} is no folder. Name one with --record.") from None

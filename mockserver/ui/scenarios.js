@@ -32,7 +32,7 @@ export class Scenarios {
       this.element.classList.toggle("opened", Boolean(name));
       await this.list();
       if (name) this.draw(await ask(`operations/${name}`));
-      else show(this.inside, h("p", { class: "empty" }, "Choose an operation; what is searched for may be a scenario, too."));
+      else show(this.inside, h("p", { class: "empty" }, "Choose an operation to send it, or to choose its answers; what is searched for may be a scenario, too."));
     } catch (error) {
       complain(error);
     }

@@ -30,7 +30,8 @@ export function form(operation, defaultKeys) {
 
   async function send() {
     sending?.abort();
-    sending = new AbortController();
+    const mine = sending = new AbortController();
+    leave.hidden = false;
     const url = new URL(address.value.replace(/^\/+/, ""), ROOT);
     const headers = { ...example.headers };
     if (prefer.value) headers.Prefer = prefer.value;
@@ -42,8 +43,9 @@ export function form(operation, defaultKeys) {
     const head = h("p", { class: "quiet" }, "sent ...");
     show(answer, head, text);
     try {
-      const got = await fetch(url, { method: example.method, headers, body: content(headers), signal: sending.signal, cache: "no-store" });
-      show(head, h("b", { class: `status s${String(got.status)[0]}` }, got.status), ` ${got.headers.get("Content-Type") ?? ""}`);
+      const got = await fetch(url, { method: example.method, headers, body: content(headers), signal: mine.signal, cache: "no-store" });
+      show(head, h("b", { class: `status s${String(got.status)[0]}` }, got.status), ` ${got.headers.get("Content-Type") ?? ""} `);
+      if (streams(got)) head.append(h("a", { href: "#streams" }, "Watch it"));
       const reader = got.body?.pipeThrough(new TextDecoderStream()).getReader();
       let whole = "";
       for (;;) {
@@ -52,10 +54,12 @@ export function form(operation, defaultKeys) {
         whole += value;
         text.textContent = whole.slice(0, MOST);
       }
-      if (!(got.headers.get("Content-Type") ?? "").includes("event-stream")) text.textContent = pretty(whole).slice(0, MOST);
+      if (!streams(got)) text.textContent = pretty(whole).slice(0, MOST);
       head.append(" complete");
     } catch (error) {
       head.append(error.name === "AbortError" ? " stopped: the client has left" : ` broken off: ${error.message}`);
+    } finally {
+      if (sending === mine) leave.hidden = true;
     }
   }
 
@@ -73,10 +77,15 @@ export function form(operation, defaultKeys) {
     return fields;
   }
 
+  const leave = button("Leave", async () => { sending?.abort(); }, { class: "plain", hidden: true, title: "Close the connection, as a client does that has seen enough" });
   fill(example);
   return h("section", { class: "try" }, h("h3", {}, "Try it"),
     h("div", { class: "fields" }, examples.length > 1 && h("label", {}, "Example ", choice),
       h("label", {}, `${operation.method} `, address), keys, h("label", {}, "Prefer ", prefer), body),
-    h("p", { class: "buttons" }, button("Send", async () => { send(); }, { class: "primary" }), button("Leave", async () => { sending?.abort(); }, { class: "plain", title: "Close the connection, as a client does that has seen enough" })),
+    h("p", { class: "buttons" }, button("Send", async () => { send(); }, { class: "primary" }), leave),
     answer);
+}
+
+function streams(got) {
+  return (got.headers.get("Content-Type") ?? "").includes("event-stream");
 }

@@ -270,6 +270,9 @@ def test_answer_is_chosen_and_tried(page: Page, mock: MockServer) -> None:
     expect(page.get_by_label("Answer", exact=True)).to_contain_text("message")
     page.get_by_role("button", name="Leave").click()
     expect(page.locator(".answer")).to_contain_text("the client has left")
+    expect(page.get_by_role("button", name="Leave")).to_be_hidden()
+    page.get_by_role("link", name="Watch it").click()
+    expect(page.locator(".card")).to_contain_text("dify-chat/sendChatMessage")
 
 
 def test_every_operation_can_be_tried(page: Page, mock: MockServer) -> None:
