@@ -71,8 +71,15 @@ def find_schemas() -> dict[str, Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run the command; return its exit status. Ctrl-C ends it without a traceback."""
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("flowcontract: interrupted.", file=sys.stderr)
+        return MISUSE
+
+
+def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["lint"]:
         from flowcontract.lint import cli as lint  # noqa: PLC0415 - needs the extra `lint`, which `diff` does without
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from contract_tests.cli.run import PROBLEMS, WELL
 from contract_tests.config.target import RUN_VARIABLE
 from contract_tests.report.files import write_whole
 from contract_tests.report.side_by_side import compare_servers, keep_repeated, read_run
+from contract_tests.report.terminal import count_noun
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import printable
 from flowcontract.specs.model import available_apis, load_api
@@ -39,6 +41,8 @@ exit status: 0 no difference, 1 differences, 2 no sound verdict: a run did not c
 """
 _PLACES = ("old", "new")
 _TESTS_SHOWN = 2
+_REASONS = ("ERROR: ", "INCOMPLETE: ", "contract-tests: ")
+_REASON_LINES = 4
 
 
 def add_parser(commands: Any) -> None:
@@ -109,8 +113,16 @@ def _ask_both(arguments: argparse.Namespace, others: Sequence[str], folders: dic
     for place, status in ended.items():
         if status not in (WELL, PROBLEMS):
             said = (folders[place] / "output.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = said[-1] if said else "nothing was said"
-            raise FlowContractError(f"The run against the {place} server did not come to its end: {last}")
+            raise FlowContractError(f"The run against the {place} server did not come to its end: {_find_reason(said)}")
+
+
+def _find_reason(said: Sequence[str]) -> str:
+    """Return what a run says about why it has no verdict: the line that begins so, and those that belong to it."""
+    for place, line in enumerate(said):
+        if line.startswith(_REASONS):
+            more = takewhile(lambda other: other.startswith("  "), said[place + 1 : place + _REASON_LINES])
+            return "\n".join([line.removeprefix("ERROR: "), *more])
+    return said[-1] if said else "nothing was said"
 
 
 def _list_options(arguments: argparse.Namespace, place: str, folder: Path) -> Iterator[str]:
@@ -140,7 +152,7 @@ def write_lines(arguments: argparse.Namespace, found: Sequence[Finding], all_of_
         tests = list(finding.tests)
         more = f" and {len(tests) - _TESTS_SHOWN} more" if len(tests) > _TESTS_SHOWN else ""
         yield f"  {difference.status} {difference.what}: {difference.old or 'nothing'} -> {difference.new or 'nothing'}"
-        yield f"    {finding.verdict} ({finding.count} times: {', '.join(tests[:_TESTS_SHOWN])}{more})"
+        yield f"    {finding.verdict} ({count_noun(finding.count, 'time')}: {', '.join(tests[:_TESTS_SHOWN])}{more})"
         yield from (f"    {line}" for line in finding.because)
     once = all_of_first - len(found)
     dropped = f"; {once} more were not there each time" if once else ""

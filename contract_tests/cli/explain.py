@@ -111,7 +111,7 @@ def _describe(cause: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator
         yield f"ruling {ruling['name']}: {ruling['decision']}"
         yield f"  because {ruling['why']}"
     yield ""
-    yield f"seen in {terminal.count_noun(len(cause['tests']), 'test')}, {cause['count']} times:"
+    yield f"seen in {terminal.count_noun(len(cause['tests']), 'test')}, {terminal.count_noun(cause['count'], 'time')}:"
     yield from _list_tests(cause["id"], document)
     if cause["curl"]:
         yield ""

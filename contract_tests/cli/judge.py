@@ -307,10 +307,14 @@ def _display_name(name: str) -> str:
     return _STDIN if name == "-" else name
 
 
-def _rank(report: StreamReport) -> tuple[int, int]:
-    """Return how badly a stream fits a contract: a foreign stream fits better than a broken one."""
+def _rank(report: StreamReport) -> tuple[int, int, int]:
+    """Return how badly a stream fits a contract: the one that names most of its events fits best.
+
+    Otherwise a broken chat would be a fine workflow with events that nobody knows. A foreign stream fits better than a
+    broken one.
+    """
     wrong = report.broken + report.notes
-    return (1 if report.unjudged else 2 if wrong else 0), wrong
+    return -report.known, (1 if report.unjudged else 2 if wrong else 0), wrong
 
 
 def _is_well(path: Path, contract: StreamContract) -> bool:
@@ -320,7 +324,7 @@ def _is_well(path: Path, contract: StreamContract) -> bool:
         for piece in iter(lambda: file.read(PIECE), b""):
             if judge.feed(opening.feed(piece)) or opening.other or opening.recording:
                 return False
-    return not (judge.feed(opening.close()) or opening.other or judge.close())
+    return not (judge.feed(opening.close()) or opening.other or judge.close() or judge.unknown)
 
 
 def _read_pieces(source: int) -> Iterator[bytes]:

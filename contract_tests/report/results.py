@@ -153,7 +153,8 @@ class Results:
             found.append(f"incomplete: {left} within {self.minutes:g} minutes (--max-minutes)")
         found += [f"coverage: {below}" for below in self.coverage.find_shortfalls()] if self.is_whole else []
         if not self.exchanges:
-            found.append("nothing was exercised: no request was sent")
+            why = "no request was sent" if self.tests else "no test is what -k or -m asks for"
+            found.append(f"nothing was exercised: {why}")
         return found
 
     def not_asked(self) -> dict[str, list[str]]:

@@ -28,6 +28,7 @@ class StreamReport:
     """Judges a stream, and collects the lines to print.
 
     ``broken``    the number of violations of a tier that is demanded; ``notes`` that of the others
+    ``known``     the number of events whose kind the contract names
     ``unjudged``  why there is no verdict; empty where there is one
     """
 
@@ -44,6 +45,7 @@ class StreamReport:
         self.operation = operation
         self.broken = 0
         self.notes = 0
+        self.known = 0
         self._demand = demand
         self._rulings = contract.rulings
         self.unjudged = ""
@@ -66,6 +68,7 @@ class StreamReport:
             self.unjudged = str(foreign)
         by_event = {number: list(group) for number, group in groupby(found, key=lambda violation: violation.event)}
         for event in fresh:
+            self.known += event.known
             self._lines.append(
                 Line(f"{event.number:>6}  byte {event.offset:<8} {event.kind}{self._describe_kind(event)}", True)
             )

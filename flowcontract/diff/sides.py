@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import subprocess
 import tarfile
@@ -64,8 +65,10 @@ def _extract_revision(revision: str, folder: Path) -> None:
 
 
 def _no_side(text: str, why: str) -> SpecError:
-    known = ", ".join(available_apis())
+    known = available_apis()
+    close = difflib.get_close_matches(text, known, n=1)
+    guess = f' Did you mean "{close[0]}"?' if close else ""
     return SpecError(
         f'"{text}" is no API, folder or git revision of a repository with specs/ ({why}). '
-        f"Write API or API=PROFILE, a folder or a revision. The APIs are: {known}."
+        f"Write API or API=PROFILE, a folder or a revision. The APIs are: {', '.join(known)}.{guess}"
     )

@@ -54,8 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(finding)
     apis = options.api or specs.available_apis(options.specs)
     files = len({finding.path for finding in findings})
-    print(f"{len(apis)} APIs checked: {len(findings)} findings" + (f" in {files} files." if findings else "."))
+    where = f" in {_count(files, 'file')}" if findings else ""
+    print(f"{_count(len(apis), 'API')} checked: {_count(len(findings), 'finding')}{where}.")
     return 1 if findings else 0
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _require_input(specs_root: Path, fixtures_root: Path, names: list[str]) -> None:

@@ -30,7 +30,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Return what `PROGRAM COMMAND ...` asks for; raise UnknownNameError for an unknown command.
 
-    Raises ConfigError for no command, and for an unknown option. Whatever else is wrong, argparse says and exits with 2.
+    Raises ConfigError for no command and for an unknown option. Of whatever else is wrong argparse tells, and exits.
     """
     commands = find_commands(parser)
     if not arguments:

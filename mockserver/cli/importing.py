@@ -43,8 +43,10 @@ def _print_lines(word: str, lines: Sequence[str]) -> None:
 
 def _summarize(imported: Imported, options: argparse.Namespace) -> list[str]:
     left_out = len(imported.problems) + len(imported.strangers)
-    rest = f", {left_out} entries not imported" if left_out else ""
-    lines = [f"{_count(imported.written, 'scenario')} of {imported.exchanges} exchanges in {options.out}{rest}."]
+    rest = f", {left_out} {'entry' if left_out == 1 else 'entries'} not imported" if left_out else ""
+    lines = [
+        f"{_count(len(imported.written), 'scenario')} of {_count(imported.exchanges, 'exchange')} in {options.out}{rest}."
+    ]
     if imported.forbidden:
         lines.append(
             f"The contract forbids {imported.forbidden} of them: they are kept, and `violations` in them says why."
@@ -54,5 +56,5 @@ def _summarize(imported: Imported, options: argparse.Namespace) -> list[str]:
     return lines
 
 
-def _count(items: Sequence[object], word: str) -> str:
-    return f"{len(items)} {word}{'' if len(items) == 1 else 's'}"
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

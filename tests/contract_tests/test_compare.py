@@ -113,7 +113,7 @@ def test_what_fuzzing_made_up_is_not_compared(tmp_path):
         (["--new", "http://127.0.0.1:1"], "Where is the old server? Add --old URL"),
         (
             ["--old", "http://127.0.0.1:1", "--new", "http://127.0.0.1:1", "--api", "dify-chat"],
-            "did not come to its end",
+            "old server did not come to its end: Nothing answers for dify-chat",
         ),
     ],
 )

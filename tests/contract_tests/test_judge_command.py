@@ -60,6 +60,16 @@ def test_without_an_operation_the_one_that_fits_is_found(capsys):
     assert "byte 0 " not in out
 
 
+def test_broken_chat_is_no_fine_workflow_of_unknown_events(tmp_path, capsys):
+    """The contract that names most of the events judges, though the stream would break no other."""
+    path = tmp_path / "no-end.sse"
+    path.write_bytes(CHAT.read_bytes()[: CHAT.read_bytes().rindex(b"data: ")])  # message_end is the last event
+    assert main(["judge", "--quiet", str(path)]) == 1
+    assert f"{path}: dify-chat/sendChatMessage\n" in capsys.readouterr().out
+    assert main(["judge", "--quiet", "--operation", "dify-chat/sendChatMessage", str(path)]) == 1
+    assert "does follow" not in capsys.readouterr().out
+
+
 def test_a_pipe_is_judged_while_it_comes():
     """An event is printed as soon as its block is whole, long before the pipe is closed."""
     command = [sys.executable, "-m", "contract_tests", "judge", "--operation", "dify-chat/sendChatMessage", "-"]
@@ -133,7 +143,7 @@ def test_help_has_an_example(arguments: list[str], capsys):
 def test_an_unknown_command_is_misuse(capsys):
     """What there is is told, with status 2."""
     assert main(["run"]) == 2
-    assert 'No command "run". There is: explain, judge.' in capsys.readouterr().err
+    assert 'No command "run". There is: compare, explain, infer, judge.' in capsys.readouterr().err
 
 
 CHAT_ARGUMENTS = ["judge", "--quiet", "--operation", "dify-chat/sendChatMessage"]
@@ -294,7 +304,9 @@ def test_one_file_that_cannot_be_read_spoils_only_itself(tmp_path, capsys):
     assert "well: follows" in captured.out
     assert captured.err.endswith("none.sse cannot be read: No such file or directory.\n")
     assert main(["judge", "--quiet", str(tmp_path), str(BROKEN_OFF)]) == 1
-    assert "Is a directory" in capsys.readouterr().err
+    assert "recording.jsonl cannot be read: No such file" in capsys.readouterr().err
+    (tmp_path / "recording.jsonl").write_bytes(CHAT.read_bytes())
+    assert main(["judge", "--quiet", str(tmp_path)]) == 0  # the folder of `mockserver proxy --record`
 
 
 @pytest.mark.parametrize(("source", "status"), [(CHAT, 0), (BROKEN_OFF, 1)])

@@ -375,6 +375,12 @@ def test_folders_and_git_revisions_are_compared(
         (["dify-workflow=2", "dify-workflow"], "There is: 0.14, 1.4, 1.14, older."),
         (["dify-chat", "dify-workflow"], "No API is on both sides"),
         (["no-such-revision", "dify-chat"], "is no API, folder or git revision"),
+        (["dify-chta", "dify-chat"], 'Did you mean "dify-chat"?'),
+        (
+            ["dify-chat", "dify-chat", "--formt", "json"],
+            '"--formt" is no option of flowcontract diff. Did you mean "--format"?',
+        ),
+        (["dify-chat", "dify-chat", "cybertron"], '"cybertron" is no argument of flowcontract diff.'),
         (["--output=/etc/passwd", "dify-chat"], ""),
         (["fixtures", "dify-chat"], "has no folder with an openapi.yaml"),
     ],
@@ -390,6 +396,21 @@ def test_what_cannot_be_compared_is_said(
     assert (status, out) == (2, "")
     assert said in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["diff", "dify-chat", "dify-chat"], ["lint"]])
+def test_interrupt_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Ctrl-C leaves no verdict, whichever command runs."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "open_side", interrupt)
+    monkeypatch.setattr("flowcontract.lint.cli.run", interrupt)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out, err) == (2, "", "flowcontract: interrupted.\n")
 
 
 def test_a_pipe_that_is_closed_early_is_no_error() -> None:

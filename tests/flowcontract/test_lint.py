@@ -147,7 +147,7 @@ def test_command_prints_findings_and_exits_with_one(sample, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert code == 1
     assert "Item.yaml:4: " in lines[0]
-    assert lines[-1] == "1 APIs checked: 1 findings in 1 files."
+    assert lines[-1] == "1 API checked: 1 finding in 1 file."
 
 
 def test_command_exits_with_zero_when_all_is_well(sample, capsys):
@@ -155,7 +155,7 @@ def test_command_exits_with_zero_when_all_is_well(sample, capsys):
     code = main(["--specs", str(sample / "specs"), "--fixtures", str(sample / "fixtures"), "--api", "mini"])
     printed = capsys.readouterr()
     assert code == 0
-    assert printed.out == "1 APIs checked: 0 findings.\n"
+    assert printed.out == "1 API checked: 0 findings.\n"
     assert "checking mini: schemas\n" in printed.err
     assert "\r" not in printed.err
 

@@ -114,7 +114,11 @@ def test_taken_port_is_one_line_and_misuse() -> None:
         (["serve", "--fixtures", "/nowhere/at/all"], "there is no folder"),
         (["check"], "--fixtures"),
         (["dance"], "serve"),
-        ([], "COMMAND"),
+        (["serv"], 'Did you mean "serve"?'),
+        ([], "Which command? There is: serve,"),
+        (["serve", "--pase", "0"], '"--pase" is no option of mockserver serve. Did you mean "--pace"?'),
+        (["list", "dify-chat"], '"dify-chat" is no argument of mockserver list.'),
+        (["--port", "9000", "serve"], "Options come behind the command: mockserver serve --port"),
     ],
 )
 def test_misuse_says_what_there_is(arguments: list[str], told: str) -> None:

@@ -314,6 +314,7 @@ def test_exchange_is_recorded_while_it_happens(tmp_path, record):
         assert json.loads(taken.body) == CHAT
         assert any(each["side"] == "server" for each in taken.violations)
         recorder.close()
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}  # nobody else may read it
     (entry,) = json.loads((tmp_path / "recording.har").read_text())["log"]["entries"]
     assert len(entry["response"]["content"]["_pieces"]) == 3
 
@@ -448,6 +449,19 @@ def test_server_that_is_not_there_yet_is_said_at_the_start():
         assert process.stdout is not None
         said = [process.stdout.readline(), process.stdout.readline()]
         assert "cannot be reached" in said[1]
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(20) == 0
+
+
+def test_base_path_that_was_left_out_is_said_at_the_start(real):
+    """Whoever copies the address of a server without /v1 would only see 404."""
+    origin = real.url(DIFY).removesuffix("/v1")
+    command = [sys.executable, "-m", "mockserver", "proxy", "--port", "0", "--to", f"{DIFY}={origin}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline(), process.stdout.readline()]
+        assert f"say --to {DIFY}={real.url(DIFY)}." in said[1]
         process.terminate()
         process.stdout.read()
         assert process.wait(20) == 0
