@@ -44,9 +44,8 @@ def _print_lines(word: str, lines: Sequence[str]) -> None:
 def _summarize(imported: Imported, options: argparse.Namespace) -> list[str]:
     left_out = len(imported.problems) + len(imported.strangers)
     rest = f", {left_out} {'entry' if left_out == 1 else 'entries'} not imported" if left_out else ""
-    lines = [
-        f"{_count(len(imported.written), 'scenario')} of {_count(imported.exchanges, 'exchange')} in {options.out}{rest}."
-    ]
+    written, exchanges = _count(len(imported.written), "scenario"), _count(imported.exchanges, "exchange")
+    lines = [f"{written} of {exchanges} in {options.out}{rest}."]
     if imported.forbidden:
         lines.append(
             f"The contract forbids {imported.forbidden} of them: they are kept, and `violations` in them says why."
