@@ -21,6 +21,7 @@ ARROWS = {
         "yamlio": "errors pointers",
         "provenance": "errors paths pointers yamlio",
         "config_file": "errors",
+        "output": "errors",
         "schemas": "pointers provenance",
         "streams": "errors pointers provenance schemas",
         "recordings": "errors schemas specs streams",

@@ -83,6 +83,8 @@ def check(options: argparse.Namespace) -> int:
     findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
     for finding in sorted(findings):
         print(finding)
+    if not findings and not any(options.fixtures.rglob("*.yaml")):  # most likely another folder was meant
+        return refuse(f"there is no scenario in {options.fixtures}. Name a folder with <api>/<operationId>/....yaml.")
     count = f"{len(findings)} problem{'' if len(findings) == 1 else 's'}"
     print(printable(f"{count} in {options.fixtures}"), file=sys.stderr)
     return PROBLEMS if findings else OK

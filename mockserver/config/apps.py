@@ -104,7 +104,10 @@ class _File:
         try:
             self._text = path.read_text(encoding="utf-8")
             self.tables = self._parsed()
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        except OSError as error:
+            why = error.strerror
+            raise AppError(f"{path}: cannot be read: {why}. `mockserver init` prints one that can.") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise AppError(f"{path}: cannot be read: {error}. `mockserver init` prints one that can.") from None
         except FlowContractError as error:
             raise AppError(str(error)) from None

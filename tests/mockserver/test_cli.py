@@ -103,6 +103,13 @@ def test_taken_port_is_one_line_and_misuse() -> None:
     assert f"127.0.0.1:{port}" in done.stderr
 
 
+def test_folder_without_scenarios_is_not_well(tmp_path: Path) -> None:
+    """It may be the wrong folder, of which nothing was checked."""
+    done = run("check", "--fixtures", str(tmp_path))
+    assert done.returncode == 2
+    assert f"there is no scenario in {tmp_path}" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
