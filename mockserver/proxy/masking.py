@@ -34,11 +34,14 @@ class PieceMask:
 
     A piece is held back only while its end may be the beginning of a known secret. What stands under the name of a
     secret is recognised with what came before, back to the last blank line.
+
+    ``has_blocks``  a blank line ends what belongs together; not so in JSON
     """
 
     def __init__(self, known: Secrets, rewriting: Rewriting | None = None) -> None:
         """Mask what is known already, and what tells itself by its name; rewrite each event when it is whole."""
         self._known, self._rewriting = known, rewriting or None
+        self.has_blocks = True
         self._before = b""  # as it came; has been written
         self._pending: deque[tuple[float, bytes]] = deque()
         self._size = 0
@@ -73,7 +76,7 @@ class PieceMask:
         self._size = 0
         whole = self._before + b"".join(data for _, data in pieces)
         written = list(_replace(pieces, len(self._before), whole, list(self._find(whole))))
-        self._before = _since_last_block(whole)
+        self._before = _since_last_block(whole) if self.has_blocks else whole[-_HELD:]
         return written
 
     def _is_whole(self) -> bool:
