@@ -358,6 +358,18 @@ def test_second_answer_to_a_request_answers_no_other(upstream, proxy):
                 assert other.read_head().line == "GET /base/info HTTP/1.1"
 
 
+@pytest.mark.parametrize("mode", ["navigate", "cors"])
+def test_page_of_the_server_may_not_ask_the_proxy(upstream, proxy, mode):
+    """What a browser shows has the origin of `/__mock__`; so its scripts do not run, whatever the server says."""
+    with connect(proxy) as client:
+        client.send(request("GET", "/v1/info", Sec_Fetch_Mode=mode))
+        with upstream.accept() as server:
+            server.read_head()
+            server.send(b"HTTP/1.1 200 OK\r\nContent-Security-Policy: a\r\nContent-Length: 0\r\n\r\n")
+            said = [value for name, value in client.read_head().pairs if name == "content-security-policy"]
+            assert said == (["a", "sandbox"] if mode == "navigate" else ["a"])
+
+
 def test_head_has_the_length_that_the_server_says(upstream, proxy):
     """An answer to HEAD has no body whatever its headers say."""
     with connect(proxy) as client:
