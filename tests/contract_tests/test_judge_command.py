@@ -133,7 +133,7 @@ def test_help_has_an_example(arguments: list[str], capsys):
 def test_an_unknown_command_is_misuse(capsys):
     """What there is is told, with status 2."""
     assert main(["run"]) == 2
-    assert 'No command "run". There is: explain, judge.' in capsys.readouterr().err
+    assert 'No command "run". There is: compare, explain, infer, judge.' in capsys.readouterr().err
 
 
 CHAT_ARGUMENTS = ["judge", "--quiet", "--operation", "dify-chat/sendChatMessage"]
