@@ -15,8 +15,10 @@ import httpx
 import pytest
 from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, passing_of, proxying, request
 
+from flowcontract.output.secrets import Secrets
 from flowcontract.recordings import jsonl
 from mockserver.config.settings import Settings
+from mockserver.proxy.masking import PieceMask
 from mockserver.proxy.recording import Recorder, RecordingError
 from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import ServerError, parse_server
@@ -387,6 +389,19 @@ def test_no_secret_of_odd_bodies_touches_the_disk(tmp_path, record, sent, pieces
         assert b"***" in taken.answer
         assert b"sk-odd" not in taken.answer + (taken.body or b"")
         assert not (taken.body or b"").startswith(b"\x1f\x8b")
+
+
+def test_secret_of_any_length_is_masked_to_its_end():
+    """Also where it is longer than what is remembered of a body; what follows it is shown."""
+    mask = PieceMask(Secrets())
+    sent = b'{"token": "' + b"sk-0815-" * 40_000 + b'", "a": "b"}'
+    for has_blocks in (True, False):
+        mask.has_blocks = has_blocks
+        written = [mask.feed(0, sent[at : at + 10_000]) for at in range(0, len(sent), 10_000)]
+        assert (
+            b"".join(data for pieces in [*written, mask.close()] for _, data in pieces) == b'{"token": "***", "a": "b"}'
+        )
+        mask = PieceMask(Secrets())
 
 
 def test_recording_is_bounded(tmp_path, record):
