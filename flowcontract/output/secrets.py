@@ -131,7 +131,12 @@ def _parse_json(text: str) -> Any:
 
 # Texts
 
-_FIELD = re.compile(r'(?<!\\)"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:\s*+', re.DOTALL)
+_FIELD = re.compile(r'(?<!\\)"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:(?:\s++(?:data:)?)*+', re.DOTALL)
+"""The name of a field; an event may have its value in the next line."""
+_NESTED_FIELD = re.compile(r'(?<!\\)(\\+)"([^"\\]{1,200})\1"\s*+:\s*+')
+"""A field in JSON inside a text of JSON, to any depth: the backslashes, and its name."""
+_NESTED_VALUE = re.compile(r'(\\+)"(.*?)(?:(?<!\\)\1"|\Z)|([^\s,\]}\[{\\"]+)', re.DOTALL)
+"""The value behind it: a text, which may be cut, or a scalar."""
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
 _SCALAR = re.compile(rf"{_STRING}|[^\s,\]}}\[{{]+", re.DOTALL)
 _VALUE = re.compile(rf"{_STRING}(?!\s*:)", re.DOTALL)
@@ -139,21 +144,23 @@ _BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
 _TEXT_OF_JSON = re.compile(r'"(?:\s|\\[fnrt]|\\u[0-9a-f]{4})*(?:[\[{]|\\u00[57]b)', re.IGNORECASE)
 """Where JSON may begin inside a text of JSON: its first bracket, perhaps behind white space, either of them escaped."""
 _PAIR = re.compile(r"(?:\A|(?<=[&;?]))([^=&;?]*)=")
-_QUERY = re.compile(r"\?([^\s\"'<>\\#]+)")
+_QUERY = re.compile(r"[?#]([^\s\"'<>\\#]+)")
 _USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
 
 
 def mask_text(text: str) -> str:
     """Mask the values of secrets in a text: in JSON or a fragment of it, in queries and user info of URLs."""
     text = mask_fields(text) if '"' in text else text
-    text = _QUERY.sub(lambda query: f"?{mask_query(query[1])}", text) if "?" in text else text
+    text = _replace(text, _find_nested_fields(text), MASK)
+    text = _QUERY.sub(lambda query: f"{query[0][0]}{mask_query(query[1])}", text) if _has_query(text) else text
     return _USER.sub(MASK, text) if "@" in text else text
 
 
 def spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start and end of the values that `mask_text` masks, in order, and what it writes instead."""
     found = [(*span, f'"{MASK}"') for span in _find_secret_fields(text)] if '"' in text else []
-    for query in _QUERY.finditer(text) if "?" in text else ():
+    found += [(*span, MASK) for span in _find_nested_fields(text)]
+    for query in _QUERY.finditer(text) if _has_query(text) else ():
         pairs = _find_secret_pairs(query[1], is_secret_name)
         found += [(query.start(1) + start, query.start(1) + stop, MASK) for start, stop in pairs]
     found += [(*user.span(), MASK) for user in _USER.finditer(text)] if "@" in text else []
@@ -162,6 +169,11 @@ def spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
         if start >= end:
             yield start, stop, by
             end = stop
+
+
+def _has_query(text: str) -> bool:
+    """Tell whether a text may have a query of a URL, or a fragment, which some servers send tokens in."""
+    return "=" in text and ("?" in text or "#" in text)
 
 
 def mask_fields(text: str) -> str:
@@ -190,9 +202,11 @@ def values_in_text(text: str) -> Iterator[str]:
     spans = tuple(_find_secret_fields(text))
     for start, end in spans:
         yield from _texts_of_value(text[start:end])
+    for start, end in _find_nested_fields(text):
+        yield text[start:end]
     if text.lstrip()[:1] in ("{", "[") and (spans or _TEXT_OF_JSON.search(text)):  # else nothing has a secret's name
         yield from secret_values(_parse_json(text))
-    for query in _QUERY.finditer(text) if "?" in text else ():
+    for query in _QUERY.finditer(text) if _has_query(text) else ():
         yield from values_in_query(query[1])
     for user in _USER.finditer(text) if "@" in text else ():
         yield unquote(user[0]).rpartition(":")[2]
@@ -221,6 +235,21 @@ def _find_secret_fields(text: str) -> Iterator[tuple[int, int]]:
         if field[1] in hidden and field.start() >= end:
             start, end = field.end(), _find_end_of_value(text, field.end())
             if text[start:end].lower() not in ("", '""', *_TELLS_NOTHING):
+                yield start, end
+
+
+def _find_nested_fields(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the values of secrets in JSON inside texts of JSON, without their quotes."""
+    if '\\"' not in text or not _may_have_secrets(text):
+        return
+    end = 0
+    for field in _NESTED_FIELD.finditer(text):
+        if field.start() < end or not is_secret_name(field[2]):
+            continue
+        value = _NESTED_VALUE.match(text, field.end())
+        if value is not None and value[1] in (None, field[1]):
+            start, end = value.span(2 if value[3] is None else 3)
+            if start < end and text[start:end].lower() not in _TELLS_NOTHING:
                 yield start, end
 
 

@@ -48,7 +48,8 @@ def _refuse_page(request: Request, own: str) -> str:
     origin = request.headers.get("Origin")
     if origin is not None and origin.lower() != own.lower():
         return f"a page of {origin} may not ask, only one of {own}"
-    if request.fields.get("sec-fetch-site") in _FOREIGN and request.fields.get("sec-fetch-mode") != "navigate":
+    looks = request.fields.get("sec-fetch-mode") == "navigate" and request.method in ("GET", "HEAD")  # at a link
+    if request.fields.get("sec-fetch-site") in _FOREIGN and not looks:
         return "a page of another origin may not ask"  # an image there, for instance, which says no Origin
     return ""
 

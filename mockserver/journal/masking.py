@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 512  # names, and headers of requests
 _KNOWN = 200  # secrets of one exchange that are masked wherever they stand again
+
+
+_FORM_FIELD = re.compile(
+    r'(^content-disposition:(?>[^\r\n]{0,300}?[;\s]name="?)([^"\r\n;]{1,200}+)[^\r\n]{0,1000}+\r?\n'
+    r"(?:[^\r\n]{1,1000}+\r?\n){0,20}+\r?\n)(.*?)(?=\r?\n--|\Z)",
+    re.DOTALL | re.IGNORECASE | re.MULTILINE,
+)
+"""A part of a multipart form: its head, its name, its value."""
 
 
 class Masking:
@@ -45,6 +54,9 @@ class Masking:
         """Return a body, or the beginning of it, as it may be shown."""
         if not text:
             return text
+        if media_type.lower().startswith("multipart/"):
+            text = _FORM_FIELD.sub(lambda part: f"{part[1]}{secrets.MASK}" if self.hides(part[2]) else part[0], text)
+            return secrets.mask_text(text)
         return self.query(text) if _is_query(text, media_type) else secrets.mask_text(text)
 
     def form(self, form: Any) -> Any:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mockserver.proxy.recording import RecordedExchange
     from mockserver.proxy.summary import Summary
 
+_SANDBOX = ("Content-Security-Policy", "sandbox")
+"""Of what a browser shows as a page: no script of the server's may ask `/__mock__`, which has the same origin."""
 _HELD = 64 << 20
 """Bytes of a whole answer that a fault is to change."""
 _FAILED: dict[str, tuple[int, str]] = {
@@ -101,6 +103,8 @@ class Forwarding:
             self._unpacker.readable = False
         if self._recorded is not None:
             self._recorded.response(time.time(), head.status, list(headers))
+        if visit.routed.request.fields.get("sec-fetch-mode") == "navigate":
+            headers = PlainHeaders([*headers, _SANDBOX])
         self._note_usage(head.status)
         reply = self._reply = Reply(head.status, headers, separate=True, reason=head.reason, forward=self)
         self._mark_preference(reply)

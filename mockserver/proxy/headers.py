@@ -35,6 +35,7 @@ _READABLE = ("gzip", "deflate", "identity")
 VIA = ("Via", "1.1 mockserver")
 """RFC 9110, 7.6.3: a gateway puts it on every request."""
 _UNSENDABLE = re.compile(r"[\r\n\0]")
+_DECODINGS = 3  # of a path, beyond that which HTTP asks for
 _IN_PATH = "/:@!$&'()*+,;=~-._"
 
 
@@ -59,6 +60,8 @@ def request_headers(request: Request, host: str, size: int | None) -> Pairs:
         lower = name.lower()
         if lower == "host" or (lower in ("content-length", "expect") and size is not None):
             continue
+        if lower == "content-length" and "transfer-encoding" in request.fields:
+            continue  # chunks count, and no server may take the length for the end of this request (RFC 9112, 6.3)
         value = _REWRITTEN[lower](came) if lower in _REWRITTEN else came
         if value or not came:
             found.append((name, _UNSENDABLE.sub(" ", value)))
@@ -120,10 +123,15 @@ def without_suffix(query: str) -> str:
 
 
 def escapes_base(path: str, base_path: str) -> bool:
-    """Tell whether a decoded path leaves the base path by dot segments, which a server would resolve."""
-    depth = 0
-    for segment in path[len(base_path) :].replace("\\", "/").split("/"):
-        name = unquote(segment)
+    """Tell whether a decoded path leaves the base path by dot segments, which a server may resolve.
+
+    Some servers decode more than once, and some leave out what stands behind a semicolon (RFC 3986, 3.3).
+    """
+    rest, depth = path[len(base_path) :], 0
+    for _ in range(_DECODINGS):
+        rest = unquote(rest)
+    for segment in rest.replace("\\", "/").split("/"):
+        name = segment.partition(";")[0]
         depth += -1 if name == ".." else (name not in ("", "."))
         if depth < 0:
             return True

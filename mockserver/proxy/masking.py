@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _HELD = 64 << 10
 """Bytes of pieces that wait until it is clear whether they end in a secret, and of what was written before them."""
+_NAME = 300
+"""Bytes that tell the name of a secret."""
 _REWRITTEN = 4 << 20
 """Bytes of an event, or of a whole body, that are rewritten."""
 _BLOCK_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -34,11 +36,14 @@ class PieceMask:
 
     A piece is held back only while its end may be the beginning of a known secret. What stands under the name of a
     secret is recognised with what came before, back to the last blank line.
+
+    ``has_blocks``  a blank line ends what belongs together; not so in JSON
     """
 
     def __init__(self, known: Secrets, rewriting: Rewriting | None = None) -> None:
         """Mask what is known already, and what tells itself by its name; rewrite each event when it is whole."""
         self._known, self._rewriting = known, rewriting or None
+        self.has_blocks = True
         self._before = b""  # as it came; has been written
         self._pending: deque[tuple[float, bytes]] = deque()
         self._size = 0
@@ -72,9 +77,19 @@ class PieceMask:
         self._pending.clear()
         self._size = 0
         whole = self._before + b"".join(data for _, data in pieces)
-        written = list(_replace(pieces, len(self._before), whole, list(self._find(whole))))
-        self._before = _since_last_block(whole)
+        spans = list(self._find(whole))
+        written = list(_replace(pieces, len(self._before), whole, spans))
+        self._before = _since_last_block(whole) if self.has_blocks else whole[-_HELD:]
+        self._remember_name(whole, spans)
         return written
+
+    def _remember_name(self, whole: bytes, spans: list[Span]) -> None:
+        """Keep the name of a secret that is longer than what is kept, with the quote that begins its text."""
+        if not spans or spans[-1].end < len(whole) or spans[-1].start >= len(whole) - len(self._before):
+            return
+        begun = spans[-1].start + 1
+        if whole[begun - 1 : begun] == b'"':
+            self._before = whole[max(0, begun - _NAME) : begun] + self._before[-_HELD // 2 :]
 
     def _is_whole(self) -> bool:
         """Tell whether what waits is whole events, or a whole body: of a part nobody knows what is in it."""

@@ -148,6 +148,7 @@ class RecordedExchange:
                     self._secret.add(found)
         kind = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
         self._readable = not self._rewriting or "json" in kind or "event-stream" in kind
+        self._pieces.has_blocks = "json" not in kind
         kept = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
         self._write("response", at, {"status": status, "headers": self._headers(kept)})
 
@@ -182,13 +183,17 @@ class RecordedExchange:
         ]
 
     def _body(self, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
-        kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+        fields = {name.lower(): value for name, value in headers}
+        kind = fields.get("content-type", "")
+        if fields.get("content-encoding", "identity").lower() != "identity":
+            return b""  # in which no secret can be seen
         if self._rewriting and kind.startswith("multipart/"):
             return b""  # whose fields are not told apart here
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            return self._secret.mask_bytes(body)
+            body = self._secret.mask_bytes(body)
+            return self._masking.body(body.decode("latin-1"), kind).encode("latin-1")  # a character for each byte
         text = self._rewriting.query(text) if "urlencoded" in kind else self._rewriting.text(text)
         return self._secret.mask(self._masking.body(text, kind)).encode()
 

@@ -135,6 +135,8 @@ class RequestParser:
         self._fields: dict[str, str] = {}
         self._head_size = 0
         self._modern = False  # it is HTTP/1.1
+        self._unread = 0  # bytes behind the last that were reported
+        self._understood = False  # something of the bytes that came last has been reported
         self._reader: BodyReader | None = None  # while the state is BODY
         self._incoming: Incoming | None = None  # while the body is passed on as it comes
         self._wants_body_later = wants_body_later
@@ -161,6 +163,7 @@ class RequestParser:
                 data = self._parse(data)
             if self.state is HEAD:  # llhttp reports an endless header only when it ends
                 self._count_head(size)
+            self._count_unread(size)
         except (httptools.HttpParserError, _BadRequestError) as error:
             self._refuse(error)
         events, self._events = self._events, []
@@ -258,13 +261,13 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
         """Add a header; trailers, which come after the body, are ignored."""
-        if self._reader is not None:
-            return
-        self._headers.append((name.decode("latin-1"), value.decode("latin-1") if value else ""))
+        if self._reader is None:
+            self._headers.append((name.decode("latin-1"), value.decode("latin-1") if value else ""))
         self._count_head(len(name) + len(value or b""))
 
     def on_headers_complete(self) -> None:
         """Check the head and prepare to read the body."""
+        self._understood = True
         if self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
             self._offered = self._headers
             return
@@ -283,6 +286,7 @@ class RequestParser:
 
     def on_body(self, body: bytes) -> None:
         """Add to the body. What exceeds the limit is read and dropped, so that the client gets to read the refusal."""
+        self._understood = True
         if self._reader is not None:
             self._reader.feed(body)
         if self._incoming is not None:
@@ -293,6 +297,13 @@ class RequestParser:
         if self._offered is None:
             self._add_request(whole=True)
             self.state = move(self.state, IDLE)
+
+    def _count_unread(self, size: int) -> None:
+        """Refuse a trailer, or a chunk's extension, that does not end: nothing of it has been reported yet."""
+        self._unread = 0 if self._understood or self.state is not BODY else self._unread + size
+        self._understood = False
+        if self._unread > _HEADERS_LIMIT:
+            self._count_head(self._unread)
 
     def _count_head(self, size: int) -> None:
         """Add to the size of request line and headers, and refuse what is too large."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 _IDLE_S = 4.0  # most servers close an idle connection after five seconds or more
 _IDLE = 64  # connections to one server that wait for the next request
-_HEAD_LIMIT = 256 << 10  # bytes of status line and headers, informational ones included
+_HEAD_LIMIT = 256 << 10  # bytes of status lines and headers, those of informational answers and trailers included
 _BODILESS = (204, 304)
 _UPGRADED = 101
 _FINAL = 200
@@ -121,6 +121,10 @@ class _Connection(asyncio.Protocol):
                 self._give_up(exchange, "")
                 raise cause from None
             self._give_up(exchange, str(error))
+            return
+        exchange.fed(len(data))
+        if exchange.surplus:  # what follows an answer unasked must not answer the next request
+            self.close()
 
     def pause_writing(self) -> None:
         if self._exchange is not None:
@@ -188,7 +192,8 @@ class Exchange:
         self._timer: asyncio.TimerHandle | None = None
         self._status_seen = b""
         self._headers: list[tuple[str, str]] = []
-        self._head_size = 0
+        self._head_size = self._unread = 0
+        self._understood = self.surplus = False
         forward.begin(self._flow, self.cancel)
 
     @property
@@ -290,6 +295,7 @@ class Exchange:
 
     def on_message_begin(self) -> None:
         """Begin an answer, be it an informational one."""
+        self.surplus = self._over
         self._headers = []
         self._status_seen = b""
 
@@ -302,11 +308,12 @@ class Exchange:
         """Add a header; trailers are not passed on, as RFC 9110, 6.5.1 allows."""
         if not self._answered:
             self._headers.append((name.decode("latin-1"), value.decode("latin-1") if value else ""))
-            self._count(len(name) + len(value or b""))
+        self._count(len(name) + len(value or b""))
 
     def on_headers_complete(self) -> None:
         """Pass on an informational answer, or begin the answer."""
         self._heard = self._loop.time()
+        self._understood = True
         connection = self._connection
         if self._over or connection is None:
             return
@@ -317,6 +324,7 @@ class Exchange:
         elif status < _FINAL:
             lines = [f"HTTP/1.1 {status} {reason}\r\n", *(f"{name}: {value}\r\n" for name, value in self._headers)]
             self._inform("".join([*lines, "\r\n"]).encode("latin-1"))
+            self._count(len(lines[0]))  # there may be any number of them
         else:
             bodiless = self._outgoing.method == "HEAD" or status in _BODILESS
             self._answered = True
@@ -327,6 +335,7 @@ class Exchange:
     def on_body(self, body: bytes) -> None:
         """Pass on the next piece."""
         self._heard = self._loop.time()
+        self._understood = True
         if not self._over:
             self._forward.feed(body)
 
@@ -335,9 +344,23 @@ class Exchange:
         if self._answered and not self._over:
             self._finish()
 
+    def fed(self, size: int) -> None:
+        """Hear how many bytes came; llhttp tells of a header, and of the size of a chunk, only when it ends."""
+        self._unread = 0 if self._understood else self._unread + size
+        self._understood = False
+        self._bound(self._unread)
+
     def _count(self, size: int) -> None:
         self._head_size += size
-        if self._head_size > _HEAD_LIMIT and not self._over:
+        self._bound(self._head_size)
+
+    def _bound(self, size: int) -> None:
+        """Give up a server whose headers do not end."""
+        if size <= _HEAD_LIMIT or self._over:
+            return
+        if self._answered:
+            self._break_off("close")
+        else:
             self._fail("unreadable", f"{self._outgoing.origin} answered with more than {_HEAD_LIMIT} bytes of headers")
 
     # The connection calls these.

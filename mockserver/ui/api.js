@@ -15,11 +15,18 @@ function headers(more) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : { ...more };
 }
 
+/** Return the address of a path under /__mock__/: a link to this page may name another, which must not get the token. */
+function locate(path) {
+  const address = new URL(path, HERE);
+  if (!address.href.startsWith(HERE.href)) throw new Error(`There is no ${path}.`);
+  return address;
+}
+
 /** Ask for a path under /__mock__/; return JSON or text; throw an Error that says what is wrong. */
 export async function ask(path, { method = "GET", body, signal } = {}) {
   for (;;) {
     const sent = token;
-    const answer = await fetch(new URL(path, HERE), {
+    const answer = await fetch(locate(path), {
       method, signal, headers: headers(), cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
     });

@@ -28,7 +28,7 @@ Object.entries(VIEWS).forEach(([name, [label]], place) => {
 
 function show() {
   const [name, ...rest] = location.hash.slice(1).split("/");
-  const view = name in VIEWS ? name : "requests";
+  const view = Object.hasOwn(VIEWS, name) ? name : "requests";
   made[view] ??= new VIEWS[view][1](context);
   if (current !== view) {
     if (current) made[current].leave();

@@ -10,7 +10,15 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from flowcontract.output.secrets import MASK, Secrets, is_secret_name, mask_fields, secret_values
+from flowcontract.output.secrets import (
+    MASK,
+    Secrets,
+    is_secret_name,
+    mask_fields,
+    mask_text,
+    secret_values,
+    spans_in_text,
+)
 
 SECRET = "aB3/+=\"\\<ü😀 &'9"
 PLAIN = "app-9f8e7d6c5b4a"
@@ -164,6 +172,7 @@ def test_json_of_any_depth_is_masked_without_an_error() -> None:
         ('{"password": ', '{"password": '),
         ('data: {"accessToken":"x"}\n\n', 'data: {"accessToken":"***"}\n\n'),
         ('an odd " and {"password": "x"}', 'an odd " and {"password": "***"}'),
+        ('data: {"a": 1, "password":\ndata: "x"}\n\n', 'data: {"a": 1, "password":\ndata: "***"}\n\n'),
     ],
 )
 def test_fields_of_a_json_text_are_masked_where_they_stand(text: str, shown: str) -> None:
@@ -171,11 +180,36 @@ def test_fields_of_a_json_text_are_masked_where_they_stand(text: str, shown: str
     assert mask_fields(text) == shown
 
 
-@pytest.mark.parametrize("text", ['"' * 200_000, '"a\\"' * 100_000, '\\"' * 100_000, '{"password": [' * 20_000])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r'{"data": "{\"api_key\": \"x\", \"a\": \"b\"}"}', r'{"data": "{\"api_key\": \"***\", \"a\": \"b\"}"}'),
+        (r'{"data": "{\"api_key\": \"cut \\\"he', r'{"data": "{\"api_key\": \"***'),
+        (r'{"data": "{\"pin_token\": 12, \"token\": null}"}', r'{"data": "{\"pin_token\": ***, \"token\": null}"}'),
+        (r'{"a": "{\"b\": \"{\\\"token\\\": \\\"x\\\"}\"}"}', r'{"a": "{\"b\": \"{\\\"token\\\": \\\"***\\\"}\"}"}'),
+        ("http://a/b?c=d#access_token=x&e=f", "http://a/b?c=d#access_token=***&e=f"),
+    ],
+)
+def test_secrets_in_texts_of_json_and_in_fragments_are_masked(text: str, shown: str) -> None:
+    """At any depth, where they stand."""
+    assert mask_text(text) == shown
+    masked = text
+    for start, end, by in reversed(list(spans_in_text(text))):
+        masked = masked[:start] + by + masked[end:]
+    assert masked == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"' * 200_000, '"a\\"' * 100_000, '\\"' * 100_000, '{"password": [' * 20_000),
+        *('\\"token\\": \\"' + "\\" * 200_000, '\\"token\\":' * 20_000),
+    ],
+)
 def test_no_text_takes_long(text: str) -> None:
     """Reading is linear: nobody's body holds the journal up."""
     began = time.process_time()
-    mask_fields(text)
+    mask_text(text)
     assert time.process_time() - began < 5
 
 

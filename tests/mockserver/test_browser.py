@@ -157,6 +157,19 @@ def test_hostile_request_is_text(page: Page, mock: MockServer) -> None:
     show(page, "hostile")
 
 
+@pytest.mark.parametrize(
+    "place", ["scenarios/../../v1/info", "contract/%2e%2e/%2e%2e/v1/info", "toString", "__proto__/x"]
+)
+def test_hostile_link_leads_nowhere_else(browser: playwright.Browser, mock: MockServer, place: str) -> None:
+    """Whoever makes somebody open the page has it ask, with its token, only what is under `/__mock__`."""
+    with opened(browser, f"{mock.origin}/#{place}") as page:
+        expect(page.locator("#state")).to_have_text("live")
+        expect(page.locator("nav a[aria-current]")).to_have_count(1)
+        if "v1" in place:
+            expect(page.locator(".note.wrong")).to_contain_text("There is no")
+    assert mock.mock.journal.count == 0
+
+
 def test_ten_thousand_requests_are_a_window_of_rows(page: Page, mock: MockServer) -> None:
     """Only what can be seen exists; the first one is reached by a key, and a new one does not move what is read."""
     journal = mock.mock.journal

@@ -153,6 +153,29 @@ def test_broken_body_is_a_request_that_is_cut_short() -> None:
     assert reading.state is Reading.REFUSED
 
 
+@pytest.mark.parametrize("trailer", [b"A: " + b"a" * 200_000, b"A: b\r\n" * 50_000])
+def test_trailer_that_does_not_end_is_refused(trailer: bytes) -> None:
+    """It is dropped, but while it lasts the parser keeps its parts, and nobody is answered."""
+    reading, events = parser(), []
+    for data in (
+        CHUNKED[: CHUNKED.index(b"Trailer")],
+        *(trailer[at : at + 32_768] for at in range(0, len(trailer), 32_768)),
+    ):
+        events += reading.feed(data)
+    (refusal,) = events
+    assert isinstance(refusal, Refusal)
+    assert refusal.reply.status == 431
+
+
+def test_body_in_the_smallest_chunks_is_no_trailer() -> None:
+    """Only what is not reported counts, and only until something is."""
+    reading = RequestParser(100_000, "192.0.2.1", CAPABILITIES)
+    reading.feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    for _ in range(30_000):
+        assert reading.feed(b"1\r\n") == reading.feed(b"a") == reading.feed(b"\r\n") == []
+    assert requests_of(reading.feed(b"0\r\n\r\n"))[0][3] == b"a" * 30_000
+
+
 def test_expectation_comes_before_its_request() -> None:
     """`Expect: 100-continue` is told as soon as the head is there."""
     reading = parser()

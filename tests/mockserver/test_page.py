@@ -120,6 +120,13 @@ def test_only_a_page_of_the_mock_itself_may_ask(mock: Caller, headers: dict[str,
     assert mock.ask("GET", "/__mock__/health", **headers).status == status
 
 
+def test_page_of_another_origin_leads_here_and_changes_nothing(mock: Caller) -> None:
+    """A link there may lead to what is shown; its form may not send anything, be it without an Origin."""
+    headers = {"Host": "127.0.0.1:8080", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    assert mock.ask("POST", "/__mock__/reset", **headers).status == 403
+    assert mock.ask("HEAD", "/__mock__/health", **headers).status == 200
+
+
 # Events.
 
 

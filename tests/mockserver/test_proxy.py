@@ -15,8 +15,10 @@ import httpx
 import pytest
 from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, passing_of, proxying, request
 
+from flowcontract.output.secrets import Secrets
 from flowcontract.recordings import jsonl
 from mockserver.config.settings import Settings
+from mockserver.proxy.masking import PieceMask
 from mockserver.proxy.recording import Recorder, RecordingError
 from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import ServerError, parse_server
@@ -350,6 +352,57 @@ def test_no_secret_touches_the_disk(tmp_path, record, size):
             "api_key": "***",
             "id": "i",
         }
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request("POST", "/v1/chat-messages", gzip.compress(b'{"a": "b"}'), Content_Encoding="gzip"),
+        request("POST", "/v1/chat-messages", b'{"name": "J\xfcrgen", "api_key": "sk-odd-0815"}'),
+        request(
+            "POST",
+            "/v1/files/upload",
+            b'--b\r\nContent-Disposition: form-data; name="api_key"\r\n\r\nsk-odd-0815\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\xff\r\n--b--\r\n',
+            Content_Type="multipart/form-data; boundary=b",
+        ),
+    ],
+    ids=["packed", "no UTF-8", "form"],
+)
+@pytest.mark.parametrize(
+    "pieces", [(b'{"token":\n\n', b'"sk-odd-0815"}'), (rb'{"a": "{\"token\": \"', rb'sk-odd-0815\"}"}')]
+)
+def test_no_secret_of_odd_bodies_touches_the_disk(tmp_path, record, sent, pieces):
+    """Whatever cannot be looked into is left out; what comes in another form than usual is masked as well."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        recorder = record(proxy, tmp_path)
+        client.send(sent)
+        with upstream.accept() as server:
+            server.read_head()
+            server.send(STREAM_HEAD.replace(b"text/event-stream", b"application/json"))
+            client.read_head()
+            for piece in pieces:
+                server.send_chunk(piece)
+                assert client.read_chunk() == piece
+            server.send(END)
+            client.read_chunk()
+        (taken,) = read(recorder)
+        assert b"***" in taken.answer
+        assert b"sk-odd" not in taken.answer + (taken.body or b"")
+        assert not (taken.body or b"").startswith(b"\x1f\x8b")
+
+
+def test_secret_of_any_length_is_masked_to_its_end():
+    """Also where it is longer than what is remembered of a body; what follows it is shown."""
+    mask = PieceMask(Secrets())
+    sent = b'{"token": "' + b"sk-0815-" * 40_000 + b'", "a": "b"}'
+    for has_blocks in (True, False):
+        mask.has_blocks = has_blocks
+        written = [mask.feed(0, sent[at : at + 10_000]) for at in range(0, len(sent), 10_000)]
+        assert (
+            b"".join(data for pieces in [*written, mask.close()] for _, data in pieces) == b'{"token": "***", "a": "b"}'
+        )
+        mask = PieceMask(Secrets())
 
 
 def test_recording_is_bounded(tmp_path, record):
