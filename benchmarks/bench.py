@@ -74,7 +74,7 @@ class Bench:
             run(load.hammer(port, call, connections=4, seconds=self.seconds / 3))
         for measure, call in (
             ("JSON POST/s", server.json),
-            ("JSON POST, each another/s", server.varied),
+            ("JSON POST, each of another user/s", server.varied),
             ("GET/s", server.get),
             ("upload of 100 KB/s", server.upload),
         ):

@@ -1,4 +1,4 @@
-"""How much memory the mock takes while it answers 200,000 requests, each with another question."""
+"""How much memory the mock takes while it answers 200,000 requests, each of another user."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Server:
     """One server. A request that it has nothing for is None.
 
     ``command``  `{port}` and `{folder}` are filled in; ``files`` are written into the folder before
-    ``varied``   as `json`, with another body each time; servers that answer constants do not look at it
+    ``varied``   as `json`, with another user each time (another question takes Faker a millisecond); servers that answer constants do not look at it
     ``extra``    files that it needs for the figures under load, not to begin
     ``wrong``    a request that a server which validates refuses
     ``events``   how many events its paced stream has, 50 ms apart
@@ -93,7 +93,9 @@ def ours() -> Iterator[Server]:
     key, chat = {"Authorization": "Bearer app-chat"}, {"inputs": {}, "user": "abc-123"}
     calls: dict[str, Any] = {
         "json": post("/v1/chat-messages", {**chat, "query": "hello", "response_mode": "blocking"}, **key),
-        "varied": post("/v1/chat-messages", {**chat, "query": COUNT, "response_mode": "blocking"}, **key),
+        "varied": post(
+            "/v1/chat-messages", {**chat, "query": "hello", "user": COUNT, "response_mode": "blocking"}, **key
+        ),
         "get": Call("GET", "/v1/info", key),
         "upload": upload("/v1/files/upload", **key),
         "stream": post("/v1/chat-messages", {**chat, "query": "twenty events", "response_mode": "streaming"}, **key),
