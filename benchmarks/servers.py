@@ -57,7 +57,7 @@ class Server:
     """One server. A request that it has nothing for is None.
 
     ``command``  `{port}` and `{folder}` are filled in; ``files`` are written into the folder before
-    ``varied``   as `json`, with another user each time (another question takes Faker a millisecond); servers that answer constants do not look at it
+    ``varied``   as `json`, each time of another user: another question would measure Faker, which takes a millisecond
     ``extra``    files that it needs for the figures under load, not to begin
     ``wrong``    a request that a server which validates refuses
     ``events``   how many events its paced stream has, 50 ms apart
