@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache, wraps
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
@@ -34,11 +34,16 @@ class Recent(Generic[_Key, _Found]):
                 del self.known[next(iter(self.known))]
 
 
-def memo_by_identity(size: int) -> Callable[[Callable[[_Key], _Found]], Callable[[_Key], _Found]]:
-    """Remember the last `size` results of a function of one object that never changes, by which object it is."""
+def memo_by_identity(
+    size: int, keeps: Callable[[Any], bool] = lambda _found: True
+) -> Callable[[Callable[[_Key], _Found]], Callable[[_Key], _Found]]:
+    """Remember the last `size` results of a function of one object that never changes, by which object it is.
+
+    What is remembered holds its object; `keeps` tells of a result whether that is worth it.
+    """
 
     def remembering(function: Callable[[_Key], _Found]) -> Callable[[_Key], _Found]:
-        known: Recent[int, tuple[_Key, _Found]] = Recent(size)  # holds the object, so that no other has its id
+        known: Recent[int, tuple[_Key, _Found]] = Recent(size)  # with the object no other has its id
 
         @wraps(function)
         def remembered(given: _Key) -> _Found:
@@ -46,7 +51,8 @@ def memo_by_identity(size: int) -> Callable[[Callable[[_Key], _Found]], Callable
             if found is not None:
                 return found[1]
             result = function(given)
-            known.add(id(given), (given, result))
+            if keeps(result):
+                known.add(id(given), (given, result))
             return result
 
         return remembered

@@ -27,7 +27,10 @@ _RUN = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 well, 1 problems found, 2 misuse."""
+    """Run a command; return 0 well, 1 problems found, 2 misuse, or interrupted before there was a verdict.
+
+    A server that is stopped by Ctrl-C has done what it was asked for; it sees to that itself.
+    """
     try:
         options = parse_command(build_parser(), add_from_file(sys.argv[1:] if arguments is None else arguments))
         module, function = _RUN[options.command]
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return OK
     except KeyboardInterrupt:
-        return OK
+        return refuse("interrupted.")
 
 
 if __name__ == "__main__":

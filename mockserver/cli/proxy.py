@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
 
-from mockserver.cli.serve import show_requests
+from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
 from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
 from mockserver.config.settings import Settings
 from mockserver.proxy.passing import Passing, mapping_of
 from mockserver.proxy.recording import HAR_NAME, Recorder
 from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import parse_server
-from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
     import argparse
 
     from mockserver.proxy.servers import Server
+    from mockserver.server.mock_server import MockServer
 
 _LOOK_S = 1.0
 
@@ -41,19 +40,7 @@ def proxy(options: argparse.Namespace) -> int:
         journal=options.journal,
         admin_token=options.admin_token,
     )
-    try:
-        server = MockServer(
-            list(servers),
-            host=options.host,
-            port=options.port,
-            profiles=dict(options.profile),
-            fixtures=options.fixtures,
-            settings=settings,
-        )
-    except OSError as error:
-        return refuse(
-            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
-        )
+    server = open_server(options, settings, list(servers))
     try:
         return _run(server, servers, options)
     finally:
@@ -74,8 +61,7 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
         say(line)
     sys.stdout.flush()
     log = show_requests(server, options)
-    gc.freeze()
-    gc.set_threshold(50_000, 10, 10)
+    spare_collections()
     with contextlib.suppress(KeyboardInterrupt):
         server.serve()
     if log is not None:
@@ -95,9 +81,7 @@ def _interrupt(*_: object) -> None:
 
 def _greeting(server: MockServer, passing: Passing) -> list[str]:
     """Return what is printed on start: per API where requests come and where they go."""
-    lines = []
-    if server.host not in ("127.0.0.1", "::1", "localhost"):
-        lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the proxy.")
+    lines = warn_of_strangers(server, "proxy")
     for api, target in passing.servers.items():
         lines.append(f"{api}  {server.url(api)} -> {target.url}")
         if why_not := _try(target):

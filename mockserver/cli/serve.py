@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from flowcontract.specs.examples import typical_request
+from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
 from mockserver.cli.terminal import OK, complain, refuse, say
 from mockserver.config.settings import Settings
-from mockserver.journal.request_log import RequestLog
-from mockserver.server.mock_server import MockServer
 from mockserver.server.workers import Workers
 from mockserver.state.backends import is_address
 from mockserver.state.quotas import Limits
 
 if TYPE_CHECKING:
     import argparse
+
+    from mockserver.server.mock_server import MockServer
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -47,26 +47,12 @@ def serve(options: argparse.Namespace) -> int:
             uploads=options.max_stored_mb << 20,
         ),
     )
-    try:
-        server = MockServer(
-            options.api,
-            host=options.host,
-            port=options.port,
-            profiles=dict(options.profile),
-            fixtures=options.fixtures,
-            settings=settings,
-            workers=options.workers,
-        )
-    except OSError as error:
-        return refuse(
-            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
-        )
+    server = open_server(options, settings, options.api, workers=options.workers)
     for line in _greeting(server):
         say(line)
     sys.stdout.flush()
-    log = show_requests(server, options)
-    gc.freeze()  # what was read until here stays: collecting garbage shall not look at it again and again
-    gc.set_threshold(50_000, 10, 10)  # nearly all that a request makes goes without: a tenth of the time went there
+    log = show_requests(server, options, workers=options.workers)
+    spare_collections()
     try:
         _answer(server, options.workers)
     finally:
@@ -74,17 +60,6 @@ def serve(options: argparse.Namespace) -> int:
         if log is not None:
             log.close()
     return OK
-
-
-def show_requests(server: MockServer, options: argparse.Namespace) -> RequestLog | None:
-    """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
-    if options.quiet or sys.stdout is None:
-        return None
-    plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
-    plain = [path for path in plain if "{" not in path]
-    log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=getattr(options, "workers", 1) == 1)
-    server.mock.journal.listener = log
-    return log
 
 
 def _answer(server: MockServer, count: int) -> None:
@@ -109,9 +84,7 @@ def _no_workers(options: argparse.Namespace) -> str:
 
 def _greeting(server: MockServer) -> list[str]:
     """Return what is printed on start: per API its base URL, its key, and a command that works when pasted."""
-    lines = []
-    if server.host not in ("127.0.0.1", "::1", "localhost"):
-        lines.append(f"Warning: listening on {server.host}; everyone who reaches this machine can use the mock.")
+    lines = warn_of_strangers(server, "mock")
     for api in server.mock.apis:
         keys = ", ".join(f"{name}: {value}" for name, value in server.headers(api).items())
         lines += [

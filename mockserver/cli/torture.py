@@ -9,13 +9,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from mockserver.admin.torture import PREFIX
-from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
+from mockserver.cli.server import open_server
+from mockserver.cli.terminal import OK, PROBLEMS, say
 from mockserver.config.settings import Settings
-from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
     import argparse
 
+    from mockserver.server.mock_server import MockServer
     from mockserver.torture.session import Session
 
 _SLICE_S = 0.5
@@ -23,19 +24,7 @@ _SLICE_S = 0.5
 
 def torture(options: argparse.Namespace) -> int:
     """Answer one case after the other until all have been reported, and print the verdicts."""
-    settings = Settings(pace=0, seed=options.seed)
-    try:
-        mock = MockServer(
-            host=options.host,
-            port=options.port,
-            profiles=dict(options.profile),
-            fixtures=options.fixtures,
-            settings=settings,
-        )
-    except OSError as error:
-        return refuse(
-            f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another with --port or --host."
-        )
+    mock = open_server(options, Settings(pace=0, seed=options.seed))
     session = mock.torture(options.operation)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a script's way of pressing Ctrl-C
     with contextlib.suppress(KeyboardInterrupt):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from mockserver.caching import Recent
+from mockserver.caching import memo_by_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,7 @@ _MB = 1 << 20
 _NOTHING: Mapping[Place, Record] = MappingProxyType({})
 _PLACE = 400  # bytes of a record's place in its table, in its orders and in the ledger
 _VALUE = 60  # bytes beside those of a value itself, and its name in an object
+_SMALL = 16 << 10  # bytes of a container that is remembered with what it weighs
 _CONTAINER = 200  # bytes of an object or a list
 _ODD = 1 << 20  # bytes that a record counts for whose size cannot be told
 
@@ -169,21 +170,14 @@ def _weigh_record(record: Record) -> int:
     weight += _PLACE + _VALUE * len(record)
     for value in record.values():
         if value and (type(value) is dict or type(value) is list):
-            known = _small.find(id(value))
-            weight += known[1] if known is not None else _weigh_anew(value)
+            weight += _weigh_shared(value)
     return weight
 
 
-_small: Recent[int, tuple[Container, int]] = Recent(256)
-"""By its id a small container, and what it weighs: scenarios share theirs between all records."""
-_SMALL = 16 << 10
-
-
-def _weigh_anew(value: Container) -> int:
-    weight = _weigh_container(value)
-    if weight <= _SMALL:
-        _small.add(id(value), (value, weight))
-    return weight
+@memo_by_identity(256, keeps=lambda weight: weight <= _SMALL)
+def _weigh_shared(value: Container) -> int:
+    """Return what Python adds to a container, once for those of scenarios, which all records share."""
+    return _weigh_container(value)
 
 
 def _weigh_container(value: Container) -> int:

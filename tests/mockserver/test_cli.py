@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.output.printable import printable
 from mockserver.cli import main as cli
-from mockserver.cli import options, serve
+from mockserver.cli import options, scenarios, serve
 from mockserver.http.failures import complain
 from mockserver.http.messages import Request
 from mockserver.scenarios.files import ScenarioFiles
@@ -319,3 +320,29 @@ def test_verdicts_of_torture_obey_nobody() -> None:
             case.verdict(raised=EVIL)
         assert "owned" in session.table()
         assert obeyed(session.table()) == set()
+
+
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_interrupted_command_has_no_verdict(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C is one line and status 2: nobody may take it for a folder without problems."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scenarios, "list_scenarios", interrupt)
+    monkeypatch.setattr(scenarios, "check", interrupt)
+    assert cli.main([command, "--fixtures", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "mockserver: interrupted.\n"
+
+
+def test_listed_scenarios_may_be_cut_off_by_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mockserver list | head` is no error."""
+
+    def break_pipe(_options: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(scenarios, "list_scenarios", break_pipe)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert cli.main(["list"]) == 0
