@@ -17,7 +17,7 @@ from contract_tests.judging.judge import Expected, is_refusal
 from flowcontract import pointers, yamlio
 from flowcontract.provenance.evidence import Tier, tier_of
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import show
+from flowcontract.streams.showing import show
 
 if TYPE_CHECKING:
     from contract_tests.http.exchange import Exchange, Request

@@ -19,7 +19,9 @@ from contract_tests.http.target import (
     keys_by_scheme,
 )
 from flowcontract.errors import UnknownNameError
-from flowcontract.output.secrets import Secrets, is_secret_name, secret_values
+from flowcontract.output.secret_names import is_secret_name
+from flowcontract.output.secret_texts import secret_values
+from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import available_apis
 
 if TYPE_CHECKING:

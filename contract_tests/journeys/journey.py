@@ -22,7 +22,7 @@ from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.provenance.evidence import tier_of
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.violations import Violation, rate
-from flowcontract.streams.rules import show
+from flowcontract.streams.showing import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

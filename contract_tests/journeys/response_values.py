@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flowcontract import pointers
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import show
+from flowcontract.streams.showing import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

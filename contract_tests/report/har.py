@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from contract_tests.report.document import truncate
-from flowcontract.output.secrets import MASK, is_secret_name
+from flowcontract.output.secret_names import is_secret_name
+from flowcontract.output.secret_texts import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

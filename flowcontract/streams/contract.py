@@ -63,8 +63,8 @@ from flowcontract.streams.rules import (
     Pair,
     Reference,
     Rule,
-    show,
 )
+from flowcontract.streams.showing import show
 from flowcontract.streams.sse import FRAMINGS, Framing
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from flowcontract.pointers import value_at
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule, show
+from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule
+from flowcontract.streams.showing import show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
 if TYPE_CHECKING:

@@ -10,19 +10,15 @@ import json
 from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from flowcontract.pointers import from_path, value_at
+from flowcontract.streams.showing import list_names, show, show_both
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from flowcontract.streams.order import Atom
-
-_MAX_SHOWN = 60  # characters of a value in a message
-_BEFORE, _AFTER = 20, 30  # characters shown around the place where two long texts differ
-_MAX_NAMES = 10  # names in a message
 
 
 class Moment(NamedTuple):
@@ -223,7 +219,7 @@ class _PairFollower:
     def _close_pair(self, key: str, payload: object) -> Iterator[Mismatch]:
         rule = self._rule
         if key not in self._open:
-            yield Mismatch(f"the {rule.by} of an open {rule.opens}: {self._names()}", key, from_path(rule.by))
+            yield Mismatch(f"the {rule.by} of an open {rule.opens}: {self._list_open()}", key, from_path(rule.by))
             return
         opened = self._open.pop(key)
         self._count(opened, -1)
@@ -235,10 +231,12 @@ class _PairFollower:
 
     def _expect_all_closed(self, when: str) -> Iterator[Mismatch]:
         if self._open:
-            yield Mismatch(f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._names()}")
+            yield Mismatch(
+                f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._list_open()}"
+            )
 
-    def _names(self) -> str:
-        return _names(self._open) or "none"
+    def _list_open(self) -> str:
+        return list_names(self._open) or "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -457,48 +455,6 @@ class _ReferenceFollower:
     def _expect_named(self, name: object, when: str) -> Iterator[Mismatch]:
         rule = self._rule
         if json.dumps(name) not in self._named:
-            there_is = _names(self._named) or "none yet"
+            there_is = list_names(self._named) or "none yet"
             expected = f"the {rule.its} of a {rule.to}{when}: {there_is}"
             yield Mismatch(expected, f"{rule.path} {show(name)}", from_path(rule.path))
-
-
-def show(value: object) -> str:
-    """Return a value as JSON, shortened to fit a message."""
-    return _shorten(_to_json(value))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 10]}...{text[-7:]}"
-
-
-def show_both(wanted: object, got: object) -> tuple[str, str]:
-    """Return two values that differ, as JSON; of long ones an excerpt around the first difference.
-
-    >>> show_both("a" * 90 + "b", "a" * 90 + "c")[1]
-    '..."aaaaaaaaaaaaaaaaaaaac", character 91 of 91'
-    """
-    first, second = _to_json(wanted), _to_json(got)
-    if max(len(first), len(second)) <= _MAX_SHOWN:
-        return first, second
-    if isinstance(wanted, str) and isinstance(got, str):
-        first, second = wanted, got
-    shorter = min(len(first), len(second))
-    place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), shorter)
-    return _excerpt(first, place), _excerpt(second, place)
-
-
-def _excerpt(text: str, place: int) -> str:
-    """Return a text around an index."""
-    start, end = max(0, place - _BEFORE), place + _AFTER
-    where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"
-    return f"{'...' if start else ''}{_to_json(text[start:end])}{'...' if end < len(text) else ''}, {where}"
-
-
-def _names(names: Collection[str]) -> str:
-    """Return the first of some names, and the number of the others."""
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(_shorten(name) for name in islice(names, _MAX_NAMES)) + more
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)

@@ -57,12 +57,12 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
         passing.recorder = Recorder(options.record, passing.masking(), urls, limit=limit, rewriting=rewriting)
     server.mock.passing = passing
     signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
-    for line in _greeting(server, passing):
-        say(line)
-    sys.stdout.flush()
     log = show_requests(server, options)
-    spare_collections()
     with contextlib.suppress(KeyboardInterrupt):
+        for line in _greeting(server, passing):
+            say(line)
+        sys.stdout.flush()
+        spare_collections()
         server.serve()
     if log is not None:
         log.close()

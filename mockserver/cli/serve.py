@@ -48,13 +48,15 @@ def serve(options: argparse.Namespace) -> int:
         ),
     )
     server = open_server(options, settings, options.api, workers=options.workers)
-    for line in _greeting(server):
-        say(line)
-    sys.stdout.flush()
     log = show_requests(server, options, workers=options.workers)
-    spare_collections()
     try:
+        for line in _greeting(server):
+            say(line)
+        sys.stdout.flush()
+        spare_collections()
         _answer(server, options.workers)
+    except KeyboardInterrupt:  # before the loop has taken it over
+        pass
     finally:
         server.close()
         if log is not None:

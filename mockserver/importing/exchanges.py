@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from flowcontract.output.secrets import MASK, Secrets, is_secret_name, values_in_header
+from flowcontract.output.secret_names import is_secret_name
+from flowcontract.output.secret_texts import MASK
+from flowcontract.output.secrets import Secrets, values_in_header
 from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.untrusted import Unreadable
 from mockserver.importing.replies import draft_reply, list_values, replace_values

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flowcontract.output.secrets import MASK, is_secret_name
+from flowcontract.output.secret_names import is_secret_name
+from flowcontract.output.secret_texts import MASK
 from flowcontract.schemas.media_types import JSON, is_upload
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import PlainHeaders, Request

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flowcontract.output.curl import CurlCommand
-from flowcontract.output.secrets import MASK
+from flowcontract.output.secret_texts import MASK
 from flowcontract.schemas.media_types import is_upload
 
 if TYPE_CHECKING:

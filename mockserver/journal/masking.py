@@ -7,8 +7,9 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.output import secrets
-from flowcontract.output.secrets import Secrets, is_secret_name
+from flowcontract.output.secret_names import is_secret_name
+from flowcontract.output.secret_texts import MASK, mask_query, mask_text, values_in_query, values_in_text
+from flowcontract.output.secrets import Secrets, values_in_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,20 +45,20 @@ class Masking:
         if not self.hides(name):
             return _mask_short(value)
         scheme, space, _ = value.partition(" ")
-        return f"{scheme} {secrets.MASK}" if space and name.lower().endswith("authorization") else secrets.MASK
+        return f"{scheme} {MASK}" if space and name.lower().endswith("authorization") else MASK
 
     def query(self, text: str) -> str:
         """Return a query string as it may be shown."""
-        return secrets.mask_query(text, self.hides)
+        return mask_query(text, self.hides)
 
     def body(self, text: str, media_type: str) -> str:
         """Return a body, or the beginning of it, as it may be shown."""
         if not text:
             return text
         if media_type.lower().startswith("multipart/"):
-            text = _FORM_FIELD.sub(lambda part: f"{part[1]}{secrets.MASK}" if self.hides(part[2]) else part[0], text)
-            return secrets.mask_text(text)
-        return self.query(text) if _is_query(text, media_type) else secrets.mask_text(text)
+            text = _FORM_FIELD.sub(lambda part: f"{part[1]}{MASK}" if self.hides(part[2]) else part[0], text)
+            return mask_text(text)
+        return self.query(text) if _is_query(text, media_type) else mask_text(text)
 
     def form(self, form: Any) -> Any:
         """Return the fields of a form as they may be shown; what describes a file tells none."""
@@ -70,7 +71,7 @@ class Masking:
             return [self._field(name, item) for item in value]
         if not isinstance(value, str):
             return value
-        return secrets.MASK if self.hides(name) else secrets.mask_text(value)
+        return MASK if self.hides(name) else mask_text(value)
 
     def known(self, found: Iterable[str]) -> Secrets:
         """Return some of the secrets that were found, without those that the mock prints when it starts."""
@@ -81,27 +82,25 @@ class Masking:
         yield from self._find_in_headers(tuple(headers))
 
     def _find_in_headers_anew(self, headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-        found = (
-            secrets.values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers
-        )
+        found = (values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers)
         return tuple(chain.from_iterable(found))
 
     def in_query(self, text: str) -> Iterator[str]:
         """Yield the secrets of a query string."""
-        return secrets.values_in_query(text, self.hides)
+        return values_in_query(text, self.hides)
 
     def in_body(self, text: str, media_type: str) -> Iterator[str]:
         """Yield the secrets of a body."""
         if not text:
             return iter(())
-        return chain(self.in_query(text) if _is_query(text, media_type) else (), secrets.values_in_text(text))
+        return chain(self.in_query(text) if _is_query(text, media_type) else (), values_in_text(text))
 
     def in_form(self, form: Any) -> Iterator[str]:
         """Yield the secrets of the fields of a form."""
         for name, value in form.items() if isinstance(form, dict) else ():
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str):
-                    yield from [text] if self.hides(name) else secrets.values_in_text(text)
+                    yield from [text] if self.hides(name) else values_in_text(text)
 
 
 # The same clients send the same headers again and again.
@@ -115,12 +114,12 @@ def mask_short(values: tuple[str, ...], text: str) -> str:
 
 @lru_cache(maxsize=512)
 def _mask_short(text: str) -> str:
-    return secrets.mask_text(text)
+    return mask_text(text)
 
 
 @lru_cache(maxsize=512)
 def _values_in_short(text: str) -> tuple[str, ...]:
-    return tuple(secrets.values_in_text(text))
+    return tuple(values_in_text(text))
 
 
 def _is_query(text: str, media_type: str) -> bool:

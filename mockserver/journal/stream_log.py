@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
-from flowcontract.output import secrets
+from flowcontract.output.secret_texts import MASK
 from mockserver.http.messages import AbortConnection
 from mockserver.http.stream import Stream
 from mockserver.journal.steering import PAUSED, Action, Steering
@@ -222,7 +222,7 @@ def _cut(data: bytes, ends: list[int], hidden: list[tuple[int, int]]) -> Iterato
         piece = b""
         while waiting and waiting[0][0] < end:
             begun, stop = waiting.popleft()
-            piece += data[start:begun] + (secrets.MASK.encode() if begun >= start else b"")
+            piece += data[start:begun] + (MASK.encode() if begun >= start else b"")
             start = max(start, min(stop, end))
             if stop > end:
                 waiting.appendleft((begun, stop))

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcontract.output.secrets import MASK, spans_in_text
+from flowcontract.output.secret_texts import MASK, spans_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcontract.output.secrets import MASK, mask_query
+from flowcontract.output.secret_texts import MASK, mask_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,15 +10,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from flowcontract.output.secrets import (
-    MASK,
-    Secrets,
-    is_secret_name,
-    mask_fields,
-    mask_text,
-    secret_values,
-    spans_in_text,
-)
+from flowcontract.output.secret_names import is_secret_name
+from flowcontract.output.secret_texts import MASK, mask_fields, mask_text, secret_values, spans_in_text
+from flowcontract.output.secrets import Secrets
 
 SECRET = "aB3/+=\"\\<ü😀 &'9"
 PLAIN = "app-9f8e7d6c5b4a"

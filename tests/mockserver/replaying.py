@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from mock_calls import Answer as _Answer
 from werkzeug.datastructures import Headers
 
-from flowcontract.output.secrets import is_secret_name
+from flowcontract.output.secret_names import is_secret_name
 from flowcontract.recordings import jsonl
 from flowcontract.recordings.reading import read as read_recording
 from flowcontract.recordings.untrusted import Unreadable
