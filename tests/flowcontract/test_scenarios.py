@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowcontract import paths
 from flowcontract.errors import ScenarioError, UnknownNameError
 from flowcontract.scenarios import (
     MAX_FILE_BYTES,
@@ -22,11 +21,10 @@ from flowcontract.scenarios import (
     render_headers,
 )
 from flowcontract.scenarios.expressions import Context, RequestView
-from flowcontract.schemas.validators import Validators
-from flowcontract.specs.model import available_apis, load_api, load_apis
+from flowcontract.specs.model import load_api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from flowcontract.specs.model import Api, Operation
@@ -503,70 +501,6 @@ def test_the_first_scenario_that_matches_answers(write: Write, send: Operation, 
     assert load_scenarios(["talk"], root=tmp_path / "fixtures").matching(send, VIEW) is None
 
 
-# A user's folder.
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Path:
-    """Return a user's empty folder."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    return folder
-
-
-def put(folder: Path, name: str, text: str = "description: Mine.\nreply: {body: mine}\n") -> Path:
-    """Write a file into a user's folder."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_users_scenario_adds_or_replaces_by_name(mine: Path) -> None:
-    """What the user does not replace is ours as before."""
-    operation = load_api("cybertron").operations["offlineUploadFile"]
-    ours = load_scenarios(["cybertron"]).keys(operation)
-    put(mine, "cybertron/offlineUploadFile/200-default.yaml")
-    put(mine, "cybertron/offlineUploadFile/200-my-own.yaml")
-    scenarios = load_scenarios(["cybertron"], mine)
-    assert scenarios.default(operation).description == "Mine."
-    assert set(scenarios.keys(operation)) == {*ours, "200-my-own"}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("cybertron/offlineUploadFile/200-default.yaml", "description: 1\n", "200-default.yaml, line 1"),
-        ("cybertron/offlineUploadFile/200-default.yml", "", "Name it <status>-<name>.yaml"),
-        ("cybertron/offlineUploadFile/default.yaml", "", "Name it <status>-<name>.yaml"),
-        ("cybertrn/offlineUploadFile/200-default.yaml", "", 'Did you mean "cybertron"?'),
-        ("cybertron/offlineUpload/200-default.yaml", "", 'Did you mean "offlineUploadFile"?'),
-    ],
-)
-def test_a_mistake_in_a_users_folder_is_told_at_once(mine: Path, name: str, text: str, said: str) -> None:
-    """Whoever starts the mock with a broken scenario learns it at the start."""
-    put(mine, name, text)
-    with pytest.raises(ScenarioError) as error:
-        load_scenarios(["cybertron"], mine)
-    assert said in str(error.value)
-
-
-def test_a_users_folder_has_to_be_there(tmp_path: Path) -> None:
-    """A slip in `--fixtures` is told, and not taken for an empty folder."""
-    with pytest.raises(ScenarioError, match="there is no such folder"):
-        load_scenarios(["cybertron"], tmp_path / "nowhere")
-
-
-def test_a_users_folder_may_hold_other_things(mine: Path) -> None:
-    """Files beside the APIs, media files, and APIs that are not served now are left alone."""
-    put(mine, "README.md", "mine")
-    put(mine, "cybertron/files/data.yaml", "a: 1")
-    put(mine, "cybertron/offlineUploadFile/notes.txt", "a")
-    put(mine, "dify-chat/sendChatMessage/200-default.yaml", "broken: [")
-    operation = load_api("cybertron").operations["offlineUploadFile"]
-    assert load_scenarios(["cybertron"], mine).keys(operation) == load_scenarios(["cybertron"]).keys(operation)
-
-
 def test_a_broken_scenario_of_ours_disturbs_nobody_who_does_not_need_it(
     write: Write, send: Operation, tmp_path: Path
 ) -> None:
@@ -578,58 +512,3 @@ def test_a_broken_scenario_of_ours_disturbs_nobody_who_does_not_need_it(
     assert scenarios.matching(send, VIEW) is None
     with pytest.raises(ScenarioError, match="400-invalid-param"):
         scenarios.find(send, 400)
-
-
-def test_the_format_is_itself_a_valid_schema() -> None:
-    """Editors can use `fixtures/scenario.schema.json` as it is."""
-    schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
-    assert Validators(schema).is_valid("", {"description": "D.", "reply": {"body": None}})
-    assert not Validators(schema).is_valid("", {"description": "D."})
-
-
-@pytest.mark.parametrize("api", available_apis())
-def test_every_packaged_scenario_reads_and_renders(api: str) -> None:
-    """With nothing but a seed: no expression of ours depends on a world to be there."""
-    operations = load_apis([api])[api].operations
-    scenarios = load_scenarios([api])
-    for operation in operations.values():
-        for key, scenario in scenarios.for_operation(operation).items():
-            rendered = [render_whole(scenario, Context(seed=key)) for _ in range(2)]
-            assert rendered[0] == rendered[1], f"{operation.name} {key} differs from one rendering to the next"
-
-
-@pytest.mark.parametrize("api", ["dify-workflow", "dify-chat"])
-def test_what_takes_seconds_ends_seconds_later(api: str) -> None:
-    """A run or node whose times hang on the clock ended `elapsed_time` after it began, to the second."""
-    timed = []
-    for path in sorted((paths.fixtures_root() / api).glob("*/*.yaml")):
-        if "finished_at: $now" in path.read_text(encoding="utf-8"):
-            scenario = read_scenario(path, api_folder=path.parent.parent)
-            timed += [(path.stem, run) for run in runs_in(list(spoken(scenario, Context(now=1_700_000_000))))]
-    assert len(timed) >= 20
-    late = [one for one in timed if abs(one[1]["finished_at"] - one[1]["created_at"] - one[1]["elapsed_time"]) > 1]
-    assert late == []
-
-
-def spoken(scenario: Scenario, context: Context) -> Iterator[Any]:
-    """Yield the JSON values of a reply."""
-    if not scenario.reply.streamed:
-        yield json.loads(render_body(scenario.reply, context))
-    for piece in render_events(scenario.reply, context):
-        yield piece.payload
-
-
-def runs_in(value: Any) -> Iterator[Any]:
-    """Yield the objects, at any depth, that tell how long something took."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if isinstance(value, dict) and value.get("finished_at") and value.get("elapsed_time") is not None:
-        yield value
-    for one in inner:
-        yield from runs_in(one)
-
-
-def render_whole(scenario: Scenario, context: Context) -> bytes:
-    """Return everything a scenario sends."""
-    if scenario.reply.streamed:
-        return b"".join(piece.data for piece in render_events(scenario.reply, context))
-    return render_body(scenario.reply, context)
