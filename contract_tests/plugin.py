@@ -72,7 +72,12 @@ class Run:
         names = config.getoption("--api")
         profiles = dict(_split_profile(option) for option in config.getoption("--profile"))
         self.apis: dict[str, Api] = load_apis(names or available_apis(), profiles=profiles)
-        self.target: Target = target.load_target(
+        self.deviations = Deviations.load(
+            config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
+        )
+        earlier = config.getoption("--baseline")
+        self.baseline = (str(earlier), load_baseline(earlier)) if earlier else None
+        self.target: Target = target.load_target(  # the first that asks the server
             self.apis,
             base_url=config.getoption("--base-url"),
             keys=config.getoption("--key"),
@@ -83,11 +88,6 @@ class Run:
             for secret in self.target.secrets:
                 shared.secrets.add(secret)
         self.thorough: bool = config.getoption("--thorough")
-        self.deviations = Deviations.load(
-            config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
-        )
-        earlier = config.getoption("--baseline")
-        self.baseline = (str(earlier), load_baseline(earlier)) if earlier else None
         self.coverage = Coverage(self.apis, config.getoption("--require"))
         self.demand = Tier(config.getoption("--demand"))
         self.results = Results(

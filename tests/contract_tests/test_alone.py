@@ -90,6 +90,17 @@ def test_option_that_is_none_is_told_with_the_one_that_was_meant(tmp_path):
     assert 'Did you mean "--base-url"?' in said
 
 
+def test_files_that_options_name_are_read_before_anybody_is_asked(tmp_path):
+    """A slip in a path is said at once, also where no server answers yet."""
+    broken = tmp_path / "known.toml"
+    broken.write_text("[[deviation", encoding="utf-8")
+    for option, path in (("--baseline", "nofile.json"), ("--deviations", str(broken))):
+        status, said = command("--base-url", "http://127.0.0.1:9", option, path, folder=tmp_path)
+        assert status == 2
+        assert path in said
+        assert "Nothing answers" not in said
+
+
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "soon"])
 def test_bound_that_is_none_is_a_misuse(tmp_path, minutes):
     """A run has to have an end."""
