@@ -152,7 +152,7 @@ def test_connection_keeps_little_for_clients_that_do_not_read(app: App) -> None:
     finally:
         for client in clients:
             client.close()
-        listening.close()
+        loop.call_soon_threadsafe(listening.close)  # asyncio closes a server on its own loop only
         call(asyncio.sleep(0))
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
