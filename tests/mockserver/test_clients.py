@@ -17,6 +17,7 @@ typed_dify = pytest.importorskip("dify_client._clientx", reason="dify-client-pyt
 models = pytest.importorskip("dify_client.models", reason="dify-client-python is not installed")
 langflow = pytest.importorskip("langflow_client", reason="langflow-client is not installed")
 
+pytestmark = [pytest.mark.published_client, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 FLOW = "a430cc57-06bb-4c11-be39-d3d4de68d2c4"
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mockserver.server.mock_server import MockServer
 
 dify_api = pytest.importorskip("dify_api_python", reason="dify-api-python is not installed")
@@ -18,16 +15,7 @@ pydify_base = pytest.importorskip("pydify_sdk.base", reason="pydify-sdk is not i
 langflow = pytest.importorskip("langflow_sdk", reason="langflow-sdk is not installed")
 
 USER = "abc-123"
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pydify-sdk closes nothing
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Let go of the connections that a client has left open while their warnings are still ignored."""
-    yield
-    gc.collect()
-
-
+pytestmark = [pytest.mark.published_client, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 FLOW = "a430cc57-06bb-4c11-be39-d3d4de68d2c4"
 
 
