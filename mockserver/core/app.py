@@ -80,7 +80,12 @@ class App:
     def _record(self, request: Request, now: float) -> Reply:
         """Answer, and keep both sides in the journal."""
         self.mock.refresh()
-        entry = self.mock.journal.open(request, now)
+        entry = request.noted
+        if entry is None:
+            entry = self.mock.journal.open(request, now)
+            request.noted = entry if request.incoming is not None else None
+        else:
+            entry.size = request.body.size
         try:
             reply = self._handler.handle(request, now, entry)
         except Exception as error:

@@ -33,16 +33,20 @@ class Incoming:
     ``whole``     None while more may come; then whether all of it has come
     ``size``      bytes that have come
     ``copy``      what has come, for judging it afterwards; ``copy_error`` tells why it is not all
+    ``recalled``  it must not be passed on while it comes: the adapter has the request answered when it is whole
     """
 
     def __init__(self) -> None:
         self.on_data: Callable[[], None] = _ignore
         self.on_flow: Callable[[bool], None] = _ignore
         self.on_end: Callable[[], None] = _ignore
+        self.on_recall: Callable[[], None] = _ignore
+        self.recalled = False
         self.whole: bool | None = None
         self.size = 0
         self.copy: Blob = EMPTY
         self.copy_error: BodyError = ""
+        self._look: Callable[[bytes], bool] | None = None
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
         self._stopped = self._dropped = False
@@ -50,6 +54,8 @@ class Incoming:
     def feed(self, data: bytes) -> None:
         """Add the next bytes, unless nobody wants them any more."""
         self.size += len(data)
+        if self._look is not None and self._look(data):
+            self._recall()
         if self._dropped:
             return
         self._pieces.append(data)
@@ -58,6 +64,17 @@ class Incoming:
             self._stopped = True
             self.on_flow(False)
         self.on_data()
+
+    def watch(self, look: Callable[[bytes], bool]) -> None:
+        """Look at each piece before it is taken, and at those that wait."""
+        self._look = look
+        if any(look(piece) for piece in self._pieces):
+            self._recall()
+
+    def _recall(self) -> None:
+        self.recalled, self._look = True, None
+        self.drop()
+        self.on_recall()
 
     def finish(self, copy: Blob, error: BodyError, *, whole: bool) -> None:
         """Note the end, or that it broke off."""
@@ -104,6 +121,7 @@ class Outgoing:
     ``body``        what follows; an Incoming is sent while it comes, in chunks if ``chunked``
     ``idempotent``  it may be sent again on another connection, where the first one was closed without an answer
     ``silent_s``    how long the server may be silent
+    ``patient``     that the server cannot be reached is told when the body has come: it may be recalled meanwhile
     """
 
     origin: Origin
@@ -113,6 +131,7 @@ class Outgoing:
     chunked: bool = False
     idempotent: bool = False
     silent_s: float = 300.0
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +160,8 @@ class Forward(Protocol):
     def answer(self, head: AnswerHead) -> Reply | None:
         """Hear that the answer begins; return what the client gets, None where it waits for the whole body."""
 
-    def feed(self, data: bytes) -> None:
-        """Hear the next bytes of the body."""
+    def feed(self, data: bytes) -> Reply | None:
+        """Hear the next bytes of the body; return what the client gets where it is not to wait for the rest."""
 
     def finish(self) -> Reply | None:
         """Hear that the answer is complete; return what the client gets where it has waited for that."""

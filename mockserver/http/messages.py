@@ -105,6 +105,7 @@ class Request:
     ``head``          everything but the body, where an adapter has recognised it
     ``target``        path and query as on the wire; '' if the adapter does not know them
     ``incoming``      the body instead, where the request is answered while it still arrives
+    ``noted``         what the application has noted of it, where it is asked again with the body that was `incoming`
     """
 
     method: str
@@ -120,6 +121,7 @@ class Request:
     scheme: str = "http"
     target: str = ""
     incoming: Incoming | None = None
+    noted: Any = None
 
     def __post_init__(self) -> None:
         self.fields = self.fields or join_fields(self.headers)

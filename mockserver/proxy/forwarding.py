@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import StateError
@@ -15,12 +14,13 @@ from flowcontract.schemas.decoding import parse_json
 from flowcontract.streams.sse import Decoder
 from mockserver import faults
 from mockserver.faults import FaultError
-from mockserver.http.failures import complain, make_problem
+from mockserver.http.failures import complain
 from mockserver.http.live import ChangedStream, LiveStream
 from mockserver.http.messages import AbortConnection, PlainHeaders, Reply, join_fields
 from mockserver.journal.entry import KEPT_OF_ANSWER
 from mockserver.proxy.headers import end_to_end
-from mockserver.proxy.judging import AnswerJudge, Unpacker, broken_off
+from mockserver.proxy.judging import KEPT_OF_BODY, AnswerJudge, Unpacker, broken_off, count_failing
+from mockserver.proxy.problems import forbidden_answer, no_answer
 from mockserver.scenarios.selection import no_fault
 
 if TYPE_CHECKING:
@@ -39,14 +39,6 @@ _SANDBOX = ("Content-Security-Policy", "sandbox")
 """Of what a browser shows as a page: no script of the server's may ask `/__mock__`, which has the same origin."""
 _HELD = 64 << 20
 """Bytes of a whole answer that a fault is to change."""
-_FAILED: dict[str, tuple[int, str]] = {
-    "late": (HTTPStatus.GATEWAY_TIMEOUT, "connection_timeout"),
-    "refused": (HTTPStatus.BAD_GATEWAY, "connection_refused"),
-    "broken": (HTTPStatus.BAD_GATEWAY, "connection_terminated"),
-    "unreadable": (HTTPStatus.BAD_GATEWAY, "http_protocol_error"),
-    "gone": (HTTPStatus.BAD_REQUEST, "http_request_error"),
-}
-"""Why there is no answer -> status (RFC 9110, 15.6.3 and 15.6.5), and its name in `Proxy-Status` (RFC 9209, 2.3)."""
 _HOW: dict[str, How] = {"close": "cut", "reset": "cut", "timeout": "timeout", "gone": "gone"}
 
 
@@ -77,6 +69,7 @@ class Forwarding:
         self._stream: LiveStream | ChangedStream | None = None
         self._decoder: Decoder | None = None  # where faults change the events
         self._held: bytearray | None = None  # where faults change the whole body
+        self._withheld: Reply | None = None  # until all of it is judged
         self._reply: Reply | None = None
         self._kept = bytearray()
         self._size = 0
@@ -86,6 +79,13 @@ class Forwarding:
     def begin(self, flow: Callable[[bool], None], cancel: Callable[[], None]) -> None:
         """Take what controls the server's side."""
         self._flow, self._cancel = flow, cancel
+
+    def withdraw(self) -> bool:
+        """Forget that the request was passed on, since the mock is asked after all; tell whether it is in time."""
+        if self._over or self._judge is not None:
+            return False
+        self._over = True
+        return True
 
     # What comes back
 
@@ -108,9 +108,14 @@ class Forwarding:
         self._note_usage(head.status)
         reply = self._reply = Reply(head.status, headers, separate=True, reason=head.reason, forward=self)
         self._mark_preference(reply)
-        return self._begin_body(reply, bodiless=head.bodiless)
+        if self._office.enforce and count_failing(self._judge.judge_head()):
+            self._conclude("cut")
+            self._cancel()
+            return self._refuse_answer()
+        begun = self._begin_body(reply, bodiless=head.bodiless)
+        return None if begun is reply and self._withhold(reply) else begun
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> Reply | None:
         """Pass a piece on, then judge and record it; under `--enforce` judge it first."""
         now = time.monotonic()
         plain = self._unpacker.feed(data)
@@ -119,28 +124,39 @@ class Forwarding:
         if self._office.enforce and self._judge is not None and self._judge.contract is not None:
             if self._judge_piece(plain, now):
                 self._end_by_force()
-                return
-            self._pass(data, plain)
-        else:
-            self._pass(data, plain)
-            self._judge_piece(plain, now)
+            else:
+                self._pass(data, plain)
+            return None
+        self._pass(data, plain)
+        self._judge_piece(plain, now)
+        if self._withheld is None or self._size <= KEPT_OF_BODY:
+            return None
+        self._note_unjudged()
+        self._flow(False)
+        return self._release()
 
     def finish(self) -> Reply | None:
         """End the answer; return it where faults had to wait for all of it."""
         self._conclude("complete")
+        whole = self._held is not None or self._withheld is not None
+        if whole and self._office.enforce and self._server_wrong:
+            return self._refuse_answer()
         if self._held is not None:
             return self._change_whole()
+        reply = self._release() if self._withheld is not None else None
         if self._stream is not None:
             self._flush_events()
             self._stream.finish()
         self._settle()
-        return None
+        return reply
 
     def break_off(self, how: Break) -> Reply | None:
         """End an answer that broke off, in the same way."""
         if self._over:
             return None
         self._conclude(_HOW[how], [] if how == "gone" else [broken_off(how)])
+        if self._withheld is not None and how != "gone":
+            return self._refuse_answer()
         if self._stream is not None and how != "gone":
             self._flush_events()
             self._stream.break_off(AbortConnection("reset" if how == "reset" else "close"))
@@ -270,12 +286,40 @@ class Forwarding:
             stream.break_off(AbortConnection("close"))
         self._cancel()
 
-    def _problem(self, why: str, detail: str) -> Reply:
-        status, error = _FAILED[why]
-        title = {400: "Bad Request", 502: "Bad Gateway", 504: "Gateway Timeout"}[status]
-        reply = make_problem(status, title, f"mockserver proxy: {detail}", server=str(self.outgoing.origin))
-        reply.headers["Proxy-Status"] = f"mockserver; error={error}"
-        return self._office.mock.journal.close(self._entry, reply)
+    def _problem(self, why: Failure, detail: str) -> Reply:
+        return self._office.mock.journal.close(self._entry, no_answer(self.outgoing.origin, why, detail))
+
+    def _refuse_answer(self) -> Reply:
+        """Answer in place of the server, whose answer the contract forbids."""
+        assert self._reply is not None
+        self._withheld = self._held = None
+        refusal = forbidden_answer(self.outgoing.origin, self._reply.status, self._entry)
+        return self._office.mock.journal.close(self._entry, refusal)
+
+    def _withhold(self, reply: Reply) -> bool:
+        """Keep a whole answer back until it is judged, unless it is too large; under `--enforce`."""
+        judge = self._judge
+        if not self._office.enforce or not self._passed.known or judge is None or judge.contract is not None:
+            return False
+        announced = reply.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced) > KEPT_OF_BODY:
+            self._note_unjudged()
+            return False
+        self._withheld = reply
+        if self._stream is not None:
+            self._stream.on_flow = _ignore
+        return True
+
+    def _release(self) -> Reply | None:
+        """Let go of an answer that was kept back."""
+        reply, self._withheld = self._withheld, None
+        assert isinstance(self._stream, LiveStream)
+        self._stream.on_flow = self._flow
+        return reply
+
+    def _note_unjudged(self) -> None:
+        limit = f"more than {KEPT_OF_BODY >> 20} MB"
+        self._entry.hints.append(f"--enforce: the answer has {limit} and passes; what is in it is not judged.")
 
     # Judging and noting
 

@@ -13,7 +13,7 @@ from flowcontract.streams.judge import StreamJudge
 from flowcontract.validation.response import response_violations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from flowcontract.specs.model import Api, Operation
     from flowcontract.streams.contract import StreamContract
@@ -24,6 +24,8 @@ JUDGED_OF_STREAM = 16 << 20
 """Bytes of a stream that are judged; what comes after them passes unjudged, so that memory stays flat."""
 _MOST_AT_ONCE = 1 << 20  # bytes that one compressed piece may unpack to
 _SERVER_ERROR, _REFUSED = 500, 300
+_OF_HEAD = ("status", "media-type", "required")
+"""Rules that can be judged without the body."""
 
 
 class Unpacker:
@@ -100,18 +102,25 @@ class AnswerJudge:
         if self._stream is not None and readable and self._size <= JUDGED_OF_STREAM:
             found += self._stream.close(now) if whole else self._stream.feed(b"", now)
         known = whole and readable and self._size <= KEPT_OF_BODY
-        body: object = bytes(self.body) if known and self._stream is None else b""
-        answered = response_violations(self._api.validators, self._operation, self._status, self._headers, body)
-        if not known:
-            answered = [each for each in answered if each.rule in ("status", "media-type", "required")]
-        response = self._operation.responses.get(self._status)
+        body = bytes(self.body) if known and self._stream is None else b""
+        return self._rate([*found, *self._judge_answer(self._operation, body, known=known)])
+
+    def judge_head(self) -> list[Violation]:
+        """Judge what the head tells alone; `close` finds it, too."""
+        return [] if self._operation is None else self._rate(self._judge_answer(self._operation, b"", known=False))
+
+    def _judge_answer(self, operation: Operation, body: bytes, *, known: bool) -> Iterator[Violation]:
+        """Yield what is wrong with status, headers and, where it is `known`, the body."""
+        response = operation.responses.get(self._status)
         if self._status >= _SERVER_ERROR and response is not None and response.observed:
             words = f"{self._status}, which only a server has that failed"
-            found.append(Violation("status", "an answer", words, source=response.provenance, tier=Tier.SERVER_ERROR))
-        return self._rate([*found, *map(self._weigh, answered)])
+            yield Violation("status", "an answer", words, source=response.provenance, tier=Tier.SERVER_ERROR)
+        for found in response_violations(self._api.validators, operation, self._status, self._headers, body):
+            if known or found.rule in _OF_HEAD:
+                yield self._weigh(found)
 
     def _rate(self, found: Iterable[Violation]) -> list[Violation]:
-        return rate(found, self._api.rulings) if found else []
+        return rate(found, self._api.rulings)
 
     def _weigh(self, violation: Violation) -> Violation:
         """Lower what a status that no document has rests on: nobody but the server knows whether a key is right."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mockserver.core.validation import authenticate, route, validate
 from mockserver.http.failures import make_problem
@@ -15,8 +14,9 @@ from mockserver.journal.masking import Masking
 from mockserver.proxy.forwarding import Forwarding, Office
 from mockserver.proxy.headers import VIA, escapes_base, request_headers, request_target
 from mockserver.proxy.servers import check_servers
+from mockserver.proxy.suffixes import strip_body, watch_form
 from mockserver.proxy.summary import Summary
-from mockserver.request.preferences import MARK, parse_prefer
+from mockserver.request.preferences import parse_prefer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mockserver.core.choosing import Selection
     from mockserver.core.mock import Mock
     from mockserver.core.passing import Passed
+    from mockserver.http.forwarding import Incoming
     from mockserver.http.messages import Request
     from mockserver.journal.entry import Entry
     from mockserver.proxy.recording import RecordedExchange, Recorder
@@ -103,7 +104,7 @@ class Passing:
             return False
         routed = route(self.mock.router, self.admit(head))
         operation = routed.route.operation
-        if operation is None:
+        if operation is None or routed.preference is not None:
             return False
         if any(order.operation == operation.name for order in self.mock.overrides.list_all()):
             return False
@@ -133,38 +134,52 @@ class Passing:
         if problem := self._refuse(request, base):
             return problem
         entry.choose("forward", server.url)
-        body: bytes | Any = request.incoming if request.incoming is not None else request.body.read()
-        if request.incoming is None and passed.preference is not None and passed.preference.by == "user":
-            body = _without_suffix(body)
-        size = None if request.incoming is not None else len(body)
         target = request_target(request, base, server.base_path)
+        outgoing = self._write_request(passed, server, target)
+        recorded = self._begin_recording(passed)
+        forwarding = Forwarding(Office(self.mock, self.summary, self.enforce), passed, outgoing, recorded)
+        url = f"{server.origin}{target}"
+        if isinstance(outgoing.body, bytes):
+            self._record_request(recorded, passed, url, outgoing.body, len(outgoing.body))
+        else:
+            self._pass_on(outgoing.body, forwarding, passed, recorded, url)
+        return Reply(200, request.headers, forward=forwarding)
+
+    # Parts of it
+
+    def _write_request(self, passed: Passed, server: Server, target: str) -> Outgoing:
+        """Return what is sent on: without what the mock understood, all else as it came."""
+        request = passed.visit.routed.request
+        content_type = request.fields.get("content-type", "")
+        body: bytes | Incoming = request.incoming or strip_body(request.body.read(), content_type)
+        size = len(body) if isinstance(body, bytes) else None
         headers = request_headers(request, server.host, size)
         lines = [f"{request.method} {target} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in headers)]
-        outgoing = Outgoing(
+        return Outgoing(
             server.origin,
             request.method,
             "".join([*lines, "\r\n"]).encode("latin-1", "replace"),
             body,
             chunked=size is None and "transfer-encoding" in request.fields,
-            idempotent=request.method in _IDEMPOTENT and request.incoming is None,
+            idempotent=request.method in _IDEMPOTENT and size is not None,
             silent_s=self.silent_s,
+            patient=content_type.startswith("multipart/") and "expect" not in request.fields,
         )
-        recorded = self._begin_recording(passed)
-        office = Office(self.mock, self.summary, self.enforce)
-        forwarding = Forwarding(office, passed, outgoing, recorded)
-        url = f"{server.origin}{target}"
-        if request.incoming is None:
-            self._record_request(recorded, passed, url, body, len(body))
-        else:
-            incoming = request.incoming
-            forwarding.before_answer = lambda: self._record_request(recorded, passed, url, None, incoming.size)
-            if incoming.whole is None:
-                incoming.on_end = lambda: self._judge_upload(passed, recorded, url)
-            else:  # it came together with its head
-                self._judge_upload(passed, recorded, url)
-        return Reply(200, request.headers, forward=forwarding)
 
-    # Parts of it
+    def _pass_on(
+        self, body: Incoming, forwarding: Forwarding, passed: Passed, recorded: RecordedExchange | None, url: str
+    ) -> None:
+        """Have a body judged and recorded when it has passed, and recalled where it asks something of the mock."""
+        watch = watch_form(passed.visit.routed.request.fields.get("content-type", ""))
+        if watch is not None:
+            body.watch(lambda piece: watch.feed(piece) and forwarding.withdraw())
+        if body.recalled:
+            return
+        forwarding.before_answer = lambda: self._record_request(recorded, passed, url, None, body.size)
+        if body.whole is None:
+            body.on_end = lambda: self._judge_upload(passed, recorded, url)
+        else:  # it came together with its head
+            self._judge_upload(passed, recorded, url)
 
     def _refuse(self, request: Request, base: str) -> Reply | None:
         """Return what is answered where a request cannot be passed on as it came; None where it can."""
@@ -269,22 +284,6 @@ def _replace_key(query: str, scheme: SecurityScheme) -> str:
         f"{name}={scheme.mock_key}" if name == scheme.parameter and value else f"{name}{equals}{value}"
         for name, equals, value in parts
     )
-
-
-def _without_suffix(body: bytes) -> bytes:
-    """Return a JSON body without what its `user` asks of the mock; the rest stays as it is written if possible."""
-    mark = MARK.encode()
-    start = body.find(mark)
-    end = body.find(b'"', start)
-    if start >= 0 and body.count(mark) == 1 and b"\\" not in body[start:end] and body[:1] in b"{ \r\n\t":
-        return body[:start] + body[end:]
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return body
-    if isinstance(value, dict) and isinstance(value.get("user"), str):
-        value["user"] = value["user"].partition(MARK)[0]
-    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def mapping_of(servers: Mapping[str, Server]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def read_body(request: Request, operation: Operation, manners: Manners = DEFAULT
         raise Refusal("too-large", "the request is larger than this server accepts")
     if not content_type and not request.body.size:
         return Body("", ABSENT, {})
-    media_type, options = _options(content_type)
+    media_type, options = parse_options(content_type)
     if media.find_media(operation.request, media_type) is None:
         return _of_another_type(request, operation, media_type, manners)
     if request.body_error:
@@ -181,17 +181,22 @@ def _read_multipart(body: Blob, boundary: str, media_type: str, manners: Manners
     return Body(media_type, _fields(values), uploads)
 
 
+def make_parser(boundary: str) -> PushMultipartParser:
+    """Return a parser of a form with this boundary, within limits."""
+    return PushMultipartParser(
+        boundary.encode("latin-1", "replace"),
+        max_header_size=_HEAD_LIMIT,
+        max_header_count=_HEAD_LINES,
+        max_segment_count=_PART_LIMIT,
+    )
+
+
 class _Form:
     """Collects the parts of a multipart body while its bytes arrive."""
 
     def __init__(self, boundary: str, *, extended: bool = True) -> None:
         self._extended = extended
-        self._parser = PushMultipartParser(
-            boundary.encode("latin-1", "replace"),
-            max_header_size=_HEAD_LIMIT,
-            max_header_count=_HEAD_LINES,
-            max_segment_count=_PART_LIMIT,
-        )
+        self._parser = make_parser(boundary)
         self._part = MultipartSegment([])
         self._name = ""
         self._filename: str | None = None
@@ -216,7 +221,7 @@ class _Form:
         self._parser.error = None
 
     def _begin(self, part: MultipartSegment) -> None:
-        options = _disposition(part["Content-Disposition"], extended=self._extended)
+        options = parse_disposition(part["Content-Disposition"], extended=self._extended)
         if not options.get("name"):
             raise ValueError("a part has no name")
         self._part, self._name, self._filename = part, options["name"], options.get("filename")
@@ -231,12 +236,12 @@ class _Form:
         if self._filename is None:
             self.texts.setdefault(self._name, []).append(blob.read().decode("utf-8"))
         else:
-            content_type = _options(self._part.header("Content-Type", ""))[0]
+            content_type = parse_options(self._part.header("Content-Type", ""))[0]
             self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
 
 
 @memo(1024)
-def _options(header: str) -> tuple[str, Mapping[str, str]]:
+def parse_options(header: str) -> tuple[str, Mapping[str, str]]:
     """Return a media type, in lower case, and its parameters; clients mostly send the same again."""
     media_type, options = parse_options_header(header)
     return media_type.lower(), options
@@ -245,7 +250,7 @@ def _options(header: str) -> tuple[str, Mapping[str, str]]:
 _PARAMETER = re.compile(r""";\s*([\w!#$%&'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))""", re.ASCII | re.DOTALL)
 
 
-def _disposition(header: str, *, extended: bool = True) -> dict[str, str]:
+def parse_disposition(header: str, *, extended: bool = True) -> dict[str, str]:
     """Return the parameters of a Content-Disposition; `filename*`, where it is read, wins (RFC 6266, 4.3)."""
     options: dict[str, str] = {}
     for key, quoted, token in _PARAMETER.findall(header):

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections import deque
-from email.utils import formatdate
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from mockserver.blobs.blob import Blob
@@ -18,22 +17,17 @@ from mockserver.http.failures import tell
 from mockserver.http.messages import Request
 from mockserver.server.adapter import answer
 from mockserver.server.reply_writer import CONTINUE, ReplyWriter
-from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser, remember_heads
+from mockserver.server.request_parser import ContinueExpected, ParsedRequest, RequestParser
 from mockserver.server.states import Answering, Reading, move
-from mockserver.server.transfer import ALONE, LARGEST, Transfers
-from mockserver.server.turn import Turn
-from mockserver.server.upstream import Exchange, Pool
+from mockserver.server.transfer import ALONE, LARGEST
+from mockserver.server.upstream import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mockserver.http.application import Application, HoldingApplication
-    from mockserver.http.messages import AbortConnection, Capability, Reply
+    from mockserver.http.messages import AbortConnection, BodyError, Capability, Reply
     from mockserver.server.request_parser import Refusal
+    from mockserver.server.shared import Shared
 
 CAPABILITIES: frozenset[Capability] = frozenset({"pieces", "close", "reset", "forward"})
-PATIENCE_S = 60
-"""How long a client may be silent in the middle of a request, between two requests, or without reading."""
 _QUEUE_LIMIT = 32  # requests that a client may send ahead of their answers
 _LARGE = 1 << 20  # bytes of a body that is parsed in a thread, so that streams go on meanwhile
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
@@ -43,58 +37,6 @@ IDLE, QUEUED, ASKING, DELAYED, SENDING, CLOSING, CLOSED = Answering
 """Before Python 3.12, looking up a member of an enum costs as much as a call."""
 _NOT_WAITING = (IDLE, CLOSING, CLOSED)
 _OVER = (CLOSING, CLOSED)
-
-
-class Shared:
-    """What the connections of one server share: the application, who is connected, and a slow clock."""
-
-    def __init__(
-        self,
-        app: Application,
-        *,
-        clock: Callable[[], float] = time.time,
-        ca_file: str | None = None,
-        transfers: Transfers = ALONE,
-    ) -> None:
-        """Serve `app`; `clock` gives epoch seconds; `ca_file` has the certificates of servers that it asks.
-
-        Connections may be handed over to other workers by `transfers`.
-        """
-        self.app = app
-        self.transfers = transfers
-        self._turn: Turn | None = None
-        self.clock = clock
-        self.pool = Pool(ca_file)
-        self.connections: set[Connection] = set()
-        self.heads = remember_heads()
-        self.seconds = 0
-        self.date = ""
-        self.tick()
-
-    def begin_turns(self, app: HoldingApplication) -> None:
-        """Let what the requests of one turn of the loop have changed be stored at once; `app` is what is served."""
-        self._turn = Turn(app)
-
-    def ask(self, request: Request, send: Callable[[Reply], None], transfer: Callable[[int], bool]) -> None:
-        """Answer a request: call `send` with the reply, now or later. `transfer` may hand it over to another worker."""
-        if self._turn is None:
-            send(answer(self.app, request, self.clock()))
-        else:
-            self._turn.ask(request, self.clock(), send, transfer)
-
-    def tick(self) -> None:
-        """Advance the slow clock by a second, and close the connections whose client has been silent for too long."""
-        self.seconds += 1
-        self.date = f"Date: {formatdate(self.app.fixed_clock, usegmt=True)}\r\n"
-        for connection in list(self.connections):
-            if connection.silent_since + PATIENCE_S < self.seconds:
-                connection.close()
-
-    def close(self) -> None:
-        """Close every connection, whatever it is doing."""
-        for connection in list(self.connections):
-            connection.close()
-        self.pool.close()
 
 
 class Connection(asyncio.Protocol):
@@ -201,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._queue.append(parsed)
         if parsed.request.incoming is not None:
             parsed.request.incoming.on_flow = lambda may: self._read(may, "body")
+            parsed.request.incoming.on_recall = self._wait_for_whole
         if self._state is IDLE:
             if at_once and not self._writer.full:
                 self._ask()
@@ -234,6 +177,9 @@ class Connection(asyncio.Protocol):
         self.silent_since = float("inf")
         if len(self._queue) == _QUEUE_LIMIT - 1:
             self._read(True, "queue")
+        self._ask_for_reply()
+
+    def _ask_for_reply(self) -> None:
         request = self._current.request
         if request.body.size > _LARGE:
             asked = self._loop.run_in_executor(None, self._ask_in_thread, request, self._shared.clock())
@@ -260,11 +206,40 @@ class Connection(asyncio.Protocol):
         if reply.forward is None or self._transport.is_closing():
             self._take_answer(reply)
             return
+        incoming = self._current.request.incoming
+        if incoming is not None and incoming.recalled:  # by what came together with the head
+            self._wait_for_whole()
+            return
         self._exchange = Exchange(self._shared.pool, reply.forward, send=self._take_answer, inform=self._inform)
         if reply.delay_s:
             self._timer = self._loop.call_later(reply.delay_s, self._exchange.start)
         else:
             self._exchange.start()
+
+    def _wait_for_whole(self) -> None:
+        """Have a request answered when it is whole that was being passed on."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
+        incoming = self._current.request.incoming
+        if self._state is ASKING and incoming is not None:
+            incoming.on_end = self._hear_whole
+            if incoming.whole is not None:
+                self._hear_whole()
+
+    def _hear_whole(self) -> None:
+        self._loop.call_soon(self._ask_again)  # not in the middle of what is being parsed
+
+    def _ask_again(self) -> None:
+        request = self._current.request
+        if self._state is not ASKING or request.incoming is None:
+            return
+        incoming = request.incoming
+        error: BodyError = incoming.copy_error or ("" if incoming.whole else "cut short")
+        whole = replace(request, body=incoming.copy, body_error=error, incoming=None)
+        keep_alive = self._current.keep_alive and bool(incoming.whole)
+        self._current = self._current._replace(request=whole, keep_alive=keep_alive)
+        self._ask_for_reply()
 
     def _inform(self, head: bytes) -> None:
         """Pass an informational answer on; clients of HTTP/1.0 know none (RFC 9110, 15.2)."""

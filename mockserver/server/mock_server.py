@@ -17,7 +17,8 @@ from mockserver.config.settings import Settings
 from mockserver.core.app import App
 from mockserver.core.mock import Mock
 from mockserver.scenarios.files import ScenarioFiles
-from mockserver.server.http1 import Connection, Shared
+from mockserver.server.http1 import Connection
+from mockserver.server.shared import Shared
 from mockserver.server.transfer import ALONE
 from mockserver.testing import TestingMixin
 

@@ -1,174 +1,25 @@
-"""Connections to the servers that a proxy stands before: one request at a time, by llhttp (httptools), on one loop.
-
-Our own, on the parser that reads our clients' requests: what httpx and aiohttp give is a body, in which neither the
-server's pieces nor an answer that comes before the request's end can be seen, at several times the cost per piece.
-"""
+"""One request to the server that a proxy stands before: what is sent, and what comes back, on one loop."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any, cast
-
-import httptools
+from typing import TYPE_CHECKING
 
 from mockserver.http.forwarding import AnswerHead, Incoming
+from mockserver.server.pool import CONNECT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.http.forwarding import Break, Failure, Forward, Origin
+    from mockserver.http.forwarding import Break, Failure, Forward
     from mockserver.http.messages import Reply
+    from mockserver.server.pool import Pool, ServerConnection
 
-CONNECT_S = 10.0
-_IDLE_S = 4.0  # most servers close an idle connection after five seconds or more
-_IDLE = 64  # connections to one server that wait for the next request
 _HEAD_LIMIT = 256 << 10  # bytes of status lines and headers, those of informational answers and trailers included
 _BODILESS = (204, 304)
 _UPGRADED = 101
 _FINAL = 200
-
-
-class Pool:
-    """The connections of one event loop."""
-
-    def __init__(self, ca_file: str | None = None) -> None:
-        """Check certificates by those of this machine, or of a file."""
-        self._idle: dict[Origin, list[tuple[float, _Connection]]] = {}
-        self._ca_file = ca_file
-        self._context: ssl.SSLContext | None = None
-
-    def take(self, origin: Origin, now: float) -> _Connection | None:
-        """Return a connection that waits for a request, if there is a fresh one."""
-        idle = self._idle.get(origin, [])
-        while idle:
-            since, connection = idle.pop()
-            if now - since < _IDLE_S and connection.usable:
-                return connection
-            connection.close()
-        return None
-
-    def give_back(self, origin: Origin, connection: _Connection, now: float) -> None:
-        """Keep a connection for the next request."""
-        idle = self._idle.setdefault(origin, [])
-        idle.append((now, connection))
-        if len(idle) > _IDLE:
-            idle.pop(0)[1].close()
-
-    async def connect(self, origin: Origin) -> _Connection:
-        """Open a connection; raise OSError, or TimeoutError."""
-        loop = asyncio.get_running_loop()
-        context = self._tls() if origin.tls else None
-        async with asyncio.timeout(CONNECT_S):
-            made = await loop.create_connection(
-                _Connection, origin.host, origin.port, ssl=context, server_hostname=origin.host if context else None
-            )
-        return made[1]
-
-    def close(self) -> None:
-        """Close the connections that wait."""
-        for idle in self._idle.values():
-            for _, connection in idle:
-                connection.close()
-        self._idle.clear()
-
-    def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = ssl.create_default_context(cafile=self._ca_file)
-        return self._context
-
-
-class _Connection(asyncio.Protocol):
-    """One connection to a server: bytes -> what an Exchange is told."""
-
-    _transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self.usable = True
-        self.used = False  # for an earlier request
-        self._exchange: Exchange | None = None
-        self._parser: Any = None
-        self._lost: Exception | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.usable = False
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.server_left(reset=exc is not None)
-
-    def eof_received(self) -> bool:
-        """Take the end of what the server sends as the end of the connection."""
-        self.usable = False
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.server_left(reset=False)
-        return False
-
-    def data_received(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:  # nothing was asked for
-            self.close()
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:  # also an upgrade, which nobody asked for
-            self.usable = False
-            cause = error.__context__
-            if cause is not None and not isinstance(cause, httptools.HttpParserError):
-                self._give_up(exchange, "")
-                raise cause from None
-            self._give_up(exchange, str(error))
-            return
-        exchange.fed(len(data))
-        if exchange.surplus:  # what follows an answer unasked must not answer the next request
-            self.close()
-
-    def pause_writing(self) -> None:
-        if self._exchange is not None:
-            self._exchange.hold_upload(hold=True)
-
-    def resume_writing(self) -> None:
-        if self._exchange is not None:
-            self._exchange.hold_upload(hold=False)
-
-    def _give_up(self, exchange: Exchange, detail: str) -> None:
-        self._exchange = None
-        exchange.unreadable(detail)
-        self.close()
-
-    # An exchange calls these.
-
-    def begin(self, exchange: Exchange) -> None:
-        """Send what comes back to an exchange."""
-        self._exchange = exchange
-        self._parser = httptools.HttpResponseParser(exchange)
-
-    def end(self) -> None:
-        """Send what comes back to nobody any more."""
-        self._exchange = None
-        self.used = True
-        self._transport.resume_reading()
-
-    def write(self, data: bytes) -> None:
-        self._transport.write(data)
-
-    def flow(self, may: bool) -> None:
-        """Let the server go on sending, or not."""
-        if self._transport.is_closing():
-            return
-        self._transport.resume_reading() if may else self._transport.pause_reading()
-
-    def keeps_alive(self) -> bool:
-        return self.usable and self._parser.should_keep_alive() and not self._transport.is_closing()
-
-    def close(self) -> None:
-        """Close the connection now."""
-        self.usable = False
-        self._exchange = None
-        self._transport.abort()
 
 
 class Exchange:
@@ -185,7 +36,7 @@ class Exchange:
         self._pool, self._forward, self._send, self._inform = pool, forward, send, inform
         self._outgoing = forward.outgoing
         self._loop = asyncio.get_running_loop()
-        self._connection: _Connection | None = None
+        self._connection: ServerConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._over = self._answered = self._held = self._upload_over = False
         self._heard = 0.0
@@ -226,16 +77,27 @@ class Exchange:
         try:
             connection = await self._pool.connect(origin)
         except TimeoutError:
-            self._fail("late", f"{origin} did not accept a connection within {CONNECT_S:g} s")
+            self._miss("late", f"{origin} did not accept a connection within {CONNECT_S:g} s")
         except (OSError, UnicodeError) as error:
-            self._fail("refused", f"{origin} cannot be reached: {_describe(error)}")
+            self._miss("refused", f"{origin} cannot be reached: {_describe(error)}")
         else:
             if self._over:
                 connection.close()
             else:
                 self._ask(connection)
 
-    def _ask(self, connection: _Connection) -> None:
+    def _miss(self, why: Failure, detail: str) -> None:
+        """Tell that the server cannot be reached; read the request to its end before where that is asked for."""
+        body = self._outgoing.body
+        if self._over:
+            return
+        if not isinstance(body, Incoming) or body.whole is not None or not self._outgoing.patient:
+            self._fail(why, detail)
+            return
+        body.drop()
+        body.on_data = lambda: self._miss(why, detail)
+
+    def _ask(self, connection: ServerConnection) -> None:
         self._connection = connection
         connection.begin(self)
         body = self._outgoing.body
@@ -317,7 +179,7 @@ class Exchange:
         connection = self._connection
         if self._over or connection is None:
             return
-        status = connection._parser.get_status_code()  # noqa: SLF001 - the two are one
+        status = connection.status
         reason = self._status_seen.decode("latin-1")
         if status == _UPGRADED:
             self._fail("unreadable", f"{self._outgoing.origin} switched to another protocol, which nobody asked for")
@@ -337,7 +199,7 @@ class Exchange:
         self._heard = self._loop.time()
         self._understood = True
         if not self._over:
-            self._forward.feed(body)
+            self._give(self._forward.feed(body))
 
     def on_message_complete(self) -> None:
         """End the answer; informational ones end at once."""

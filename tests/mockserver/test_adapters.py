@@ -17,8 +17,9 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from flowcontract.specs.examples import example_requests
 from mockserver.config.settings import Settings
 from mockserver.server.asgi import AsgiAdapter
-from mockserver.server.http1 import Connection, Shared
+from mockserver.server.http1 import Connection
 from mockserver.server.mock_server import load_app
+from mockserver.server.shared import Shared
 from mockserver.server.wsgi import WsgiAdapter
 
 if TYPE_CHECKING:

@@ -29,8 +29,9 @@ from mockserver.core.app import App
 from mockserver.http.messages import Request
 from mockserver.http.stream import Stream
 from mockserver.server import adapter as framing
-from mockserver.server.http1 import Connection, Shared
+from mockserver.server.http1 import Connection
 from mockserver.server.mock_server import MockServer
+from mockserver.server.shared import Shared
 from mockserver.state.quotas import Ledger, Limits, Quota, StorageFull
 from mockserver.state.store import MemoryStore
 from mockserver.state.transactions import Transactions

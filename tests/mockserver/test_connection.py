@@ -11,9 +11,10 @@ import pytest
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection, PlainHeaders, Reply, Request
-from mockserver.server.http1 import CAPABILITIES, Connection, Shared
+from mockserver.server.http1 import CAPABILITIES, Connection
 from mockserver.server.reply_writer import ReplyWriter
 from mockserver.server.request_parser import ContinueExpected, Event, ParsedRequest, Refusal, RequestParser
+from mockserver.server.shared import Shared
 from mockserver.server.states import ANSWERING, READING, Answering, IllegalTransitionError, Reading, State, move
 
 LEGAL = {

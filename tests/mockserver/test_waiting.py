@@ -14,8 +14,9 @@ import pytest
 from mockserver.config.settings import Settings
 from mockserver.http.messages import AbortConnection, PlainHeaders, Reply
 from mockserver.server.asgi import AsgiAdapter
-from mockserver.server.http1 import PATIENCE_S, Connection, Shared
+from mockserver.server.http1 import Connection
 from mockserver.server.mock_server import load_app
+from mockserver.server.shared import PATIENCE_S, Shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -1,0 +1,181 @@
+"""Connections to the servers that a proxy stands before: kept for the next request, one request at a time.
+
+Our own, on the parser that reads our clients' requests (llhttp): what httpx and aiohttp give is a body, in which
+neither the server's pieces nor an answer that comes before the request's end can be seen, at several times the cost
+per piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+
+if TYPE_CHECKING:
+    from mockserver.http.forwarding import Origin
+    from mockserver.server.upstream import Exchange
+
+CONNECT_S = 10.0
+"""How long a server may take to accept a connection."""
+_IDLE_S = 4.0  # most servers close an idle connection after five seconds or more
+_IDLE = 64  # connections to one server that wait for the next request
+
+
+class Pool:
+    """The connections of one event loop."""
+
+    def __init__(self, ca_file: str | None = None) -> None:
+        """Check certificates by those of this machine, or of a file."""
+        self._idle: dict[Origin, list[tuple[float, ServerConnection]]] = {}
+        self._ca_file = ca_file
+        self._context: ssl.SSLContext | None = None
+
+    def take(self, origin: Origin, now: float) -> ServerConnection | None:
+        """Return a connection that waits for a request, if there is a fresh one."""
+        idle = self._idle.get(origin, [])
+        while idle:
+            since, connection = idle.pop()
+            if now - since < _IDLE_S and connection.usable:
+                return connection
+            connection.close()
+        return None
+
+    def give_back(self, origin: Origin, connection: ServerConnection, now: float) -> None:
+        """Keep a connection for the next request."""
+        idle = self._idle.setdefault(origin, [])
+        idle.append((now, connection))
+        if len(idle) > _IDLE:
+            idle.pop(0)[1].close()
+
+    async def connect(self, origin: Origin) -> ServerConnection:
+        """Open a connection; raise OSError, or TimeoutError."""
+        loop = asyncio.get_running_loop()
+        context = self._tls() if origin.tls else None
+        async with asyncio.timeout(CONNECT_S):
+            made = await loop.create_connection(
+                ServerConnection,
+                origin.host,
+                origin.port,
+                ssl=context,
+                server_hostname=origin.host if context else None,
+            )
+        return made[1]
+
+    def close(self) -> None:
+        """Close the connections that wait."""
+        for idle in self._idle.values():
+            for _, connection in idle:
+                connection.close()
+        self._idle.clear()
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context(cafile=self._ca_file)
+        return self._context
+
+
+class ServerConnection(asyncio.Protocol):
+    """One connection to a server: bytes -> what an Exchange is told."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.usable = True
+        self.used = False  # for an earlier request
+        self._exchange: Exchange | None = None
+        self._parser: Any = None
+        self._lost: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what is asked for."""
+        self.usable = False
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.server_left(reset=exc is not None)
+
+    def eof_received(self) -> bool:
+        """Take the end of what the server sends as the end of the connection."""
+        self.usable = False
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.server_left(reset=False)
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what the server says; the exchange is called for each part of it."""
+        exchange = self._exchange
+        if exchange is None:  # nothing was asked for
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:  # also an upgrade, which nobody asked for
+            self.usable = False
+            cause = error.__context__
+            if cause is not None and not isinstance(cause, httptools.HttpParserError):
+                self._give_up(exchange, "")
+                raise cause from None
+            self._give_up(exchange, str(error))
+            return
+        exchange.fed(len(data))
+        if exchange.surplus:  # what follows an answer unasked must not answer the next request
+            self.close()
+
+    def pause_writing(self) -> None:
+        """Let the client wait: the server reads too slowly."""
+        if self._exchange is not None:
+            self._exchange.hold_upload(hold=True)
+
+    def resume_writing(self) -> None:
+        """Let the client go on."""
+        if self._exchange is not None:
+            self._exchange.hold_upload(hold=False)
+
+    def _give_up(self, exchange: Exchange, detail: str) -> None:
+        self._exchange = None
+        exchange.unreadable(detail)
+        self.close()
+
+    # An exchange calls these.
+
+    def begin(self, exchange: Exchange) -> None:
+        """Send what comes back to an exchange."""
+        self._exchange = exchange
+        self._parser = httptools.HttpResponseParser(exchange)
+
+    def end(self) -> None:
+        """Send what comes back to nobody any more."""
+        self._exchange = None
+        self.used = True
+        self._transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the server."""
+        self._transport.write(data)
+
+    def flow(self, may: bool) -> None:
+        """Let the server go on sending, or not."""
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading() if may else self._transport.pause_reading()
+
+    @property
+    def status(self) -> int:
+        """Of the answer whose head has come."""
+        return int(self._parser.get_status_code())
+
+    def keeps_alive(self) -> bool:
+        """Tell whether the next request may follow on this connection."""
+        return self.usable and self._parser.should_keep_alive() and not self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection now."""
+        self.usable = False
+        self._exchange = None
+        self._transport.abort()
