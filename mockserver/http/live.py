@@ -103,16 +103,23 @@ class LiveStream(Stream):
 
 
 class ChangedStream(Stream):
-    """Events that arrive, changed by faults. These ask for the next event and wait for it: each stream has a thread."""
+    """Events that arrive, changed by faults. These ask for the next event and wait for it: each stream has a thread.
+
+    ``on_done``  called once, in any thread, when it has no thread any more and will have none
+    """
 
     def __init__(self) -> None:
         """Begin without an event; `transform` says what becomes of them."""
         super().__init__(iter(()))
         self.on_flow: Callable[[bool], None] = lambda _may: None
+        self.on_done: Callable[[], None] = lambda: None
         self._source: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._waiting = 0  # bytes in the source
         self._changes: list[Change] = []
         self._ready: deque[tuple[float, bytes]] = deque()
+        self._ready_size = 0
         self._lock = threading.Lock()
+        self._room = threading.Event()  # for more that is ready
         self._made = self._left = self._stopped_flow = False
         self._thread: threading.Thread | None = None
         self._break: AbortConnection | None = None
@@ -123,8 +130,10 @@ class ChangedStream(Stream):
 
     def put(self, piece: Piece) -> None:
         """Give the next event to the faults."""
+        with self._lock:
+            self._waiting += len(piece.data)
         self._source.put(piece)
-        if not self._stopped_flow and self._source.qsize() > _AHEAD:
+        if self._waiting > HELD and not self._stopped_flow:
             self._stopped_flow = True
             self.on_flow(False)
 
@@ -139,20 +148,15 @@ class ChangedStream(Stream):
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due, and when the next is; None at its end."""
+        if self.ended:
+            return [], None
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
             self._thread.start()
-        if self._stopped_flow and self._source.qsize() < _AHEAD // 2:
+        if self._stopped_flow and self._waiting <= HELD // 2:
             self._stopped_flow = False
             self.on_flow(True)
-        if self.ended:
-            return [], None
-        due: list[bytes] = []
-        with self._lock:
-            while self._ready and self._ready[0][0] <= now:
-                due.append(self._ready.popleft()[1])
-            wake = self._ready[0][0] if self._ready else FOREVER
-            over = self._made and not self._ready
+        due, wake, over = self._take_ready(now)
         if not over:
             return due, wake
         cut = self.cut or self._break
@@ -163,13 +167,27 @@ class ChangedStream(Stream):
             raise cut
         return due, None
 
+    def _take_ready(self, now: float) -> tuple[list[bytes], float, bool]:
+        """Return what is due, when the next is, and whether that was the last."""
+        due: list[bytes] = []
+        with self._lock:
+            while self._ready and self._ready[0][0] <= now:
+                due.append(self._ready.popleft()[1])
+            self._ready_size -= sum(map(len, due))
+            if not self._is_ahead(2):
+                self._room.set()
+            wake = self._ready[0][0] if self._ready else FOREVER
+            return due, wake, self._made and not self._ready
+
+    def _is_ahead(self, part: int) -> bool:
+        """Tell whether more than this part of what may wait is ready."""
+        return self._ready_size > HELD // part or len(self._ready) > _AHEAD // part
+
     def stop(self) -> None:
         """Do nothing: what the server says is not the mock's to stop."""
 
     def close(self) -> None:
         """Note that the client has left, unless everything was sent."""
-        self._left = True
-        self._source.put(None)
         if not self.ended:
             self._end("gone")
 
@@ -177,41 +195,48 @@ class ChangedStream(Stream):
         super()._end(how)
         self._left = True
         self._source.put(None)
+        self._room.set()
+        if self._thread is None:
+            self.on_done()
 
     def _run(self) -> None:
         """Make what is sent; in the thread."""
-        pieces = self._arriving()
-        for change in self._changes:
-            pieces = change(pieces)
-        scheduled = 0.0
         try:
-            for piece in pieces:
-                if self._left:
-                    return
-                scheduled = max(scheduled, time.monotonic()) + piece.delay_ms / 1000
-                with self._lock:
-                    self._ready.append((scheduled, piece.data))
-                self.on_change()
-                if len(self._ready) > _AHEAD:
-                    self._wait_for_reader()
+            self._make()
         except Exception as error:  # noqa: BLE001 - whatever it is, the client must not wait forever
             complain(error)
             self.failure = f"{type(error).__name__}: {error}"
             self._break = AbortConnection("close")
         self._made = True
+        self.on_done()
         self.on_change()
 
-    def _wait_for_reader(self) -> None:
-        """Make no more until some of it has been sent: a fault may repeat an event for ever."""
-        gate = threading.Event()
-        while len(self._ready) > _AHEAD // 2 and not self._left:
-            gate.wait(_LOOK_S)
+    def _make(self) -> None:
+        pieces = self._arriving()
+        for change in self._changes:
+            pieces = change(pieces)
+        scheduled = 0.0
+        for piece in pieces:
+            if self._left:
+                return
+            scheduled = max(scheduled, time.monotonic()) + piece.delay_ms / 1000
+            with self._lock:
+                self._ready.append((scheduled, piece.data))
+                self._ready_size += len(piece.data)
+                self._room.clear()
+                is_ahead = self._is_ahead(1)
+            self.on_change()
+            if is_ahead and not self._left:  # a fault may repeat an event for ever
+                self._room.wait()
 
     def _arriving(self) -> Iterator[Piece]:
         while not self._left and (piece := self._source.get()) is not None:
+            with self._lock:
+                self._waiting -= len(piece.data)
+            if self._stopped_flow and self._waiting <= HELD // 2:
+                self.on_change()  # also where nothing comes of this event
             yield piece
 
 
 _AHEAD = 1000
 """Pieces that may wait to be sent."""
-_LOOK_S = 0.01

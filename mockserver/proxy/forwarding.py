@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import StateError
 from flowcontract.provenance.evidence import fails
 from flowcontract.scenarios import Piece
-from flowcontract.schemas.decoding import parse_json
 from flowcontract.streams.sse import Decoder
-from mockserver import faults
 from mockserver.faults import FaultError
 from mockserver.http.failures import complain
 from mockserver.http.live import ChangedStream, LiveStream
 from mockserver.http.messages import AbortConnection, PlainHeaders, Reply, join_fields
 from mockserver.journal.entry import KEPT_OF_ANSWER
+from mockserver.proxy.changing import MOST_CHANGED, as_piece, change_stream, change_whole, make_context
 from mockserver.proxy.headers import end_to_end
 from mockserver.proxy.judging import KEPT_OF_BODY, AnswerJudge, Unpacker, broken_off, count_failing
 from mockserver.proxy.problems import forbidden_answer, no_answer
 from mockserver.scenarios.selection import no_fault
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
 
     from flowcontract.recordings.jsonl import How
@@ -46,11 +45,13 @@ _HOW: dict[str, How] = {"close": "cut", "reset": "cut", "timeout": "timeout", "g
 class Office:
     """What all requests share that pass: the mock whose journal has them, and where what was wrong is counted.
 
+    ``changed``  has a place for each stream that faults may change at once
     ``enforce``  how a stream ends at its first violation: `error` or `cut`; '' where it goes on
     """
 
     mock: Mock
     summary: Summary
+    changed: threading.BoundedSemaphore
     enforce: str = ""
 
 
@@ -189,17 +190,19 @@ class Forwarding:
         if asked and judge.contract is None:
             self._held = bytearray()
             return None
+        stream: LiveStream | ChangedStream = LiveStream()
         if asked and judge.contract is not None:
+            if not self._office.changed.acquire(blocking=False):
+                return self._refuse_change()
             self._decoder = Decoder(judge.contract.framing)
-            self._stream = ChangedStream()
-        else:
-            self._stream = LiveStream()
-        stream = reply.body = self._stream
+            stream = ChangedStream()
+            stream.on_done = self._office.changed.release
+        self._stream = reply.body = stream
         stream.on_flow = self._flow
         stream.on_end = self._client_ended
         if asked:
             try:
-                self._apply(reply)
+                change_stream(self._office.mock, self._passed, reply)
             except FaultError as error:
                 return self._cannot(error)
         if judge.contract is not None:
@@ -207,16 +210,6 @@ class Forwarding:
         elif bodiless and isinstance(stream, LiveStream):
             stream.finish()  # before somebody closes it unread
         return reply
-
-    def _apply(self, reply: Reply) -> None:
-        """Let faults change a stream, which nobody can look at before it comes."""
-        visit = self._passed.visit
-        seed = f"{self._office.mock.settings.seed}/{visit.world.name}/faults"
-        context = faults.make_context(visit.content.scenarios, visit.operation, seed)
-        applied = faults.apply_live(reply, self._passed.faults, context, visit.routed.request.capabilities)
-        self._entry.faults = tuple(map(str, applied))
-        for name in ("Content-Length", "Content-Encoding"):
-            reply.headers.remove(name)
 
     def _pass(self, data: bytes, plain: bytes) -> None:
         """Send a piece as it came; faults get the events in it."""
@@ -229,7 +222,7 @@ class Forwarding:
             self._stream.put(data)
         elif self._stream is not None and self._decoder is not None:
             for block in self._decoder.feed(plain):
-                self._stream.put(_as_piece(block.raw, block.event.data if block.event else None))
+                self._stream.put(as_piece(block))
 
     def _flush_events(self) -> None:
         if self._decoder is not None and isinstance(self._stream, ChangedStream):
@@ -238,30 +231,35 @@ class Forwarding:
 
     def _change_whole(self) -> Reply | None:
         """Let faults change a whole body that has come."""
-        reply, visit = self._reply, self._passed.visit
+        reply = self._reply
         assert reply is not None
         assert self._held is not None
         reply.body = bytes(self._held)
-        seed = f"{self._office.mock.settings.seed}/{visit.world.name}/faults"
-        context = faults.make_context(visit.content.scenarios, visit.operation, seed)
-        request = visit.routed.request
         try:
-            applied = faults.apply(
-                reply, self._passed.faults, context, request.capabilities, head=request.method == "HEAD"
-            )
+            change_whole(self._office.mock, self._passed, reply)
         except FaultError as error:
             return self._cannot(error)
-        self._entry.faults = tuple(map(str, applied))
         return self._office.mock.journal.close(self._entry, reply)
 
     def _cannot(self, error: FaultError) -> Reply:
         """Answer that a fault does not fit, and leave the server alone."""
-        self._stream = self._held = None
+        stream, self._stream, self._held = self._stream, None, None
         self._over = True
         self._cancel()
+        if stream is not None:
+            stream.close()
         reply = no_fault(error, self._passed.visit.operation)
         self._end_recording("gone", [])
         return self._office.mock.journal.close(self._entry, reply)
+
+    def _refuse_change(self) -> Reply:
+        """Answer that too many streams are being changed, and leave the server alone."""
+        self._conclude("gone")
+        self._cancel()
+        detail = f"{MOST_CHANGED} streams are being changed by faults, and no more can be. Ask again, or without one."
+        reply = self._problem("crowded", detail)
+        reply.headers["Retry-After"] = "1"
+        return reply
 
     def _client_ended(self, how: End) -> None:
         """Hear how it ended for the client; what still comes is for nobody then."""
@@ -278,15 +276,14 @@ class Forwarding:
         self._conclude("cut")
         stream = self._stream
         if self._office.enforce == "error" and isinstance(stream, LiveStream):
-            visit = self._passed.visit
-            context = faults.make_context(visit.content.scenarios, visit.operation, "enforce")
+            context = make_context(self._office.mock, self._passed)
             stream.put(context.event(dict(context.error())).data)
             stream.finish()
         else:
             stream.break_off(AbortConnection("close"))
         self._cancel()
 
-    def _problem(self, why: Failure, detail: str) -> Reply:
+    def _problem(self, why: str, detail: str) -> Reply:
         return self._office.mock.journal.close(self._entry, no_answer(self.outgoing.origin, why, detail))
 
     def _refuse_answer(self) -> Reply:
@@ -396,16 +393,6 @@ class Forwarding:
 def _sided(whose: str, found: Sequence[Any]) -> list[dict[str, Any]]:
     """Return violations with the side that is to blame."""
     return [{"side": whose, **each} for each in found]
-
-
-def _as_piece(raw: bytes, data: str | None) -> Piece:
-    """Return a block as faults expect one: lines that end with LF, then a blank line; and its payload."""
-    payload = None
-    if data is not None:
-        with suppress(ValueError):
-            payload = parse_json(data)
-    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return Piece(0, lines.rstrip(b"\n") + b"\n\n", payload)
 
 
 def _ignore(*_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from mockserver.core.validation import authenticate, route, validate
@@ -11,6 +12,7 @@ from mockserver.http.failures import make_problem
 from mockserver.http.forwarding import Outgoing
 from mockserver.http.messages import Reply
 from mockserver.journal.masking import Masking
+from mockserver.proxy.changing import MOST_CHANGED
 from mockserver.proxy.forwarding import Forwarding, Office
 from mockserver.proxy.headers import VIA, escapes_base, request_headers, request_target
 from mockserver.proxy.servers import check_servers
@@ -47,6 +49,7 @@ class Passing:
     ``enforce``   '' lets all pass; else how a stream ends at its first violation: `error` or `cut`
     ``own``       the folder whose scenarios come before the server
     ``silent_s``  how long a server may be silent
+    ``changed``   has a place for each stream that faults may change at once
     """
 
     mock: Mock
@@ -56,6 +59,7 @@ class Passing:
     silent_s: float = SILENT_S
     recorder: Recorder | None = None
     summary: Summary = field(default_factory=Summary)
+    changed: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MOST_CHANGED))
 
     def __post_init__(self) -> None:
         check_servers(self.servers, self.mock.apis)
@@ -137,7 +141,7 @@ class Passing:
         target = request_target(request, base, server.base_path)
         outgoing = self._write_request(passed, server, target)
         recorded = self._begin_recording(passed)
-        forwarding = Forwarding(Office(self.mock, self.summary, self.enforce), passed, outgoing, recorded)
+        forwarding = Forwarding(Office(self.mock, self.summary, self.changed, self.enforce), passed, outgoing, recorded)
         url = f"{server.origin}{target}"
         if isinstance(outgoing.body, bytes):
             self._record_request(recorded, passed, url, outgoing.body, len(outgoing.body))

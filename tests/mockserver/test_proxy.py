@@ -7,8 +7,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import httpx
@@ -270,6 +272,50 @@ def test_fault_that_does_not_fit_is_said(real):
     """What was meant for a stream is a 501 where there is none."""
     with proxying({DIFY: real.url(DIFY)}) as proxy:
         assert ask(proxy, response_mode="blocking", headers={"Prefer": 'fault="drop=1"'}).status_code == 501
+
+
+def test_streams_that_faults_change_are_bounded():
+    """Each has a thread: beyond the bound the proxy says so itself, and a place is free again when a stream ends."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}, changed=threading.BoundedSemaphore(1)) as proxy:
+        with connect(proxy) as first:
+            first.send(chat(Prefer='fault="duplicate=1"'))
+            with upstream.accept() as server:
+                server.read_until(b"}")
+                server.send(STREAM_HEAD)
+                assert first.read_head().status == 200
+                with connect(proxy) as second:
+                    second.send(chat(Prefer='fault="duplicate=1"'))
+                    with upstream.accept() as other:
+                        other.read_until(b"}")
+                        other.send(STREAM_HEAD)
+                        head = second.read_head()
+                        assert (head.status, head["retry-after"]) == (503, "1")
+                        assert head["proxy-status"] == "mockserver; error=proxy_internal_error"
+                server.send_chunk(event("ping"))
+                assert [first.read_chunk(), first.read_chunk()] == [event("ping")] * 2
+                first.reset()
+        fault = {"Prefer": 'fault="drop=1"'}
+        said = streamed(event("ping"), event("message", answer="a"))
+        assert eventually(lambda: answered(upstream, proxy, said, **fault)[0] == 200)
+        assert eventually(lambda: passing_of(proxy).changed.acquire(blocking=False))
+
+
+def test_changed_stream_waits_for_a_slow_client():
+    """What a fault makes of a server's events is not piled up, also where it makes nothing of most."""
+    block = event("message", answer="x" * 20_000)
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(chat(Prefer='fault="duplicate=1"'))
+        with upstream.accept() as server:
+            server.read_until(b"}")
+            server.send(STREAM_HEAD)
+            server.socket.settimeout(1)
+            sent = 0
+            with pytest.raises(TimeoutError):
+                while sent < 60_000_000:
+                    server.send_chunk(block)
+                    sent += len(block)
+            assert sent < 40_000_000
 
 
 # Recording
