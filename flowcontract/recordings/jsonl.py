@@ -14,7 +14,6 @@ where none was sent, or where it was too large to be kept. A killed recorder lea
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,7 +23,7 @@ from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
 from flowcontract.recordings.untrusted import Unreadable, Untrusted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 NAME: Final = "recording.jsonl"
 """The file in the recorder's folder."""
@@ -117,11 +116,12 @@ def parse_lines(data: bytes) -> tuple[RecordingHead, list[Taken | Unreadable]]:
     Raise Unreadable if the first line is none, or of a version that is not known here.
     """
     lines = data.split(b"\n")
-    head = _read_head(Untrusted(_load(lines[0])))
+    head = read_head(Untrusted(load_line(lines[0])))
     return head, _Reader().read(lines[1:])
 
 
-def _read_head(line: Untrusted) -> RecordingHead:
+def read_head(line: Untrusted) -> RecordingHead:
+    """Return what the first line of a recording says; raise Unreadable."""
     if not isinstance(line.value, dict) or line["type"].value != "recording":
         raise Unreadable("its first line does not say that it is a recording")
     version = line["version"].number()
@@ -146,7 +146,7 @@ class _Reader:
             if not line.strip():
                 continue
             try:
-                self._add(Untrusted(_load(line)))
+                self._add(Untrusted(load_line(line)))
             except Unreadable as problem:
                 cut = " (the file ends in it)" if number == len(lines) + 1 else ""
                 self._found.append(Unreadable(f"line {number}: {problem}{cut}"))
@@ -155,7 +155,7 @@ class _Reader:
     def _add(self, line: Untrusted) -> None:
         kind, number = line["type"].text(), line["id"].number()
         if kind == "request":
-            taken = _read_request(number, line)
+            taken = read_request(number, line)
             if number in self._running:
                 raise Unreadable(f"there are two requests with the id {number}")
             if len(self._found) >= _MAX_EXCHANGES:
@@ -166,10 +166,11 @@ class _Reader:
         running = self._running.get(number)
         if running is None:
             raise Unreadable(f"the {kind} of request {number}, which is not there")
-        _CONTINUE.get(kind, _skip)(running, line)
+        add_line(running, kind, line)
 
 
-def _read_request(number: int, line: Untrusted) -> Taken:
+def read_request(number: int, line: Untrusted) -> Taken:
+    """Return what the first line of an exchange says; raise Unreadable."""
     operation = line["operation"]
     return Taken(
         number,
@@ -203,6 +204,11 @@ def _skip(_taken: Taken, _line: Untrusted) -> None:
     """Leave out a line of a kind that a later version may have."""
 
 
+def add_line(taken: Taken, kind: str, line: Untrusted) -> None:
+    """Add what a later line of an exchange says; raise Unreadable."""
+    _CONTINUE.get(kind, _skip)(taken, line)
+
+
 _CONTINUE: Final = {"response": _read_response, "piece": _read_piece, "end": _read_end}
 
 
@@ -227,7 +233,8 @@ def _bytes(content: Untrusted) -> bytes:
     return encode_utf8(content["text"].text())
 
 
-def _load(line: bytes) -> Any:
+def load_line(line: bytes) -> Any:
+    """Return what a line says; raise Unreadable."""
     try:
         return json.loads(line)
     except RecursionError:
@@ -245,16 +252,15 @@ def as_recorded(taken: Taken) -> Recorded:
 
     def read_answer() -> RecordedAnswer:
         if taken.status is None:
-            raise Unreadable(
-                f"no answer was recorded{(taken.how and f' ({_REASONS.get(taken.how, taken.how)})') or ''}"
-            )
+            raise Unreadable(f"no answer was recorded{(taken.how and f' ({REASONS.get(taken.how, taken.how)})') or ''}")
         headers = {name.lower(): value for name, value in taken.answer_headers}
-        left = _REASONS["gone"] if taken.how == "gone" else ""
-        cut = "" if taken.how in ("complete", "gone") else _REASONS.get(str(taken.how), _REASONS["cut"])
+        left = REASONS["gone"] if taken.how == "gone" else ""
+        cut = "" if taken.how in ("complete", "gone") else REASONS.get(str(taken.how), REASONS["cut"])
         times = [taken.answered_at] if taken.answered_at is not None else [piece.at for piece in taken.pieces[:1]]
-        pieces = tuple(RecordedPiece(_ms(taken.at, piece.at), len(piece.data)) for piece in taken.pieces if piece.data)
+        came = [piece for piece in taken.pieces if piece.data]
+        pieces = tuple(RecordedPiece(count_ms(taken.at, piece.at), len(piece.data)) for piece in came)
         notes = (cut,) if cut else ()
-        wait_ms = _ms(taken.at, *times) if times else 0.0
+        wait_ms = count_ms(taken.at, *times) if times else 0.0
         return RecordedAnswer(taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces)
 
     headers = {name.lower(): value for name, value in taken.headers}
@@ -264,7 +270,7 @@ def as_recorded(taken: Taken) -> Recorded:
     )
 
 
-_REASONS: Final = {
+REASONS: Final = {
     "complete": "complete",
     "cut": "the answer was cut off",
     "gone": "aborted: the client left",
@@ -273,95 +279,6 @@ _REASONS: Final = {
 }
 
 
-def write_har(head: RecordingHead, exchanges: Iterable[Taken]) -> Iterator[str]:
-    """Yield the text of a HAR file (1.2), an entry at a time.
-
-    Beyond HAR: an entry has `_app` (the API), `_operation`, `_how` and `_violations`; `response.content` has `_pieces`,
-    each with `at` (milliseconds after the request) and `text`, or `base64`.
-    """
-    creator = {"name": head.tool or "mockserver proxy", "version": str(VERSION)}
-    opening = {"version": "1.2", "creator": creator, "comment": f"recorded from {head.started}"}
-    yield '{"log":' + json.dumps(opening)[:-1] + ',"entries":[\n'
-    comma = ""
-    for taken in exchanges:
-        yield comma + json.dumps(har_entry(taken), ensure_ascii=False)
-        comma = ",\n"
-    yield "\n]}}\n"
-
-
-def har_entry(taken: Taken) -> dict[str, Any]:
-    """Return one exchange as an entry of a HAR file."""
-    ended = taken.ended_at if taken.ended_at is not None else (taken.pieces[-1].at if taken.pieces else taken.at)
-    first = taken.answered_at if taken.answered_at is not None else ended
-    started = dt.datetime.fromtimestamp(taken.at, dt.UTC).isoformat(timespec="milliseconds")
-    entry: dict[str, Any] = {
-        "startedDateTime": started.replace("+00:00", "Z"),
-        "time": _ms(taken.at, ended),
-        "request": _har_request(taken),
-        "response": _har_response(taken),
-        "cache": {},
-        "timings": {"send": 0, "wait": _ms(taken.at, first), "receive": _ms(first, ended)},
-        "_app": taken.api,
-        "_operation": taken.operation,
-        "_how": taken.how,
-        "_violations": taken.violations,
-    }
-    return entry
-
-
-def _har_request(taken: Taken) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "method": taken.method,
-        "url": taken.url,
-        "httpVersion": "HTTP/1.1",
-        "cookies": [],
-        "headers": _har_headers(taken.headers),
-        "queryString": [{"name": name, "value": value} for name, values in _query(taken.url) for value in values],
-        "headersSize": -1,
-        "bodySize": taken.body_size,
-    }
-    if taken.body is not None:
-        kind = next((value for name, value in taken.headers if name.lower() == "content-type"), "")
-        request["postData"] = {"mimeType": kind, "text": taken.body.decode("utf-8", "replace")}
-    return request
-
-
-def _query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
-    try:
-        return split_url(url)[1].items()
-    except Unreadable:
-        return ()
-
-
-def _har_response(taken: Taken) -> dict[str, Any]:
-    body = taken.answer
-    kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
-    content: dict[str, Any] = {"size": len(body), "mimeType": kind}
-    written = write_bytes(body)
-    if "text" in written:
-        content["text"] = written["text"]
-    else:
-        content |= {"text": written["base64"], "encoding": "base64"}
-    content["_pieces"] = [{"at": _ms(taken.at, piece.at), **write_bytes(piece.data)} for piece in taken.pieces]
-    response = {
-        "status": taken.status or 0,
-        "statusText": "",
-        "httpVersion": "HTTP/1.1",
-        "cookies": [],
-        "headers": _har_headers(taken.answer_headers),
-        "content": content,
-        "redirectURL": next((value for name, value in taken.answer_headers if name.lower() == "location"), ""),
-        "headersSize": -1,
-        "bodySize": len(body),
-    }
-    if taken.how != "complete":
-        response["_error"] = _REASONS.get(str(taken.how), str(taken.how))
-    return response
-
-
-def _har_headers(pairs: Pairs) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in pairs]
-
-
-def _ms(since: float, until: float) -> float:
+def count_ms(since: float, until: float) -> float:
+    """Return the milliseconds between two moments; 0 where they are the wrong way round."""
     return round(max(0.0, until - since) * 1000, 3)

@@ -12,6 +12,7 @@ from flowcontract.errors import FlowContractError
 from flowcontract.output.secret_texts import MASK
 from flowcontract.output.secrets import values_in_header
 from flowcontract.recordings import jsonl
+from flowcontract.recordings.har_writing import write_har
 from mockserver.http.failures import tell
 from mockserver.proxy.masking import PieceMask
 from mockserver.proxy.rewriting import Rewriting
@@ -95,9 +96,13 @@ class Recorder:
             self._closed = True
             self._file.close()
         try:
-            head, exchanges = jsonl.parse_lines(self.path.read_bytes())
-            with open(self.folder / HAR_NAME, "w", encoding="utf-8", opener=_open_private) as file:
-                file.writelines(jsonl.write_har(head, [each for each in exchanges if isinstance(each, jsonl.Taken)]))
+            with (
+                self.path.open("rb") as recording,
+                open(
+                    self.folder / HAR_NAME, "w", encoding="utf-8", errors="backslashreplace", opener=_open_private
+                ) as file,
+            ):
+                file.writelines(write_har(recording))
         except OSError as error:
             tell(f"Cannot write {HAR_NAME}: {error.strerror}. {jsonl.NAME} has all of it.")
 

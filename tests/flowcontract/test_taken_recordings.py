@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tracemalloc
 
 import pytest
 
 from flowcontract.recordings import jsonl, reading
+from flowcontract.recordings.har_writing import write_har
 from flowcontract.recordings.untrusted import Unreadable
 
 HEAD = {
@@ -125,8 +128,7 @@ def test_readers_of_recordings_read_it(tmp_path):
 
 def test_har_has_the_pieces():
     """A HAR file of the same exchange is valid JSON, is read by our reader, and keeps each piece with its time."""
-    head, exchanges = jsonl.parse_lines(written(HEAD, REQUEST, *STREAM))
-    text = "".join(jsonl.write_har(head, [taken for taken in exchanges if isinstance(taken, jsonl.Taken)]))
+    text = "".join(write_har(io.BytesIO(written(HEAD, REQUEST, *STREAM))))
     (entry,) = json.loads(text)["log"]["entries"]
     assert [piece["at"] for piece in entry["response"]["content"]["_pieces"]] == [500.0, 1250.0, 1500.0]
     assert entry["startedDateTime"] == "1970-01-01T00:00:10.000Z"
@@ -139,5 +141,43 @@ def test_har_has_the_pieces():
 
 def test_har_of_nothing_is_valid():
     """A proxy that nobody asked leaves a HAR file without entries."""
-    head, _ = jsonl.parse_lines(written(HEAD))
-    assert json.loads("".join(jsonl.write_har(head, [])))["log"]["entries"] == []
+    assert json.loads("".join(write_har(io.BytesIO(written(HEAD)))))["log"]["entries"] == []
+
+
+@pytest.mark.parametrize("body", ['Grüße \U0001f600 "\\'.encode(), bytes(range(256)), "é".encode()[:1]])
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_har_has_the_body_in_whatever_pieces_it_came(body, size):
+    """Also where a piece ends in a character, where it is no text, and where two exchanges happened at once."""
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    lines = [REQUEST, {**REQUEST, "id": 2}, *STREAM[:1], {**STREAM[0], "id": 2}]
+    for number, piece in enumerate(pieces):
+        for exchange in (1, 2):
+            lines.append({"type": "piece", "id": exchange, "at": 11.0 + number, **jsonl.write_bytes(piece)})
+    odd = [
+        b'{"type":"piece","id":1}\n',
+        b'{"type":"piece","id":3,"at":1,"text":"a"}\n',
+        b"{oh\n",
+        b'{"type":"end","id":',
+    ]
+    text = "".join(write_har(io.BytesIO(written(HEAD, *lines) + b"".join(odd))))
+    entries = json.loads(text)["log"]["entries"]
+    assert [entry["response"]["content"]["size"] for entry in entries] == [len(body)] * 2
+    assert [len(entry["response"]["content"]["_pieces"]) for entry in entries] == [len(pieces)] * 2
+    for recorded in reading.parse(text.encode(), "x.har"):
+        assert not isinstance(recorded, Unreadable)
+        assert recorded.answer.body == body
+
+
+def test_memory_of_a_har_is_that_of_a_line(tmp_path):
+    """Twenty megabytes in one answer take no twenty megabytes."""
+    path = tmp_path / "recording.jsonl"
+    piece = {"type": "piece", "id": 1, "at": 11.0, "text": "data: " + "x" * 10_000}
+    path.write_bytes(written(HEAD, REQUEST, STREAM[0], *[piece] * 2000))
+    tracemalloc.start()
+    try:
+        with path.open("rb") as recording:
+            size = sum(map(len, write_har(recording)))
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert size > 40_000_000

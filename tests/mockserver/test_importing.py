@@ -16,6 +16,7 @@ from replaying import ABILITIES, NOW, ask_again, exchanges_of, find_difference, 
 from werkzeug.datastructures import Headers
 
 from flowcontract.recordings import jsonl
+from flowcontract.recordings.har_writing import write_har
 from flowcontract.scenarios import load_scenarios
 from flowcontract.specs.examples import example_requests
 from mockserver.admin.api import Admin
@@ -364,9 +365,8 @@ def test_har_of_the_proxy_is_imported_as_its_lines_are(tmp_path: Path) -> None:
         *tell(3, {"result": "success"}, path=f"/messages/{MESSAGE}/feedbacks", asked={"rating": None, "user": "ada"}),
     ]
     path = write_recording(tmp_path / "a.jsonl", lines)
-    head, taken = jsonl.parse_lines(path.read_bytes())
-    exchanges = [each for each in taken if isinstance(each, jsonl.Taken)]
-    (tmp_path / "a.har").write_text("".join(jsonl.write_har(head, exchanges)), "utf-8")
+    with path.open("rb") as recording:
+        (tmp_path / "a.har").write_text("".join(write_har(recording)), "utf-8")
     import_recordings([path], tmp_path / "one", apis(CHAT, ()))
     import_recordings([tmp_path / "a.har"], tmp_path / "two", apis(CHAT, ()))
     assert read_folder(tmp_path / "one") == read_folder(tmp_path / "two")

@@ -1,0 +1,253 @@
+"""A recording -> HAR 1.2, a line at a time: memory does not grow with what was recorded.
+
+Beyond HAR: an entry has `_app` (the API), `_operation`, `_how` and `_violations`; `response.content` has `_pieces`,
+each with `at` (milliseconds after the request) and `text`, or `base64`.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import datetime as dt
+import json
+from array import array
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from flowcontract.recordings.har import split_url
+from flowcontract.recordings.jsonl import (
+    REASONS,
+    VERSION,
+    Pairs,
+    RecordingHead,
+    Taken,
+    TakenPiece,
+    add_line,
+    count_ms,
+    load_line,
+    read_head,
+    read_request,
+    write_bytes,
+)
+from flowcontract.recordings.untrusted import Unreadable, Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class _Lines:
+    """Where the lines of one exchange stand in a recording, eight bytes for each, and what its body is.
+
+    ``size``     of the body in bytes, so far
+    ``is_text``  it is UTF-8, though a piece may end in a character
+    """
+
+    def __init__(self) -> None:
+        self.places = array("Q")
+        self.size = 0
+        self.is_text = True
+        self.last_at: float | None = None
+        self._decoder = _decoder()
+
+    def add(self, line: _Line) -> None:
+        """Measure the next line; raise Unreadable."""
+        for piece in _add(_nothing(), line).pieces:
+            self.size, self.last_at = self.size + len(piece.data), piece.at
+            self._check(piece.data)
+
+    def finish(self) -> None:
+        """Note that no more will come."""
+        self._check(b"", final=True)
+
+    def _check(self, data: bytes, *, final: bool = False) -> None:
+        try:
+            self._decoder.decode(data, final)
+        except UnicodeDecodeError:
+            self.is_text = False
+            self._decoder.reset()
+
+
+class _Line(NamedTuple):
+    """One line of an exchange."""
+
+    kind: str
+    number: int
+    content: Untrusted
+
+
+def write_har(recording: BinaryIO) -> Iterator[str]:
+    """Yield the text of a HAR file, a part at a time; lines that cannot be read are left out.
+
+    ``recording`` is read several times. Raise Unreadable if its first line is none of a recording.
+    """
+    recording.seek(0)
+    head = read_head(Untrusted(load_line(recording.readline())))
+    found = _find_lines(recording)
+    yield _opening(head)
+    comma = ""
+    for lines in found:
+        yield comma
+        yield from _write_entry(recording, lines)
+        comma = ",\n"
+    yield "\n]}}\n"
+
+
+def _opening(head: RecordingHead) -> str:
+    creator = {"name": head.tool or "mockserver proxy", "version": str(VERSION)}
+    opening = {"version": "1.2", "creator": creator, "comment": f"recorded from {head.started}"}
+    return '{"log":' + json.dumps(opening)[:-1] + ',"entries":[\n'
+
+
+def _find_lines(recording: BinaryIO) -> list[_Lines]:
+    """Find the lines of each exchange, in the order of the requests."""
+    exchanges: dict[int, _Lines] = {}
+    place = recording.tell()
+    for raw in recording:
+        try:
+            line = _parse(raw)
+            if line.kind == "request":
+                read_request(line.number, line.content)
+                exchanges.setdefault(line.number, _Lines())
+            lines = exchanges.get(line.number)
+            if lines is not None:
+                lines.add(line)
+                lines.places.append(place)
+        except Unreadable:
+            pass
+        place += len(raw)
+    for lines in exchanges.values():
+        lines.finish()
+    return list(exchanges.values())
+
+
+def _parse(raw: bytes) -> _Line:
+    content = Untrusted(load_line(raw))
+    return _Line(content["type"].text(), content["id"].number(), content)
+
+
+def _nothing() -> Taken:
+    return Taken(0, 0.0, "", None, "", "", (), None, 0)
+
+
+def _add(taken: Taken, line: _Line) -> Taken:
+    add_line(taken, line.kind, line.content)
+    return taken
+
+
+def _read_lines(recording: BinaryIO, lines: _Lines) -> Iterator[_Line]:
+    for place in lines.places:
+        recording.seek(place)
+        yield _parse(recording.readline())
+
+
+def _read_pieces(recording: BinaryIO, lines: _Lines) -> Iterator[TakenPiece]:
+    for line in _read_lines(recording, lines):
+        if line.kind == "piece":
+            yield from _add(_nothing(), line).pieces
+
+
+def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
+    """Yield one exchange as an entry; its body, which may be large, comes last, a piece at a time."""
+    taken = _read_without_pieces(recording, lines)
+    ended = next((at for at in (taken.ended_at, lines.last_at) if at is not None), taken.at)
+    first = taken.answered_at if taken.answered_at is not None else ended
+    started = dt.datetime.fromtimestamp(taken.at, dt.UTC).isoformat(timespec="milliseconds")
+    entry: dict[str, Any] = {
+        "startedDateTime": started.replace("+00:00", "Z"),
+        "time": count_ms(taken.at, ended),
+        "request": _describe_request(taken),
+        "cache": {},
+        "timings": {"send": 0, "wait": count_ms(taken.at, first), "receive": count_ms(first, ended)},
+        "_app": taken.api,
+        "_operation": taken.operation,
+        "_how": taken.how,
+        "_violations": taken.violations,
+    }
+    kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
+    yield f'{_open(entry)},"response":{_open(_describe_response(taken, lines))},"content":'
+    yield _open({"size": lines.size, "mimeType": kind} | ({} if lines.is_text else {"encoding": "base64"}))
+    yield ',"text":"'
+    pieces = _read_pieces(recording, lines)
+    yield from _write_text(pieces) if lines.is_text else _write_base64(pieces)
+    yield '","_pieces":['
+    comma = ""
+    for piece in _read_pieces(recording, lines):
+        shown = {"at": count_ms(taken.at, piece.at), **write_bytes(piece.data)}
+        yield comma + json.dumps(shown, ensure_ascii=False)
+        comma = ","
+    yield "]}}}"
+
+
+def _open(content: dict[str, Any]) -> str:
+    """Return an object without its end."""
+    return json.dumps(content, ensure_ascii=False)[:-1]
+
+
+def _read_without_pieces(recording: BinaryIO, lines: _Lines) -> Taken:
+    first, *rest = (line for line in _read_lines(recording, lines) if line.kind != "piece")
+    taken = read_request(first.number, first.content)
+    for line in rest:
+        _add(taken, line)
+    return taken
+
+
+def _write_text(pieces: Iterable[TakenPiece]) -> Iterator[str]:
+    decoder = _decoder()
+    for piece in pieces:
+        yield json.dumps(decoder.decode(piece.data), ensure_ascii=False)[1:-1]
+
+
+def _write_base64(pieces: Iterable[TakenPiece]) -> Iterator[str]:
+    rest = b""
+    for piece in pieces:
+        data = rest + piece.data
+        whole = len(data) - len(data) % 3
+        yield base64.b64encode(data[:whole]).decode()
+        rest = data[whole:]
+    yield base64.b64encode(rest).decode()
+
+
+def _describe_request(taken: Taken) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "method": taken.method,
+        "url": taken.url,
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _list_headers(taken.headers),
+        "queryString": [{"name": name, "value": value} for name, values in _query(taken.url) for value in values],
+        "headersSize": -1,
+        "bodySize": taken.body_size,
+    }
+    if taken.body is not None:
+        kind = next((value for name, value in taken.headers if name.lower() == "content-type"), "")
+        request["postData"] = {"mimeType": kind, "text": taken.body.decode("utf-8", "replace")}
+    return request
+
+
+def _query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    try:
+        return split_url(url)[1].items()
+    except Unreadable:
+        return ()
+
+
+def _describe_response(taken: Taken, lines: _Lines) -> dict[str, Any]:
+    """Return an answer without its content."""
+    response = {
+        "status": taken.status or 0,
+        "statusText": "",
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _list_headers(taken.answer_headers),
+        "redirectURL": next((value for name, value in taken.answer_headers if name.lower() == "location"), ""),
+        "headersSize": -1,
+        "bodySize": lines.size,
+    }
+    if taken.how != "complete":
+        response["_error"] = REASONS.get(str(taken.how), str(taken.how))
+    return response
+
+
+def _list_headers(pairs: Pairs) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in pairs]
