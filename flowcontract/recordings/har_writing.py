@@ -10,17 +10,17 @@ import base64
 import codecs
 import datetime as dt
 import json
+import re
 from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from flowcontract.recordings.har import split_url
+from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
 from flowcontract.recordings.jsonl import (
     REASONS,
     VERSION,
     Pairs,
     RecordingHead,
     Taken,
-    TakenPiece,
     add_line,
     count_ms,
     load_line,
@@ -34,6 +34,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _decoder = codecs.getincrementaldecoder("utf-8")
+_PIECE = re.compile(
+    rb'\{"type":"piece","id":(\d{1,18}),"at":(\d+(?:\.\d+)?),"(text|base64)":"((?:[^"\\]++|\\.)*+)"\}\n?', re.DOTALL
+)
+"""A piece as our recorder writes it: most lines are such, and are not parsed as JSON again and again."""
+
+
+class _Line(NamedTuple):
+    """One line of an exchange."""
+
+    kind: str
+    number: int
+    content: Untrusted
+
+
+class _Piece(NamedTuple):
+    """A piece: of which exchange, when it came, and its bytes as `text` or `base64`, written as JSON does."""
+
+    number: int
+    at: float
+    form: str
+    literal: str
+
+    def data(self) -> bytes:
+        """Return its bytes; raise Unreadable."""
+        if self.form == "base64":
+            return decode_base64(self.literal)
+        return encode_utf8(str(load_line(f'"{self.literal}"'.encode())))
 
 
 class _Lines:
@@ -50,11 +77,14 @@ class _Lines:
         self.last_at: float | None = None
         self._decoder = _decoder()
 
-    def add(self, line: _Line) -> None:
+    def add(self, line: _Line | _Piece) -> None:
         """Measure the next line; raise Unreadable."""
-        for piece in _add(_nothing(), line).pieces:
-            self.size, self.last_at = self.size + len(piece.data), piece.at
-            self._check(piece.data)
+        if isinstance(line, _Line):
+            add_line(Taken(0, 0.0, "", None, "", "", (), None, 0), line.kind, line.content)
+            return
+        data = line.data()
+        self.size, self.last_at = self.size + len(data), line.at
+        self._check(data)
 
     def finish(self) -> None:
         """Note that no more will come."""
@@ -66,14 +96,6 @@ class _Lines:
         except UnicodeDecodeError:
             self.is_text = False
             self._decoder.reset()
-
-
-class _Line(NamedTuple):
-    """One line of an exchange."""
-
-    kind: str
-    number: int
-    content: Untrusted
 
 
 def write_har(recording: BinaryIO) -> Iterator[str]:
@@ -106,7 +128,7 @@ def _find_lines(recording: BinaryIO) -> list[_Lines]:
     for raw in recording:
         try:
             line = _parse(raw)
-            if line.kind == "request":
+            if isinstance(line, _Line) and line.kind == "request":
                 read_request(line.number, line.content)
                 exchanges.setdefault(line.number, _Lines())
             lines = exchanges.get(line.number)
@@ -121,30 +143,35 @@ def _find_lines(recording: BinaryIO) -> list[_Lines]:
     return list(exchanges.values())
 
 
-def _parse(raw: bytes) -> _Line:
+def _parse(raw: bytes) -> _Line | _Piece:
+    found = _PIECE.fullmatch(raw)
+    if found is not None:
+        try:
+            return _Piece(int(found[1]), float(found[2]), found[3].decode(), found[4].decode())
+        except UnicodeDecodeError:
+            raise Unreadable("it is no UTF-8") from None
     content = Untrusted(load_line(raw))
-    return _Line(content["type"].text(), content["id"].number(), content)
+    line = _Line(content["type"].text(), content["id"].number(), content)
+    if line.kind != "piece":
+        return line
+    taken = Taken(0, 0.0, "", None, "", "", (), None, 0)
+    add_line(taken, "piece", content)
+    ((form, text),) = write_bytes(taken.pieces[0].data).items()
+    return _Piece(line.number, taken.pieces[0].at, form, _quote(text))
 
 
-def _nothing() -> Taken:
-    return Taken(0, 0.0, "", None, "", "", (), None, 0)
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _add(taken: Taken, line: _Line) -> Taken:
-    add_line(taken, line.kind, line.content)
-    return taken
-
-
-def _read_lines(recording: BinaryIO, lines: _Lines) -> Iterator[_Line]:
+def _read_lines(recording: BinaryIO, lines: _Lines) -> Iterator[_Line | _Piece]:
     for place in lines.places:
         recording.seek(place)
         yield _parse(recording.readline())
 
 
-def _read_pieces(recording: BinaryIO, lines: _Lines) -> Iterator[TakenPiece]:
-    for line in _read_lines(recording, lines):
-        if line.kind == "piece":
-            yield from _add(_nothing(), line).pieces
+def _read_pieces(recording: BinaryIO, lines: _Lines) -> Iterator[_Piece]:
+    return (line for line in _read_lines(recording, lines) if isinstance(line, _Piece))
 
 
 def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
@@ -173,8 +200,7 @@ def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
     yield '","_pieces":['
     comma = ""
     for piece in _read_pieces(recording, lines):
-        shown = {"at": count_ms(taken.at, piece.at), **write_bytes(piece.data)}
-        yield comma + json.dumps(shown, ensure_ascii=False)
+        yield f'{comma}{{"at":{count_ms(taken.at, piece.at)},"{piece.form}":"{piece.literal}"}}'
         comma = ","
     yield "]}}}"
 
@@ -185,23 +211,26 @@ def _open(content: dict[str, Any]) -> str:
 
 
 def _read_without_pieces(recording: BinaryIO, lines: _Lines) -> Taken:
-    first, *rest = (line for line in _read_lines(recording, lines) if line.kind != "piece")
+    first, *rest = (line for line in _read_lines(recording, lines) if isinstance(line, _Line))
     taken = read_request(first.number, first.content)
     for line in rest:
-        _add(taken, line)
+        add_line(taken, line.kind, line.content)
     return taken
 
 
-def _write_text(pieces: Iterable[TakenPiece]) -> Iterator[str]:
+def _write_text(pieces: Iterable[_Piece]) -> Iterator[str]:
     decoder = _decoder()
     for piece in pieces:
-        yield json.dumps(decoder.decode(piece.data), ensure_ascii=False)[1:-1]
+        if piece.form == "text" and not decoder.getstate()[0]:
+            yield piece.literal
+        else:
+            yield _quote(decoder.decode(piece.data()))
 
 
-def _write_base64(pieces: Iterable[TakenPiece]) -> Iterator[str]:
+def _write_base64(pieces: Iterable[_Piece]) -> Iterator[str]:
     rest = b""
     for piece in pieces:
-        data = rest + piece.data
+        data = rest + piece.data()
         whole = len(data) - len(data) % 3
         yield base64.b64encode(data[:whole]).decode()
         rest = data[whole:]

@@ -16,10 +16,12 @@ from flowcontract.streams.showing import show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flowcontract.streams.contract import Alternative, StreamContract
     from flowcontract.streams.order import Progress
+
+    See = Callable[[Moment], Iterator[Mismatch]]
 
 _STANDARD = ("WHATWG HTML, 9.2.6: interpreting an event stream",)
 SILENCE_SLACK_S = 2.0  # seconds that the network and a busy server may add to the longest silence
@@ -54,8 +56,9 @@ class _Watch:
         self.rule = rule
         self._follower: Follower = rule.follow()
         self._lifted = False
+        self.see: See = self._see if rule.unless else self._follower.see
 
-    def see(self, moment: Moment) -> Iterator[Mismatch]:
+    def _see(self, moment: Moment) -> Iterator[Mismatch]:
         for atom in self.rule.unless:
             if atom.kind == moment.kind and atom.matches(moment.payload):
                 self._lifted = True
@@ -104,7 +107,7 @@ class StreamJudge:
         self._progress: Progress = contract.orders.start
         self._in_order = True  # so far
         self._watches = [_Watch(rule) for rule in contract.rules]
-        self._by_kind: dict[str, list[_Watch]] = {}
+        self._by_kind: dict[str, list[tuple[Rule, See]]] = {}
         named = (kind for rule in contract.rules for kind in (*rule.kinds(), *(atom.kind for atom in rule.unless)))
         self._watched = contract.end | set(named)
         self._bytes = 0
@@ -172,12 +175,13 @@ class StreamJudge:
             found += [self._violation(watch.rule.word, mismatch, watch.rule.source) for mismatch in watch.close()]
         return found + self._check_end()
 
-    def _watches_for(self, kind: str) -> list[_Watch]:
+    def _watches_for(self, kind: str) -> list[tuple[Rule, See]]:
         """Return the rules that a kind concerns; an event that ends the answer concerns all of them."""
         kind = kind if kind in self._watched else ""  # bounds the cache: unknown kinds share one entry
         if kind not in self._by_kind:
             ends = kind in self.contract.end
-            self._by_kind[kind] = [watch for watch in self._watches if ends or watch.rule.concerns(kind)]
+            concerned = (watch for watch in self._watches if ends or watch.rule.concerns(kind))
+            self._by_kind[kind] = [(watch.rule, watch.see) for watch in concerned]
         return self._by_kind[kind]
 
     def _check_end(self) -> list[Violation]:
@@ -260,9 +264,9 @@ class StreamJudge:
             return found
         found += self._check_order(kind, payload, offset, known=known)
         moment = Moment(kind, payload, self.ended)
-        for watch in self._watches_for(kind):
-            rule = watch.rule
-            found += [self._violation(rule.word, mismatch, rule.source, offset) for mismatch in watch.see(moment)]
+        for rule, see in self._watches_for(kind):
+            for mismatch in see(moment):
+                found.append(self._violation(rule.word, mismatch, rule.source, offset))
         self.transitions.add((self._previous_kind, kind))
         self._previous_kind = kind
         return found
@@ -307,7 +311,7 @@ class StreamJudge:
             return []
         found = []
         progress = self.contract.orders.step(self._progress, kind, payload)
-        if not self.contract.orders.alive(progress):
+        if not progress.is_possible:
             found = [
                 self._violation("order", Mismatch(self._describe_allowed(kind), kind), self._order_sources(), offset)
             ]

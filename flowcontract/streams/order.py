@@ -307,11 +307,20 @@ class Order:
             self._follow[place] |= after
 
 
+_REMEMBERED = 4096
+"""Steps of all alternatives together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The state of a stream in each alternative; empty once the alternative is ruled out."""
 
     states: tuple[State, ...]
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether an alternative is left."""
+        return any(self.states)
 
 
 class Alternatives:
@@ -321,9 +330,21 @@ class Alternatives:
         """Keep the orders by name."""
         self.orders = dict(orders)
         self.start = Progress(tuple(order.start for order in self.orders.values()))
+        self._guarded = {atom.kind for order in self.orders.values() for atom in order.atoms if atom.guard}
+        self._steps: dict[tuple[Progress, str], Progress] = {}
 
     def step(self, progress: Progress, kind: str, payload: object = None) -> Progress:
-        """Return the progress after an event."""
+        """Return the progress after an event; where no guard looks at its payload it is worked out once."""
+        if kind in self._guarded:
+            return self._step(progress, kind, payload)
+        known = self._steps.get((progress, kind))
+        if known is None:
+            known = self._step(progress, kind, payload)
+            if len(self._steps) < _REMEMBERED:
+                self._steps[progress, kind] = known
+        return known
+
+    def _step(self, progress: Progress, kind: str, payload: object) -> Progress:
         pairs = zip(self.orders.values(), progress.states, strict=True)
         return Progress(tuple(order.step(state, kind, payload) for order, state in pairs))
 

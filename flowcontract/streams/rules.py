@@ -100,11 +100,11 @@ class Constant(Rule):
 
 class _ConstantFollower(_Silent):
     def __init__(self, rule: Constant) -> None:
-        self._paths = rule.paths
+        self._paths, self._every = rule.paths, rule.paths.get("*")
         self._first: tuple[Any, str] | None = None
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
-        path = self._paths.get(moment.kind) or self._paths.get("*")
+        path = self._paths.get(moment.kind) or self._every
         value = value_at(moment.payload, path) if path else None
         if value is None or path is None:
             return

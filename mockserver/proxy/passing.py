@@ -224,7 +224,7 @@ class Passing:
     def _begin_recording(self, passed: Passed) -> RecordedExchange | None:
         if self.recorder is None:
             return None
-        request, masking = passed.visit.routed.request, self.masking()
+        request, masking = passed.visit.routed.request, self.recorder.masking
         found = [*masking.in_headers(request.headers.items()), *masking.in_query(request.query)]
         if request.incoming is None and request.body.size < 1 << 20:
             text = request.body.read().decode("utf-8", "replace")

@@ -47,7 +47,7 @@ class Recorder:
         rewriting: Rewriting | None = None,
     ) -> None:
         """Begin a recording of at most `limit` bytes; raise RecordingError unless the folder is empty and writable."""
-        self.folder, self._masking, self._limit = folder, masking, limit
+        self.folder, self.masking, self._limit = folder, masking, limit
         self._rewriting = rewriting or Rewriting()
         self._file = _open_new(folder)
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class Recorder:
 
     def begin(self, number: int, at: float, secret: Secrets) -> RecordedExchange:
         """Begin to record an exchange, of which these secrets are known."""
-        return RecordedExchange(self, self._masking, self._rewriting, number, at, secret)
+        return RecordedExchange(self, self.masking, self._rewriting, number, at, secret)
 
     def close(self) -> None:
         """End the recording, and write it as HAR beside it."""

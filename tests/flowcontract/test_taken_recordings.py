@@ -149,10 +149,12 @@ def test_har_of_nothing_is_valid():
 def test_har_has_the_body_in_whatever_pieces_it_came(body, size):
     """Also where a piece ends in a character, where it is no text, and where two exchanges happened at once."""
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    lines = [REQUEST, {**REQUEST, "id": 2}, *STREAM[:1], {**STREAM[0], "id": 2}]
-    for number, piece in enumerate(pieces):
-        for exchange in (1, 2):
-            lines.append({"type": "piece", "id": exchange, "at": 11.0 + number, **jsonl.write_bytes(piece)})
+    lines: list[dict[str, object]] = [REQUEST, {**REQUEST, "id": 2}, STREAM[0], {**STREAM[0], "id": 2}]
+    lines += [
+        {"type": "piece", "id": exchange, "at": 11.0 + number, **jsonl.write_bytes(piece)}
+        for number, piece in enumerate(pieces)
+        for exchange in (1, 2)
+    ]
     odd = [
         b'{"type":"piece","id":1}\n',
         b'{"type":"piece","id":3,"at":1,"text":"a"}\n',
