@@ -24,6 +24,7 @@ import bench_shared
 import growth
 import load
 import memory
+import passed_pieces
 import proxied
 import suite
 from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, Server, servers
@@ -202,6 +203,7 @@ def main() -> int:
     grown = {} if options.no_growth else growth.measure(quick=options.quick)
     kept = None if options.no_memory or options.quick else memory.measure()
     passed = None if options.quick else proxied.measure()
+    pieces = None if options.quick else passed_pieces.measure()
     suite_run = None if options.no_suite or options.quick else suite.measure()
     shared = bench_shared.rounds(1 if options.quick else options.rounds, 1.0 if options.quick else 3.0)
     where = machine()
@@ -212,6 +214,8 @@ def main() -> int:
         print("\n".join(["", *memory.table(kept)]))
     if passed is not None:
         print("\n".join(["", *proxied.table(passed)]))
+    if pieces is not None:
+        print("\n".join(["", *passed_pieces.table(pieces)]))
     print("\nWhat keeping worlds costs, per blocking chat request; in brackets what that is of the first line's.")
     print("\n".join(bench_shared.table(shared)))
     if suite_run is not None:

@@ -37,12 +37,21 @@ class Proxied(NamedTuple):
     recorded_cpu_us_per_event: float
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def run_fast(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run something on uvloop where it is installed."""
     with contextlib.suppress(ImportError):
         import uvloop
 
         return uvloop.run(work)
     return asyncio.run(work)
+
+
+def plain_proxy(port: int) -> Server:
+    """Return a proxy before the server on a port, as it is started without further options."""
+    mock = next(server for server in ours() if server.name == OURS)
+    to = ("--to", f"dify-chat=http://127.0.0.1:{port}/v1")
+    command = (sys.executable, "-m", "mockserver", "proxy", "--port", "{port}", *to)
+    return replace(mock, name="proxy", command=command, files={}, extra={})
 
 
 def measure(*, rounds: int = 3, seconds: float = 2.0) -> Proxied:
@@ -54,10 +63,8 @@ def measure(*, rounds: int = 3, seconds: float = 2.0) -> Proxied:
         found.setdefault(name, []).append(figure)
 
     with _started(mock) as direct:
-        to = ("--to", f"dify-chat=http://127.0.0.1:{direct.port}/v1")
-        command = (sys.executable, "-m", "mockserver", "proxy", "--port", "{port}", *to)
-        plain = replace(mock, name="proxy", command=command, files={}, extra={})
-        recording = replace(plain, command=(*command, "--record", "{folder}/recording"))
+        plain = plain_proxy(direct.port)
+        recording = replace(plain, command=(*plain.command, "--record", "{folder}/recording"))
         with _started(plain) as proxy, _started(recording) as recorder:
             for _ in range(rounds):
                 for name, running in (("direct", direct), ("proxy", proxy), ("recorded", recorder)):
@@ -77,11 +84,11 @@ def _measure_one(name: str, running: Running, note: Any, seconds: float) -> None
     server = running.server
     assert server.stream is not None
     before = running.usage()[0]
-    rate = _run(load.hammer(running.port, server.json, connections=1, seconds=seconds))
+    rate = run_fast(load.hammer(running.port, server.json, connections=1, seconds=seconds))
     note(f"{name} ms", 1000 * rate.seconds / max(1, rate.answered))
     note(f"{name} us", (running.usage()[0] - before) / max(1, rate.answered) * 1e6)
     before = running.usage()[0]
-    result = _run(load.stream(running.port, server.stream, count=STREAMS, events=EVENTS, apart_s=APART_S))
+    result = run_fast(load.stream(running.port, server.stream, count=STREAMS, events=EVENTS, apart_s=APART_S))
     assert result.completed == STREAMS, f"{name}: {result.completed} of {STREAMS} streams came to their end"
     note(f"{name} p50", result.late(50))
     note(f"{name} p99", result.late(99))

@@ -10,7 +10,8 @@ from flowcontract.output.printable import printable
 from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
 from mockserver.journal.curl import curl
-from mockserver.proxy.passing import Passing
+from mockserver.proxy.answers import AnswerRecording
+from mockserver.proxy.passing import Passing, make_masking, mapping_of
 from mockserver.proxy.recording import Recorder, RecordingError
 from mockserver.proxy.servers import parse_server
 
@@ -34,6 +35,12 @@ class TestingMixin:
     """The folder of scenarios of one's own, which come before a server that requests are passed on to."""
     suffix: str = ""
     """What every key ends with that `key` and `headers` return: the worlds of the test that runs."""
+    _recorder: Recorder | None = None
+
+    if TYPE_CHECKING:
+
+        def url(self, api: str) -> str:
+            """Return the base URL of an API; the server has it."""
 
     def key(self, api: str, suffix: str = "") -> str:
         """Return a key that opens an API; each `suffix` (`-a`) has a world of its own."""
@@ -102,25 +109,29 @@ class TestingMixin:
         ever. Raise UnknownNameError or ServerError.
         """
         if not isinstance(self.mock.passing, Passing):
-            self.mock.passing = Passing(self.mock, {}, enforce, self.fixtures)
+            self.mock.passing = Passing(self.mock, {}, enforce, self.fixtures, recorder=self._recorder)
         self.mock.passing.add(parse_server(api, to))
 
     def record(self, folder: Path, *, max_mb: int = 256) -> None:
-        """Record what passes into a new or empty folder until the test ends: `recording.jsonl`, and HAR at the end.
+        """Record into a new or empty folder until the test ends: `recording.jsonl`, and HAR at the end.
 
-        Raise RecordingError where that cannot be done.
+        What passes is recorded, and what the mock answers itself. Raise RecordingError where that cannot be done.
         """
-        passing = self.mock.passing
-        if not isinstance(passing, Passing):
-            raise RecordingError('Only what passes is recorded. Say where: mock_server.proxy("dify-chat", to=URL).')
-        servers = {name: server.url for name, server in passing.servers.items()}
-        passing.recorder = Recorder(folder, passing.masking(), servers, limit=max_mb << 20)
+        if self._recorder is not None:
+            raise RecordingError(f"It is recorded already, in {self._recorder.folder}.")
+        passing = self.mock.passing if isinstance(self.mock.passing, Passing) else None
+        servers = {name: self.url(name) for name in self.mock.apis} | (mapping_of(passing.servers) if passing else {})
+        self._recorder = Recorder(folder, make_masking(self.mock.apis), servers, limit=max_mb << 20)
+        self.mock.recording = AnswerRecording(self._recorder)
+        if passing is not None:
+            passing.recorder = self._recorder
 
     def end_proxy(self) -> None:
         """Answer all requests again, and end the recording."""
-        passing, self.mock.passing = self.mock.passing, None
-        if isinstance(passing, Passing) and passing.recorder is not None:
-            passing.recorder.close()
+        self.mock.passing = self.mock.recording = None
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
 
     def release(self, name: str, *, wait_s: float = 5.0) -> int:
         """Let the streams go on that a scenario holds by this name, and return how many; wait for the first of them.

@@ -56,9 +56,13 @@ class _Watch:
         self.rule = rule
         self._follower: Follower = rule.follow()
         self._lifted = False
-        self.see: See = self._see if rule.unless else self._follower.see
 
-    def _see(self, moment: Moment) -> Iterator[Mismatch]:
+    @property
+    def ask(self) -> See:
+        """What sees an event: the follower itself where nothing can suspend the rule."""
+        return self.see if self.rule.unless else self._follower.see
+
+    def see(self, moment: Moment) -> Iterator[Mismatch]:
         for atom in self.rule.unless:
             if atom.kind == moment.kind and atom.matches(moment.payload):
                 self._lifted = True
@@ -181,7 +185,7 @@ class StreamJudge:
         if kind not in self._by_kind:
             ends = kind in self.contract.end
             concerned = (watch for watch in self._watches if ends or watch.rule.concerns(kind))
-            self._by_kind[kind] = [(watch.rule, watch.see) for watch in concerned]
+            self._by_kind[kind] = [(watch.rule, watch.ask) for watch in concerned]
         return self._by_kind[kind]
 
     def _check_end(self) -> list[Violation]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
 from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
 from mockserver.config.settings import Settings
-from mockserver.proxy.passing import Passing, mapping_of
+from mockserver.proxy.passing import Passing, make_masking, mapping_of
 from mockserver.proxy.recording import HAR_NAME, Recorder
 from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import parse_server
@@ -54,7 +54,9 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
         limit = options.max_recording_mb << 20
         rewriting = Rewriting(options.redact, words=options.words)
         urls = mapping_of(servers)
-        passing.recorder = Recorder(options.record, passing.masking(), urls, limit=limit, rewriting=rewriting)
+        passing.recorder = Recorder(
+            options.record, make_masking(server.mock.apis), urls, limit=limit, rewriting=rewriting
+        )
     server.mock.passing = passing
     signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
     log = show_requests(server, options)

@@ -95,6 +95,8 @@ class App:
             return reply
         reply = self.mock.journal.close(entry, reply)
         hints.put(reply.headers, entry.hints)
+        if self.mock.recording is not None:
+            self.mock.recording.record(request, entry, reply)
         return reply
 
     @property
@@ -105,7 +107,8 @@ class App:
     def hold(self, request: Request, now: float) -> Reply | HeldReply:
         """Answer a request as `handle` does, but without waiting for what has to be stored, nor for other workers."""
         group = self.mock.worlds.group
-        if group is None or self.mock.passing is not None or self._is_preflight(request):
+        waits = self.mock.passing is None and self.mock.recording is None
+        if group is None or not waits or self._is_preflight(request):
             return self.handle(request, now)
         self.mock.refresh()
         held = Held(self, self._handler, group, (request, now))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowcontract.scenarios import ScenarioSet
     from flowcontract.specs.model import Api
     from mockserver.config.settings import Settings
-    from mockserver.core.passing import Passing
+    from mockserver.core.passing import Passing, Recording
     from mockserver.scenarios.files import ScenarioFiles
     from mockserver.state.backends import Backend
     from mockserver.state.overrides import Overrides
@@ -37,6 +37,7 @@ class Mock:
 
     ``content``  what the scenario files and the file of the apps say now; `refresh` replaces it as a whole
     ``passing``  where requests go that it does not answer itself; None where it answers all
+    ``recording``  what records its answers, None for nothing
 
     Raise StateError where the state cannot be opened, AppError where the file of the apps is wrong.
     """
@@ -52,6 +53,7 @@ class Mock:
     torture: Torture = field(init=False)
     journal: Journal = field(init=False)
     passing: Passing | None = field(init=False, default=None)
+    recording: Recording | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         settings = self.settings

@@ -32,6 +32,13 @@ class Passed:
     known: bool = True
 
 
+class Recording(Protocol):
+    """Records what the mock answers itself. May be called from several threads."""
+
+    def record(self, request: Request, entry: Entry, reply: Reply) -> None:
+        """Record an exchange; `reply` has another stream then, which is recorded while it is sent."""
+
+
 class Passing(Protocol):
     """Passes requests on. May be called from several threads."""
 

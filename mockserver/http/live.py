@@ -100,6 +100,7 @@ class LiveStream(Stream):
         """Note that the client has left, unless everything was sent."""
         if not self.ended:
             self._end("complete" if self._whole and not self._arrived else "gone")
+        self._arrived.clear()
 
 
 class ChangedStream(Stream):

@@ -74,24 +74,16 @@ class AnswerJudge:
         self._size = 0
         self._stream = StreamJudge(self.contract) if self.contract else None
 
-    @property
-    def events(self) -> int:
-        """How many events have come."""
-        return self._stream.count if self._stream else 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether the event that ends the answer has come."""
-        return self._stream is not None and self._stream.ended
-
     def feed(self, data: bytes, now: float) -> list[Violation]:
         """Judge the next bytes, without their coding; `now` in seconds of a monotonic clock."""
         self._size += len(data)
         if self._stream is not None:
-            if self._size > JUDGED_OF_STREAM:  # the judge remembers texts that have to agree later
+            if self._size > JUDGED_OF_STREAM:
+                self._stream = None  # which remembers texts that have to agree later
                 return []
             return self._rate(self._stream.feed(data, now))
-        self.body += data[: max(0, KEPT_OF_BODY - len(self.body))]
+        if self.contract is None:
+            self.body += data[: max(0, KEPT_OF_BODY - len(self.body))]
         return []
 
     def close(self, now: float, *, whole: bool, readable: bool) -> list[Violation]:
@@ -99,10 +91,11 @@ class AnswerJudge:
         if self._operation is None:
             return []
         found: list[Violation] = []
-        if self._stream is not None and readable and self._size <= JUDGED_OF_STREAM:
+        if self._stream is not None and readable:
             found += self._stream.close(now) if whole else self._stream.feed(b"", now)
         known = whole and readable and self._size <= KEPT_OF_BODY
-        body = bytes(self.body) if known and self._stream is None else b""
+        body = bytes(self.body) if known and self.contract is None else b""
+        self.body, self._stream = bytearray(), None  # it is referred to until garbage is collected, which may be long
         return self._rate([*found, *self._judge_answer(self._operation, body, known=known)])
 
     def judge_head(self) -> list[Violation]:

@@ -74,11 +74,6 @@ class Passing:
         check_servers({**self.servers, server.api: server}, self.mock.apis)
         self.servers[server.api] = server
 
-    def masking(self) -> Masking:
-        """Return what knows the names of secrets; here even the keys that a mock prints are some."""
-        schemes = [scheme for api in self.mock.apis.values() for scheme in api.schemes.values()]
-        return Masking(scheme.parameter for scheme in schemes)
-
     # What core asks
 
     def covers(self, path: str) -> bool:
@@ -224,12 +219,7 @@ class Passing:
     def _begin_recording(self, passed: Passed) -> RecordedExchange | None:
         if self.recorder is None:
             return None
-        request, masking = passed.visit.routed.request, self.recorder.masking
-        found = [*masking.in_headers(request.headers.items()), *masking.in_query(request.query)]
-        if request.incoming is None and request.body.size < 1 << 20:
-            text = request.body.read().decode("utf-8", "replace")
-            found += masking.in_body(text, request.fields.get("content-type", ""))
-        return self.recorder.begin(passed.entry.number, time.time(), masking.known(found))
+        return self.recorder.begin(passed.entry.number, time.time(), passed.visit.routed.request)
 
     def _record_request(
         self, recorded: RecordedExchange | None, passed: Passed, url: str, body: bytes | None, size: int
@@ -288,6 +278,11 @@ def _replace_key(query: str, scheme: SecurityScheme) -> str:
         f"{name}={scheme.mock_key}" if name == scheme.parameter and value else f"{name}{equals}{value}"
         for name, equals, value in parts
     )
+
+
+def make_masking(apis: Mapping[str, Api]) -> Masking:
+    """Return what knows the names of secrets in a recording; there even the keys that a mock prints are some."""
+    return Masking(scheme.parameter for api in apis.values() for scheme in api.schemes.values())
 
 
 def mapping_of(servers: Mapping[str, Server]) -> dict[str, str]:

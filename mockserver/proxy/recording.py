@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowcontract.output.secrets import Secrets
+    from mockserver.http.messages import Request
     from mockserver.journal.masking import Masking
 
 HAR_NAME = "recording.har"
 _KEPT_OF_BODY = 4 << 20
 """Bytes of a request's body that are recorded; of a larger one only the size is."""
+_LOOKED_AT = 1 << 20
+"""Bytes of a request's body in which secrets are looked for, to mask them in the answer, too."""
 _RESERVE = 4096  # bytes that ends of exchanges may have beyond the bound
 
 
@@ -84,9 +87,14 @@ class Recorder:
             tell(why)
         self._full = True
 
-    def begin(self, number: int, at: float, secret: Secrets) -> RecordedExchange:
-        """Begin to record an exchange, of which these secrets are known."""
-        return RecordedExchange(self, self.masking, self._rewriting, number, at, secret)
+    def begin(self, number: int, at: float, request: Request) -> RecordedExchange:
+        """Begin to record an exchange; the secrets of its request are masked in all of it."""
+        masking = self.masking
+        found = [*masking.in_headers(request.headers.items()), *masking.in_query(request.query)]
+        if request.incoming is None and request.body.size < _LOOKED_AT:
+            text = request.body.read().decode("utf-8", "replace")
+            found += masking.in_body(text, request.fields.get("content-type", ""))
+        return RecordedExchange(self, masking, self._rewriting, number, at, masking.known(found))
 
     def close(self) -> None:
         """End the recording, and write it as HAR beside it."""

@@ -20,6 +20,7 @@ from flowcontract.output.secrets import Secrets
 from flowcontract.recordings import jsonl
 from mockserver.config.settings import Settings
 from mockserver.proxy.masking import PieceMask
+from mockserver.proxy.passing import make_masking
 from mockserver.proxy.recording import Recorder, RecordingError
 from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import ServerError, parse_server
@@ -309,7 +310,9 @@ def record():
 
     def begin(proxy, folder, **options):
         passing = passing_of(proxy)
-        passing.recorder = Recorder(folder, passing.masking(), {DIFY: "http://x"}, **{"limit": 1 << 24} | options)
+        passing.recorder = Recorder(
+            folder, make_masking(proxy.mock.apis), {DIFY: "http://x"}, **{"limit": 1 << 24} | options
+        )
         begun.append(passing.recorder)
         return passing.recorder
 
@@ -553,10 +556,10 @@ def test_base_path_that_was_left_out_is_said_at_the_start(real):
 def test_running_mock_passes_one_api_on_and_records_it(real, tmp_path):
     """`proxy` and `record` of the fixture: until the test ends, and all other APIs stay the mock's."""
     with MockServer([DIFY, "cybertron"], settings=Settings(pace=0)) as mock:
-        with pytest.raises(RecordingError, match="Say where"):
-            mock.record(tmp_path / "r")
         mock.proxy(DIFY, to=real.url(DIFY))
         mock.record(tmp_path / "r")
+        with pytest.raises(RecordingError, match="already"):
+            mock.record(tmp_path / "again")
         assert ask(mock).status_code == 200
         mock.assert_no_violations()
         mock.use("sendChatMessage", "400-app-unavailable", times=1)
@@ -564,9 +567,30 @@ def test_running_mock_passes_one_api_on_and_records_it(real, tmp_path):
         mock.renew("")
         assert ask(mock).status_code == 200
         assert mock.requests()[-1].by == "default"
-    (taken,) = jsonl.parse_lines((tmp_path / "r" / jsonl.NAME).read_bytes())[1]
-    assert taken.how == "complete"
+    passed, kept = jsonl.parse_lines((tmp_path / "r" / jsonl.NAME).read_bytes())[1]
+    assert (passed.status, passed.how, kept.status, kept.how) == (200, "complete", 400, "complete")
     assert (tmp_path / "r" / "recording.har").is_file()
+
+
+def test_mock_records_what_it_answers_itself(tmp_path):
+    """Without a server behind it, too: streams piece by piece, and no key; a mock of the recording answers the same."""
+    with MockServer([DIFY], settings=Settings(pace=0)) as mock:
+        mock.record(tmp_path / "r")
+        streamed_text = ask(mock, headers={"Prefer": 'fault="split-at=20"'}).content
+        blocking = ask(mock, response_mode="blocking").content
+        with pytest.raises(httpx.RemoteProtocolError):
+            ask(mock, headers={"Prefer": 'fault="cut-events=1"'})
+        mock.proxy(DIFY, to="http://127.0.0.1:1")
+        assert ask(mock).status_code == 502
+        mock.end_proxy()
+        assert ask(mock).status_code == 200
+    first, second, third, fourth = jsonl.parse_lines((tmp_path / "r" / jsonl.NAME).read_bytes())[1]
+    assert (first.answer, first.how, first.operation) == (streamed_text, "complete", "dify-chat/sendChatMessage")
+    assert len(first.pieces) > 4
+    assert (second.answer, second.status) == (blocking, 200)
+    assert json.loads(second.body) == CHAT | {"response_mode": "blocking"}
+    assert (third.how, fourth.status) == ("cut", None)
+    assert "app-chat" not in (tmp_path / "r" / "recording.har").read_text()
 
 
 def test_violations_of_both_sides_fail_a_test():
