@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mockserver.server.mock_server import MockServer
 
 _LOOK_S = 1.0
+_LARGE = 32 << 20  # bytes of a recording
 
 
 def proxy(options: argparse.Namespace) -> int:
@@ -69,6 +70,9 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
     if log is not None:
         log.close()
     if passing.recorder is not None:
+        if passing.recorder.path.stat().st_size > _LARGE:
+            say(f"Writing {HAR_NAME}, which takes a while ...")
+            sys.stdout.flush()
         passing.recorder.close()
         say(f"Recorded in {passing.recorder.path} and {HAR_NAME} beside it.")
     for line in passing.summary.lines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
@@ -18,7 +19,9 @@ from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, pas
 
 from flowcontract.output.secrets import Secrets
 from flowcontract.recordings import jsonl
+from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
+from mockserver.proxy.judging import JUDGED_OF_STREAM, AnswerJudge
 from mockserver.proxy.masking import PieceMask
 from mockserver.proxy.passing import make_masking
 from mockserver.proxy.recording import Recorder, RecordingError
@@ -272,6 +275,29 @@ def test_fault_that_does_not_fit_is_said(real):
     """What was meant for a stream is a 501 where there is none."""
     with proxying({DIFY: real.url(DIFY)}) as proxy:
         assert ask(proxy, response_mode="blocking", headers={"Prefer": 'fault="drop=1"'}).status_code == 501
+
+
+def test_what_was_judged_is_let_go_at_once():
+    """Not when garbage is collected, which a server rarely does: a judge remembers megabytes of a long stream."""
+    api = load_apis((DIFY,))[DIFY]
+    operation = api.operations["sendChatMessage"]
+
+    def count():
+        return sum(type(each).__name__.endswith(("Follower", "_Watch", "StreamJudge")) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        for data in (event("message", answer="x"), b"x" * (JUDGED_OF_STREAM + 1)):
+            judge = AnswerJudge(api, operation, 200, {"content-type": "text/event-stream"}, refused=False)
+            judge.feed(event("message", answer="x"), 0.0)
+            assert count() > before
+            judge.feed(data, 1.0)
+            judge.close(2.0, whole=True, readable=True)
+            assert count() == before
+    finally:
+        gc.enable()
 
 
 def test_streams_that_faults_change_are_bounded():
