@@ -34,6 +34,7 @@ class Masking:
         self._names = {name.lower() for name in names}
         self._public = frozenset(public)
         self.hides = lru_cache(maxsize=_REMEMBERED)(self._hides)
+        self.of_head = lru_cache(maxsize=_REMEMBERED)(self._of_head)
         self._find_in_headers = lru_cache(maxsize=_REMEMBERED)(self._find_in_headers_anew)
 
     def _hides(self, name: str) -> bool:
@@ -84,6 +85,10 @@ class Masking:
     def _find_in_headers_anew(self, headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
         found = (values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers)
         return tuple(chain.from_iterable(found))
+
+    def _of_head(self, headers: tuple[tuple[str, str], ...], query: str) -> tuple[str, ...]:
+        """Return the secrets of headers and query."""
+        return tuple(value for value in (*self._find_in_headers(headers), *self.in_query(query)) if value)
 
     def in_query(self, text: str) -> Iterator[str]:
         """Yield the secrets of a query string."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -40,6 +41,7 @@ _LONGEST = 200  # characters of a path, a world, a violation
 _MOST = 5  # violations of a request
 _RESET = "\x1b[0m"
 _T = TypeVar("_T")
+_ID = re.compile(r"(?<=/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=/|\Z)")
 _CYAN, _RED = "\x1b[36m", "\x1b[31m"
 _MILLISECONDS = tuple(f"{number:03}" for number in range(1000))
 _BY_STATUS = {"2": "\x1b[32m", "3": _CYAN, "4": "\x1b[33m", "5": _RED}
@@ -152,7 +154,10 @@ class RequestLog:
     def __init__(
         self, stream: TextIO, form: Format = "text", *, plain_paths: Iterable[str] = (), alone: bool = True
     ) -> None:
-        """Write to a stream with a descriptor, `alone` or beside others. `plain_paths` can have no secret in them."""
+        """Write to a stream with a descriptor, `alone` or beside others.
+
+        ``plain_paths``  have no secret in them; `*` stands for an id
+        """
         self._stream = stream  # as long as it lives, its descriptor does
         plain = frozenset(plain_paths)
         lines = _Json(plain) if form == "json" else _Text(plain, colours=_takes_colours(stream))
@@ -203,7 +208,9 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
     """Note what may change before the line is made; called for each request, so that it must cost little."""
     path, problems = entry.raw_path, None
     if path not in plain_paths:
-        path = entry.path[:_LONGEST]
+        ids = _ID.findall(path)
+        if not ids or _ID.sub("*", path) not in plain_paths or entry.may_hide(ids):
+            path = entry.path[:_LONGEST]
     if entry.violations or entry.hints or entry.failure or entry.answer_violations:
         failure = entry.failure and entry.failure[:_LONGEST]
         hints, answered = [hint[:_LONGEST] for hint in entry.hints], _shorten(entry.answer_violations)
