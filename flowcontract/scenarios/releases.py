@@ -116,6 +116,9 @@ def _as_object(schema: Located) -> Located:
 
 
 def _fit_fields(value: Mapping[str, Any], schema: Located) -> Iterator[tuple[str, Any]]:
+    for name, dependent in (schema.keyword("dependentSchemas") or {}).items():
+        if name in value:
+            value = dict(_fit_fields(value, schema.child(dependent).resolved()))
     properties = schema.keyword("properties") or {}
     fields = {
         name: _fit_value(field, schema.child(properties[name])) if name in properties else field

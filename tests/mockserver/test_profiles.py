@@ -237,6 +237,18 @@ def test_run_has_the_fields_of_its_release(release: str) -> None:
     assert len(runs) == (release == "langflow-1.13.0")
 
 
+def test_a_failed_component_says_so_as_its_release_does() -> None:
+    """1.13 sends it as any other message, then the run's own error; the traceback, which ours has not, is a text."""
+    mock, flow = mock_of("langflow-1.13.0"), "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    said = {one.name: one.body for one in recordings("langflow-1.13.0")}
+    prefer = "example=200-failed-component-streaming"
+    body = {"input_value": "hi"}
+    answer = mock.ask("POST", f"{flow}?stream=true", json_body=body, x_api_key="sk-agentbuilder", Prefer=prefer)
+    was, now = _lines(said["run_file_no_tweak_stream"]), _lines(answer.body.decode())
+    assert [_paths(each) for each in now] == [_paths(each) for each in was]
+    assert now[1] == was[1]
+
+
 def test_where_no_key_is_needed_a_valid_one_still_opens_its_world() -> None:
     """1.4.3 gives the files of flows to anybody: without a key those of the first world, with one those of its own."""
     mock, flow = mock_of("langflow-1.4.3"), "92f9a4c5-cfc8-4656-ae63-1f0881163c28"
