@@ -34,9 +34,9 @@ from contract_tests.suite.not_exercised import NotExercised, Withheld
 from contract_tests.suite.record import Record
 from contract_tests.suite.session import Suite
 from flowcontract.errors import FlowContractError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
-from flowcontract.specs.model import available_apis, load_apis
+from flowcontract.specs.model import list_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -71,7 +71,7 @@ class Run:
         self.clock = shared.clock if shared else Clock(config.getoption("--max-minutes"))
         names = config.getoption("--api")
         profiles = dict(_split_profile(option) for option in config.getoption("--profile"))
-        self.apis: dict[str, Api] = load_apis(names or available_apis(), profiles=profiles)
+        self.apis: dict[str, Api] = load_apis(names or list_apis(), profiles=profiles)
         self.deviations = Deviations.load(
             config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
         )
@@ -275,7 +275,7 @@ def _clean_report(report: pytest.TestReport, secrets: Secrets, failure: str) -> 
     """Hide secrets, and escape control characters, in what pytest itself may show or write of a test."""
 
     def clean(text: str) -> str:
-        return printable(hide(text, secrets), lines=True)
+        return make_printable(hide(text, secrets), lines=True)
 
     if isinstance(report.longrepr, tuple):  # of a test that was skipped
         path, line, reason = report.longrepr
@@ -463,7 +463,7 @@ class _Collector:
             self.write_line(line.text, line.colour)
         report = self.config.getoption("--report")
         if report:
-            self.write_line(printable(f"reports: {report}: {', '.join(folder.FILES)}"))
+            self.write_line(make_printable(f"reports: {report}: {', '.join(folder.FILES)}"))
 
 
 def _now() -> str:

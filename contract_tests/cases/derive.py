@@ -33,10 +33,10 @@ from contract_tests.cases.server_values import server_values
 from contract_tests.http.exchange import Request
 from contract_tests.judging.judge import Expected, error_codes
 from flowcontract.pointers import escape
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.absence import may_be_null
 from flowcontract.schemas.decoding import ABSENT
-from flowcontract.validation.refusals import refusal_words, wrong_key_words
+from flowcontract.validation.refusals import list_refusal_words, list_wrong_key_words
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation
@@ -155,14 +155,14 @@ def _derive_nulls(api: Api, operation: Operation, base: Request, examples: Seque
     """
     if not isinstance(base.body, Mapping) or base.media_type == FORM:
         return
-    for name, step in api.validators.form(operation.request[base.media_type].pointer).items():
+    for name, step in api.validators.find_form_fields(operation.request[base.media_type].pointer).items():
         printed = (example.request for example in examples if example.request.media_type == base.media_type)
         without = (request for request in printed if isinstance(request.body, Mapping) and name not in request.body)
         chosen = next(without, base)
         request = replace(chosen, body={**cast("Mapping[str, Any]", chosen.body), name: None})
         if may_be_null(step.schema) and not find_violations(api, operation, request):
             why = f"null in {name} stands for a field that is left out"
-            expected = replace(_expect_success(operation, request, provenance(step.schema), why), promised=False)
+            expected = replace(_expect_success(operation, request, read_provenance(step.schema), why), promised=False)
             yield Case("generated", f"{name} null", operation, request, expected, keep=frozenset({f"/{escape(name)}"}))
 
 
@@ -192,7 +192,7 @@ def _vary(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
 def _vary_body(api: Api, operation: Operation, base: Request) -> Iterator[Example]:
     """Yield the values of enums, and the smallest allowed body."""
     media = operation.request[base.media_type]
-    for name, step in api.validators.form(media.pointer).items():
+    for name, step in api.validators.find_form_fields(media.pointer).items():
         source = step.schema.get("x-source", ())
         lines = (source,) if isinstance(source, str) else tuple(map(str, source))
         for value in step.schema.get("enum", ()):
@@ -206,8 +206,8 @@ def _vary_body(api: Api, operation: Operation, base: Request) -> Iterator[Exampl
             least = fewer
     if least != base.body:
         optional = [name for name in base.body if name not in least]
-        fields = api.validators.form(media.pointer)
-        lines = tuple(line for name in optional if name in fields for line in provenance(fields[name].schema))
+        fields = api.validators.find_form_fields(media.pointer)
+        lines = tuple(line for name in optional if name in fields for line in read_provenance(fields[name].schema))
         yield Example("nothing optional", replace(base, body=least), lines or operation.provenance)
     if not operation.request_required:
         yield Example("no body", replace(base, body=ABSENT, media_type=""), operation.provenance)
@@ -228,7 +228,7 @@ def _derive_invalid(api: Api, operation: Operation, requests: Sequence[Request])
         if label in seen:
             continue
         seen.add(label)
-        words, in_path = refusal_words(first), first.location == "path"
+        words, in_path = list_refusal_words(first), first.location == "path"
         words += ("unknown-id",) if in_path else ()  # a malformed id may also be answered as an unknown one
         source = first.violation.source or operation.provenance
         expected = expect_refusal(operation, words, first.message, source, any_of=in_path)
@@ -271,7 +271,7 @@ def _derive_keys(api: Api, operation: Operation, base: Example, neighbours: Iter
     yield case("none", "none", _expect_closed(api, operation, operation.security[0][0], ("no-key",), "no key was sent"))
     for alternative in operation.security:
         for scheme in alternative:
-            words, why = wrong_key_words(api.schemes[scheme]), f"the key for {scheme} is not valid"
+            words, why = list_wrong_key_words(api.schemes[scheme]), f"the key for {scheme} is not valid"
             yield case(f"wrong {scheme}", f"wrong:{scheme}", _expect_closed(api, operation, scheme, words, why))
         if alternative != operation.security[0]:
             scheme = alternative[0]

@@ -13,7 +13,7 @@ from contract_tests.http.exchange import Request, Upload
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.scenarios.streaming import ask_for_stream, asks_for_stream
 from flowcontract.schemas.media_types import is_file
-from flowcontract.specs.examples import parameter_values
+from flowcontract.specs.examples import list_parameter_values
 from flowcontract.validation.request import RequestViolation, check_request
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _field_names(value: Any) -> Iterator[str]:
 
 def _substitute_headers(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
     """Yield a header for each form field that may be sent as one (`x-or-header`), and that the example leaves out."""
-    fields = api.validators.form(media.pointer) if media.name == FORM else {}
+    fields = api.validators.find_form_fields(media.pointer) if media.name == FORM else {}
     for parameter in operation.parameters:
         field = fields.get(parameter.name)
         if field and field.schema.get("x-or-header") and parameter.name not in body:
@@ -86,13 +86,13 @@ def _build_base(operation: Operation) -> Request:
 
 def parameter_texts(parameter: Parameter) -> list[str]:
     """Return values of a parameter that its contract shows or bounds, as text; one of ours where there is none."""
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in parameter_values(parameter)]
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in list_parameter_values(parameter)]
     return list(dict.fromkeys(texts)) or [NOBODY if parameter.schema.get("format") == "uuid" else "contract"]
 
 
 def _fill_form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return an example of a form with files in the places of the words that stand for them."""
-    fields = api.validators.form(media.pointer)
+    fields = api.validators.find_form_fields(media.pointer)
     hint = str(value.get("file_name", ""))
     files = {name for name in value if name in fields and is_file(fields[name].schema)}
     return {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contract_tests.judging.judge import Expected, error_codes
 from flowcontract.errors import SpecError
-from flowcontract.provenance.evidence import Tier, is_printed, weakest
+from flowcontract.provenance.evidence import Tier, find_weakest, is_printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def expect_refusal(
         codes |= {code for code in error_codes(operation, status) if _is_only_observed(operation, status, code)}
     bases = [_find_basis(operation, key) for key in known]
     successes = {_is_success(operation, key) for key in known}
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(basis.tier for basis in bases)
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else find_weakest(basis.tier for basis in bases)
     lines = dict.fromkeys(line for basis in bases for line in basis.provenance)
     printed = all(any(map(is_printed, basis.provenance)) for basis in bases)
     return Expected(
@@ -57,7 +57,7 @@ def expect_refusal(
         hangs=hangs,
         source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
         outcome=outcome,
-        form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
+        form=outcome if printed else find_weakest((outcome, Tier.OBSERVED)),
     )
 
 

@@ -16,13 +16,13 @@ from contract_tests.judging import recordings
 from contract_tests.report.printing import Printer
 from contract_tests.report.streams import StreamReport
 from flowcontract.errors import FlowContractError, UnknownNameError
-from flowcontract.paths import specs_root
+from flowcontract.paths import find_specs_root
 from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.recordings.jsonl import NAME
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.untrusted import Unreadable
-from flowcontract.specs.model import available_apis, load_api
-from flowcontract.specs.profiles import available_profiles
+from flowcontract.specs.model import list_apis, load_api
+from flowcontract.specs.profiles import list_profiles
 from flowcontract.streams.judge import StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _load_apis(arguments: argparse.Namespace) -> list[Api]:
     asked = arguments.operation
     if arguments.profile and not asked:
         raise FlowContractError("A profile belongs to one API. Name the operation too: --operation API/OPERATION.")
-    names = [asked.partition("/")[0]] if asked else available_apis()
+    names = [asked.partition("/")[0]] if asked else list_apis()
     return [load_api(name, profile=arguments.profile) for name in names]
 
 
@@ -253,8 +253,8 @@ class _Session:
         """Return the operation, and profile, whose contract a broken stream follows; '' where there is none."""
         if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
             return ""
-        for api in available_apis():
-            for profile in (None, *available_profiles(specs_root() / api)):
+        for api in list_apis():
+            for profile in (None, *list_profiles(find_specs_root() / api)):
                 for name, contract in _stream_contracts([load_api(api, profile=profile)]).items():
                     if (name, profile) != (self._asked, self._profile) and _is_well(path, contract):
                         return f"{name}: --operation {name}" + (f" --profile {profile}" if profile else "")

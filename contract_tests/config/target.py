@@ -20,9 +20,9 @@ from contract_tests.http.target import (
 )
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.secret_names import is_secret_name
-from flowcontract.output.secret_texts import secret_values
+from flowcontract.output.secret_texts import find_secret_values
 from flowcontract.output.secrets import Secrets
-from flowcontract.specs.model import available_apis
+from flowcontract.specs.model import list_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -181,11 +181,11 @@ def _list_secrets(
         keys += [*target.keys.values(), *(key for flow in flows if flow for key in flow.keys.values())]
         keys.append(unquote(urlsplit(target.base_url).password or ""))
     for table in settings.get("api", {}).values():
-        keys += [table.get("key", ""), *table.get("keys", {}).values(), *secret_values(table.get("values", {}))]
+        keys += [table.get("key", ""), *table.get("keys", {}).values(), *find_secret_values(table.get("values", {}))]
     for ways in settings.get("provoke", {}).values():
         for way in ways.values():
             keys += [way.get("key", ""), *way.get("keys", {}).values()]
-            keys += [*secret_values(way.get("query", {})), *secret_values(way.get("body", {}))]
+            keys += [*find_secret_values(way.get("query", {})), *find_secret_values(way.get("body", {}))]
             keys += _find_header_secrets(way.get("headers", {}))
     yield from (key for key in keys if key and not any(key == mock or key.startswith(f"{mock}-") for mock in known))
 
@@ -206,8 +206,8 @@ def _parse_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
         api, _, scheme = name.partition(".")
         if not equals or not key:
             raise TargetError("--key: expected API=KEY or API.SCHEME=KEY, for instance dify-chat=app-... .")
-        if api not in available_apis():
-            raise UnknownNameError("API to give a key to", api, available_apis())
+        if api not in list_apis():
+            raise UnknownNameError("API to give a key to", api, list_apis())
         given.setdefault(api, {})[scheme] = key
     return given
 

@@ -19,7 +19,7 @@ from contract_tests.http.target import Flow
 from contract_tests.journeys.response_values import Event, ResponseValue
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.not_exercised import NotExercised
-from flowcontract.provenance.evidence import tier_of
+from flowcontract.provenance.evidence import find_tier
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.violations import Violation, rate
 from flowcontract.streams.showing import show
@@ -136,7 +136,7 @@ class Journey:
     def expect_refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
         """Expect a refusal: that there is one rests on `source`, its status and code on the contract."""
         expected = expect_refusal(operation, (word, *_LESS.get(word, ())), why or word)
-        return replace(expected, source=source, outcome=tier_of(source, self.api.rulings)) if source else expected
+        return replace(expected, source=source, outcome=find_tier(source, self.api.rulings)) if source else expected
 
     def expect_success(self, operation: Operation, request: Request, why: str = "") -> Expected:
         """Expect a success."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.http.exchange import Answer, Exchange, SentRequest, TimedEvent
 from contract_tests.judging.choices import Choice, describe_exchange, find_choices
-from flowcontract.provenance.evidence import BARS, Tier, weakest
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.evidence import BARS, Tier, find_weakest
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.media_types import find_media
 from flowcontract.schemas.violations import Violation, cap_tier, rate
 from flowcontract.streams.judge import StreamBudget, StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,7 +137,7 @@ class Judge:
         if self.stream and self.expected.hangs:
             return self._verdict(exchange, [*self._beginning(), *_goes_on(self.stream, self.expected, exchange)])
         body = b"" if self.stream else answer.body
-        answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
+        answered = find_response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
             *_check_end(answer),
             *(_weigh_status(violation, self.operation, self.expected, exchange) for violation in answered),
@@ -301,7 +301,7 @@ def _check_code(operation: Operation, expected: Expected, exchange: Exchange) ->
     if not code or not documented:
         return
     response = operation.responses[exchange.status]
-    source, tier = response.provenance, weakest((expected.form, _tier_of_codes(response)))
+    source, tier = response.provenance, find_weakest((expected.form, _tier_of_codes(response)))
     is_open = exchange.status < HTTPStatus.BAD_REQUEST  # no document lists the codes in an envelope with status 200
     if code not in documented and not is_open:
         yield Violation("code", f"one of {', '.join(documented)}", code, "/code", source=source, tier=tier)
@@ -338,7 +338,7 @@ def _mode_source(operation: Operation) -> tuple[str, ...]:
     found = [parameter.provenance for parameter in operation.parameters if parameter.name in when.get("query", {})]
     for media in operation.request.values():
         fields = media.schema.get("properties", {})
-        found += [provenance(fields[name]) for name in when.get("body", {}) if name in fields]
+        found += [read_provenance(fields[name]) for name in when.get("body", {}) if name in fields]
     return tuple(line for source in found for line in source)
 
 

@@ -127,7 +127,7 @@ def _list_transitions(contract: StreamContract) -> set[tuple[str, str]]:
             if (before, state) in visited:
                 continue
             visited.add((before, state))
-            for atom in order.allowed(state):
+            for atom in order.list_allowed(state):
                 found.add((before, atom.kind))
                 waiting.append((atom.kind, order.step(state, atom.kind)))
     return found

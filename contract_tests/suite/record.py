@@ -11,7 +11,7 @@ from contract_tests.report.deviations import Names, name_difference
 from contract_tests.report.hiding import hide, hide_json
 from contract_tests.report.shapes import describe_answer
 from flowcontract.output.secrets import Secrets
-from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
+from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails, list_cited_rulings, list_quotes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ class Failure:
         more = {"source": list(violation.source), "cause": cause(self.violation), "curl": self.curl}
         evidence = {
             "tier": str(violation.tier),
-            "quotes": [quote._asdict() for quote in quotes(violation.source)],
+            "quotes": [quote._asdict() for quote in list_quotes(violation.source)],
             "rulings": [
                 {"name": ruling.name, "decision": ruling.decision, "why": ruling.why} for ruling in self.rulings
             ],
@@ -166,7 +166,7 @@ class Record:
         )
         hidden = replace(violation, expected=expected, got=got, where=where)
         curl = self.last.curl() if self.last else ""
-        self.failures.append(Failure(operation.name, hidden, curl, cited(violation.source, rulings)))
+        self.failures.append(Failure(operation.name, hidden, curl, list_cited_rulings(violation.source, rulings)))
 
     def as_json(self, test: str, deviations: Deviations) -> dict[str, Any]:
         """Return it as plain JSON; each failure with the id by which it may be known."""

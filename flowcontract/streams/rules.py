@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from flowcontract.pointers import from_path, value_at
+from flowcontract.pointers import from_path, get_value
 from flowcontract.streams.showing import list_names, show, show_both
 
 if TYPE_CHECKING:
@@ -61,17 +61,17 @@ class Rule:
         """Return a follower for one stream."""
 
     @abstractmethod
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with a dotted path that its schema must have; `*` means at least two kinds."""
 
-    def kinds(self) -> tuple[str, ...]:
+    def list_kinds(self) -> tuple[str, ...]:
         """Return the kinds that the rule names, without those of its exceptions."""
-        return tuple(kind for kind, _ in self.fields() if kind != "*")
+        return tuple(kind for kind, _ in self.list_fields() if kind != "*")
 
     def concerns(self, kind: str) -> bool:
         """Tell whether an event of this kind matters to the rule or to its exceptions."""
-        every = any(named == "*" for named, _ in self.fields())
-        return every or kind in self.kinds() or any(atom.kind == kind for atom in self.unless)
+        every = any(named == "*" for named, _ in self.list_fields())
+        return every or kind in self.list_kinds() or any(atom.kind == kind for atom in self.unless)
 
 
 class _Silent:
@@ -93,7 +93,7 @@ class Constant(Rule):
         """Return a follower for one stream."""
         return _ConstantFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with its path."""
         yield from self.paths.items()
 
@@ -105,7 +105,7 @@ class _ConstantFollower(_Silent):
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         path = self._paths.get(moment.kind) or self._paths.get("*")
-        value = value_at(moment.payload, path) if path else None
+        value = get_value(moment.payload, path) if path else None
         if value is None or path is None:
             return
         if self._first is None:
@@ -127,7 +127,7 @@ class Equal(Rule):
         """Return a follower for one stream."""
         return _EqualFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with each path."""
         yield from ((kind, path) for kind in self.events for path in self.paths)
 
@@ -139,7 +139,7 @@ class _EqualFollower(_Silent):
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         if moment.kind not in self._rule.events:
             return
-        values = {path: value_at(moment.payload, path) for path in self._rule.paths}
+        values = {path: get_value(moment.payload, path) for path in self._rule.paths}
         present = [(path, value) for path, value in values.items() if value is not None]
         for path, value in present[1:]:
             if value != present[0][1]:
@@ -163,12 +163,12 @@ class Pair(Rule):
         """Return a follower for one stream."""
         return _PairFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with each path."""
         yield from ((kind, path) for kind in (self.opens, self.closes) for path in (self.by, *self.agree))
         yield from ((self.opens, path) for item in self.waits_for.items() for path in item)
 
-    def kinds(self) -> tuple[str, ...]:
+    def list_kinds(self) -> tuple[str, ...]:
         """Return the kinds that open, that close, and before which all pairs are closed."""
         return (self.opens, self.closes, *([self.before] if self.before else []))
 
@@ -184,7 +184,7 @@ class _PairFollower:
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
-        key = json.dumps(value_at(moment.payload, rule.by))
+        key = json.dumps(get_value(moment.payload, rule.by))
         if moment.kind == rule.opens:
             yield from self._open_pair(key, moment.payload)
         elif moment.kind == rule.closes:
@@ -201,7 +201,7 @@ class _PairFollower:
         if key in self._used:
             yield Mismatch(f"a {rule.by} that no {rule.opens} had before", key, from_path(rule.by))
         for path, other in rule.waits_for.items():
-            wanted = value_at(payload, path)
+            wanted = get_value(payload, path)
             if wanted is not None and self._awaited[other][json.dumps(wanted)]:
                 expected = f"{rule.closes} of {path} {show(wanted)} first"
                 yield Mismatch(expected, f"{rule.opens} while it is open", from_path(path))
@@ -214,7 +214,7 @@ class _PairFollower:
     def _count(self, opened: object, change: int) -> None:
         """Count an opened (1) or closed (-1) pair under the values that others wait for, so that no scan is needed."""
         for path, counts in self._awaited.items():
-            counts[json.dumps(value_at(opened, path))] += change
+            counts[json.dumps(get_value(opened, path))] += change
 
     def _close_pair(self, key: str, payload: object) -> Iterator[Mismatch]:
         rule = self._rule
@@ -224,7 +224,7 @@ class _PairFollower:
         opened = self._open.pop(key)
         self._count(opened, -1)
         for path in rule.agree:
-            before, now = value_at(opened, path), value_at(payload, path)
+            before, now = get_value(opened, path), get_value(payload, path)
             if before is not None and now is not None and before != now:
                 first, got = show_both(before, now)
                 yield Mismatch(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
@@ -255,14 +255,14 @@ class Concatenation(Rule):
         """Return a follower for one stream."""
         return _ConcatenationFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with each path, except a path that depends on a value."""
         yield from ((kind, path) for kind in self.events for path in (self.path, self.by) if path)
         yield from ((self.of, path) for path in self.where)
         if "{" not in self.equals:
             yield self.of, self.equals
 
-    def kinds(self) -> tuple[str, ...]:
+    def list_kinds(self) -> tuple[str, ...]:
         """Return the kinds that are joined or counted, and the one that has the result."""
         return (*self.events, self.of)
 
@@ -282,15 +282,15 @@ class _ConcatenationFollower(_Silent):
         elif moment.kind == rule.of and rule.by:
             yield from self._compare_parts(moment.payload)
         elif moment.kind == rule.of:
-            whole = value_at(moment.payload, rule.equals)
+            whole = get_value(moment.payload, rule.equals)
             self._whole = whole if isinstance(whole, str) else None
         if self._whole is not None and not rule.by and (moment.ended or (self._pieces and moment.kind == rule.of)):
             yield from self._compare(self._pieces.get((), {}).get((), []), self._whole, rule.equals)
             self._whole = None
 
     def _add(self, payload: object) -> None:
-        key = value_at(payload, self._rule.by) if self._rule.by else []
-        piece = value_at(payload, self._rule.path)
+        key = get_value(payload, self._rule.by) if self._rule.by else []
+        piece = get_value(payload, self._rule.path)
         if not (isinstance(piece, str) and isinstance(key, list) and all(isinstance(part, str) for part in key)):
             return
         if all(n < len(key) for n in self._rule.where.values()):
@@ -298,12 +298,12 @@ class _ConcatenationFollower(_Silent):
             self._pieces.setdefault(group, {}).setdefault(tuple(key), []).append(piece)
 
     def _compare_parts(self, payload: object) -> Iterator[Mismatch]:
-        group = tuple(value_at(payload, path) for path in self._rule.where)
+        group = tuple(get_value(payload, path) for path in self._rule.where)
         if not all(isinstance(part, str) for part in group):
             return
         for key, pieces in self._pieces.pop(group, {}).items():
             path = self._rule.equals.format(*key)
-            whole = value_at(payload, path)
+            whole = get_value(payload, path)
             if isinstance(whole, str):
                 yield from self._compare(pieces, whole, path)
 
@@ -356,11 +356,11 @@ class Count(Rule):
         """Return a follower for one stream."""
         return _CountFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield the kind with the number."""
         yield self.of, self.equals
 
-    def kinds(self) -> tuple[str, ...]:
+    def list_kinds(self) -> tuple[str, ...]:
         """Return the kinds that are joined or counted, and the one that has the result."""
         return (*self.events, self.of)
 
@@ -373,7 +373,7 @@ class _CountFollower(_Silent):
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
         self._count += moment.kind in rule.events
-        stated = value_at(moment.payload, rule.equals) if moment.kind == rule.of else None
+        stated = get_value(moment.payload, rule.equals) if moment.kind == rule.of else None
         if stated is not None and stated != self._count:
             expected = f"{rule.equals} {self._count}, the number of {' and '.join(rule.events)} before"
             yield Mismatch(expected, show(stated), from_path(rule.equals))
@@ -391,7 +391,7 @@ class Increasing(Rule):
         """Return a follower for one stream."""
         return _IncreasingFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with the number."""
         yield from ((kind, self.path) for kind in self.events)
 
@@ -403,7 +403,7 @@ class _IncreasingFollower(_Silent):
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
-        value = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        value = get_value(moment.payload, rule.path) if moment.kind in rule.events else None
         if not isinstance(value, int):
             return
         last, self._last = self._last, value
@@ -426,7 +426,7 @@ class Reference(Rule):
         """Return a follower for one stream."""
         return _ReferenceFollower(self)
 
-    def fields(self) -> Iterator[tuple[str, str]]:
+    def list_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each kind with the reference, and the kind that it refers to."""
         yield from ((kind, self.path) for kind in self.events)
         yield self.to, self.its
@@ -440,13 +440,13 @@ class _ReferenceFollower:
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
-        name = value_at(moment.payload, rule.path) if moment.kind in rule.events else None
+        name = get_value(moment.payload, rule.path) if moment.kind in rule.events else None
         if name is not None and rule.anywhere:
             self._waiting.setdefault(json.dumps(name), name)
         elif name is not None:
             yield from self._expect_named(name, " before")
         if moment.kind == rule.to:
-            self._named[json.dumps(value_at(moment.payload, rule.its))] = None
+            self._named[json.dumps(get_value(moment.payload, rule.its))] = None
 
     def close(self) -> Iterator[Mismatch]:
         for name in self._waiting.values():

@@ -195,9 +195,9 @@ def test_flows_of_a_file_have_what_the_api_has_and_their_own(apis, tmp_path):
     )
     found = load_target({"agentbuilder": apis["agentbuilder"]}, base_url=URL, file=path)
     target = found.apis["agentbuilder"]
-    assert target.second.keys == {"apiKey": "sk-2", "apiKeyInQuery": "sk-2"}
+    assert target.second.list_keys == {"apiKey": "sk-2", "apiKeyInQuery": "sk-2"}
     assert target.second.values == {"flow_id": "a", "session_id": "s"}
-    assert (target.failing.keys, target.failing.values["flow_id"], target.failing.slow) == (target.keys, "b", True)
+    assert (target.failing.list_keys, target.failing.values["flow_id"], target.failing.slow) == (target.keys, "b", True)
     assert target.examples["runFlow"]["image"].values == {"flow_id": "c", "session_id": "s"}
     operation = target.api.operations["runFlow"]
     way = found.provocation(operation, "wrong-api-key", 403)
