@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.derive import Case
+from contract_tests.cases.case import Case
 from contract_tests.cases.examples import choose_example, list_examples, wants_stream
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.sample_files import Oversize

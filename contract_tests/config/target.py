@@ -16,7 +16,7 @@ from contract_tests.http.target import (
     Target,
     TargetError,
     are_mock_keys,
-    keys_by_scheme,
+    build_keys_by_scheme,
 )
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.secret_names import is_secret_name
@@ -113,7 +113,7 @@ class _Builder:
             if scheme and scheme not in self.api.schemes:
                 raise UnknownNameError(f"security scheme of {self.api.name}", scheme, self.api.schemes)
         by_scheme = {**self.settings.get("keys", {}), **{name: key for name, key in self._given.items() if name}}
-        return keys_by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
+        return build_keys_by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
 
     @property
     def has_mock_keys(self) -> bool:
@@ -157,7 +157,7 @@ class _Builder:
         """Return a flow of the API: its own settings beside the API's."""
         if settings is None:
             return None
-        keys = _add_suffix(keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
+        keys = _add_suffix(build_keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
         values = {**own.values, **settings.get("values", {})}
         return Flow({**own.keys, **keys}, values, settings.get("slow", own.slow))
 

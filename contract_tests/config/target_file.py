@@ -9,9 +9,9 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.derive import derive_provoked
 from contract_tests.cases.examples import choose_example, list_examples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.provoked import derive_provoked
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.target import TargetError
 from flowcontract import pointers, yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
@@ -113,7 +113,7 @@ def _check_names(settings: Mapping[str, Any]) -> None:
         _check_known("API in the target file", name, list_apis())
         api = load_contract(name)
         for feature in table.get("features", {}):
-            _check_known(f"feature of {name}", feature, server_values().get(name, {}).get("features", {}))
+            _check_known(f"feature of {name}", feature, load_server_values().get(name, {}).get("features", {}))
         flows = [table, *(table[flow] for flow in ("second", "failing") if flow in table)]
         for operation, named in table.get("examples", {}).items():
             _check_known(f"operation of {name}", operation, api.operations)
@@ -177,7 +177,7 @@ def list_provocations(api: str, operation: str) -> frozenset[str]:
 @lru_cache
 def list_fields(api: str) -> frozenset[str]:
     """Return the names of all fields and parameters that a request to an API may have."""
-    known = set(server_values().get(api, {}).get("fields", {}))
+    known = set(load_server_values().get(api, {}).get("fields", {}))
     for operation in load_contract(api).operations.values():
         known |= set(_list_operation_fields(load_contract(api), operation))
     return frozenset(known)

@@ -25,7 +25,7 @@ class ModeField(NamedTuple):
     source: tuple[str, ...]
 
 
-def mode_violations(
+def find_mode_violations(
     recorded: Recorded, api: Api, operation: Operation, *, media_type: str, streamed: bool
 ) -> Iterator[Violation]:
     """Yield a violation where a successful answer is a stream that was not asked for, or no stream where one was.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.report.document import version
+from contract_tests.report.document import read_version
 from flowcontract import paths, yamlio
 from flowcontract.provenance.locations import find_place
 from flowcontract.provenance.sources import Source
@@ -37,7 +37,7 @@ def render_sarif(document: Mapping[str, Any]) -> str:
         "tool": {
             "driver": {
                 "name": "flowcontract contract-tests",
-                "semanticVersion": version(),
+                "semanticVersion": read_version(),
                 "rules": [{"id": name, "shortDescription": {"text": titles[name]}} for name in rules],
             }
         },

@@ -111,12 +111,12 @@ def _drop_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
     apis = list_apis(loaded.specs)
     shared = any(area and area not in apis for area in contract)
 
-    def echoes(finding: Finding) -> bool:
+    def is_echo(finding: Finding) -> bool:
         area = _find_area(finding.path, loaded)
         known = contract if finding.path.is_relative_to(loaded.specs) else anywhere
         return shared or area in known or (not area and bool(clear))
 
-    return clear | {finding for finding in found if finding.vague and not echoes(finding)}
+    return clear | {finding for finding in found if finding.vague and not is_echo(finding)}
 
 
 def _find_area(path: Path, loaded: Project) -> str:

@@ -45,7 +45,7 @@ def find_place(operation: str, sources: Sequence[str], where: str = "") -> Place
     parts = [part for part in _list_parts(api) if part.cites & wanted]
     field = where.rpartition("/")[2]
 
-    def nearness(part: _Part) -> tuple[Any, ...]:
+    def rank_nearness(part: _Part) -> tuple[Any, ...]:
         return (
             min(sources.index(cited) for cited in part.cites & wanted),
             part.cites != wanted,
@@ -53,7 +53,7 @@ def find_place(operation: str, sources: Sequence[str], where: str = "") -> Place
             not (part.place.file == own.place.file and part.pointer.startswith(own.pointer)),
         )
 
-    return min(parts, key=nearness, default=own).place
+    return min(parts, key=rank_nearness, default=own).place
 
 
 @cache

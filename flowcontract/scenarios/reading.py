@@ -76,15 +76,15 @@ def _check_aliases(path: Path, text: str, raw: Any) -> None:
         return
     sizes: dict[int, int] = {}
 
-    def size(value: Any) -> int:
+    def count_values(value: Any) -> int:
         if not isinstance(value, dict | list):
             return 1
         if id(value) not in sizes:
             sizes[id(value)] = MAX_VALUES + 1  # while its content is counted, so that a cycle is too large
-            sizes[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
+            sizes[id(value)] = 1 + sum(map(count_values, value.values() if isinstance(value, dict) else value))
         return sizes[id(value)]
 
-    if size(raw) > MAX_VALUES:
+    if count_values(raw) > MAX_VALUES:
         raise ScenarioError(f"{path}: its YAML aliases expand to more than {MAX_VALUES} values. Use fewer.")
 
 

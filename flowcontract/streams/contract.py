@@ -54,18 +54,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from flowcontract.errors import SpecError
 from flowcontract.provenance.sources import RULING, as_list
 from flowcontract.streams.order import Alternatives, Atom, Choice, Order, parse
-from flowcontract.streams.rules import (
-    Concatenation,
-    Constant,
-    Count,
-    Equal,
-    Increasing,
-    Pair,
-    Reference,
-    Rule,
-)
+from flowcontract.streams.pairs import Pair
+from flowcontract.streams.rules import Constant, Equal, Increasing, Reference, Rule
 from flowcontract.streams.showing import show
 from flowcontract.streams.sse import FRAMINGS, Framing
+from flowcontract.streams.totals import Concatenation, Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contract_tests.judging.causes import cause
+from contract_tests.judging.causes import describe_cause
 from flowcontract import yamlio
 from flowcontract.paths import find_specs_root
 from flowcontract.schemas.violations import Violation
@@ -92,7 +92,7 @@ def true_causes(release):
         row for row in map(json.loads, lines) if row["verdict"] == "true" and not row["test"].startswith("fuzzing/")
     ]
     found = ((row["operation"], Violation(row["rule"], row["expected"], row["got"], row["where"])) for row in rows)
-    return {f"{operation}#{cause(violation)}" for operation, violation in found}
+    return {f"{operation}#{describe_cause(violation)}" for operation, violation in found}
 
 
 @pytest.mark.parametrize("profile", RELEASES)

@@ -341,7 +341,7 @@ def test_report_that_cannot_be_written_costs_no_other(tmp_path, results, monkeyp
     """The rest is there, and it is said which is not, be that our own fault."""
     folder.prepare(tmp_path)
     (tmp_path / "report.sarif").mkdir()
-    monkeypatch.setattr(folder, "json_text", lambda _: 1 / 0)
+    monkeypatch.setattr(folder, "to_json_text", lambda _: 1 / 0)
     with pytest.raises(
         folder.ReportError, match=r"(?s)report\.json: cannot be made: Zero.*report\.sarif: cannot be written"
     ):
