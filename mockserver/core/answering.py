@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract.scenarios.expressions import Context
 from flowcontract.validation import pydantic_words
-from flowcontract.validation.request import sample_violation
+from flowcontract.validation.request import build_sample_violation
 from mockserver.behaviours import BEHAVIOURS
 from mockserver.behaviours.action import Action
 from mockserver.core.choosing import select_variant
@@ -89,11 +89,11 @@ def _make_context(visit: Visit, view: RequestView, refusal: Refusal | None = Non
 def _replay(visit: Visit, scenario: Scenario, context: Context, settings: Settings) -> Reply:
     operation, content = visit.operation, visit.content
     streams = operation.stream is not None and scenario.reply.streamed
-    ending = content.scenarios.default(operation, streaming=True) if streams else None
+    ending = content.scenarios.select_default(operation, streaming=True) if streams else None
     playback = Playback(settings.pace, visit.world.transaction, ending and content.for_release(ending, operation))
     return replay(content.for_release(scenario, operation), operation, context, playback)
 
 
 @lru_cache(maxsize=1024)
 def _sample(operation: Operation) -> Mapping[str, Any]:
-    return pydantic_words.mapping(sample_violation(operation))
+    return pydantic_words.build_mapping(build_sample_violation(operation))

@@ -21,7 +21,7 @@ from json.encoder import encode_basestring_ascii
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TextIO, TypeVar
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -268,7 +268,7 @@ class _Text(_Lines):
 
     def _tell_answer(self, method: str, path: str, status: int | None, scenario: str | None) -> str:
         """Return the part of a line that many have in common; without a scenario a gateway answers."""
-        shown = path if path in self._plain else printable(path)
+        shown = path if path in self._plain else make_printable(path)
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
         return f"{method} {shown} {coloured} {scenario or '-'}"
 
@@ -288,7 +288,7 @@ class _Text(_Lines):
             yield self._line("failure", failure, _RED)
 
     def _line(self, kind: str, text: str, colour: str) -> str:
-        line = f"  {kind}: {printable(text)}"
+        line = f"  {kind}: {make_printable(text)}"
         return f"{colour}{line}{_RESET}" if self._colours else line
 
     def tell_dropped(self, count: int) -> str:
@@ -345,7 +345,7 @@ def _further(note: _Note) -> str:
 
 @lru_cache(maxsize=1024)
 def _shown(world: str | None) -> str:
-    return printable(world[:_LONGEST]) if world else "-"
+    return make_printable(world[:_LONGEST]) if world else "-"
 
 
 def _quoted(text: str | None) -> str:

@@ -60,7 +60,7 @@ class StreamLog:
         """Return times and pieces; a secret is masked in the piece in which it begins and missing in the next ones."""
         ends, data = list(self._ends), bytes(self._bytes)
         known = self._known(data.decode("utf-8", "replace")) if self._known else ()
-        hidden = list(known.spans(data)) if known else []
+        hidden = list(known.find_spans(data)) if known else []
         return list(self._times), list(_cut(data, ends, hidden))
 
     def as_json(self) -> dict[str, Any]:

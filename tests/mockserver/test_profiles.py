@@ -11,8 +11,8 @@ import pytest
 from mock_calls import Answer, Caller
 from release_cases import RELEASES, Recording, apis_of, operation_of, recordings
 
-from flowcontract.paths import specs_root
-from flowcontract.specs.examples import example_requests
+from flowcontract.paths import find_specs_root
+from flowcontract.specs.examples import list_example_requests
 from flowcontract.streams.judge import judge
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import load_app
@@ -120,7 +120,7 @@ def shape(status: int, content_type: str, body: str) -> tuple[Any, ...]:
 # --- our scenarios, as a release sends them ------------------------------------------------------------------------
 
 
-PROFILES = [(path.parent.parent.name, path.stem) for path in sorted(specs_root().glob("*/profiles/*.yaml"))]
+PROFILES = [(path.parent.parent.name, path.stem) for path in sorted(find_specs_root().glob("*/profiles/*.yaml"))]
 NO_ANSWER = {"200-hanging", "200-failed-streaming under 1.4"}  # what such a scenario is for
 
 
@@ -133,7 +133,7 @@ def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, prof
     sent = {key.parameter.replace("-", "_"): f"{key.prefix}{key.mock_key}"}
     operation, stream = next((each, each.stream) for each in contract.operations.values() if each.stream)
     assert stream
-    example = next(each for each in example_requests(contract) if each.operation is operation)
+    example = next(each for each in list_example_requests(contract) if each.operation is operation)
     found = {}
     for name in mock.app.mock.scenarios.keys(operation):
         status, _, word = name.partition("-")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from mock_calls import Caller, read
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.config.settings import Settings
 from mockserver.http.messages import Reply
 from mockserver.journal import request_log
@@ -134,7 +134,7 @@ def test_terminal_obeys_no_request(shown: Callable[..., Shown], form: str) -> No
     mock.caller.ask("POST", CHAT, key="app-chat", json_body=BODY | {"response_mode": EVIL, f"respons_mode{EVIL}": 1})
     mock.caller.ask("GET", f"/v1/messages/{EVIL}/suggested?user={EVIL}", key="app-chat", Prefer=f"example={EVIL}")
     lines = mock.lines()
-    assert [printable(line) for line in lines] == lines
+    assert [make_printable(line) for line in lines] == lines
     starts = r"\d\d:\d\d:\d\d |  (?:violation|hint): " if form == "text" else r"\{"
     assert all(re.match(starts, line) for line in lines)
 

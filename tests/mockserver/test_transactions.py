@@ -14,7 +14,7 @@ from mock_users import Live, multipart
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import StateUnwritableError
-from flowcontract.specs.examples import example_requests
+from flowcontract.specs.examples import list_example_requests
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
 from mockserver.server.adapter import answer
@@ -71,7 +71,7 @@ def request_of(api: Api, example: ExampleRequest, **more: str) -> Request:
 def documented(app: App) -> Iterator[tuple[Api, ExampleRequest]]:
     """Yield every documented request that can be written as JSON or as a form."""
     for api in app.mock.apis.values():
-        for example in example_requests(api):
+        for example in list_example_requests(api):
             if example.media_type in ("", "application/json", "multipart/form-data"):
                 yield api, example
 
