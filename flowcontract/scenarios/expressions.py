@@ -47,7 +47,8 @@ class RequestView:
 class Context:
     """The data for the expressions of one reply; make a new one for each reply.
 
-    ``seed``       identifies the reply, for instance ``"0/app-chat/17"``; the same seed gives the same values
+    ``seed``       identifies the reply, for instance ``"0/app-chat/17"``; the same seed gives the same values; may be a
+                   function, which is called once, and only where an expression needs it
     ``now``        the mock's clock, in epoch seconds
     ``violation``  `field`, `message`, `rule`, `location`; `entries`, `terse_entries` (as Pydantic tells it)
     ``world``      values from the behaviour
@@ -58,7 +59,7 @@ class Context:
     """
 
     request: RequestView = field(default_factory=RequestView)
-    seed: str = "0"
+    seed: str | Callable[[], str] = "0"
     now: int = 0
     violation: Mapping[str, Any] = field(default_factory=dict)
     world: Mapping[str, Any] = field(default_factory=dict)
@@ -68,16 +69,22 @@ class Context:
     rendered: dict[object, Any] = field(default_factory=dict)
     _faked: int = field(default=0, init=False)
 
+    def fix_seed(self) -> str:
+        """Return the seed, which stays what it is now."""
+        if not isinstance(self.seed, str):
+            self.seed = self.seed()
+        return self.seed
+
     def derive_id(self, name: str) -> str:
         """Return the UUID that this reply has for a name."""
         if name not in self.ids:
-            self.ids[name] = derive_uuid(f"{self.seed}/id/{name}")
+            self.ids[name] = derive_uuid(f"{self.fix_seed()}/id/{name}")
         return self.ids[name]
 
     def call_faker(self, method: str) -> Any:
         """Return the value of a Faker method; it depends on the seed and on the number of values before it."""
         self._faked += 1
-        return _call_faker(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
+        return _call_faker(method, int.from_bytes(_hash(f"{self.fix_seed()}/faker/{self._faked}").digest()[:8]))
 
 
 def _hash(text: str) -> hashlib._Hash:

@@ -81,9 +81,9 @@ def render(visit: Visit, view: RequestView, chosen: Selection, settings: Setting
 
 
 def _make_context(visit: Visit, view: RequestView, refusal: Refusal | None = None) -> Context:
-    """Return what expressions of a scenario see. Each context takes the next seed of the world."""
+    """Return what expressions of a scenario see. Who needs a seed takes the next one of the world: that is a write."""
     violation = refusal.violation if refusal else _sample(visit.operation)
-    return Context(request=view, seed=visit.world.reply_seed(), now=visit.now, violation=violation, app=visit.app)
+    return Context(request=view, seed=visit.world.reply_seed, now=visit.now, violation=violation, app=visit.app)
 
 
 def _replay(visit: Visit, scenario: Scenario, context: Context, settings: Settings) -> Reply:

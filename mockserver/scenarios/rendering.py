@@ -47,6 +47,7 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
         headers = PlainHeaders([*((name, _UNSENDABLE.sub("?", value)) for name, value in own), *headers])
     reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
+        context.fix_seed()  # events are rendered later, in between other requests
         reply.body = _stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
         speaks = content.speaks

@@ -81,7 +81,7 @@ def _all_scenarios() -> Any:
 
 
 def _scenarios(step: Mapping[str, Any]) -> Mapping[str, Any]:
-    known = _all_scenarios().for_operation(EXAMPLES[step["send"]].operation)
+    known = _all_scenarios().read_scenarios(EXAMPLES[step["send"]].operation)
     return {key.partition("-")[2]: known[key] for key in known if key.endswith("-documented-streaming")}
 
 
