@@ -28,14 +28,14 @@ def _run(arguments: list[str]) -> int:
     from flowcontract.errors import UnknownNameError  # noqa: PLC0415 - the same
 
     if arguments[:1] and arguments[0] in _COMMANDS:
-        return _command(arguments)
+        return _run_command(arguments)
     if arguments and not arguments[0].startswith("-"):
         hint = "Without a command it asks a server: contract-tests --base-url URL"
-        return _misuse(str(UnknownNameError("command", arguments[0], _COMMANDS, hint=hint)))
+        return _report_misuse(str(UnknownNameError("command", arguments[0], _COMMANDS, hint=hint)))
     return run.main(arguments)
 
 
-def _command(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     from flowcontract.errors import FlowContractError  # noqa: PLC0415 - as above
     from flowcontract.output.command_line import refuse_unknown  # noqa: PLC0415 - as above
 
@@ -45,14 +45,14 @@ def _command(arguments: list[str]) -> int:
         import_module(f"contract_tests.cli.{name}").add_parser(commands)
     chosen, others = command.parse_known_args(arguments)
     if others and arguments[0] != "compare":
-        return _misuse(str(refuse_unknown(commands.choices[arguments[0]], others[0].partition("=")[0])))
+        return _report_misuse(str(refuse_unknown(commands.choices[arguments[0]], others[0].partition("=")[0])))
     try:
         return int(chosen.run(chosen, others) if arguments[0] == "compare" else chosen.run(chosen))
     except FlowContractError as error:
-        return _misuse(str(error))
+        return _report_misuse(str(error))
 
 
-def _misuse(problem: str) -> int:
+def _report_misuse(problem: str) -> int:
     print(f"contract-tests: {problem}", file=sys.stderr)
     return _NO_VERDICT
 

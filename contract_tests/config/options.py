@@ -9,7 +9,7 @@ from typing import Any
 from flowcontract.provenance.evidence import BARS, DEFAULT_BAR
 
 
-def minutes(text: str) -> float:
+def parse_minutes(text: str) -> float:
     """Read a number of minutes; raise ValueError for what is none."""
     found = float(text)
     if not 0 < found < math.inf:
@@ -61,7 +61,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--require": {"metavar": "LEVEL", "help": "fail below a coverage in percent: 80, or codes=100,events=50"},
     "--max-minutes": {
-        "type": minutes,
+        "type": parse_minutes,
         "default": 10.0,
         "metavar": "N",
         "help": "what a run may take; one that takes longer ends as incomplete (default: %(default)g)",

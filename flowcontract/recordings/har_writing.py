@@ -22,10 +22,10 @@ from flowcontract.recordings.jsonl import (
     RecordingHead,
     Taken,
     add_line,
-    count_ms,
     load_line,
     read_head,
     read_request,
+    to_ms,
     write_bytes,
 )
 from flowcontract.recordings.untrusted import Unreadable, Untrusted
@@ -151,7 +151,7 @@ def _parse(raw: bytes) -> _Line | _Piece:
         except UnicodeDecodeError:
             raise Unreadable("it is no UTF-8") from None
     content = Untrusted(load_line(raw))
-    line = _Line(content["type"].text(), content["id"].number(), content)
+    line = _Line(content["type"].as_text(), content["id"].as_number(), content)
     if line.kind != "piece":
         return line
     taken = Taken(0, 0.0, "", None, "", "", (), None, 0)
@@ -182,10 +182,10 @@ def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
     started = dt.datetime.fromtimestamp(taken.at, dt.UTC).isoformat(timespec="milliseconds")
     entry: dict[str, Any] = {
         "startedDateTime": started.replace("+00:00", "Z"),
-        "time": count_ms(taken.at, ended),
+        "time": to_ms(taken.at, ended),
         "request": _describe_request(taken),
         "cache": {},
-        "timings": {"send": 0, "wait": count_ms(taken.at, first), "receive": count_ms(first, ended)},
+        "timings": {"send": 0, "wait": to_ms(taken.at, first), "receive": to_ms(first, ended)},
         "_app": taken.api,
         "_operation": taken.operation,
         "_how": taken.how,
@@ -200,7 +200,7 @@ def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
     yield '","_pieces":['
     comma = ""
     for piece in _read_pieces(recording, lines):
-        yield f'{comma}{{"at":{count_ms(taken.at, piece.at)},"{piece.form}":"{piece.literal}"}}'
+        yield f'{comma}{{"at":{to_ms(taken.at, piece.at)},"{piece.form}":"{piece.literal}"}}'
         comma = ","
     yield "]}}}"
 
@@ -244,7 +244,7 @@ def _describe_request(taken: Taken) -> dict[str, Any]:
         "httpVersion": "HTTP/1.1",
         "cookies": [],
         "headers": _list_headers(taken.headers),
-        "queryString": [{"name": name, "value": value} for name, values in _query(taken.url) for value in values],
+        "queryString": [{"name": name, "value": value} for name, values in _split_query(taken.url) for value in values],
         "headersSize": -1,
         "bodySize": taken.body_size,
     }
@@ -254,7 +254,7 @@ def _describe_request(taken: Taken) -> dict[str, Any]:
     return request
 
 
-def _query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+def _split_query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
     try:
         return split_url(url)[1].items()
     except Unreadable:

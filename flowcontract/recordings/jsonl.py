@@ -124,7 +124,7 @@ def read_head(line: Untrusted) -> RecordingHead:
     """Return what the first line of a recording says; raise Unreadable."""
     if not isinstance(line.value, dict) or line["type"].value != "recording":
         raise Unreadable("its first line does not say that it is a recording")
-    version = line["version"].number()
+    version = line["version"].as_number()
     if version != VERSION:
         raise Unreadable(f"it is of version {version}; this program reads version {VERSION}")
     named = line["servers"].value
@@ -153,7 +153,7 @@ class _Reader:
         return self._found
 
     def _add(self, line: Untrusted) -> None:
-        kind, number = line["type"].text(), line["id"].number()
+        kind, number = line["type"].as_text(), line["id"].as_number()
         if kind == "request":
             taken = read_request(number, line)
             if number in self._running:
@@ -174,28 +174,28 @@ def read_request(number: int, line: Untrusted) -> Taken:
     operation = line["operation"]
     return Taken(
         number,
-        _time(line),
-        line["api"].text(),
-        operation.text() if operation else None,
-        line["method"].text().upper(),
-        line["url"].text(),
-        _pairs(line),
-        _bytes(line["body"]) if line["body"] else None,
-        line["bodySize"].number() if line["bodySize"] else 0,
+        _read_time(line),
+        line["api"].as_text(),
+        operation.as_text() if operation else None,
+        line["method"].as_text().upper(),
+        line["url"].as_text(),
+        _read_pairs(line),
+        _read_bytes(line["body"]) if line["body"] else None,
+        line["bodySize"].as_number() if line["bodySize"] else 0,
     )
 
 
 def _read_response(taken: Taken, line: Untrusted) -> None:
-    taken.status, taken.answered_at = line["status"].number(), _time(line)
-    taken.answer_headers = _pairs(line)
+    taken.status, taken.answered_at = line["status"].as_number(), _read_time(line)
+    taken.answer_headers = _read_pairs(line)
 
 
 def _read_piece(taken: Taken, line: Untrusted) -> None:
-    taken.pieces.append(TakenPiece(_time(line), _bytes(line)))
+    taken.pieces.append(TakenPiece(_read_time(line), _read_bytes(line)))
 
 
 def _read_end(taken: Taken, line: Untrusted) -> None:
-    taken.how, taken.ended_at = line["how"].text(), _time(line)
+    taken.how, taken.ended_at = line["how"].as_text(), _read_time(line)
     violations = line["violations"].value
     taken.violations = violations if isinstance(violations, list) else []
 
@@ -212,25 +212,25 @@ def add_line(taken: Taken, kind: str, line: Untrusted) -> None:
 _CONTINUE: Final = {"response": _read_response, "piece": _read_piece, "end": _read_end}
 
 
-def _time(line: Untrusted) -> float:
+def _read_time(line: Untrusted) -> float:
     value = line["at"].value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unreadable("it has no time (`at`)")
     return float(value)
 
 
-def _pairs(line: Untrusted) -> Pairs:
+def _read_pairs(line: Untrusted) -> Pairs:
     pairs = []
-    for pair in line["headers"].items():
-        name, value = [*pair.items(), *2 * [Untrusted(None, pair.place)]][:2]
-        pairs.append((name.text(), value.text()))
+    for pair in line["headers"].as_items():
+        name, value = [*pair.as_items(), *2 * [Untrusted(None, pair.place)]][:2]
+        pairs.append((name.as_text(), value.as_text()))
     return tuple(pairs)
 
 
-def _bytes(content: Untrusted) -> bytes:
+def _read_bytes(content: Untrusted) -> bytes:
     if content["base64"]:
-        return decode_base64(content["base64"].text())
-    return encode_utf8(content["text"].text())
+        return decode_base64(content["base64"].as_text())
+    return encode_utf8(content["text"].as_text())
 
 
 def load_line(line: bytes) -> Any:
@@ -258,9 +258,9 @@ def as_recorded(taken: Taken) -> Recorded:
         cut = "" if taken.how in ("complete", "gone") else REASONS.get(str(taken.how), REASONS["cut"])
         times = [taken.answered_at] if taken.answered_at is not None else [piece.at for piece in taken.pieces[:1]]
         came = [piece for piece in taken.pieces if piece.data]
-        pieces = tuple(RecordedPiece(count_ms(taken.at, piece.at), len(piece.data)) for piece in came)
+        pieces = tuple(RecordedPiece(to_ms(taken.at, piece.at), len(piece.data)) for piece in came)
         notes = (cut,) if cut else ()
-        wait_ms = count_ms(taken.at, *times) if times else 0.0
+        wait_ms = to_ms(taken.at, *times) if times else 0.0
         return RecordedAnswer(taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces)
 
     headers = {name.lower(): value for name, value in taken.headers}
@@ -279,6 +279,6 @@ REASONS: Final = {
 }
 
 
-def count_ms(since: float, until: float) -> float:
+def to_ms(since: float, until: float) -> float:
     """Return the milliseconds between two moments; 0 where they are the wrong way round."""
     return round(max(0.0, until - since) * 1000, 3)

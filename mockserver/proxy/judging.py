@@ -10,7 +10,7 @@ from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.schemas.media_types import find_media
 from flowcontract.schemas.violations import Violation, cap_tier, rate
 from flowcontract.streams.judge import StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,7 +108,7 @@ class AnswerJudge:
         if self._status >= _SERVER_ERROR and response is not None and response.observed:
             words = f"{self._status}, which only a server has that failed"
             yield Violation("status", "an answer", words, source=response.provenance, tier=Tier.SERVER_ERROR)
-        for found in response_violations(self._api.validators, operation, self._status, self._headers, body):
+        for found in find_response_violations(self._api.validators, operation, self._status, self._headers, body):
             if known or found.rule in _OF_HEAD:
                 yield self._weigh(found)
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from flowcontract.output.secret_names import is_secret_name
-from flowcontract.output.secret_texts import MASK, mask_fields, mask_text, secret_values, spans_in_text
+from flowcontract.output.secret_texts import MASK, find_secret_values, find_spans_in_text, mask_fields, mask_text
 from flowcontract.output.secrets import Secrets
 
 SECRET = "aB3/+=\"\\<ü😀 &'9"
@@ -188,7 +188,7 @@ def test_secrets_in_texts_of_json_and_in_fragments_are_masked(text: str, shown: 
     """At any depth, where they stand."""
     assert mask_text(text) == shown
     masked = text
-    for start, end, by in reversed(list(spans_in_text(text))):
+    for start, end, by in reversed(list(find_spans_in_text(text))):
         masked = masked[:start] + by + masked[end:]
     assert masked == shown
 
@@ -211,7 +211,7 @@ def test_secret_values_are_found_below_their_names_and_in_json_texts() -> None:
     """However deep."""
     nested = json.dumps({"clientSecret": "in a text"})
     value = {"a": [{"password": ["one", {"x": 22}]}], "note": nested, "token": True, "user": "u"}
-    assert sorted(secret_values(value)) == ["22", "in a text", "one"]
+    assert sorted(find_secret_values(value)) == ["22", "in a text", "one"]
 
 
 @pytest.mark.parametrize(
