@@ -44,7 +44,7 @@ ARROWS = {
         "torture": "faults http",
         "importing": "blobs faults http request",
         "core": "behaviours caching config faults http journal request scenarios state torture",
-        "proxy": "core faults http journal request scenarios",
+        "proxy": "blobs core faults http journal request scenarios",
         "admin": "core faults http journal request scenarios state torture",
         "testing": "core journal proxy torture",
         "server": "admin blobs caching config core http scenarios testing",
