@@ -29,7 +29,7 @@ def serve_tools(options: argparse.Namespace) -> int:
         ) from None
     mock = RunningMock(options.mock, options.admin_token)
     apis = load_apis(tuple(options.api), profiles=dict(options.profile))
-    tools = Tools(apis, mock, options.fixtures, options.admin_token)
+    tools = Tools(apis, mock, fixtures=options.fixtures, token=options.admin_token)
     with contextlib.suppress(KeyboardInterrupt):  # which has done what it was asked for
         build_server(tools, changes=options.allow_changes).run("stdio")
     return OK

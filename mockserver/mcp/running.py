@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _WAIT_S = 10.0
-_ANSWER_BYTES = 16 << 20
+_ANSWER_BYTES = 32 << 20  # a hundred exchanges, of which a mock keeps the first 64 KB of each side
 _PIECE = 64 << 10
 
 
@@ -77,7 +77,7 @@ class RunningMock:
 class _StayHere(HTTPRedirectHandler):
     """Follows no redirection: the token is for the mock alone."""
 
-    def redirect_request(  # noqa: PLR0913 - urllib's signature
+    def redirect_request(  # noqa: PLR0913, PLR0917 - urllib's signature
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> None:
         """Leave the answer as it is: an error."""

@@ -28,20 +28,18 @@ _INSTRUCTIONS = (
 def build_server(tools: Tools, *, changes: bool) -> MCPServer:
     """Return a server with the tools; those that change what the mock answers only with `changes`."""
     server = MCPServer("flowcontract", instructions=_INSTRUCTIONS, log_level="CRITICAL")
-    asking = {
+    asking: dict[str, Callable[..., Any]] = {
         "list": tools.list_scenarios,
         "requests": tools.list_requests,
         "misses": tools.show_differences,
         "judge": tools.judge,
         "overrides": tools.list_overrides,
     }
-    changing = {"override": tools.override, "remove_overrides": tools.remove_overrides} if changes else {}
-    for names, annotations in (
-        (asking, ToolAnnotations(read_only_hint=True, open_world_hint=False)),
-        (changing, ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)),
-    ):
-        for name, answer in names.items():
-            server.add_tool(_tell_problems(answer, tools), name=name, annotations=annotations, structured_output=False)
+    changing: dict[str, Callable[..., Any]] = {"override": tools.override, "remove_overrides": tools.remove_overrides}
+    offered = asking | changing if changes else asking
+    for name, answer in offered.items():
+        hints = ToolAnnotations(read_only_hint=name in asking, open_world_hint=False)
+        server.add_tool(_tell_problems(answer, tools), name=name, annotations=hints, structured_output=False)
     return server
 
 

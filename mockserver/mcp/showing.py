@@ -49,7 +49,9 @@ def _cut(value: Any, characters: int, items: int, deeper: int) -> Any:
     left = len(value) - items
     if isinstance(value, dict):
         pairs = list(value.items())[:items]
-        shown = {_cut(str(name), characters, items, 0): _cut(each, characters, items, deeper - 1) for name, each in pairs}
+        shown = {
+            _cut(str(name), characters, items, 0): _cut(each, characters, items, deeper - 1) for name, each in pairs
+        }
         return {**shown, "...": f"{left} more"} if left > 0 else shown
     listed = [_cut(each, characters, items, deeper - 1) for each in value[:items]]
     return [*listed, f"... {left} more"] if left > 0 else listed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import FlowContractError
 from flowcontract.output.secrets import Secrets
 from flowcontract.scenarios import load_scenarios
+from mockserver.faults import FAULTS
 from mockserver.mcp.judging import find_operation, judge_text
 from mockserver.mcp.showing import mark, show
 
@@ -27,7 +28,9 @@ _ROW = (
 class Tools:
     """What the tools do; each returns JSON that an assistant can read."""
 
-    def __init__(self, apis: Mapping[str, Api], mock: RunningMock, fixtures: Path | None = None, token: str = "") -> None:
+    def __init__(
+        self, apis: Mapping[str, Api], mock: RunningMock, fixtures: Path | None = None, token: str = ""
+    ) -> None:
         """Answer from the contract and from a mock.
 
         ``fixtures``  scenarios of one's own, that are listed as well
@@ -38,25 +41,31 @@ class Tools:
         self.secrets = Secrets([token])
 
     def list_scenarios(self, operation: str = "") -> dict[str, Any]:
-        """List the operations with their paths, or the scenarios of one operation.
+        """List all operations, and the faults; or the scenarios of one operation.
 
-        operation: as dify-chat/sendChatMessage; empty for all operations. A scenario is asked for with the header
-        `Prefer: code=STATUS, example=NAME`, or ordered with `override`.
+        operation: as dify-chat/sendChatMessage. A request asks for a scenario with the header `Prefer: code=STATUS,
+        example=NAME`, and for a fault with `Prefer: fault=FAULT`.
         """
         if operation:
             _, found = find_operation(self._apis, operation)
             known = self._scenarios.for_operation(found)
             named = {key: scenario.description for key, scenario in sorted(known.items())}
             return {"operation": found.name, "scenarios": show(named, self.secrets)}
-        rows = {
-            each.name: f"{each.method} {api.base_path}{each.path} ({len(self._scenarios.for_operation(each))} scenarios)"
-            for api in self._apis.values()
-            for each in api.operations.values()
-        }
-        return {"operations": rows}
+        every = [(api, each) for api in self._apis.values() for each in api.operations.values()]
+        rows = [
+            {
+                "operation": each.name,
+                "request": f"{each.method} {api.base_path}{each.path}",
+                "streams": each.stream is not None,
+                "scenarios": len(self._scenarios.for_operation(each)),
+            }
+            for api, each in every
+        ]
+        return {"operations": rows, "faults": {fault.usage: fault.summary for fault in FAULTS.values()}}
 
     def list_requests(  # noqa: PLR0913 - what can be filtered by
         self,
+        *,
         number: int | None = None,
         operation: str = "",
         world: str = "",
@@ -73,7 +82,8 @@ class Tools:
             return mark(self._mock.ask("GET", f"/requests/{int(number)}"), self.secrets)
         if not 1 <= limit <= _MOST_REQUESTS:
             raise FlowContractError(f"limit is between 1 and {_MOST_REQUESTS}, not {limit}.")
-        wanted = {"operation": operation, "world": world, "status": status, "limit": _MOST_REQUESTS}
+        wanted: dict[str, Any] = {"operation": operation, "world": world, "status": status}
+        wanted["limit"] = _MOST_REQUESTS if wrong_only else limit
         found = self._mock.ask("GET", "/requests", query=wanted)["requests"]
         rows = [_summarize(each) for each in found if not wrong_only or _is_wrong(each)]
         return mark({"requests": rows[-limit:]}, self.secrets)
@@ -88,7 +98,9 @@ class Tools:
             if not last:
                 raise FlowContractError("No request has come yet.")
             number = int(last[0]["number"])
-        return mark({"number": number, "scenarios": self._mock.ask("GET", f"/requests/{int(number)}/misses")}, self.secrets)
+        return mark(
+            {"number": number, "scenarios": self._mock.ask("GET", f"/requests/{int(number)}/misses")}, self.secrets
+        )
 
     def judge(self, text: str, operation: str = "", status: int = 200, content_type: str = "") -> dict[str, Any]:
         """Judge an answer by the contract: its body, a stream (server-sent events), or a recording (HAR).
@@ -102,11 +114,13 @@ class Tools:
         """List the overrides: scenarios that answer an operation in place of others."""
         return {"overrides": show(self._mock.ask("GET", "/overrides"), self.secrets)}
 
-    def override(self, operation: str, scenario: str, times: int | None = None, world: str | None = None) -> dict[str, Any]:
+    def override(
+        self, operation: str, scenario: str, times: int | None = None, world: str | None = None
+    ) -> dict[str, Any]:
         """Let a scenario answer an operation, or a fault spoil its answers.
 
-        operation: as dify-chat/sendChatMessage. scenario: as 429-rate-limited, or faults as `list` and the contract have
-        them. times: how often; without it always. world: a key; without one for all.
+        operation: as dify-chat/sendChatMessage. scenario: as 429-rate-limited, or fault=FAULT, as `list` names them.
+        times: how often; without it always. world: a key; without one for all.
         """
         wanted = {"operation": operation, "scenario": scenario, "times": times, "world": world}
         return {"overrides": show(self._mock.ask("PUT", "/overrides", body=wanted), self.secrets)}

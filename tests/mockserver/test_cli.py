@@ -108,7 +108,7 @@ def test_folder_without_scenarios_is_not_well(tmp_path: Path) -> None:
     """It may be the wrong folder, of which nothing was checked."""
     done = run("check", "--fixtures", str(tmp_path))
     assert done.returncode == 2
-    assert f"there is no scenario in {tmp_path}" in done.stderr
+    assert f"no scenario in {tmp_path}" in done.stderr
 
 
 @pytest.mark.parametrize(
