@@ -87,6 +87,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    """Read a name or an address; what no name may have would stand in what is printed."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f'"{text}" is no name and no address')
+    return text
+
+
 def _server(text: str) -> tuple[str, str]:
     api, equals, url = text.partition("=")
     if not equals or not api or "://" not in url:
@@ -107,7 +114,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 8080,
         "help": "port to listen on, 0 for any free one (default: 8080)",
     },
-    "--host": {"default": "127.0.0.1", "help": "address to listen on (default: 127.0.0.1, this machine only)"},
+    "--host": {
+        "type": _host,
+        "default": "127.0.0.1",
+        "help": "address to listen on (default: 127.0.0.1, this machine only)",
+    },
     "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
     "--pace": {
         "type": _number(float, 0, 1000),
