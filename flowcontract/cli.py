@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import UnknownNameError
-from flowcontract.output.command_line import Parser, add_common, parse_command, run_program
+from flowcontract.output.program import run_program
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+
+    from flowcontract.output.command_line import Parser
 
 _EXAMPLES = """\
 examples:
@@ -27,7 +28,10 @@ exit status: 0 nothing breaks, 1 something breaks (lint: findings), 2 misuse.
 
 def build_parser() -> Parser:
     """Return the parser of the command line."""
-    from flowcontract.diff import cli as diff  # noqa: PLC0415 - takes a while, in which Ctrl-C may come
+    import argparse  # noqa: PLC0415 - all this takes a while, in which Ctrl-C may come
+
+    from flowcontract.diff import cli as diff  # noqa: PLC0415 - the same
+    from flowcontract.output.command_line import Parser, add_common  # noqa: PLC0415 - the same
 
     parser = Parser(
         prog="flowcontract",
@@ -61,11 +65,15 @@ def _run(arguments: list[str]) -> int:
         from flowcontract.lint import cli as lint  # noqa: PLC0415 - needs the extra `lint`, which `diff` does without
 
         return lint.main(arguments[1:])
+    from flowcontract.output.command_line import parse_command  # noqa: PLC0415 - as above
+
     options = parse_command(build_parser(), arguments)
     return int(options.run(options))
 
 
 def _print_schema(options: argparse.Namespace) -> int:
+    from flowcontract.errors import UnknownNameError  # noqa: PLC0415 - as above
+
     known = find_schemas()
     if options.name not in known:
         raise UnknownNameError("schema", options.name, known)

@@ -6,11 +6,12 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.errors import UnknownNameError
-from flowcontract.output.command_line import Parser, refuse_unknown, run_program
+from flowcontract.output.program import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from flowcontract.output.command_line import Parser
 
 _COMMANDS = ("judge", "explain", "infer", "compare")
 
@@ -24,9 +25,11 @@ def _run(arguments: list[str]) -> int:
     if arguments[:1] and arguments[0] in _COMMANDS:
         return _command(arguments)
     if arguments and not arguments[0].startswith("-"):
+        from flowcontract.errors import UnknownNameError  # noqa: PLC0415 - takes a while, in which Ctrl-C may come
+
         hint = "Without a command it asks a server: contract-tests --base-url URL"
         raise UnknownNameError("command", arguments[0], _COMMANDS, hint=hint)
-    from contract_tests.cli import run  # noqa: PLC0415 - takes a while, in which Ctrl-C may come
+    from contract_tests.cli import run  # noqa: PLC0415 - the same
 
     return run.main(arguments, build_whole)
 
@@ -48,6 +51,8 @@ def _add_commands(parser: Parser) -> Any:
 
 
 def _command(arguments: list[str]) -> int:
+    from flowcontract.output.command_line import Parser, refuse_unknown  # noqa: PLC0415 - as above
+
     parser = Parser(prog="contract-tests")
     commands = _add_commands(parser)
     chosen, others = parser.parse_known_args(arguments)

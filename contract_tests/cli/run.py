@@ -19,6 +19,7 @@ from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
 from flowcontract.config_file import read_arguments
 from flowcontract.output.command_line import Parser, add_common
+from flowcontract.output.program import Interruption
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import available_apis
 
@@ -132,7 +133,7 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
     with _isolate():
         status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [shared])
     if clock.interrupted and not shared.reported:  # while tests were collected
-        raise KeyboardInterrupt
+        raise Interruption
     if status == pytest.ExitCode.USAGE_ERROR:
         _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
@@ -194,7 +195,7 @@ def _handle_interrupts(clock: Clock) -> Iterator[None]:
             first.append(time.monotonic())
             clock.interrupt()
             if not clock.is_ending:
-                raise KeyboardInterrupt
+                raise Interruption
 
     try:
         before: Any = signal.signal(signal.SIGINT, interrupt)

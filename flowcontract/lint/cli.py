@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from flowcontract import paths
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.lint.run import run
-from flowcontract.output.command_line import Parser, run_program
+from flowcontract.output.command_line import Parser
+from flowcontract.output.program import run_program
 from flowcontract.specs import model as specs
 
 if TYPE_CHECKING:

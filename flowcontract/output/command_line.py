@@ -1,12 +1,10 @@
-"""What all commands have in common: begin and end, `--version`, completion, and the answer to a slip."""
+"""What all commands have in common: `--version`, `--print-completion` for a shell, and what a slip is answered with."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
-import sys
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -22,24 +20,6 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "tcsh")
 _MISUSE = 2
 _ARGUMENT = re.compile(r"argument (?:[^:]*/)?([^:/]+): ")
-
-
-def run_program(name: str, run: Callable[[], int]) -> int:
-    """Run a program; return its exit status. A mistake and Ctrl-C are told in a line, and there is no verdict.
-
-    ``run``  also imports what takes a while: Ctrl-C may come then
-    """
-    try:
-        return run()
-    except FlowContractError as error:
-        problem = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        print(f"{name}: {printable(problem, lines=True)}", file=sys.stderr)  # noqa: T201 - it is for the user
-    except BrokenPipeError:  # whoever closes the pipe early has read enough: `mockserver list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted.", file=sys.stderr)  # noqa: T201 - the same
-    return _MISUSE
 
 
 @contextmanager

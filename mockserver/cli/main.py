@@ -6,9 +6,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from flowcontract.output.command_line import parse_command, run_program, tell_sources
-from mockserver.cli.options import build_parser, list_misspelt, read_given
-from mockserver.cli.terminal import complain
+from flowcontract.output.program import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    from flowcontract.output.command_line import parse_command, tell_sources  # noqa: PLC0415 - Ctrl-C may come meanwhile
+    from mockserver.cli.options import build_parser, list_misspelt, read_given  # noqa: PLC0415 - the same
+    from mockserver.cli.terminal import complain  # noqa: PLC0415 - the same
+
     given = read_given(arguments)
     for line in list_misspelt():
         complain(line)
