@@ -6,7 +6,6 @@ Run `nox -s bench` (`nox -s bench -- --quick` for a minute's worth). Everything 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
 import os
@@ -18,7 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import bench_shared
 import growth
@@ -29,19 +28,10 @@ import suite
 from servers import APART_S, EVENTS, FLAT_EVENTS, OURS, Running, Server, servers
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
 IDEAL_S = (EVENTS - 1) * APART_S
 Figures = dict[str, dict[str, list[float]]]  # measure -> server -> one figure per round
-
-
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run something on uvloop where it is installed: the load generator shall not be what is measured."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.run(work)
-    return asyncio.run(work)
 
 
 class Bench:
@@ -71,7 +61,7 @@ class Bench:
         if server.wrong is not None:
             self.validates[name] = "yes" if running.status(server.wrong) // 100 == 4 else "no"
         for call in (server.json, server.get, server.upload):  # what is read or compiled at first is not measured
-            run(load.hammer(port, call, connections=4, seconds=self.seconds / 3))
+            load.run(load.hammer(port, call, connections=4, seconds=self.seconds / 3))
         for measure, call in (
             ("JSON POST/s", server.json),
             ("JSON POST, each of another user/s", server.varied),
@@ -81,7 +71,7 @@ class Bench:
             if call is None:
                 continue
             before = running.usage()[0]
-            rate = run(load.hammer(port, call, connections=32, seconds=self.seconds))
+            rate = load.run(load.hammer(port, call, connections=32, seconds=self.seconds))
             self.note(measure, name, rate.per_second if rate.failed <= rate.answered / 100 else float("nan"))
             self.note(
                 f"CPU us per {measure.removesuffix('/s')}",
@@ -90,7 +80,7 @@ class Bench:
             )
         if server.flat is not None:
             before = running.usage()[0]
-            rate = run(load.hammer(port, server.flat, connections=8, seconds=self.seconds))
+            rate = load.run(load.hammer(port, server.flat, connections=8, seconds=self.seconds))
             spent = (running.usage()[0] - before) / max(1, rate.answered * FLAT_EVENTS) * 1e6
             self.note("CPU us per event", name, spent)
             self.note("flat out, events/s", name, rate.per_second * FLAT_EVENTS)
@@ -104,7 +94,7 @@ class Bench:
         server, name = running.server, running.server.name
         assert server.stream is not None
         before = running.usage()[0]
-        result = run(load.stream(running.port, server.stream, count=count, events=server.events, apart_s=APART_S))
+        result = load.run(load.stream(running.port, server.stream, count=count, events=server.events, apart_s=APART_S))
         self.note(f"{count} streams: completed", name, result.completed)
         self.note(f"{count} streams: total, s (ideal {IDEAL_S:.2f})", name, result.seconds)
         self.note(f"{count} streams: late p50, ms", name, result.late(50))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import load
-from bench import run
 from servers import Running, Server, ours
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def variants(server: Server) -> list[Server]:
 def measure(running: Running, call: Call) -> float:
     """Return the microseconds of CPU that a request costs."""
     before = running.usage()[0]
-    rate = run(load.hammer(running.port, call, connections=16, seconds=SECONDS))
+    rate = load.run(load.hammer(running.port, call, connections=16, seconds=SECONDS))
     return (running.usage()[0] - before) / max(1, rate.answered) * 1e6
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import load
 from servers import OURS, Running, Server, ours, post
@@ -73,13 +73,6 @@ async def ask(ports: list[int], worlds: int, seconds: float) -> load.Rate:
     )
 
 
-def run(work: Any) -> Any:
-    """Run it on uvloop, so that asking costs little."""
-    import uvloop
-
-    return uvloop.run(work)
-
-
 def redis_seconds(running: Running) -> float:
     """Return the CPU seconds that the Redis of a server has used."""
     group = os.getpgid(running.process)
@@ -103,9 +96,9 @@ def measure(server: Server, count: int, seconds: float) -> dict[str, float]:
             stack.callback(running[-1].end)
         ports = [each.port for each in running]
         for worlds in WORLDS:
-            run(ask(ports, worlds, seconds / 3))  # what is read or compiled at first is not measured
+            load.run(ask(ports, worlds, seconds / 3))  # what is read or compiled at first is not measured
             before = sum(each.usage()[0] for each in running), sum(map(redis_seconds, running))
-            rate = run(ask(ports, worlds, seconds))
+            rate = load.run(ask(ports, worlds, seconds))
             after = sum(each.usage()[0] for each in running), sum(map(redis_seconds, running))
             answered = max(1, rate.answered)
             found[f"{worlds}: CPU us"] = (after[0] - before[0]) / answered * 1e6

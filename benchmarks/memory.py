@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from load import hammer
+from load import hammer, run
 from servers import Running, ours
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ Curve = list[tuple[int, float]]
 
 def measure() -> Curve:
     """Return how memory grows with the requests that were answered."""
-    from bench import run
-
     server = next(ours())
     assert server.varied is not None
     with tempfile.TemporaryDirectory() as folder:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from contract_tests.cases.derive import Case, derive_cases, derive_streams, derive_successes
+from contract_tests.cases.case import Case
+from contract_tests.cases.derive import derive_cases
 from contract_tests.cases.probes import derive_probes
+from contract_tests.cases.provoked import derive_streams, derive_successes
 from contract_tests.config import target
 from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock, OutOfTimeError
@@ -25,7 +27,7 @@ from contract_tests.report import folder, github, last_run, terminal
 from contract_tests.report.baseline import load_baseline
 from contract_tests.report.coverage import Coverage
 from contract_tests.report.deviations import Deviations
-from contract_tests.report.document import build_document, json_text, version
+from contract_tests.report.document import build_document, read_version, to_json_text
 from contract_tests.report.hiding import hide
 from contract_tests.report.progress import ProgressReporter
 from contract_tests.report.results import EXIT_CODES, Results
@@ -34,9 +36,9 @@ from contract_tests.suite.not_exercised import NotExercised, Withheld
 from contract_tests.suite.record import Record
 from contract_tests.suite.session import Suite
 from flowcontract.errors import FlowContractError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
-from flowcontract.specs.model import available_apis, load_apis
+from flowcontract.specs.model import list_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -71,7 +73,7 @@ class Run:
         self.clock = shared.clock if shared else Clock(config.getoption("--max-minutes"))
         names = config.getoption("--api")
         profiles = dict(_split_profile(option) for option in config.getoption("--profile"))
-        self.apis: dict[str, Api] = load_apis(names or available_apis(), profiles=profiles)
+        self.apis: dict[str, Api] = load_apis(names or list_apis(), profiles=profiles)
         self.deviations = Deviations.load(
             config.getoption("--deviations"), accept=config.getoption("--accept"), prune=config.getoption("--prune")
         )
@@ -136,11 +138,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Declare the options; `--base-url` only if pytest-base-url does not declare it."""
     group = parser.getgroup("contract tests", "Does a server answer as documented?")
     for name, settings in OPTIONS.items():
-        if name != "--base-url" or not _base_url_is_declared(pluginmanager):
+        if name != "--base-url" or not _is_base_url_declared(pluginmanager):
             group.addoption(name, **settings)
 
 
-def _base_url_is_declared(pluginmanager: pytest.PytestPluginManager) -> bool:
+def _is_base_url_declared(pluginmanager: pytest.PytestPluginManager) -> bool:
     if pluginmanager.has_plugin("pytest_base_url.plugin") or pluginmanager.has_plugin("base_url"):
         return True
     found = importlib.metadata.entry_points(group="pytest11", name="base_url")
@@ -232,19 +234,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
     record = run.suite.record = item.stash[_RECORD] = Record(run.demand, secrets=run.secrets)
     if run.recorder:
-        run.recorder.test = test_id(item)
+        run.recorder.test = get_test_id(item)
     try:
-        run.clock.left_s()
+        run.clock.get_left_s()
         result = yield
     except OutOfTimeError:
         item.stash[_UNFINISHED] = True
         pytest.skip(f"the run met its bound of {run.clock.minutes:g} minutes")
     except NotExercised as reason:
-        record.skipped.setdefault(_subject(item, reason), str(reason))
+        record.skipped.setdefault(_find_subject(item, reason), str(reason))
         if not any(fails(failure.violation.tier, run.demand) for failure in record.failures):
             pytest.skip(str(reason))
         result = None
-    test = test_id(item)
+    test = get_test_id(item)
     found = record.as_json(test, run.deviations)["failures"]
     new = [failure for failure in found if run.results.fails_run(failure)]
     if new and not run.deviations.accept:
@@ -261,10 +263,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     ours = bool(call.excinfo and call.excinfo.errisinstance(ContractFailure))
     _clean_report(report, run.secrets, str(call.excinfo.value) if call.excinfo and ours else "")
     if report.failed and not ours:
-        report.crash = {"test": test_id(item), "trace": str(report.longrepr)}
+        report.crash = {"test": get_test_id(item), "trace": str(report.longrepr)}
     if call.when != "call" or record is None:
         return report
-    report.contract = record.as_json(test_id(item), run.deviations)
+    report.contract = record.as_json(get_test_id(item), run.deviations)
     report.contract["unfinished"] = item.stash.get(_UNFINISHED, False)
     if report.outcome == "skipped":
         report.contract["reason"] = getattr(call.excinfo.value, "msg", "") if call.excinfo else ""
@@ -275,7 +277,7 @@ def _clean_report(report: pytest.TestReport, secrets: Secrets, failure: str) -> 
     """Hide secrets, and escape control characters, in what pytest itself may show or write of a test."""
 
     def clean(text: str) -> str:
-        return printable(hide(text, secrets), lines=True)
+        return make_printable(hide(text, secrets), lines=True)
 
     if isinstance(report.longrepr, tuple):  # of a test that was skipped
         path, line, reason = report.longrepr
@@ -285,16 +287,16 @@ def _clean_report(report: pytest.TestReport, secrets: Secrets, failure: str) -> 
     report.sections = [(name, clean(text)) for name, text in report.sections]
 
 
-def test_id(item: pytest.Item) -> str:
+def get_test_id(item: pytest.Item) -> str:
     """Return the name of a test, which does not depend on where the suite is installed."""
-    case = _case(item)
+    case = _get_case(item)
     if case:
         return case.id
     path = item.path.relative_to(_FOLDER) if item.path.is_relative_to(_FOLDER) else item.path
     return f"{path.stem.removeprefix('test_')}/{item.name.removeprefix('test_')}"
 
 
-def _case(item: pytest.Item) -> Case | None:
+def _get_case(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get("case") if callspec else None
     return found if isinstance(found, Case) else None  # a family without cases has one skipped test without a case
@@ -303,12 +305,12 @@ def _case(item: pytest.Item) -> Case | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Remove the tests of families without cases, which pytest would report as skipped."""
-    items[:] = [item for item in items if _case(item) or "case" not in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if _get_case(item) or "case" not in getattr(item, "fixturenames", ())]
 
 
-def _subject(item: pytest.Item, reason: NotExercised) -> str:
+def _find_subject(item: pytest.Item, reason: NotExercised) -> str:
     """Return what a reason for skipping applies to in the matrix: a line, or an operation with all its lines."""
-    case = _case(item)
+    case = _get_case(item)
     if case is None:
         return item.name
     if case.provoke and case.expected.statuses:
@@ -342,8 +344,8 @@ class _Collector:
         self.document: dict[str, Any] = {}
         self._began = time.monotonic()
         self.results.about = {
-            "version": version(),
-            "started": _now(),
+            "version": read_version(),
+            "started": _format_now(),
             "options": _describe_options(config.option),
         }
 
@@ -405,10 +407,10 @@ class _Collector:
         results.is_over = self.run.clock.is_over and not results.interrupted
         if results.interrupted or results.is_over:
             ran = results.tests.keys() | set(results.missing)
-            results.missing += [name for name in map(test_id, getattr(session, "items", ())) if name not in ran]
+            results.missing += [name for name in map(get_test_id, getattr(session, "items", ())) if name not in ran]
         everything = results.is_whole and not (option.keyword or option.markexpr)
         results.finish(everything=everything, thorough=option.thorough, prune=option.prune and everything)
-        results.about |= {"ended": _now(), "seconds": round(time.monotonic() - self._began, 1)}
+        results.about |= {"ended": _format_now(), "seconds": round(time.monotonic() - self._began, 1)}
         session.exitstatus = self._report()
         if self.run.clock.interrupted and not results.interrupted:  # while the reports were written
             results.interrupted = True
@@ -419,7 +421,7 @@ class _Collector:
     def _report(self) -> int:
         """Build the document of the run and write the reports; return the exit status."""
         problems = self.results.list_failure_reasons()
-        status = EXIT_CODES[self.results.status(problems)]
+        status = EXIT_CODES[self.results.decide_status(problems)]
         self.document = build_document(self.results, problems, self.run.secrets, self.run.baseline)
         try:
             self._write()
@@ -432,7 +434,7 @@ class _Collector:
         if self.run.recorder:
             self.run.recorder.close()
         with contextlib.suppress(OSError):  # the cache is optional
-            last_run.remember(json_text(self.document))
+            last_run.remember(to_json_text(self.document))
         report = self.config.getoption("--report")
         if report:
             folder.write(report, self.document)
@@ -468,8 +470,8 @@ class _Collector:
             self.write_line(line.text, line.colour)
         report = self.config.getoption("--report")
         if report:
-            self.write_line(printable(f"reports: {report}: {', '.join(folder.FILES)}"))
+            self.write_line(make_printable(f"reports: {report}: {', '.join(folder.FILES)}"))
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

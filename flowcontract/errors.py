@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.sorting import natural_key
+from flowcontract.sorting import build_natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ class UnknownNameError(SpecError):
 
     def __init__(self, what: str, asked: str, known: Iterable[str], *, hint: str = "") -> None:
         """Describe what kind of thing was asked for, under which name, and which names exist."""
-        names = sorted(known, key=natural_key)
+        names = sorted(known, key=build_natural_key)
         there_is = ", ".join(names) if names else "none"
         close = difflib.get_close_matches(asked, names, n=1)
         guess = f' Did you mean "{close[0]}"?' if close else ""

@@ -7,16 +7,16 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def _data(name: str) -> Path:
+def _find_data(name: str) -> Path:
     packaged = _PACKAGE / "_data" / name
     return packaged if packaged.is_dir() else _PACKAGE.parent / name
 
 
-def specs_root() -> Path:
+def find_specs_root() -> Path:
     """Return the folder with one folder per API and `sources.yaml`."""
-    return _data("specs")
+    return _find_data("specs")
 
 
-def fixtures_root() -> Path:
+def find_fixtures_root() -> Path:
     """Return the folder with the scenarios that come with the package."""
-    return _data("fixtures")
+    return _find_data("fixtures")

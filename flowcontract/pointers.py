@@ -32,7 +32,7 @@ def resolve(document: Any, pointer: str) -> Any:
     """Return the value at a JSON pointer (`''` or `/a/0`); raise KeyError with the pointer where there is none."""
     value = document
     for token in pointer.split("/")[1:]:
-        value = _child(value, unescape(token), pointer)
+        value = _get_child(value, unescape(token), pointer)
     return value
 
 
@@ -40,11 +40,11 @@ def lookup(payload: object, path: str) -> Any:
     """Return the value at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where there is none."""
     value: Any = payload
     for name in path.split("."):
-        value = _child(value, name, path)
+        value = _get_child(value, name, path)
     return value
 
 
-def value_at(payload: object, path: str) -> Any:
+def get_value(payload: object, path: str) -> Any:
     """Return the value at a dotted path, or None where there is none."""
     try:
         return lookup(payload, path)
@@ -52,11 +52,11 @@ def value_at(payload: object, path: str) -> Any:
         return None
 
 
-def reader(path: str) -> Callable[[object], Any]:
-    """Return `value_at` for one path; faster where the path is the name of a field."""
+def build_reader(path: str) -> Callable[[object], Any]:
+    """Return `get_value` for one path; faster where the path is the name of a field."""
     if "." in path:
-        return lambda payload: value_at(payload, path)
-    return lambda payload: payload.get(path) if isinstance(payload, dict) else value_at(payload, path)
+        return lambda payload: get_value(payload, path)
+    return lambda payload: payload.get(path) if isinstance(payload, dict) else get_value(payload, path)
 
 
 def from_path(path: str) -> str:
@@ -64,7 +64,7 @@ def from_path(path: str) -> str:
     return "/" + path.replace(".", "/")
 
 
-def _child(value: Any, name: str, whole: str) -> Any:
+def _get_child(value: Any, name: str, whole: str) -> Any:
     """Return a field or an item; raise KeyError with the whole pointer or path where there is none."""
     if isinstance(value, dict) and name in value:
         return value[name]

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Literal
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
 from mockserver.journal.curl import curl
@@ -83,7 +83,13 @@ class TestingMixin:
             )
             raise AssertionError(
                 "\n\n".join(
-                    [head, *("\n".join(printable(line, lines=True) for line in _describe(entry)) for _, entry in wrong)]
+                    [
+                        head,
+                        *(
+                            "\n".join(make_printable(line, lines=True) for line in _describe(entry))
+                            for _, entry in wrong
+                        ),
+                    ]
                 )
             )
 

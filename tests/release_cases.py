@@ -14,7 +14,7 @@ from flowcontract.schemas.media_types import find_media
 from flowcontract.schemas.violations import Violation
 from flowcontract.specs.model import Api, MediaType, Operation, load_api
 from flowcontract.streams.judge import StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 FOLDER = Path(__file__).parent / "data" / "releases"
 DIFY = ("dify-chat", "dify-workflow")
@@ -110,7 +110,7 @@ def violations(api: Api, operation: Operation, recording: Recording, body: bytes
         judge = StreamJudge(media.stream)
         found = [*judge.feed(raw), *judge.close()]
     sent: object = None if recording.cut and media is not None else raw
-    answer = response_violations(api.validators, operation, recording.status, recording.headers, sent)
+    answer = find_response_violations(api.validators, operation, recording.status, recording.headers, sent)
     return found + [one for one in answer if not (recording.cut and one.rule in ("json", "type"))]
 
 

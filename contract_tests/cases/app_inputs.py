@@ -99,7 +99,7 @@ def break_bound(control: Control, bound: str) -> Any:
     return None
 
 
-def kind_of(value: Any) -> str:
+def find_kind(value: Any) -> str:
     """Return the kind of control that takes a value of an example."""
     if isinstance(value, Mapping):
         return "file"
@@ -113,11 +113,11 @@ def match_controls(example: Mapping[str, Any], form: tuple[Control, ...]) -> Ite
     same_name = {
         control.variable: control
         for control in reversed(form)
-        if control.variable in example and control.takes(kind_of(example[control.variable]))
+        if control.variable in example and control.takes(find_kind(example[control.variable]))
     }
     taken = set(same_name)
     for name, value in example.items():
-        free = (control for control in form if control.takes(kind_of(value)) and control.variable not in taken)
+        free = (control for control in form if control.takes(find_kind(value)) and control.variable not in taken)
         match = same_name.get(name) or next(free, None)
         taken |= {match.variable} if match else set()
         yield name, match

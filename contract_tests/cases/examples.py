@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.exchange import Request, Upload
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.scenarios.streaming import ask_for_stream, asks_for_stream
 from flowcontract.schemas.media_types import is_file
-from flowcontract.specs.examples import parameter_values
+from flowcontract.specs.examples import list_parameter_values
 from flowcontract.validation.request import RequestViolation, check_request
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def list_examples(api: Api, operation: Operation) -> list[Example]:
 
 def sort_examples(api: Api, examples: Iterable[Example]) -> list[Example]:
     """Return examples, those last that have fields whose values only a target file can give."""
-    fields = server_values().get(api.name, {}).get("fields", {})
+    fields = load_server_values().get(api.name, {}).get("fields", {})
     targets = {name for name, how in fields.items() if "target" in how}
-    return sorted(examples, key=lambda example: not targets.isdisjoint(_field_names(example.request.body)))
+    return sorted(examples, key=lambda example: not targets.isdisjoint(_list_field_names(example.request.body)))
 
 
 def choose_example(api: Api, operation: Operation) -> Example:
@@ -57,22 +57,22 @@ def choose_example(api: Api, operation: Operation) -> Example:
     return sort_examples(api, list_examples(api, operation))[0]
 
 
-def _field_names(value: Any) -> Iterator[str]:
+def _list_field_names(value: Any) -> Iterator[str]:
     """Yield the names of all fields inside of a body."""
     if isinstance(value, Mapping):
         yield from value
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for item in items:
-        yield from _field_names(item)
+        yield from _list_field_names(item)
 
 
 def _substitute_headers(api: Api, operation: Operation, media: MediaType, body: Any) -> Iterator[tuple[str, str]]:
     """Yield a header for each form field that may be sent as one (`x-or-header`), and that the example leaves out."""
-    fields = api.validators.form(media.pointer) if media.name == FORM else {}
+    fields = api.validators.find_form_fields(media.pointer) if media.name == FORM else {}
     for parameter in operation.parameters:
         field = fields.get(parameter.name)
         if field and field.schema.get("x-or-header") and parameter.name not in body:
-            yield parameter.name, parameter_texts(parameter)[0]
+            yield parameter.name, list_parameter_texts(parameter)[0]
 
 
 def _build_base(operation: Operation) -> Request:
@@ -80,19 +80,19 @@ def _build_base(operation: Operation) -> Request:
     values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
     for parameter in operation.parameters:
         if parameter.required:
-            values.setdefault(parameter.location, {})[parameter.name] = parameter_texts(parameter)[0]
+            values.setdefault(parameter.location, {})[parameter.name] = list_parameter_texts(parameter)[0]
     return Request(operation.method, operation.path, values["path"], values["query"], values["header"])
 
 
-def parameter_texts(parameter: Parameter) -> list[str]:
+def list_parameter_texts(parameter: Parameter) -> list[str]:
     """Return values of a parameter that its contract shows or bounds, as text; one of ours where there is none."""
-    texts = [value if isinstance(value, str) else json.dumps(value) for value in parameter_values(parameter)]
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in list_parameter_values(parameter)]
     return list(dict.fromkeys(texts)) or [NOBODY if parameter.schema.get("format") == "uuid" else "contract"]
 
 
 def _fill_form(api: Api, media: MediaType, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return an example of a form with files in the places of the words that stand for them."""
-    fields = api.validators.form(media.pointer)
+    fields = api.validators.find_form_fields(media.pointer)
     hint = str(value.get("file_name", ""))
     files = {name for name in value if name in fields and is_file(fields[name].schema)}
     return {
@@ -143,7 +143,7 @@ def find_refusable(api: Api, operation: Operation, request: Request) -> tuple[Re
     not read beside others (`unread`); a repeated parameter, since no document says whether the first value counts or
     the last.
     """
-    about = server_values().get(api.name, {})
+    about = load_server_values().get(api.name, {})
     opaque = tuple(about.get("opaque", {}).get(operation.id, ()))
     unread = about.get("unread", {}).get(operation.id, {})
     body = request.body if isinstance(request.body, Mapping) else {}

@@ -44,7 +44,10 @@ def mutate(api: Api, operation: Operation, requests: Sequence[Request]) -> Itera
 
 def _mutate_body(api: Api, operation: Operation, request: Request) -> Iterator[tuple[str, Request]]:
     form = request.media_type == FORM
-    named = {f"/{pointers.escape(name)}" for name in api.validators.form(operation.request[request.media_type].pointer)}
+    named = {
+        f"/{pointers.escape(name)}"
+        for name in api.validators.find_form_fields(operation.request[request.media_type].pointer)
+    }
     places = dict.fromkeys([*_list_pointers(request.body), *sorted(named)])
     file = samples.upload("note", "documented")
     for place in places:

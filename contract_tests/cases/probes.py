@@ -8,14 +8,14 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.derive import Case
+from contract_tests.cases.case import Case
 from contract_tests.cases.examples import choose_example, list_examples, wants_stream
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
 from contract_tests.judging.judge import Expected, is_refusal
 from flowcontract import pointers, yamlio
-from flowcontract.provenance.evidence import Tier, tier_of
+from flowcontract.provenance.evidence import Tier, find_tier
 from flowcontract.schemas.violations import Violation
 from flowcontract.streams.showing import show
 
@@ -79,7 +79,7 @@ def _expect(
     if "refused" not in probe:
         return Expected(probe["why"], success, refused=False, streamed=wants_stream(operation, request), source=source)
     expected = expect_refusal(operation, (probe["refused"], "invalid-request"), probe["why"], source)
-    tier = Tier(probe["tier"]) if "tier" in probe else tier_of(source, api.rulings)
+    tier = Tier(probe["tier"]) if "tier" in probe else find_tier(source, api.rulings)
     expected = replace(expected, outcome=tier)
     if probe.get("or") != "success":
         return expected

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contract_tests.judging.judge import Expected, error_codes
+from contract_tests.judging.judge import Expected, list_error_codes
 from flowcontract.errors import SpecError
-from flowcontract.provenance.evidence import Tier, is_printed, weakest
+from flowcontract.provenance.evidence import Tier, find_weakest, is_printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +43,10 @@ def expect_refusal(
     if _WRONG_STATUSES & statuses:
         statuses |= _WRONG_STATUSES & set(operation.responses)
     for status in statuses if codes else ():
-        codes |= {code for code in error_codes(operation, status) if _is_only_observed(operation, status, code)}
+        codes |= {code for code in list_error_codes(operation, status) if _is_only_observed(operation, status, code)}
     bases = [_find_basis(operation, key) for key in known]
     successes = {_is_success(operation, key) for key in known}
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else weakest(basis.tier for basis in bases)
+    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else find_weakest(basis.tier for basis in bases)
     lines = dict.fromkeys(line for basis in bases for line in basis.provenance)
     printed = all(any(map(is_printed, basis.provenance)) for basis in bases)
     return Expected(
@@ -57,14 +57,14 @@ def expect_refusal(
         hangs=hangs,
         source=(*source, *(line for line in lines if line not in source)) or operation.provenance,
         outcome=outcome,
-        form=outcome if printed else weakest((outcome, Tier.OBSERVED)),
+        form=outcome if printed else find_weakest((outcome, Tier.OBSERVED)),
     )
 
 
 def _is_success(operation: Operation, key: str) -> bool:
     """Tell whether a release answers such a request as if it were right: with a success that has no error codes."""
     status = int(key[:3])
-    return status < 400 and not error_codes(operation, status)  # noqa: PLR2004 - HTTP's own range
+    return status < 400 and not list_error_codes(operation, status)  # noqa: PLR2004 - HTTP's own range
 
 
 def _hangs(operation: Operation, word: str) -> bool:
@@ -89,7 +89,7 @@ def _find_basis(operation: Operation, key: str) -> Response | Example:
 def _find_codes(operation: Operation, key: str) -> Iterator[str]:
     """Yield the error code that the name of a scenario begins with, if its status has that code."""
     status, *words = key.split("-")
-    known = error_codes(operation, int(status))
+    known = list_error_codes(operation, int(status))
     codes = ("_".join(words[:length]) for length in range(len(words), 0, -1))  # the rest tells scenarios apart
     yield from [code for code in codes if code in known][:1]
 

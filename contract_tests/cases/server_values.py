@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def server_values() -> Mapping[str, Mapping[str, Any]]:
+def load_server_values() -> Mapping[str, Mapping[str, Any]]:
     """Return the content of `server_values.yaml`, by API."""
     text = files("contract_tests.cases").joinpath("server_values.yaml").read_text(encoding="utf-8")
     return dict(yamlio.loads(text, name="contract_tests/cases/server_values.yaml"))

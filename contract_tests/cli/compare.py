@@ -20,8 +20,8 @@ from contract_tests.report.files import write_whole
 from contract_tests.report.side_by_side import compare_servers, keep_repeated, read_run
 from contract_tests.report.terminal import count_noun
 from flowcontract.errors import FlowContractError
-from flowcontract.output.printable import printable
-from flowcontract.specs.model import available_apis, load_api
+from flowcontract.output.printable import make_printable
+from flowcontract.specs.model import list_apis, load_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, others: Sequence[str] = ()) -> int:
             raise FlowContractError(f"Where is the {place} server? Add --{place} URL, or --{place}-target FILE.")
     with ExitStack() as stack:
         folder = arguments.report or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        apis = [load_api(name) for name in arguments.api or available_apis()]
+        apis = [load_api(name) for name in arguments.api or list_apis()]
         rounds: list[list[Finding]] = []
         for number in range(1, arguments.repeat + 1):
             folders = {place: folder / f"{place}-{number}" for place in _PLACES}
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, others: Sequence[str] = ()) -> int:
         if arguments.report:
             _write(arguments, found)
         for line in write_lines(arguments, found, len(rounds[0])):
-            print(printable(line))
+            print(make_printable(line))
     return PROBLEMS if found else WELL
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.report import terminal
 from contract_tests.report.last_run import LAST_RUN
 from flowcontract.errors import FlowContractError
-from flowcontract.output.printable import printable
-from flowcontract.specs.cache import VARIABLE, cache_folder
+from flowcontract.output.printable import make_printable
+from flowcontract.specs.cache import VARIABLE, find_cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> bool:
         lines = [*(_explain(document, arguments.cause) if arguments.cause else _list_causes(document))]
     except (KeyError, TypeError, AttributeError):
         raise ExplainError("The report is of another version of contract-tests. Run it again.") from None
-    print("\n".join(printable(line, lines=True) for line in lines))
+    print("\n".join(make_printable(line, lines=True) for line in lines))
     return False
 
 
 def _read_report(path: Path | None) -> dict[str, Any]:
     if path is None:
-        folder = cache_folder()
+        folder = find_cache_folder()
         if folder is None or not (folder / LAST_RUN).is_file():
             raise ExplainError(f"There is no last run in the cache folder ({VARIABLE} sets it). Give --report DIR.")
         path = folder / LAST_RUN

@@ -11,7 +11,7 @@ from contract_tests.cli.run import MISUSE, WELL
 from contract_tests.judging.inference import FEWEST, Stream, infer, make_stream
 from flowcontract import yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from flowcontract.recordings.jsonl import NAME, is_recording
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.operations import Operations
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return MISUSE
     for line in write_proposals(infer(streams, contract), contract, len(streams)):
-        print(printable(line))
+        print(make_printable(line))
     return WELL
 
 
@@ -111,7 +111,7 @@ def _read_streams(path: Path, api: Api, operation: Operation, contract: StreamCo
             if operations.find(entry) and (body := _find_body(entry, operation)):
                 yield _split(body, contract)
         except Unreadable as problem:
-            print(printable(f"contract-tests: left out: {file.name}: {problem}"), file=sys.stderr)
+            print(make_printable(f"contract-tests: left out: {file.name}: {problem}"), file=sys.stderr)
 
 
 def _find_body(recorded: Recorded, operation: Operation) -> bytes:

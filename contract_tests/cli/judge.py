@@ -16,13 +16,13 @@ from contract_tests.judging import recordings
 from contract_tests.report.printing import Printer
 from contract_tests.report.streams import StreamReport
 from flowcontract.errors import FlowContractError, UnknownNameError
-from flowcontract.paths import specs_root
+from flowcontract.paths import find_specs_root
 from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.recordings.jsonl import NAME
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.untrusted import Unreadable
-from flowcontract.specs.model import available_apis, load_api
-from flowcontract.specs.profiles import available_profiles
+from flowcontract.specs.model import list_apis, load_api
+from flowcontract.specs.profiles import list_profiles
 from flowcontract.streams.judge import StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def _load_apis(arguments: argparse.Namespace) -> list[Api]:
     asked = arguments.operation
     if arguments.profile and not asked:
         raise FlowContractError("A profile belongs to one API. Name the operation too: --operation API/OPERATION.")
-    names = [asked.partition("/")[0]] if asked else available_apis()
+    names = [asked.partition("/")[0]] if asked else list_apis()
     return [load_api(name, profile=arguments.profile) for name in names]
 
 
-def _stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
+def _list_stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
     """Return the stream contracts of some APIs, by operation."""
     operations = [operation for api in apis for operation in api.operations.values()]
     return {operation.name: operation.stream for operation in operations if operation.stream}
@@ -104,7 +104,7 @@ class _Session:
         self._asked: str = arguments.operation or ""
         self._profile: str | None = arguments.profile
         self._apis = _load_apis(arguments)
-        self._contracts = self._stream_contracts()
+        self._contracts = self._choose_stream_contracts()
         self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
         self._demand = Tier(arguments.demand)
         self._quiet: bool = arguments.quiet
@@ -126,12 +126,12 @@ class _Session:
                 return MISUSE
         return PROBLEMS if self._broken else MISUSE if self._unsound else WELL
 
-    def _stream_contracts(self) -> dict[str, StreamContract]:
+    def _choose_stream_contracts(self) -> dict[str, StreamContract]:
         """Return the stream contracts to judge raw streams by: of the operation that was asked for, or all."""
         operations = {operation.name: operation for api in self._apis for operation in api.operations.values()}
         if self._asked and self._asked not in operations:
             raise UnknownNameError("operation", self._asked, operations)
-        found = _stream_contracts(self._apis)
+        found = _list_stream_contracts(self._apis)
         return {name: contract for name, contract in found.items() if self._asked in ("", name)}
 
     def _report_unsound(self, reason: str) -> None:
@@ -149,7 +149,7 @@ class _Session:
 
     def _create_reports(self, started: float | None = None) -> list[StreamReport]:
         if not self._contracts:
-            raise self._missing_contract()
+            raise self._build_missing_error()
         return [
             StreamReport(name, contract, self._budget, started=started, demand=self._demand)
             for name, contract in self._contracts.items()
@@ -181,7 +181,7 @@ class _Session:
     def _judge_pipe(self) -> None:
         """Judge standard input while it arrives; a HAR file once it is complete."""
         if not self._asked and os.isatty(_STDIN_FD):
-            raise self._missing_contract()
+            raise self._build_missing_error()
         reports = self._create_reports(time.monotonic()) if self._asked and self._contracts else []
         opening, head = self._create_opening(), f"{_STDIN}: {self._asked}"
         for piece in _read_pieces(_STDIN_FD):
@@ -200,7 +200,7 @@ class _Session:
         if self._handle_other(opening, _STDIN, None):
             return
         if not reports:
-            raise self._missing_contract()
+            raise self._build_missing_error()
         for report in reports:
             report.feed(rest, time.monotonic())
             if not self._printer.closed:  # else the end was not read
@@ -212,7 +212,7 @@ class _Session:
     def _create_opening(self) -> Opening:
         return Opening({contract.framing for contract in self._contracts.values()})
 
-    def _missing_contract(self) -> FlowContractError:
+    def _build_missing_error(self) -> FlowContractError:
         """Return an error that says why there is no contract to judge a stream by."""
         if self._asked:
             return FlowContractError(f"{self._asked} has no streams. Only recordings of it (HAR) can be judged.")
@@ -253,9 +253,9 @@ class _Session:
         """Return the operation, and profile, whose contract a broken stream follows; '' where there is none."""
         if not path.is_file() or path.stat().st_size > _FITTED_BYTES:
             return ""
-        for api in available_apis():
-            for profile in (None, *available_profiles(specs_root() / api)):
-                for name, contract in _stream_contracts([load_api(api, profile=profile)]).items():
+        for api in list_apis():
+            for profile in (None, *list_profiles(find_specs_root() / api)):
+                for name, contract in _list_stream_contracts([load_api(api, profile=profile)]).items():
                     if (name, profile) != (self._asked, self._profile) and _is_well(path, contract):
                         return f"{name}: --operation {name}" + (f" --profile {profile}" if profile else "")
         return ""

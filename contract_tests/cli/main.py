@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] and arguments[0] in _COMMANDS:
-        return _command(arguments)
+        return _run_command(arguments)
     if arguments and not arguments[0].startswith("-"):
         from flowcontract.errors import UnknownNameError  # noqa: PLC0415 - takes a while, in which Ctrl-C may come
 
@@ -50,7 +50,7 @@ def _add_commands(parser: Parser) -> Any:
     return commands
 
 
-def _command(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     from flowcontract.output.command_line import Parser, refuse_unknown  # noqa: PLC0415 - as above
 
     parser = Parser(prog="contract-tests")

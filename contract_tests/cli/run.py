@@ -21,7 +21,7 @@ from flowcontract.config_file import read_arguments
 from flowcontract.output.command_line import Parser, add_common
 from flowcontract.output.program import Interruption
 from flowcontract.output.secrets import Secrets
-from flowcontract.specs.model import available_apis
+from flowcontract.specs.model import list_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -168,7 +168,7 @@ def _find_keys(arguments: list[str]) -> Iterator[str]:
         name, _, rest = argument.partition("=")
         given = rest if name == "--key" else argument if before == "--key" else ""
         api, equals, key = given.partition("=")
-        yield key if equals and api.partition(".")[0] in available_apis() else given
+        yield key if equals and api.partition(".")[0] in list_apis() else given
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from flowcontract.provenance.evidence import BARS, DEFAULT_BAR
 
 
-def minutes(text: str) -> float:
-    """Read a number of minutes; raise ValueError for what is none."""
-    found = float(text)
+def parse_minutes(text: str) -> float:
+    """Read a number of minutes; raise ArgumentTypeError for what is none."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
     if not 0 < found < math.inf:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of minutes above 0')
     return found
 
 
@@ -61,7 +65,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--require": {"metavar": "LEVEL", "help": "fail below a coverage in percent: 80, or codes=100,events=50"},
     "--max-minutes": {
-        "type": minutes,
+        "type": parse_minutes,
         "default": 10.0,
         "metavar": "N",
         "help": "what a run may take; one that takes longer ends as incomplete (default: %(default)g)",

@@ -16,13 +16,13 @@ from contract_tests.http.target import (
     Target,
     TargetError,
     are_mock_keys,
-    keys_by_scheme,
+    build_keys_by_scheme,
 )
 from flowcontract.errors import UnknownNameError
 from flowcontract.output.secret_names import is_secret_name
-from flowcontract.output.secret_texts import secret_values
+from flowcontract.output.secret_texts import find_secret_values
 from flowcontract.output.secrets import Secrets
-from flowcontract.specs.model import available_apis
+from flowcontract.specs.model import list_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -113,7 +113,7 @@ class _Builder:
             if scheme and scheme not in self.api.schemes:
                 raise UnknownNameError(f"security scheme of {self.api.name}", scheme, self.api.schemes)
         by_scheme = {**self.settings.get("keys", {}), **{name: key for name, key in self._given.items() if name}}
-        return keys_by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
+        return build_keys_by_scheme(self.api, self._given.get("") or self.settings.get("key", ""), by_scheme)
 
     @property
     def has_mock_keys(self) -> bool:
@@ -157,7 +157,7 @@ class _Builder:
         """Return a flow of the API: its own settings beside the API's."""
         if settings is None:
             return None
-        keys = _add_suffix(keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
+        keys = _add_suffix(build_keys_by_scheme(self.api, settings.get("key", ""), settings.get("keys", {})), suffix)
         values = {**own.values, **settings.get("values", {})}
         return Flow({**own.keys, **keys}, values, settings.get("slow", own.slow))
 
@@ -181,11 +181,11 @@ def _list_secrets(
         keys += [*target.keys.values(), *(key for flow in flows if flow for key in flow.keys.values())]
         keys.append(unquote(urlsplit(target.base_url).password or ""))
     for table in settings.get("api", {}).values():
-        keys += [table.get("key", ""), *table.get("keys", {}).values(), *secret_values(table.get("values", {}))]
+        keys += [table.get("key", ""), *table.get("keys", {}).values(), *find_secret_values(table.get("values", {}))]
     for ways in settings.get("provoke", {}).values():
         for way in ways.values():
             keys += [way.get("key", ""), *way.get("keys", {}).values()]
-            keys += [*secret_values(way.get("query", {})), *secret_values(way.get("body", {}))]
+            keys += [*find_secret_values(way.get("query", {})), *find_secret_values(way.get("body", {}))]
             keys += _find_header_secrets(way.get("headers", {}))
     yield from (key for key in keys if key and not any(key == mock or key.startswith(f"{mock}-") for mock in known))
 
@@ -206,8 +206,8 @@ def _parse_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
         api, _, scheme = name.partition(".")
         if not equals or not key:
             raise TargetError("--key: expected API=KEY or API.SCHEME=KEY, for instance dify-chat=app-... .")
-        if api not in available_apis():
-            raise UnknownNameError("API to give a key to", api, available_apis())
+        if api not in list_apis():
+            raise UnknownNameError("API to give a key to", api, list_apis())
         given.setdefault(api, {})[scheme] = key
     return given
 

@@ -9,14 +9,14 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.cases.derive import derive_provoked
 from contract_tests.cases.examples import choose_example, list_examples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.provoked import derive_provoked
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.target import TargetError
 from flowcontract import pointers, yamlio
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.schemas.validators import Validators
-from flowcontract.specs.model import available_apis, load_api
+from flowcontract.specs.model import list_apis, load_api
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -43,7 +43,7 @@ def read_target(path: Path, apis: Collection[str] | None = None) -> dict[str, An
     schema = yamlio.loads((HERE / "target.schema.yaml").read_text(encoding="utf-8"))
     try:
         _check_keys(settings, schema, schema, "")
-        settings = _substitute_for_apis(settings, available_apis() if apis is None else apis)
+        settings = _substitute_for_apis(settings, list_apis() if apis is None else apis)
         _check_form(settings, schema)
         _check_names(settings)
     except FlowContractError as error:
@@ -70,7 +70,7 @@ def _check_keys(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], 
 
 def _substitute_for_apis(settings: Mapping[str, Any], apis: Collection[str]) -> dict[str, Any]:
     """Substitute environment variables, except in the tables of other APIs."""
-    others = set(available_apis()) - set(apis)
+    others = set(list_apis()) - set(apis)
 
     def substitute(section: str, name: str, value: Any) -> Any:
         is_foreign = section in ("api", "provoke") and name.partition("/")[0] in others
@@ -85,7 +85,7 @@ def _substitute_for_apis(settings: Mapping[str, Any], apis: Collection[str]) -> 
 
 
 def _check_form(settings: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    for wrong in Validators(schema).violations("", settings)[:1]:
+    for wrong in Validators(schema).find_violations("", settings)[:1]:
         place = wrong.where.strip("/").replace("~1", "/").replace("/", ".") or "the file"
         raise TargetError(f"{place}: expected {wrong.expected}, got {wrong.got}. See `contract-tests --help`.")
 
@@ -110,10 +110,10 @@ def _read_variable(name: str) -> str:
 def _check_names(settings: Mapping[str, Any]) -> None:
     """Raise UnknownNameError for a field, feature, operation, example or error code that no contract has."""
     for name, table in settings.get("api", {}).items():
-        _check_known("API in the target file", name, available_apis())
+        _check_known("API in the target file", name, list_apis())
         api = load_contract(name)
         for feature in table.get("features", {}):
-            _check_known(f"feature of {name}", feature, server_values().get(name, {}).get("features", {}))
+            _check_known(f"feature of {name}", feature, load_server_values().get(name, {}).get("features", {}))
         flows = [table, *(table[flow] for flow in ("second", "failing") if flow in table)]
         for operation, named in table.get("examples", {}).items():
             _check_known(f"operation of {name}", operation, api.operations)
@@ -139,12 +139,12 @@ def _check_provocations(qualified: str, ways: Mapping[str, Any]) -> None:
     if qualified == "*":
         known = {
             code
-            for api in available_apis()
+            for api in list_apis()
             for name in load_contract(api).operations
             for code in list_provocations(api, name)
         }
     else:
-        _check_known("API", name, available_apis())
+        _check_known("API", name, list_apis())
         _check_known(f"operation of {name}", operation, load_contract(name).operations)
         known = set(list_provocations(name, operation))
     for code, way in ways.items():
@@ -177,7 +177,7 @@ def list_provocations(api: str, operation: str) -> frozenset[str]:
 @lru_cache
 def list_fields(api: str) -> frozenset[str]:
     """Return the names of all fields and parameters that a request to an API may have."""
-    known = set(server_values().get(api, {}).get("fields", {}))
+    known = set(load_server_values().get(api, {}).get("fields", {}))
     for operation in load_contract(api).operations.values():
         known |= set(_list_operation_fields(load_contract(api), operation))
     return frozenset(known)

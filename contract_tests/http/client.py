@@ -98,8 +98,8 @@ class Client:
         """Send a prepared request and read its whole answer, for no longer than `limit_s` seconds."""
         try:
             with self.open(sent, read_s=read_s) as live:
-                body = b"".join(piece for _, piece in live.pieces(limit_s))
-                return Exchange(sent, live.answer(body))
+                body = b"".join(piece for _, piece in live.read_pieces(limit_s))
+                return Exchange(sent, live.to_answer(body))
         except CAUSES as error:
             return self.fail(sent, error)
 
@@ -132,7 +132,7 @@ class Client:
         finally:
             response.close()
             self._reported = sent
-            self.on_exchange(sent, live.answer(), live.received, live.trouble)
+            self.on_exchange(sent, live.to_answer(), live.received, live.trouble)
 
     def prepare(self, request: Request) -> SentRequest:
         """Return a request as bytes, with credentials."""
@@ -140,7 +140,7 @@ class Client:
         query: list[tuple[str, str]] = []
         for name, value in request.query.items():
             query += [(name, text) for text in ((value,) if isinstance(value, str) else value)]
-        for scheme, key in (request.keys if request.keys is not None else self.keys_for(())).items():
+        for scheme, key in (request.keys if request.keys is not None else self.find_keys(())).items():
             _add_key(self.api.api.schemes[scheme], key, headers, query)
         content_type, body = encode(request.body, request.media_type)
         if content_type:
@@ -152,25 +152,25 @@ class Client:
         if content_type.startswith("multipart/"):
             self._largest_upload = max(self._largest_upload, len(body))
         sent = self.create_sent(request.method, url, tuple(headers.items()), body)
-        return replace(sent, max_bytes=self._max_answer_bytes(request))
+        return replace(sent, max_bytes=self._find_max_answer_bytes(request))
 
     def create_sent(self, method: str, url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> SentRequest:
         """Return a complete request, with the secrets to hide when it is printed."""
         return SentRequest(method, url, headers, body, self.keys, self.target.secrets)
 
-    def _max_answer_bytes(self, request: Request) -> int:
+    def _find_max_answer_bytes(self, request: Request) -> int:
         """Return how many bytes an answer may have: a downloaded file is no larger than the largest uploaded one."""
         is_given = any(name in self.api.values for name in list(request.path_values)[-1:])
         if not self._largest_upload or is_given or (request.method, request.path) not in self._downloads:
             return MAX_BODY_BYTES
         return self._largest_upload + SLACK_BYTES
 
-    def keys_for(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
+    def find_keys(self, security: tuple[tuple[str, ...], ...]) -> Mapping[str, str]:
         """Return the keys of the first alternative for which the target has all; by default that of any operation."""
-        return keys_for(security or tuple((name,) for name in self.api.api.schemes), self.api.keys)
+        return find_keys(security or tuple((name,) for name in self.api.api.schemes), self.api.keys)
 
 
-def keys_for(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str]) -> Mapping[str, str]:
+def find_keys(alternatives: tuple[tuple[str, ...], ...], keys: Mapping[str, str]) -> Mapping[str, str]:
     """Return the keys of the first alternative whose schemes all have a key; {} where there is none."""
     for names in alternatives:
         if all(name in keys for name in names):
@@ -192,7 +192,7 @@ class LiveAnswer:
         self.received = ReceivedBody()
         self._response = response
 
-    def pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
+    def read_pieces(self, limit_s: float) -> Iterator[tuple[float, bytes]]:
         """Yield each piece with its time (monotonic) for up to `limit_s`; `trouble` says why the answer broke off."""
         body: Body = self._response.extensions["body"]
         body.deadline = self.started + limit_s
@@ -214,7 +214,7 @@ class LiveAnswer:
             self.trouble = f"no end of the answer within {limit_s:g} s" if late else self.trouble
         self.now = time.monotonic()
 
-    def answer(self, body: bytes = b"") -> Answer:
+    def to_answer(self, body: bytes = b"") -> Answer:
         """Return the answer with its body, of which one that broke off keeps the beginning."""
         body = body[:_BROKEN_BYTES] if self.trouble else body
         return Answer(self.status, self.headers, body, time.monotonic() - self.started, self.trouble)

@@ -33,7 +33,7 @@ class Clock:
         self.minutes = minutes
         self._deadline = time.monotonic() + minutes * 60
 
-    def left_s(self) -> float:
+    def get_left_s(self) -> float:
         """Return the seconds left; raise KeyboardInterrupt after an interrupt, OutOfTimeError after the limit."""
         if self._stopped.is_set():
             raise KeyboardInterrupt

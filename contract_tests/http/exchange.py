@@ -64,7 +64,7 @@ class SentRequest:
     secrets: Secrets = field(default_factory=Secrets, repr=False)  # of the whole run
     max_bytes: int = 64 << 20  # that an answer may have
 
-    def curl(self) -> str:
+    def to_curl(self) -> str:
         """Return a `curl` command that repeats it, the API's keys replaced by `$KEY`, all others by `$OTHER_KEY`."""
         command = CurlCommand("-sS", "-i", "-N", quote=self._quote)
         command.add_method(self.method, implied="GET")

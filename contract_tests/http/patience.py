@@ -25,7 +25,7 @@ class Patience:
     _hangs: Counter[Sort] = field(default_factory=Counter)
     _answered: set[Sort] = field(default_factory=set)
 
-    def seconds(self, sort: Sort, full_s: float) -> float:
+    def choose_seconds(self, sort: Sort, full_s: float) -> float:
         """Return how long to wait for the next piece of an answer: in full where requests of the sort were answered.
 
         A sort that was never sent, of an operation that hung on another sort, gets half. Requests that are to be

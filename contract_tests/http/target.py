@@ -32,9 +32,9 @@ class Provocation:
     key: str = ""  # sent instead of the API's own, as `keys` are
     keys: Mapping[str, str] = field(default_factory=dict)
 
-    def keys_for(self, api: Api) -> Mapping[str, str] | None:
+    def find_keys(self, api: Api) -> Mapping[str, str] | None:
         """Return the credentials to send, by scheme; None where they are the API's own."""
-        return keys_by_scheme(api, self.key, self.keys) or None
+        return build_keys_by_scheme(api, self.key, self.keys) or None
 
     @property
     def places(self) -> frozenset[str]:
@@ -108,7 +108,7 @@ class Target:
     provoke: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
-    def provocation(self, operation: Operation, code: str, status: int) -> Provocation | None:
+    def find_provocation(self, operation: Operation, code: str, status: int) -> Provocation | None:
         """Return how an error code, `event:KIND` or `stream:NAME` can be provoked here; None if it cannot."""
         for name in (operation.name, "*"):
             found = self.provoke.get(name, {})
@@ -130,7 +130,7 @@ def _fill_placeholders(value: Any, values: Mapping[str, str]) -> Any:
     return value
 
 
-def keys_by_scheme(api: Api, usual: str, by_scheme: Mapping[str, str]) -> dict[str, str]:
+def build_keys_by_scheme(api: Api, usual: str, by_scheme: Mapping[str, str]) -> dict[str, str]:
     """Return keys by scheme. One for the whole API serves all schemes that are sent as its first is."""
     first = next(iter(api.schemes.values()))
     shared = {name: usual for name, scheme in api.schemes.items() if usual and scheme.prefix == first.prefix}

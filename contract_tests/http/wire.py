@@ -51,7 +51,7 @@ class Wire(httpx.BaseTransport):
         timeout: dict[str, float] = request.extensions["timeout"]
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         origin = (request.url.scheme, request.url.raw_host.decode("ascii"), port)
-        connection = self._connection(origin, timeout["connect"])
+        connection = self._take_connection(origin, timeout["connect"])
         try:
             head = _send(connection, request, timeout)
         except (httpx.ReadError, httpx.RemoteProtocolError):
@@ -68,7 +68,7 @@ class Wire(httpx.BaseTransport):
             while idle:
                 idle.pop().close()
 
-    def _connection(self, origin: _Origin, timeout_s: float) -> _Connection:
+    def _take_connection(self, origin: _Origin, timeout_s: float) -> _Connection:
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
@@ -82,7 +82,7 @@ def _send(connection: _Connection, request: httpx.Request, timeout: dict[str, fl
     """Send a request and return the head of its answer; close the connection if none arrives."""
     try:
         connection.send(request, timeout["write"])
-        return connection.head(timeout["read"])
+        return connection.read_head(timeout["read"])
     except BaseException:
         connection.close()
         raise
@@ -101,7 +101,7 @@ class Body(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         """Yield each piece as it arrives."""
         while self._connection:
-            event = self._connection.event(self._silence_s, self.deadline)
+            event = self._connection.read_event(self._silence_s, self.deadline)
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -126,7 +126,7 @@ class _Connection:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._is_reused = self._has_received = False
         self._quiet_since = time.monotonic()
-        self._socket = _connect(origin, min(timeout_s, clock.left_s()))
+        self._socket = _connect(origin, min(timeout_s, clock.get_left_s()))
 
     def is_quiet(self) -> bool:
         """Tell whether the server has neither closed the connection nor sent anything since the last answer."""
@@ -180,16 +180,16 @@ class _Connection:
             except OSError:
                 return
 
-    def head(self, timeout_s: float) -> h11.Response:
+    def read_head(self, timeout_s: float) -> h11.Response:
         """Return the head of the answer, which must be complete within `timeout_s` however many pieces arrive."""
         deadline = time.monotonic() + timeout_s
         for _ in range(MAX_INFORMATIONAL + 1):
-            event = self.event(timeout_s, deadline)
+            event = self.read_event(timeout_s, deadline)
             if isinstance(event, h11.Response):
                 return event
         raise httpx.RemoteProtocolError(f"more than {MAX_INFORMATIONAL} informational answers (1xx)")
 
-    def event(self, silence_s: float, deadline: float) -> h11.Event | type[h11.PAUSED]:
+    def read_event(self, silence_s: float, deadline: float) -> h11.Event | type[h11.PAUSED]:
         """Return the next event; raise ReadTimeout after `silence_s` of silence."""
         silent_until = time.monotonic() + silence_s
         with _translate_errors():
@@ -215,7 +215,7 @@ class _Connection:
     def _wait(self, deadline: float, late: Exception) -> None:
         """Set a short timeout for the next socket call; raise `late` once the deadline has passed."""
         left = deadline - time.monotonic()
-        slice_s = min(left, self._clock.left_s(), _SLICE_S)
+        slice_s = min(left, self._clock.get_left_s(), _SLICE_S)
         if left <= 0:
             raise late
         self._socket.settimeout(max(slice_s, 0.001))
@@ -226,7 +226,7 @@ def _connect(origin: _Origin, timeout_s: float) -> socket.socket:
     try:
         found = socket.create_connection((host, port), timeout_s)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _ssl_context().wrap_socket(found, server_hostname=host) if scheme == "https" else found
+        return _create_ssl_context().wrap_socket(found, server_hostname=host) if scheme == "https" else found
     except TimeoutError:
         raise httpx.ConnectTimeout(f"no connection within {timeout_s:g} s") from None
     except (OSError, UnicodeError) as error:
@@ -234,7 +234,7 @@ def _connect(origin: _Origin, timeout_s: float) -> socket.socket:
 
 
 @lru_cache(maxsize=1)
-def _ssl_context() -> ssl.SSLContext:
+def _create_ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.cases import sample_files as samples
-from contract_tests.journeys.journey import last_event
+from contract_tests.journeys.journey import find_last_event
 from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def interrupt(journey: Journey, name: str, body: Any, act: Callable[[str], Any])
     events: list[Event] = []
     done_s: float | None = None
     began = time.monotonic()
-    with journey.stream(name, body=body) as stream:
+    with journey.open_stream(name, body=body) as stream:
         for event in stream:
             events.append(event)
             task = event.payload.get("task_id")
@@ -110,8 +110,8 @@ def stop_run(journey: Journey, app: App, body: dict[str, Any]) -> list[Event]:
         lambda task: journey.call(app.stop, path={"task_id": task}, body={"user": body["user"]}),
     )
     if run.status not in _WELL:
-        last_event(run.events, "workflow_finished")
-        if run.status != "stopped" and run.status == read_status(journey.events(app.run, body=body)):
+        find_last_event(run.events, "workflow_finished")
+        if run.status != "stopped" and run.status == read_status(journey.read_events(app.run, body=body)):
             raise NotExercised(f"this app's runs end as {run.status} anyway")
         journey.expect_equal(app.run, "a run that was stopped,", "stopped", run.status, *app.stopping)
         return run.events
@@ -136,7 +136,7 @@ def check_stop_by_other_user(journey: Journey, app: App, body: dict[str, Any]) -
         if run.went_on_s <= journey.suite.target.stop_s:
             raise NotExercised(_TOO_FAST)
         return
-    undisturbed = read_status(journey.events(app.run, body=body))
+    undisturbed = read_status(journey.read_events(app.run, body=body))
     if undisturbed == run.status:
         raise NotExercised(f"this app's runs end as {undisturbed} anyway")
     journey.expect_equal(app.run, "a run that another user cannot stop,", undisturbed, run.status, *app.whose)
@@ -146,8 +146,8 @@ def run_failing_flow(journey: Journey, app: App, body: dict[str, Any]) -> list[E
     """Run a flow that fails; demand that its stream ends as failed, and return its events."""
     failing = journey.use_failing_flow()
     own = {name: value for name, value in failing.flow.values.items() if name in body}
-    events = failing.events(app.run, body={**body, **own})
-    finished = last_event(events, "workflow_finished")
+    events = failing.read_events(app.run, body={**body, **own})
+    finished = find_last_event(events, "workflow_finished")
     journey.expect_equal(app.run, "a run that failed,", "failed", finished.get("data", "status"), *app.ending)
     error = finished.get("data", "error")
     journey.expect(app.run, "the reason of the failure as `error`", error, _SEEN, condition=bool(error))
@@ -156,7 +156,7 @@ def run_failing_flow(journey: Journey, app: App, body: dict[str, Any]) -> list[E
 
 def check_required_inputs(journey: Journey, app: App, body: dict[str, Any]) -> None:
     """Demand that a run without an input that the app's form requires, and that has no default, is refused."""
-    needed = [control.variable for control in journey.controls() if control.required and not control.default]
+    needed = [control.variable for control in journey.list_controls() if control.required and not control.default]
     if not needed:
         raise NotExercised("the app's form requires no input")
     for variable in needed:
@@ -193,7 +193,7 @@ def check_upload_is_private(journey: Journey, app: App, body: dict[str, Any]) ->
 
 def check_numbering(journey: Journey, app: App, body: dict[str, Any]) -> None:
     """Demand that a run has a higher number than the run before it."""
-    runs = [last_event(journey.events(app.run, body=body), "workflow_started")["data"] for _ in range(2)]
+    runs = [find_last_event(journey.read_events(app.run, body=body), "workflow_started")["data"] for _ in range(2)]
     if any(run.get("sequence_number") is None for run in runs):
         raise NotExercised("the target does not number its runs")  # which the judge of the stream has recorded
     first, second = (run["sequence_number"].number for run in runs)

@@ -13,13 +13,13 @@ from contract_tests.cases import sample_files as samples
 from contract_tests.cases.app_inputs import read_form
 from contract_tests.cases.examples import list_examples, wants_stream
 from contract_tests.cases.refusals import expect_refusal
-from contract_tests.http.client import keys_for
+from contract_tests.http.client import find_keys
 from contract_tests.http.exchange import Request
 from contract_tests.http.target import Flow
 from contract_tests.journeys.response_values import Event, ResponseValue
 from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
 from contract_tests.suite.not_exercised import NotExercised
-from flowcontract.provenance.evidence import tier_of
+from flowcontract.provenance.evidence import find_tier
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.violations import Violation, rate
 from flowcontract.streams.showing import show
@@ -53,13 +53,13 @@ class Journey:
         target = suite.target.apis[api]
         self.flow = flow or Flow(target.keys, target.values)
         self.suite = suite
-        self.api = suite.api(api)
+        self.api = suite.get_api(api)
         self.run = suite.target.run
         self.deterministic = suite.target.deterministic
 
     # Calling.
 
-    def request(
+    def build_request(
         self,
         operation: Operation,
         *,
@@ -79,7 +79,7 @@ class Journey:
             headers or {},
             body,
             media_type="" if body is ABSENT else base.media_type,
-            keys=keys_for(operation.security, self.flow.keys),
+            keys=find_keys(operation.security, self.flow.keys),
         )
 
     def use_second_account(self) -> Journey:
@@ -98,11 +98,11 @@ class Journey:
 
     def use_example_flow(self, name: str, example: str) -> Journey:
         """Return a journey of the flow that has the components of an operation's example."""
-        return Journey(self.suite, self.api.name, self.suite.flow_for(self.api.operations[name], example))
+        return Journey(self.suite, self.api.name, self.suite.choose_flow(self.api.operations[name], example))
 
-    def example(self, name: str, example: str) -> Request:
+    def build_example(self, name: str, example: str) -> Request:
         """Return a documented request with this flow's values."""
-        return self.suite.values.example(self.api.operations[name], example, self.flow.values)
+        return self.suite.values.build_example(self.api.operations[name], example, self.flow.values)
 
     def call(
         self, name: str, *, refused: str = "", why: str = "", source: tuple[str, ...] = (), **values: Any
@@ -113,7 +113,7 @@ class Journey:
         """
         operation = self.api.operations[name]
         self.suite.apps.check_allowed(operation, refused=bool(refused))
-        request = self.request(operation, **values)
+        request = self.build_request(operation, **values)
         expected = (
             self.expect_refusal(operation, refused, why, source)
             if refused
@@ -130,13 +130,13 @@ class Journey:
         self.suite.apps.check_allowed(operation)
         statuses = frozenset(status for status in operation.responses if may_fail or status < 500)  # noqa: PLR2004 - HTTP's own range
         expected = replace(ANYTHING, statuses=statuses)
-        exchange = self.suite.sender.ask(operation, self.request(operation, **values), expected).exchange
+        exchange = self.suite.sender.ask(operation, self.build_request(operation, **values), expected).exchange
         return self._wrap(operation, exchange.json, exchange.answer)
 
     def expect_refusal(self, operation: Operation, word: str, why: str, source: tuple[str, ...]) -> Expected:
         """Expect a refusal: that there is one rests on `source`, its status and code on the contract."""
         expected = expect_refusal(operation, (word, *_LESS.get(word, ())), why or word)
-        return replace(expected, source=source, outcome=tier_of(source, self.api.rulings)) if source else expected
+        return replace(expected, source=source, outcome=find_tier(source, self.api.rulings)) if source else expected
 
     def expect_success(self, operation: Operation, request: Request, why: str = "") -> Expected:
         """Expect a success."""
@@ -145,13 +145,13 @@ class Journey:
         return Expected(why or "the request is documented", statuses, refused=False, streamed=streamed)
 
     @contextmanager
-    def stream(self, name: str, **values: Any) -> Iterator[Iterator[Event]]:
+    def open_stream(self, name: str, **values: Any) -> Iterator[Iterator[Event]]:
         """Request a stream and yield its events as they arrive, without those that may come anywhere (pings)."""
         operation = self.api.operations[name]
         self.suite.apps.check_allowed(operation)
-        request = self.request(operation, **values)
+        request = self.build_request(operation, **values)
         ignored = operation.stream.anywhere if operation.stream else ()
-        with self.suite.sender.stream(operation, request, self.expect_success(operation, request)) as events:
+        with self.suite.sender.open_stream(operation, request, self.expect_success(operation, request)) as events:
             yield (
                 Event(
                     timed.at_s, timed.event.kind, self._wrap(operation, timed.event.payload, event=timed.event.number)
@@ -160,9 +160,9 @@ class Journey:
                 if timed.event.kind not in ignored
             )
 
-    def events(self, name: str, **values: Any) -> list[Event]:
+    def read_events(self, name: str, **values: Any) -> list[Event]:
         """Return the events of a whole stream."""
-        with self.stream(name, **values) as events:
+        with self.open_stream(name, **values) as events:
             return list(events)
 
     def _wrap(
@@ -198,14 +198,14 @@ class Journey:
 
     # Values to send.
 
-    def sample_texts(self) -> dict[str, str]:
+    def list_sample_texts(self) -> dict[str, str]:
         """Return a value for each control of the app's form that takes text."""
-        taken = [control for control in self.controls() if control.takes("text")]
+        taken = [control for control in self.list_controls() if control.takes("text")]
         return {control.variable: "contract test"[: control.longest or None] for control in taken}
 
-    def controls(self) -> tuple[Control, ...]:
+    def list_controls(self) -> tuple[Control, ...]:
         """Return the controls of the app's form."""
-        return read_form(self.suite.apps.parameters(self.api.name).get("user_input_form"))
+        return read_form(self.suite.apps.read_parameters(self.api.name).get("user_input_form"))
 
     def create_user(self, name: str) -> str:
         """Return the name of a user that nothing else uses."""
@@ -248,7 +248,7 @@ class Journey:
         raise NotExercised(f"no {_SHARED} of {len(made)} were created within a second")
 
 
-def last_event(events: list[Event], kind: str) -> ResponseValue:
+def find_last_event(events: list[Event], kind: str) -> ResponseValue:
     """Return the payload of the last event of a kind; raise NotExercised if none came, which its judge has recorded."""
     found = [event.payload for event in events if event.kind == kind]
     if not found:

@@ -7,50 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases.app_inputs import LOCAL, read_file_upload
 from contract_tests.journeys import dify
+from contract_tests.journeys.chat import (
+    build_body,
+    join_answer,
+    list_conversations,
+    list_messages,
+    list_or_empty,
+    read_ids,
+    read_quotations,
+    read_usages,
+    remove_white_space,
+    send_message,
+)
 from contract_tests.journeys.dify import CHAT
-from contract_tests.journeys.journey import last_event
+from contract_tests.journeys.journey import find_last_event
 from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract_tests.journeys.journey import Journey
-    from contract_tests.journeys.response_values import Event, ResponseValue
+    from contract_tests.journeys.response_values import ResponseValue
 
     Begin = Callable[[str], Journey]
-
-
-def build_body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
-    """Return a message's request body for this app's form."""
-    filled = chat.suite.values.example(chat.api.operations["sendChatMessage"], "blocking").body
-    return {
-        **filled,
-        "inputs": {**chat.sample_texts(), **filled["inputs"]},
-        "user": user,
-        "query": query,
-        "response_mode": mode,
-        "conversation_id": conversation,
-    }
-
-
-def send_message(chat: Journey, user: str, query: str, conversation: str = "") -> ResponseValue:
-    """Send a message; return the whole answer."""
-    return chat.call("sendChatMessage", body=build_body(chat, user, query, conversation=conversation))
-
-
-def list_messages(chat: Journey, user: str, conversation: str, **query: str) -> ResponseValue:
-    """Return a page of a conversation's messages."""
-    return chat.call("listMessages", query={"conversation_id": conversation, "user": user, **query})
-
-
-def list_conversations(chat: Journey, user: str, **query: str) -> ResponseValue:
-    """Return a page of a user's conversations."""
-    return chat.call("listConversations", query={"user": user, **query})
-
-
-def read_ids(rows: list[ResponseValue]) -> list[str]:
-    """Return the ids of the rows of a list."""
-    return [row["id"].text for row in rows]
 
 
 def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
@@ -67,8 +46,10 @@ def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
     goes_on = "the conversation that goes on,"
     chat.expect_equal("sendChatMessage", goes_on, conversation, second.get("conversation_id"), "004:52-54")
     chat.wait_for_next_second(began)
-    streamed = chat.events("sendChatMessage", body=build_body(chat, user, "third question", "streaming", conversation))
-    end = last_event(streamed, "message_end")
+    streamed = chat.read_events(
+        "sendChatMessage", body=build_body(chat, user, "third question", "streaming", conversation)
+    )
+    end = find_last_event(streamed, "message_end")
     chat.expect_equal("sendChatMessage", goes_on, conversation, end.get("conversation_id"), "004:52-54", "004:110")
     third = end["message_id" if end.has("message_id") else "id"].text
     order = [first["message_id"].text, second["message_id"].text, third]
@@ -102,32 +83,6 @@ def check_messages(
         chat.expect_equal("listMessages", "the inputs as they were,", inputs, given, "004:37-39", "004:519")
         what = "the conversation of the message,"
         chat.expect_equal("listMessages", what, conversation, row.get("conversation_id"), "004:518")
-
-
-def read_quotations(answer: ResponseValue) -> list[Any]:
-    """Return the passages that an answer, or the end of its stream, quotes."""
-    return list_or_empty(answer.get("metadata", "retriever_resources"))
-
-
-def list_or_empty(found: Any) -> list[Any]:
-    """Return the passages of a field that may be absent."""
-    return found if isinstance(found, list) else []
-
-
-def remove_white_space(text: Any) -> Any:
-    """Return a text without its white space."""
-    return "".join(text.split()) if isinstance(text, str) else text
-
-
-def join_answer(events: list[Event]) -> str:
-    """Return the answer that the events of a stream add up to; `message_replace` replaces what came before."""
-    text = ""
-    for event in events:
-        if event.kind == "message":
-            text += event.payload["answer"].text
-        elif event.kind == "message_replace":
-            text = event.payload["answer"].text
-    return text
 
 
 _DIRECTION = "ruling pages-go-backwards-in-time"
@@ -375,7 +330,7 @@ def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
     chat = begin("dify-chat")
     user = chat.create_user("stop")
     events = dify.stop_run(chat, CHAT, build_body(chat, user, "a long story", "streaming"))
-    end = last_event(events, "message_end")
+    end = find_last_event(events, "message_end")
     shown = [
         remove_white_space(row.get("answer"))
         for row in list_messages(chat, user, end["conversation_id"].text)["data"].rows
@@ -425,7 +380,7 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
         raise NotExercised("the target is not deterministic")
     user = chat.create_user("modes")
     whole = send_message(chat, user, "the same question")
-    streamed = chat.events("sendChatMessage", body=build_body(chat, user, "the same question", "streaming"))
+    streamed = chat.read_events("sendChatMessage", body=build_body(chat, user, "the same question", "streaming"))
     lines = ("004:81", "004:95-100")
     chat.expect_equal(
         "sendChatMessage",
@@ -434,7 +389,7 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
         remove_white_space(join_answer(streamed)),
         *lines,
     )
-    end = last_event(streamed, "message_end")
+    end = find_last_event(streamed, "message_end")
     expected, used = read_usages(whole, end)
     chat.expect_equal("sendChatMessage", "the usage of the blocking answer,", expected, used, "004:83", "004:112")
     chat.expect_equal(
@@ -442,19 +397,10 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
     )
 
 
-def read_usages(*answers: ResponseValue) -> list[Any]:
-    """Return the usage of answers, without the latency and fields that not all of them have: objects stay open."""
-    usages = [answer.get("metadata", "usage") for answer in answers]
-    if not all(isinstance(usage, dict) for usage in usages):
-        return usages
-    shared = [name for name in usages[0] if name != "latency" and all(name in usage for usage in usages)]
-    return [{name: usage[name] for name in shared} for usage in usages]
-
-
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     """A picture that was uploaded is among the message's files, as the user's; another user cannot use it."""
     chat = begin("dify-chat")
-    takes = read_file_upload(chat.suite.apps.parameters(chat.api.name).get("file_upload"))
+    takes = read_file_upload(chat.suite.apps.read_parameters(chat.api.name).get("file_upload"))
     if takes is None or "image" not in takes.sorts or LOCAL not in takes.methods:
         raise NotExercised("this app takes no pictures with a message")
     user = chat.create_user("picture")
@@ -480,7 +426,7 @@ def test_speech_goes_both_ways(begin: Begin) -> None:
     """What is spoken has a header that fits its bytes; sound is turned into text."""
     chat = begin("dify-chat")
     user = chat.create_user("audio")
-    file = chat.suite.values.example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
+    file = chat.suite.values.build_example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
     heard = chat.call("convertAudioToText", body={"file": file, "user": user})
     chat.expect(
         "convertAudioToText", "a text", heard.value, "004:805-806", condition=isinstance(heard.get("text"), str)

@@ -238,7 +238,7 @@ def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
 def test_image_goes_into_a_run(begin: Begin) -> None:
     """The path of an image of the flow is taken by a run."""
     files = begin("agentbuilder").use_example_flow("runFlow", "image")
-    example = files.example("runFlow", "image")
+    example = files.build_example("runFlow", "image")
     image, _ = files.upload("uploadFlowFile", "a PNG")
     body = tweak_body(example.body, files=image["file_path"].text)
     files.call("runFlow", query={"stream": "false"}, body=body)
@@ -247,7 +247,7 @@ def test_image_goes_into_a_run(begin: Begin) -> None:
 def test_file_of_the_account_goes_into_a_run(begin: Begin) -> None:
     """The path of a file of the account is taken by a run."""
     files = begin("agentbuilder").use_example_flow("runFlow", "document")
-    example = files.example("runFlow", "document")
+    example = files.build_example("runFlow", "document")
     document, _ = files.upload("uploadUserFile", "a note")
     files.call("runFlow", query={"stream": "false"}, body=tweak_body(example.body, path=[document["path"].text]))
 
@@ -261,7 +261,7 @@ def tweak_body(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
 def test_run_on_a_file_that_is_not_there_says_so(begin: Begin) -> None:
     """A stream of a run that cannot read its file is refused, or ends with an event: it never ends without a word."""
     files = begin("agentbuilder").use_example_flow("runFlow", "document")
-    example = files.example("runFlow", "document")
+    example = files.build_example("runFlow", "document")
     user = files.call("getCurrentUser")["id"].text
     body = tweak_body(example.body, path=[f"{user}/not-there-{files.run}.txt"])
     files.try_call("runFlow", query={"stream": "true"}, body=body, may_fail=True)
@@ -274,7 +274,7 @@ def test_both_modes_of_a_run_answer_the_same(begin: Begin) -> None:
         raise NotExercised("the target is not deterministic")
     body = {"input_value": "hello", "session_id": files.create_user("session")}
     whole = files.call("runFlow", query={"stream": "false"}, body=body)
-    events = files.events("runFlow", query={"stream": "true"}, body=body)
+    events = files.read_events("runFlow", query={"stream": "true"}, body=body)
     results = [event.payload["data"]["result"] for event in events if event.kind == "end"]
     expected, got = [read_texts(whole)], [read_texts(result) for result in results]
     files.expect_equal("runFlow", "the texts of the run without a stream,", expected, got, "003:72-73")

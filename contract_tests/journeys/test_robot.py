@@ -18,7 +18,7 @@ NAME = "offlineUploadFile"
 
 def build_form(robot: Journey, **fields: Any) -> dict[str, Any]:
     """Return a form for this server's flow and tenant."""
-    values = robot.suite.values.example(robot.api.operations[NAME], "no-file").body
+    values = robot.suite.values.build_example(robot.api.operations[NAME], "no-file").body
     return {"flow_uuid": values["flow_uuid"], "tenant_name": values["tenant_name"], **fields}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contract_tests.cases.app_inputs import LOCAL
 from contract_tests.journeys import dify
 from contract_tests.journeys.dify import WORKFLOW
-from contract_tests.journeys.journey import last_event
+from contract_tests.journeys.journey import find_last_event
 from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ OF_APP = "observed: Dify 0.14.0, 1.14.2 (088_rundetail_other_app_key)"  # no lin
 def build_body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
     """Return a run's request body for this app's form."""
     operation = journey.api.operations["runWorkflow"]
-    filled = journey.suite.values.example(operation, "curl", response_mode=mode)
-    return {**filled.body, "user": user, "inputs": {**journey.sample_texts(), **filled.body["inputs"], **inputs}}
+    filled = journey.suite.values.build_example(operation, "curl", response_mode=mode)
+    return {**filled.body, "user": user, "inputs": {**journey.list_sample_texts(), **filled.body["inputs"], **inputs}}
 
 
 def run_workflow(workflow: Journey, user: str) -> ResponseValue:
@@ -43,8 +43,8 @@ def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
     """What `workflow_finished` says stands in the run's detail and in the log."""
     workflow = begin("dify-workflow")
     user = workflow.create_user("run")
-    events = workflow.events("runWorkflow", body=build_body(workflow, user, "streaming"))
-    finished = last_event(events, "workflow_finished")
+    events = workflow.read_events("runWorkflow", body=build_body(workflow, user, "streaming"))
+    finished = find_last_event(events, "workflow_finished")
     check_detail_and_log(workflow, user, finished["workflow_run_id"].text, finished["data"])
 
 
@@ -160,8 +160,8 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
         raise NotExercised("the target is not deterministic")
     user = workflow.create_user("modes")
     whole = run_workflow(workflow, user)
-    finished = last_event(
-        workflow.events("runWorkflow", body=build_body(workflow, user, "streaming")), "workflow_finished"
+    finished = find_last_event(
+        workflow.read_events("runWorkflow", body=build_body(workflow, user, "streaming")), "workflow_finished"
     )
     for field in ("status", "outputs", "error"):
         what, lines = f"`{field}` as in the blocking answer,", ("001:61-75", "001:133-143")
@@ -172,7 +172,7 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     """A file that was uploaded can be handed to a run, whose detail knows it; another user cannot use it."""
     workflow = begin("dify-workflow")
     user = workflow.create_user("upload")
-    variable, kind = file_variable(workflow)
+    variable, kind = find_file_variable(workflow)
     file = dify.upload_two_files(workflow, WORKFLOW, user, "a note")["id"].text
     document = {"type": "document", "transfer_method": "local_file", "upload_file_id": file}
     request = build_body(workflow, user, "blocking", **{variable: document if kind == "file" else [document]})
@@ -184,9 +184,9 @@ def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     workflow.expect("getWorkflowRun", f'among the inputs the file "{file}"', inputs, "001:313", condition=condition)
 
 
-def file_variable(workflow: Journey) -> tuple[str, str]:
+def find_file_variable(workflow: Journey) -> tuple[str, str]:
     """Return a variable of the app's form that takes documents, and whether it takes one (`file`) or several."""
-    for control in workflow.controls():
+    for control in workflow.list_controls():
         takes = control.files
         if control.kind in ("file", "file-list") and "document" in takes.sorts and LOCAL in takes.methods:
             return control.variable, control.kind
@@ -225,7 +225,7 @@ def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
 
 def fill_texts(workflow: Journey, text: str) -> dict[str, str]:
     """Return a text as the value of each control of the app's form that it fits."""
-    wide = [control for control in workflow.controls() if not 0 < control.longest < len(text)]
+    wide = [control for control in workflow.list_controls() if not 0 < control.longest < len(text)]
     return {control.variable: text for control in wide if control.takes("text")}
 
 
@@ -275,7 +275,7 @@ def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
     workflow = begin("dify-workflow")
     user = workflow.create_user("stop")
     events = dify.stop_run(workflow, WORKFLOW, build_body(workflow, user, "streaming"))
-    ended = last_event(events, "workflow_finished")["workflow_run_id"].text
+    ended = find_last_event(events, "workflow_finished")["workflow_run_id"].text
     detail = workflow.call("getWorkflowRun", path={"workflow_run_id": ended})
     workflow.expect_equal(
         "getWorkflowRun", "a run that was stopped,", "stopped", detail.get("status"), "001:312", "001:352-391"
@@ -299,7 +299,7 @@ def test_run_that_fails_says_so(begin: Begin) -> None:
     events = dify.run_failing_flow(
         workflow, WORKFLOW, build_body(workflow, workflow.create_user("failing"), "streaming")
     )
-    finished = last_event(events, "workflow_finished")
+    finished = find_last_event(events, "workflow_finished")
     path = {"workflow_run_id": finished["workflow_run_id"].text}
     detail = workflow.use_failing_flow().try_call("getWorkflowRun", path=path)
     if detail.has("workflow_id"):  # a flow that is made to fail need not keep its runs

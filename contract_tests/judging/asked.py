@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.decoding import decode
 from flowcontract.schemas.violations import Violation
 
@@ -25,7 +25,7 @@ class ModeField(NamedTuple):
     source: tuple[str, ...]
 
 
-def mode_violations(
+def find_mode_violations(
     recorded: Recorded, api: Api, operation: Operation, *, media_type: str, streamed: bool
 ) -> Iterator[Violation]:
     """Yield a violation where a successful answer is a stream that was not asked for, or no stream where one was.
@@ -57,9 +57,9 @@ def _find_in_body(recorded: Recorded, api: Api, operation: Operation, name: str,
     if media is None or not isinstance(body, dict) or name not in body:
         return None
     field = api.validators.follow(f"{api.validators.follow(media.pointer).pointer}/properties/{name}")
-    if api.validators.violations(field.pointer, body[name]):
+    if api.validators.find_violations(field.pointer, body[name]):
         return None
-    return ModeField(name, body[name], wanted, provenance(field.schema))
+    return ModeField(name, body[name], wanted, read_provenance(field.schema))
 
 
 def _find_in_query(recorded: Recorded, api: Api, operation: Operation, name: str, wanted: object) -> ModeField | None:
@@ -69,7 +69,7 @@ def _find_in_query(recorded: Recorded, api: Api, operation: Operation, name: str
     if texts is None:
         return None
     value, undecodable = decode(api.validators, parameter.pointer, list(texts))
-    if undecodable or api.validators.violations(parameter.pointer, value):
+    if undecodable or api.validators.find_violations(parameter.pointer, value):
         return None
     written = value if isinstance(value, str) else json.dumps(value)
     return ModeField(name, written, wanted, parameter.provenance)

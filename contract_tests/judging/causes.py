@@ -22,17 +22,18 @@ _NAMED = {"code", "media-type", "order", "end", "unknown", "enum", "const"}  # `
 _WORDED = {"agree", "stop", "event"}  # described in words, without a place
 
 
-def cause(violation: Violation) -> str:
+def describe_cause(violation: Violation) -> str:
     """Return rule, place and what came, in a form that stays the same from run to run.
 
     >>> from flowcontract.schemas.violations import Violation
-    >>> cause(Violation("status", "400: field `user` must be text, is 12345", '500 {"code": "unknown"}'))
+    >>> describe_cause(Violation("status", "400: field `user` must be text, is 12345", '500 {"code": "unknown"}'))
     'status 500'
-    >>> cause(Violation("status", "200: the request is documented", "500"))
+    >>> describe_cause(Violation("status", "200: the request is documented", "500"))
     'status 500 instead of success'
-    >>> cause(Violation("type", "text", "null", "/data/3/id"))
+    >>> describe_cause(Violation("type", "text", "null", "/data/3/id"))
     'type /data/*/id null'
-    >>> cause(Violation("required", "an object with the field `id`", "an object with the fields code", "/data/3"))
+    >>> absent = Violation("required", "an object with the field `id`", "an object with the fields code", "/data/3")
+    >>> describe_cause(absent)
     'required /data/*/id missing'
     """
     parts = (violation.rule, _describe_place(violation), _describe_got(violation))
@@ -68,10 +69,10 @@ def _describe_got(violation: Violation) -> str:
         success = wanted and all(status.startswith("2") for status in wanted[0].split(" or "))
         return got[:3] + (" instead of success" if success else "")
     word = _WORD.match(got) if violation.rule in _NAMED else None
-    return _truncate(_NUMBER.sub("*", word[1])) if word else _json_kind(got)
+    return _truncate(_NUMBER.sub("*", word[1])) if word else _read_json_kind(got)
 
 
-def _json_kind(got: str) -> str:
+def _read_json_kind(got: str) -> str:
     """Return the type of a JSON value that is described in words."""
     if got[:1].isdigit() or got[:1] == "-":
         return "number"

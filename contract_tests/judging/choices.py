@@ -59,11 +59,11 @@ def _find_option(choice: sources.Choice, account: Mapping[str, Any]) -> str:
 
 
 def _fits(schema: Any, value: object) -> bool:
-    return _validator(json.dumps(schema)).is_valid(value)
+    return _compile_validator(json.dumps(schema)).is_valid(value)
 
 
 @lru_cache(maxsize=512)
-def _validator(schema: str) -> jsonschema_rs.Validator:
+def _compile_validator(schema: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.Draft202012Validator(json.loads(schema))
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
-from flowcontract.pointers import value_at
+from flowcontract.pointers import get_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,4 +76,4 @@ class Recogniser:
         if foreign.first is None or self._begun:
             return False
         kind, path = foreign.first
-        return kind in self._contract.events and event.kind == kind and value_at(event.payload, path) is None
+        return kind in self._contract.events and event.kind == kind and get_value(event.payload, path) is None

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.http.exchange import Answer, Exchange, SentRequest, TimedEvent
 from contract_tests.judging.choices import Choice, describe_exchange, find_choices
-from flowcontract.provenance.evidence import BARS, Tier, weakest
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.evidence import BARS, Tier, find_weakest
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.media_types import find_media
 from flowcontract.schemas.violations import Violation, cap_tier, rate
 from flowcontract.streams.judge import StreamBudget, StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,7 +107,7 @@ class Judge:
 
     def watch(self, head: LiveAnswer | Answer, limit_s: float | None = None) -> bool:
         """Do the same for an answer that has been recorded: its times are not known."""
-        contract = _stream_contract(self.operation, head.status, head.headers.get("content-type", ""))
+        contract = _find_stream_contract(self.operation, head.status, head.headers.get("content-type", ""))
         if contract is None:
             return False
         budget = StreamBudget(events=MAX_EVENTS, bytes=MAX_STREAM_BYTES, seconds=limit_s)
@@ -131,13 +131,15 @@ class Judge:
         else:
             self._violations += self.stream.close(now)
 
-    def verdict(self, sent: SentRequest, answer: Answer) -> Verdict:
+    def conclude(self, sent: SentRequest, answer: Answer) -> Verdict:
         """Return the verdict on the whole answer."""
         exchange = Exchange(sent, answer, tuple(self.events))
         if self.stream and self.expected.hangs:
-            return self._verdict(exchange, [*self._beginning(), *_goes_on(self.stream, self.expected, exchange)])
+            return self._build_verdict(
+                exchange, [*self._find_in_beginning(), *_check_goes_on(self.stream, self.expected, exchange)]
+            )
         body = b"" if self.stream else answer.body
-        answered = response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
+        answered = find_response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
             *_check_end(answer),
             *(_weigh_status(violation, self.operation, self.expected, exchange) for violation in answered),
@@ -145,13 +147,13 @@ class Judge:
             *(_check_buffering(self.events, self.stream.contract) if self.stream else ()),
             *_check_expectations(self.operation, self.expected, exchange),
         ]
-        return self._verdict(exchange, found)
+        return self._build_verdict(exchange, found)
 
-    def _beginning(self) -> Iterator[Violation]:
+    def _find_in_beginning(self) -> Iterator[Violation]:
         """Yield what is wrong with a stream that hangs, besides its silence and the end that it lacks."""
         return (violation for violation in self._violations if violation.rule not in ("silence", "end"))
 
-    def _verdict(self, exchange: Exchange, found: list[Violation]) -> Verdict:
+    def _build_verdict(self, exchange: Exchange, found: list[Violation]) -> Verdict:
         answer = exchange.answer
         assert answer is not None
         if not self.expected.promised:
@@ -159,15 +161,15 @@ class Judge:
         return Verdict(
             exchange,
             tuple(rate(found, self.api.rulings)),
-            error_code(self.operation, exchange),
+            read_error_code(self.operation, exchange),
             tuple(self.stream.kinds) if self.stream else (),
             tuple(sorted(self.stream.transitions)) if self.stream else (),
             self.api.rulings,
-            self._choices(exchange),
-            0 if self.expected.hangs else missed_status(self.expected, answer.status),
+            self._find_choices(exchange),
+            0 if self.expected.hangs else find_missed_status(self.expected, answer.status),
         )
 
-    def _choices(self, exchange: Exchange) -> tuple[Choice, ...]:
+    def _find_choices(self, exchange: Exchange) -> tuple[Choice, ...]:
         """Return what the server chose; a stream that breaks its contract shows no choice of order."""
         stream = self.stream
         order = stream.matched.name if stream and stream.complete and stream.matched else ""
@@ -177,14 +179,14 @@ class Judge:
 
 
 def _weigh_status(violation: Violation, operation: Operation, expected: Expected, exchange: Exchange) -> Violation:
-    """Return a violation; that of an undocumented status gets the tier of `_status_tier`."""
+    """Return a violation; that of an undocumented status gets the tier of `_find_status_tier`."""
     if violation.rule != "status":
         return violation
     source = expected.source or violation.source
-    return replace(violation, source=source, tier=_status_tier(operation, expected, exchange))
+    return replace(violation, source=source, tier=_find_status_tier(operation, expected, exchange))
 
 
-def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -> Tier:
+def _find_status_tier(operation: Operation, expected: Expected, exchange: Exchange) -> Tier:
     """Return the tier of the violation that a status is not the expected one."""
     if exchange.status >= _SERVER_ERROR:
         return Tier.SERVER_ERROR
@@ -200,10 +202,10 @@ def _status_tier(operation: Operation, expected: Expected, exchange: Exchange) -
 def judge_unanswered(exchange: Exchange, expected: Expected) -> Verdict:
     """Return the verdict on a request without an answer."""
     violation = Violation("answer", expected.because, exchange.trouble, source=expected.source, tier=Tier.SERVER_ERROR)
-    return Verdict(exchange, (violation,), missed=missed_status(expected, 0))
+    return Verdict(exchange, (violation,), missed=find_missed_status(expected, 0))
 
 
-def missed_status(expected: Expected, status: int) -> int:
+def find_missed_status(expected: Expected, status: int) -> int:
     """Return the status that was expected instead of the one that came; 0 if several classes of statuses were."""
     sorts = {wanted // 100 for wanted in expected.statuses}
     return min(expected.statuses) if status not in expected.statuses and len(sorts) == 1 else 0
@@ -213,19 +215,19 @@ def ask(client: Client, sent: SentRequest, judge: Judge, wait_s: float) -> Verdi
     """Send a request and judge the answer while it arrives; give up after `wait_s` of silence."""
     with client.open(sent, read_s=wait_s) as live:
         if not judge.begin(live, client.target.stream_s):
-            body = b"".join(piece for _, piece in live.pieces(client.target.stream_s))
-            return judge.verdict(sent, live.answer(body))
+            body = b"".join(piece for _, piece in live.read_pieces(client.target.stream_s))
+            return judge.conclude(sent, live.to_answer(body))
         for _ in follow(judge, live, client.target.stream_s, wait_s):
             pass
         judge.end(live.now, broken=bool(live.trouble))
-        return judge.verdict(sent, live.answer())
+        return judge.conclude(sent, live.to_answer())
 
 
 def follow(judge: Judge, live: LiveAnswer, limit_s: float, silence_s: float) -> Iterator[TimedEvent]:
     """Yield the events of a stream as they arrive, until it ends, or nothing but pings came for `silence_s`."""
     assert judge.stream is not None
     ignored, last_s = judge.stream.contract.anywhere, live.now
-    for now, piece in live.pieces(limit_s):
+    for now, piece in live.read_pieces(limit_s):
         for timed in judge.feed(now, piece):
             last_s = last_s if timed.event.kind in ignored else now
             yield timed
@@ -235,13 +237,13 @@ def follow(judge: Judge, live: LiveAnswer, limit_s: float, silence_s: float) -> 
         live.trouble = f"the stream hangs: no event but pings for {silence_s:g} s"
 
 
-def _stream_contract(operation: Operation, status: int, content_type: str) -> StreamContract | None:
+def _find_stream_contract(operation: Operation, status: int, content_type: str) -> StreamContract | None:
     response = operation.responses.get(status)
     name = find_media(response.media, content_type) if response else None
     return response.media[name].stream if response and name else None
 
 
-def _goes_on(stream: StreamJudge, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
+def _check_goes_on(stream: StreamJudge, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     """Yield a violation where a stream ended although its request was wrong."""
     if stream.ended:
         got = f"{exchange.status} and a whole stream"
@@ -269,13 +271,13 @@ def _check_expectations(operation: Operation, expected: Expected, exchange: Exch
         return  # the operation's contract has that violation already
     if expected.statuses and status not in expected.statuses:
         wanted = " or ".join(map(str, sorted(expected.statuses)))
-        tier = _status_tier(operation, expected, exchange)
+        tier = _find_status_tier(operation, expected, exchange)
         got = f"{status}{_quote_answer(exchange)}"
         yield Violation("status", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
     if expected.refused is not None and is_refusal(operation, exchange) != expected.refused:
         wanted = "a refusal" if expected.refused else "no refusal"
-        tier = _status_tier(operation, expected, exchange)
+        tier = _find_status_tier(operation, expected, exchange)
         got = f"{status}{_quote_answer(exchange)}"
         yield Violation("outcome", f"{wanted}: {expected.because}", got, source=source, tier=tier)
         return
@@ -296,12 +298,12 @@ def _quote_answer(exchange: Exchange) -> str:
 
 def _check_code(operation: Operation, expected: Expected, exchange: Exchange) -> Iterator[Violation]:
     """Judge the error code: it is documented for the status, fits the request, and its `status` field is the status."""
-    code = error_code(operation, exchange)
-    documented = error_codes(operation, exchange.status)
+    code = read_error_code(operation, exchange)
+    documented = list_error_codes(operation, exchange.status)
     if not code or not documented:
         return
     response = operation.responses[exchange.status]
-    source, tier = response.provenance, weakest((expected.form, _tier_of_codes(response)))
+    source, tier = response.provenance, find_weakest((expected.form, _find_codes_tier(response)))
     is_open = exchange.status < HTTPStatus.BAD_REQUEST  # no document lists the codes in an envelope with status 200
     if code not in documented and not is_open:
         yield Violation("code", f"one of {', '.join(documented)}", code, "/code", source=source, tier=tier)
@@ -315,7 +317,7 @@ def _check_code(operation: Operation, expected: Expected, exchange: Exchange) ->
         yield Violation("equal", wanted, str(repeated), "/status", source=source, tier=Tier.OBSERVED)
 
 
-def _tier_of_codes(response: Response) -> Tier:
+def _find_codes_tier(response: Response) -> Tier:
     """Return the tier of the error codes of a status: the firmest of its examples."""
     examples = [example for media in response.media.values() for example in media.examples.values()]
     return min((example.tier for example in examples), key=BARS.index, default=response.tier)
@@ -328,17 +330,17 @@ def _check_mode(operation: Operation, expected: Expected, exchange: Exchange) ->
     streamed = any(kind.stream for name, kind in media.items() if find_media({name: kind}, answer.media_type))
     if streamed != expected.streamed:
         names = " or ".join(kind.name for kind in media.values() if bool(kind.stream) == expected.streamed)
-        source = _mode_source(operation) or operation.success.provenance
+        source = _find_mode_source(operation) or operation.success.provenance
         yield Violation("media-type", f"{names}: {expected.because}", answer.media_type or "none", source=source)
 
 
-def _mode_source(operation: Operation) -> tuple[str, ...]:
+def _find_mode_source(operation: Operation) -> tuple[str, ...]:
     """Return the source of the field or parameter by which a request says whether it wants the stream."""
     when = operation.stream.when if operation.stream else {}
     found = [parameter.provenance for parameter in operation.parameters if parameter.name in when.get("query", {})]
     for media in operation.request.values():
         fields = media.schema.get("properties", {})
-        found += [provenance(fields[name]) for name in when.get("body", {}) if name in fields]
+        found += [read_provenance(fields[name]) for name in when.get("body", {}) if name in fields]
     return tuple(line for source in found for line in source)
 
 
@@ -354,29 +356,29 @@ def _check_allow(expected: Expected, exchange: Exchange) -> Iterator[Violation]:
 
 def is_refusal(operation: Operation, exchange: Exchange) -> bool:
     """Tell whether a request was refused: by its status, or, where all is status 200, by the code in the body."""
-    return exchange.status >= 400 or bool(error_code(operation, exchange))  # noqa: PLR2004 - HTTP's own range
+    return exchange.status >= 400 or bool(read_error_code(operation, exchange))  # noqa: PLR2004 - HTTP's own range
 
 
-def error_code(operation: Operation, exchange: Exchange) -> str:
+def read_error_code(operation: Operation, exchange: Exchange) -> str:
     """Return the error code of an answer as on the wire; '' where it has none or is no refusal."""
     code = exchange.json.get("code") if isinstance(exchange.json, dict) else None
     response = operation.responses.get(exchange.status)
-    if not isinstance(code, str) or (response and code == _success_code(response)):
+    if not isinstance(code, str) or (response and code == _read_success_code(response)):
         return ""
     return code
 
 
-def error_codes(operation: Operation, status: int) -> dict[str, dict[str, Any]]:
+def list_error_codes(operation: Operation, status: int) -> dict[str, dict[str, Any]]:
     """Return the documented error codes of a status, as on the wire, each with the body of its example."""
     response = operation.responses.get(status)
     if response is None:
         return {}
     examples = [example.value for media in response.media.values() for example in media.examples.values()]
     bodies = [value for value in examples if isinstance(value, dict) and isinstance(value.get("code"), str)]
-    return {body["code"]: body for body in bodies if body["code"] != _success_code(response)}
+    return {body["code"]: body for body in bodies if body["code"] != _read_success_code(response)}
 
 
-def _success_code(response: Response) -> str | None:
+def _read_success_code(response: Response) -> str | None:
     """Return the `code` in the body of a success: that of the first example of a 2xx."""
     if response.status >= 300:  # noqa: PLR2004 - HTTP's own range
         return None
@@ -384,7 +386,7 @@ def _success_code(response: Response) -> str | None:
     return first.get("code") if isinstance(first, dict) else None
 
 
-def former_cause(violation: Violation) -> str:
+def describe_former_cause(violation: Violation) -> str:
     """Return the cause of a violation as earlier versions wrote it: its rule, and its place without numbers."""
     where = re.sub(r"/\d+", "/*", violation.where)
     return f"{violation.rule} {where}".strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.http.exchange import Answer, SentRequest
-from contract_tests.judging.asked import mode_violations
+from contract_tests.judging.asked import find_mode_violations
 from contract_tests.judging.foreign_streams import ForeignStream, Recogniser
 from contract_tests.judging.judge import ANYTHING, Judge
 from flowcontract.recordings.opening import Opening
@@ -77,7 +77,7 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
         return Judged(recorded, operation, unjudged=str(foreign), notes=answer.notes)
     violations = (
         *_check_framing(judge, received),
-        *judge.verdict(SentRequest(recorded.method, recorded.url, ()), received).violations,
+        *judge.conclude(SentRequest(recorded.method, recorded.url, ()), received).violations,
         *_check_mode(recorded, judge, received),
     )
     return Judged(recorded, operation, violations, notes=(*answer.notes, *_list_notes(foreign, answer)))
@@ -87,7 +87,7 @@ def _check_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Vi
     """Yield a violation where a stream was asked for and none came, or vice versa."""
     if answer.status == judge.operation.success.status:
         streamed = judge.stream is not None
-        yield from mode_violations(
+        yield from find_mode_violations(
             recorded, judge.api, judge.operation, media_type=answer.media_type, streamed=streamed
         )
 

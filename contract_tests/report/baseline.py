@@ -73,7 +73,9 @@ def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str)
     ``differences``  in the order of SORTS
     ``notes``        what could not be compared, and why
     """
-    asked = {row["operation"] for row in now["matrix"]} & {str(row.get("operation")) for row in _rows(before["matrix"])}
+    asked = {row["operation"] for row in now["matrix"]} & {
+        str(row.get("operation")) for row in _list_rows(before["matrix"])
+    }
     found: list[Difference] = []
     for compare in (_compare_causes, _compare_choices, _compare_seen, _compare_fields, _compare_texts, _compare_times):
         found += [difference for difference in compare(before, now) if difference.operation in asked]
@@ -102,18 +104,18 @@ def _list_notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         yield "the earlier report has no fields, texts and times: it was written by an older version"
 
 
-def _rows(found: Any) -> list[Mapping[str, Any]]:
+def _list_rows(found: Any) -> list[Mapping[str, Any]]:
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def _compare_causes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield causes that only one run found; one is gone only where a test that found it was run again."""
-    old, new = ({str(cause.get("id")): cause for cause in _rows(run["causes"])} for run in (before, now))
+    old, new = ({str(cause.get("id")): cause for cause in _list_rows(run["causes"])} for run in (before, now))
     ran_before, ran = (_list_run(run["tests"]) for run in (before, now))
     for name, cause in new.items():
         if name not in old and ran_before & set(cause["tests"]):
             yield Difference("new violation", cause["operation"], _name_cause(cause), "", _tell_cause(cause))
-        elif name in old and _key_of(old[name]) != _key_of(cause):
+        elif name in old and _build_key(old[name]) != _build_key(cause):
             what = _name_cause(cause)
             yield Difference("changed violation", cause["operation"], what, _tell_cause(old[name]), _tell_cause(cause))
     for name, cause in old.items():
@@ -135,7 +137,7 @@ def _tell_cause(cause: Mapping[str, Any]) -> str:
     return f"{cause.get('kind')}: expected {cause.get('expected')}, got {cause.get('got')}"
 
 
-def _key_of(cause: Mapping[str, Any]) -> tuple[str, ...]:
+def _build_key(cause: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what of a cause is the same in every run of the same server."""
     texts = (str(cause.get(name, "")) for name in ("kind", "severity", "tier", "expected"))
     return tuple(_VARYING.sub("*", text) for text in texts)
@@ -151,7 +153,7 @@ def _compare_choices(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
 
 def _collect_choices(choices: Any) -> dict[tuple[str, str], set[str]]:
     found: dict[tuple[str, str], set[str]] = {}
-    for choice in _rows(choices):
+    for choice in _list_rows(choices):
         key = (str(choice.get("operation")), str(choice.get("name")))
         found.setdefault(key, set()).add(str(choice.get("took")))
     return found
@@ -166,25 +168,25 @@ def _compare_seen(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
 
 
 def _collect_seen(matrix: Any) -> set[tuple[str, str, str]]:
-    rows = [row for row in _rows(matrix) if row.get("sort") in _SEEN and row.get("outcome") != "not exercised"]
+    rows = [row for row in _list_rows(matrix) if row.get("sort") in _SEEN and row.get("outcome") != "not exercised"]
     return {(str(row.get("operation")), str(row["sort"]), str(row.get("name"))) for row in rows}
 
 
-def _part(run: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _get_part(run: Mapping[str, Any], name: str) -> dict[str, Any]:
     answers = run.get("answers")
     found = answers.get(name) if isinstance(answers, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _pairs(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+def _pair_parts(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield what two objects have under the same names."""
     if isinstance(old, dict) and isinstance(new, dict):
         yield from ((name, old[name], new[name]) for name in new if name in old)
 
 
 def _compare_fields(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    for operation, old_parts, new_parts in _pairs(_part(before, "fields"), _part(now, "fields")):
-        for part, old, new in _pairs(old_parts, new_parts):
+    for operation, old_parts, new_parts in _pair_parts(_get_part(before, "fields"), _get_part(now, "fields")):
+        for part, old, new in _pair_parts(old_parts, new_parts):
             if not isinstance(old, dict):
                 continue
             for pointer in sorted({*old, *new}):
@@ -200,8 +202,8 @@ def _join(kinds: Any) -> str:
 
 
 def _compare_texts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    for operation, old_statuses, new_statuses in _pairs(_part(before, "texts"), _part(now, "texts")):
-        for status, old, new in _pairs(old_statuses, new_statuses):
+    for operation, old_statuses, new_statuses in _pair_parts(_get_part(before, "texts"), _get_part(now, "texts")):
+        for status, old, new in _pair_parts(old_statuses, new_statuses):
             earlier, later = ({str(text) for text in found} for found in (old, new))
             if earlier != later:
                 gone, fresh = sorted(earlier - later), sorted(later - earlier)
@@ -211,8 +213,8 @@ def _compare_texts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
 def _compare_times(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield medians that differ by more than both runs vary in themselves."""
     words = {"first_s": "first event", "whole_s": "whole answer"}
-    for operation, old_times, new_times in _pairs(_part(before, "times"), _part(now, "times")):
-        for name, old, new in _pairs(old_times, new_times):
+    for operation, old_times, new_times in _pair_parts(_get_part(before, "times"), _get_part(now, "times")):
+        for name, old, new in _pair_parts(old_times, new_times):
             if name in words and _is_slower_or_faster(old, new):
                 texts = (f"{each['median_s']:.3f} s (median of {each['count']})" for each in (old, new))
                 yield Difference("speed", operation, words[name], *texts)

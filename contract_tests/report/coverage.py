@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from contract_tests.http.target import TargetError
-from contract_tests.judging.judge import error_codes
+from contract_tests.judging.judge import list_error_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ class Coverage:
             if found == key or (not key and found.operation == subject):
                 row.reason = row.reason or reason
 
-    def reason(self, key: Key) -> str:
+    def find_reason(self, key: Key) -> str:
         """Return why a line was not exercised."""
         return self.rows[key].reason or _NEVER_SEEN[key.sort]
 
@@ -106,7 +106,7 @@ def list_lines(api: Api) -> Iterator[Key]:
     for operation in api.operations.values():
         for status in operation.responses:
             yield Key(operation.name, "status", str(status))
-            for code in error_codes(operation, status):
+            for code in list_error_codes(operation, status):
                 yield Key(operation.name, "code", f"{status} {code}")
         if operation.stream is not None:
             for kind in operation.stream.events:
@@ -127,7 +127,7 @@ def _list_transitions(contract: StreamContract) -> set[tuple[str, str]]:
             if (before, state) in visited:
                 continue
             visited.add((before, state))
-            for atom in order.allowed(state):
+            for atom in order.list_allowed(state):
                 found.add((before, atom.kind))
                 waiting.append((atom.kind, order.step(state, atom.kind)))
     return found

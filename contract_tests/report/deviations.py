@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.http.target import TargetError
-from contract_tests.judging.causes import cause, escape_unprintable
-from contract_tests.judging.judge import former_cause
+from contract_tests.judging.causes import describe_cause, escape_unprintable
+from contract_tests.judging.judge import describe_former_cause
 from contract_tests.report.files import write_whole
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def name_difference(test: str, operation: str, violation: Violation) -> Names:
     """Return the ids of a difference in a test; those found by fuzzing have ids of their own."""
     fuzzed = test.startswith("fuzzing/")
     about = operation + _MADE_UP if fuzzed else operation
-    former = f"{about if fuzzed else test}#{former_cause(violation)}"
-    return Names(escape_unprintable(f"{about}#{cause(violation)}"), escape_unprintable(former[:_LONGEST_FORMER]))
+    former = f"{about if fuzzed else test}#{describe_former_cause(violation)}"
+    return Names(
+        escape_unprintable(f"{about}#{describe_cause(violation)}"), escape_unprintable(former[:_LONGEST_FORMER])
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Deviations:
         """
         ran = set(called)
         missing = (entry for entry in self.entries if entry.id not in self.occurred)
-        return [entry for entry in missing if (fuzzed or not entry.made_up) and _was_called(entry, ran)]
+        return [entry for entry in missing if (fuzzed or not entry.made_up) and _is_called(entry, ran)]
 
     def list_complaints(self) -> list[str]:
         """Return what should be corrected in the file: entries that have no reason or have expired."""
@@ -234,7 +236,7 @@ def _compile_pattern(name: str) -> re.Pattern[str] | None:
     return re.compile(".*".join(parts), re.DOTALL)
 
 
-def _was_called(entry: Deviation, called: set[str]) -> bool:
+def _is_called(entry: Deviation, called: set[str]) -> bool:
     about = entry.about.removesuffix(_MADE_UP)
     if pattern := _compile_pattern(about):
         return any(map(pattern.fullmatch, called))

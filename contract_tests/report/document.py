@@ -19,7 +19,7 @@ _OVER = "the run was over before"
 _LONGEST = 10_000  # characters of a text: a server may send megabytes of anything
 
 
-def version() -> str:
+def read_version() -> str:
     """Return our own version."""
     return importlib.metadata.version("flowcontract")
 
@@ -60,7 +60,7 @@ def _group_not_asked(results: Results) -> dict[str, list[str]]:
     """Return what was not exercised by reason, the most frequent reason first."""
     missing = [name for name in results.missing if name not in results.tests]
     found = {_OVER: missing} if missing else {}
-    for reasons in (results.not_asked(), results.not_exercised()):
+    for reasons in (results.list_not_asked(), results.list_not_exercised()):
         for reason, names in reasons.items():
             found.setdefault(reason, []).extend(names)
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
@@ -70,18 +70,18 @@ def sanitize(value: Any, mask: Callable[[str], str]) -> Any:
     """Return a JSON value with all texts and names masked and truncated."""
     known: dict[str, str] = {}
 
-    def text(original: str) -> str:
+    def mask_text(original: str) -> str:
         if original not in known:
             known[original] = truncate(mask(original))
         return known[original]
 
     def walk(node: Any) -> Any:
         if isinstance(node, str):
-            return text(node)
+            return mask_text(node)
         if isinstance(node, list | tuple):
             return [walk(item) for item in node]
         if isinstance(node, dict):
-            return {text(str(name)): walk(inner) for name, inner in node.items()}
+            return {mask_text(str(name)): walk(inner) for name, inner in node.items()}
         return node
 
     return walk(value)
@@ -92,7 +92,7 @@ def truncate(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
-def json_text(value: Mapping[str, Any]) -> str:
+def to_json_text(value: Mapping[str, Any]) -> str:
     """Return JSON text that is valid UTF-8 whatever a server sent: an unpaired surrogate is escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=1)
     return text.encode("utf-8", "backslashreplace").decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.report import hiding
-from contract_tests.report.document import json_text, version
+from contract_tests.report.document import read_version, to_json_text
 from contract_tests.report.files import write_whole
 from contract_tests.report.har import Recorder, merge_har
 from contract_tests.report.html import render_page
@@ -50,10 +50,10 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
     """Write all reports of a run; raise ReportError naming those that failed, after writing the others."""
     recorded = sorted(folder.glob(_RECORDED))
     made: dict[str, Callable[[], Iterable[str]]] = {
-        "report.json": lambda: [json_text(document)],
+        "report.json": lambda: [to_json_text(document)],
         "report.html": lambda: [render_page(document)],
         "report.sarif": lambda: [render_sarif(document)],
-        "exchanges.har": lambda: merge_har(recorded, version()),
+        "exchanges.har": lambda: merge_har(recorded, read_version()),
     }
     failed = [trouble for name, make in made.items() if (trouble := _write_report(folder / name, make))]
     for path in recorded:

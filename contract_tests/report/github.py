@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.report.rendering import get_environment
 from contract_tests.report.terminal import format_headline, select_causes
-from flowcontract.output.printable import printable
-from flowcontract.provenance.locations import place
+from flowcontract.output.printable import make_printable
+from flowcontract.provenance.locations import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,14 +44,14 @@ def suspend_commands(write: Callable[[str], None]) -> Iterator[None]:
 def annotate(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield an annotation command for each cause, the most severe first."""
     for cause in select_causes(dict(document), "failure")[:_MOST]:
-        file, line = place(cause["operation"], cause["source"], cause["where"])
+        file, line = find_place(cause["operation"], cause["source"], cause["where"])
         title = _escape(f"{cause['operation']}: {cause['rule']}", _IN_PROPERTIES)
         message = _escape(f"expected {cause['expected']}\ngot {cause['got']}", _ENDS)
         yield f"::error file={_escape(file, _IN_PROPERTIES)},line={line},title={title}::{message}"
 
 
 def _escape(text: str, escapes: Mapping[str, str]) -> str:
-    return "".join(escapes.get(character, character) for character in printable(text, lines=True))
+    return "".join(escapes.get(character, character) for character in make_printable(text, lines=True))
 
 
 def render_summary(document: Mapping[str, Any]) -> str:

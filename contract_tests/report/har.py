@@ -52,11 +52,11 @@ class Recorder:
         waited_s = min(received.pieces[0][0], elapsed_s) if received.pieces else elapsed_s
         entry = {
             "startedDateTime": began.isoformat(timespec="milliseconds"),
-            "time": _milliseconds(elapsed_s),
-            "request": self._request(sent),
-            "response": self._response(answer, received),
+            "time": _to_ms(elapsed_s),
+            "request": self._to_request(sent),
+            "response": self._to_response(answer, received),
             "cache": {},
-            "timings": {"send": 0, "wait": _milliseconds(waited_s), "receive": _milliseconds(elapsed_s - waited_s)},
+            "timings": {"send": 0, "wait": _to_ms(waited_s), "receive": _to_ms(elapsed_s - waited_s)},
             "_test": self._mask(self.test),
             **({"_trouble": self._mask(trouble)} if trouble else {}),
         }
@@ -71,11 +71,11 @@ class Recorder:
     def _mask(self, text: str) -> str:
         return truncate(self._secrets.mask(text))
 
-    def _request(self, sent: SentRequest) -> dict[str, Any]:
+    def _to_request(self, sent: SentRequest) -> dict[str, Any]:
         content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
         query = parse_qsl(urlsplit(sent.url).query, keep_blank_values=True)
         posted = (
-            {"postData": {"mimeType": content_type, **self._content(sent.body[:_LONGEST], len(sent.body))}}
+            {"postData": {"mimeType": content_type, **self._to_content(sent.body[:_LONGEST], len(sent.body))}}
             if sent.body
             else {}
         )
@@ -84,14 +84,14 @@ class Recorder:
             "url": self._mask(sent.url),
             "httpVersion": "HTTP/1.1",
             "cookies": [],
-            "headers": self._pairs(sent.headers),
-            "queryString": self._pairs(query),
+            "headers": self._to_pairs(sent.headers),
+            "queryString": self._to_pairs(query),
             **posted,
             "headersSize": -1,
             "bodySize": len(sent.body),
         }
 
-    def _response(self, answer: Answer | None, received: ReceivedBody) -> dict[str, Any]:
+    def _to_response(self, answer: Answer | None, received: ReceivedBody) -> dict[str, Any]:
         status = answer.status if answer else 0
         headers = answer.headers if answer else {}
         content = {"size": received.size, "mimeType": self._mask(headers.get("content-type", ""))}
@@ -100,21 +100,21 @@ class Recorder:
             "statusText": HTTPStatus(status).phrase if status in set(HTTPStatus) else "",
             "httpVersion": "HTTP/1.1",
             "cookies": [],
-            "headers": self._pairs(headers.items()),
-            "content": {**content, **self._content(bytes(received.beginning), received.size)},
+            "headers": self._to_pairs(headers.items()),
+            "content": {**content, **self._to_content(bytes(received.beginning), received.size)},
             "redirectURL": self._mask(headers.get("location", "")),
             "headersSize": -1,
             "bodySize": received.size if answer else -1,
-            "_pieces": [{"at_ms": _milliseconds(at_s), "bytes": size} for at_s, size in received.pieces],
+            "_pieces": [{"at_ms": _to_ms(at_s), "bytes": size} for at_s, size in received.pieces],
         }
 
-    def _pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    def _to_pairs(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
         return [
             {"name": self._mask(name), "value": MASK if is_secret_name(name) else self._mask(value)}
             for name, value in pairs
         ]
 
-    def _content(self, beginning: bytes, size: int) -> dict[str, str]:
+    def _to_content(self, beginning: bytes, size: int) -> dict[str, str]:
         """Return a body of `size` bytes, or the beginning of it, in HAR's form: as text, or in base64."""
         kept, cut = self._secrets.mask_bytes(beginning), {}
         if len(beginning) < size:
@@ -128,7 +128,7 @@ class Recorder:
             return {"text": base64.b64encode(kept).decode(), "encoding": "base64", **cut}
 
 
-def _milliseconds(seconds: float) -> float:
+def _to_ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 

@@ -73,12 +73,12 @@ class OperationRow:
     @property
     def outcome(self) -> str:
         """The worst outcome of all lines."""
-        return _worst_outcome(self.rows)
+        return _find_worst_outcome(self.rows)
 
     @property
     def of_others(self) -> str:
         """The worst outcome of the lines that are no statuses."""
-        return _worst_outcome([row for rows in self.others.values() for row in rows])
+        return _find_worst_outcome([row for rows in self.others.values() for row in rows])
 
     @property
     def exercised(self) -> int:
@@ -87,7 +87,7 @@ class OperationRow:
         return round(100 * seen / len(self.rows))
 
 
-def _worst_outcome(rows: list[Json]) -> str:
+def _find_worst_outcome(rows: list[Json]) -> str:
     outcomes = {row["outcome"] for row in rows}
     return next((outcome for outcome in SIGNS if outcome in outcomes), "not exercised")
 
@@ -111,7 +111,7 @@ def build_grids(matrix: Iterable[Json]) -> list[Grid]:
 
 
 def _build_grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
-    rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_trouble)
+    rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_rank_trouble)
     return Grid(api, sorted({status for row in rows for status in row.statuses}), rows)
 
 
@@ -122,7 +122,7 @@ def _build_row(name: str, lines: list[Json]) -> OperationRow:
     return OperationRow(name.partition("/")[2], statuses, others, lines)
 
 
-def _trouble(row: OperationRow) -> tuple[int, int]:
+def _rank_trouble(row: OperationRow) -> tuple[int, int]:
     failed = sum(line["counts"]["failed"] for line in row.rows)
     return list(SIGNS).index(row.outcome), -failed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontract.specs.cache import cache_folder, write_private
+from flowcontract.specs.cache import find_cache_folder, write_private
 
 LAST_RUN = "last-run.json"
 """Its name in the user's cache folder."""
@@ -10,6 +10,6 @@ LAST_RUN = "last-run.json"
 
 def remember(text: str) -> None:
     """Store a report as that of the last run in the user's cache folder, if there is one."""
-    folder = cache_folder()
+    folder = find_cache_folder()
     if folder is not None:
         write_private(folder / LAST_RUN, text.encode())

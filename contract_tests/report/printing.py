@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ class Printer:
 
     def print_lines(self, texts: Iterable[str]) -> None:
         """Print lines in one write; line breaks inside of a line are escaped."""
-        text_block = "".join(f"{printable(text)}\n" for text in texts)
+        text_block = "".join(f"{make_printable(text)}\n" for text in texts)
         if self.closed or not text_block:
             return
         encoding = sys.stdout.encoding or "utf-8"
@@ -44,4 +44,4 @@ class Printer:
 
     def print_error(self, text: str) -> None:
         """Print why there is no verdict to standard error."""
-        print(f"contract-tests: {printable(text)}", file=sys.stderr)  # noqa: T201 - a command's own output
+        print(f"contract-tests: {make_printable(text)}", file=sys.stderr)  # noqa: T201 - a command's own output

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,7 +70,7 @@ class ProgressReporter:
         """Count failures; mention a test that took long."""
         self._failed[self._find_api(report.nodeid)] += report.failed
         if report.when == "call" and report.duration >= _LONG_S and not self._live:
-            self._write_line(f"{report.duration:.0f} s: {printable(_test_name(report.nodeid))}")
+            self._write_line(f"{report.duration:.0f} s: {make_printable(_get_test_name(report.nodeid))}")
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Count finished tests."""
@@ -120,7 +120,9 @@ class _Live:
         """Show the current test."""
         if sort in self._tasks:
             self._progress.start_task(self._tasks[sort])
-            self._progress.update(self._tasks[sort], now=printable(_test_name(nodeid).removeprefix(f"{sort}/")))
+            self._progress.update(
+                self._tasks[sort], now=make_printable(_get_test_name(nodeid).removeprefix(f"{sort}/"))
+            )
 
     def show(self, sort: str, done: int, failed: int) -> None:
         """Show the progress of an API."""
@@ -133,7 +135,7 @@ class _Live:
         self._progress.stop()
 
 
-def _test_name(nodeid: str) -> str:
+def _get_test_name(nodeid: str) -> str:
     """Return a test's name without its file."""
     name = nodeid.partition("::")[2]
     return name.partition("[")[2].removesuffix("]") or name

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 
 @cache
@@ -28,12 +28,12 @@ def get_environment() -> jinja2.Environment:
 
 def _escape_unprintable(value: Any) -> Any:
     """Escape unprintable characters: HTML cannot hold NUL, and nobody sees ESC."""
-    return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return make_printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _escape_cell(value: str) -> Markup:
     """Return a text for a cell of a Markdown table: on one line, special characters as HTML entities."""
-    flat = " ".join(printable(value, lines=True).split())
+    flat = " ".join(make_printable(value, lines=True).split())
     special = {"|": "&#124;", "`": "&#96;", "*": "&#42;", "_": "&#95;", "[": "&#91;", "@": "&#64;", "\\": "&#92;"}
     return Markup("").join(Markup(special[c]) if c in special else c for c in flat)  # noqa: S704 - escapes, by joining
 

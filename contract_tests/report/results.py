@@ -23,7 +23,7 @@ Status = Literal["passed", "failed", "interrupted", "crashed", "incomplete"]
 EXIT_CODES: dict[Status, int] = {"passed": 0, "failed": 1, "interrupted": 2, "crashed": 2, "incomplete": 2}
 
 
-def last_words(trace: str) -> str:
+def find_last_words(trace: str) -> str:
     """Return the line of a traceback with the error; pytest marks it with an E."""
     lines = trace.strip().splitlines()
     marked = [line[1:].strip() for line in lines if line.startswith("E ")]
@@ -128,7 +128,7 @@ class Results:
             first["entries"].append(failure["entry"])
         return found
 
-    def status(self, reasons: list[str]) -> Status:
+    def decide_status(self, reasons: list[str]) -> Status:
         """Return how the run ended; `reasons` is why it fails as a whole."""
         if self.interrupted:
             return "interrupted"
@@ -145,7 +145,7 @@ class Results:
 
     def list_failure_reasons(self) -> list[str]:
         """Return why the run as a whole fails, apart from single tests."""
-        found = [f"crashed: {crash['test']}: {last_words(crash['trace'])}" for crash in self.crashes]
+        found = [f"crashed: {crash['test']}: {find_last_words(crash['trace'])}" for crash in self.crashes]
         if self.interrupted:
             found.append(f"interrupted: {len(self.missing) or 'some'} tests were not run")
         elif self.missing or self.is_over:
@@ -157,7 +157,7 @@ class Results:
             found.append(f"nothing was exercised: {why}")
         return found
 
-    def not_asked(self) -> dict[str, list[str]]:
+    def list_not_asked(self) -> dict[str, list[str]]:
         """Return the tests that were skipped, by reason."""
         found: dict[str, list[str]] = defaultdict(list)
         for name, test in self.tests.items():
@@ -165,12 +165,12 @@ class Results:
                 found[test["reason"]].append(name)
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
-    def not_exercised(self) -> dict[str, list[str]]:
+    def list_not_exercised(self) -> dict[str, list[str]]:
         """Return what was not exercised, as `operation name`, by reason."""
         found: dict[str, list[str]] = defaultdict(list)
         for key, row in self.coverage.rows.items():
             if row.outcome == "not exercised":
-                found[self.coverage.reason(key)].append(f"{key.operation} {key.name}")
+                found[self.coverage.find_reason(key)].append(f"{key.operation} {key.name}")
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
     def _explain(self, choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,11 +187,11 @@ class Results:
                 "outcome": row.outcome,
                 "documented": row.documented,
                 "counts": row.counts,
-                "reason": self.coverage.reason(key) if row.outcome == "not exercised" else "",
+                "reason": self.coverage.find_reason(key) if row.outcome == "not exercised" else "",
             }
             for key, row in self.coverage.rows.items()
         ]
-        status = self.status(problems)
+        status = self.decide_status(problems)
         return {
             "status": status,
             "exit_code": EXIT_CODES[status],

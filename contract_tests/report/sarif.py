@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.report.document import version
+from contract_tests.report.document import read_version
 from flowcontract import paths, yamlio
-from flowcontract.provenance.locations import place
+from flowcontract.provenance.locations import find_place
 from flowcontract.provenance.sources import Source
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render_sarif(document: Mapping[str, Any]) -> str:
         "tool": {
             "driver": {
                 "name": "flowcontract contract-tests",
-                "semanticVersion": version(),
+                "semanticVersion": read_version(),
                 "rules": [{"id": name, "shortDescription": {"text": titles[name]}} for name in rules],
             }
         },
@@ -60,7 +60,7 @@ def _build_invocation(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_result(cause: Mapping[str, Any], rules: list[str]) -> dict[str, Any]:
-    demanded = place(cause["operation"], cause["source"], cause["where"])
+    demanded = find_place(cause["operation"], cause["source"], cause["where"])
     known = [{"kind": "external", "status": "accepted", "justification": cause["reason"]}]
     return {
         "ruleId": cause["rule"],
@@ -84,7 +84,7 @@ def _build_location(file: str, region: Mapping[str, Any], operation: str = "") -
 
 def _list_printed(cause: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the locations of the printed lines that a cause rests on."""
-    documents = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
+    documents = yamlio.load(paths.find_specs_root() / "sources.yaml")["documents"]
     for number, quote in enumerate(cause["quotes"], 1):
         lines = Source.parse(quote["source"])
         region = {"startLine": lines.first, "endLine": lines.last, "snippet": {"text": quote["text"]}}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.report.baseline import count_differences
 from contract_tests.report.coverage import SORTS
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ def _select_fitting(blocks: list[list[Line]], room: int) -> list[list[Line]]:
 
 
 def _fit_line(text: str, *, verbose: bool) -> str:
-    plain = printable(text)
+    plain = make_printable(text)
     return plain if verbose or len(plain) <= _WIDTH else f"{plain[: _WIDTH - 3]}..."
 
 

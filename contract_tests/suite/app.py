@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases.examples import list_examples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.suite.not_exercised import Withheld
 from flowcontract import pointers
 
@@ -23,7 +23,7 @@ class Apps:
         self._sender = sender
         self._parameters: dict[str, Any] = {}
 
-    def parameters(self, api: str) -> Any:
+    def read_parameters(self, api: str) -> Any:
         """Return the answer to `getParameters`; {} for an API without it, or an answer that is no object."""
         if api not in self._parameters:
             contract = self._sender.target.apis[api].api
@@ -39,9 +39,9 @@ class Apps:
         configured = self._sender.target.apis[api].features
         if feature in configured:
             return configured[feature]
-        where = server_values()[api]["features"][feature]["at"]
+        where = load_server_values()[api]["features"][feature]["at"]
         try:
-            return pointers.resolve(self.parameters(api), where) is not False
+            return pointers.resolve(self.read_parameters(api), where) is not False
         except KeyError:
             return True  # the app does not say: try it
 
@@ -55,7 +55,7 @@ class Apps:
             raise Withheld("the target is read_only")
         if refused:
             return
-        about = server_values().get(operation.api, {})
+        about = load_server_values().get(operation.api, {})
         if operation.id in about.get("deletes_all", ()):
             if target.no_delete_all:
                 raise Withheld("it would delete what the suite did not create: the target says no_delete_all")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases.examples import list_examples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from flowcontract import pointers
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class CreatedResource:
         """Return it as the list of leftovers names it."""
         return f"{self.api} {self.field} {self.value}"
 
-    def removal(self, api: Api) -> tuple[Operation, Request]:
+    def build_removal(self, api: Api) -> tuple[Operation, Request]:
         """Return the operation that removes it, and the request to send."""
-        operation = api.operations[server_values()[self.api]["fields"][self.field]["removed_by"]]
+        operation = api.operations[load_server_values()[self.api]["fields"][self.field]["removed_by"]]
         base = list_examples(api, operation)[0].request
         path = {name: self.fields.get(name, value) for name, value in base.path_values.items()}
         body = base.body
@@ -54,7 +54,7 @@ class CreatedResources:
         """Iterate over a copy of what is to be removed."""
         return iter(list(self._removable.values()))
 
-    def values(self, api: str) -> dict[tuple[str, str], Any]:
+    def list_values(self, api: str) -> dict[tuple[str, str], Any]:
         """Return the values to use again, by field and kind of file."""
         return self._values.setdefault(api, {})
 
@@ -64,7 +64,7 @@ class CreatedResources:
 
     def note(self, operation: Operation, request: Request, exchange: Exchange) -> None:
         """Note what an exchange created, and forget what it removed."""
-        about = server_values().get(operation.api, {})
+        about = load_server_values().get(operation.api, {})
         for name, how in about.get("fields", {}).items():
             if how.get("made_by") == operation.id and "removed_by" in how and exchange.status < 300:  # noqa: PLR2004 - HTTP's own range
                 self._note_created(operation, request, exchange, name)
@@ -75,7 +75,7 @@ class CreatedResources:
             self._values.pop(operation.api, None)
 
     def _note_created(self, operation: Operation, request: Request, exchange: Exchange, name: str) -> None:
-        how = server_values()[operation.api]["fields"][name]
+        how = load_server_values()[operation.api]["fields"][name]
         value = next((found for payload in exchange.payloads if (found := extract(payload, how))), None)
         if not isinstance(value, str):
             return

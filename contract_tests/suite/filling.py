@@ -12,13 +12,13 @@ from contract_tests.cases.app_inputs import (
     SORTS,
     Control,
     Files,
-    kind_of,
+    find_kind,
     match_controls,
     read_file_upload,
     read_form,
 )
 from contract_tests.cases.sample_files import Oversize
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.exchange import Upload
 from contract_tests.suite.not_exercised import NotExercised
 from flowcontract import pointers
@@ -42,7 +42,7 @@ class ValueSource(Protocol):
     def target(self) -> Target:
         """The target, whose settings give some values."""
 
-    def parameters(self, api: str) -> Any:
+    def read_parameters(self, api: str) -> Any:
         """Return what the app says of itself (`getParameters`)."""
 
     def obtain(self, api: str, name: str, sort: str = "") -> Any:
@@ -65,7 +65,7 @@ class Filler:
 
     @property
     def _about(self) -> Mapping[str, Any]:
-        return server_values().get(self.operation.api, {})
+        return load_server_values().get(self.operation.api, {})
 
     def fill(self, request: Request) -> Request:
         """Return a request with this server's values in place of the documents', except in `keep`."""
@@ -86,7 +86,7 @@ class Filler:
                 continue
             if name in body or {f"/{name}", f"query/{name}", f"header/{name}"} & self.keep:
                 continue
-            value = self._value(name, "")
+            value = self._find_value(name, "")
             parameters = {parameter.name: parameter.location for parameter in reversed(self.operation.parameters)}
             if parameters.get(name) == "query":
                 return replace(request, query={**request.query, name: value})
@@ -98,9 +98,9 @@ class Filler:
 
     def _fill_parameter(self, location: str, name: str, value: Any) -> Any:
         """Return the value of a parameter; an empty one stays empty."""
-        return value if f"{location}/{name}" in self.keep or not value else self._value(name, value)
+        return value if f"{location}/{name}" in self.keep or not value else self._find_value(name, value)
 
-    def _value(self, name: str, value: Any, sort: str = "") -> Any:
+    def _find_value(self, name: str, value: Any, sort: str = "") -> Any:
         """Return this server's value for a field, else the given one; `sort` is what sort of file it is to name."""
         if name in self.values:
             return self.values[name]
@@ -134,17 +134,17 @@ class Filler:
         if self._is_kept(pointer):
             return self._fill_body(value, pointer) if pointer not in self.keep else value
         if isinstance(value, str) and value:
-            return self._value(name, value, sort)
+            return self._find_value(name, value, sort)
         if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-            return [self._value(name, item) for item in value]
+            return [self._find_value(name, item) for item in value]
         if isinstance(value, Oversize):
-            return value.upload(value.megabytes or self._limit_mb(value.over))
+            return value.upload(value.megabytes or self._find_limit_mb(value.over))
         return value if isinstance(value, Upload) else self._fill_body(value, pointer)
 
-    def _limit_mb(self, pointer: str) -> int:
+    def _find_limit_mb(self, pointer: str) -> int:
         """Return the size limit, in megabytes, that the app states at a pointer into GET /parameters."""
         try:
-            limit = pointers.resolve(self.source.parameters(self.operation.api), pointer)
+            limit = pointers.resolve(self.source.read_parameters(self.operation.api), pointer)
         except KeyError:
             limit = None
         if type(limit) is not int or not 0 < limit <= _LARGEST_MB:
@@ -173,8 +173,8 @@ class Filler:
 
     def _fit_inputs(self, given: Mapping[str, Any], field: str) -> dict[str, Any]:
         """Return what the form requires, what the target gives, and what of the example has a place in the form."""
-        form = read_form(self.source.parameters(self.operation.api).get("user_input_form"))
-        required = {control.variable: self._sample(control) for control in form if control.required}
+        form = read_form(self.source.read_parameters(self.operation.api).get("user_input_form"))
+        required = {control.variable: self._make_sample(control) for control in form if control.required}
         variables = {control.variable for control in form}
         tested = {name for name in variables & set(given) if f"/{field}/{pointers.escape(name)}" in self.keep}
         fitted = {name: given[name] for name in tested}
@@ -182,7 +182,7 @@ class Filler:
         for name, control in list(match_controls(others, form)):
             before = f"/{field}/{pointers.escape(name)}"
             if control is None:
-                self._check_dispensable(before, kind_of(given[name]))
+                self._check_dispensable(before, find_kind(given[name]))
                 continue
             after = f"/{field}/{pointers.escape(control.variable)}"
             self.keep = frozenset(_move(place, before, after) for place in self.keep)
@@ -205,7 +205,7 @@ class Filler:
 
     def _fit_files(self, given: list[Any], pointer: str) -> list[Any]:
         """Return files beside the inputs, of the sorts that the app takes there."""
-        settings = read_file_upload(self.source.parameters(self.operation.api).get("file_upload"))
+        settings = read_file_upload(self.source.read_parameters(self.operation.api).get("file_upload"))
         if settings is None:
             raise NotExercised("this app takes no files (GET /parameters says so in file_upload)")
         return [self._fit_file(item, f"{pointer}/{index}", settings) for index, item in enumerate(given)]
@@ -222,22 +222,26 @@ class Filler:
             return {**value, "type": takes.sorts[0]}
         return dict(value)
 
-    def _sample(self, control: Control) -> Any:
+    def _make_sample(self, control: Control) -> Any:
         """Return a value that a control takes."""
         if control.kind == "select":
             return next(iter(control.options), "")
         if control.kind == "number":
             return 1
         if control.kind in ("file", "file-list"):
-            file = self._sample_file(control.files)
+            file = self._make_sample_file(control.files)
             return file if control.kind == "file" else [file]
         return "contract test"[: control.longest or None]
 
-    def _sample_file(self, takes: Files) -> dict[str, Any]:
+    def _make_sample_file(self, takes: Files) -> dict[str, Any]:
         sort = next(iter(takes.sorts))
         if LOCAL in takes.methods:
-            return {"type": sort, "transfer_method": LOCAL, "upload_file_id": self._value("upload_file_id", "", sort)}
-        return {"type": sort, "transfer_method": REMOTE, "url": self._value("url", "")}
+            return {
+                "type": sort,
+                "transfer_method": LOCAL,
+                "upload_file_id": self._find_value("upload_file_id", "", sort),
+            }
+        return {"type": sort, "transfer_method": REMOTE, "url": self._find_value("url", "")}
 
 
 def _move(place: str, before: str, after: str) -> str:

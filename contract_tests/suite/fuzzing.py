@@ -13,7 +13,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
 from contract_tests.cases.examples import FORM, find_refusable, wants_stream
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
 from contract_tests.http.schemathesis_transport import Carrier, carry_requests
@@ -55,7 +55,7 @@ class Fuzzing:
 
     def begin(self, case: Case) -> None:
         """Prepare to send a case; the answer is waited for less long if its operation has hung."""
-        self._asking = self.operation(case)
+        self._asking = self.find_operation(case)
         hangs = self._hung[self._asking.id] if self._asking else 0
         self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
 
@@ -67,7 +67,7 @@ class Fuzzing:
         self._hung[self._asking.id] += 1
         self.suite.record.note(self._asking, judge_unanswered(exchange, Expected("an answer, whatever is asked")))
 
-    def operation(self, case: Case) -> Operation | None:
+    def find_operation(self, case: Case) -> Operation | None:
         """Return the operation of a case; None for a method that its path does not have."""
         method, path = case.method.upper(), case.path
         operations = self.api.operations.values()
@@ -82,7 +82,7 @@ class Fuzzing:
             raise
 
     def _judge(self, case: Case, response: schemathesis.Response) -> None:
-        operation = self.operation(case)
+        operation = self.find_operation(case)
         self.answers[response.status_code] += 1
         if operation is None:
             return  # the suite's own cases send every undocumented method
@@ -101,12 +101,12 @@ class Fuzzing:
         client = self.suite.sender.clients[self.api.name]
         sent_headers = tuple((name, str(value)) for name, value in response.request.headers.items())
         sent = client.create_sent(case.method.upper(), str(response.request.url), sent_headers, body)
-        self.suite.sender.note(operation, request, judge.verdict(sent, answer))
+        self.suite.sender.note(operation, request, judge.conclude(sent, answer))
 
     def handle_event(self, event: events.EngineEvent) -> None:
         """Handle an event of the engine."""
         if isinstance(event, events.Interrupted):
-            self.suite.clock.left_s()
+            self.suite.clock.get_left_s()
             raise KeyboardInterrupt
         if isinstance(event, events.NonFatalError | events.FatalError):
             error = getattr(event, "value", getattr(event, "exception", event))
@@ -121,7 +121,7 @@ class Fuzzing:
 
     def spare_streams(self, case: Case) -> None:
         """Request no stream where enough were requested, or where links need the whole body."""
-        operation = self.operation(case)
+        operation = self.find_operation(case)
         if operation is None or operation.stream is None:
             return
         body = case.body if isinstance(case.body, dict) else None
@@ -134,7 +134,7 @@ class Fuzzing:
 
     def _expect(self, operation: Operation, request: Request, form: tuple[str, bytes] | None, status: int) -> Expected:
         """Expect no server error, and no success if the contract finds the request wrong."""
-        may_fail = operation.id in server_values().get(operation.api, {}).get("may_fail", {})
+        may_fail = operation.id in load_server_values().get(operation.api, {}).get("may_fail", {})
         statuses = frozenset(number for number in operation.responses if may_fail or number < _SERVER_ERROR)
         if status >= _SERVER_ERROR:
             return Expected("the server did not fail", statuses)
@@ -214,13 +214,13 @@ def has_links(api: Api) -> bool:
 
 def run_phase(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing:
     """Run a phase over an API; violations are added to the suite's record."""
-    fuzzing = Fuzzing(suite, suite.api(name), phase, thorough)
+    fuzzing = Fuzzing(suite, suite.get_api(name), phase, thorough)
     count = _THOROUGH_EXAMPLES if thorough else _EXAMPLES
     config = SchemathesisConfig.from_dict(_build_config(suite, name, phase, count))
     schema: Any = schemathesis.openapi.from_dict(dict(fuzzing.api.bundle), config=config)
     if suite.target.read_only:
         schema = schema.include(method="GET")
-    about = server_values().get(name, {})
+    about = load_server_values().get(name, {})
     if suite.target.no_delete_all:
         for operation in about.get("deletes_all", ()):
             schema = schema.exclude(operation_id=operation)
@@ -231,7 +231,7 @@ def run_phase(suite: Suite, name: str, phase: str, *, thorough: bool) -> Fuzzing
                 fuzzing.handle_event(event)
     finally:
         _running.remove(fuzzing)
-    suite.clock.left_s()  # raises what the engine has caught
+    suite.clock.get_left_s()  # raises what the engine has caught
     if fuzzing.crash:
         raise fuzzing.crash
     return fuzzing
@@ -241,7 +241,7 @@ def _build_config(suite: Suite, name: str, phase: str, examples: int) -> dict[st
     """Return the settings of a phase. None depends on time, or on earlier answers of the server."""
     client = suite.sender.clients[name]
     operation = next(iter(client.api.api.operations.values()))
-    sent = client.prepare(Request("GET", "", keys=client.keys_for(operation.security)))
+    sent = client.prepare(Request("GET", "", keys=client.find_keys(operation.security)))
     alone = {"extra-data-sources": {"responses": False}}
     return {
         "base-url": client.api.base_url,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.client import CAUSES
 from contract_tests.http.target import NobodyThereError, TargetError
 from contract_tests.http.wire import Wire
-from contract_tests.judging.judge import error_code, error_codes, is_refusal
+from contract_tests.judging.judge import is_refusal, list_error_codes, read_error_code
 from contract_tests.report.hiding import hide
 from contract_tests.suite.not_exercised import NotExercised
 
@@ -75,15 +75,15 @@ def _check_api(suite: Suite, name: str) -> str:
         return (
             f"Nothing answers for {name} at {client.api.base_url}: {trouble}. Start the server, or correct --base-url."
         )
-    for sort, operations in server_values().get(name, {}).get("probes", {}).items():
+    for sort, operations in load_server_values().get(name, {}).get("probes", {}).items():
         refused = None
-        for operation in (suite.api(name).operations[operation] for operation in operations):
+        for operation in (suite.get_api(name).operations[operation] for operation in operations):
             exchange = _send_example(suite, operation)
             if exchange is None:
                 continue
             if not _is_rejected(operation, exchange, sort):
                 refused = None
-                if mode := _other_mode(name, exchange):
+                if mode := _find_other_mode(name, exchange):
                     return f"The key for {name} opens an app whose mode is {mode}: correct `--key {name}=...`."
                 break
             refused = refused or (operation, exchange)
@@ -96,15 +96,15 @@ def _send_example(suite: Suite, operation: Operation) -> Exchange | None:
     """Send a documented request; None where it must not, or cannot, be sent to this target."""
     try:
         suite.apps.check_allowed(operation)
-        return suite.sender.send(operation, suite.values.example(operation))
+        return suite.sender.send(operation, suite.values.build_example(operation))
     except NotExercised:
         return None
 
 
-def _other_mode(name: str, exchange: Exchange) -> str:
+def _find_other_mode(name: str, exchange: Exchange) -> str:
     """Return the mode that an app says it has, if that belongs to another API."""
     mode = exchange.json.get("mode") if isinstance(exchange.json, dict) else None
-    others = {mode for api, about in server_values().items() if api != name for mode in about.get("modes", ())}
+    others = {mode for api, about in load_server_values().items() if api != name for mode in about.get("modes", ())}
     return str(mode) if mode in others else ""
 
 
@@ -112,10 +112,12 @@ def _is_rejected(operation: Operation, exchange: Exchange, sort: str) -> bool:
     """Tell whether an answer rejects the key and the address, or the flow."""
     if sort == _FLOW:
         return exchange.status < httpx.codes.INTERNAL_SERVER_ERROR and is_refusal(operation, exchange)
-    return exchange.status in _NOT_OPEN | _NOT_THERE or error_code(operation, exchange) in _key_error_codes(operation)
+    return exchange.status in _NOT_OPEN | _NOT_THERE or read_error_code(operation, exchange) in _list_key_error_codes(
+        operation
+    )
 
 
-def _key_error_codes(operation: Operation) -> set[str]:
+def _list_key_error_codes(operation: Operation) -> set[str]:
     """Return the error codes of rejected keys, where the status does not show them."""
     keys = [operation.refusals[word] for word in _KEY_REFUSALS if word in operation.refusals]
     found = set()
@@ -125,13 +127,13 @@ def _key_error_codes(operation: Operation) -> set[str]:
             example = media.examples.get(name)
             if example and isinstance(example.value, dict):
                 found.add(str(example.value.get("code")))
-    return found & set(error_codes(operation, httpx.codes.OK))
+    return found & set(list_error_codes(operation, httpx.codes.OK))
 
 
 def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -> str:
     api = operation.api
     body = exchange.answer.body[:200].decode("utf-8", "replace") if exchange.answer else ""
-    code = error_code(operation, exchange)
+    code = read_error_code(operation, exchange)
     status = f"{exchange.status} {code}".strip() if exchange.status == httpx.codes.OK else str(exchange.status)
     if sort == _FLOW:
         advice = f"correct the flow, `values = {{ flow_id = ... }}` under [api.{api}] of a target file"
@@ -141,4 +143,4 @@ def _advise(suite: Suite, operation: Operation, exchange: Exchange, sort: str) -
         advice = f"correct `--key {api}=...`"
     where = suite.sender.clients[api].api.base_url
     head = f"{status} for a documented request ({operation.name} at {where}): {advice}."
-    return f"{head}\n  {exchange.sent.curl()}\n  {body}"
+    return f"{head}\n  {exchange.sent.to_curl()}\n  {body}"

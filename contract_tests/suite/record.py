@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contract_tests.judging.causes import cause
+from contract_tests.judging.causes import describe_cause
 from contract_tests.judging.judge import shorten
 from contract_tests.report.deviations import Names, name_difference
 from contract_tests.report.hiding import hide, hide_json
 from contract_tests.report.shapes import describe_answer
 from flowcontract.output.secrets import Secrets
-from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, cited, fails, quotes
+from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails, list_cited_rulings, list_quotes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ class Failure:
     curl: str = ""
     rulings: tuple[Ruling, ...] = ()  # that the violation's source names
 
-    def names(self, test: str) -> Names:
+    def list_names(self, test: str) -> Names:
         """Return the ids by which a deviations file may know this failure of a test."""
         return name_difference(test, self.operation, self.violation)
 
@@ -45,10 +45,10 @@ class Failure:
         violation = shorten(self.violation)
         names = ("rule", "expected", "got", "where", "event", "offset")
         fields = {name: getattr(violation, name) for name in names}
-        more = {"source": list(violation.source), "cause": cause(self.violation), "curl": self.curl}
+        more = {"source": list(violation.source), "cause": describe_cause(self.violation), "curl": self.curl}
         evidence = {
             "tier": str(violation.tier),
-            "quotes": [quote._asdict() for quote in quotes(violation.source)],
+            "quotes": [quote._asdict() for quote in list_quotes(violation.source)],
             "rulings": [
                 {"name": ruling.name, "decision": ruling.decision, "why": ruling.why} for ruling in self.rulings
             ],
@@ -61,7 +61,7 @@ class Failure:
         ``known``  the id of that entry; '' where there is none, or it has expired
         ``entry``  the same, expired or not
         """
-        found = self.names(test)
+        found = self.list_names(test)
         entry, known = deviations.find_entry(*found), deviations.find_valid_entry(*found)
         about = {"known": known.id if known else "", "entry": entry.id if entry else ""}
         reason = entry.reason if entry else ""
@@ -100,7 +100,7 @@ class StreamSummary:
     wrong: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, operation: Operation, verdict: Verdict) -> StreamSummary:
+    def from_verdict(cls, operation: Operation, verdict: Verdict) -> StreamSummary:
         """Summarize the stream of a verdict."""
         wrong = tuple(violation.event for violation in verdict.violations)
         events = tuple(
@@ -157,7 +157,7 @@ class Record:
         self.seen += _observe(operation, verdict, self.demand)
         self.answers.append(describe_answer(operation, verdict))
         if verdict.exchange.events:
-            self.streams.append(StreamSummary.of(operation, verdict))
+            self.streams.append(StreamSummary.from_verdict(operation, verdict))
 
     def fail(self, operation: Operation, violation: Violation, rulings: Mapping[str, Ruling]) -> None:
         """Add a violation that the last exchange showed; `rulings` are those of the API."""
@@ -165,8 +165,8 @@ class Record:
             hide(text, self.secrets) for text in (violation.expected, violation.got, violation.where)
         )
         hidden = replace(violation, expected=expected, got=got, where=where)
-        curl = self.last.curl() if self.last else ""
-        self.failures.append(Failure(operation.name, hidden, curl, cited(violation.source, rulings)))
+        curl = self.last.to_curl() if self.last else ""
+        self.failures.append(Failure(operation.name, hidden, curl, list_cited_rulings(violation.source, rulings)))
 
     def as_json(self, test: str, deviations: Deviations) -> dict[str, Any]:
         """Return it as plain JSON; each failure with the id by which it may be known."""
@@ -191,14 +191,14 @@ def _observe(operation: Operation, verdict: Verdict, demand: Tier) -> Iterator[O
         yield Observation(operation.name, "status", str(status), passed)
     if verdict.code:
         yield Observation(operation.name, "code", f"{verdict.exchange.status} {verdict.code}", passed)
-    wrong = _kinds(verdict, {violation.event for violation in demanded})
-    misplaced = _kinds(verdict, {violation.event for violation in demanded if violation.rule in ("order", "end")})
+    wrong = _list_kinds(verdict, {violation.event for violation in demanded})
+    misplaced = _list_kinds(verdict, {violation.event for violation in demanded if violation.rule in ("order", "end")})
     for kind in verdict.kinds:
         yield Observation(operation.name, "event", kind, kind not in wrong)
     for before, kind in verdict.transitions:
         yield Observation(operation.name, "transition", f"{before or 'start'} > {kind}", kind not in misplaced)
 
 
-def _kinds(verdict: Verdict, numbers: set[int | None]) -> set[str]:
+def _list_kinds(verdict: Verdict, numbers: set[int | None]) -> set[str]:
     """Return the kinds of the events with some numbers."""
     return {timed.event.kind for timed in verdict.exchange.events if timed.event.number in numbers}

@@ -74,7 +74,7 @@ class Sender:
         return wait.verdict
 
     @contextmanager
-    def stream(self, operation: Operation, request: Request, expected: Expected) -> Iterator[Iterator[TimedEvent]]:
+    def open_stream(self, operation: Operation, request: Request, expected: Expected) -> Iterator[Iterator[TimedEvent]]:
         """Send a request and yield the events of its stream as they arrive; judge the stream when the block ends.
 
         Where the block raises NotExercised, the rest of the stream is still read and judged.
@@ -99,10 +99,10 @@ class Sender:
                 reason = error
             for _ in events:
                 pass
-            body = b"" if streamed else b"".join(piece for _, piece in live.pieces(limit_s))
+            body = b"" if streamed else b"".join(piece for _, piece in live.read_pieces(limit_s))
             if streamed:
                 judge.end(live.now, broken=bool(live.trouble))
-            wait.verdict = judge.verdict(sent, live.answer(body))
+            wait.verdict = judge.conclude(sent, live.to_answer(body))
         if reason:
             raise reason
 
@@ -115,7 +115,7 @@ class Sender:
             full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
         if self._patience.is_exhausted(sort):
             raise NotExercised(f"{operation.name} hung on such requests {MAX_HANGS} times, so it was not asked again")
-        wait = _Wait(min(self._patience.seconds(sort, full_s), _HANGS_S if expected.hangs else full_s))
+        wait = _Wait(min(self._patience.choose_seconds(sort, full_s), _HANGS_S if expected.hangs else full_s))
         started = time.monotonic()
         yield wait
         exchange = wait.verdict.exchange
@@ -132,7 +132,7 @@ class Sender:
     def add_keys(self, operation: Operation, request: Request, auth: str = "own") -> Request:
         """Return a request with credentials: own, none, `wrong:SCHEME`, `only:SCHEME`, `other:API`."""
         client = self.clients[operation.api]
-        own = client.keys_for(operation.security)
+        own = client.find_keys(operation.security)
         how, _, name = auth.partition(":")
         if how == "none":
             return replace(request, keys={})

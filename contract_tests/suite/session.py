@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from contract_tests.cases.app_inputs import break_bound, read_form
 from contract_tests.cases.probes import check_answer
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import hide
 from contract_tests.suite.app import Apps
@@ -22,7 +22,7 @@ from flowcontract.schemas.violations import rate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contract_tests.cases.derive import Case
+    from contract_tests.cases.case import Case
     from contract_tests.http.exchange import Request
     from contract_tests.http.target import Flow, Provocation, Target
     from contract_tests.suite.record import Record
@@ -60,7 +60,7 @@ class Suite:
     def record(self, record: Record) -> None:
         self.sender.record = record
 
-    def api(self, name: str) -> Api:
+    def get_api(self, name: str) -> Api:
         """Return one of the APIs under test."""
         return self.target.apis[name].api
 
@@ -76,7 +76,7 @@ class Suite:
 
     def _remove_created(self) -> None:
         for resource in self._created:
-            exchange = self.sender.send(*resource.removal(self.api(resource.api)))
+            exchange = self.sender.send(*resource.build_removal(self.get_api(resource.api)))
             if not 200 <= exchange.status < 300 and exchange.status != 404:  # noqa: PLR2004 - HTTP's own ranges
                 self._leave(f"{resource}: status {exchange.status} {exchange.trouble}".strip())
             self._created.discard(resource)
@@ -88,9 +88,9 @@ class Suite:
         """Ask what a case asks; raise NotExercised where this target cannot be asked it."""
         operation = case.operation
         self.apps.check_allowed(operation, refused=case.expected.refused is True and case.family != "probes")
-        flow = self._flow(case)
-        rulings = self.api(operation.api).rulings
-        for request, keep in self.requests(case):
+        flow = self._find_flow(case)
+        rulings = self.get_api(operation.api).rulings
+        for request, keep in self.build_requests(case):
             filled = self.values.fill(operation, request, keep, flow.values if flow else {})
             sent = replace(filled, keys=flow.keys) if flow else self.sender.add_keys(operation, filled, case.auth)
             if case.provoke and request.keys:
@@ -101,13 +101,13 @@ class Suite:
         if case.provoke:
             self.record.choices = []  # the server did not choose: it was made to
 
-    def requests(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
+    def build_requests(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
         """Yield what a case asks, each request with the places that are not to be filled in."""
         if case.provoke:
-            way = self.target.provocation(case.operation, case.provoke, min(case.expected.statuses, default=0))
+            way = self.target.find_provocation(case.operation, case.provoke, min(case.expected.statuses, default=0))
             if way is None:
                 raise NotExercised("cannot be provoked from outside; a target file may say how, under [provoke]")
-            yield _provoke(case.request, way, self.api(case.operation.api)), case.keep | way.places
+            yield _provoke(case.request, way, self.get_api(case.operation.api)), case.keep | way.places
         elif case.form:
             yield from self._break_form(case)
         else:
@@ -115,8 +115,8 @@ class Suite:
 
     def _break_form(self, case: Case) -> Iterator[tuple[Request, frozenset[str]]]:
         """Yield a request for each control of the app's form that has the bound which the case is about."""
-        field = server_values()[case.operation.api]["form"]["inputs"]
-        form = read_form(self.apps.parameters(case.operation.api).get("user_input_form"))
+        field = load_server_values()[case.operation.api]["form"]["inputs"]
+        form = read_form(self.apps.read_parameters(case.operation.api).get("user_input_form"))
         values = [(control.variable, break_bound(control, case.form)) for control in form[:_CONTROLS]]
         wrong = [(variable, value) for variable, value in values if value is not None]
         if not wrong:
@@ -125,14 +125,14 @@ class Suite:
             body = {**case.request.body, field: {variable: value}}
             yield replace(case.request, body=body), case.keep | {f"/{field}/{pointers.escape(variable)}"}
 
-    def _flow(self, case: Case) -> Flow | None:
+    def _find_flow(self, case: Case) -> Flow | None:
         """Return the flow that a documented example is for; None where any will do."""
-        about = server_values().get(case.operation.api, {})
+        about = load_server_values().get(case.operation.api, {})
         if case.family != "documented" or case.operation.id not in about.get("components", ()):
             return None
-        return self.flow_for(case.operation, case.name)
+        return self.choose_flow(case.operation, case.name)
 
-    def flow_for(self, operation: Operation, example: str) -> Flow:
+    def choose_flow(self, operation: Operation, example: str) -> Flow:
         """Return the flow that has the components of an example; raise NotExercised where the target file has none."""
         flow = self.target.apis[operation.api].examples.get(operation.id, {}).get(example)
         if flow is None:
@@ -151,5 +151,5 @@ def _provoke(request: Request, way: Provocation, api: Api) -> Request:
         headers={**request.headers, **way.headers},
         query={**request.query, **way.query},
         body=body,
-        keys=way.keys_for(api),
+        keys=way.find_keys(api),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("phase", fuzz.PHASES)
 def test_fuzz(suite: Suite, api_name: str, phase: str, thorough: bool) -> None:
     """Every answer is documented, no server error, and no success if the request is wrong."""
-    if phase == "stateful" and not fuzz.has_links(suite.api(api_name)):
+    if phase == "stateful" and not fuzz.has_links(suite.get_api(api_name)):
         raise NotExercised(f"the contract of {api_name} has no links that lead from one operation to another")
     done = fuzz.run_phase(suite, api_name, phase, thorough=thorough)
     if done.errors:

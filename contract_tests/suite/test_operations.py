@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contract_tests.cases.derive import Case
+    from contract_tests.cases.case import Case
     from contract_tests.suite.session import Suite
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases import sample_files as samples
 from contract_tests.cases.examples import list_examples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from contract_tests.suite.created import extract
 from contract_tests.suite.filling import Filler
 from contract_tests.suite.not_exercised import NotExercised
@@ -40,9 +40,9 @@ class ServerValues:
         """The target, whose settings give some values."""
         return self._sender.target
 
-    def parameters(self, api: str) -> Any:
+    def read_parameters(self, api: str) -> Any:
         """Return what the app says of itself."""
-        return self._apps.parameters(api)
+        return self._apps.read_parameters(api)
 
     def obtain(self, api: str, name: str, sort: str = "") -> Any:
         """Return the value of a field that only this server can give, created when it is first needed.
@@ -50,16 +50,16 @@ class ServerValues:
         ``sort``  which sort of file it is to name (`image`); by default that of the documented example
         Raises NotExercised where it cannot be created.
         """
-        values = self._created.values(api)
+        values = self._created.list_values(api)
         if (name, sort) not in values:
             values[name, sort] = self._create(api, name, sort)
         return values[name, sort]
 
     def _create(self, api: str, name: str, sort: str) -> Any:
-        how = server_values()[api]["fields"][name]
+        how = load_server_values()[api]["fields"][name]
         operation = self.target.apis[api].api.operations[how["made_by"]]
         self._apps.check_allowed(operation)
-        request = self.example(operation, how["example"], **how.get("with", {}))
+        request = self.build_example(operation, how["example"], **how.get("with", {}))
         if sort:
             request = replace(request, body={**request.body, how["file"]: samples.upload(sort, self.target.run)})
         exchange = self._sender.send(operation, request)
@@ -84,7 +84,7 @@ class ServerValues:
         given = {**self.target.apis[operation.api].values, **values}
         return Filler(self, operation, keep, given).fill(request)
 
-    def example(
+    def build_example(
         self, operation: Operation, name: str = "", values: Mapping[str, Any] = _NOTHING, **changed: Any
     ) -> Request:
         """Return a documented request, filled in; the first by default. `changed` replaces fields of its body.

@@ -20,7 +20,7 @@ import pypdfium2
 from PIL import Image, ImageChops
 from weasyprint import CSS, HTML
 
-from flowcontract.paths import fixtures_root
+from flowcontract.paths import find_fixtures_root
 from mockserver import MockServer, Settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def ask(folder: Path) -> list[str]:
     name, forgotten = FORGOTTEN
     scenario = folder / "wrong" / "dify-workflow" / name
     scenario.parent.mkdir(parents=True)
-    lines = (fixtures_root() / "dify-workflow" / name).read_text(encoding="utf-8").splitlines()
+    lines = (find_fixtures_root() / "dify-workflow" / name).read_text(encoding="utf-8").splitlines()
     scenario.write_text("\n".join(line for line in lines if forgotten not in line), encoding="utf-8")
     with MockServer(["dify-workflow"], fixtures=folder / "wrong", settings=Settings(pace=0)) as mock:
         options = f"--base-url {mock.origin} --api dify-workflow --report out"

@@ -62,12 +62,12 @@ _SENT_BY_CLIENTS = {
 }
 
 
-def request_levels(effect: Effect) -> tuple[Level, Level]:
+def get_request_levels(effect: Effect) -> tuple[Level, Level]:
     """Return what a change of requests means for clients and for servers: a server must take all that is allowed."""
     return _SENT_BY_CLIENTS[effect]
 
 
-def answer_levels(effect: Effect) -> tuple[Level, Level]:
+def get_answer_levels(effect: Effect) -> tuple[Level, Level]:
     """Return what a change of answers means for clients and for servers: a client must take all that is allowed."""
     servers, clients = _SENT_BY_CLIENTS[effect]
     return clients, servers

@@ -42,9 +42,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the changes; return whether one of them breaks somebody."""
-    changes = [change for change in _changes(options) if _concerns(change, options.side)]
+    changes = [change for change in _compare_sides(options) if _concerns(change, options.side)]
     _print(FORMATS[options.format](changes))
-    return BREAKS if any(_level(change, options.side) is Level.BREAKING for change in changes) else OK
+    return BREAKS if any(_get_level(change, options.side) is Level.BREAKING for change in changes) else OK
 
 
 def _print(text: str) -> None:
@@ -55,17 +55,17 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _changes(options: argparse.Namespace) -> list[Change]:
+def _compare_sides(options: argparse.Namespace) -> list[Change]:
     with ExitStack() as stack:
         old, new = (stack.enter_context(open_side(text, options.api)) for text in (options.old, options.new))
         return [
             change
-            for name in _common(old, new, options.old, options.new)
+            for name in _list_common_apis(old, new, options.old, options.new)
             for change in compare_apis(old[name], new[name])
         ]
 
 
-def _common(old: Mapping[str, Api], new: Mapping[str, Api], *texts: str) -> list[str]:
+def _list_common_apis(old: Mapping[str, Api], new: Mapping[str, Api], *texts: str) -> list[str]:
     names = [name for name in old if name in new]
     if not names:
         there_is = " and ".join(f"{text} has {', '.join(apis)}" for text, apis in zip(texts, (old, new), strict=True))
@@ -73,9 +73,9 @@ def _common(old: Mapping[str, Api], new: Mapping[str, Api], *texts: str) -> list
     return names
 
 
-def _level(change: Change, side: str) -> Level:
+def _get_level(change: Change, side: str) -> Level:
     return {"clients": change.clients, "servers": change.servers}.get(side, change.level)
 
 
 def _concerns(change: Change, side: str) -> bool:
-    return side == "both" or _level(change, side) is not Level.SAFE
+    return side == "both" or _get_level(change, side) is not Level.SAFE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.diff.change import Change, Effect, Level, answer_levels, request_levels
+from flowcontract.diff.change import Change, Effect, Level, get_answer_levels, get_request_levels
 from flowcontract.diff.fields import describe_answer, describe_request
 from flowcontract.diff.schemas import ADDED, REMOVED, Difference, compare_schemas
 from flowcontract.diff.streams import compare_streams
@@ -47,11 +47,11 @@ def _compare_api(old: Api, new: Api) -> Iterator[Change]:
             for api in (old, new)
         )
         if before != after:
-            what = f"{_scheme_words(before)} became {_scheme_words(after)}"
+            what = f"{_describe_scheme(before)} became {_describe_scheme(after)}"
             yield Change(new.name, f"security scheme {name}", what, Level.BREAKING, Level.BREAKING)
 
 
-def _scheme_words(scheme: tuple[str, str, str] | None) -> str:
+def _describe_scheme(scheme: tuple[str, str, str] | None) -> str:
     return "none" if scheme is None else " ".join(part for part in scheme if part).strip()
 
 
@@ -111,7 +111,7 @@ def _compare_parameter(
     if old.required != new.required:
         effect = Effect.NARROWED if new.required else Effect.WIDENED
         yield Change(
-            operation, place, "required now" if new.required else "no longer required", *request_levels(effect)
+            operation, place, "required now" if new.required else "no longer required", *get_request_levels(effect)
         )
     if old.clamp != new.clamp:
         what = f"values above {old.clamp} were, above {new.clamp} are answered as the largest"
@@ -127,7 +127,7 @@ def _compare_bodies(
     if old.request and new.request and old.request_required != new.request_required:
         effect = Effect.NARROWED if new.request_required else Effect.WIDENED
         what = "required now" if new.request_required else "no longer required"
-        yield Change(new.name, "request body", what, *request_levels(effect))
+        yield Change(new.name, "request body", what, *get_request_levels(effect))
     for name in dict.fromkeys((*old.request, *new.request)):
         before, after = old.request.get(name), new.request.get(name)
         if before and after:
@@ -135,7 +135,7 @@ def _compare_bodies(
         else:
             effect = Effect.NARROWED if before else Effect.WIDENED
             what = f"{name} is no longer taken" if before else f"{name} is taken, too"
-            yield Change(new.name, "request body", what, *request_levels(effect))
+            yield Change(new.name, "request body", what, *get_request_levels(effect))
 
 
 def _compare_media(
@@ -161,10 +161,10 @@ def _compare_statuses(
         if before and after:
             yield from _compare_response(documents, new.name, before, after)
         else:
-            yield _came_or_went(new.name, status, came=before is None)
+            yield _build_status_change(new.name, status, came=before is None)
 
 
-def _came_or_went(operation: str, status: int, *, came: bool) -> Change:
+def _build_status_change(operation: str, status: int, *, came: bool) -> Change:
     """Return what a status means that is new or gone: one of success changes what a client has to understand."""
     succeeds = status < 300  # noqa: PLR2004 - HTTP's own range
     clients = (Level.BREAKING if succeeds else Level.LOOK) if came else Level.LOOK if succeeds else Level.SAFE
@@ -183,18 +183,18 @@ def _compare_response(
         else:
             effect = Effect.NARROWED if before else Effect.WIDENED
             what = f"{name} comes no more" if before else f"{name} may come"
-            yield Change(operation, place, what, *answer_levels(effect))
+            yield Change(operation, place, what, *get_answer_levels(effect))
     yield from _compare_codes(operation, place, old, new)
 
 
 def _compare_codes(operation: str, place: str, old: Response, new: Response) -> Iterator[Change]:
-    before, after = _codes(old), _codes(new)
+    before, after = _list_codes(old), _list_codes(new)
     for code in sorted(after - before):
         yield Change(operation, place, f"the error code {code} may come", Level.LOOK, Level.SAFE)
     for code in sorted(before - after):
         yield Change(operation, place, f"the error code {code} comes no more", Level.LOOK, Level.LOOK)
 
 
-def _codes(response: Response) -> frozenset[str]:
+def _list_codes(response: Response) -> frozenset[str]:
     values = (example.value for media in response.media.values() for example in media.examples.values())
     return frozenset(str(value["code"]) for value in values if isinstance(value, dict) and "code" in value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowcontract.diff.change import Change, Level, answer_levels, request_levels
+from flowcontract.diff.change import Change, Level, get_answer_levels, get_request_levels
 from flowcontract.diff.schemas import ADDED, FORBIDDEN, REMOVED
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ _OF_ANSWERS = {
 
 def describe_request(operation: str, place: str, difference: Difference) -> Change:
     """Return a difference of what clients send, as a change."""
-    levels = _OF_REQUESTS[difference.what] if difference.effect is None else request_levels(difference.effect)
+    levels = _OF_REQUESTS[difference.what] if difference.effect is None else get_request_levels(difference.effect)
     return _describe(operation, place, difference, levels)
 
 
 def describe_answer(operation: str, place: str, difference: Difference) -> Change:
     """Return a difference of what servers send, as a change."""
-    levels = _OF_ANSWERS[difference.what] if difference.effect is None else answer_levels(difference.effect)
+    levels = _OF_ANSWERS[difference.what] if difference.effect is None else get_answer_levels(difference.effect)
     return _describe(operation, place, difference, levels)
 
 

@@ -51,12 +51,12 @@ def group_changes(changes: Iterable[Change]) -> list[Group]:
     found: dict[tuple[object, ...], list[Change]] = {}
     for change in changes:
         place = (change.schema, change.field) if change.schema else (change.place,)
-        key = (_api(change), *place, change.what, change.clients, change.servers, change.example)
+        key = (_get_api(change), *place, change.what, change.clients, change.servers, change.example)
         found.setdefault(key, []).append(change)
     return [_group(each) for each in found.values()]
 
 
-def _api(change: Change) -> str:
+def _get_api(change: Change) -> str:
     return change.operation.partition("/")[0]
 
 
@@ -75,7 +75,7 @@ def _group(changes: Sequence[Change]) -> Group:
     )
 
 
-def sections(groups: Iterable[Group]) -> Iterator[tuple[str, list[tuple[tuple[str, ...], list[Group]]]]]:
+def list_sections(groups: Iterable[Group]) -> Iterator[tuple[str, list[tuple[tuple[str, ...], list[Group]]]]]:
     """Yield headings with what stands under them: groups by the operations that they concern, the fewest first."""
     rest = list(groups)
     for heading, belongs in SECTIONS:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from flowcontract.diff.change import Level
-from flowcontract.diff.groups import Group, group_changes, sections
+from flowcontract.diff.groups import Group, group_changes, list_sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +26,13 @@ def render_text(changes: Sequence[Change]) -> str:
     """Return a section for each level, in it the changes by the operations that they concern, and their number."""
     groups = group_changes(changes)
     lines: list[str] = []
-    for heading, blocks in sections(groups):
+    for heading, blocks in list_sections(groups):
         lines += [heading.upper(), ""]
         for operations, found in blocks:
-            lines += _wrap(_operation_words(operations), "")
+            lines += _wrap(_describe_operations(operations), "")
             for group in found:
-                lines += _wrap(f"{group.subject}: {group.what}{_level_words(group)}", "  - ")
-                lines += _wrap(f"in {_place_words(group.places)}", "    ") if group.schema else []
+                lines += _wrap(f"{group.subject}: {group.what}{_describe_levels(group)}", "  - ")
+                lines += _wrap(f"in {_describe_places(group.places)}", "    ") if group.schema else []
                 lines += _wrap(f"for instance: {' '.join(group.example)}", "    ") if group.example else []
             lines.append("")
     return "\n".join([*lines, _count(groups)])
@@ -42,23 +42,23 @@ def render_markdown(changes: Sequence[Change]) -> str:
     """Return the same as headings and tables."""
     groups = group_changes(changes)
     lines: list[str] = []
-    for heading, blocks in sections(groups):
+    for heading, blocks in list_sections(groups):
         lines += [f"## {heading[0].upper()}{heading[1:]}", ""]
         for operations, found in blocks:
             lines += [
-                f"### {_operation_words(operations)}",
+                f"### {_describe_operations(operations)}",
                 "",
                 "| clients | servers | where | what |",
                 "|---|---|---|---|",
             ]
-            lines += [_row(group) for group in found]
+            lines += [_render_row(group) for group in found]
             lines.append("")
     return "\n".join([*lines, _count(groups)])
 
 
 def render_json(changes: Sequence[Change]) -> str:
     """Return a list of objects, each with the fields of a group, in the order of the text."""
-    groups = [group for _, blocks in sections(group_changes(changes)) for _, found in blocks for group in found]
+    groups = [group for _, blocks in list_sections(group_changes(changes)) for _, found in blocks for group in found]
     return json.dumps([{name: getattr(group, name) for name in _FIELDS} for group in groups], indent=1)
 
 
@@ -69,15 +69,15 @@ FORMATS: dict[str, Callable[[Sequence[Change]], str]] = {
 }
 
 
-def _row(group: Group) -> str:
-    where = group.subject + (f"<br>in {_place_words(group.places)}" if group.schema else "")
+def _render_row(group: Group) -> str:
+    where = group.subject + (f"<br>in {_describe_places(group.places)}" if group.schema else "")
     example = f"<br>for instance: `{' '.join(group.example)}`" if group.example else ""
     cells = (group.clients, group.servers, where, group.what + example)
     escaped = " | ".join(cell.replace("|", "\\|") for cell in cells)
     return f"| {escaped} |"
 
 
-def _operation_words(operations: Sequence[str]) -> str:
+def _describe_operations(operations: Sequence[str]) -> str:
     """Return `dify-chat/getInfo`, or `dify-chat, 2 operations: getInfo, getMeta`."""
     if len(operations) == 1:
         return operations[0]
@@ -86,7 +86,7 @@ def _operation_words(operations: Sequence[str]) -> str:
     return f"{api}, {len(operations)} operations: {names}"
 
 
-def _place_words(places: Sequence[str]) -> str:
+def _describe_places(places: Sequence[str]) -> str:
     """Return `response 401, 404 application/json, request body text/plain`: statuses told together."""
     statuses: dict[tuple[str, ...], list[int]] = {}
     for place in places:
@@ -97,7 +97,7 @@ def _place_words(places: Sequence[str]) -> str:
     )
 
 
-def _level_words(group: Group) -> str:
+def _describe_levels(group: Group) -> str:
     """Return who has to look at a change, where its heading leaves that open."""
     sides = [side for side in ("clients", "servers") if getattr(group, side) is Level.LOOK]
     return f" (for {sides[0]}: look)" if len(sides) == 1 else ""
@@ -114,10 +114,10 @@ def _wrap(text: str, bullet: str) -> list[str]:
 def _count(groups: Sequence[Group]) -> str:
     if not groups:
         return "No changes."
-    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(_counted(groups))}."
+    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(_count_levels(groups))}."
 
 
-def _counted(groups: Sequence[Group]) -> Iterator[str]:
+def _count_levels(groups: Sequence[Group]) -> Iterator[str]:
     for side in ("clients", "servers"):
         counts = Counter(getattr(group, side) for group in groups)
         yield f"for {side} " + ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])

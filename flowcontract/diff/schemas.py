@@ -52,50 +52,50 @@ def compare_schemas(old: Located, new: Located, path: tuple[str, ...] = ()) -> I
 def _compare(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     if len(path) > DEPTH:  # a schema that contains itself: everything in it was compared further up
         return
-    old, new = old.resolved(), new.resolved()
-    if _canonical(old) == _canonical(new):
+    old, new = old.resolve(), new.resolve()
+    if _canonicalize(old) == _canonicalize(new):
         return
     if not (isinstance(old.node, Mapping) and isinstance(new.node, Mapping)):
         yield Difference(path, f"{_show(old.node)} became {_show(new.node)}", Effect.UNCLEAR)
         return
     yield from _compare_types(old, new, path)
-    if (_types(old) & _types(new)) - {"null"}:  # else nothing that the other keywords say has a counterpart
+    if (_list_types(old) & _list_types(new)) - {"null"}:  # else nothing that the other keywords say has a counterpart
         for compare in _COMPARISONS:
             yield from compare(old, new, path)
 
 
 def _compare_types(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
-    before, after = _types(old), _types(new)
+    before, after = _list_types(old), _list_types(new)
     if before != after:
-        words = f"type {_type_words(old)} became {_type_words(new)}"
-        yield Difference(path, words, _effect_of_sets(before, after))
+        words = f"type {_describe_types(old)} became {_describe_types(new)}"
+        yield Difference(path, words, _compare_sets(before, after))
 
 
-def _types(schema: Located) -> frozenset[str]:
-    said = schema.keyword("type")
+def _list_types(schema: Located) -> frozenset[str]:
+    said = schema.get_keyword("type")
     if said is None:
         return frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
     names = frozenset([said] if isinstance(said, str) else said)
-    names |= _null(schema)
+    names |= _find_null(schema)
     return names | {"integer"} if "number" in names else names
 
 
-def _type_words(schema: Located) -> str:
-    said = schema.keyword("type")
-    return "any" if said is None else " or ".join([*([said] if isinstance(said, str) else said), *_null(schema)])
+def _describe_types(schema: Located) -> str:
+    said = schema.get_keyword("type")
+    return "any" if said is None else " or ".join([*([said] if isinstance(said, str) else said), *_find_null(schema)])
 
 
-def _null(schema: Located) -> frozenset[str]:
+def _find_null(schema: Located) -> frozenset[str]:
     """Return the type null where it stands for a field that is left out."""
-    return frozenset({"null"} if schema.keyword(absence.KEYWORD) == absence.ABSENT else ())
+    return frozenset({"null"} if schema.get_keyword(absence.KEYWORD) == absence.ABSENT else ())
 
 
 def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
-    before, after = _values(old), _values(new)
+    before, after = _list_values(old), _list_values(new)
     if before == after:
         return
     if before is None or after is None:
-        words = f"{_allowed(before)} became {_allowed(after)}"
+        words = f"{_describe_allowed(before)} became {_describe_allowed(after)}"
         yield Difference(path, words, Effect.NARROWED if after else Effect.WIDENED)
         return
     for value in sorted(before - after):
@@ -104,20 +104,20 @@ def _compare_values(old: Located, new: Located, path: tuple[str, ...]) -> Iterat
         yield Difference(path, f"the value {fresh} is new", Effect.WIDENED)
 
 
-def _values(schema: Located) -> frozenset[str] | None:
+def _list_values(schema: Located) -> frozenset[str] | None:
     node = schema.node
     if "const" in node:
         return frozenset({json.dumps(node["const"])})
     return frozenset(map(json.dumps, node["enum"])) if "enum" in node else None
 
 
-def _allowed(values: frozenset[str] | None) -> str:
+def _describe_allowed(values: frozenset[str] | None) -> str:
     if values is None:
         return "any value"
     return f"{'one of' if len(values) > 1 else 'always'} {', '.join(sorted(values))}"
 
 
-def _effect_of_sets(before: frozenset[str], after: frozenset[str]) -> Effect:
+def _compare_sets(before: frozenset[str], after: frozenset[str]) -> Effect:
     if after < before:
         return Effect.NARROWED
     return Effect.WIDENED if before < after else Effect.REPLACED
@@ -126,7 +126,7 @@ def _effect_of_sets(before: frozenset[str], after: frozenset[str]) -> Effect:
 def _compare_bounds(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     for names, stricter in ((_LOWER_BOUNDS, 1), (_UPPER_BOUNDS, -1)):
         for name in names:
-            before, after = old.keyword(name), new.keyword(name)
+            before, after = old.get_keyword(name), new.get_keyword(name)
             if before == after:
                 continue
             tighter = after is not None and (before is None or (after - before) * stricter > 0)
@@ -136,15 +136,15 @@ def _compare_bounds(old: Located, new: Located, path: tuple[str, ...]) -> Iterat
 
 def _compare_exact(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     for name in _EXACT:
-        before, after = old.keyword(name), new.keyword(name)
+        before, after = old.get_keyword(name), new.get_keyword(name)
         if before != after:
             effect = Effect.NARROWED if before is None else Effect.WIDENED if after is None else Effect.UNCLEAR
             yield Difference(path, f"{name} {_show(before)} became {_show(after)}", effect)
 
 
 def _compare_properties(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
-    before, after = old.keyword("properties") or {}, new.keyword("properties") or {}
-    needed_before, needed_after = set(old.keyword("required") or ()), set(new.keyword("required") or ())
+    before, after = old.get_keyword("properties") or {}, new.get_keyword("properties") or {}
+    needed_before, needed_after = set(old.get_keyword("required") or ()), set(new.get_keyword("required") or ())
     for name in dict.fromkeys((*before, *after, *sorted(needed_before | needed_after))):
         here = (*path, name)
         was, is_now = name in before or name in needed_before, name in after or name in needed_after
@@ -164,32 +164,32 @@ def _compare_properties(old: Located, new: Located, path: tuple[str, ...]) -> It
                 yield Difference(here, "no longer required", Effect.WIDENED)
             if required == (False, True):
                 yield Difference(here, "required now", Effect.NARROWED)
-            yield from compare_schemas(old.child(before.get(name, True)), new.child(after.get(name, True)), here)
+            yield from compare_schemas(old.wrap(before.get(name, True)), new.wrap(after.get(name, True)), here)
 
 
 def _compare_items(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     for name, step in (("items", "[]"), ("additionalProperties", "*"), ("contentSchema", "(content)")):
-        before, after = old.keyword(name), new.keyword(name)
+        before, after = old.get_keyword(name), new.get_keyword(name)
         if before is not None or after is not None:
             yield from compare_schemas(
-                old.child(True if before is None else before),
-                new.child(True if after is None else after),
+                old.wrap(True if before is None else before),
+                new.wrap(True if after is None else after),
                 (*path, step),
             )
 
 
 def _compare_combinations(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     for name in ("allOf", "anyOf", "oneOf"):
-        before, after = old.keyword(name) or [], new.keyword(name) or []
+        before, after = old.get_keyword(name) or [], new.get_keyword(name) or []
         if len(before) == len(after):
             for left, right in zip(before, after, strict=True):
-                yield from compare_schemas(old.child(left), new.child(right), path)
+                yield from compare_schemas(old.wrap(left), new.wrap(right), path)
         else:
             what = f"{name} has {len(after) or 'no'} alternatives, it had {len(before) or 'none'}"
             yield Difference(path, what if name != "allOf" else what.replace("alternatives", "parts"), Effect.UNCLEAR)
     for name in ("if", "then", "else", "not", "prefixItems", "dependentRequired", "dependentSchemas", "contains"):
-        left, right = old.child(old.keyword(name)), new.child(new.keyword(name))
-        if _canonical(left) != _canonical(right):
+        left, right = old.wrap(old.get_keyword(name)), new.wrap(new.get_keyword(name))
+        if _canonicalize(left) != _canonicalize(right):
             yield Difference(path, f"the condition `{name}` has changed", Effect.UNCLEAR)
 
 
@@ -203,16 +203,16 @@ _COMPARISONS: tuple[Callable[[Located, Located, tuple[str, ...]], Iterator[Diffe
 )
 
 
-def _canonical(schema: Located, depth: int = 0) -> Any:
+def _canonicalize(schema: Located, depth: int = 0) -> Any:
     """Return what of a schema says something about values, references followed a few levels deep."""
-    node = schema.resolved().node if depth < DEPTH else schema.node
+    node = schema.resolve().node if depth < DEPTH else schema.node
     if isinstance(node, Mapping):
         return {
-            key: _canonical(schema.child(value), depth + 1)
+            key: _canonicalize(schema.wrap(value), depth + 1)
             for key, value in node.items()
             if key not in REMARKS and (not key.startswith("x-") or key in (*_DEMANDS, absence.KEYWORD))
         }
-    return [_canonical(schema.child(item), depth + 1) for item in node] if isinstance(node, list) else node
+    return [_canonicalize(schema.wrap(item), depth + 1) for item in node] if isinstance(node, list) else node
 
 
 def _show(value: Any) -> str:

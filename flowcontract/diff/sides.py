@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.specs.model import available_apis, load_apis
+from flowcontract.specs.model import list_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,10 +29,10 @@ def open_side(text: str, names: Sequence[str] = ()) -> Iterator[dict[str, Api]]:
     `names` restricts a folder or a revision to some APIs. Raises SpecError or UnknownNameError for anything else.
     """
     name, _, profile = text.partition("=")
-    if name in available_apis():
+    if name in list_apis():
         yield load_apis([name], profiles={name: profile} if profile else {})
     elif profile:
-        raise UnknownNameError("API", name, available_apis())
+        raise UnknownNameError("API", name, list_apis())
     elif Path(text).is_dir():
         yield _load_folder(Path(text), names)
     else:
@@ -46,7 +46,7 @@ def _load_folder(folder: Path, names: Sequence[str]) -> dict[str, Api]:
     folder = folder.resolve()
     if (folder / "openapi.yaml").is_file():
         return load_apis([folder.name], root=folder.parent)
-    if not available_apis(folder):
+    if not list_apis(folder):
         raise SpecError(f'"{folder}" has no folder with an openapi.yaml. Name the folder of a contract, or of all.')
     return load_apis(list(names), root=folder)
 
@@ -57,15 +57,15 @@ def _extract_revision(revision: str, folder: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=_GIT_S)  # noqa: S603 - git's own words
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _no_side(revision, str(error)) from None
+        raise _build_side_error(revision, str(error)) from None
     if done.returncode:
-        raise _no_side(revision, done.stderr.decode(errors="replace").strip().splitlines()[0])
+        raise _build_side_error(revision, done.stderr.decode(errors="replace").strip().splitlines()[0])
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
 
 
-def _no_side(text: str, why: str) -> SpecError:
-    known = available_apis()
+def _build_side_error(text: str, why: str) -> SpecError:
+    known = list_apis()
     close = difflib.get_close_matches(text, known, n=1)
     guess = f' Did you mean "{close[0]}"?' if close else ""
     return SpecError(

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.diff.change import Change, Effect, Level, answer_levels
+from flowcontract.diff.change import Change, Effect, Level, get_answer_levels
 from flowcontract.diff.fields import describe_answer
 from flowcontract.diff.schemas import compare_schemas
 from flowcontract.schemas.located import Located
@@ -27,33 +27,33 @@ _NOTES = frozenset({"source", "ruling"})
 _END = "(end)"
 
 
-def alphabet(*contracts: StreamContract) -> tuple[Symbol, ...]:
+def list_symbols(*contracts: StreamContract) -> tuple[Symbol, ...]:
     """Return every event that contracts tell apart, and one of a kind that none names."""
     asked: dict[str, dict[str, set[str]]] = {}
     for contract in contracts:
-        for kind in (*contract.events, *contract.orders.kinds(), *contract.anywhere, *contract.undocumented):
+        for kind in (*contract.events, *contract.orders.list_kinds(), *contract.anywhere, *contract.undocumented):
             asked.setdefault(kind, {})
         for order in contract.orders.orders.values():
             for atom in order.atoms:
                 for test in atom.guard:
                     asked.setdefault(atom.kind, {}).setdefault(test.path, set()).update(test.values)
-    symbols = [Symbol(kind, values) for kind, paths in asked.items() for values in _valuations(paths)]
+    symbols = [Symbol(kind, values) for kind, paths in asked.items() for values in _list_valuations(paths)]
     return (*symbols, Symbol(OTHER_KIND))
 
 
-def _valuations(paths: Mapping[str, set[str]]) -> Iterator[tuple[tuple[str, str], ...]]:
+def _list_valuations(paths: Mapping[str, set[str]]) -> Iterator[tuple[tuple[str, str], ...]]:
     """Yield every choice of values for some paths; none stands for all values that no guard names, and for absence."""
     for chosen in itertools.product(*((None, *sorted(values)) for values in paths.values())):
         yield tuple((path, value) for path, value in zip(paths, chosen, strict=True) if value is not None)
 
 
-def refused_streams(of: StreamContract, by: StreamContract) -> dict[str, tuple[Symbol, ...]]:
+def find_refused_streams(of: StreamContract, by: StreamContract) -> dict[str, tuple[Symbol, ...]]:
     """Return streams that the contract `of` accepts and `by` refuses: for each kind that is refused, a shortest one.
 
     Empty where all that the one accepts the other accepts, too. Under `(end)`: one that may not stop where it stops.
     """
     accepting, refusing = Machine(of), Machine(by)
-    symbols = alphabet(of, by)
+    symbols = list_symbols(of, by)
     start: tuple[State, State | str] = (accepting.start, refusing.start)  # a name: the kind that was refused
     paths: dict[tuple[State, State | str], tuple[Symbol, ...]] = {start: ()}
     waiting = deque([start])
@@ -100,15 +100,15 @@ def _compare_kinds(operation: str, old: StreamContract, new: StreamContract) -> 
 
 
 def _compare_orders(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
-    for kinds, stream in _alike(refused_streams(of=new, by=old)):
-        what = f"a stream may come that could not before: {_refusal(kinds)}"
+    for kinds, stream in _merge_alike(find_refused_streams(of=new, by=old)):
+        what = f"a stream may come that could not before: {_describe_refusal(kinds)}"
         yield Change(operation, "stream order", what, Level.BREAKING, Level.SAFE, tuple(map(str, stream)))
-    for kinds, stream in _alike(refused_streams(of=old, by=new)):
-        what = f"a stream may come no more: {_refusal(kinds)}"
+    for kinds, stream in _merge_alike(find_refused_streams(of=old, by=new)):
+        what = f"a stream may come no more: {_describe_refusal(kinds)}"
         yield Change(operation, "stream order", what, Level.SAFE, Level.BREAKING, tuple(map(str, stream)))
 
 
-def _alike(found: Mapping[str, tuple[Symbol, ...]]) -> Iterator[tuple[list[str], tuple[Symbol, ...]]]:
+def _merge_alike(found: Mapping[str, tuple[Symbol, ...]]) -> Iterator[tuple[list[str], tuple[Symbol, ...]]]:
     """Yield refused streams, with all kinds that are refused in the same place of the same stream told as one."""
     alike: dict[tuple[Symbol | None, ...], list[str]] = {}
     for kind, stream in found.items():
@@ -117,7 +117,7 @@ def _alike(found: Mapping[str, tuple[Symbol, ...]]) -> Iterator[tuple[list[str],
         yield sorted(kinds), found[min(kinds)]
 
 
-def _refusal(kinds: list[str]) -> str:
+def _describe_refusal(kinds: list[str]) -> str:
     if kinds == [_END]:
         return "it ends here"
     return f"with {' or '.join(kinds)} in this place"
@@ -126,14 +126,14 @@ def _refusal(kinds: list[str]) -> str:
 def _compare_rules(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
     """Compare rules as sets of single demands: which kind, which field."""
     for word in _RULES:
-        before, after = (set(_demands(contract.spec.get(word, ()))) for contract in (old, new))
+        before, after = (set(_describe_demands(contract.spec.get(word, ()))) for contract in (old, new))
         for demand in sorted(before - after):
             yield Change(operation, f"stream {word}", f"no longer promised: {demand}", Level.BREAKING, Level.SAFE)
         for demand in sorted(after - before):
             yield Change(operation, f"stream {word}", f"promised now: {demand}", Level.SAFE, Level.BREAKING)
 
 
-def _demands(rules: Any) -> Iterator[str]:
+def _describe_demands(rules: Any) -> Iterator[str]:
     """Yield what some rules demand, one kind of event at a time where a rule names several."""
     for rule in rules:
         said = {key: value for key, value in rule.items() if key not in _NOTES}
@@ -142,19 +142,20 @@ def _demands(rules: Any) -> Iterator[str]:
         if isinstance(fields, Mapping):
             del said["fields"]
             yield from (
-                _words({"field": f"{kind}.{path}", "agrees with": fields, **said}) for kind, path in fields.items()
+                _describe_mapping({"field": f"{kind}.{path}", "agrees with": fields, **said})
+                for kind, path in fields.items()
             )
         elif kinds is None:
-            yield _words(said)
+            yield _describe_mapping(said)
         else:
-            yield from (_words({"event": kind, **said}) for kind in kinds)
+            yield from (_describe_mapping({"event": kind, **said}) for kind in kinds)
 
 
-def _words(said: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {_value_words(value)}" for key, value in said.items())
+def _describe_mapping(said: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_describe_value(value)}" for key, value in said.items())
 
 
-def _value_words(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return " and ".join(f"{key}.{item}" for key, item in value.items())
     return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -169,7 +170,7 @@ def _compare_settings(operation: str, old: StreamContract, new: StreamContract) 
         yield Change(operation, "stream, which requests ask for it", what, Level.BREAKING, Level.BREAKING)
     if old.silence_s != new.silence_s:
         longer = new.silence_s is None or (old.silence_s is not None and new.silence_s > old.silence_s)
-        clients, servers = answer_levels(Effect.WIDENED if longer else Effect.NARROWED)
+        clients, servers = get_answer_levels(Effect.WIDENED if longer else Effect.NARROWED)
         words = [
             "any silence" if value is None else f"at most {value:g} s of silence"
             for value in (old.silence_s, new.silence_s)
@@ -179,5 +180,5 @@ def _compare_settings(operation: str, old: StreamContract, new: StreamContract) 
     if first[0] != first[1]:
         effect = Effect.NARROWED if first[0] is None else Effect.WIDENED if first[1] is None else Effect.REPLACED
         yield Change(
-            operation, "stream, first line of a block", f"{first[0]} became {first[1]}", *answer_levels(effect)
+            operation, "stream, first line of a block", f"{first[0]} became {first[1]}", *get_answer_levels(effect)
         )

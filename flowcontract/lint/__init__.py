@@ -2,7 +2,7 @@
 
 >>> from flowcontract import paths
 >>> from flowcontract.lint import run
->>> run(paths.specs_root(), paths.fixtures_root())
+>>> run(paths.find_specs_root(), paths.find_fixtures_root())
 ()
 """
 

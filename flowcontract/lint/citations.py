@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract import pointers
 from flowcontract.errors import SpecError
-from flowcontract.lint.references import mapping, sequence
+from flowcontract.lint.references import as_mapping, as_sequence
 from flowcontract.provenance.sources import Source, as_list
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 def check(project: Project) -> Iterator[Finding]:
     """Yield owners in `sources.yaml` that do not cite the first line they own; the others may be blank."""
-    file = project.spec("sources.yaml")
-    documents = mapping(mapping(file.data).get("documents")) if file else {}
+    file = project.find_spec("sources.yaml")
+    documents = as_mapping(as_mapping(file.data).get("documents")) if file else {}
     for document, entry in documents.items():
-        for index, owner in enumerate(sequence(mapping(entry).get("owners"))):
+        for index, owner in enumerate(as_sequence(as_mapping(entry).get("owners"))):
             where = f"/documents/{pointers.escape(document)}/owners/{index}"
-            kinds = [key for key in mapping(owner) if key not in ("lines", "prose")]
-            first = str(mapping(owner).get("lines")).partition("-")[0]
+            kinds = [key for key in as_mapping(owner) if key not in ("lines", "prose")]
+            first = str(as_mapping(owner).get("lines")).partition("-")[0]
             if file is None or len(kinds) != 1 or not first.isdecimal():
                 continue  # reported by the check of sources.yaml
             name = str(owner[kinds[0]])
@@ -36,7 +36,7 @@ def check(project: Project) -> Iterator[Finding]:
                 what = f'line {document}:{first} belongs to {kinds[0]} "{name}", which does not cite it'
                 place = "lines" if kinds[0] == "ruling" else "x-source"
                 todo = f'Add "{lines}" to its {place}, or name its real owner.'
-                yield file.finding(where, what, todo)
+                yield file.build_finding(where, what, todo)
 
 
 def _covers(text: str, document: str, line: int) -> bool:
@@ -56,15 +56,17 @@ def _list_citations(project: Project, kind: str, name: str) -> list[str] | None:
         path, _, pointer = name.partition("#")
         return _list_citations_at(project, project.specs / path, pointer)
     if kind == "ruling":
-        rulings = project.spec(f"{api}/rulings.yaml")
+        rulings = project.find_spec(f"{api}/rulings.yaml")
         found = [
-            ruling for ruling in sequence(rulings.data if rulings else None) if mapping(ruling).get("name") == plain
+            ruling
+            for ruling in as_sequence(rulings.data if rulings else None)
+            if as_mapping(ruling).get("name") == plain
         ]
         return [str(line) for line in as_list(found[0].get("lines"))] if found else None
-    spec = project.spec(f"{api}/openapi.yaml")
-    for item in mapping(mapping(spec.data if spec else None).get("paths")).values():
-        for operation in mapping(item).values():
-            if mapping(operation).get("operationId") == plain:
+    spec = project.find_spec(f"{api}/openapi.yaml")
+    for item in as_mapping(as_mapping(spec.data if spec else None).get("paths")).values():
+        for operation in as_mapping(item).values():
+            if as_mapping(operation).get("operationId") == plain:
                 return list(_list_sources(operation))
     return None
 
@@ -89,11 +91,11 @@ def _list_citations_at(project: Project, path: Path, pointer: str) -> list[str] 
 
 
 def _list_own_sources(node: Any) -> list[str]:
-    return [str(source) for source in as_list(mapping(node).get("x-source"))]
+    return [str(source) for source in as_list(as_mapping(node).get("x-source"))]
 
 
 def _list_sources(node: Any) -> Iterator[str]:
     """Yield every `x-source` of a value and of its parts."""
     yield from _list_own_sources(node)
-    for child in node.values() if isinstance(node, dict) else sequence(node):
+    for child in node.values() if isinstance(node, dict) else as_sequence(node):
         yield from _list_sources(child)

@@ -26,9 +26,11 @@ def build_parser() -> Parser:
         description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
         epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
     )
-    parser.add_argument("--specs", type=Path, default=paths.specs_root(), metavar="DIR", help="the contract's folder")
     parser.add_argument(
-        "--fixtures", type=Path, default=paths.fixtures_root(), metavar="DIR", help="the scenarios' folder"
+        "--specs", type=Path, default=paths.find_specs_root(), metavar="DIR", help="the contract's folder"
+    )
+    parser.add_argument(
+        "--fixtures", type=Path, default=paths.find_fixtures_root(), metavar="DIR", help="the scenarios' folder"
     )
     parser.add_argument(
         "--api", action="append", default=[], metavar="NAME", help="check this API only; may be repeated"
@@ -36,7 +38,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def _progress(what: str) -> None:
+def _show_progress(what: str) -> None:
     """Show the current check on one line of the terminal; in a log, each on its own line."""
     if sys.stderr.isatty():
         print(f"\r{what[:_WIDTH]:<{_WIDTH}}", end="", file=sys.stderr, flush=True)
@@ -51,12 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     _require_input(options.specs, options.fixtures, options.api)
-    findings = run(options.specs, options.fixtures, options.api, progress=_progress)
+    findings = run(options.specs, options.fixtures, options.api, progress=_show_progress)
     if sys.stderr.isatty():
         print(f"\r{'':<{_WIDTH}}\r", end="", file=sys.stderr, flush=True)
     for finding in findings:
         print(finding)
-    apis = options.api or specs.available_apis(options.specs)
+    apis = options.api or specs.list_apis(options.specs)
     files = len({finding.path for finding in findings})
     where = f" in {_count(files, 'file')}" if findings else ""
     print(f"{_count(len(apis), 'API')} checked: {_count(len(findings), 'finding')}{where}.")
@@ -72,7 +74,7 @@ def _require_input(specs_root: Path, fixtures_root: Path, names: list[str]) -> N
     for folder in (specs_root, fixtures_root):
         if not folder.is_dir():
             raise FlowContractError(f'No folder "{folder}". Name one that exists with --specs or --fixtures.')
-    known = specs.available_apis(specs_root)
+    known = specs.list_apis(specs_root)
     if not known:
         raise FlowContractError(f'"{specs_root}" has no folder with an openapi.yaml. Name the folder of the contract.')
     for name in names:

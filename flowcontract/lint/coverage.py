@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import ScenarioError
 from flowcontract.lint import scenarios
-from flowcontract.pointers import escape, value_at
+from flowcontract.pointers import escape, get_value
 from flowcontract.scenarios import read_scenario
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check(project: Project, view: View) -> Iterator[Finding]:
     """Yield every status, named error example and kind of event that no scenario shows."""
     for operation in view.api.operations.values() if view.api else ():
-        there = scenarios.scenario_paths(project, view, operation)
+        there = scenarios.find_scenario_paths(project, view, operation)
         yield from _check_defaults(project, view, operation, set(there))
         yield from _check_statuses(project, view, operation, set(there))
         yield from _check_events(project, view, operation, there)
@@ -34,19 +34,19 @@ def _check_defaults(project: Project, view: View, operation: Operation, there: s
     for name in (*names, *(["default-streaming"] if operation.stream else [])):
         shown = any(key.startswith(f"{status}-") for key in there)  # else `_check_statuses` reports more
         if shown and f"{status}-{name}" not in there:
-            yield view.finding(
+            yield view.build_finding(
                 operation.pointer,
                 f'{operation.id} has no scenario "{status}-{name}", which answers when nothing else is chosen',
-                f"Write {scenarios.folder(project, view.name, operation.id)}/{status}-{name}.yaml.",
+                f"Write {scenarios.describe_folder(project, view.name, operation.id)}/{status}-{name}.yaml.",
             )
 
 
 def _check_statuses(project: Project, view: View, operation: Operation, there: set[str]) -> Iterator[Finding]:
-    place = scenarios.folder(project, view.name, operation.id)
+    place = scenarios.describe_folder(project, view.name, operation.id)
     for status, response in operation.responses.items():
         shown = {key.partition("-")[2] for key in there if key.startswith(f"{status}-")}
         if not shown:
-            yield view.finding(
+            yield view.build_finding(
                 f"{operation.pointer}/responses/{status}",
                 f"no scenario shows the {status} of {operation.id}",
                 f"Write {place}/{status}-NAME.yaml.",
@@ -56,7 +56,7 @@ def _check_statuses(project: Project, view: View, operation: Operation, there: s
             for name, example in media.examples.items():
                 code = name.replace("_", "-")
                 if _is_error(status, example.value) and code not in shown:
-                    yield view.finding(
+                    yield view.build_finding(
                         f"{response.pointer}/content/{escape(media.name)}/examples/{escape(name)}",
                         f'no scenario shows the {status} "{name}" of {operation.id}',
                         f"Write {place}/{status}-{code}.yaml.",
@@ -79,10 +79,10 @@ def _check_events(project: Project, view: View, operation: Operation, there: dic
             }
             for kind, event in stream.events.items():
                 if kind not in shown:
-                    yield view.finding(
+                    yield view.build_finding(
                         event.pointer,
                         f'no stream of {operation.id} shows the event "{kind}"',
-                        f"Let a scenario in {scenarios.folder(project, view.name, operation.id)}/ send it.",
+                        f"Let a scenario in {scenarios.describe_folder(project, view.name, operation.id)}/ send it.",
                     )
 
 
@@ -95,6 +95,6 @@ def _list_kinds(project: Project, view: View, path: Path, field: str) -> set[str
     return {
         kind
         for event in (*reply.events, *(reply.stopped or ()))
-        for kind in (value_at(event.data, field), event.event if event.template is None else None)
+        for kind in (get_value(event.data, field), event.event if event.template is None else None)
         if isinstance(kind, str)
     }

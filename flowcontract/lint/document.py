@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract import pointers
 from flowcontract.lint.positions import METHODS, Position, walk
-from flowcontract.lint.references import follow, mapping, properties, sequence
+from flowcontract.lint.references import as_mapping, as_sequence, follow, list_properties
 from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
@@ -33,33 +33,35 @@ def check(view: View) -> Iterator[Finding]:
 
 def _check_responses(view: View, operation: Position) -> Iterator[Finding]:
     pointer = f"{operation.pointer}/responses"
-    responses = mapping(operation.value).get("responses")
+    responses = as_mapping(operation.value).get("responses")
     if not isinstance(responses, dict) or not responses:
-        yield view.finding(operation.pointer, "the operation documents no responses", "Write its `responses`.")
+        yield view.build_finding(operation.pointer, "the operation documents no responses", "Write its `responses`.")
         return
     for status in responses:
         if not _STATUS.fullmatch(status):
-            yield view.finding(
+            yield view.build_finding(
                 f"{pointer}/{escape(status)}",
                 f'"{status}" is not an HTTP status',
                 "Write three digits in quotes, 100 to 599.",
             )
     if not any(_STATUS.fullmatch(status) and status.startswith("2") for status in responses):
-        yield view.finding(pointer, "the operation has no successful response", "Document its 2xx status.")
+        yield view.build_finding(pointer, "the operation has no successful response", "Document its 2xx status.")
 
 
 def _check_description(view: View, response: Position) -> Iterator[Finding]:
     value = response.value
     if isinstance(value, dict) and "$ref" not in value and not str(value.get("description") or "").strip():
-        yield view.finding(response.pointer, "the response has no description", "Say in `description` when it comes.")
+        yield view.build_finding(
+            response.pointer, "the response has no description", "Say in `description` when it comes."
+        )
 
 
 def _check_security(view: View, position: Position) -> Iterator[Finding]:
-    known = mapping(mapping(view.document.get("components")).get("securitySchemes"))
-    for index, alternative in enumerate(sequence(mapping(position.value).get("security"))):
-        for name in mapping(alternative):
+    known = as_mapping(as_mapping(view.document.get("components")).get("securitySchemes"))
+    for index, alternative in enumerate(as_sequence(as_mapping(position.value).get("security"))):
+        for name in as_mapping(alternative):
             if name not in known:
-                yield view.finding(
+                yield view.build_finding(
                     f"{position.pointer}/security/{index}/{escape(name)}",
                     f'no security scheme is called "{name}"; there is: {_join_names(known)}',
                     "Name one of them, or define it under components/securitySchemes.",
@@ -67,11 +69,11 @@ def _check_security(view: View, position: Position) -> Iterator[Finding]:
 
 
 def _check_encoding(view: View, media: Position) -> Iterator[Finding]:
-    value = mapping(media.value)
-    known = properties(view.document, value.get("schema"))
-    for name in mapping(value.get("encoding")):
+    value = as_mapping(media.value)
+    known = list_properties(view.document, value.get("schema"))
+    for name in as_mapping(value.get("encoding")):
         if name not in known:
-            yield view.finding(
+            yield view.build_finding(
                 f"{media.pointer}/encoding/{escape(name)}",
                 f'`encoding` names "{name}", which is not a property of the schema; there is: {_join_names(known)}',
                 "Name a property, or drop the encoding.",
@@ -80,7 +82,7 @@ def _check_encoding(view: View, media: Position) -> Iterator[Finding]:
 
 def _check_path_template(view: View, item: Position) -> Iterator[Finding]:
     """Compare a path's template with the path parameters of each of its operations."""
-    value = mapping(item.value)
+    value = as_mapping(item.value)
     template = _parse_template(item.pointer)
     if template is None:
         return
@@ -89,13 +91,13 @@ def _check_path_template(view: View, item: Position) -> Iterator[Finding]:
         own = f"{item.pointer}/{method}/parameters", value[method].get("parameters")
         declared = dict(declaration for holder in (shared, own) for declaration in _list_path_parameters(view, *holder))
         for name in sorted(template - set(declared)):
-            yield view.finding(
+            yield view.build_finding(
                 f"{item.pointer}/{method}",
                 f'the path has "{{{name}}}", which no path parameter of {method.upper()} declares',
                 "Add the parameter with `in: path`.",
             )
         for name in sorted(set(declared) - template):
-            yield view.finding(
+            yield view.build_finding(
                 declared[name],
                 f'the path parameter "{name}" is not in the path\'s template',
                 f'Put "{{{name}}}" into the path, or drop the parameter.',
@@ -109,8 +111,8 @@ def _parse_template(pointer: str) -> set[str] | None:
 
 
 def _list_path_parameters(view: View, pointer: str, parameters: Any) -> Iterator[tuple[str, str]]:
-    for index, parameter in enumerate(sequence(parameters)):
-        node = mapping(follow(view.document, "", parameter)[1])
+    for index, parameter in enumerate(as_sequence(parameters)):
+        node = as_mapping(follow(view.document, "", parameter)[1])
         if node.get("in") == "path" and isinstance(node.get("name"), str):
             yield node["name"], f"{pointer}/{index}"
 
@@ -118,11 +120,11 @@ def _list_path_parameters(view: View, pointer: str, parameters: Any) -> Iterator
 def _check_duplicates(view: View, holder: Position) -> Iterator[Finding]:
     """Find parameters with the same name and location in one list."""
     seen = set()
-    for index, parameter in enumerate(sequence(mapping(holder.value).get("parameters"))):
-        node = mapping(follow(view.document, "", parameter)[1])
+    for index, parameter in enumerate(as_sequence(as_mapping(holder.value).get("parameters"))):
+        node = as_mapping(follow(view.document, "", parameter)[1])
         key = (str(node.get("name")), str(node.get("in")))
         if node and key in seen:
-            yield view.finding(
+            yield view.build_finding(
                 f"{holder.pointer}/parameters/{index}",
                 f'the {key[1]} parameter "{key[0]}" stands here twice',
                 "Drop one.",
@@ -133,9 +135,9 @@ def _check_duplicates(view: View, holder: Position) -> Iterator[Finding]:
 def _check_parameter(view: View, parameter: Position) -> Iterator[Finding]:
     value = parameter.value
     if isinstance(value, dict) and value.get("in") == "path" and value.get("required") is not True:
-        yield view.finding(parameter.pointer, "a path parameter is always required", "Write `required: true`.")
+        yield view.build_finding(parameter.pointer, "a path parameter is always required", "Write `required: true`.")
     if isinstance(value, dict) and "$ref" not in value and "schema" not in value:
-        yield view.finding(parameter.pointer, "the parameter has no schema", "Write its `schema`.")
+        yield view.build_finding(parameter.pointer, "the parameter has no schema", "Write its `schema`.")
 
 
 def _check_operation_ids(view: View, positions: list[Position]) -> Iterator[Finding]:
@@ -146,11 +148,13 @@ def _check_operation_ids(view: View, positions: list[Position]) -> Iterator[Find
         name = position.value.get("operationId")
         where = f"{position.pointer}/operationId"
         if not isinstance(name, str):
-            yield view.finding(where, "the operation has no operationId", "Name it: camelCase, verb first.")
+            yield view.build_finding(where, "the operation has no operationId", "Name it: camelCase, verb first.")
         elif not _OPERATION_ID.fullmatch(name):
-            yield view.finding(where, f'the operationId "{name}" is not camelCase', "Begin with a verb in lower case.")
+            yield view.build_finding(
+                where, f'the operationId "{name}" is not camelCase', "Begin with a verb in lower case."
+            )
         elif name in seen:
-            yield view.finding(where, f'the operationId "{name}" is taken by {seen[name]}', "Choose another.")
+            yield view.build_finding(where, f'the operationId "{name}" is taken by {seen[name]}', "Choose another.")
         else:
             seen[name] = position.pointer
 
@@ -158,33 +162,33 @@ def _check_operation_ids(view: View, positions: list[Position]) -> Iterator[Find
 def _check_links(view: View, positions: list[Position]) -> Iterator[Finding]:
     """Check the target of each link, and the parameters that it sets there."""
     operations = {position.pointer: position for position in positions if position.kind == "operation"}
-    named = {mapping(operation.value).get("operationId"): operation for operation in operations.values()}
+    named = {as_mapping(operation.value).get("operationId"): operation for operation in operations.values()}
     for link in (position for position in positions if position.kind == "link"):
-        value = mapping(link.value)
+        value = as_mapping(link.value)
         name, reference = value.get("operationId"), value.get("operationRef")
         target = named.get(name) if name is not None else operations.get(str(reference).removeprefix("#"))
         if "$ref" in value:
             continue
         if name is None and reference is None:
-            yield view.finding(link.pointer, "the link leads to no operation", "Name one in `operationId`.")
+            yield view.build_finding(link.pointer, "the link leads to no operation", "Name one in `operationId`.")
         elif target is None:
             key = "operationRef" if name is None else "operationId"
             what = f'the link leads to "{value[key]}"; there is: {_join_names(str(name) for name in named)}'
-            yield view.finding(f"{link.pointer}/{key}", what, "Name one of them.")
+            yield view.build_finding(f"{link.pointer}/{key}", what, "Name one of them.")
         else:
             known = set(_list_parameter_names(view, target))
-            for parameter in set(mapping(value.get("parameters"))) - known:
+            for parameter in set(as_mapping(value.get("parameters"))) - known:
                 what = f'the link fills in "{parameter}"; the operation has: {_join_names(known)}'
                 where = f"{link.pointer}/parameters/{escape(parameter)}"
-                yield view.finding(where, what, "Name one of its parameters.")
+                yield view.build_finding(where, what, "Name one of its parameters.")
 
 
 def _list_parameter_names(view: View, operation: Position) -> Iterator[str]:
     """Yield the names of an operation's and its path's parameters, plain and with location (`path.item_id`)."""
     holder = operation.pointer.rpartition("/")[0]
-    item = mapping(pointers.resolve(view.document, holder)).get("parameters")
-    for parameter in (*sequence(item), *sequence(mapping(operation.value).get("parameters"))):
-        node = mapping(follow(view.document, "", parameter)[1])
+    item = as_mapping(pointers.resolve(view.document, holder)).get("parameters")
+    for parameter in (*as_sequence(item), *as_sequence(as_mapping(operation.value).get("parameters"))):
+        node = as_mapping(follow(view.document, "", parameter)[1])
         yield from (str(node.get("name")), f"{node.get('in')}.{node.get('name')}")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.lint.positions import Position, walk
-from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.lint.references import as_mapping, as_sequence, follow
 from flowcontract.pointers import escape
 from flowcontract.streams import sse
 
@@ -51,8 +51,8 @@ def _check_position(view: View, position: Position) -> Iterator[Finding]:
 
 def check_against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
     """Yield the violations of a value by the schema at a pointer, at the place `where`."""
-    for violation in view.violations(schema, value):
-        yield view.finding(
+    for violation in view.find_violations(schema, value):
+        yield view.build_finding(
             f"{where}{violation.where}",
             f"{what} does not fit its schema: expected {violation.expected}, got {violation.got}",
             "Mend the value or the schema.",
@@ -65,11 +65,11 @@ def _check_schema(view: View, schema: Position) -> Iterator[Finding]:
         yield from check_against(view, schema.pointer, value["default"], f"{schema.pointer}/default", "the default")
     if "example" in value:
         yield from check_against(view, schema.pointer, value["example"], f"{schema.pointer}/example", "the example")
-    for index, example in enumerate(sequence(value.get("examples"))):
+    for index, example in enumerate(as_sequence(value.get("examples"))):
         yield from check_against(view, schema.pointer, example, f"{schema.pointer}/examples/{index}", "the example")
-    for index, member in enumerate(sequence(value.get("enum"))):
+    for index, member in enumerate(as_sequence(value.get("enum"))):
         if not _is_of_type(member, value.get("type")):
-            yield view.finding(
+            yield view.build_finding(
                 f"{schema.pointer}/enum/{index}",
                 f"the enum's {json.dumps(member)} is not of the type {json.dumps(value.get('type'))}",
                 "Mend the member or the type.",
@@ -77,7 +77,7 @@ def _check_schema(view: View, schema: Position) -> Iterator[Finding]:
 
 
 def _is_of_type(value: Any, wanted: Any) -> bool:
-    names = [wanted] if isinstance(wanted, str) else sequence(wanted)
+    names = [wanted] if isinstance(wanted, str) else as_sequence(wanted)
     if not names or any(name not in _TYPES for name in names):
         return True
     return any(isinstance(value, _TYPES[name]) and (not isinstance(value, bool) or name == "boolean") for name in names)
@@ -94,14 +94,14 @@ def _find_schema(holder: Position) -> str | None:
 
 def _check_named_examples(view: View, holder: Position) -> Iterator[Finding]:
     schema = _find_schema(holder)
-    for name, node in mapping(holder.value.get("examples")).items():
+    for name, node in as_mapping(holder.value.get("examples")).items():
         pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
         if not isinstance(example, dict):
             continue  # a dangling reference or not an object: reported by other checks
         given = [key for key in _VALUES if key in example]
         if not given or ("value" in given and len(given) > 1):
             what = f'the example "{name}" has {" and ".join(given) or "no value"}'
-            yield view.finding(pointer, what, "Give it one: `value`, or `dataValue` and its `serializedValue`.")
+            yield view.build_finding(pointer, what, "Give it one: `value`, or `dataValue` and its `serializedValue`.")
         elif schema is not None:
             for key in given:
                 example_value = _Example(
@@ -126,30 +126,32 @@ def _check_value(view: View, holder: Position, schema: str, example: _Example) -
     elif not example.serialized:
         yield from check_against(view, schema, example.value, example.where, example.what)
     elif "json" in holder.pointer:
-        for violation in view.violations(schema, _parse_json(str(example.value))):
+        for violation in view.find_violations(schema, _parse_json(str(example.value))):
             what = f"{example.what} does not fit its schema: {violation}"
-            yield view.finding(example.where, what, "Mend the text or the schema.")
+            yield view.build_finding(example.where, what, "Mend the text or the schema.")
 
 
 def _check_items(view: View, holder: Position, schema: str, example: _Example) -> Iterator[Finding]:
     """Check the items of a stream's example (a list, or the stream's text) and the payloads in their data."""
     where, value = example.where, example.value
     if isinstance(value, str):
-        placed = [(where, item) for item in _decode_items(value, mapping(holder.value.get("x-stream")).get("framing"))]
+        placed = [
+            (where, item) for item in _decode_items(value, as_mapping(holder.value.get("x-stream")).get("framing"))
+        ]
     elif isinstance(value, list):
         placed = [(f"{where}/{index}", item) for index, item in enumerate(value)]
     else:
         what = f"{example.what} is neither a list of items nor text"
-        yield view.finding(where, what, "Write the stream as it is sent.")
+        yield view.build_finding(where, what, "Write the stream as it is sent.")
         return
     content = f"{schema}/properties/data/contentSchema"
     for number, (place, item) in enumerate(placed, start=1):
-        violations = list(view.violations(schema, item))
-        if view.has(content) and isinstance(data := mapping(item).get("data"), str):
-            violations += view.violations(content, _parse_json(data))
+        violations = list(view.find_violations(schema, item))
+        if view.has(content) and isinstance(data := as_mapping(item).get("data"), str):
+            violations += view.find_violations(content, _parse_json(data))
         for violation in violations:
             what = f"event {number} of {example.what} does not fit its schema: {violation}"
-            yield view.finding(place, what, "Mend the example or the schema.")
+            yield view.build_finding(place, what, "Mend the example or the schema.")
 
 
 def _decode_items(text: str, framing: Any) -> Iterator[Any]:

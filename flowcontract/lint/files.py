@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def check(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with the files under `specs/`."""
-    for file in project.spec_files():
+    for file in project.list_spec_files():
         yield from _check_references(project, file)
         yield from _find_number_keys(file)
     if not (project.specs / "sources.yaml").is_file():
@@ -34,7 +34,7 @@ def check(project: Project) -> Iterator[Finding]:
         yield from _find_unreferenced(project)
 
 
-def references(file: YamlFile) -> Iterator[tuple[str, str]]:
+def list_references(file: YamlFile) -> Iterator[tuple[str, str]]:
     """Yield every reference of a file: the pointer of its object, and its text."""
     waiting: list[tuple[str, Any]] = [("", file.data)]
     while waiting:
@@ -48,28 +48,30 @@ def references(file: YamlFile) -> Iterator[tuple[str, str]]:
 
 
 def _check_references(project: Project, file: YamlFile) -> Iterator[Finding]:
-    for pointer, reference in references(file):
+    for pointer, reference in list_references(file):
         name, _, fragment = reference.partition("#")
         target = (file.path.parent / name).resolve() if name else file.path
         where = f"{pointer}/$ref"
         if name and not target.is_file():
             close = difflib.get_close_matches(name, _list_siblings(file.path, name), n=1)
             todo = f'Did you mean "{close[0]}"?' if close else "Mend the path, or write the file."
-            yield file.finding(where, f'"$ref: {reference}" leads to no file', todo)
+            yield file.build_finding(where, f'"$ref: {reference}" leads to no file', todo)
         elif not target.is_relative_to(project.specs):
-            yield file.finding(
+            yield file.build_finding(
                 where, f'"$ref: {reference}" leads out of {project.specs.name}/', "Move the file into it."
             )
         elif name and target.parent.name not in SECTIONS:
             folders = ", ".join(sorted(SECTIONS))
-            yield file.finding(where, f'"$ref: {reference}" leads into no folder of parts', f"Use one of: {folders}.")
+            yield file.build_finding(
+                where, f'"$ref: {reference}" leads into no folder of parts', f"Use one of: {folders}."
+            )
         elif (
             fragment
             and target in project.files
             and not _is_of_another_api(project, target)
             and not any(_resolves(data, fragment) for data in _list_targets(project, target))
         ):
-            yield file.finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
+            yield file.build_finding(where, f'"$ref: {reference}": nothing stands at "{fragment}"', "Mend the pointer.")
 
 
 def _is_of_another_api(project: Project, target: Path) -> bool:
@@ -96,7 +98,7 @@ def _resolves(data: Any, pointer: str) -> bool:
     return pointer.startswith("/")
 
 
-def reachable(project: Project, name: str) -> dict[Path, None]:
+def find_reachable(project: Project, name: str) -> dict[Path, None]:
     """Return all files that an API's `openapi.yaml` refers to, itself included, in the order of reading."""
     found: dict[Path, None] = {}
     waiting = [project.specs / name / "openapi.yaml"]
@@ -107,7 +109,7 @@ def reachable(project: Project, name: str) -> dict[Path, None]:
         found[path] = None
         if path not in project.files:
             continue  # it cannot be read
-        names = [reference.partition("#")[0] for _, reference in references(project.files[path])]
+        names = [reference.partition("#")[0] for _, reference in list_references(project.files[path])]
         waiting += [(path.parent / name).resolve() for name in names if name]
     return found
 
@@ -116,7 +118,7 @@ def _check_stems(project: Project, name: str) -> Iterator[Finding]:
     """Find files that would become the same component of the bundle: same folder name, same stem."""
     seen: dict[tuple[str, str], Path] = {}
     for path in sorted(
-        reachable(project, name), key=lambda path: (not path.is_relative_to(project.specs / name), path)
+        find_reachable(project, name), key=lambda path: (not path.is_relative_to(project.specs / name), path)
     ):
         key = path.parent.name, path.stem
         if key in seen:
@@ -129,7 +131,7 @@ def _check_stems(project: Project, name: str) -> Iterator[Finding]:
 
 
 def _find_unreferenced(project: Project) -> Iterator[Finding]:
-    used = {path for name in project.names for path in reachable(project, name)}
+    used = {path for name in project.names for path in find_reachable(project, name)}
     for path in sorted(path for path in project.specs.rglob("*") if path.is_file()):
         place = path.relative_to(project.specs).parts
         own = place == ("sources.yaml",) or place[0] == "documents" or (place[0] in project.names and (

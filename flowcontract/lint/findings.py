@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import FlowContractError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,8 +29,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the line that is printed: `specs/dify-chat/openapi.yaml:123: what is wrong. What to do.`."""
-        line = f"{display_path(self.path)}:{self.line}: {_sentence(self.what)} {_sentence(self.todo)}"
-        return printable(" ".join(line.split()))
+        line = f"{display_path(self.path)}:{self.line}: {_end_sentence(self.what)} {_end_sentence(self.todo)}"
+        return make_printable(" ".join(line.split()))
 
 
 def run_guarded(what: str, place: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -51,5 +51,5 @@ def display_path(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _sentence(text: str) -> str:
+def _end_sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import FlowContractError, SpecError
 from flowcontract.lint import scenarios
-from flowcontract.lint.references import mapping, sequence
+from flowcontract.lint.references import as_mapping, as_sequence
 from flowcontract.lint.sources import suggest
 from flowcontract.pointers import escape
 from flowcontract.specs import model as specs
@@ -31,7 +31,7 @@ def check(project: Project, view: View) -> Iterator[Finding]:
         if file is not None:
             yield from _check_head(file)
             yield from _check_x_profile(file)
-            yield from _check_actions(file, _document_before(file, view))
+            yield from _check_actions(file, _build_document_before(file, view))
 
 
 def check_defaults(project: Project, view: View) -> Iterator[Finding]:
@@ -39,31 +39,33 @@ def check_defaults(project: Project, view: View) -> Iterator[Finding]:
     if view.profile is None or view.api is None:
         return
     operations = view.api.operations
-    for name, key in mapping(mapping(view.profile.data.get("x-profile")).get("defaults")).items():
+    for name, key in as_mapping(as_mapping(view.profile.data.get("x-profile")).get("defaults")).items():
         where = f"/x-profile/defaults/{escape(name)}"
         if name not in operations:
             what = f'{view.name} has no operation "{name}"'
-            yield view.profile.finding(where, what, suggest(name, frozenset(operations)))
-        elif key not in (known := scenarios.keys(project, view, operations[name])):
+            yield view.profile.build_finding(where, what, suggest(name, frozenset(operations)))
+        elif key not in (known := scenarios.list_scenario_keys(project, view, operations[name])):
             what = f'"{key}" is no scenario of {name}'
-            yield view.profile.finding(where, what, suggest(str(key), frozenset(known)))
+            yield view.profile.build_finding(where, what, suggest(str(key), frozenset(known)))
 
 
 def _check_x_profile(file: YamlFile) -> Iterator[Finding]:
     """Check a profile's `x-profile`: the release, and the profile that it builds on."""
     said = file.data.get("x-profile") if isinstance(file.data, dict) else None
     if not isinstance(said, dict) or not said.get("release"):
-        yield file.finding("/x-profile", "nothing says which release this is", "Write `x-profile: {release: ...}`.")
+        yield file.build_finding(
+            "/x-profile", "nothing says which release this is", "Write `x-profile: {release: ...}`."
+        )
     try:
         load_profile(file.path.parent.parent, file.path.stem)
     except FlowContractError as error:
         what, _, todo = str(error).removeprefix(f"{file.path}: ").partition(". ")
-        yield file.finding("/x-profile", what.rstrip("."), todo or "Mend the x-profile.")
+        yield file.build_finding("/x-profile", what.rstrip("."), todo or "Mend the x-profile.")
 
 
-def _document_before(file: YamlFile, view: View) -> dict[str, Any]:
+def _build_document_before(file: YamlFile, view: View) -> dict[str, Any]:
     """Return the document that a profile is applied to: with the profiles that it builds on."""
-    base = mapping(mapping(file.data).get("x-profile")).get("builds_on")
+    base = as_mapping(as_mapping(file.data).get("x-profile")).get("builds_on")
     try:
         return dict(specs.load_bundle(file.path.parent.parent, profile=base).document if base else view.document)
     except FlowContractError:
@@ -72,47 +74,49 @@ def _document_before(file: YamlFile, view: View) -> dict[str, Any]:
 
 def _check_actions(file: YamlFile, document: dict[str, Any]) -> Iterator[Finding]:
     """Check each action on the document, changed by the actions before it."""
-    actions = mapping(file.data).get("actions")
+    actions = as_mapping(file.data).get("actions")
     if not isinstance(actions, list) or not actions:
-        yield file.finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")
-    for index, action in enumerate(sequence(actions)):
+        yield file.build_finding("/actions", "the overlay has no list of `actions`", "Say what it changes.")
+    for index, action in enumerate(as_sequence(actions)):
         found = list(_check_form(file, f"/actions/{index}", action))
         if not found:
             try:
                 document = overlay.apply(document, {"overlay": "1.0.0", "actions": [action]}, name=_NAME)
             except SpecError as error:
                 what, _, todo = str(error).removeprefix(f"{_NAME}, action 1").lstrip(": ").partition(". ")
-                found.append(file.finding(f"/actions/{index}/target", what, todo or "Mend the action."))
+                found.append(file.build_finding(f"/actions/{index}/target", what, todo or "Mend the action."))
         yield from found
 
 
 def _check_head(file: YamlFile) -> Iterator[Finding]:
-    data = mapping(file.data)
+    data = as_mapping(file.data)
     if data.get("overlay") != "1.0.0":
-        yield file.finding("/overlay", "the file is not an OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`.")
-    info = mapping(data.get("info"))
+        yield file.build_finding(
+            "/overlay", "the file is not an OpenAPI Overlay 1.0", "Begin it with `overlay: 1.0.0`."
+        )
+    info = as_mapping(data.get("info"))
     for key in ("title", "version"):
         if not isinstance(info.get(key), str) or not info[key]:
-            yield file.finding(f"/info/{key}", f"the overlay's info has no {key}", "Write it, as text.")
+            yield file.build_finding(f"/info/{key}", f"the overlay's info has no {key}", "Write it, as text.")
     extends = data.get("extends")
     if (
         not isinstance(extends, str)
         or (file.path.parent / extends).resolve() != file.path.parent.parent / "openapi.yaml"
     ):
-        yield file.finding(
+        yield file.build_finding(
             "/extends", f"`extends: {extends}` does not name the API", "Write `extends: ../openapi.yaml`."
         )
     for key in data:
         if key not in _FIELDS and not key.startswith("x-"):
-            yield file.finding(f"/{key}", f'an overlay has no field "{key}"', "Drop it.")
+            yield file.build_finding(f"/{key}", f'an overlay has no field "{key}"', "Drop it.")
 
 
 def _check_form(file: YamlFile, where: str, action: Any) -> Iterator[Finding]:
     if not isinstance(action, dict) or not isinstance(action.get("target"), str):
-        yield file.finding(where, "the action has no `target`", "Write a JSONPath into the contract.")
+        yield file.build_finding(where, "the action has no `target`", "Write a JSONPath into the contract.")
         return
     for key in action:
         if key not in _ACTION_FIELDS and not key.startswith("x-"):
-            yield file.finding(f"{where}/{key}", f'an action has no field "{key}"', "Drop it.")
+            yield file.build_finding(f"{where}/{key}", f'an action has no field "{key}"', "Drop it.")
     if ("update" in action) == (action.get("remove") is True):
-        yield file.finding(where, "the action must have one of `update` and `remove: true`", "Write one of them.")
+        yield file.build_finding(where, "the action must have one of `update` and `remove: true`", "Write one of them.")

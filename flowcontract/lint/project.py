@@ -37,15 +37,15 @@ class YamlFile:
     data: Any
     lines: Mapping[str, int]
 
-    def line(self, pointer: str) -> int:
+    def find_line(self, pointer: str) -> int:
         """Return the line of a value, or of the nearest value around it."""
         while pointer and pointer not in self.lines:
             pointer = pointer.rpartition("/")[0]
         return self.lines.get(pointer, 1)
 
-    def finding(self, pointer: str, what: str, todo: str) -> Finding:
+    def build_finding(self, pointer: str, what: str, todo: str) -> Finding:
         """Return a finding at a value of this file."""
-        return Finding(self.path, self.line(pointer), what, todo)
+        return Finding(self.path, self.find_line(pointer), what, todo)
 
 
 def read(path: Path) -> YamlFile | Finding:
@@ -77,9 +77,9 @@ class View:
     api: Api | None = field(repr=False)  # None where the document does not read as an API
     files: Mapping[Path, YamlFile] = field(repr=False)
 
-    def finding(self, pointer: str, what: str, todo: str) -> Finding:
+    def build_finding(self, pointer: str, what: str, todo: str) -> Finding:
         """Return a finding at a value of the bundle, placed in the file that it comes from."""
-        path, line = self.place(pointer)
+        path, line = self.locate(pointer)
         return Finding(path, line, what, todo)
 
     def has(self, pointer: str) -> bool:
@@ -90,10 +90,10 @@ class View:
             return False
         return True
 
-    def violations(self, pointer: str, value: Any) -> list[Violation]:
+    def find_violations(self, pointer: str, value: Any) -> list[Violation]:
         """Return the violations of a value by a schema; none if it does not compile, which `schemas` reports."""
         try:
-            return self.validators.violations(pointer, value)
+            return self.validators.find_violations(pointer, value)
         except (FlowContractError, ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
             return []
 
@@ -102,14 +102,14 @@ class View:
         """The compiled schemas of this document."""
         return Validators(self.document)
 
-    def place(self, pointer: str) -> tuple[Path, int]:
+    def locate(self, pointer: str) -> tuple[Path, int]:
         """Return the file and the line of a value of the bundle."""
-        if self.profile is not None and (line := self._line_in_profile(pointer)):
+        if self.profile is not None and (line := self._find_line_in_profile(pointer)):
             return self.profile.path, line
-        path, inner = self.bundle.origin(pointer)
-        return path, self.files[path].line(inner) if path in self.files else 1
+        path, inner = self.bundle.find_origin(pointer)
+        return path, self.files[path].find_line(inner) if path in self.files else 1
 
-    def _line_in_profile(self, pointer: str) -> int | None:
+    def _find_line_in_profile(self, pointer: str) -> int | None:
         """Return the line of the last action of the profile that set a value, or None."""
         found = None
         for index, targets in self._targets:
@@ -149,18 +149,18 @@ class Project:
     @property
     def whole(self) -> bool:
         """Whether all APIs are checked, so that unused things can be found."""
-        return set(self.names) == set(specs.available_apis(self.specs))
+        return set(self.names) == set(specs.list_apis(self.specs))
 
     @cached_property
     def unreadable(self) -> frozenset[Path]:
         """The files that cannot be read: nothing counts as missing because of them."""
         return frozenset(finding.path for finding in self.broken) - frozenset(self.files)
 
-    def spec_files(self) -> list[YamlFile]:
+    def list_spec_files(self) -> list[YamlFile]:
         """Return the readable files under the specs, sorted by path."""
         return [file for path, file in sorted(self.files.items()) if path.is_relative_to(self.specs)]
 
-    def spec(self, name: str) -> YamlFile | None:
+    def find_spec(self, name: str) -> YamlFile | None:
         """Return a file by its path below the specs, None where it is missing or cannot be read."""
         return self.files.get(self.specs / name)
 
@@ -176,7 +176,7 @@ def load(specs_root: Path, fixtures_root: Path, names: Iterable[str] = ()) -> Pr
             broken.append(result)
         else:
             files[path] = result
-    wanted = tuple(names) or specs.available_apis(roots[0])
+    wanted = tuple(names) or specs.list_apis(roots[0])
     views: list[View] = []
     failures: list[Finding] = []
     for name in wanted:

@@ -10,7 +10,7 @@ import jsonschema_rs
 from flowcontract.errors import SpecError
 from flowcontract.lint import sources as ledger
 from flowcontract.lint.positions import walk
-from flowcontract.lint.references import mapping, sequence
+from flowcontract.lint.references import as_mapping, as_sequence
 from flowcontract.pointers import escape
 from flowcontract.provenance.sources import BASES, CHOICE_FIELDS, Source, as_list
 
@@ -40,7 +40,7 @@ def check_origins(view: View) -> Iterator[Finding]:
     for position in walk(view.document):
         if position.kind in _NEEDS_ORIGIN and isinstance(position.value, dict) and "$ref" not in position.value:
             yield from _check_origin(view, position.pointer, position.value, f"the {position.kind}")
-    schemas = mapping(mapping(view.document.get("components")).get("schemas"))
+    schemas = as_mapping(as_mapping(view.document.get("components")).get("schemas"))
     for name, schema in schemas.items():
         if name.startswith("event.") and isinstance(schema, dict):
             yield from _check_origin(view, f"/components/schemas/{escape(name)}", schema, "the event")
@@ -48,7 +48,7 @@ def check_origins(view: View) -> Iterator[Finding]:
 
 def _check_origin(view: View, pointer: str, value: dict[str, Any], what: str) -> Iterator[Finding]:
     if not {"x-source", "x-observed"} & set(value):
-        yield view.finding(
+        yield view.build_finding(
             pointer,
             f"{what} has neither `x-source` nor `x-observed`",
             "Name document and lines (`x-source: 001:25-58`), or where it was seen (`x-observed`).",
@@ -58,7 +58,7 @@ def _check_origin(view: View, pointer: str, value: dict[str, Any], what: str) ->
 def check(project: Project) -> Iterator[Finding]:
     """Yield sources beyond their documents, unknown rulings, and ruled places without source or observation."""
     lines, known = ledger.count_lines(project), ledger.collect_names(project)
-    for file in project.spec_files():
+    for file in project.list_spec_files():
         api = file.path.relative_to(project.specs).parts[0]
         if file.path.name == "sources.yaml":
             continue
@@ -86,10 +86,10 @@ def _check_sources(file: YamlFile, pointer: str, node: dict[str, Any], known: di
             if key == "source" and not _LOOKS_LIKE_LINES.match(str(source)):
                 continue
             if error := ledger.find_source_error(source, known):
-                yield file.finding(where, *error)
+                yield file.build_finding(where, *error)
     observed = node.get("x-observed")
     if "x-observed" in node and not all(isinstance(text, str) and text.strip() for text in as_list(observed) or [None]):
-        yield file.finding(
+        yield file.build_finding(
             f"{pointer}/x-observed", "`x-observed` is empty", "Say where it was seen: server and version."
         )
 
@@ -97,19 +97,19 @@ def _check_sources(file: YamlFile, pointer: str, node: dict[str, Any], known: di
 def _check_rulings(
     file: YamlFile, pointer: str, node: dict[str, Any], api: str, known: ledger.Names
 ) -> Iterator[Finding]:
-    for name, where in named_rulings(pointer, node):
+    for name, where in list_named_rulings(pointer, node):
         qualified = name if "/" in name else f"{api}/{name}"
         if known.lacks("ruling", qualified):
-            yield file.finding(where, f'there is no ruling "{qualified}"', known.suggest("ruling", qualified))
+            yield file.build_finding(where, f'there is no ruling "{qualified}"', known.suggest("ruling", qualified))
     if "x-ruling" in node and not {"x-source", "x-observed"} & set(node):
-        yield file.finding(
+        yield file.build_finding(
             f"{pointer}/x-ruling",
             "what is ruled here has neither `x-source` nor `x-observed`",
             "Add what the ruling is about.",
         )
 
 
-def named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def list_named_rulings(pointer: str, node: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and pointer of every ruling that an object names."""
     for key in ("x-ruling", "ruling") if "/x-stream" in pointer else ("x-ruling",):
         value = node.get(key)
@@ -121,26 +121,28 @@ def check_rulings(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with the rulings, and those that nothing cites."""
     lines, known, used = ledger.count_lines(project), ledger.collect_names(project), _list_used_rulings(project)
     numbers: dict[int, str] = {}
-    for file in (file for file in project.spec_files() if file.path.name == "rulings.yaml"):
+    for file in (file for file in project.list_spec_files() if file.path.name == "rulings.yaml"):
         if not isinstance(file.data, list):
-            yield file.finding("", "the file is not a list of rulings", "Begin each ruling with `- number:`.")
+            yield file.build_finding("", "the file is not a list of rulings", "Begin each ruling with `- number:`.")
         seen: set[str] = set()
-        for index, ruling in enumerate(sequence(file.data)):
+        for index, ruling in enumerate(as_sequence(file.data)):
             if not isinstance(ruling, dict):
                 todo = f"Write {', '.join(_RULING_FIELDS)}."
-                yield file.finding(f"/{index}", "the ruling is not a mapping", todo)
+                yield file.build_finding(f"/{index}", "the ruling is not a mapping", todo)
                 continue
             yield from _check_ruling_fields(file, f"/{index}", ruling, lines, known)
             if isinstance(number := ruling.get("number"), int):
                 yield from _check_ruling_number(file, f"/{index}/number", number, numbers)
             if isinstance(name := ruling.get("name"), str):
                 yield from _check_ruling_name(file, f"/{index}/name", name, seen)
-                if project.whole and not project.unreadable and f"{_api_of(file)}/{name}" not in used:
-                    what = f'nothing cites the ruling "{_api_of(file)}/{name}"'
-                    yield file.finding(f"/{index}/name", what, "Cite it where the contract follows it (`x-ruling`).")
+                if project.whole and not project.unreadable and f"{_get_api(file)}/{name}" not in used:
+                    what = f'nothing cites the ruling "{_get_api(file)}/{name}"'
+                    yield file.build_finding(
+                        f"/{index}/name", what, "Cite it where the contract follows it (`x-ruling`)."
+                    )
 
 
-def _api_of(file: YamlFile) -> str:
+def _get_api(file: YamlFile) -> str:
     """Return the API of a `rulings.yaml`."""
     return file.path.parent.name
 
@@ -151,53 +153,56 @@ def _check_ruling_fields(
     for key, wanted in _RULING_FIELDS.items():
         value = ruling.get(key)
         if not isinstance(value, wanted) or isinstance(value, bool) or not value:
-            yield file.finding(
+            yield file.build_finding(
                 f"{where}/{key}", f"the ruling's `{key}` is missing, empty or not a {wanted.__name__}", "Write it."
             )
     for key in ruling:
         if key not in (*_RULING_FIELDS, *_OPTIONAL_RULING_FIELDS):
-            yield file.finding(f"{where}/{escape(key)}", f'a ruling has no field "{key}"', "Drop it.")
+            yield file.build_finding(f"{where}/{escape(key)}", f'a ruling has no field "{key}"', "Drop it.")
     yield from _check_basis(file, where, ruling)
-    for index, choice in enumerate(sequence(ruling.get("choices"))):
+    for index, choice in enumerate(as_sequence(ruling.get("choices"))):
         yield from _check_choice(file, f"{where}/choices/{index}", choice, known)
-    for index, source in enumerate(sequence(ruling.get("lines"))):
+    for index, source in enumerate(as_sequence(ruling.get("lines"))):
         if error := ledger.find_source_error(source, lines):
-            yield file.finding(f"{where}/lines/{index}", *error)
+            yield file.build_finding(f"{where}/lines/{index}", *error)
 
 
 def _check_basis(file: YamlFile, where: str, ruling: dict[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with the basis of a ruling; only one on a gap may derive its demand from lines."""
     basis, derives = ruling.get("basis"), ruling.get("derives")
     if isinstance(basis, str) and basis not in BASES:
-        yield file.finding(f"{where}/basis", f'"{basis}" is not a basis', f"Write one of: {', '.join(BASES)}.")
+        yield file.build_finding(f"{where}/basis", f'"{basis}" is not a basis', f"Write one of: {', '.join(BASES)}.")
     if derives is None:
         return
     if basis != "gap":
         what = "a ruling that decides between lines derives nothing from them"
-        yield file.finding(f"{where}/derives", what, "Drop it, or mend the basis.")
+        yield file.build_finding(f"{where}/derives", what, "Drop it, or mend the basis.")
     for line in as_list(derives):
-        if not any(_is_inside(str(line), str(cited)) for cited in sequence(ruling.get("lines"))):
+        if not any(_is_inside(str(line), str(cited)) for cited in as_sequence(ruling.get("lines"))):
             what = f'the ruling derives its demand from "{line}", which is not among its lines'
-            yield file.finding(f"{where}/derives", what, "Cite the lines, or name cited ones.")
+            yield file.build_finding(f"{where}/derives", what, "Cite the lines, or name cited ones.")
 
 
 def _check_choice(file: YamlFile, where: str, choice: Any, known: ledger.Names) -> Iterator[Finding]:
     """Yield what is wrong with a choice: its fields, unknown operations, invalid schemas."""
-    fields = set(mapping(choice))
-    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(mapping(mapping(choice).get("options"))) < 2:  # noqa: PLR2004 - a choice has two
+    fields = set(as_mapping(choice))
+    options = as_mapping(as_mapping(choice).get("options"))
+    if not CHOICE_FIELDS <= fields <= CHOICE_FIELDS | {"when"} or len(options) < 2:  # noqa: PLR2004 - a choice has two
         todo = f"Write {', '.join(sorted(CHOICE_FIELDS))}, perhaps `when`, and two options at least."
-        yield file.finding(where, "the choice is not well formed", todo)
+        yield file.build_finding(where, "the choice is not well formed", todo)
         return
-    for index, name in enumerate(sequence(choice["operations"])):
-        qualified = name if "/" in str(name) else f"{_api_of(file)}/{name}"
+    for index, name in enumerate(as_sequence(choice["operations"])):
+        qualified = name if "/" in str(name) else f"{_get_api(file)}/{name}"
         if known.lacks("operation", qualified):
             place = f"{where}/operations/{index}"
-            yield file.finding(place, f'there is no operation "{qualified}"', known.suggest("operation", qualified))
+            yield file.build_finding(
+                place, f'there is no operation "{qualified}"', known.suggest("operation", qualified)
+            )
     for name, schema in [*choice["options"].items(), ("when", choice.get("when", True))]:
         try:
             jsonschema_rs.meta.validate(schema)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-            yield file.finding(where, f'"{name}" is not a JSON Schema: {error}'.splitlines()[0], "Mend it.")
+            yield file.build_finding(where, f'"{name}" is not a JSON Schema: {error}'.splitlines()[0], "Mend it.")
 
 
 def _is_inside(text: str, other: str) -> bool:
@@ -212,15 +217,17 @@ def _is_inside(text: str, other: str) -> bool:
 def _check_ruling_number(file: YamlFile, where: str, number: int, taken: dict[int, str]) -> Iterator[Finding]:
     if number in taken:
         what = f"the number {number} is taken by {taken[number]}"
-        yield file.finding(where, what, "Take the next free one over all APIs.")
-    taken.setdefault(number, f"a ruling of {_api_of(file)}, line {file.line(where)}")
+        yield file.build_finding(where, what, "Take the next free one over all APIs.")
+    taken.setdefault(number, f"a ruling of {_get_api(file)}, line {file.find_line(where)}")
 
 
 def _check_ruling_name(file: YamlFile, where: str, name: str, taken: set[str]) -> Iterator[Finding]:
     if not _RULING_NAME.fullmatch(name):
-        yield file.finding(where, f'"{name}" is not a name for a ruling', "Use words in lower case, joined by hyphens.")
+        yield file.build_finding(
+            where, f'"{name}" is not a name for a ruling', "Use words in lower case, joined by hyphens."
+        )
     if name in taken:
-        yield file.finding(where, f'the name "{name}" is taken by another ruling above', "Choose another.")
+        yield file.build_finding(where, f'the name "{name}" is taken by another ruling above', "Choose another.")
     taken.add(name)
 
 
@@ -231,7 +238,7 @@ def _list_used_rulings(project: Project) -> set[str]:
         inside = file.path.is_relative_to(project.specs)
         api = file.path.relative_to(project.specs if inside else project.fixtures).parts[0]
         for pointer, node in _list_mappings(file.data):
-            names = [name for name, _ in named_rulings(pointer, node)]
+            names = [name for name, _ in list_named_rulings(pointer, node)]
             if inside and file.path.name == "sources.yaml":
                 names += [str(node["ruling"])] if "ruling" in node else []
             if not inside and not pointer:

@@ -25,24 +25,24 @@ def follow(document: Mapping[str, Any], pointer: str, node: Any) -> tuple[str, A
     return pointer, None
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def as_mapping(value: Any) -> dict[str, Any]:
     """Return a mapping as it is, anything else as an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def sequence(value: Any) -> list[Any]:
+def as_sequence(value: Any) -> list[Any]:
     """Return a list as it is, anything else as an empty one."""
     return value if isinstance(value, list) else []
 
 
-def properties(document: Mapping[str, Any], schema: Any, seen: frozenset[int] = frozenset()) -> set[str]:
+def list_properties(document: Mapping[str, Any], schema: Any, seen: frozenset[int] = frozenset()) -> set[str]:
     """Return the names of all properties that a schema, or a subschema for the same value, describes."""
     if not isinstance(schema, dict) or id(schema) in seen:
         return set()
     seen |= {id(schema)}
-    names = set(mapping(schema.get("properties")))
+    names = set(as_mapping(schema.get("properties")))
     for part in _list_in_place(document, schema):
-        names |= properties(document, part, seen)
+        names |= list_properties(document, part, seen)
     return names
 
 
@@ -53,7 +53,7 @@ def _list_in_place(document: Mapping[str, Any], schema: Mapping[str, Any]) -> It
         except KeyError:
             return
     for key in ("allOf", "anyOf", "oneOf"):
-        yield from sequence(schema.get(key))
+        yield from as_sequence(schema.get(key))
     for key in ("if", "then", "else"):
         yield schema.get(key)
-    yield from mapping(schema.get("dependentSchemas")).values()
+    yield from as_mapping(schema.get("dependentSchemas")).values()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.lint import scenarios
 from flowcontract.lint.positions import walk
-from flowcontract.lint.references import mapping, properties
+from flowcontract.lint.references import as_mapping, list_properties
 from flowcontract.lint.sources import suggest
 from flowcontract.pointers import escape
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import Operation
 
 
-def _always(operation: Operation) -> bool:
+def _is_any(operation: Operation) -> bool:
     return bool(operation.id)
 
 
@@ -51,8 +51,8 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "wrong-token": _has_key,
     "wrong-scheme": _has_key,
     "other-app": _has_key,
-    "unknown-path": _always,
-    "wrong-method": _always,
+    "unknown-path": _is_any,
+    "wrong-method": _is_any,
     "wrong-media-type": _takes_body,
     "malformed-body": _takes_body,
     "invalid-request": _takes_any,
@@ -66,9 +66,9 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "no-object": _takes_body,
     "unnamed-file": _takes_form,
     "missing-boundary": _takes_form,
-    "path-in-name": _always,
+    "path-in-name": _is_any,
     "backslash-in-name": _takes_form,
-    "long-name": _always,
+    "long-name": _is_any,
     "unprintable-name": _names_something,
     "taken-name": _names_something,
     "never-used": _names_something,
@@ -82,7 +82,7 @@ WORDS: dict[str, Callable[[Operation], bool]] = {
     "input-value-twice": _takes_body,
     "wrong-input": _takes_body,
     "other-users-file": _takes_body,
-    "switched-off": _always,
+    "switched-off": _is_any,
 }
 
 STREAMING = "-streaming"
@@ -114,7 +114,7 @@ def _can_occur(word: str, operation: Operation, view: View) -> bool:
 def _list_fields(operation: Operation, view: View) -> set[str]:
     names = {parameter.name for parameter in operation.parameters}
     for media in operation.request.values():
-        names |= properties(view.document, media.schema)
+        names |= list_properties(view.document, media.schema)
     return {name.replace("_", "-") for name in names}
 
 
@@ -122,7 +122,7 @@ def check(project: Project, view: View) -> Iterator[Finding]:
     """Yield unknown words, and targets that are not scenarios of all operations that can refuse by the word."""
     for position in walk(view.document):
         if position.kind in ("document", "operation"):
-            for word, target in mapping(mapping(position.value).get("x-refusals")).items():
+            for word, target in as_mapping(as_mapping(position.value).get("x-refusals")).items():
                 if view.api is not None:
                     yield from _check_entry(project, view, position.pointer, word, target)
     for operation in view.api.operations.values() if view.api else ():
@@ -135,14 +135,14 @@ def _find_never_hanging(view: View, operation: Operation) -> Iterator[Finding]:
     for key in sorted(operation.stream.hangs if operation.stream else ()):
         if key not in operation.refusals.values():
             what = f'the stream of {operation.id} hangs with "{key}", which refuses nothing'
-            yield view.finding(operation.pointer, what, "Name it in `x-refusals`, or drop it from `hangs`.")
+            yield view.build_finding(operation.pointer, what, "Name it in `x-refusals`, or drop it from `hangs`.")
 
 
 def _find_unanswered(view: View, operation: Operation) -> Iterator[Finding]:
     """Find required words for which an operation has no scenario."""
     missing = [word for word in NEEDED if WORDS[word](operation) and word not in operation.refusals]
     if missing:
-        yield view.finding(
+        yield view.build_finding(
             "/x-refusals",
             f"no scenario refuses a request to {operation.id} by {' or '.join(missing)}",
             "Map it to a scenario.",
@@ -155,18 +155,20 @@ def _check_entry(project: Project, view: View, holder: str, word: str, target: A
     operations = view.api.operations.values() if view.api else ()
     possible = [operation for operation in operations if _can_occur(word, operation, view)]
     if word not in WORDS and not possible:
-        yield view.finding(where, f'"{word}" is not a word for a refusal', suggest(word, frozenset(WORDS)))
+        yield view.build_finding(where, f'"{word}" is not a word for a refusal', suggest(word, frozenset(WORDS)))
         return
     concerned = [
         operation
         for operation in possible
         if operation.pointer == holder or (not holder and operation.refusals.get(word) == target)
     ]
-    missing = [operation for operation in concerned if target not in scenarios.keys(project, view, operation)]
+    missing = [
+        operation for operation in concerned if target not in scenarios.list_scenario_keys(project, view, operation)
+    ]
     if missing:
         names = ", ".join(operation.id for operation in missing)
-        yield view.finding(
+        yield view.build_finding(
             where,
             f'"{word}" is answered by "{target}", which is no scenario of {names}',
-            f"Name a scenario, or write {scenarios.folder(project, view.name, missing[0].id)}/{target}.yaml.",
+            f"Name a scenario, or write {scenarios.describe_folder(project, view.name, missing[0].id)}/{target}.yaml.",
         )

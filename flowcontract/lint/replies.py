@@ -11,15 +11,15 @@ from flowcontract import pointers
 from flowcontract.errors import FlowContractError
 from flowcontract.lint import media
 from flowcontract.lint.findings import Finding
-from flowcontract.lint.references import mapping
+from flowcontract.lint.references import as_mapping
 from flowcontract.scenarios import render_body, render_events, render_headers
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.media_types import JSON, find_media
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.validation import pydantic_words
-from flowcontract.validation.request import check_request, sample_violation
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.request import build_sample_violation, check_request
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +56,10 @@ class Case:
     operation: Operation
     validators: Validators
 
-    def violation(self, where: str, violation: Violation, what: str) -> Iterator[Finding]:
+    def report_violation(self, where: str, violation: Violation, what: str) -> Iterator[Finding]:
         """Yield a violation as a finding, unless its value is only known to a running mock."""
         if not _is_known_at_run_time(self.file.data, where, violation.rule):
-            yield self.file.finding(
+            yield self.file.build_finding(
                 where,
                 f"the reply breaks {what} ({violation.rule}): expected {violation.expected}, got {violation.got}",
                 _MEND_REPLY,
@@ -87,7 +87,7 @@ def _check_request(case: Case) -> Iterator[Finding]:
         return
     media_type = next(iter(operation.request), "") if match.body is not None else ""
     if media_type not in ("", JSON) and not isinstance(match.body, dict):
-        yield case.file.finding(
+        yield case.file.build_finding(
             "/request/body", f"{operation.id} takes a form, whose fields are an object", _MEND_REQUEST
         )
         return
@@ -106,10 +106,10 @@ def _check_request(case: Case) -> Iterator[Finding]:
         part = {"body": "body", "query": "query", "header": "headers"}.get(found.location, "")
         inner = found.violation.where if part == "body" else f"/{pointers.escape(found.field)}"
         what = f"{operation.id} allows no such request: {found.message}"
-        yield case.file.finding(f"/request/{part}{inner}", what, _MEND_REQUEST)
+        yield case.file.build_finding(f"/request/{part}{inner}", what, _MEND_REQUEST)
 
 
-def sample_context(operation: Operation) -> Context:
+def build_sample_context(operation: Operation) -> Context:
     """Return the context in which replies are checked: an example request, and no world but the scenario's sample."""
     bodies = [example.value for media_type in operation.request.values() for example in media_type.examples.values()]
     ids = Context(seed="lint")
@@ -118,7 +118,7 @@ def sample_context(operation: Operation) -> Context:
         request=RequestView(
             operation.method,
             path={
-                parameter.name: ids.id(parameter.name)
+                parameter.name: ids.derive_id(parameter.name)
                 for parameter in operation.parameters
                 if parameter.location == "path"
             },
@@ -126,13 +126,13 @@ def sample_context(operation: Operation) -> Context:
         ),
         seed="lint",
         now=_NOW,
-        violation=pydantic_words.mapping(sample_violation(operation)) if can_be_wrong else {},
+        violation=pydantic_words.build_mapping(build_sample_violation(operation)) if can_be_wrong else {},
     )
 
 
 def check_reply(case: Case) -> Iterator[Finding]:
     """Render a reply and yield its violations of the contract."""
-    context, reply = sample_context(case.operation), case.scenario.reply
+    context, reply = build_sample_context(case.operation), case.scenario.reply
     try:
         headers = {"Content-Type": reply.media_type, **render_headers(reply, context)}
         if reply.streamed:
@@ -144,17 +144,17 @@ def check_reply(case: Case) -> Iterator[Finding]:
         return
     if reply.file is not None and (fault := media.find_error(reply.file)):
         what = f"{reply.file.name} is not what its ending says: {fault}"
-        yield case.file.finding("/reply/file", what, "Make the file anew.")
+        yield case.file.build_finding("/reply/file", what, "Make the file anew.")
     headers = {name: value for name, value in headers.items() if value}
-    for found in response_violations(case.validators, case.operation, case.scenario.status, headers, body):
+    for found in find_response_violations(case.validators, case.operation, case.scenario.status, headers, body):
         inside = reply.kind == "body" and found.rule not in _NOT_BODY
         where = f"/reply/body{found.where}" if inside else "/reply"
-        yield from case.violation(where, found, f"{case.operation.id}'s {case.scenario.status}")
+        yield from case.report_violation(where, found, f"{case.operation.id}'s {case.scenario.status}")
 
 
 def check_rendering(case: Case) -> Iterator[Finding]:
     """Render a reply of which the contract says nothing, and yield what makes that impossible."""
-    context, reply = sample_context(case.operation), case.scenario.reply
+    context, reply = build_sample_context(case.operation), case.scenario.reply
     try:
         render_headers(reply, context)
         _ = list(render_events(reply, context)) if reply.streamed else render_body(reply, context)
@@ -173,7 +173,7 @@ def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
         return False
     if rule in _COUNTED and "/stopped/" in where:
         return "$world." in json.dumps(raw)
-    sample = mapping(scenario.get("sample"))
+    sample = as_mapping(scenario.get("sample"))
     matches = _AT_RUN_TIME.finditer(raw) if isinstance(raw, str) else ()
     return any(match["name"] is None or match["name"] not in sample for match in matches)
 
@@ -187,7 +187,7 @@ def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[F
     if contract is None:
         there = ", ".join(offered) or "no body"
         what = f"{operation.id}'s {case.scenario.status} is no stream of {content_type}; there is: {there}"
-        yield case.file.finding("/reply", what, _OFFER_STREAM)
+        yield case.file.build_finding("/reply", what, _OFFER_STREAM)
         return
     listed = "lines" if reply.kind == "lines" else "events"
     rendered = list(render_events(reply, context))
@@ -196,7 +196,7 @@ def _check_stream(case: Case, content_type: str, context: Context) -> Iterator[F
     for where, violation in _judge(contract, pieces):
         if not where and hangs:
             continue  # it has no end on purpose
-        yield from case.violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
+        yield from case.report_violation(where or f"/reply/{listed}", violation, f"the stream of {operation.id}")
     if reply.stopped is not None:
         stops = render_events(reply, context, stopped=True)
         ending = [(f"/reply/stopped/{piece.place}", piece.data) for piece in stops]
@@ -220,7 +220,7 @@ def _check_stops(
         wrong = [
             finding
             for where, violation in _judge(contract, [*pieces[:number], *stops])
-            for finding in case.violation(where if "/stopped/" in where else "/reply/stopped", violation, what)
+            for finding in case.report_violation(where if "/stopped/" in where else "/reply/stopped", violation, what)
         ]
         if wrong:
             yield from wrong

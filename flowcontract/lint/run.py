@@ -23,7 +23,7 @@ from flowcontract.lint import (
 )
 from flowcontract.lint import sources as ledger
 from flowcontract.lint.findings import Finding, run_guarded
-from flowcontract.specs.model import available_apis
+from flowcontract.specs.model import list_apis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,20 +106,20 @@ def _keep_new(view: View, found: Iterable[Finding], before: Iterable[Finding]) -
 def _drop_echoes(found: Iterable[Finding], loaded: Project) -> set[Finding]:
     """Drop the vague findings of an API if there are definite ones in its files, or in shared files."""
     clear = {finding for finding in found if not finding.vague}
-    contract = {_area_of(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
-    anywhere = {_area_of(finding.path, loaded) for finding in clear}
-    apis = available_apis(loaded.specs)
+    contract = {_find_area(finding.path, loaded) for finding in clear if finding.path.is_relative_to(loaded.specs)}
+    anywhere = {_find_area(finding.path, loaded) for finding in clear}
+    apis = list_apis(loaded.specs)
     shared = any(area and area not in apis for area in contract)
 
-    def echoes(finding: Finding) -> bool:
-        area = _area_of(finding.path, loaded)
+    def is_echo(finding: Finding) -> bool:
+        area = _find_area(finding.path, loaded)
         known = contract if finding.path.is_relative_to(loaded.specs) else anywhere
         return shared or area in known or (not area and bool(clear))
 
-    return clear | {finding for finding in found if finding.vague and not echoes(finding)}
+    return clear | {finding for finding in found if finding.vague and not is_echo(finding)}
 
 
-def _area_of(path: Path, loaded: Project) -> str:
+def _find_area(path: Path, loaded: Project) -> str:
     """Return the first folder below the specs or the fixtures: an API, or shared parts; '' for their roots."""
     root = loaded.specs if path.is_relative_to(loaded.specs) else loaded.fixtures
     first = next(iter(path.relative_to(root).parts), "") if path.is_relative_to(root) else ""

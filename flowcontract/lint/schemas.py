@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from flowcontract.lint.findings import Finding
 from flowcontract.lint.positions import Position, walk
-from flowcontract.lint.references import mapping, properties, sequence
+from flowcontract.lint.references import as_mapping, as_sequence, list_properties
 from flowcontract.pointers import escape, join
 from flowcontract.provenance.sources import as_list
 from flowcontract.schemas import absence
@@ -59,7 +59,7 @@ def _check_compilation(view: View) -> Iterator[Finding]:
     try:
         jsonschema_rs.validator_map_for(dict(view.document), validate_formats=True)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
-        path, line = view.place("")
+        path, line = view.locate("")
         yield Finding(path, line, f"the schemas do not compile: {error}", "Mend what is named.", vague=True)
 
 
@@ -73,7 +73,7 @@ def _check_metaschema(
         if pointer not in reported:
             reported.add(pointer)
             what = f"not a JSON Schema 2020-12: {pointer.rpartition('/')[2] or 'the schema'}: {error.message}"
-            yield view.finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
+            yield view.build_finding(f"{schema.pointer}{pointer}", what, "Write what the keyword allows.")
 
 
 def _check_keywords(view: View, schema: Position) -> Iterator[Finding]:
@@ -81,13 +81,13 @@ def _check_keywords(view: View, schema: Position) -> Iterator[Finding]:
         if key not in KEYWORDS and not key.startswith("x-"):
             close = difflib.get_close_matches(key, KEYWORDS, n=1)
             todo = f'Did you mean "{close[0]}"?' if close else "Drop it, or begin its name with `x-`."
-            yield view.finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is not a keyword of a schema', todo)
+            yield view.build_finding(f"{schema.pointer}/{escape(key)}", f'"{key}" is not a keyword of a schema', todo)
 
 
 def _check_openness(view: View, schema: Position) -> Iterator[Finding]:
     for key in ("additionalProperties", "unevaluatedProperties"):
         if schema.value.get(key) is False:
-            yield view.finding(
+            yield view.build_finding(
                 f"{schema.pointer}/{key}",
                 f"`{key}: false` closes the object; servers add fields from version to version",
                 "Drop it: objects stay open.",
@@ -96,12 +96,12 @@ def _check_openness(view: View, schema: Position) -> Iterator[Finding]:
 
 def _check_required(view: View, schema: Position, schemas: Mapping[str, Position]) -> Iterator[Finding]:
     """Look a required name up in the schema, in its references, and in the schemas for the same value."""
-    names = [name for name in sequence(schema.value.get("required")) if isinstance(name, str)]
+    names = [name for name in as_sequence(schema.value.get("required")) if isinstance(name, str)]
     if not names:
         return
     around = _find_outermost(schema.pointer, schemas)
-    known = properties(view.document, schemas[around].value)
-    patterned = any(mapping(schemas[around].value).get(key) for key in ("patternProperties", "propertyNames"))
+    known = list_properties(view.document, schemas[around].value)
+    patterned = any(as_mapping(schemas[around].value).get(key) for key in ("patternProperties", "propertyNames"))
     for name in dict.fromkeys(names):
         if name not in known and not patterned:
             close = difflib.get_close_matches(name, known, n=1)
@@ -110,7 +110,7 @@ def _check_required(view: View, schema: Position, schemas: Mapping[str, Position
             )
             index = schema.value["required"].index(name)
             what = f'"{name}" is required, but no property of this schema'
-            yield view.finding(f"{schema.pointer}/required/{index}", what, todo)
+            yield view.build_finding(f"{schema.pointer}/required/{index}", what, todo)
 
 
 def _check_null(view: View, schema: Position) -> Iterator[Finding]:
@@ -118,21 +118,27 @@ def _check_null(view: View, schema: Position) -> Iterator[Finding]:
     said = schema.value.get(absence.KEYWORD, absence.ABSENT)
     if said != absence.ABSENT:
         what = f'"{said}" is nothing that null can stand for'
-        yield view.finding(f"{schema.pointer}/{absence.KEYWORD}", what, f"Write `{absence.KEYWORD}: {absence.ABSENT}`.")
+        yield view.build_finding(
+            f"{schema.pointer}/{absence.KEYWORD}", what, f"Write `{absence.KEYWORD}: {absence.ABSENT}`."
+        )
     elif absence.KEYWORD in schema.value and "null" in as_list(schema.value.get("type")):
         what = "null cannot both be a value and stand for a field that is left out"
-        yield view.finding(f"{schema.pointer}/{absence.KEYWORD}", what, "Drop the keyword, or null from the types.")
+        yield view.build_finding(
+            f"{schema.pointer}/{absence.KEYWORD}", what, "Drop the keyword, or null from the types."
+        )
 
 
 def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
     """Look up the fields that our own keywords relate."""
-    known = mapping(schema.value.get("properties"))
+    known = as_mapping(schema.value.get("properties"))
     for key in RELATIONS:
-        for name, others in mapping(schema.value.get(key)).items():
+        for name, others in as_mapping(schema.value.get(key)).items():
             for field in dict.fromkeys([name, *as_list(others)]):
                 if field not in known:
                     what = f'"{field}" is not a property of this schema'
-                    yield view.finding(f"{schema.pointer}/{key}/{escape(name)}", what, "Name fields that stand here.")
+                    yield view.build_finding(
+                        f"{schema.pointer}/{key}/{escape(name)}", what, "Name fields that stand here."
+                    )
 
 
 def _find_outermost(pointer: str, schemas: Mapping[str, Any]) -> str:

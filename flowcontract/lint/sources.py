@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract import pointers
 from flowcontract.errors import SpecError
-from flowcontract.lint.references import mapping, sequence
+from flowcontract.lint.references import as_mapping, as_sequence
 from flowcontract.provenance.sources import Source
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ class Names:
 def collect_names(project: Project) -> Names:
     """Collect all names from the files themselves, so that one broken API does not hide others."""
     operations, events, rulings = set(), set(), set()
-    for file in project.spec_files():
+    for file in project.list_spec_files():
         api, *rest = file.path.relative_to(project.specs).parts
         if rest == ["openapi.yaml"]:
-            for item in mapping(mapping(file.data).get("paths")).values():
+            for item in as_mapping(as_mapping(file.data).get("paths")).values():
                 operations |= {
                     f"{api}/{operation['operationId']}"
-                    for operation in mapping(item).values()
-                    if "operationId" in mapping(operation)
+                    for operation in as_mapping(item).values()
+                    if "operationId" in as_mapping(operation)
                 }
         elif rest == ["rulings.yaml"]:
-            rulings |= {f"{api}/{mapping(ruling).get('name')}" for ruling in sequence(file.data)}
+            rulings |= {f"{api}/{as_mapping(ruling).get('name')}" for ruling in as_sequence(file.data)}
     for path in project.specs.glob("*/events/*.yaml"):
         events.add(f"{path.parent.parent.name}/{path.stem}")
     unread = frozenset((path.parent.name, path.name) for path in project.unreadable)
@@ -72,8 +72,8 @@ def collect_names(project: Project) -> Names:
 @lru_cache(maxsize=1)
 def count_lines(project: Project) -> dict[str, int]:
     """Return the number of lines of each document that `sources.yaml` describes."""
-    file = project.spec("sources.yaml")
-    documents = mapping(mapping(file.data).get("documents")) if file else {}
+    file = project.find_spec("sources.yaml")
+    documents = as_mapping(as_mapping(file.data).get("documents")) if file else {}
     return {
         name: document["lines"]
         for name, document in documents.items()
@@ -100,12 +100,12 @@ def find_source_error(text: Any, known: dict[str, int]) -> tuple[str, str] | Non
 
 def check(project: Project) -> Iterator[Finding]:
     """Yield what is wrong with `sources.yaml`."""
-    file = project.spec("sources.yaml")
+    file = project.find_spec("sources.yaml")
     if file is None:
         return
-    documents = mapping(file.data).get("documents")
+    documents = as_mapping(file.data).get("documents")
     if not isinstance(documents, dict) or not documents:
-        yield file.finding(
+        yield file.build_finding(
             "", "the file has no `documents`", "Describe each document: file, title, lines, sha256, owners."
         )
         return
@@ -113,7 +113,7 @@ def check(project: Project) -> Iterator[Finding]:
     for name, document in documents.items():
         pointer = f"/documents/{name}"
         if not isinstance(document, dict):
-            yield file.finding(
+            yield file.build_finding(
                 pointer, f"document {name} is not a mapping", "Write file, title, lines, sha256, owners."
             )
             continue
@@ -125,12 +125,14 @@ def check(project: Project) -> Iterator[Finding]:
 def _check_fields(file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
     for key, wanted in _DOCUMENT_FIELDS.items():
         if not isinstance(document.get(key), wanted) or isinstance(document.get(key), bool):
-            yield file.finding(f"{pointer}/{key}", f"`{key}` is missing or not a {wanted.__name__}", "Write it.")
+            yield file.build_finding(f"{pointer}/{key}", f"`{key}` is missing or not a {wanted.__name__}", "Write it.")
     if isinstance(digest := document.get("sha256"), str) and not _DIGEST.fullmatch(digest):
-        yield file.finding(f"{pointer}/sha256", f'"{digest}" is not a SHA-256 digest', "Write 64 hexadecimal digits.")
+        yield file.build_finding(
+            f"{pointer}/sha256", f'"{digest}" is not a SHA-256 digest', "Write 64 hexadecimal digits."
+        )
     for key in document:
         if key not in _DOCUMENT_FIELDS:
-            yield file.finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
+            yield file.build_finding(f"{pointer}/{key}", f'a document has no field "{key}"', "Drop it.")
 
 
 def _check_text(project: Project, file: YamlFile, pointer: str, document: dict[str, Any]) -> Iterator[Finding]:
@@ -139,37 +141,39 @@ def _check_text(project: Project, file: YamlFile, pointer: str, document: dict[s
     if not path.parent.is_dir():
         return  # specs without packaged documents
     if not path.is_file():
-        yield file.finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
+        yield file.build_finding(f"{pointer}/file", f'there is no "documents/{path.name}"', "Put the document there.")
     elif hashlib.sha256(path.read_bytes()).hexdigest() != document.get("sha256"):
         what = f'"documents/{path.name}" is not the document that the sources refer to: it has another SHA-256'
-        yield file.finding(f"{pointer}/sha256", what, "Restore the document.")
+        yield file.build_finding(f"{pointer}/sha256", what, "Restore the document.")
 
 
 def _check_owners(
     project: Project, file: YamlFile, pointer: str, document: dict[str, Any], known: Names
 ) -> Iterator[Finding]:
     last, total = 0, document.get("lines")
-    for index, owner in enumerate(sequence(document.get("owners"))):
+    for index, owner in enumerate(as_sequence(document.get("owners"))):
         where = f"{pointer}/owners/{index}"
         if not isinstance(owner, dict) or not (match := _LINES.fullmatch(str(owner.get("lines")))):
-            yield file.finding(where, "the owner has no `lines`", "Write `lines: 25` or `lines: 25-34`.")
+            yield file.build_finding(where, "the owner has no `lines`", "Write `lines: 25` or `lines: 25-34`.")
             continue
         first, end = int(match[1]), int(match[2] or match[1])
         if end < first:
-            yield file.finding(where, f"lines {first}-{end} end before they begin", "Write the smaller line first.")
+            yield file.build_finding(
+                where, f"lines {first}-{end} end before they begin", "Write the smaller line first."
+            )
         elif first <= last:
-            yield file.finding(
+            yield file.build_finding(
                 where, f"line {first} already has an owner: lines up to {last} do", "Let it begin later."
             )
         elif first > last + 1:
             gap = f"{last + 1}-{first - 1}" if first > last + 2 else str(first - 1)
-            yield file.finding(where, f"lines {gap} before this have no owner", "Give them one.")
+            yield file.build_finding(where, f"lines {gap} before this have no owner", "Give them one.")
         if isinstance(total, int) and end > total:
-            yield file.finding(where, f"line {end} is beyond the document's {total} lines", "Mend the lines.")
+            yield file.build_finding(where, f"line {end} is beyond the document's {total} lines", "Mend the lines.")
         last = max(last, end)
         yield from _check_owner(project, file, where, owner, known)
     if isinstance(total, int) and last < total:
-        yield file.finding(f"{pointer}/owners", f"lines {last + 1}-{total} have no owner", "Give them one.")
+        yield file.build_finding(f"{pointer}/owners", f"lines {last + 1}-{total} have no owner", "Give them one.")
 
 
 def _check_owner(
@@ -177,7 +181,7 @@ def _check_owner(
 ) -> Iterator[Finding]:
     kinds = [key for key in owner if key != "lines"]
     if len(kinds) != 1 or kinds[0] not in OWNERS:
-        yield file.finding(
+        yield file.build_finding(
             where,
             f"the lines belong to {' and '.join(kinds) or 'nobody'}",
             f"Name exactly one of: {', '.join(OWNERS)}.",
@@ -186,13 +190,13 @@ def _check_owner(
     kind, name = kinds[0], owner[kinds[0]]
     if kind == "prose":
         if not isinstance(name, str) or not name.strip():
-            yield file.finding(
+            yield file.build_finding(
                 f"{where}/prose", "prose without a reason", "Say why no contract follows from these lines."
             )
     elif kind == "field":
         yield from _check_field(project, file, f"{where}/field", str(name))
     elif known.lacks(kind, str(name)):
-        yield file.finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.suggest(kind, str(name)))
+        yield file.build_finding(f"{where}/{kind}", f'there is no {kind} "{name}"', known.suggest(kind, str(name)))
 
 
 def suggest(name: str, there: frozenset[str]) -> str:
@@ -203,15 +207,15 @@ def suggest(name: str, there: frozenset[str]) -> str:
 
 def _check_field(project: Project, file: YamlFile, where: str, name: str) -> Iterator[Finding]:
     path, _, pointer = name.partition("#")
-    target = project.spec(path)
+    target = project.find_spec(path)
     if project.specs / path in project.unreadable:
         return
     if target is None:
-        yield file.finding(
+        yield file.build_finding(
             where, f'the field\'s file "{path}" does not exist under {project.specs.name}/', "Mend the path."
         )
         return
     try:
         pointers.resolve(target.data, pointer)
     except KeyError:
-        yield file.finding(where, f'"{path}" has nothing at "{pointer}"', "Mend the pointer.")
+        yield file.build_finding(where, f'"{path}" has nothing at "{pointer}"', "Mend the pointer.")

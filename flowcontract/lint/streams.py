@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import SpecError
 from flowcontract.lint.positions import walk
-from flowcontract.lint.references import follow, mapping, sequence
+from flowcontract.lint.references import as_mapping, as_sequence, follow
 from flowcontract.pointers import escape
-from flowcontract.specs.model import event_schemas
+from flowcontract.specs.model import read_event_schemas
 from flowcontract.streams.consistency import check as check_contract
 from flowcontract.streams.contract import StreamContract
 
@@ -30,9 +30,11 @@ def check(view: View) -> Iterator[Finding]:
             continue
         streamed = position.pointer.endswith("/" + escape("text/event-stream"))
         if streamed and "x-stream" not in position.value:
-            yield view.finding(position.pointer, "the stream has no contract", "Write its `x-stream`.")
+            yield view.build_finding(position.pointer, "the stream has no contract", "Write its `x-stream`.")
         if "itemSchema" not in position.value and (streamed or "x-stream" in position.value):
-            yield view.finding(position.pointer, "the stream has no `itemSchema`", "Describe one of its events in it.")
+            yield view.build_finding(
+                position.pointer, "the stream has no `itemSchema`", "Describe one of its events in it."
+            )
         elif "x-stream" in position.value:
             yield from _check_kinds(view, position)
             yield from _check_contract(view, position)
@@ -43,51 +45,51 @@ def _find_payload(view: View, media: Position) -> tuple[str, dict[str, Any]]:
     pointer, item = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     content = f"{pointer}/properties/data/contentSchema"
     if view.has(content):
-        pointer, item = follow(view.document, content, mapping(item)["properties"]["data"]["contentSchema"])
-    return pointer, mapping(item)
+        pointer, item = follow(view.document, content, as_mapping(item)["properties"]["data"]["contentSchema"])
+    return pointer, as_mapping(item)
 
 
 def _check_kinds(view: View, media: Position) -> Iterator[Finding]:
     """Compare the listed kinds of a payload's schema with its `if`/`then` pairs, and those with their files."""
-    kind = str(mapping(media.value["x-stream"]).get("kind", ""))
+    kind = str(as_mapping(media.value["x-stream"]).get("kind", ""))
     pointer, schema = _find_payload(view, media)
     listed, where = _list_kinds(pointer, schema, kind)
     paired: set[str] = set()
-    for index, pair in enumerate(sequence(schema.get("allOf"))):
+    for index, pair in enumerate(as_sequence(schema.get("allOf"))):
         branch = f"{pointer}/allOf/{index}"
-        name = mapping(mapping(mapping(mapping(pair).get("if")).get("properties")).get(kind)).get("const")
+        name = as_mapping(as_mapping(as_mapping(as_mapping(pair).get("if")).get("properties")).get(kind)).get("const")
         if not isinstance(name, str) or "then" not in pair:
-            yield view.finding(
+            yield view.build_finding(
                 branch, f"this is not a pair of `if` {kind} and `then`", "Write both; kinds are read from them."
             )
             continue
         if name in paired:
-            yield view.finding(branch, f'the event "{name}" has two pairs', "Drop one.")
+            yield view.build_finding(branch, f'the event "{name}" has two pairs', "Drop one.")
         elif name not in listed:
             todo = f"Add it to the enum of `{kind}`, or mend the pair."
-            yield view.finding(f"{branch}/if", f'the event "{name}" has a pair, but is not listed', todo)
+            yield view.build_finding(f"{branch}/if", f'the event "{name}" has a pair, but is not listed', todo)
         paired.add(name)
-        target = str(mapping(pair["then"]).get("$ref", ""))
+        target = str(as_mapping(pair["then"]).get("$ref", ""))
         if target.startswith("#/components/schemas/event.") and target.rpartition("event.")[2] != name:
-            yield view.finding(
+            yield view.build_finding(
                 f"{branch}/then", f'the event "{name}" refers to another event\'s file', f"Refer to {name}.yaml."
             )
     for index, name in enumerate(listed):
         if name not in paired:
-            yield view.finding(
+            yield view.build_finding(
                 f"{where}/{index}", f'the event "{name}" is listed, but has no pair', "Add `if` and `then`."
             )
 
 
 def _list_kinds(pointer: str, schema: dict[str, Any], kind: str) -> tuple[list[Any], str]:
     """Return the kinds that a payload's schema lists in an enum, and the enum's pointer."""
-    own = mapping(mapping(schema.get("properties")).get(kind))
+    own = as_mapping(as_mapping(schema.get("properties")).get(kind))
     here = f"{pointer}/properties/{escape(kind)}"
     for part, where in (
         (own, here),
-        *((branch, f"{here}/anyOf/{at}") for at, branch in enumerate(sequence(own.get("anyOf")))),
+        *((branch, f"{here}/anyOf/{at}") for at, branch in enumerate(as_sequence(own.get("anyOf")))),
     ):
-        if isinstance(mapping(part).get("enum"), list):
+        if isinstance(as_mapping(part).get("enum"), list):
             return part["enum"], f"{where}/enum"
     return [], here
 
@@ -97,7 +99,7 @@ def _check_contract(view: View, media: Position) -> Iterator[Finding]:
     base = f"{media.pointer}/x-stream"
     item, _ = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     try:
-        events = event_schemas(view.document, item)
+        events = read_event_schemas(view.document, item)
     except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
         return  # the kinds cannot be read, which `_check_kinds` reports
     try:
@@ -106,7 +108,7 @@ def _check_contract(view: View, media: Position) -> Iterator[Finding]:
         messages = [str(error)]
     for message in messages:
         place, what, todo = _split_message(message)
-        yield view.finding(f"{base}{place}", what, todo)
+        yield view.build_finding(f"{base}{place}", what, todo)
 
 
 def _split_message(message: str) -> tuple[str, str, str]:

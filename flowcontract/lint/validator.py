@@ -27,12 +27,12 @@ def check(view: View) -> Iterator[Finding]:
         ) from None
     if view.document.get("openapi") != "3.2.0":
         got = view.document.get("openapi")
-        yield view.finding("/openapi", f"the document says `openapi: {got}`", "Write `openapi: 3.2.0`.")
+        yield view.build_finding("/openapi", f"the document says `openapi: {got}`", "Write `openapi: 3.2.0`.")
         return
     try:
         errors = dict(map(_find_cause, OpenAPIV32SpecValidator(dict(view.document)).iter_errors()))
     except Exception as error:  # noqa: BLE001 - it raises anything on a malformed document, and that is a finding
-        path, line = view.place("")
+        path, line = view.locate("")
         yield Finding(
             path, line, f"openapi-spec-validator fails: {type(error).__name__}: {error}", "Mend it.", vague=True
         )
@@ -40,7 +40,7 @@ def check(view: View) -> Iterator[Finding]:
 
     for pointer, message in errors.items():
         if not any(other.startswith(f"{pointer}/") for other in errors):  # else an inner error is more precise
-            path, line = view.place(pointer if view.has(pointer) else "")
+            path, line = view.locate(pointer if view.has(pointer) else "")
             what = f"openapi-spec-validator: {pointer or '/'}: {message}"
             yield Finding(path, line, what, "Mend it.", vague=True)
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowcontract.errors import ConfigError, FlowContractError, UnknownNameError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         found = _ARGUMENT.match(message)
         if found:
             message = f"{self.sources.get(found[1], found[1])}: {message[found.end() :]}"
-        self.exit(_MISUSE, f"{self.prog}: {printable(message)}\n{self.prog} --help lists what there is.\n")
+        self.exit(_MISUSE, f"{self.prog}: {make_printable(message)}\n{self.prog} --help lists what there is.\n")
 
 
 def add_common(parser: argparse.ArgumentParser, whole: Callable[[], argparse.ArgumentParser] | None = None) -> None:
@@ -78,7 +78,7 @@ def parse_command(
     if not arguments:
         raise ConfigError(f"Which command? There is: {', '.join(commands)}. {parser.prog} --help shows examples.")
     name = arguments[0]
-    if name.startswith("-") and not any(option.startswith(name.partition("=")[0]) for option in _options_of(parser)):
+    if name.startswith("-") and not any(option.startswith(name.partition("=")[0]) for option in _list_options(parser)):
         raise ConfigError(f"Options come behind the command: {parser.prog} {next(iter(commands))} {name} ...")
     if name not in commands and not name.startswith("-"):
         raise UnknownNameError("command", name, commands, hint=f"{parser.prog} --help shows examples.")
@@ -98,13 +98,13 @@ def find_commands(parser: Parser) -> Mapping[str, Parser]:
 
 def refuse_unknown(command: argparse.ArgumentParser, asked: str) -> ConfigError:
     """Return the error about an argument that a command does not understand, with the option that was meant."""
-    close = difflib.get_close_matches(asked, _options_of(command), n=1)
+    close = difflib.get_close_matches(asked, _list_options(command), n=1)
     guess = f'Did you mean "{close[0]}"? ' if close else ""
     what = "option" if asked.startswith("-") else "argument"
     return ConfigError(f'"{asked}" is no {what} of {command.prog}. {guess}{command.prog} --help lists them.')
 
 
-def _options_of(parser: argparse.ArgumentParser) -> list[str]:
+def _list_options(parser: argparse.ArgumentParser) -> list[str]:
     return ["-h", "--help", *re.findall(r"--[a-z][a-z-]*", parser.format_usage())]
 
 

@@ -70,7 +70,7 @@ def _decode_character(found: re.Match[bytes]) -> bytes:
     return b" "
 
 
-def outside(layers: list[Layer], place: int) -> int:
+def find_outer_offset(layers: list[Layer], place: int) -> int:
     """Return the offset in the outermost bytes of an offset in the innermost layer."""
     for layer in reversed(layers):
         index = bisect_right(layer.inside, place) - 1

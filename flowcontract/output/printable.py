@@ -14,13 +14,13 @@ _ANYWHERE = re.compile(f"[{_OBEYED}]")
 _IN_LINES = re.compile(rf"(?![\n\t])[{_OBEYED}]")
 
 
-def printable(text: str, *, lines: bool = False) -> str:
+def make_printable(text: str, *, lines: bool = False) -> str:
     r"""Return a text with control characters and unprintable ones as visible escapes.
 
     All text from servers, clients, recordings, scenarios and file names has to pass through here before it is printed.
     With `lines`, line breaks and tabs are kept, for text that we have laid out in lines.
 
-    >>> printable("a\x1b[2J\nb")
+    >>> make_printable("a\x1b[2J\nb")
     'a\\x1b[2J\\nb'
     """
     return (_IN_LINES if lines else _ANYWHERE).sub(_escape, text)

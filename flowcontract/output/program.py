@@ -38,13 +38,13 @@ def run_program(name: str, run: Callable[[], int]) -> int:
 
 def _run(name: str, run: Callable[[], int]) -> int:
     from flowcontract.errors import FlowContractError  # noqa: PLC0415 - Ctrl-C may come meanwhile
-    from flowcontract.output.printable import printable  # noqa: PLC0415 - the same
+    from flowcontract.output.printable import make_printable  # noqa: PLC0415 - the same
 
     try:
         return run()
     except FlowContractError as error:
         problem = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        print(f"{name}: {printable(problem, lines=True)}", file=sys.stderr)  # noqa: T201 - it is for the user
+        print(f"{name}: {make_printable(problem, lines=True)}", file=sys.stderr)  # noqa: T201 - it is for the user
         return _MISUSE
     except BrokenPipeError:  # whoever closes the pipe early has read enough: `mockserver list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

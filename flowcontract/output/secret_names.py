@@ -8,13 +8,13 @@ from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 
-def _words(text: str) -> frozenset[str]:
+def _split_words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_TELLING = _words(
+_TELLING = _split_words(
     "auth authorization bearer cookie cookies credential credentials jwt oauth otp passcode passphrase passwd password "
     "passwords passwds pwd secret secrets session sig signature token totp"
 )
@@ -43,17 +43,17 @@ HINTS = (
     "%",
 )
 """Every name of a secret contains one of these, or of their encodings."""
-_HARMLESS_KEYS = _words(
+_HARMLESS_KEYS = _split_words(
     "answer cache column dict event field foreign form group hash i18n idempotency index input item json lookup map "
     "message object output partition path primary property public question result row socket sort text translation "
     "value variable"
 )
 """Words before `key` in names that are no secrets; `X-Anything-Key` is one."""
-_SECRET_TOKENS = _words("access api auth bearer refresh secret session")
+_SECRET_TOKENS = _split_words("access api auth bearer refresh secret session")
 """Words before `tokens` in names of secrets; other tokens (`total_tokens`) are counts."""
-_TOLD_OF_TOKENS = _words("first last per")
+_TOLD_OF_TOKENS = _split_words("first last per")
 """Words before `token` in names of measures: `time_to_first_token`."""
-_OF_THE_SECRET = _words(
+_OF_THE_SECRET = _split_words(
     "again base64 b64 confirm confirmation confirmed current digest encoded hash new old plain plaintext raw repeat "
     "string text value verify"
 )

@@ -23,7 +23,7 @@ TELLS_NOTHING = frozenset({"true", "false", "null", "none", "undefined"})
 _NESTED = 3  # JSON in a text in JSON
 
 
-def secret_values(value: Any) -> Iterator[str]:
+def find_secret_values(value: Any) -> Iterator[str]:
     """Yield texts and numbers at any depth under names of secrets in a JSON value, or in JSON inside its texts."""
     pending = [(value, False, _NESTED)]
     while pending:
@@ -88,7 +88,7 @@ def mask_text(text: str) -> str:
     return _USER.sub(MASK, text) if "@" in text else text
 
 
-def spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
+def find_spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start and end of the values that `mask_text` masks, in order, and what it writes instead."""
     if _is_utf16(text):
         yield 0, len(text), UNSHOWN
@@ -150,33 +150,33 @@ def _replace(text: str, spans: Iterable[tuple[int, int]], by: str) -> str:
     return "".join([*shown, text[end:]])
 
 
-def values_in_text(text: str) -> Iterator[str]:
+def find_values_in_text(text: str) -> Iterator[str]:
     """Yield the values that `mask_text` masks, decoded, and those in JSON inside texts of JSON."""
     spans = tuple(_find_secret_fields(text))
     for start, end in spans:
-        yield from _texts_of_value(text[start:end])
+        yield from _find_texts(text[start:end])
     for start, end in (*_find_nested_fields(text), *_find_credentials(text)):
         yield text[start:end]
     if text.lstrip()[:1] in ("{", "[") and (spans or _TEXT_OF_JSON.search(text)):  # else nothing has a secret's name
-        yield from secret_values(_parse_json(text))
+        yield from find_secret_values(_parse_json(text))
     for query in _QUERY.finditer(text) if _has_query(text) else ():
-        yield from values_in_query(query[1])
+        yield from find_values_in_query(query[1])
     for user in _USER.finditer(text) if "@" in text else ():
         yield unquote(user[0]).rpartition(":")[2]
 
 
-def values_in_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> Iterator[str]:
+def find_values_in_query(text: str, hides: Callable[[str], bool] = is_secret_name) -> Iterator[str]:
     """Yield the values that `mask_query` masks, decoded."""
     for start, end in _find_secret_pairs(text, hides):
         yield unquote_plus(text[start:end])
 
 
-def _texts_of_value(written: str) -> Iterator[str]:
+def _find_texts(written: str) -> Iterator[str]:
     """Yield the texts of a JSON value that may be truncated."""
     value = _parse_json(written)
     if value is None:
         value = [_unescape(text[0].strip('"')) for text in _VALUE.finditer(written)]
-    yield from secret_values({"secret": value})
+    yield from find_secret_values({"secret": value})
 
 
 def _find_secret_fields(text: str) -> Iterator[tuple[int, int]]:

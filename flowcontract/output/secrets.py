@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.output.encodings import LAYERS, decode, encodes_out_of_need, is_encoded, outside
+from flowcontract.output.encodings import LAYERS, decode, encodes_out_of_need, find_outer_offset, is_encoded
 from flowcontract.output.secret_names import is_secret_name
 from flowcontract.output.secret_texts import MASK, TELLS_NOTHING, mask_text
 
@@ -47,7 +47,7 @@ class Secrets:
 
     def add_header(self, name: str, value: str) -> None:
         """Add the secrets of a header: the key without its scheme, each value of a cookie."""
-        for secret in values_in_header(name, value):
+        for secret in find_values_in_header(name, value):
             self.add(secret)
 
     def __iter__(self) -> Iterator[str]:
@@ -68,12 +68,12 @@ class Secrets:
     def mask_bytes(self, data: bytes, by: bytes = MASK.encode(), *, pieces: bool = False) -> bytes:
         """Return bytes with every secret masked; they need not be UTF-8."""
         shown, end = [], 0
-        for start, stop in self.spans(data, pieces=pieces):
+        for start, stop in self.find_spans(data, pieces=pieces):
             shown += [data[end:start], by]
             end = stop
         return b"".join([*shown, data[end:]])
 
-    def spans(self, data: bytes, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
+    def find_spans(self, data: bytes, *, pieces: bool = False) -> Iterator[tuple[int, int]]:
         """Yield start and end of secrets, in order; overlapping ones are merged."""
         begun, end = 0, 0
         for start, stop in sorted(self._find(data, _find_pieces if pieces else _find_whole)):
@@ -89,13 +89,13 @@ class Secrets:
         may_hide = encodes_out_of_need if all(map(_NEVERENCODED.fullmatch, self._values)) else is_encoded
         while self._values:
             for start, end in chain.from_iterable(find(data, value) for value in self._values):
-                yield outside(layers, start), outside(layers, end)
+                yield find_outer_offset(layers, start), find_outer_offset(layers, end)
             if len(layers) == LAYERS or not may_hide(data):
                 return
             data, layer = decode(data)
             layers.append(layer)
 
-    def unfinished(self, data: bytes) -> int:
+    def count_unfinished(self, data: bytes) -> int:
         """Return how many bytes at the end of data may be the beginning of a secret, in any form, that goes on."""
         longest = 0
         for value in self._values:
@@ -130,7 +130,7 @@ class Secrets:
         return MASK if hidden else self._mask_json(value)
 
 
-def values_in_header(name: str, value: str) -> Iterator[str]:
+def find_values_in_header(name: str, value: str) -> Iterator[str]:
     """Yield the secrets of a header: the key without its scheme, each value of a cookie."""
     value = value.strip()
     if name.lower() in ("cookie", "set-cookie"):
@@ -140,10 +140,10 @@ def values_in_header(name: str, value: str) -> Iterator[str]:
     scheme, _, rest = value.partition(" ")
     yield rest.strip() or scheme
     if scheme.lower() == "basic":
-        yield _basic_password(rest)
+        yield _decode_basic_password(rest)
 
 
-def _basic_password(basic: str) -> str:
+def _decode_basic_password(basic: str) -> str:
     """Return the password of `Authorization: Basic ...` (RFC 7617), '' if it cannot be decoded."""
     try:
         return base64.b64decode(basic + "==").decode("utf-8", "surrogateescape").partition(":")[2]
@@ -163,7 +163,7 @@ def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
     for form in [form for forms in _list_forms(value) for form in forms if len(form) > _PIECE]:
         start, head, tail = 0, form[:_PIECE], form[-_PIECE:]
         while (start := data.find(head, start)) >= 0:
-            length = _common_prefix_length(data[start : start + len(form)], form)
+            length = _count_common_prefix(data[start : start + len(form)], form)
             while length < len(form) and _is_continuation(form[length]):
                 length -= 1
             yield start, start + length
@@ -171,7 +171,7 @@ def _find_pieces(data: bytes, value: str) -> Iterator[tuple[int, int]]:
         end = len(data)
         while (found := data.rfind(tail, 0, end)) >= 0:
             end = found + _PIECE
-            length = _common_prefix_length(data[max(0, end - len(form)) : end][::-1], form[::-1])
+            length = _count_common_prefix(data[max(0, end - len(form)) : end][::-1], form[::-1])
             while _is_continuation(form[-length]):
                 length -= 1
             yield end - length, end
@@ -185,7 +185,7 @@ def _is_continuation(byte: int) -> bool:
     return byte in _CONTINUATION
 
 
-def _common_prefix_length(data: bytes, other: bytes) -> int:
+def _count_common_prefix(data: bytes, other: bytes) -> int:
     """Return the length of the common prefix of two byte strings."""
     pairs = zip(data, other, strict=False)
     return next((number for number, (left, right) in enumerate(pairs) if left != right), min(len(data), len(other)))
@@ -208,7 +208,7 @@ def _list_forms(value: str) -> tuple[list[bytes], list[bytes]]:
     forms = [raw]
     for _ in range(LAYERS):
         forms.append(decode(forms[-1])[0])
-    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_base64_forms(raw))
+    return [form for form in dict.fromkeys(forms) if form.strip() and _is_text(form)], sorted(_list_base64_forms(raw))
 
 
 def _is_text(form: bytes) -> bool:
@@ -218,7 +218,7 @@ def _is_text(form: bytes) -> bool:
         return False
 
 
-def _base64_forms(raw: bytes) -> set[bytes]:
+def _list_base64_forms(raw: bytes) -> set[bytes]:
     """Return the parts of Base64 that a value determines within any text: three alignments, two alphabets."""
     parts = set()
     for before, start in ((0, 0), (1, 2), (2, 3)):  # bytes before the value, and characters that they affect

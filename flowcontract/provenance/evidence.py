@@ -43,32 +43,32 @@ def fails(tier: Tier, bar: Tier = DEFAULT_BAR) -> bool:
     return tier == Tier.SERVER_ERROR or BARS.index(tier) <= BARS.index(bar)
 
 
-def tier_of(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
+def find_tier(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> Tier:
     """Return the tier of a demand with this provenance; without any it is demanded by the protocol alone.
 
     A ruling weakens the lines beside it, because it interprets them; of several rulings the weakest counts. Lines from
     which a ruling derives its demand count as cited.
     """
     texts = tuple(sources)
-    decided = cited(texts, rulings)
+    decided = list_cited_rulings(texts, rulings)
     if any(map(is_printed, texts)) or any(ruling.derives for ruling in decided):
-        return weakest((Tier.DOCUMENT, *map(tier_of_ruling, decided)))
+        return find_weakest((Tier.DOCUMENT, *map(find_ruling_tier, decided)))
     seen = [text for text in texts if not text.startswith(RULING)]
     standard = all(map(_STANDARD.match, seen)) and (seen or not decided)
     return Tier.STANDARD if standard else Tier.OBSERVED
 
 
-def tier_of_ruling(ruling: Ruling) -> Tier:
+def find_ruling_tier(ruling: Ruling) -> Tier:
     """Return the tier of a ruling's demand: one that fills a gap is an observation, unless a line implies it."""
     return Tier.OBSERVED if ruling.basis == "gap" and not ruling.derives else Tier.RULING
 
 
-def weakest(tiers: Iterable[Tier]) -> Tier:
+def find_weakest(tiers: Iterable[Tier]) -> Tier:
     """Return the weakest of several tiers."""
     return max(tiers, key=BARS.index)
 
 
-def cited(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> tuple[Ruling, ...]:
+def list_cited_rulings(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> tuple[Ruling, ...]:
     """Return the rulings that a provenance cites."""
     names = (text.removeprefix(RULING) for text in sources if text.startswith(RULING))
     return tuple(rulings[name] for name in names if name in rulings)
@@ -104,7 +104,7 @@ def quote(source: str) -> Quote | None:
     return Quote(source, title, text if len(text) <= MAX_QUOTE else f"{text[: MAX_QUOTE - 3]}...")
 
 
-def quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
+def list_quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
     """Return the quotations of those sources that have one."""
     return tuple(found for source in sources if (found := quote(source)))
 
@@ -112,7 +112,7 @@ def quotes(sources: Iterable[str]) -> tuple[Quote, ...]:
 @cache
 def _load_documents() -> dict[str, tuple[str, list[str]]]:
     """Return title and lines of each document, by its number."""
-    root = paths.specs_root()
+    root = paths.find_specs_root()
     listed = yamlio.load(root / "sources.yaml")["documents"]
     return {
         number: (about["title"], (root / "documents" / about["file"]).read_text(encoding="utf-8").split("\n"))

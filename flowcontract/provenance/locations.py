@@ -32,7 +32,7 @@ class _Part:
     cites: frozenset[str]
 
 
-def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
+def find_place(operation: str, sources: Sequence[str], where: str = "") -> Place:
     """Return the place of a demand in the specs.
 
     ``operation``  qualified: `dify-chat/sendChatMessage`; its own place is returned if no part cites a source
@@ -45,7 +45,7 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
     parts = [part for part in _list_parts(api) if part.cites & wanted]
     field = where.rpartition("/")[2]
 
-    def nearness(part: _Part) -> tuple[Any, ...]:
+    def rank_nearness(part: _Part) -> tuple[Any, ...]:
         return (
             min(sources.index(cited) for cited in part.cites & wanted),
             part.cites != wanted,
@@ -53,13 +53,13 @@ def place(operation: str, sources: Sequence[str], where: str = "") -> Place:
             not (part.place.file == own.place.file and part.pointer.startswith(own.pointer)),
         )
 
-    return min(parts, key=nearness, default=own).place
+    return min(parts, key=rank_nearness, default=own).place
 
 
 @cache
 def _find_operation(api: str, name: str) -> _Part:
     """Return the part of an operation; the beginning of its API's file if it is unknown."""
-    file = paths.specs_root() / api / "openapi.yaml"
+    file = paths.find_specs_root() / api / "openapi.yaml"
     for pointer, line, node in _list_nodes(file):
         if isinstance(node, dict) and node.get("operationId") == name:
             return _Part(_to_place(file, line), pointer, frozenset())
@@ -69,7 +69,7 @@ def _find_operation(api: str, name: str) -> _Part:
 @cache
 def _list_parts(api: str) -> tuple[_Part, ...]:
     """Return all parts of an API with citations, shared ones included."""
-    root = paths.specs_root()
+    root = paths.find_specs_root()
     folders = (root / api, root / api.partition("-")[0])
     files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
     return tuple(part for file in files for part in _list_citing_parts(file, api))
@@ -107,4 +107,4 @@ def _walk(node: Any, pointer: str, lines: dict[str, int]) -> Iterator[tuple[str,
 
 
 def _to_place(file: Path, line: int) -> Place:
-    return Place(file.relative_to(paths.specs_root().parent).as_posix(), line)
+    return Place(file.relative_to(paths.find_specs_root().parent).as_posix(), line)

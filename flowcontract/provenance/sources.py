@@ -49,7 +49,7 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def provenance(node: Any) -> tuple[str, ...]:
+def read_provenance(node: Any) -> tuple[str, ...]:
     """Return the sources of a part of the contract: its `x-source`, `x-ruling` and `x-observed`, in that order."""
     if not isinstance(node, dict):
         return ()

@@ -67,7 +67,7 @@ def _unpack(unpacker: Any, body: bytes, size: int) -> bytes:
     return unpacked
 
 
-def _unbrotli(body: bytes, limit: int) -> bytes:
+def _decompress_brotli(body: bytes, limit: int) -> bytes:
     try:
         brotli: Any = importlib.import_module("brotli")
     except ImportError:
@@ -88,7 +88,7 @@ _CODINGS: Mapping[str, Callable[[bytes, int], bytes]] = {
     "gzip": _gunzip,
     "x-gzip": _gunzip,
     "deflate": _inflate,
-    "br": _unbrotli,
+    "br": _decompress_brotli,
 }
 
 

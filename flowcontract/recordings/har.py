@@ -38,7 +38,7 @@ _HOW = "Record with curl -sN, or with Playwright's recordHar: {content: 'attach'
 def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
     """Return the exchange of an entry; raise Unreadable if its request cannot be read."""
     request = entry["request"]
-    method, url = request["method"].text().upper(), request["url"].text()
+    method, url = request["method"].as_text().upper(), request["url"].as_text()
     path, query = split_url(url)
     return Recorded(
         number,
@@ -48,10 +48,10 @@ def read_entry(number: int, entry: Untrusted, beside: Beside) -> Recorded:
         query,
         _read_request_body(request, beside),
         lambda: _read_answer(entry, method, beside),
-        _text_or_empty(entry["_app"]),
-        _text_or_empty(entry["comment"]) or _text_or_empty(entry["_test"]),
+        _read_optional_text(entry["_app"]),
+        _read_optional_text(entry["comment"]) or _read_optional_text(entry["_test"]),
         dict(_read_headers(request)),
-        read_moment(_text_or_empty(entry["startedDateTime"])),
+        read_moment(_read_optional_text(entry["startedDateTime"])),
     )
 
 
@@ -75,7 +75,7 @@ def split_url(url: str) -> tuple[str, Mapping[str, tuple[str, ...]]]:
     return parts.path, {name: tuple(values) for name, values in query.items()}
 
 
-def _text_or_empty(found: Untrusted) -> str:
+def _read_optional_text(found: Untrusted) -> str:
     """Return an optional text; anything else counts as absent."""
     return found.value if isinstance(found.value, str) else ""
 
@@ -86,23 +86,23 @@ def _read_request_body(request: Untrusted, beside: Beside) -> bytes | None:
         data = request["postData"]
         if not data:
             return None
-        if text := _text_or_empty(data["text"]):
+        if text := _read_optional_text(data["text"]):
             return encode_utf8(text)
-        return beside.read(data["_file"].text())
+        return beside.read(data["_file"].as_text())
     except Unreadable:
         return None
 
 
 def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswer:
     response = entry["response"]
-    status, failure = response["status"].number(), _read_failure(entry, response)
+    status, failure = response["status"].as_number(), _read_failure(entry, response)
     if status <= 0:
         raise Unreadable(f"no answer was recorded (status {status}{failure and f': {failure}'})")
     if status == _FROM_CACHE:
         raise Unreadable("the browser had the answer in its cache (status 304)")
     headers = dict(_read_headers(response))
     content = response["content"]
-    kind = _text_or_empty(content["mimeType"]) if content else ""
+    kind = _read_optional_text(content["mimeType"]) if content else ""
     if kind not in ("", _UNKNOWN_TYPE):
         headers.setdefault("content-type", kind)
     body, notes = _read_body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
@@ -110,7 +110,7 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
     pieces = tuple(_read_pieces(entry, body))
     told_ms = read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0  # until the head of the answer
     wait_ms = min([told_ms, *(piece.at_ms for piece in pieces[:1])]) if told_ms or not pieces else pieces[0].at_ms
-    cut = "" if left else failure or _text_or_empty(entry["_trouble"])
+    cut = "" if left else failure or _read_optional_text(entry["_trouble"])
     return RecordedAnswer(status, headers, body, notes, left, cut, wait_ms, pieces)
 
 
@@ -125,21 +125,21 @@ def read_number(found: Untrusted) -> float:
 def _read_pieces(entry: Untrusted, body: bytes) -> Iterator[RecordedPiece]:
     """Yield the pieces of a body, as our own tools or Chrome tell them; none where they do not add up to it."""
     if messages := entry["_eventSourceMessages"]:
-        times = [read_number(message["time"]) * 1000 for message in messages.items()]
-        sizes = [len(_rebuild_block(message)) for message in messages.items()]
-        began = read_moment(_text_or_empty(entry["startedDateTime"]))
+        times = [read_number(message["time"]) * 1000 for message in messages.as_items()]
+        sizes = [len(_rebuild_block(message)) for message in messages.as_items()]
+        began = read_moment(_read_optional_text(entry["startedDateTime"]))
         if began is not None and all(times) and sum(sizes) == len(body):
             yield from (RecordedPiece(max(0.0, at - began * 1000), size) for at, size in zip(times, sizes, strict=True))
     elif entry["response"]["content"] and (pieces := entry["response"]["content"]["_pieces"]):  # our proxy's
-        yield from add_up([(read_number(each["at"]), _measure(each)) for each in pieces.items()], body)
+        yield from add_up([(read_number(each["at"]), _measure(each)) for each in pieces.as_items()], body)
     elif pieces := entry["response"]["_pieces"]:  # our suite's
-        yield from add_up([(read_number(each["at_ms"]), each["bytes"].number()) for each in pieces.items()], body)
+        yield from add_up([(read_number(each["at_ms"]), each["bytes"].as_number()) for each in pieces.as_items()], body)
 
 
 def _measure(piece: Untrusted) -> int:
     """Return the number of bytes of a piece that was recorded with its content."""
     text, packed = piece["text"], piece["base64"]
-    return len(encode_utf8(text.text())) if text else len(decode_base64(packed.text()))
+    return len(encode_utf8(text.as_text())) if text else len(decode_base64(packed.as_text()))
 
 
 def add_up(pieces: list[tuple[float, int]], body: bytes) -> Iterator[RecordedPiece]:
@@ -156,13 +156,13 @@ def add_up(pieces: list[tuple[float, int]], body: bytes) -> Iterator[RecordedPie
 def _read_failure(entry: Untrusted, response: Untrusted) -> str:
     """Return the recorder's message about a failed exchange."""
     places = (response["_failureText"], response["_error"], entry["_failureText"], entry["_error"])
-    return next((word for word in map(_text_or_empty, places) if word), "")
+    return next((word for word in map(_read_optional_text, places) if word), "")
 
 
 def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
     if response["headers"]:
-        for header in response["headers"].items():
-            yield header["name"].text().lower(), header["value"].text()
+        for header in response["headers"].as_items():
+            yield header["name"].as_text().lower(), header["value"].as_text()
 
 
 def _is_empty(status: int, method: str, headers: Mapping[str, str]) -> bool:
@@ -174,7 +174,7 @@ def _read_body(
     entry: Untrusted, content: Untrusted, headers: Mapping[str, str], *, empty: bool, beside: Beside
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return a body, and remarks on how it was recorded."""
-    text = content["text"].text() if content and content["text"] else None
+    text = content["text"].as_text() if content and content["text"] else None
     if text:
         body = _decode_text(text, content, headers)
         return body, tuple(_note_truncation(content, body))
@@ -182,7 +182,7 @@ def _read_body(
         note = "rebuilt from `_eventSourceMessages`, which has no comments and no blocks without data"
         return stream, (note,)
     if content and content["_file"]:
-        return undo_codings(beside.read(content["_file"].text()), headers.get("content-encoding", "")), ()
+        return undo_codings(beside.read(content["_file"].as_text()), headers.get("content-encoding", "")), ()
     if empty or (text == "" and not content["size"]):
         return b"", ()
     doubt = "" if text is None else ", or nothing came"
@@ -190,7 +190,7 @@ def _read_body(
 
 
 def _decode_text(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:
-    encoding = content["encoding"].text().lower() if content["encoding"] else ""
+    encoding = content["encoding"].as_text().lower() if content["encoding"] else ""
     if encoding in ("", "utf-8", "utf8"):
         return encode_utf8(text)
     if encoding != "base64":
@@ -207,13 +207,13 @@ def _note_truncation(content: Untrusted, body: bytes) -> Iterator[str]:
 
 def _rebuild_blocks(messages: Untrusted) -> Iterator[bytes]:
     if messages:
-        yield from map(_rebuild_block, messages.items())
+        yield from map(_rebuild_block, messages.as_items())
 
 
 def _rebuild_block(message: Untrusted) -> bytes:
     """Encode a message as the server may have sent it; `data` first, as in the documents."""
-    data = message["data"].text().encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    named = message["eventName"].text() if message["eventName"] else ""
+    data = message["data"].as_text().encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    named = message["eventName"].as_text() if message["eventName"] else ""
     if named in ("", "message"):
         return encode(data)
     if not named.isprintable():

@@ -124,7 +124,7 @@ def parse_lines(data: bytes) -> tuple[RecordingHead, list[Taken | Unreadable]]:
 def _read_head(line: Untrusted) -> RecordingHead:
     if not isinstance(line.value, dict) or line["type"].value != "recording":
         raise Unreadable("its first line does not say that it is a recording")
-    version = line["version"].number()
+    version = line["version"].as_number()
     if version != VERSION:
         raise Unreadable(f"it is of version {version}; this program reads version {VERSION}")
     named = line["servers"].value
@@ -153,7 +153,7 @@ class _Reader:
         return self._found
 
     def _add(self, line: Untrusted) -> None:
-        kind, number = line["type"].text(), line["id"].number()
+        kind, number = line["type"].as_text(), line["id"].as_number()
         if kind == "request":
             taken = _read_request(number, line)
             if number in self._running:
@@ -173,28 +173,28 @@ def _read_request(number: int, line: Untrusted) -> Taken:
     operation = line["operation"]
     return Taken(
         number,
-        _time(line),
-        line["api"].text(),
-        operation.text() if operation else None,
-        line["method"].text().upper(),
-        line["url"].text(),
-        _pairs(line),
-        _bytes(line["body"]) if line["body"] else None,
-        line["bodySize"].number() if line["bodySize"] else 0,
+        _read_time(line),
+        line["api"].as_text(),
+        operation.as_text() if operation else None,
+        line["method"].as_text().upper(),
+        line["url"].as_text(),
+        _read_pairs(line),
+        _read_bytes(line["body"]) if line["body"] else None,
+        line["bodySize"].as_number() if line["bodySize"] else 0,
     )
 
 
 def _read_response(taken: Taken, line: Untrusted) -> None:
-    taken.status, taken.answered_at = line["status"].number(), _time(line)
-    taken.answer_headers = _pairs(line)
+    taken.status, taken.answered_at = line["status"].as_number(), _read_time(line)
+    taken.answer_headers = _read_pairs(line)
 
 
 def _read_piece(taken: Taken, line: Untrusted) -> None:
-    taken.pieces.append(TakenPiece(_time(line), _bytes(line)))
+    taken.pieces.append(TakenPiece(_read_time(line), _read_bytes(line)))
 
 
 def _read_end(taken: Taken, line: Untrusted) -> None:
-    taken.how, taken.ended_at = line["how"].text(), _time(line)
+    taken.how, taken.ended_at = line["how"].as_text(), _read_time(line)
     violations = line["violations"].value
     taken.violations = violations if isinstance(violations, list) else []
 
@@ -206,25 +206,25 @@ def _skip(_taken: Taken, _line: Untrusted) -> None:
 _CONTINUE: Final = {"response": _read_response, "piece": _read_piece, "end": _read_end}
 
 
-def _time(line: Untrusted) -> float:
+def _read_time(line: Untrusted) -> float:
     value = line["at"].value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unreadable("it has no time (`at`)")
     return float(value)
 
 
-def _pairs(line: Untrusted) -> Pairs:
+def _read_pairs(line: Untrusted) -> Pairs:
     pairs = []
-    for pair in line["headers"].items():
-        name, value = [*pair.items(), *2 * [Untrusted(None, pair.place)]][:2]
-        pairs.append((name.text(), value.text()))
+    for pair in line["headers"].as_items():
+        name, value = [*pair.as_items(), *2 * [Untrusted(None, pair.place)]][:2]
+        pairs.append((name.as_text(), value.as_text()))
     return tuple(pairs)
 
 
-def _bytes(content: Untrusted) -> bytes:
+def _read_bytes(content: Untrusted) -> bytes:
     if content["base64"]:
-        return decode_base64(content["base64"].text())
-    return encode_utf8(content["text"].text())
+        return decode_base64(content["base64"].as_text())
+    return encode_utf8(content["text"].as_text())
 
 
 def _load(line: bytes) -> Any:
@@ -252,9 +252,11 @@ def as_recorded(taken: Taken) -> Recorded:
         left = _REASONS["gone"] if taken.how == "gone" else ""
         cut = "" if taken.how in ("complete", "gone") else _REASONS.get(str(taken.how), _REASONS["cut"])
         times = [taken.answered_at] if taken.answered_at is not None else [piece.at for piece in taken.pieces[:1]]
-        pieces = tuple(RecordedPiece(_ms(taken.at, piece.at), len(piece.data)) for piece in taken.pieces if piece.data)
+        pieces = tuple(
+            RecordedPiece(_to_ms(taken.at, piece.at), len(piece.data)) for piece in taken.pieces if piece.data
+        )
         notes = (cut,) if cut else ()
-        wait_ms = _ms(taken.at, *times) if times else 0.0
+        wait_ms = _to_ms(taken.at, *times) if times else 0.0
         return RecordedAnswer(taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces)
 
     headers = {name.lower(): value for name, value in taken.headers}
@@ -284,23 +286,23 @@ def write_har(head: RecordingHead, exchanges: Iterable[Taken]) -> Iterator[str]:
     yield '{"log":' + json.dumps(opening)[:-1] + ',"entries":[\n'
     comma = ""
     for taken in exchanges:
-        yield comma + json.dumps(har_entry(taken), ensure_ascii=False)
+        yield comma + json.dumps(to_har_entry(taken), ensure_ascii=False)
         comma = ",\n"
     yield "\n]}}\n"
 
 
-def har_entry(taken: Taken) -> dict[str, Any]:
+def to_har_entry(taken: Taken) -> dict[str, Any]:
     """Return one exchange as an entry of a HAR file."""
     ended = taken.ended_at if taken.ended_at is not None else (taken.pieces[-1].at if taken.pieces else taken.at)
     first = taken.answered_at if taken.answered_at is not None else ended
     started = dt.datetime.fromtimestamp(taken.at, dt.UTC).isoformat(timespec="milliseconds")
     entry: dict[str, Any] = {
         "startedDateTime": started.replace("+00:00", "Z"),
-        "time": _ms(taken.at, ended),
-        "request": _har_request(taken),
-        "response": _har_response(taken),
+        "time": _to_ms(taken.at, ended),
+        "request": _to_har_request(taken),
+        "response": _to_har_response(taken),
         "cache": {},
-        "timings": {"send": 0, "wait": _ms(taken.at, first), "receive": _ms(first, ended)},
+        "timings": {"send": 0, "wait": _to_ms(taken.at, first), "receive": _to_ms(first, ended)},
         "_app": taken.api,
         "_operation": taken.operation,
         "_how": taken.how,
@@ -309,14 +311,14 @@ def har_entry(taken: Taken) -> dict[str, Any]:
     return entry
 
 
-def _har_request(taken: Taken) -> dict[str, Any]:
+def _to_har_request(taken: Taken) -> dict[str, Any]:
     request: dict[str, Any] = {
         "method": taken.method,
         "url": taken.url,
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": _har_headers(taken.headers),
-        "queryString": [{"name": name, "value": value} for name, values in _query(taken.url) for value in values],
+        "headers": _to_har_headers(taken.headers),
+        "queryString": [{"name": name, "value": value} for name, values in _split_query(taken.url) for value in values],
         "headersSize": -1,
         "bodySize": taken.body_size,
     }
@@ -326,14 +328,14 @@ def _har_request(taken: Taken) -> dict[str, Any]:
     return request
 
 
-def _query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+def _split_query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:
     try:
         return split_url(url)[1].items()
     except Unreadable:
         return ()
 
 
-def _har_response(taken: Taken) -> dict[str, Any]:
+def _to_har_response(taken: Taken) -> dict[str, Any]:
     body = taken.answer
     kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
     content: dict[str, Any] = {"size": len(body), "mimeType": kind}
@@ -342,13 +344,13 @@ def _har_response(taken: Taken) -> dict[str, Any]:
         content["text"] = written["text"]
     else:
         content |= {"text": written["base64"], "encoding": "base64"}
-    content["_pieces"] = [{"at": _ms(taken.at, piece.at), **write_bytes(piece.data)} for piece in taken.pieces]
+    content["_pieces"] = [{"at": _to_ms(taken.at, piece.at), **write_bytes(piece.data)} for piece in taken.pieces]
     response = {
         "status": taken.status or 0,
         "statusText": "",
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": _har_headers(taken.answer_headers),
+        "headers": _to_har_headers(taken.answer_headers),
         "content": content,
         "redirectURL": next((value for name, value in taken.answer_headers if name.lower() == "location"), ""),
         "headersSize": -1,
@@ -359,9 +361,9 @@ def _har_response(taken: Taken) -> dict[str, Any]:
     return response
 
 
-def _har_headers(pairs: Pairs) -> list[dict[str, str]]:
+def _to_har_headers(pairs: Pairs) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in pairs]
 
 
-def _ms(since: float, until: float) -> float:
+def _to_ms(since: float, until: float) -> float:
     return round(max(0.0, until - since) * 1000, 3)

@@ -104,7 +104,7 @@ class Opening:
         elif archive := next((name for magic, name in _ARCHIVES.items() if start.startswith(magic)), ""):
             self.other = archive
         elif _HEAD.match(start):
-            self.other = f"the head of an answer without its body: {_excerpt(start)}" if ended else ""
+            self.other = f"the head of an answer without its body: {_shorten(start)}" if ended else ""
             return ended
         elif start.startswith(b"<"):
             return self._identify_page(start, ended=ended)
@@ -113,7 +113,7 @@ class Opening:
         elif self._is_json():
             return self._identify_json(start, ended=ended)
         elif start and not _FIELD.search(start):
-            self.other = f"a text without an event: {_excerpt(start)}" if ended else ""
+            self.other = f"a text without an event: {_shorten(start)}" if ended else ""
             return ended
         else:
             self.other = next((name for pattern, name in _OTHERS.items() if pattern.match(start)), "")
@@ -124,7 +124,7 @@ class Opening:
         title = _TITLE.search(start.decode("utf-8", "replace"))
         if not title and not ended and b"</html>" not in start:
             return False
-        shown = " ".join(unescape(title[1]).split()) if title else _excerpt(start)
+        shown = " ".join(unescape(title[1]).split()) if title else _shorten(start)
         self.other = f"an HTML page: {shown}" if b"<html" in start.lower() or title else f"markup: {shown}"
         return True
 
@@ -147,7 +147,7 @@ class Opening:
             body = _load_json(bytes(self._held).removeprefix(_BOM))
             if self._json and _is_event(body):
                 return True
-            self.other = f"{name_body(body)}: {_excerpt(start)}"
+            self.other = f"{name_body(body)}: {_shorten(start)}"
         elif len(self._held) > MAX_RECORDING_BYTES:
             self.other = f"JSON of more than {MAX_RECORDING_BYTES} bytes"
         return ended or bool(self.other)
@@ -174,6 +174,6 @@ def _load_json(text: bytes) -> Any:
         return None
 
 
-def _excerpt(data: bytes) -> str:
+def _shorten(data: bytes) -> str:
     text = " ".join(data[: _MAX_SHOWN * 4].decode("utf-8", "replace").split())
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

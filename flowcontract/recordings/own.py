@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def read_exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
     """Return the exchange of a file; raise Unreadable if it does not have this format."""
     request, response = whole["request"], whole["response"]
-    method, url = request["method"].text().upper(), request["path"].text()
+    method, url = request["method"].as_text().upper(), request["path"].as_text()
     path, query = split_url(url)
-    status, headers, body = response["status"].number(), dict(_read_headers(response)), _read_body(response, beside)
-    chunks = [(read_number(each["t"]) * 1000, each["bytes"].number()) for each in _list(response["chunks"])]
+    status, headers, body = response["status"].as_number(), dict(_read_headers(response)), _read_body(response, beside)
+    chunks = [(read_number(each["t"]) * 1000, each["bytes"].as_number()) for each in _list(response["chunks"])]
     pieces = tuple(add_up(chunks, body))
     left, wait_ms = _read_reason(response), read_number(response["ttfb_s"]) * 1000
     answer = RecordedAnswer(status, headers, body, left=left, wait_ms=wait_ms, pieces=pieces)
@@ -35,7 +35,7 @@ def read_exchange(whole: Untrusted, beside: Beside, name: str) -> Recorded:
         query,
         asked,
         lambda: answer,
-        request["app"].text() if request["app"] else "",
+        request["app"].as_text() if request["app"] else "",
         name,
         sent,
         read_moment(headers.get("date", "")),
@@ -55,7 +55,7 @@ def _read_reason(response: Untrusted) -> str:
 
 
 def _list(found: Untrusted) -> Iterator[Untrusted]:
-    return found.items() if found else iter(())
+    return found.as_items() if found else iter(())
 
 
 def _read_request_body(request: Untrusted, headers: dict[str, str]) -> bytes | None:
@@ -72,31 +72,31 @@ def _rebuild_form(parts: Untrusted, headers: dict[str, str]) -> bytes:
     """Return a form as a client may have sent it."""
     boundary = headers.get("content-type", "").partition("boundary=")[2].strip('"') or "recorded"
     lines: list[str] = []
-    for part in parts.items():
-        disposition = f'form-data; name="{part["name"].text()}"'
+    for part in parts.as_items():
+        disposition = f'form-data; name="{part["name"].as_text()}"'
         if part["filename"]:
-            disposition += f'; filename="{part["filename"].text()}"'
-        kind = [f"Content-Type: {part['content_type'].text()}"] if part["content_type"] else []
-        text = part["text"].text() if part["text"] else ""
+            disposition += f'; filename="{part["filename"].as_text()}"'
+        kind = [f"Content-Type: {part['content_type'].as_text()}"] if part["content_type"] else []
+        text = part["text"].as_text() if part["text"] else ""
         lines += [f"--{boundary}", f"Content-Disposition: {disposition}", *kind, "", text]
     return encode_utf8("\r\n".join([*lines, f"--{boundary}--", ""]))
 
 
 def _read_headers(response: Untrusted) -> Iterator[tuple[str, str]]:
-    for pair in response["headers"].items():
-        name, value, *_ = [*pair.items(), Untrusted(None, pair.place), Untrusted(None, pair.place)]
-        yield name.text().lower(), value.text()
+    for pair in response["headers"].as_items():
+        name, value, *_ = [*pair.as_items(), Untrusted(None, pair.place), Untrusted(None, pair.place)]
+        yield name.as_text().lower(), value.as_text()
 
 
 def _read_body(response: Untrusted, beside: Beside) -> bytes:
     """Return a recorded body, which is in a separate file, raw text, Base64, or JSON."""
     if response["sse_file"]:
-        return beside.read(response["sse_file"].text())
+        return beside.read(response["sse_file"].as_text())
     if response["body_base64"]:
-        return decode_base64(response["body_base64"].text())
+        return decode_base64(response["body_base64"].as_text())
     raw = response["body_bytes_raw"]
-    if raw and len(encode_utf8(raw.text())) == response["body_len"].value:  # long ones are truncated
-        return encode_utf8(raw.text())
+    if raw and len(encode_utf8(raw.as_text())) == response["body_len"].value:  # long ones are truncated
+        return encode_utf8(raw.as_text())
     for name in ("body_text", "body"):
         body = response[name].value
         if body is not None:

@@ -54,7 +54,7 @@ def _read_exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | U
         return _read_entries(entries, beside)
     if not isinstance(whole.value, dict) or "log" not in whole.value:
         return [own.read_exchange(whole, beside, name)]
-    return _read_entries(list(whole["log"]["entries"].items()), beside)
+    return _read_entries(list(whole["log"]["entries"].as_items()), beside)
 
 
 def _read_entries(entries: list[Untrusted | Unreadable], beside: Beside) -> list[Recorded | Unreadable]:

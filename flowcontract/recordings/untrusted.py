@@ -35,27 +35,27 @@ class Untrusted:
         """Tell whether the value is present: neither null nor absent."""
         return self.value is not None
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         """Return it as text."""
         return self._expect(str)
 
-    def number(self) -> int:
+    def as_number(self) -> int:
         """Return it as a whole number."""
         if isinstance(self.value, bool):
-            raise self._type_error(int)
+            raise self._build_type_error(int)
         return self._expect(int)
 
-    def items(self) -> Iterator[Untrusted]:
+    def as_items(self) -> Iterator[Untrusted]:
         """Yield the items of a list."""
         for number, item in enumerate(self._expect(list)):
             yield Untrusted(item, f"{self.place}/{number}")
 
     def _expect(self, wanted: type[_T]) -> _T:
         if not isinstance(self.value, wanted):
-            raise self._type_error(wanted)
+            raise self._build_type_error(wanted)
         return self.value
 
-    def _type_error(self, wanted: type) -> Unreadable:
+    def _build_type_error(self, wanted: type) -> Unreadable:
         place = self.place or "the whole"
         if self.value is None:
             return Unreadable(f"it has no {place}")

@@ -47,7 +47,8 @@ class RequestView:
 class Context:
     """The data for the expressions of one reply; make a new one for each reply.
 
-    ``seed``       identifies the reply, for instance ``"0/app-chat/17"``; the same seed gives the same values
+    ``seed``       identifies the reply, for instance ``"0/app-chat/17"``; the same seed gives the same values; may be a
+                   function, which is called once, and only where an expression needs it
     ``now``        the mock's clock, in epoch seconds
     ``violation``  `field`, `message`, `rule`, `location`; `entries`, `terse_entries` (as Pydantic tells it)
     ``world``      values from the behaviour
@@ -58,7 +59,7 @@ class Context:
     """
 
     request: RequestView = field(default_factory=RequestView)
-    seed: str = "0"
+    seed: str | Callable[[], str] = "0"
     now: int = 0
     violation: Mapping[str, Any] = field(default_factory=dict)
     world: Mapping[str, Any] = field(default_factory=dict)
@@ -68,28 +69,34 @@ class Context:
     rendered: dict[object, Any] = field(default_factory=dict)
     _faked: int = field(default=0, init=False)
 
-    def id(self, name: str) -> str:
+    def fix_seed(self) -> str:
+        """Return the seed, which stays what it is now."""
+        if not isinstance(self.seed, str):
+            self.seed = self.seed()
+        return self.seed
+
+    def derive_id(self, name: str) -> str:
         """Return the UUID that this reply has for a name."""
         if name not in self.ids:
-            self.ids[name] = uuid_of(f"{self.seed}/id/{name}")
+            self.ids[name] = derive_uuid(f"{self.fix_seed()}/id/{name}")
         return self.ids[name]
 
-    def faker(self, method: str) -> Any:
+    def call_faker(self, method: str) -> Any:
         """Return the value of a Faker method; it depends on the seed and on the number of values before it."""
         self._faked += 1
-        return _call_faker(method, int.from_bytes(_hash(f"{self.seed}/faker/{self._faked}").digest()[:8]))
+        return _call_faker(method, int.from_bytes(_hash(f"{self.fix_seed()}/faker/{self._faked}").digest()[:8]))
 
 
 def _hash(text: str) -> hashlib._Hash:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass"))
 
 
-def uuid_of(text: str) -> str:
+def derive_uuid(text: str) -> str:
     """Return a UUID (version 4, RFC 9562) derived from a text."""
     return _write_uuid(_hash(text).hexdigest())
 
 
-def uuids_of(text: str) -> list[str]:
+def derive_uuids(text: str) -> list[str]:
     """Return four UUIDs derived from a text: the cost of one."""
     digits = hashlib.sha512(text.encode("utf-8", "surrogatepass")).hexdigest()
     return [_write_uuid(digits[start : start + 32]) for start in range(0, 128, 32)]
@@ -110,7 +117,7 @@ class UnknownExpressionError(Exception):
     """A text has the form of an expression, but is none; the message lists those that exist."""
 
 
-def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
+def parse_expression(text: str, sample: Mapping[str, Any]) -> Render | None:
     """Parse a text that is one expression; return None for ordinary text; raise UnknownExpressionError.
 
     ``sample`` has the values of `$world.NAME` and `$app.NAME` for names that the context does not have.
@@ -126,7 +133,7 @@ def expression(text: str, sample: Mapping[str, Any]) -> Render | None:
     if match["mark"] != "#" and root in _ROOTS:
         return _ROOTS[root](text, rest)
     if root in _FORMS or match["mark"] == ".":
-        raise _unknown_expression(text, [form for forms in _FORMS.values() for form in forms])
+        raise _build_unknown_error(text, [form for forms in _FORMS.values() for form in forms])
     return None
 
 
@@ -139,7 +146,7 @@ def is_fixed(text: str) -> bool:
 _SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#]|(?<=now)\+)(?P<rest>\S+))?")
 
 
-def _unknown_expression(text: str, forms: list[str]) -> UnknownExpressionError:
+def _build_unknown_error(text: str, forms: list[str]) -> UnknownExpressionError:
     known = ", ".join(forms)
     return UnknownExpressionError(f'No expression "{text}". There is: {known}. Mend it, or leave out the "$".')
 
@@ -191,7 +198,7 @@ def _parse_request(text: str, rest: str) -> Render:
     if rest == "body" or rest.startswith("body#/"):
         pointer = rest.removeprefix("body").removeprefix("#")
         return lambda context: _resolve_or_none(context.request.body, pointer)
-    raise _unknown_expression(text, _FORMS["request"])
+    raise _build_unknown_error(text, _FORMS["request"])
 
 
 def _resolve_or_none(body: Any, pointer: str) -> Any:
@@ -203,21 +210,21 @@ def _resolve_or_none(body: Any, pointer: str) -> Any:
 
 def _parse_id(text: str, rest: str) -> Render:
     if not rest:
-        raise _unknown_expression(text, _FORMS["id"])
-    return lambda context: context.id(rest)
+        raise _build_unknown_error(text, _FORMS["id"])
+    return lambda context: context.derive_id(rest)
 
 
 def _parse_now(text: str, rest: str) -> Render:
     if form := _CLOCK_FORMS.get(rest):
         return lambda context: datetime.fromtimestamp(context.now, UTC).strftime(form)
     if rest:
-        raise _unknown_expression(text, _FORMS["now"])
+        raise _build_unknown_error(text, _FORMS["now"])
     return lambda context: context.now
 
 
 def _parse_later(text: str, rest: str) -> Render:
     if not _SECONDS.fullmatch(rest):
-        raise _unknown_expression(text, _FORMS["now"])
+        raise _build_unknown_error(text, _FORMS["now"])
     seconds = int(rest)
     return lambda context: context.now + seconds
 
@@ -227,20 +234,20 @@ _SECONDS = re.compile("[0-9]{1,9}")
 
 def _parse_violation(text: str, rest: str) -> Render:
     if text not in _FORMS["violation"]:
-        raise _unknown_expression(text, _FORMS["violation"])
+        raise _build_unknown_error(text, _FORMS["violation"])
     return lambda context: context.violation.get(rest)
 
 
 def _parse_each(text: str, rest: str) -> Render:
     if rest:
-        raise _unknown_expression(text, _FORMS["each"])
+        raise _build_unknown_error(text, _FORMS["each"])
     return lambda context: context.each
 
 
 def _parse_named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
     """Parse `$world.NAME` and `$app.NAME`; a dotted name leads into mappings and lists, and is null if absent."""
     if not rest:
-        raise _unknown_expression(f"${root}", _FORMS[root])
+        raise _build_unknown_error(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
     pointer = pointers.join(deeper)
     instead = sample.get(first)
@@ -252,8 +259,8 @@ def _parse_named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
 def _parse_faker(text: str, rest: str) -> Render:
     if not _gives_json(rest):
         close = difflib.get_close_matches(rest, _list_faker_methods(), n=5) or ["name", "email", "sentence"]
-        raise _unknown_expression(text, [f"$faker.{name}" for name in close if _gives_json(name)])
-    return lambda context: context.faker(rest)
+        raise _build_unknown_error(text, [f"$faker.{name}" for name in close if _gives_json(name)])
+    return lambda context: context.call_faker(rest)
 
 
 _ROOTS: Mapping[str, Callable[[str, str], Render]] = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowcontract.scenarios.expressions import RequestView
 
 
-def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
+def find_differences(expected: Any, actual: Any, where: str = "body") -> list[str]:
     """Return how a value differs from what is expected, one sentence each; empty if it matches.
 
     An object has to contain the expected fields; lists and scalars have to be equal; `true` is not 1.
@@ -28,7 +28,9 @@ def difference(expected: Any, actual: Any, where: str = "body") -> list[str]:
             sentence
             for name, inner in expected.items()
             for sentence in (
-                difference(inner, actual[name], f"{where}.{name}") if name in actual else [f"{where}.{name} is missing"]
+                find_differences(inner, actual[name], f"{where}.{name}")
+                if name in actual
+                else [f"{where}.{name} is missing"]
             )
         ]
     if _is_same(expected, actual):
@@ -76,9 +78,9 @@ class Match:
     times: int | None = None
     after: str | None = None
 
-    def difference(self, request: RequestView) -> list[str]:
+    def find_differences(self, request: RequestView) -> list[str]:
         """Return how a request differs, one sentence each; empty if it matches."""
-        return [sentence for part in self._pair_parts(request) for sentence in difference(*part)]
+        return [sentence for part in self._pair_parts(request) for sentence in find_differences(*part)]
 
     def fits(self, request: RequestView) -> bool:
         """Tell whether a request matches; ten times faster than `difference`."""
@@ -105,7 +107,7 @@ class Match:
         parts = (self.body, self.query, self.headers, self.files, self.path)
         return sum(map(_count_values, parts)) - sum(1 for part in parts[1:] if not part)
 
-    def telling_text(self) -> tuple[tuple[str, ...], str] | None:
+    def find_telling_text(self) -> tuple[tuple[str, ...], str] | None:
         """Return the path and the value of the first text that is expected in the body, or None."""
         return _find_first_text(self.body, ())
 

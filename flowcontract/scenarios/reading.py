@@ -50,7 +50,7 @@ def read_scenario(path: Path, *, api_folder: Path) -> Scenario:
         rulings=tuple(raw.get("rulings", ())),
         sample=raw.get("sample", {}),
         request=Match(**raw["request"]) if "request" in raw else None,
-        reply=_Builder(path, text, raw, api_folder).reply(),
+        reply=_Builder(path, text, raw, api_folder).build_reply(),
         undocumented=raw.get("undocumented", False),
         faults=raw.get("faults", ""),
         verbatim=raw.get("verbatim", False),
@@ -76,26 +76,26 @@ def _check_aliases(path: Path, text: str, raw: Any) -> None:
         return
     sizes: dict[int, int] = {}
 
-    def size(value: Any) -> int:
+    def count_values(value: Any) -> int:
         if not isinstance(value, dict | list):
             return 1
         if id(value) not in sizes:
             sizes[id(value)] = MAX_VALUES + 1  # while its content is counted, so that a cycle is too large
-            sizes[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
+            sizes[id(value)] = 1 + sum(map(count_values, value.values() if isinstance(value, dict) else value))
         return sizes[id(value)]
 
-    if size(raw) > MAX_VALUES:
+    if count_values(raw) > MAX_VALUES:
         raise ScenarioError(f"{path}: its YAML aliases expand to more than {MAX_VALUES} values. Use fewer.")
 
 
 @cache
 def _load_format() -> Validators:
-    schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((paths.find_fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
     return Validators(schema)
 
 
 def _check_format(path: Path, text: str, raw: Any) -> None:
-    for violation in _load_format().violations("", raw, limit=1):
+    for violation in _load_format().find_violations("", raw, limit=1):
         place = violation.where.removeprefix("/").replace("/", ".") or "the scenario"
         what = f"{place} must be {violation.expected}, is {violation.got}"
         raise ScenarioError(
@@ -111,10 +111,10 @@ def _locate(path: Path, text: str, pointer: str) -> str:
     return f"{path}, line {lines.get(pointer, 1)}"
 
 
-def default_app(api_folder: Path) -> Mapping[str, Any]:
+def read_default_app(api_folder: Path) -> Mapping[str, Any]:
     """Return the default configuration of an API's app: `app.yaml` in its folder, or else ours."""
     own = api_folder / APP
-    return _read_app(own if own.is_file() else paths.fixtures_root() / api_folder.name / APP)
+    return _read_app(own if own.is_file() else paths.find_fixtures_root() / api_folder.name / APP)
 
 
 @cache
@@ -131,9 +131,9 @@ class _Builder:
         self.text = text
         self.raw: Mapping[str, Any] = raw["reply"]
         self.api_folder = api_folder
-        self.compile = partial(compile_value, sample={**default_app(api_folder), **raw.get("sample", {})})
+        self.compile = partial(compile_value, sample={**read_default_app(api_folder), **raw.get("sample", {})})
 
-    def reply(self) -> Reply:
+    def build_reply(self) -> Reply:
         raw = self.raw
         kinds: tuple[Literal["body", "events", "lines", "file"], ...] = ("body", "events", "lines", "file")
         kind = next(kind for kind in kinds if kind in raw)

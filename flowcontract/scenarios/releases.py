@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowcontract import paths
-from flowcontract.pointers import value_at
+from flowcontract.pointers import get_value
 from flowcontract.scenarios.model import Event
-from flowcontract.scenarios.reading import default_app
+from flowcontract.scenarios.reading import read_default_app
 from flowcontract.scenarios.sets import PROFILES
 from flowcontract.scenarios.templates import compile_value
 from flowcontract.schemas.located import Located
@@ -36,9 +36,9 @@ def as_release(scenario: Scenario, api: Api, operation: Operation) -> Scenario:
     """Return a scenario as the release of `api` sends it; itself where it says what it says, or where there is none."""
     if api.profile is None or not _is_of_documents(scenario):
         return scenario
-    sample = {**default_app(scenario.path.parents[1]), **scenario.sample}
+    sample = {**read_default_app(scenario.path.parents[1]), **scenario.sample}
     if scenario.reply.kind == "body":
-        return _with_body(scenario, api, operation, sample)
+        return _fit_body(scenario, api, operation, sample)
     contract = operation.stream
     if contract is None or not scenario.reply.streamed:
         return scenario
@@ -50,7 +50,7 @@ def as_release(scenario: Scenario, api: Api, operation: Operation) -> Scenario:
     return replace(scenario, reply=replace(scenario.reply, events=tuple(ordered), stopped=stopped))
 
 
-def _with_body(scenario: Scenario, api: Api, operation: Operation, sample: Mapping[str, Any]) -> Scenario:
+def _fit_body(scenario: Scenario, api: Api, operation: Operation, sample: Mapping[str, Any]) -> Scenario:
     response = operation.responses.get(scenario.status)
     media = response.media.get("application/json") if response else None
     if media is None or not isinstance(scenario.reply.body, Mapping):
@@ -63,22 +63,24 @@ def _with_body(scenario: Scenario, api: Api, operation: Operation, sample: Mappi
 
 def keep_alive_kind(contract: StreamContract) -> str:
     """Return the kind of event that is sent while nothing happens, of which only the name counts; '' for none."""
-    bare = (kind for kind in contract.orders.kinds() if contract.events[kind].schema.get("required") == [contract.kind])
+    bare = (
+        kind for kind in contract.orders.list_kinds() if contract.events[kind].schema.get("required") == [contract.kind]
+    )
     return next((kind for kind in (*contract.spec.get("anywhere", ()), *bare)), "")
 
 
 def _is_of_documents(scenario: Scenario) -> bool:
     """Tell whether a scenario is ours, and of no release: a user's own is sent as it is written."""
-    path, root = scenario.path, paths.fixtures_root()
+    path, root = scenario.path, paths.find_fixtures_root()
     return path.is_relative_to(root) and path.relative_to(root).parts[1] != PROFILES
 
 
 def _is_known(event: Event, contract: StreamContract) -> bool:
-    return _kind(event, contract) in contract.events
+    return _read_kind(event, contract) in contract.events
 
 
-def _kind(event: Event, contract: StreamContract) -> str:
-    kind = value_at(event.data, contract.kind)
+def _read_kind(event: Event, contract: StreamContract) -> str:
+    kind = get_value(event.data, contract.kind)
     return kind if isinstance(kind, str) else event.event or ""
 
 
@@ -88,50 +90,53 @@ def _kind(event: Event, contract: StreamContract) -> str:
 def _fit(event: Event, contract: StreamContract, api: Api, sample: Mapping[str, Any]) -> Event:
     if event.data is None:
         return event
-    schema = Located(api.bundle, contract.events[_kind(event, contract)].schema)
+    schema = Located(api.bundle, contract.events[_read_kind(event, contract)].schema)
     fitted = _fit_value(event.data, schema)
     return event if fitted == event.data else replace(event, data=fitted, template=compile_value(fitted, sample=sample))
 
 
 def _fit_value(value: Any, schema: Located) -> Any:
     """Return a value as a schema wants it, as far as the schema leaves no choice."""
-    schema = schema.resolved()
-    if schema.keyword("type") == "null":
+    schema = schema.resolve()
+    if schema.get_keyword("type") == "null":
         return None
-    if schema.keyword("const") is not None:
-        return schema.keyword("const")
+    if schema.get_keyword("const") is not None:
+        return schema.get_keyword("const")
     if isinstance(value, Mapping):
         return dict(_fit_fields(value, _as_object(schema)))
-    items = schema.keyword("items")
+    items = schema.get_keyword("items")
     if isinstance(value, list) and items is not None:
-        return [_fit_value(item, schema.child(items)) for item in value]
+        return [_fit_value(item, schema.wrap(items)) for item in value]
     return value
 
 
 def _as_object(schema: Located) -> Located:
     """Return the one alternative of a schema that is an object, the schema itself where there is no such choice."""
-    alternatives = [schema.child(each).resolved() for each in schema.keyword("anyOf") or ()]
-    objects = [each for each in alternatives if each.keyword("type") == "object"]
+    alternatives = [schema.wrap(each).resolve() for each in schema.get_keyword("anyOf") or ()]
+    objects = [each for each in alternatives if each.get_keyword("type") == "object"]
     return objects[0] if len(objects) == 1 else schema
 
 
 def _fit_fields(value: Mapping[str, Any], schema: Located) -> Iterator[tuple[str, Any]]:
-    properties = schema.keyword("properties") or {}
+    for name, dependent in (schema.get_keyword("dependentSchemas") or {}).items():
+        if name in value:
+            value = dict(_fit_fields(value, schema.wrap(dependent).resolve()))
+    properties = schema.get_keyword("properties") or {}
     fields = {
-        name: _fit_value(field, schema.child(properties[name])) if name in properties else field
+        name: _fit_value(field, schema.wrap(properties[name])) if name in properties else field
         for name, field in value.items()
         if properties.get(name) is not False
     }
     yield from fields.items()
-    for name in schema.keyword("required") or ():
-        of = schema.child(properties.get(name, {})).resolved()
+    for name in schema.get_keyword("required") or ():
+        of = schema.wrap(properties.get(name, {})).resolve()
         if name in value:
             continue
         if _MOCK_VALUE in of.node:
-            of_mock = of.keyword(_MOCK_VALUE)
+            of_mock = of.get_keyword(_MOCK_VALUE)
             yield name, _fit_value(fields, of) if of_mock == _ITSELF else of_mock
         elif "default" in of.node:
-            yield name, of.keyword("default")
+            yield name, of.get_keyword("default")
 
 
 # Order.
@@ -158,4 +163,4 @@ def _in_order(events: list[Event], contract: StreamContract) -> list[Event] | No
 
 
 def _step(machine: Machine, state: State, event: Event) -> State | None:
-    return machine.follow(state, _kind(event, machine.contract), event.data)
+    return machine.follow(state, _read_kind(event, machine.contract), event.data)

@@ -102,7 +102,7 @@ class _Candidates:
         self._others: list[int] = []
         self._by_text: dict[tuple[str, ...], dict[str, list[int]]] = {}
         for number, (_, match) in enumerate(self.pairs):
-            telling = match.telling_text()
+            telling = match.find_telling_text()
             if telling is None:
                 self._others.append(number)
             else:
@@ -135,23 +135,23 @@ class ScenarioSet:
         for file in self.files.values():
             self._folders.setdefault((file.api, file.folder), {})[file.path.stem] = file
 
-    def for_operation(self, operation: Operation) -> Mapping[str, Scenario]:
+    def read_scenarios(self, operation: Operation) -> Mapping[str, Scenario]:
         """Return an operation's scenarios by `<status>-<name>`: its own, then the shared ones, each sorted."""
-        return _LazyScenarios(self._index(operation))
+        return _LazyScenarios(self._index_files(operation))
 
-    def keys(self, operation: Operation) -> tuple[str, ...]:
+    def list_keys(self, operation: Operation) -> tuple[str, ...]:
         """Return the names (`<status>-<name>`) of an operation's scenarios without reading the files, sorted."""
         if operation not in self._keys:
-            self._keys[operation] = tuple(sorted(self._index(operation)))
+            self._keys[operation] = tuple(sorted(self._index_files(operation)))
         return self._keys[operation]
 
-    def _index(self, operation: Operation) -> dict[str, _File]:
+    def _index_files(self, operation: Operation) -> dict[str, _File]:
         known = self._indexes.get(operation)
         if known is not None:
             return known
         own = self._folders.get((operation.api, operation.id), {})
         shared = self._folders.get((operation.api, SHARED), {})
-        index = {key: own[key] for key in sorted(own) if not own[key].ours or _status(key) in operation.responses}
+        index = {key: own[key] for key in sorted(own) if not own[key].ours or _read_status(key) in operation.responses}
         index |= {key: shared[key] for key in sorted(shared) if key not in own and shared[key].counts_for(operation)}
         self._indexes[operation] = index
         return index
@@ -164,7 +164,7 @@ class ScenarioSet:
         Without a name, the default of that status or else its first by name; without a status, the first of that name.
         Underscores in a name equal hyphens.
         """
-        index = self._index(operation)
+        index = self._index_files(operation)
         asked = "-".join(str(part) for part in (status, _hyphenate(name)) if part is not None)
         if asked in index:
             return index[asked].read()
@@ -172,17 +172,17 @@ class ScenarioSet:
         if status is None:
             keys = [key for key in index if key.partition("-")[2] == asked]
         if not keys:
-            raise self._unknown_scenario(operation, asked)
+            raise self._build_unknown_error(operation, asked)
         if name is None:
             default = f"{status}-default-streaming" if streaming else f"{status}-default"
             keys = [key for key in (default, f"{status}-default") if key in index] or keys
         return index[keys[0]].read()
 
-    def _unknown_scenario(self, operation: Operation, asked: str) -> UnknownNameError:
+    def _build_unknown_error(self, operation: Operation, asked: str) -> UnknownNameError:
         hint = f"New scenarios go in fixtures/{operation.name}/."
-        return UnknownNameError(f"{operation.name} scenario", asked, self._index(operation), hint=hint)
+        return UnknownNameError(f"{operation.name} scenario", asked, self._index_files(operation), hint=hint)
 
-    def default(self, operation: Operation, *, streaming: bool = False) -> Scenario:
+    def select_default(self, operation: Operation, *, streaming: bool = False) -> Scenario:
         """Return the scenario that answers by default; if there is no streaming default, the plain one."""
         known = self._defaults.get((operation, streaming))
         if known is None:
@@ -190,16 +190,16 @@ class ScenarioSet:
         return known
 
     def _find_default(self, operation: Operation, *, streaming: bool) -> Scenario:
-        index = self._index(operation)
+        index = self._index_files(operation)
         profile = self.profiles.get(operation.api)
         chosen = profile.defaults.get(operation.id) if profile else None
         plain = chosen or f"{operation.success.status}-default"
         file = (index.get(f"{plain}-streaming") if streaming else None) or index.get(plain)
         if file is None:
-            raise self._unknown_scenario(operation, plain)
+            raise self._build_unknown_error(operation, plain)
         return file.read()
 
-    def matching(
+    def find_matching(
         self,
         operation: Operation,
         request: RequestView,
@@ -208,56 +208,56 @@ class ScenarioSet:
         may: Callable[[Scenario], bool] = lambda _scenario: True,
     ) -> Scenario | None:
         """Return the first scenario (a user's before ours, then by name) that `may` answer and matches the request."""
-        candidates = self._candidates(operation, streaming=streaming).find_for(request)
+        candidates = self._find_candidates(operation, streaming=streaming).find_for(request)
         return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
     def has_verbatim(self, operation: Operation) -> bool:
         """Tell whether an operation has scenarios that come before all that the contract says of a request."""
-        return bool(self._verbatim_candidates(operation).pairs)
+        return bool(self._find_verbatim_candidates(operation).pairs)
 
-    def matching_verbatim(
+    def find_verbatim(
         self, operation: Operation, request: RequestView, *, may: Callable[[Scenario], bool]
     ) -> Scenario | None:
         """Return the verbatim scenario that `may` answer and matches the request.
 
         The most particular one counts, of those the one that waited for another operation, of those the first by name.
         """
-        candidates = self._verbatim_candidates(operation).find_for(request)
+        candidates = self._find_verbatim_candidates(operation).find_for(request)
         return next((scenario for scenario, match in candidates if may(scenario) and match.fits(request)), None)
 
-    def _verbatim_candidates(self, operation: Operation) -> _Candidates:
+    def _find_verbatim_candidates(self, operation: Operation) -> _Candidates:
         known = self._verbatim.get(operation)
         if known is None:
-            files = (file for file in self._index(operation).values() if not file.ours)
+            files = (file for file in self._index_files(operation).values() if not file.ours)
             scenarios = (scenario for scenario in map(_File.read, files) if scenario.verbatim)
             pairs = [(scenario, scenario.request or Match()) for scenario in scenarios]
             known = self._verbatim[operation] = _Candidates(sorted(pairs, key=_rank_verbatim))
         return known
 
-    def counts(self, operation: Operation) -> bool:
+    def depends_on_usage(self, operation: Operation) -> bool:
         """Tell whether which scenario answers also depends on what was answered before (`times`, `after`)."""
-        return any(self._candidates(operation, streaming=streaming).counts for streaming in (False, True))
+        return any(self._find_candidates(operation, streaming=streaming).counts for streaming in (False, True))
 
     def find_differences(
         self, operation: Operation, request: RequestView, *, streaming: bool = False
     ) -> dict[str, list[str]]:
         """Return, by `<status>-<name>` of the scenarios with a `request`, what this request lacks to match each."""
-        pairs = self._candidates(operation, streaming=streaming).pairs
-        return {scenario.key: match.difference(request) for scenario, match in pairs}
+        pairs = self._find_candidates(operation, streaming=streaming).pairs
+        return {scenario.key: match.find_differences(request) for scenario, match in pairs}
 
-    def _candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
+    def _find_candidates(self, operation: Operation, *, streaming: bool) -> _Candidates:
         if (operation, streaming) not in self._candidate_cache:
             self._candidate_cache[operation, streaming] = _Candidates(
-                self._with_request(operation, streaming=streaming)
+                self._list_with_request(operation, streaming=streaming)
             )
         return self._candidate_cache[operation, streaming]
 
-    def _with_request(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
+    def _list_with_request(self, operation: Operation, *, streaming: bool) -> Iterator[tuple[Scenario, Match]]:
         """Yield scenarios with a `request` that are streamed or not, as asked; errors, which never stream, always.
 
         Only the defaults among ours may have a `request`, so that the others need not be read here.
         """
-        index = self._index(operation)
+        index = self._index_files(operation)
         files = [file for key, file in index.items() if not file.ours or "-default" in key]
         for file in sorted(files, key=lambda file: file.ours):
             scenario = file.read()
@@ -271,7 +271,7 @@ def _rank_verbatim(pair: tuple[Scenario, Match]) -> tuple[int, bool, str, int]:
     return -match.size, match.after is None, scenario.name, scenario.status
 
 
-def _status(key: str) -> int:
+def _read_status(key: str) -> int:
     """Return the status of a `<status>-<name>`. A release may lack one for which we have a scenario."""
     return int(key.partition("-")[0])
 
@@ -293,7 +293,7 @@ def load_scenarios(
     wrong file in `extra` at once, for one of ours when it is first read.
     """
     files: list[_File] = []
-    for file in _find_files(api_names, extra, root or paths.fixtures_root(), profiles):
+    for file in _find_files(api_names, extra, root or paths.find_fixtures_root(), profiles):
         if isinstance(file, ScenarioError):
             raise file
         files.append(file)
@@ -312,7 +312,7 @@ def reload_scenarios(
     """
     files: list[_File] = []
     broken: list[ScenarioError] = []
-    for file in _find_files(api_names, extra, root or paths.fixtures_root(), last.profiles):
+    for file in _find_files(api_names, extra, root or paths.find_fixtures_root(), last.profiles):
         if isinstance(file, ScenarioError):
             broken.append(file)
             continue
@@ -369,7 +369,7 @@ def _list_apis(extra: Path) -> Iterator[str | ScenarioError]:
             f"{extra}: there is no such folder. Name one with <api>/<operationId>/<status>-<name>.yaml."
         )
         return
-    known = {path.parent.name for path in paths.specs_root().glob("*/openapi.yaml")}
+    known = {path.parent.name for path in paths.find_specs_root().glob("*/openapi.yaml")}
     for name in sorted(path.name for path in extra.iterdir() if not path.name.startswith(".")):
         if name in known:
             yield name

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def asks_for_stream(operation: Operation, request: RequestView) -> bool:
     """Tell whether a request asks for the stream rather than for the whole body; False where there is no stream."""
-    return operation.stream is not None and _when(operation).fits(request)
+    return operation.stream is not None and _build_condition(operation).fits(request)
 
 
 @lru_cache(maxsize=1024)
-def _when(operation: Operation) -> Match:
+def _build_condition(operation: Operation) -> Match:
     when = operation.stream.when if operation.stream else {}
     return Match(body=when.get("body"), query=when.get("query", {}))
 

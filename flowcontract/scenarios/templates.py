@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import ScenarioError
-from flowcontract.scenarios.expressions import UnknownExpressionError, expression, is_fixed
+from flowcontract.scenarios.expressions import UnknownExpressionError, is_fixed, parse_expression
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,8 @@ class _Fixed:
 
 
 @lru_cache(maxsize=4096)
-def _fixed(texts: tuple[str, ...]) -> _Fixed:
-    return _Fixed(tuple(render for text in texts if (render := expression(text, _NOTHING))))
+def _compile_fixed(texts: tuple[str, ...]) -> _Fixed:
+    return _Fixed(tuple(render for text in texts if (render := parse_expression(text, _NOTHING))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, An
         value,
         _make_builder(marked),
         "".join(_write_format(marked)),
-        _fixed(tuple(compiler.fixed)),
+        _compile_fixed(tuple(compiler.fixed)),
         tuple(compiler.others),
     )
 
@@ -118,20 +118,20 @@ class _Compiler:
     def mark_holes(self, value: Any) -> Any:
         """Return a value with holes in place of its expressions."""
         if isinstance(value, str):
-            return self._text(value)
+            return self._compile_text(value)
         if isinstance(value, Mapping):
             return {key: self.mark_holes(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self.mark_holes(item) for item in value]
         return value
 
-    def _text(self, text: str) -> str | _Hole:
-        place, render = len(self.fixed) + len(self.others), expression(text, self._sample)
+    def _compile_text(self, text: str) -> str | _Hole:
+        place, render = len(self.fixed) + len(self.others), parse_expression(text, self._sample)
         if render is not None and is_fixed(text):
             self.fixed.append(text)
         elif render is not None:
             self.others.append((place, render, self._dump(text)))
-        elif (mixed := self._mixed(text)) is not None:
+        elif (mixed := self._parse_mixed(text)) is not None:
             self.others.append((place, mixed, _dump_json))
         else:
             return text
@@ -143,10 +143,10 @@ class _Compiler:
         sample = self._sample.get(name) if root in ("$world", "$app") else None
         return _dump_json if sample is None and root != "$app" else _CachedSerialiser(sample, follows=root == "$app")
 
-    def _mixed(self, text: str) -> Render | None:
+    def _parse_mixed(self, text: str) -> Render | None:
         """Parse the expressions in braces inside a text; return None if there are none."""
         pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
-        expressions = [expression(piece, self._sample) for piece in pieces[1::2]]
+        expressions = [parse_expression(piece, self._sample) for piece in pieces[1::2]]
         if all(render is None for render in expressions):
             return None
         parts: list[str | Render] = [pieces[0]]

@@ -27,7 +27,7 @@ def leave_out_nulls(validators: Validators, pointer: str, value: Any) -> Any:
 
     What is nested too deeply for the validator is returned as it is.
     """
-    return _present(validators, pointer, value) if _holds_null(value) else value
+    return _keep_present(validators, pointer, value) if _holds_null(value) else value
 
 
 def _holds_null(value: Any) -> bool:
@@ -45,28 +45,28 @@ def _holds_null(value: Any) -> bool:
     return False
 
 
-def _present(validators: Validators, pointer: str, value: Any) -> Any:
+def _keep_present(validators: Validators, pointer: str, value: Any) -> Any:
     if isinstance(value, list):
-        for part in _parts(validators, pointer, value):
+        for part in _find_parts(validators, pointer, value):
             if isinstance(part.schema.get("items"), dict):
-                value = [_present(validators, f"{part.pointer}/items", item) for item in value]
+                value = [_keep_present(validators, f"{part.pointer}/items", item) for item in value]
         return value
     if not isinstance(value, dict):
         return value
-    parts = list(_parts(validators, pointer, value))
+    parts = list(_find_parts(validators, pointer, value))
     present: dict[str, Any] = {}
     for name, item in value.items():
-        fields = list(_fields(parts, name))
-        said = (part.schema for field in fields for part in _parts(validators, field, item))
+        fields = list(_find_field_schemas(parts, name))
+        said = (part.schema for field in fields for part in _find_parts(validators, field, item))
         if item is None and any(map(may_be_null, said)):
             continue
         for field in fields:
-            item = _present(validators, field, item)  # noqa: PLW2901 - each schema of the field takes out what it knows
+            item = _keep_present(validators, field, item)  # noqa: PLW2901 - each schema of the field takes out what it knows
         present[name] = item
     return present
 
 
-def _fields(parts: list[Step], name: str) -> Iterator[str]:
+def _find_field_schemas(parts: list[Step], name: str) -> Iterator[str]:
     """Yield the pointers of what an object's schemas say of a field."""
     for part in parts:
         if name in part.schema.get("properties", ()):
@@ -75,18 +75,18 @@ def _fields(parts: list[Step], name: str) -> Iterator[str]:
             yield f"{part.pointer}/additionalProperties"
 
 
-def _parts(validators: Validators, pointer: str, value: Any) -> Iterator[Step]:
+def _find_parts(validators: Validators, pointer: str, value: Any) -> Iterator[Step]:
     """Yield the schema at a pointer and those that hold beside it: referenced, combined, or by a condition."""
     schema = pointers.resolve(validators.bundle, pointer)
     if not isinstance(schema, dict):
         return
     yield Step(pointer, schema)
     if isinstance(schema.get("$ref"), str):
-        yield from _parts(validators, unquote(schema["$ref"].removeprefix("#")), value)
+        yield from _find_parts(validators, unquote(schema["$ref"].removeprefix("#")), value)
     for key in _CHOICES:
         for index in range(len(schema.get(key, ()))):
-            yield from _parts(validators, f"{pointer}/{key}/{index}", value)
+            yield from _find_parts(validators, f"{pointer}/{key}/{index}", value)
     if "if" in schema:
         branch = "then" if validators.is_valid(f"{pointer}/if", value) else "else"
         if branch in schema:
-            yield from _parts(validators, f"{pointer}/{branch}", value)
+            yield from _find_parts(validators, f"{pointer}/{branch}", value)

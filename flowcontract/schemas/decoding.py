@@ -25,7 +25,7 @@ def parse_json(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = text.decode("utf-8")  # UnicodeDecodeError is a ValueError
     try:
-        value = strict_json(text)
+        value = parse_strict_json(text)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and is_too_deep(value):
@@ -45,7 +45,7 @@ def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def strict_json(text: str) -> Any:
+def parse_strict_json(text: str) -> Any:
     """Parse JSON as RFC 8259 defines it: no `NaN`, no duplicate keys; raise ValueError (or RecursionError)."""
     return _STRICT.decode(text)
 
@@ -55,7 +55,7 @@ _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_t
 
 def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
     """Decode the texts of a parameter or form field by its schema; return the value, and what keeps it from one."""
-    types = validators.types(pointer)
+    types = validators.find_types(pointer)
     if "array" in types:
         return _decode_list(validators, f"{validators.follow(pointer).pointer}/items", texts)
     if len(texts) > 1:

@@ -30,7 +30,7 @@ class Contradiction(NamedTuple):
 def check_not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
     """Yield numbers below the one that they must not be below."""
     for later, earlier in rule.items():
-        end, begin = _number(instance.get(later)), _number(instance.get(earlier))
+        end, begin = _to_decimal(instance.get(later)), _to_decimal(instance.get(earlier))
         if end is not None and begin is not None and end < begin - _SECOND:
             yield Contradiction(later, f"`{later}` not below `{earlier}`, {begin}", str(end))
 
@@ -38,7 +38,7 @@ def check_not_before(rule: Mapping[str, str], instance: Mapping[str, Any]) -> It
 def check_sum(rule: Mapping[str, list[str]], instance: Mapping[str, Any]) -> Iterator[Contradiction]:
     """Yield totals that differ from the sum of their parts."""
     for total, names in rule.items():
-        whole, parts = _number(instance.get(total)), [_number(instance.get(name)) for name in names]
+        whole, parts = _to_decimal(instance.get(total)), [_to_decimal(instance.get(name)) for name in names]
         known = [part for part in parts if part is not None]
         if whole is None or len(known) < len(parts):
             continue
@@ -59,7 +59,7 @@ def find_contradiction(keyword: str, rule: Any, instance: object) -> Contradicti
     return next(RELATIONS[keyword](rule, instance), None) if isinstance(instance, dict) else None
 
 
-def _number(value: object) -> Decimal | None:
+def _to_decimal(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

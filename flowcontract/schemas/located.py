@@ -31,7 +31,7 @@ class Located:
         named = self.document.get("components", {}).get("schemas", {})
         return next((name for name, schema in named.items() if schema is self.node), "")
 
-    def resolved(self) -> Located:
+    def resolve(self) -> Located:
         """Return the schema that stands behind references; what stands beside a `$ref` holds as well."""
         node, steps = self.node, 0
         while isinstance(node, Mapping) and "$ref" in node and steps < DEPTH:
@@ -39,25 +39,25 @@ class Located:
             target = pointers.resolve(self.document, str(node["$ref"]).removeprefix("#"))
             node = {"allOf": [target, beside]} if beside and isinstance(target, Mapping) else target
             steps += 1
-        return Located(self.document, self._folded(_BOOLEANS[node] if isinstance(node, bool) else node))
+        return Located(self.document, self._fold(_BOOLEANS[node] if isinstance(node, bool) else node))
 
-    def _folded(self, node: Any) -> Any:
+    def _fold(self, node: Any) -> Any:
         """Return a schema with the parts of its `allOf` that bind without a condition written into itself."""
         if not isinstance(node, Mapping) or "allOf" not in node:
             return node
         whole, left = {key: value for key, value in node.items() if key != "allOf"}, []
         for part in node["allOf"]:
-            inner = self.child(part).resolved().node
+            inner = self.wrap(part).resolve().node
             if isinstance(inner, Mapping) and not _CONDITIONS & inner.keys() and _merge(whole, inner):
                 continue
             left.append(part)
         return {**whole, "allOf": left} if left else whole
 
-    def keyword(self, name: str) -> Any:
+    def get_keyword(self, name: str) -> Any:
         """Return a keyword's value; None where the schema has none."""
         return self.node.get(name) if isinstance(self.node, Mapping) else None
 
-    def child(self, node: Any) -> Located:
+    def wrap(self, node: Any) -> Located:
         """Return a schema of the same bundle."""
         return Located(self.document, node)
 

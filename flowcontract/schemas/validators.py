@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 
 from flowcontract import pointers
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas import wording
 from flowcontract.schemas.keywords import KEYWORDS, find_contradiction
 from flowcontract.schemas.violations import Violation
@@ -53,7 +53,7 @@ class Validators:
     def _registry(self) -> jsonschema_rs.Registry:
         return jsonschema_rs.Registry([(_URN, dict(self.bundle))], draft=jsonschema_rs.Draft202012)
 
-    def _validator(self, pointer: str) -> jsonschema_rs.Validator:
+    def _get_validator(self, pointer: str) -> jsonschema_rs.Validator:
         """Return the compiled schema at a pointer; raise KeyError where the bundle has none there."""
         if pointer not in self._compiled:
             pointers.resolve(self.bundle, pointer)
@@ -66,11 +66,11 @@ class Validators:
     def is_valid(self, pointer: str, instance: object) -> bool:
         """Tell whether a JSON value satisfies the schema at a JSON pointer into the bundle."""
         try:
-            return not is_too_deep(instance) and self._validator(pointer).is_valid(instance)
+            return not is_too_deep(instance) and self._get_validator(pointer).is_valid(instance)
         except UnicodeEncodeError:
             return False
 
-    def violations(self, pointer: str, instance: object, *, limit: int = 20) -> list[Violation]:
+    def find_violations(self, pointer: str, instance: object, *, limit: int = 20) -> list[Violation]:
         """Return the violations of a JSON value by the schema at a JSON pointer into the bundle, at most `limit`.
 
         If a value fits none of several alternatives, those of the closest one are reported.
@@ -78,7 +78,7 @@ class Validators:
         count = _count_values(instance)
         if count == inf:
             return [Violation("depth", f"at most {MAX_DEPTH} levels of nesting", "more")]
-        validator = self._compiled.get(pointer) or self._validator(pointer)
+        validator = self._compiled.get(pointer) or self._get_validator(pointer)
         try:
             if validator.is_valid(instance):  # most values are; this is much cheaper than listing errors
                 return []
@@ -114,7 +114,7 @@ class Validators:
             expected=found.expected,
             got=found.got,
             where=pointers.join([*error.instance_path, found.field]),
-            source=self._find_field_source(Step(pointer, schema), found.field) or provenance(schema),
+            source=self._find_field_source(Step(pointer, schema), found.field) or read_provenance(schema),
         )
 
     def _describe_expected(self, steps: list[Step], error: jsonschema_rs.ValidationError) -> str:
@@ -150,13 +150,13 @@ class Validators:
             for step in reversed(steps):
                 if isinstance(step.schema, dict) and (own := self._find_field_source(step, kind.property)):
                     return own
-        return next((found for step in reversed(steps) if (found := provenance(step.schema))), ())
+        return next((found for step in reversed(steps) if (found := read_provenance(step.schema))), ())
 
     def _find_field_source(self, holder: Step, name: str) -> tuple[str, ...]:
         field = holder.schema.get("properties", {}).get(name)
         if not isinstance(field, dict):
             return ()
-        return provenance(field) or provenance(
+        return read_provenance(field) or read_provenance(
             self.follow(f"{holder.pointer}/properties/{pointers.escape(name)}").schema
         )
 
@@ -167,7 +167,7 @@ class Validators:
             here = self._advance(here, "$ref") or Step(here.pointer, {})
         return here
 
-    def form(self, pointer: str) -> Mapping[str, Step]:
+    def find_form_fields(self, pointer: str) -> Mapping[str, Step]:
         """Return the fields that a form's schema names, inside `allOf`, `then` and alternatives as well."""
         if pointer not in self._forms:
             fields: dict[str, Step] = {}
@@ -188,7 +188,7 @@ class Validators:
             if key in holder.schema:
                 yield from self._list_fields(self.follow(f"{holder.pointer}/{key}"))
 
-    def types(self, pointer: str) -> frozenset[str]:
+    def find_types(self, pointer: str) -> frozenset[str]:
         """Return the JSON types that a schema allows; empty where it does not restrict them."""
         if pointer not in self._types:
             self._types[pointer] = self._find_types(pointer)
@@ -202,7 +202,7 @@ class Validators:
             return frozenset([schema["type"]] if isinstance(schema["type"], str) else schema["type"])
         for key in ("anyOf", "oneOf"):
             if key in schema:
-                parts = [self.types(f"{pointer}/{key}/{index}") for index in range(len(schema[key]))]
+                parts = [self.find_types(f"{pointer}/{key}/{index}") for index in range(len(schema[key]))]
                 return frozenset().union(*parts) if all(parts) else frozenset()
         return frozenset(_TYPE_OF[type(value)] for value in schema.get("enum", ()))
 

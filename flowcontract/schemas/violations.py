@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flowcontract.provenance.evidence import Tier, tier_of, weakest
+from flowcontract.provenance.evidence import Tier, find_tier, find_weakest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,11 +49,11 @@ class Violation:
 
 def rate(violations: Iterable[Violation], rulings: Mapping[str, Ruling]) -> list[Violation]:
     """Return violations with the tiers that their sources support; one that is weaker already stays so."""
-    return [cap_tier(violation, tier_of(violation.source, rulings)) for violation in violations]
+    return [cap_tier(violation, find_tier(violation.source, rulings)) for violation in violations]
 
 
 def cap_tier(violation: Violation, tier: Tier) -> Violation:
     """Return a violation whose tier is at most the given one; a server error stays a server error."""
     if violation.tier is Tier.SERVER_ERROR:
         return violation
-    return replace(violation, tier=weakest((violation.tier, tier)))
+    return replace(violation, tier=find_weakest((violation.tier, tier)))

@@ -36,7 +36,7 @@ class Bundle:
     root: Path  # the openapi.yaml
     files: Mapping[str, Path]  # JSON pointer of a component -> the file it came from
 
-    def origin(self, pointer: str) -> tuple[Path, str]:
+    def find_origin(self, pointer: str) -> tuple[Path, str]:
         """Return the file that a part of the document comes from, and the JSON pointer of the part in that file."""
         tokens = pointer.split("/")
         component = "/".join(tokens[:4])

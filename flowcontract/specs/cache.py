@@ -24,11 +24,11 @@ def load_or_compute(name: str, folder: Path, compute: Callable[[], Any]) -> Any:
 
     ``name``  distinguishes it from other values of the folder
     """
-    place = cache_folder()
+    place = find_cache_folder()
     if place is None:
         return compute()
     digest = hashlib.sha256(f"{folder}\n{name}".encode()).hexdigest()[:20]
-    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _folder_stamp(folder)
+    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _stamp_folder(folder)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(file.read_bytes())
         if kept["stamp"] == stamp:
@@ -39,7 +39,7 @@ def load_or_compute(name: str, folder: Path, compute: Callable[[], Any]) -> Any:
     return value
 
 
-def cache_folder() -> Path | None:
+def find_cache_folder() -> Path | None:
     """Return the cache folder (https://specifications.freedesktop.org/basedir-spec/latest/); None for no cache."""
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
@@ -51,15 +51,15 @@ def cache_folder() -> Path | None:
 
 
 @cache
-def _code_stamp() -> str:
+def _stamp_code() -> str:
     """Return a stamp of this code, since another version may compute other values."""
     here = Path(__file__).parents[1]
     return repr([(path.name, path.stat().st_mtime_ns) for path in sorted(here.rglob("*.py"))])
 
 
-def _folder_stamp(folder: Path) -> str:
+def _stamp_folder(folder: Path) -> str:
     """Return a stamp that changes when a file of a folder is written, added or removed: names, times and sizes."""
-    digest = hashlib.sha256(_code_stamp().encode())
+    digest = hashlib.sha256(_stamp_code().encode())
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):

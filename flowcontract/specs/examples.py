@@ -40,7 +40,7 @@ class ExampleRequest:
             return 0
         return 1 if self.media_type == JSON else 2
 
-    def curl(self, base_url: str, headers: Mapping[str, str]) -> str:
+    def to_curl(self, base_url: str, headers: Mapping[str, str]) -> str:
         """Return it as a command for a POSIX shell."""
         command = CurlCommand(*(["-N"] if self.operation.stream else []))
         posts = self.operation.method == "POST" and self.body is not None
@@ -56,7 +56,7 @@ class ExampleRequest:
         return str(command)
 
 
-def example_requests(api: Api) -> Iterator[ExampleRequest]:
+def list_example_requests(api: Api) -> Iterator[ExampleRequest]:
     """Yield every named example of a request body, and one request of each operation without a body."""
     for operation in api.operations.values():
         path, headers = _fill_in_parameters(operation)
@@ -69,9 +69,9 @@ def example_requests(api: Api) -> Iterator[ExampleRequest]:
             yield ExampleRequest(operation, example.name, path, headers, media.name, example.value, files)
 
 
-def typical_request(api: Api) -> ExampleRequest:
+def choose_typical_request(api: Api) -> ExampleRequest:
     """Return the request that shows an API best."""
-    return min(example_requests(api), key=lambda example: example.rank)
+    return min(list_example_requests(api), key=lambda example: example.rank)
 
 
 def _fill_in_parameters(operation: Operation) -> tuple[str, dict[str, str]]:
@@ -87,7 +87,7 @@ def _fill_in_parameters(operation: Operation) -> tuple[str, dict[str, str]]:
     return path + (f"?{query}" if query else ""), {name: str(value) for name, value in values["header"].items()}
 
 
-def parameter_values(parameter: Parameter) -> list[Any]:
+def list_parameter_values(parameter: Parameter) -> list[Any]:
     """Return values of a parameter that its contract shows or bounds, the documents' own first."""
     schema, clamp = parameter.schema, parameter.clamp
     values = list(parameter.examples)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.provenance.evidence import Tier, tier_of
-from flowcontract.provenance.sources import Ruling, parse_rulings, provenance
+from flowcontract.provenance.evidence import Tier, find_tier
+from flowcontract.provenance.sources import Ruling, parse_rulings, read_provenance
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.bundle import Bundle, bundle
 from flowcontract.specs.cache import load_or_compute
@@ -147,17 +147,17 @@ class Api:
     profile: Profile | None = None  # the release of this contract; None for the documents
 
 
-def available_apis(root: Path | None = None) -> tuple[str, ...]:
+def list_apis(root: Path | None = None) -> tuple[str, ...]:
     """Return the names of all APIs: the folders of `root` (default: the packaged specs) with an `openapi.yaml`."""
-    root = root or paths.specs_root()
+    root = root or paths.find_specs_root()
     return tuple(sorted(path.parent.name for path in root.glob("*/openapi.yaml")))
 
 
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
     """Read one API, changed by a profile if one is named; raise UnknownNameError or SpecError."""
-    root = root or paths.specs_root()
-    if name not in available_apis(root):
-        raise UnknownNameError("API", name, available_apis(root))
+    root = root or paths.find_specs_root()
+    if name not in list_apis(root):
+        raise UnknownNameError("API", name, list_apis(root))
     folder = root / name
 
     def read() -> Any:
@@ -169,10 +169,10 @@ def load_api(name: str, *, profile: str | None = None, root: Path | None = None)
             "profile": load_profile(folder, profile).as_json() if profile else None,
         }
 
-    ours = root == paths.specs_root()  # others are not cached
+    ours = root == paths.find_specs_root()  # others are not cached
     contract = load_or_compute(f"{name}@{profile}", root, read) if ours else read()
     rulings = dict(_read_rulings(name, contract["rulings"], root))
-    api = _Reader(name, contract["document"], rulings).api()
+    api = _Reader(name, contract["document"], rulings).read_api()
     return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
 
 
@@ -189,7 +189,7 @@ def load_apis(
     names: Sequence[str] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None
 ) -> dict[str, Api]:
     """Read several APIs (all by default), each with its profile, if one is named; raise as `load_api` does."""
-    wanted = tuple(names) or available_apis(root)
+    wanted = tuple(names) or list_apis(root)
     for name in profiles:
         if name not in wanted:
             raise UnknownNameError("API to put a profile on", name, wanted)
@@ -205,9 +205,9 @@ def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
     return replace(bundled, document=changed)
 
 
-def event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSchema]:
+def read_event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSchema]:
     """Return the kinds of a stream with their schemas; `item` is the JSON pointer of its `itemSchema` in the bundle."""
-    return dict(_Reader("", document).events(item))
+    return dict(_Reader("", document).read_events(item))
 
 
 class _Reader:
@@ -219,7 +219,7 @@ class _Reader:
         self.rulings = rulings or {}
         self.validators = Validators(document)
 
-    def api(self) -> Api:
+    def read_api(self) -> Api:
         document = self.document
         try:
             operations = {operation.id: operation for operation in self._read_operations()}
@@ -259,8 +259,8 @@ class _Reader:
                     parameter="Authorization" if bearer else scheme["name"],
                     prefix="Bearer " if bearer else "",
                     mock_key=scheme.get("x-mock-key", ""),
-                    provenance=provenance(scheme),
-                    tier=tier_of(provenance(scheme), self.rulings),
+                    provenance=read_provenance(scheme),
+                    tier=find_tier(read_provenance(scheme), self.rulings),
                 ),
             )
 
@@ -289,7 +289,7 @@ class _Reader:
             responses=MappingProxyType(dict(self._read_responses(pointer, node))),
             security=tuple(tuple(alternative) for alternative in security),
             refusals=MappingProxyType({**self.document.get("x-refusals", {}), **node.get("x-refusals", {})}),
-            provenance=provenance(node),
+            provenance=read_provenance(node),
             pointer=pointer,
         )
 
@@ -305,7 +305,7 @@ class _Reader:
                     required=node.get("required", False),
                     schema=schema,
                     pointer=schema_pointer,
-                    provenance=provenance(node),
+                    provenance=read_provenance(node),
                     clamp=node.get("x-clamp"),
                     examples=tuple(self._read_parameter_examples(pointer, node)),
                 )
@@ -315,7 +315,7 @@ class _Reader:
         if node.get("example") is not None:
             yield node["example"]
         for name in node.get("examples", {}):
-            value = _example_value(self._follow(f"{pointer}/examples/{pointers.escape(name)}")[1])
+            value = _read_example_value(self._follow(f"{pointer}/examples/{pointers.escape(name)}")[1])
             if value is not None:
                 yield value
 
@@ -330,10 +330,10 @@ class _Reader:
                     description=response["description"],
                     media=MappingProxyType(dict(self._read_media(where, response))),
                     headers=MappingProxyType(headers),
-                    provenance=provenance(response),
+                    provenance=read_provenance(response),
                     observed="x-source" not in response,
                     pointer=where,
-                    tier=tier_of(provenance(response), self.rulings),
+                    tier=find_tier(read_provenance(response), self.rulings),
                 ),
             )
 
@@ -349,26 +349,30 @@ class _Reader:
                     pointer=schema_pointer,
                     schema=schema,
                     examples=MappingProxyType(dict(self._read_examples(pointer, media))),
-                    stream=self._read_stream(media, schema_pointer, provenance(node)) if "x-stream" in media else None,
+                    stream=self._read_stream(media, schema_pointer, read_provenance(node))
+                    if "x-stream" in media
+                    else None,
                     encoding=media.get("encoding", {}),
-                    provenance=provenance(media) or provenance(schema),
+                    provenance=read_provenance(media) or read_provenance(schema),
                 ),
             )
 
     def _read_examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
         for name in media.get("examples", {}):
             _, example = self._follow(f"{pointer}/examples/{pointers.escape(name)}")
-            origin = provenance(example)
+            origin = read_provenance(example)
             yield (
                 name,
-                Example(name, _example_value(example), origin, "x-observed" in example, tier_of(origin, self.rulings)),
+                Example(
+                    name, _read_example_value(example), origin, "x-observed" in example, find_tier(origin, self.rulings)
+                ),
             )
 
     def _read_stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
-        source = provenance(media) or around
-        return StreamContract.from_spec(media["x-stream"], dict(self.events(item)), source, self.rulings)
+        source = read_provenance(media) or around
+        return StreamContract.from_spec(media["x-stream"], dict(self.read_events(item)), source, self.rulings)
 
-    def events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
+    def read_events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
         """Read the kinds from the payload's `if`/`then` pairs. An item without a `data` schema is the payload."""
         content = f"{item}/properties/data/contentSchema"
         try:
@@ -378,8 +382,8 @@ class _Reader:
         for index, branch in enumerate(node.get("allOf", [])):
             kind = next(iter(branch["if"]["properties"].values()))["const"]
             pointer, schema = self._follow(f"{payload}/allOf/{index}/then")
-            validate = partial(self.validators.violations, pointer)
-            yield kind, EventSchema(kind, pointer, self._inline(schema), validate, provenance(schema))
+            validate = partial(self.validators.find_violations, pointer)
+            yield kind, EventSchema(kind, pointer, self._inline(schema), validate, read_provenance(schema))
 
     def _inline(self, node: Any, depth: int = 8) -> Any:
         """Return a schema with its references replaced by their targets, `depth` levels deep."""
@@ -394,7 +398,7 @@ class _Reader:
         return {key: self._inline(value, depth) for key, value in node.items()}
 
 
-def _example_value(example: Mapping[str, Any]) -> Any:
+def _read_example_value(example: Mapping[str, Any]) -> Any:
     """Return the value of an Example Object (OpenAPI 3.2, 4.19.1); None where it has none."""
     return next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract import yamlio
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.sorting import natural_key
+from flowcontract.sorting import build_natural_key
 from flowcontract.specs import overlay
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class Profile:
         return cls(said["name"], said["release"], tuple(said["chain"]), MappingProxyType(said["defaults"]))
 
 
-def available_profiles(folder: Path) -> tuple[str, ...]:
+def list_profiles(folder: Path) -> tuple[str, ...]:
     """Return the names of the profiles of an API, older releases first; `folder` is the API's below the specs."""
-    return tuple(sorted((path.stem for path in (folder / "profiles").glob("*.yaml")), key=natural_key))
+    return tuple(sorted((path.stem for path in (folder / "profiles").glob("*.yaml")), key=build_natural_key))
 
 
 def load_profile(folder: Path, name: str) -> Profile:
@@ -64,7 +64,7 @@ def load_profile(folder: Path, name: str) -> Profile:
     release, following = "", name
     while following:
         if following in chain:
-            raise SpecError(f"{_path(folder, name)}: it builds on itself: {' -> '.join([*chain, following])}.")
+            raise SpecError(f"{_find_file(folder, name)}: it builds on itself: {' -> '.join([*chain, following])}.")
         said = _read_x_profile(folder, following)
         chain.append(following)
         defaults = {**said.get("defaults", {}), **defaults}
@@ -76,28 +76,28 @@ def load_profile(folder: Path, name: str) -> Profile:
 def apply_profile(document: dict[str, Any], folder: Path, profile: Profile) -> dict[str, Any]:
     """Return a bundle as changed by the overlays of a profile's chain; raise SpecError."""
     for name in profile.chain:
-        path = _path(folder, name)
+        path = _find_file(folder, name)
         document = overlay.apply(document, yamlio.load(path), name=str(path))
     return document
 
 
-def _path(folder: Path, name: str) -> Path:
+def _find_file(folder: Path, name: str) -> Path:
     return folder / "profiles" / f"{name}.yaml"
 
 
 def _read_x_profile(folder: Path, name: str) -> Mapping[str, Any]:
-    known = available_profiles(folder)
+    known = list_profiles(folder)
     if name not in known:
         raise UnknownNameError(f"profile of {folder.name}", name, known)
-    whole = yamlio.load(_path(folder, name))
+    whole = yamlio.load(_find_file(folder, name))
     said = whole.get("x-profile", {}) if isinstance(whole, dict) else {}
     if not isinstance(said, dict) or set(said) - _FIELDS:
-        raise SpecError(f"{_path(folder, name)}: x-profile is a mapping of {', '.join(sorted(_FIELDS))}.")
+        raise SpecError(f"{_find_file(folder, name)}: x-profile is a mapping of {', '.join(sorted(_FIELDS))}.")
     texts = all(isinstance(said.get(key, ""), str) for key in ("release", "builds_on"))
     defaults = said.get("defaults", {})
     if not texts or not isinstance(defaults, dict) or not all(isinstance(value, str) for value in defaults.values()):
         raise SpecError(
-            f"{_path(folder, name)}: in x-profile, release and builds_on are texts, "
+            f"{_find_file(folder, name)}: in x-profile, release and builds_on are texts, "
             "and defaults maps operations to <status>-<name>."
         )
     return said

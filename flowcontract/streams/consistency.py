@@ -27,7 +27,7 @@ def _find_unknown_names(contract: StreamContract) -> Iterator[str]:
             yield f"{place}: no event is of the kind {kind}. There is: {there_is}."
     for kind in sorted(contract.undocumented & set(contract.events)):
         yield f"x-stream/undocumented: {kind} has a schema, so it is none of these."
-    ordered = set(contract.orders.kinds())
+    ordered = set(contract.orders.list_kinds())
     for kind in sorted((contract.anywhere | contract.undocumented) & ordered):
         yield f"x-stream/anywhere: {kind} stands in an order too. Let it stand in one of them."
     for kind in sorted(set(contract.events) - ordered - contract.anywhere):
@@ -43,16 +43,16 @@ def _list_named_kinds(contract: StreamContract) -> Iterator[tuple[str, str]]:
     for word in ("anywhere", "end", "after_end"):
         yield from ((f"x-stream/{word}", kind) for kind in sorted(getattr(contract, word)))
     for number, alternative in enumerate(contract.alternatives):
-        yield from ((f"x-stream/order/{number}/is", kind) for kind in alternative.order.kinds())
+        yield from ((f"x-stream/order/{number}/is", kind) for kind in alternative.order.list_kinds())
     for rule in contract.rules:
-        kinds = dict.fromkeys((*rule.kinds(), *(atom.kind for atom in rule.unless)))
+        kinds = dict.fromkeys((*rule.list_kinds(), *(atom.kind for atom in rule.unless)))
         yield from ((rule.place, kind) for kind in kinds)
 
 
 def _find_bad_paths(contract: StreamContract) -> Iterator[str]:
     """Yield fields that the schema of an event does not have, and values that they cannot have."""
     for rule in contract.rules:
-        for kind, path in rule.fields():
+        for kind, path in rule.list_fields():
             yield from _check_path(contract, kind, path, rule.place)
         for atom in rule.unless:
             yield from _check_guard(contract, atom, f"{rule.place}/unless")
@@ -112,7 +112,7 @@ def _find_bad_orders(contract: StreamContract) -> Iterator[str]:
         if alternative.order.is_empty() or not usable:
             ends = ", ".join(sorted(contract.end))
             yield f"x-stream/order/{number}/is: no stream can follow {alternative.name} and end with {ends}."
-        for kind in alternative.order.kinds():
+        for kind in alternative.order.list_kinds():
             if usable and not {(kind, False), (kind, True)} & usable:
                 yield f"x-stream/order/{number}/is: {kind} can never come in {alternative.name}."
         reached |= usable
@@ -134,7 +134,7 @@ def _find_usable_kinds(contract: StreamContract, order: Order) -> set[tuple[str,
         if node not in moves:
             moves[node] = list(_list_transitions(contract, order, *node))
             waiting.extend(target for _, target in moves[node])
-    good = {node for node in moves if node[1] and order.accepting(node[0])}
+    good = {node for node in moves if node[1] and order.accepts(node[0])}
     while more := {node for node in moves if node not in good and any(to in good for _, to in moves[node])}:
         good |= more
     return {(kind, node[1]) for node in good for kind, to in moves[node] if to in good}
@@ -143,6 +143,6 @@ def _find_usable_kinds(contract: StreamContract, order: Order) -> set[tuple[str,
 def _list_transitions(
     contract: StreamContract, order: Order, state: frozenset[int], ended: bool
 ) -> Iterator[tuple[str, tuple[frozenset[int], bool]]]:
-    for atom in order.allowed(state):
+    for atom in order.list_allowed(state):
         if atom.is_possible() and (not ended or atom.kind in contract.after_end):
             yield atom.kind, (order.step(state, atom.kind), ended or atom.kind in contract.end)

@@ -54,18 +54,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from flowcontract.errors import SpecError
 from flowcontract.provenance.sources import RULING, as_list
 from flowcontract.streams.order import Alternatives, Atom, Choice, Order, parse
-from flowcontract.streams.rules import (
-    Concatenation,
-    Constant,
-    Count,
-    Equal,
-    Increasing,
-    Pair,
-    Reference,
-    Rule,
-)
+from flowcontract.streams.pairs import Pair
+from flowcontract.streams.rules import Constant, Equal, Increasing, Reference, Rule
 from flowcontract.streams.showing import show
 from flowcontract.streams.sse import FRAMINGS, Framing
+from flowcontract.streams.totals import Concatenation, Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,31 +138,31 @@ class StreamContract:
     ) -> StreamContract:
         """Read an `x-stream` mapping; `events` maps every named kind to its schema. Raises SpecError with the place."""
         spec = _Reader(x_stream, "x-stream")
-        alternatives = tuple(_read_alternative(item) for item in spec.items("order"))
+        alternatives = tuple(_read_alternative(item) for item in spec.take_items("order"))
         contract = cls(
-            framing=cast("Framing", spec.one_of("framing", FRAMINGS)),
-            first_line=next((_read_first_line(part) for part in spec.part("first_line")), None),
-            kind=spec.text("kind"),
-            when=spec.mapping("when"),
-            unknown_allowed=spec.one_of("unknown", ("allowed", "rejected")) == "allowed",
-            anywhere=frozenset(spec.names("anywhere", needed=False)),
-            undocumented=frozenset(spec.names("undocumented", needed=False)),
-            silence_s=spec.number("silence_s"),
+            framing=cast("Framing", spec.take_word("framing", FRAMINGS)),
+            first_line=next((_read_first_line(part) for part in spec.take_part("first_line")), None),
+            kind=spec.take_text("kind"),
+            when=spec.take_mapping("when"),
+            unknown_allowed=spec.take_word("unknown", ("allowed", "rejected")) == "allowed",
+            anywhere=frozenset(spec.take_names("anywhere", needed=False)),
+            undocumented=frozenset(spec.take_names("undocumented", needed=False)),
+            silence_s=spec.take_number("silence_s"),
             alternatives=alternatives,
-            end=frozenset(spec.names("end")),
-            after_end=frozenset(spec.names("after_end", needed=False)),
-            hangs=frozenset(spec.names("hangs", needed=False)),
-            rules=tuple(_RULES[word](item) for word in _RULES for item in spec.items(word, needed=False)),
+            end=frozenset(spec.take_names("end")),
+            after_end=frozenset(spec.take_names("after_end", needed=False)),
+            hangs=frozenset(spec.take_names("hangs", needed=False)),
+            rules=tuple(_RULES[word](item) for word in _RULES for item in spec.take_items(word, needed=False)),
             events=events,
             orders=Alternatives({alternative.name: alternative.order for alternative in alternatives}),
             spec=x_stream,
             source=source,
             rulings=rulings or {},
         )
-        spec.nothing_left()
+        spec.check_nothing_left()
         return contract
 
-    def alternative(self, name: str) -> Alternative:
+    def get_alternative(self, name: str) -> Alternative:
         """Return the alternative of that name."""
         return next(alternative for alternative in self.alternatives if alternative.name == name)
 
@@ -183,19 +176,19 @@ class _Reader:
             raise SpecError(f"{place} is {show(data)}, but should be a mapping.")
         self._left = dict(data)
 
-    def text(self, key: str) -> str:
+    def take_text(self, key: str) -> str:
         return cast("str", self._take(key, str, "text"))
 
-    def optional(self, key: str) -> str | None:
-        return self.text(key) if key in self._left else None
+    def take_optional_text(self, key: str) -> str | None:
+        return self.take_text(key) if key in self._left else None
 
-    def number(self, key: str) -> float | None:
+    def take_number(self, key: str) -> float | None:
         return cast("float", self._take(key, (int, float), "a number")) if key in self._left else None
 
-    def mapping(self, key: str, *, needed: bool = True) -> Mapping[str, Any]:
+    def take_mapping(self, key: str, *, needed: bool = True) -> Mapping[str, Any]:
         return cast("Mapping[str, Any]", self._take(key, Mapping, "a mapping")) if needed or key in self._left else {}
 
-    def names(self, key: str, *, needed: bool = True) -> tuple[str, ...]:
+    def take_names(self, key: str, *, needed: bool = True) -> tuple[str, ...]:
         if not needed and key not in self._left:
             return ()
         names = self._take(key, list, "a list of names")
@@ -203,12 +196,12 @@ class _Reader:
             raise SpecError(f"{self.place}/{key} is {show(names)}, but should be a list of names, each once.")
         return tuple(names)
 
-    def part(self, key: str) -> Iterator[_Reader]:
+    def take_part(self, key: str) -> Iterator[_Reader]:
         """Yield the mapping under a key that may be left out."""
         if key in self._left:
             yield _Reader(self._left.pop(key), f"{self.place}/{key}")
 
-    def items(self, key: str, *, needed: bool = True) -> Iterator[_Reader]:
+    def take_items(self, key: str, *, needed: bool = True) -> Iterator[_Reader]:
         if needed or key in self._left:
             found = self._take(key, list, "a list")
             if not found:
@@ -216,29 +209,29 @@ class _Reader:
             for number, item in enumerate(found):
                 yield _Reader(item, f"{self.place}/{key}/{number}")
 
-    def one_of(self, key: str, known: tuple[str, ...]) -> str:
-        word = self.text(key)
+    def take_word(self, key: str, known: tuple[str, ...]) -> str:
+        word = self.take_text(key)
         if word not in known:
             raise SpecError(f'{self.place}/{key} is "{word}". There is: {", ".join(known)}.')
         return word
 
-    def source(self) -> tuple[str, ...]:
+    def take_source(self) -> tuple[str, ...]:
         found = self._left.get("source")
-        return (self.text("source"),) if isinstance(found, str) else self.names("source")
+        return (self.take_text("source"),) if isinstance(found, str) else self.take_names("source")
 
-    def common(self) -> dict[str, Any]:
+    def take_common_keys(self) -> dict[str, Any]:
         """Take the keys that every rule may have; raise SpecError if others are left."""
         rulings = tuple(f"{RULING}{name}" for name in as_list(self._left.pop("ruling", None)))
-        unless = self.optional("unless")
+        unless = self.take_optional_text("unless")
         common = {
             "place": self.place,
-            "source": (*self.source(), *rulings),
+            "source": (*self.take_source(), *rulings),
             "unless": _parse_guards(unless, f"{self.place}/unless") if unless else (),
         }
-        self.nothing_left()
+        self.check_nothing_left()
         return common
 
-    def nothing_left(self) -> None:
+    def check_nothing_left(self) -> None:
         if self._left:
             names = ", ".join(self._left)
             raise SpecError(f"{self.place} has {names}, which nothing reads. Remove it, or correct its name.")
@@ -262,60 +255,69 @@ def _parse_guards(text: str, place: str) -> tuple[Atom, ...]:
 
 
 def _read_first_line(spec: _Reader) -> FirstLine:
-    field = spec.one_of("field", ("data", "event", "id", "retry"))
-    return FirstLine(field, spec.common()["source"])
+    field = spec.take_word("field", ("data", "event", "id", "retry"))
+    return FirstLine(field, spec.take_common_keys()["source"])
 
 
 def _read_alternative(spec: _Reader) -> Alternative:
-    name, tier, order = spec.text("name"), spec.one_of("tier", ("documented", "observed")), Order(spec.text("is"))
-    return Alternative(name, cast("Tier", tier), cast("tuple[str, ...]", spec.common()["source"]), order)
+    name, tier, order = (
+        spec.take_text("name"),
+        spec.take_word("tier", ("documented", "observed")),
+        Order(spec.take_text("is")),
+    )
+    return Alternative(name, cast("Tier", tier), cast("tuple[str, ...]", spec.take_common_keys()["source"]), order)
 
 
 def _read_constant(spec: _Reader) -> Rule:
-    path = spec.optional("field")
-    return Constant(paths={"*": path} if path else spec.mapping("fields"), **spec.common())
+    path = spec.take_optional_text("field")
+    return Constant(paths={"*": path} if path else spec.take_mapping("fields"), **spec.take_common_keys())
 
 
 def _read_equal(spec: _Reader) -> Rule:
-    return Equal(events=spec.names("events"), paths=spec.names("fields"), **spec.common())
+    return Equal(events=spec.take_names("events"), paths=spec.take_names("fields"), **spec.take_common_keys())
 
 
 def _read_pair(spec: _Reader) -> Rule:
     return Pair(
-        opens=spec.text("open"),
-        closes=spec.text("close"),
-        by=spec.text("by"),
-        agree=spec.names("agree", needed=False),
-        before=spec.optional("before"),
-        waits_for=spec.mapping("waits_for", needed=False),
-        **spec.common(),
+        opens=spec.take_text("open"),
+        closes=spec.take_text("close"),
+        by=spec.take_text("by"),
+        agree=spec.take_names("agree", needed=False),
+        before=spec.take_optional_text("before"),
+        waits_for=spec.take_mapping("waits_for", needed=False),
+        **spec.take_common_keys(),
     )
 
 
 def _read_concatenation(spec: _Reader) -> Rule:
     return Concatenation(
-        events=spec.names("events"),
-        path=spec.text("field"),
-        equals=spec.text("equals"),
-        of=spec.text("of"),
-        by=spec.optional("by"),
-        where=spec.mapping("where", needed=False),
-        **spec.common(),
+        events=spec.take_names("events"),
+        path=spec.take_text("field"),
+        equals=spec.take_text("equals"),
+        of=spec.take_text("of"),
+        by=spec.take_optional_text("by"),
+        where=spec.take_mapping("where", needed=False),
+        **spec.take_common_keys(),
     )
 
 
 def _read_count(spec: _Reader) -> Rule:
-    return Count(events=spec.names("events"), equals=spec.text("equals"), of=spec.text("of"), **spec.common())
+    return Count(
+        events=spec.take_names("events"),
+        equals=spec.take_text("equals"),
+        of=spec.take_text("of"),
+        **spec.take_common_keys(),
+    )
 
 
 def _read_increasing(spec: _Reader) -> Rule:
-    return Increasing(events=spec.names("events"), path=spec.text("field"), **spec.common())
+    return Increasing(events=spec.take_names("events"), path=spec.take_text("field"), **spec.take_common_keys())
 
 
 def _read_reference(spec: _Reader) -> Rule:
-    events, path = spec.names("events"), spec.text("field")
-    to, its, anywhere = spec.text("to"), spec.text("its"), spec.optional("named") == "anywhere"
-    return Reference(events=events, path=path, to=to, its=its, anywhere=anywhere, **spec.common())
+    events, path = spec.take_names("events"), spec.take_text("field")
+    to, its, anywhere = spec.take_text("to"), spec.take_text("its"), spec.take_optional_text("named") == "anywhere"
+    return Reference(events=events, path=path, to=to, its=its, anywhere=anywhere, **spec.take_common_keys())
 
 
 _RULES: Mapping[str, Callable[[_Reader], Rule]] = {

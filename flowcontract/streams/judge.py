@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowcontract.errors import BlockTooLargeError
-from flowcontract.pointers import value_at
+from flowcontract.pointers import get_value
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.violations import Violation
@@ -105,7 +105,7 @@ class StreamJudge:
         self._in_order = True  # so far
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[_Watch]] = {}
-        named = (kind for rule in contract.rules for kind in (*rule.kinds(), *(atom.kind for atom in rule.unless)))
+        named = (kind for rule in contract.rules for kind in (*rule.list_kinds(), *(atom.kind for atom in rule.unless)))
         self._watched = contract.end | set(named)
         self._bytes = 0
         self._started = self._last_block_at = started
@@ -126,8 +126,8 @@ class StreamJudge:
         """The alternative that the stream follows, accepting ones first; None once an event was out of order."""
         if not self._in_order:
             return None
-        names = self.contract.orders.complete(self._progress) or self.contract.orders.alive(self._progress)
-        return self.contract.alternative(names[0])
+        names = self.contract.orders.complete(self._progress) or self.contract.orders.list_possible(self._progress)
+        return self.contract.get_alternative(names[0])
 
     def feed(self, data: bytes, now: float | None = None) -> list[Violation]:
         """Judge the next bytes, received at `now`; return their violations. Empty bytes only let time pass."""
@@ -142,7 +142,7 @@ class StreamJudge:
             blocks = error.before
             self.finished = True
             found.append(
-                self._framing_violation(
+                self._build_framing_violation(
                     "blocks that end with a blank line", str(error), self._bytes, self._block_sources
                 )
             )
@@ -166,13 +166,13 @@ class StreamJudge:
         for block in self._decoder.close():
             got = _describe_joined_events(block) or f"the stream ended inside a block: {block.raw[:60]!r}"
             found.append(
-                self._framing_violation("a blank line after every block", got, block.start, self._block_sources)
+                self._build_framing_violation("a blank line after every block", got, block.start, self._block_sources)
             )
         for watch in self._watches:
-            found += [self._violation(watch.rule.word, mismatch, watch.rule.source) for mismatch in watch.close()]
+            found += [self._build_violation(watch.rule.word, mismatch, watch.rule.source) for mismatch in watch.close()]
         return found + self._check_end()
 
-    def _watches_for(self, kind: str) -> list[_Watch]:
+    def _find_watches(self, kind: str) -> list[_Watch]:
         """Return the rules that a kind concerns; an event that ends the answer concerns all of them."""
         kind = kind if kind in self._watched else ""  # bounds the cache: unknown kinds share one entry
         if kind not in self._by_kind:
@@ -184,12 +184,12 @@ class StreamJudge:
         """Return the violations of a stream that stops here."""
         got = f"the stream ended after {self._previous_kind or 'nothing'}{self._describe_guesses()}"
         if not self.ended:
-            missing = self._violation("end", Mismatch(self._describe_allowed(), got), self._end_sources())
+            missing = self._build_violation("end", Mismatch(self._describe_allowed(), got), self._end_sources())
             return [
                 missing if self._previous_kind else replace(missing, tier=Tier.SERVER_ERROR)
             ]  # there was no answer at all
         if self._in_order and not self.complete:
-            return [self._violation("order", Mismatch(self._describe_allowed(), got), self._order_sources())]
+            return [self._build_violation("order", Mismatch(self._describe_allowed(), got), self._list_order_sources())]
         return []
 
     def _judge_block(self, block: Block) -> list[Violation]:
@@ -199,27 +199,29 @@ class StreamJudge:
         data = block.event.data
         self.count += 1
         if "\ufffd" in data and not _is_utf8(block.raw):
-            return [self._framing_violation("UTF-8", f"bytes that are none, in {block.raw[:60]!r}", block.start)]
+            return [self._build_framing_violation("UTF-8", f"bytes that are none, in {block.raw[:60]!r}", block.start)]
         try:
             payload = parse_json(data)
         except ValueError as error:
             return [self._describe_unreadable(block, f"{error}: {data[:60]!r}")]
-        kind = value_at(payload, self.contract.kind)
+        kind = get_value(payload, self.contract.kind)
         if not isinstance(kind, str):
             expected = f'an object whose "{self.contract.kind}" says what it is'
-            return [self._violation("kind", Mismatch(expected, show(payload)), self._block_sources, block.start)]
+            return [self._build_violation("kind", Mismatch(expected, show(payload)), self._block_sources, block.start)]
         named = block.event.type
         found = self._judge_event(kind, payload, block.start)
         if named not in ("message", kind):
-            return [*found, self._framing_violation(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
+            return [*found, self._build_framing_violation(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
         return [*found, *self._check_first_line(block)]
 
     def _describe_unreadable(self, block: Block, reason: str) -> Violation:
         """Return the violation of data that is not JSON; most often several events were joined."""
         joined = _describe_joined_events(block)
         if joined:
-            return self._framing_violation("a blank line after every block", joined, block.start, self._block_sources)
-        return self._framing_violation("data that is JSON", reason, block.start, self._block_sources)
+            return self._build_framing_violation(
+                "a blank line after every block", joined, block.start, self._block_sources
+            )
+        return self._build_framing_violation("data that is JSON", reason, block.start, self._block_sources)
 
     def _check_first_line(self, block: Block) -> list[Violation]:
         """Check the first line of a block that has data."""
@@ -248,7 +250,9 @@ class StreamJudge:
             return []
         self.count += 1
         return [
-            self._framing_violation('a block with "data:"', repr(block.raw[:60])[1:], block.start, self._block_sources)
+            self._build_framing_violation(
+                'a block with "data:"', repr(block.raw[:60])[1:], block.start, self._block_sources
+            )
         ]
 
     def _judge_event(self, kind: str, payload: object, offset: int) -> list[Violation]:
@@ -260,9 +264,9 @@ class StreamJudge:
             return found
         found += self._check_order(kind, payload, offset, known=known)
         moment = Moment(kind, payload, self.ended)
-        for watch in self._watches_for(kind):
+        for watch in self._find_watches(kind):
             rule = watch.rule
-            found += [self._violation(rule.word, mismatch, rule.source, offset) for mismatch in watch.see(moment)]
+            found += [self._build_violation(rule.word, mismatch, rule.source, offset) for mismatch in watch.see(moment)]
         self.transitions.add((self._previous_kind, kind))
         self._previous_kind = kind
         return found
@@ -282,7 +286,7 @@ class StreamJudge:
             return []
         guess = f': did you mean "{self.misspelt[kind]}"?' if kind in self.misspelt else ""
         return [
-            self._violation(
+            self._build_violation(
                 "unknown", Mismatch("a kind that the contract names", kind + guess), self._block_sources, offset
             )
         ]
@@ -302,14 +306,18 @@ class StreamJudge:
     def _check_order(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Check whether the event may come now, and advance; one that is out of order is taken as if in its place."""
         if self.ended and kind not in self.contract.after_end:
-            return [self._violation("end", Mismatch(self._describe_allowed(kind), kind), self._end_sources(), offset)]
+            return [
+                self._build_violation("end", Mismatch(self._describe_allowed(kind), kind), self._end_sources(), offset)
+            ]
         if not known:
             return []
         found = []
         progress = self.contract.orders.step(self._progress, kind, payload)
-        if not self.contract.orders.alive(progress):
+        if not self.contract.orders.list_possible(progress):
             found = [
-                self._violation("order", Mismatch(self._describe_allowed(kind), kind), self._order_sources(), offset)
+                self._build_violation(
+                    "order", Mismatch(self._describe_allowed(kind), kind), self._list_order_sources(), offset
+                )
             ]
             self._in_order = False
             progress = self.contract.orders.resume(self._progress, kind, payload)
@@ -319,18 +327,18 @@ class StreamJudge:
 
     def _describe_allowed(self, came: str = "") -> str:
         """Return in words what was allowed here; guards only where they concern the kind that came."""
-        atoms = self.contract.orders.allowed(self._progress)
+        atoms = self.contract.orders.list_allowed(self._progress)
         often = {atom.kind for atom in atoms if sum(other.kind == atom.kind for other in atoms) > 1} - {came}
         names = list(dict.fromkeys(atom.kind if atom.kind in often else str(atom) for atom in atoms))
         names += ["the end of the stream"] if self.complete else []
         return f"{' or '.join(names)} after {self._previous_kind or 'the beginning'}"
 
-    def _order_sources(self) -> tuple[str, ...]:
+    def _list_order_sources(self) -> tuple[str, ...]:
         """Return the sources of the orders that are still possible.
 
         Observed orders are exceptions to the documented ones, which are therefore always included.
         """
-        alive = [self.contract.alternative(name) for name in self.contract.orders.alive(self._progress)]
+        alive = [self.contract.get_alternative(name) for name in self.contract.orders.list_possible(self._progress)]
         documented = [order for order in self.contract.alternatives if order.tier == "documented"]
         if not any(order in documented for order in alive):
             alive += documented
@@ -339,7 +347,7 @@ class StreamJudge:
     def _end_sources(self) -> tuple[str, ...]:
         """Return the sources of the possible orders and of the events that end the answer."""
         ends = [self.contract.events[kind] for kind in sorted(self.contract.end) if kind in self.contract.events]
-        return tuple(dict.fromkeys([*self._order_sources(), *(line for event in ends for line in event.source)]))
+        return tuple(dict.fromkeys([*self._list_order_sources(), *(line for event in ends for line in event.source)]))
 
     @property
     def _block_sources(self) -> tuple[str, ...]:
@@ -360,22 +368,22 @@ class StreamJudge:
             return []
         self._last_block_at = now
         mismatch = Mismatch(f"at most {limit:g} s without a block", f"{quiet:.1f} s")
-        return [replace(self._violation("silence", mismatch), tier=Tier.SERVER_ERROR)]
+        return [replace(self._build_violation("silence", mismatch), tier=Tier.SERVER_ERROR)]
 
     def _exceeds(self, spent: float, limit: float | None, unit: str, found: list[Violation]) -> bool:
         if self.finished or limit is None or spent <= limit:
             return False
         self.finished = True
         mismatch = Mismatch(f"the end of the stream within {limit:g} {unit}", f"{spent:g} {unit} and no end")
-        found.append(replace(self._violation("budget", mismatch), tier=Tier.SERVER_ERROR))
+        found.append(replace(self._build_violation("budget", mismatch), tier=Tier.SERVER_ERROR))
         return True
 
-    def _framing_violation(
+    def _build_framing_violation(
         self, expected: str, got: str, offset: int, source: tuple[str, ...] = _STANDARD
     ) -> Violation:
         return Violation("framing", expected, got, event=self.count or None, offset=offset, source=source)
 
-    def _violation(
+    def _build_violation(
         self, rule: str, mismatch: Mismatch, source: tuple[str, ...] = (), offset: int | None = None
     ) -> Violation:
         event = self.count or None

@@ -17,7 +17,7 @@ class Symbol:
     kind: str
     values: tuple[tuple[str, str], ...] = ()
 
-    def payload(self) -> dict[str, Any]:
+    def build_payload(self) -> dict[str, Any]:
         """Return the smallest payload that an order reads as this symbol."""
         payload: dict[str, Any] = {}
         for path, value in self.values:
@@ -49,7 +49,7 @@ class Machine:
 
     def step(self, state: State, symbol: Symbol) -> State | None:
         """Return the state after an event; None where the contract forbids it there."""
-        return self.follow(state, symbol.kind, symbol.payload())
+        return self.follow(state, symbol.kind, symbol.build_payload())
 
     def follow(self, state: State, kind: str, payload: object) -> State | None:
         """Return the same for an event by its kind and what it says."""
@@ -64,7 +64,7 @@ class Machine:
         if not known:
             return state
         progress = contract.orders.step(state.progress, kind, payload)
-        return State(progress, state.ended or kind in contract.end) if contract.orders.alive(progress) else None
+        return State(progress, state.ended or kind in contract.end) if contract.orders.list_possible(progress) else None
 
     def accepts(self, state: State) -> bool:
         """Tell whether a stream may end here."""

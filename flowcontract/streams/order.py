@@ -108,7 +108,7 @@ Node = Atom | Series | Choice | Repeat
 
 def parse(text: str) -> Node:
     """Parse an order; raise OrderSyntaxError with the position of a syntax error."""
-    return _Parser(text).whole()
+    return _Parser(text).parse()
 
 
 class _Parser:
@@ -118,10 +118,12 @@ class _Parser:
         self._text = text
         self._position = 0
 
-    def whole(self) -> Node:
+    def parse(self) -> Node:
         node = self._parse_order()
         if self._text[self._position :].strip():
-            raise self._syntax_error("this parenthesis closes nothing" if self._peek() == ")" else "this is not a kind")
+            raise self._build_syntax_error(
+                "this parenthesis closes nothing" if self._peek() == ")" else "this is not a kind"
+            )
         return node
 
     def _parse_order(self) -> Node:
@@ -136,7 +138,7 @@ class _Parser:
         while self._peek() not in ("", "|", ")"):
             parts.append(self._parse_item())
         if not parts:
-            raise self._syntax_error("a kind or a parenthesis is missing")
+            raise self._build_syntax_error("a kind or a parenthesis is missing")
         return parts[0] if len(parts) == 1 else Series(tuple(parts))
 
     def _parse_item(self) -> Node:
@@ -147,7 +149,7 @@ class _Parser:
             node = self._parse_order()
             if self._peek() != ")":
                 self._position = begun
-                raise self._syntax_error("this parenthesis is never closed")
+                raise self._build_syntax_error("this parenthesis is never closed")
             self._take()
         else:
             node = self._parse_atom()
@@ -159,7 +161,7 @@ class _Parser:
     def _parse_atom(self) -> Atom:
         found = _TOKEN.match(self._text, self._position)
         if found is None or not found["kind"]:
-            raise self._syntax_error("a kind is missing before this")
+            raise self._build_syntax_error("a kind is missing before this")
         guard = self._parse_guard(found["guard"], found.start("guard")) if found["guard"] else ()
         self._position = found.end()
         return Atom(found["kind"], guard)
@@ -168,7 +170,7 @@ class _Parser:
         tests = [_TEST.fullmatch(part) for part in text.strip()[1:-1].split(",")]
         if not all(tests):
             self._position = position
-            raise self._syntax_error("a guard is {path=value, ...}")
+            raise self._build_syntax_error("a guard is {path=value, ...}")
         return tuple(
             Test(test["path"], tuple(value.strip() for value in test["values"].split("|")), bool(test["no"]))
             for test in tests
@@ -184,7 +186,7 @@ class _Parser:
         found = _TOKEN.match(self._text, self._position)
         self._position = found.end() if found else len(self._text)
 
-    def _syntax_error(self, problem: str) -> OrderSyntaxError:
+    def _build_syntax_error(self, problem: str) -> OrderSyntaxError:
         position = self._position + len(self._text[self._position :]) - len(self._text[self._position :].lstrip())
         return OrderSyntaxError(self._text, position, problem)
 
@@ -221,7 +223,7 @@ class Order:
         self._last = whole.last | (self.start if whole.empty else frozenset())
         self._transitions: dict[tuple[State, str], tuple[State, bool]] = {}
 
-    def kinds(self) -> tuple[str, ...]:
+    def list_kinds(self) -> tuple[str, ...]:
         """Return the kinds of the order without duplicates, in its sequence."""
         return tuple(dict.fromkeys(atom.kind for atom in self.atoms))
 
@@ -229,32 +231,32 @@ class Order:
         """Return the state after an event, `dead` if it is not allowed; None as payload meets every guard."""
         key = (state, kind)
         if key not in self._transitions:
-            places = frozenset(place for place in self._successors(state) if self.atoms[place].kind == kind)
+            places = frozenset(place for place in self._find_successors(state) if self.atoms[place].kind == kind)
             self._transitions[key] = (places, any(self.atoms[place].guard for place in places))
         places, guarded = self._transitions[key]
         return frozenset(place for place in places if self.atoms[place].matches(payload)) if guarded else places
 
-    def places(self, kind: str, payload: object = None) -> State:
+    def find_places(self, kind: str, payload: object = None) -> State:
         """Return all positions that match an event, whatever came before."""
         return frozenset(n for n, atom in enumerate(self.atoms) if atom.kind == kind and atom.matches(payload))
 
-    def allowed(self, state: State) -> tuple[Atom, ...]:
+    def list_allowed(self, state: State) -> tuple[Atom, ...]:
         """Return the atoms that may come next, without duplicates, in the sequence of the order."""
-        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._successors(state))))
+        return tuple(dict.fromkeys(self.atoms[place] for place in sorted(self._find_successors(state))))
 
-    def accepting(self, state: State) -> bool:
+    def accepts(self, state: State) -> bool:
         """Tell whether the stream may end in this state."""
         return not self._last.isdisjoint(state)
 
-    def example(self) -> tuple[Atom, ...] | None:
+    def find_example(self) -> tuple[Atom, ...] | None:
         """Return the shortest sequence that the order accepts, or None if there is none."""
         waiting: deque[tuple[State, tuple[Atom, ...]]] = deque([(self.start, ())])
         seen = {self.start}
         while waiting:
             state, series = waiting.popleft()
-            if self.accepting(state):
+            if self.accepts(state):
                 return series
-            for place in sorted(self._successors(state)):
+            for place in sorted(self._find_successors(state)):
                 here = frozenset({place})
                 if here not in seen and self.atoms[place].is_possible():
                     seen.add(here)
@@ -263,9 +265,9 @@ class Order:
 
     def is_empty(self) -> bool:
         """Tell whether the order accepts no sequence at all, because its guards contradict each other."""
-        return self.example() is None
+        return self.find_example() is None
 
-    def _successors(self, state: Iterable[int]) -> set[int]:
+    def _find_successors(self, state: Iterable[int]) -> set[int]:
         return set().union(*(self._follow[place] for place in state))
 
     def _add_positions(self, node: Node) -> _Positions:
@@ -329,23 +331,23 @@ class Alternatives:
 
     def resume(self, progress: Progress, kind: str, payload: object = None) -> Progress:
         """Return the progress as if the event had come in its place; unchanged if no order has one for it."""
-        states = tuple(order.places(kind, payload) for order in self.orders.values())
+        states = tuple(order.find_places(kind, payload) for order in self.orders.values())
         return Progress(states) if any(states) else progress
 
-    def alive(self, progress: Progress) -> tuple[str, ...]:
+    def list_possible(self, progress: Progress) -> tuple[str, ...]:
         """Return the names of the alternatives that are still possible."""
         return tuple(name for name, state in zip(self.orders, progress.states, strict=True) if state)
 
     def complete(self, progress: Progress) -> tuple[str, ...]:
         """Return the names of the alternatives in which the stream may end here."""
         pairs = zip(self.orders.items(), progress.states, strict=True)
-        return tuple(name for (name, order), state in pairs if order.accepting(state))
+        return tuple(name for (name, order), state in pairs if order.accepts(state))
 
-    def allowed(self, progress: Progress) -> tuple[Atom, ...]:
+    def list_allowed(self, progress: Progress) -> tuple[Atom, ...]:
         """Return the atoms that may come next in any alternative that is still possible."""
         pairs = zip(self.orders.values(), progress.states, strict=True)
-        return tuple(dict.fromkeys(atom for order, state in pairs for atom in order.allowed(state)))
+        return tuple(dict.fromkeys(atom for order, state in pairs for atom in order.list_allowed(state)))
 
-    def kinds(self) -> tuple[str, ...]:
+    def list_kinds(self) -> tuple[str, ...]:
         """Return the kinds of all alternatives without duplicates."""
-        return tuple(dict.fromkeys(kind for order in self.orders.values() for kind in order.kinds()))
+        return tuple(dict.fromkeys(kind for order in self.orders.values() for kind in order.list_kinds()))

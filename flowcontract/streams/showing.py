@@ -36,10 +36,10 @@ def show_both(wanted: object, got: object) -> tuple[str, str]:
         first, second = wanted, got
     shorter = min(len(first), len(second))
     place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), shorter)
-    return _excerpt(first, place), _excerpt(second, place)
+    return _cut_around(first, place), _cut_around(second, place)
 
 
-def _excerpt(text: str, place: int) -> str:
+def _cut_around(text: str, place: int) -> str:
     """Return a text around an index."""
     start, end = max(0, place - _BEFORE), place + _AFTER
     where = f"character {place + 1} of {len(text)}" if place < len(text) else f"which ends after {len(text)} characters"

@@ -52,7 +52,7 @@ _NO_OBJECT = "Input should be a valid dictionary or object to extract fields fro
 _UUID_BEFORE = "expected an optional prefix of `urn:uuid:` followed by [0-9a-fA-F-], "
 
 
-def entry_of(kind: str, loc: Iterable[str | int], msg: str, sent: Any = None, **ctx: Any) -> Entry:
+def build_entry(kind: str, loc: Iterable[str | int], msg: str, sent: Any = None, **ctx: Any) -> Entry:
     """Return one entry of `detail`."""
     entry = {"type": kind, "loc": shorten(list(loc)), "msg": msg, "input": shorten(sent)}
     return {**entry, "ctx": ctx} if ctx else entry
@@ -94,66 +94,66 @@ def group_entries(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"entries": list(entries), "terse_entries": terse}
 
 
-def mapping(found: RequestViolation, sent: RequestView | None = None) -> dict[str, Any]:
+def build_mapping(found: RequestViolation, sent: RequestView | None = None) -> dict[str, Any]:
     """Return all that `$violation.NAME` offers of one violation."""
-    return {**found.as_mapping(), **group_entries(list(entries(found, sent or RequestView())))}
+    return {**found.as_mapping(), **group_entries(list(list_entries(found, sent or RequestView())))}
 
 
-def no_object(sent: Any) -> Entry:
+def build_no_object_entry(sent: Any) -> Entry:
     """Return what is said of a body that is no object at all."""
-    return entry_of("model_attributes_type", ["body"], _NO_OBJECT, sent)
+    return build_entry("model_attributes_type", ["body"], _NO_OBJECT, sent)
 
 
-def no_json(error: ValueError) -> Entry:
+def build_no_json_entry(error: ValueError) -> Entry:
     """Return what is said of a body that is no JSON."""
     known = isinstance(error, json.JSONDecodeError)
     position, why = (error.pos, error.msg) if known else (0, str(error))  # type: ignore[attr-defined]
-    return entry_of("json_invalid", ["body", position], "JSON decode error", {}, error=why)
+    return build_entry("json_invalid", ["body", position], "JSON decode error", {}, error=why)
 
 
-def entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
+def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
     """Yield what is said of one violation: an entry, or one for each alternative that the value could have been."""
     violation = found.violation
-    loc = _loc(found)
-    value = _value(found, sent)
+    loc = _find_loc(found)
+    value = _find_value(found, sent)
     expected = violation.expected.removesuffix(" or null")
     if violation.rule == "required":
         is_text = expected == UPLOAD
         message = f"Value error, Expected UploadFile, received: {type(value)}"
-        yield entry_of("value_error", loc, message, value, error={}) if is_text else _missing(loc)
+        yield build_entry("value_error", loc, message, value, error={}) if is_text else _build_missing_entry(loc)
     elif loc == ["body"] and violation.rule == "type":
-        yield no_object(value)
+        yield build_no_object_entry(value)
     elif violation.rule in ("type", "anyOf") and (kinds := [kind for kind in _TYPES if kind in expected.split(" or ")]):
         for kind in kinds:
-            yield entry_of(*_of_kind(kind, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc), value)
+            yield build_entry(*_look_up_kind(kind, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc), value)
     elif violation.rule == "type" and expected in _PARSED:
         kind, message = (_TYPES if found.location == "body" else _PARSED)[expected]
-        yield entry_of(kind, loc, message, value)
+        yield build_entry(kind, loc, message, value)
     elif violation.rule == "enum":
         options = expected.removeprefix("one of ").split(", ")
         *others, last = [f"'{option}'" for option in options if option != "null"]
         choice = f"{', '.join(others)} or {last}" if others else last
-        yield entry_of("literal_error", loc, f"Input should be {choice}", value, expected=choice)
+        yield build_entry("literal_error", loc, f"Input should be {choice}", value, expected=choice)
     elif violation.rule == "format" and expected == "a UUID":
-        why = _no_uuid(str(value))
-        yield entry_of("uuid_parsing", loc, f"Input should be a valid UUID, {why}", value, error=why)
+        why = _explain_no_uuid(str(value))
+        yield build_entry("uuid_parsing", loc, f"Input should be a valid UUID, {why}", value, error=why)
     elif violation.rule == "minLength":
         least = int("".join(re.findall(r"\d+", expected)) or 1)
         message = f"String should have at least {least} character{'s' if least > 1 else ''}"
-        yield entry_of("string_too_short", loc, message, value, min_length=least)
+        yield build_entry("string_too_short", loc, message, value, min_length=least)
     else:
-        yield entry_of("value_error", loc, f"Value error, {found.message}", value, error={})
+        yield build_entry("value_error", loc, f"Value error, {found.message}", value, error={})
 
 
-def _of_kind(kind: str, loc: Sequence[str | int]) -> tuple[str, Sequence[str | int], str]:
+def _look_up_kind(kind: str, loc: Sequence[str | int]) -> tuple[str, Sequence[str | int], str]:
     return _TYPES[kind][0], loc, _TYPES[kind][1]
 
 
-def _missing(loc: Sequence[str | int]) -> Entry:
-    return entry_of("missing", loc, "Field required")
+def _build_missing_entry(loc: Sequence[str | int]) -> Entry:
+    return build_entry("missing", loc, "Field required")
 
 
-def _loc(found: RequestViolation) -> list[str | int]:
+def _find_loc(found: RequestViolation) -> list[str | int]:
     """Return where it is, outermost first; a number is the place in a list."""
     if found.location != "body":
         return [found.location, found.field]
@@ -161,7 +161,7 @@ def _loc(found: RequestViolation) -> list[str | int]:
     return ["body", *(int(name) if name.isdecimal() else name for name in names)]
 
 
-def _value(found: RequestViolation, sent: RequestView) -> Any:
+def _find_value(found: RequestViolation, sent: RequestView) -> Any:
     """Return what was sent there, None where nothing was."""
     if found.location == "path":
         return sent.path.get(found.field)
@@ -175,7 +175,7 @@ def _value(found: RequestViolation, sent: RequestView) -> Any:
         return None
 
 
-def _no_uuid(text: str) -> str:
+def _explain_no_uuid(text: str) -> str:
     """Return why a text is no UUID, as https://docs.rs/uuid says it."""
     for position, character in enumerate(text, 1):
         if not re.fullmatch("[0-9a-fA-F-]", character):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flowcontract.validation.request import RequestViolation
 
 
-def refusal_words(violation: RequestViolation) -> tuple[str, ...]:
+def list_refusal_words(violation: RequestViolation) -> tuple[str, ...]:
     """Return the words that fit a violation; the last one, `invalid-request`, fits every one.
 
     `not-a-file` is text in place of a file, `no-object` a body that is not an object, `wrong-type-FIELD` a field with a
@@ -19,7 +19,7 @@ def refusal_words(violation: RequestViolation) -> tuple[str, ...]:
 
     >>> from flowcontract.schemas.violations import Violation
     >>> from flowcontract.validation.request import RequestViolation
-    >>> refusal_words(RequestViolation("body", "user", Violation("required", "the field `user`", "none")))
+    >>> list_refusal_words(RequestViolation("body", "user", Violation("required", "the field `user`", "none")))
     ('missing-user', 'missing-parameter', 'invalid-user', 'invalid-request')
     """
     field, rule = violation.field.replace("_", "-"), violation.violation.rule
@@ -38,6 +38,6 @@ def refusal_words(violation: RequestViolation) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*words, f"invalid-{field}", f"invalid-{outermost}", "invalid-request"]))
 
 
-def wrong_key_words(scheme: SecurityScheme | None) -> tuple[str, ...]:
+def list_wrong_key_words(scheme: SecurityScheme | None) -> tuple[str, ...]:
     """Return the words for a key that is not valid; None stands for a scheme that is not known."""
     return ("wrong-token", "wrong-key") if scheme is not None and scheme.is_token else ("wrong-key",)

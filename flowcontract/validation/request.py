@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from flowcontract import pointers
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.absence import leave_out_nulls
 from flowcontract.schemas.decoding import ABSENT, decode, parse_json
 from flowcontract.schemas.media_types import JSON, UNKNOWN_FILE, find_media, fits_media_types, is_file
@@ -64,7 +64,7 @@ class RequestViolation:
         }
 
 
-def _missing_violation(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
+def _build_missing_violation(location: str, field: str, source: tuple[str, ...]) -> RequestViolation:
     expected = f"the {_NOUNS[location]} `{field}`" if field else "a request body"
     return RequestViolation(location, field, Violation("required", expected, "none", source=source))
 
@@ -126,9 +126,9 @@ def _check_parameter(
     """Return a parameter's decoded value, ABSENT if there is none, and its violations."""
     where = (parameter.location, parameter.name)
     if not texts:
-        return ABSENT, [_missing_violation(*where, parameter.provenance)] if parameter.required else []
+        return ABSENT, [_build_missing_violation(*where, parameter.provenance)] if parameter.required else []
     value, undecodable = decode(validators, parameter.pointer, texts)
-    violations = [undecodable] if undecodable else validators.violations(parameter.pointer, value)
+    violations = [undecodable] if undecodable else validators.find_violations(parameter.pointer, value)
     if parameter.clamp is not None:  # larger values are clamped to it and are no violation
         violations = [violation for violation in violations if violation.rule != "maximum"]
     placed = [
@@ -142,7 +142,7 @@ def _check_body(
     validators: Validators, operation: Operation, body: Any, media_type: str, headers: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
     if body is ABSENT:
-        return None, [_missing_violation("body", "", operation.provenance)] if operation.request_required else []
+        return None, [_build_missing_violation("body", "", operation.provenance)] if operation.request_required else []
     if not operation.request:
         return body, []
     name = find_media(operation.request, media_type)
@@ -155,12 +155,12 @@ def _check_body(
         return body, []
     if name.startswith(_FORMS):
         values, violations = _check_form(validators, media, body)
-        fields = validators.form(media.pointer)
+        fields = validators.find_form_fields(media.pointer)
         if takes_one_file(operation):
             violations += _find_surplus_files(fields, body)
         return values, [*violations, *_find_missing_headers(fields, body, headers)]
     body = leave_out_nulls(validators, media.pointer, body)
-    found = validators.violations(media.pointer, body)
+    found = validators.find_violations(media.pointer, body)
     return body, [
         _locate_in_body(replace(violation, source=violation.source or operation.provenance)) for violation in found
     ]
@@ -174,7 +174,7 @@ def _find_surplus_files(fields: Mapping[str, Step], body: Mapping[str, Any]) -> 
     for name, step in fields.items():
         given = body.get(name)
         if isinstance(given, list) and len(given) > 1 and is_file(step.schema):
-            wrong = Violation("repeated", "one file", f"{len(given)} files", source=provenance(step.schema))
+            wrong = Violation("repeated", "one file", f"{len(given)} files", source=read_provenance(step.schema))
             yield RequestViolation("body", name, wrong)
 
 
@@ -184,7 +184,7 @@ def _find_missing_headers(
     """Yield fields that may be sent as a header instead (`x-or-header`), and were sent as neither."""
     for name, step in fields.items():
         if step.schema.get("x-or-header") and name not in body and name.lower() not in headers:
-            yield _missing_violation("body", name, provenance(step.schema))
+            yield _build_missing_violation("body", name, read_provenance(step.schema))
 
 
 def _locate_in_body(violation: Violation) -> RequestViolation:
@@ -201,7 +201,7 @@ def _check_form(
     validators: Validators, media: MediaType, body: Mapping[str, Any]
 ) -> tuple[Any, list[RequestViolation]]:
     """Decode and check a form. For the schema, which says `type: string`, an uploaded file is an empty text."""
-    fields = validators.form(media.pointer)
+    fields = validators.find_form_fields(media.pointer)
     values: dict[str, Any] = dict(body)
     judged: dict[str, Any] = {}
     found: list[RequestViolation] = []
@@ -211,7 +211,7 @@ def _check_form(
         if not violations and is_file(fields[name].schema):
             found += _check_uploads(name, fields[name], body[name], upload_limits(validators, media, name))
     settled = {violation.field for violation in found}
-    by_schema = [_locate_in_body(violation) for violation in validators.violations(media.pointer, judged)]
+    by_schema = [_locate_in_body(violation) for violation in validators.find_violations(media.pointer, judged)]
     found += [violation for violation in by_schema if violation.field.partition(".")[0] not in settled]
     order = {name: number for number, name in enumerate(fields)}
     return values, sorted(found, key=lambda violation: order.get(violation.field.partition(".")[0], -1))
@@ -226,22 +226,22 @@ def _check_field(validators: Validators, name: str, step: Step, given: Any) -> t
             # Servers report a text in place of a file as a missing file.
             rule, expected = ("required", UPLOAD) if file else ("type", "text, not a file")
             wrong = Violation(
-                rule, expected, describe(part), f"/{pointers.escape(name)}", source=provenance(step.schema)
+                rule, expected, describe(part), f"/{pointers.escape(name)}", source=read_provenance(step.schema)
             )
             return given, "", [RequestViolation("body", name, wrong)]
     if file:
-        return given, [""] * len(parts) if "array" in validators.types(step.pointer) else "", []
+        return given, [""] * len(parts) if "array" in validators.find_types(step.pointer) else "", []
     value, undecodable = decode(validators, step.pointer, parts)
     violations = [undecodable] if undecodable else _check_json_text(validators, step, value)
     placed = [replace(violation, where=f"/{pointers.escape(name)}{violation.where}") for violation in violations]
-    sourced = [replace(violation, source=violation.source or provenance(step.schema)) for violation in placed]
+    sourced = [replace(violation, source=violation.source or read_provenance(step.schema)) for violation in placed]
     return given if undecodable else value, value, [_locate_in_body(violation) for violation in sourced]
 
 
 def _check_uploads(name: str, step: Step, given: Any, limits: UploadLimits) -> Iterator[RequestViolation]:
     """Yield violations of the limits of uploads: too many bytes, a media type that is missing or not listed."""
     wanted, longest, typed = limits
-    where, source = f"/{pointers.escape(name)}", provenance(step.schema)
+    where, source = f"/{pointers.escape(name)}", read_provenance(step.schema)
     for part in given if isinstance(given, list) else [given]:
         size, said = part.get("size", 0), part.get("content_type")
         sent = said or UNKNOWN_FILE
@@ -265,11 +265,11 @@ def _check_json_text(validators: Validators, step: Step, value: Any) -> list[Vio
         parsed = parse_json(value)
     except ValueError:
         return [Violation("contentMediaType", "JSON as text", describe(value))]
-    return validators.violations(f"{step.pointer}/contentSchema", parsed) if "contentSchema" in step.schema else []
+    return validators.find_violations(f"{step.pointer}/contentSchema", parsed) if "contentSchema" in step.schema else []
 
 
 @lru_cache(maxsize=1024)
-def sample_violation(operation: Operation) -> RequestViolation:
+def build_sample_violation(operation: Operation) -> RequestViolation:
     """Return a violation that a request to an operation could have; always the same one.
 
     Fills in the error scenario that is forced on a valid request.
@@ -281,16 +281,16 @@ def _list_possible_violations(operation: Operation) -> Iterator[RequestViolation
     """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
     fields = {name: schema for media in operation.request.values() for name, schema in _list_fields(media.schema)}
     for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
-        yield _missing_violation("body", name, provenance(fields.get(name, {})))
+        yield _build_missing_violation("body", name, read_provenance(fields.get(name, {})))
     for parameter in operation.parameters:
         if parameter.required and parameter.location != "path":
-            yield _missing_violation(parameter.location, parameter.name, parameter.provenance)
+            yield _build_missing_violation(parameter.location, parameter.name, parameter.provenance)
     for parameter in operation.parameters:
         if expected := _describe_bounds(parameter.schema):
-            yield _type_violation(parameter.location, parameter.name, expected, parameter.provenance)
+            yield _build_type_violation(parameter.location, parameter.name, expected, parameter.provenance)
     for name, schema in fields.items():
         if expected := _describe_bounds(schema):
-            yield _type_violation("body", name, expected, provenance(schema))
+            yield _build_type_violation("body", name, expected, read_provenance(schema))
     wrong = Violation("invalid", "what the contract documents", "something else", source=operation.provenance)
     yield RequestViolation("body", "", wrong)
 
@@ -309,6 +309,6 @@ def _describe_bounds(schema: Mapping[str, Any]) -> str:
     return FORMAT_WORDS.get(schema.get("format", ""), "")
 
 
-def _type_violation(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
+def _build_type_violation(location: str, field: str, expected: str, source: tuple[str, ...]) -> RequestViolation:
     where = f"/{pointers.escape(field)}" if location == "body" and field else ""
     return RequestViolation(location, field, Violation("type", expected, 'the text "?"', where, source=source))

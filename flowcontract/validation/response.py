@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract import pointers
 from flowcontract.provenance.evidence import Tier
-from flowcontract.provenance.sources import provenance
+from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.decoding import decode, parse_json
 from flowcontract.schemas.media_types import JSON, find_media
 from flowcontract.schemas.violations import Violation, cap_tier
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowcontract.specs.model import MediaType, Operation, Response
 
 
-def response_violations(
+def find_response_violations(
     validators: Validators, operation: Operation, status: int, headers: Mapping[str, str], body: object
 ) -> list[Violation]:
     """Return the violations of a response: status, media type, required headers, body.
@@ -46,18 +46,20 @@ def _check_answer(
         return found + _check_content(validators, response.media[name], content_type, body)
     if response.media or (body not in (b"", None) and not response.media):
         expected = f"the media type {' or '.join(response.media)}" if response.media else "no body"
-        found.append(Violation("media-type", expected, content_type or "none", source=_media_type_source(response)))
+        found.append(
+            Violation("media-type", expected, content_type or "none", source=_find_media_type_source(response))
+        )
     return found
 
 
-def _media_type_source(response: Response) -> tuple[str, ...]:
+def _find_media_type_source(response: Response) -> tuple[str, ...]:
     """Return the provenance of a response's media type; that of the response itself may be about its status only."""
     return next((media.provenance for media in response.media.values() if media.provenance), response.provenance)
 
 
 def _check_headers(validators: Validators, response: Response, lower: Mapping[str, str]) -> Iterator[Violation]:
     for name, header in response.headers.items():
-        source = provenance(header) or response.provenance
+        source = read_provenance(header) or response.provenance
         value = lower.get(name.lower())
         if value is None:
             if header.get("required"):
@@ -65,7 +67,7 @@ def _check_headers(validators: Validators, response: Response, lower: Mapping[st
         elif "schema" in header:
             pointer = validators.follow(f"{response.pointer}/headers/{pointers.escape(name)}").pointer + "/schema"
             decoded, undecodable = decode(validators, pointer, [value])
-            for violation in [undecodable] if undecodable else validators.violations(pointer, decoded):
+            for violation in [undecodable] if undecodable else validators.find_violations(pointer, decoded):
                 yield replace(
                     violation,
                     expected=f"{violation.expected} in the header `{name}`",
@@ -82,4 +84,4 @@ def _check_content(validators: Validators, media: MediaType, content_type: str, 
             body = parse_json(body)
         except ValueError as error:
             return [Violation("json", "JSON", str(error), source=media.provenance)]
-    return validators.violations(media.pointer, body)
+    return validators.find_violations(media.pointer, body)

@@ -24,7 +24,7 @@ class UploadLimits(NamedTuple):
 
 def upload_limits(validators: Validators, media: MediaType, field: str) -> UploadLimits:
     """Return the limits of a form field."""
-    step = validators.form(media.pointer).get(field)
+    step = validators.find_form_fields(media.pointer).get(field)
     schema = step.schema if step is not None else {}
     media_types = media.encoding.get(field, {}).get("contentType")
     return UploadLimits(media_types, schema.get("maxLength"), bool(schema.get("x-typed")))

@@ -282,7 +282,7 @@ class Admin:
         every = [operation for api in apis for operation in api.operations.values()]
         operations = self._controls.operations(name) if name else every
         scenarios = self.mock.scenario_files.current(at_once=True)
-        listed = {operation.name: sorted(scenarios.for_operation(operation).items()) for operation in operations}
+        listed = {operation.name: sorted(scenarios.read_scenarios(operation).items()) for operation in operations}
         return _json({name: {key: each.description for key, each in known} for name, known in listed.items()})
 
     def _list_faults(self, _: Asked) -> Reply:
@@ -320,7 +320,7 @@ class Admin:
         try:
             done = self._controls.order(operation, scenario, times=times, world=world)
         except UnknownNameError as error:
-            listed = {each.name: list(self.mock.scenarios.keys(each)) for each in operations}
+            listed = {each.name: list(self.mock.scenarios.list_keys(each)) for each in operations}
             return make_problem(501, "No such scenario", str(error), scenarios=listed)
         except FaultError as error:
             return no_fault(error, operations[0])

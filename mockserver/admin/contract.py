@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.provenance.evidence import cited, quotes
-from flowcontract.specs.examples import example_requests
+from flowcontract.provenance.evidence import list_cited_rulings, list_quotes
+from flowcontract.specs.examples import list_example_requests
 from flowcontract.streams.order import Atom, Choice, Repeat, Series
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def list_operations(apis: Mapping[str, Api]) -> list[dict[str, Any]]:
 
 def describe_operation(api: Api, operation: Operation) -> dict[str, Any]:
     """Return an operation with its parameters, responses, stream contract, documented requests and quoted lines."""
-    examples = [_describe_example(api, each) for each in example_requests(api) if each.operation is operation]
+    examples = [_describe_example(api, each) for each in list_example_requests(api) if each.operation is operation]
     alternatives = [[_describe_scheme(api, name) for name in names] for names in operation.security]
     return {
         **_summarize(api, operation),
@@ -56,8 +56,8 @@ def quote_sources(sources: Iterable[str], rulings: Mapping[str, Ruling]) -> dict
     """Return the printed lines of sources, `001:25-58`, and the words of rulings, `ruling NAME`."""
     named = tuple(sources)[:_MOST_SOURCES]
     return {
-        "quotes": [{"source": each.source, "title": each.title, "text": each.text} for each in quotes(named)],
-        "rulings": [{"name": each.name, "decision": each.decision} for each in cited(named, rulings)],
+        "quotes": [{"source": each.source, "title": each.title, "text": each.text} for each in list_quotes(named)],
+        "rulings": [{"name": each.name, "decision": each.decision} for each in list_cited_rulings(named, rulings)],
     }
 
 

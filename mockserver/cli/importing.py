@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.cli.terminal import MISUSE, OK, PROBLEMS, complain, say
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run_import(options: argparse.Namespace) -> int:
 
 def _print_lines(word: str, lines: Sequence[str]) -> None:
     for line in lines[:_MOST_LINES]:
-        print(printable(f"{word}: {line}"), file=sys.stderr)
+        print(make_printable(f"{word}: {line}"), file=sys.stderr)
     if len(lines) > _MOST_LINES:
         print(f"{word}: {len(lines) - _MOST_LINES} more of the kind", file=sys.stderr)
 

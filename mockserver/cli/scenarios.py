@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import ConfigError, UnknownNameError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.cli.terminal import OK, PROBLEMS, say
 
 if TYPE_CHECKING:
@@ -28,27 +28,27 @@ def _list_faults() -> int:
 
 def _list_profiles(names: Sequence[str]) -> int:
     from flowcontract import paths  # noqa: PLC0415
-    from flowcontract.specs.model import available_apis  # noqa: PLC0415
-    from flowcontract.specs.profiles import available_profiles, load_profile  # noqa: PLC0415
+    from flowcontract.specs.model import list_apis  # noqa: PLC0415
+    from flowcontract.specs.profiles import list_profiles, load_profile  # noqa: PLC0415
 
-    for api in names or available_apis():
-        if api not in available_apis():
-            raise UnknownNameError("API", api, available_apis())
-        folder = paths.specs_root() / api
-        for name in available_profiles(folder):
+    for api in names or list_apis():
+        if api not in list_apis():
+            raise UnknownNameError("API", api, list_apis())
+        folder = paths.find_specs_root() / api
+        for name in list_profiles(folder):
             print(f"{api:<14} {name:<6} {load_profile(folder, name).release}")
     return OK
 
 
 def init(options: argparse.Namespace) -> int:
     """Print what the apps are by default."""
-    from flowcontract.specs.model import available_apis  # noqa: PLC0415
+    from flowcontract.specs.model import list_apis  # noqa: PLC0415
     from mockserver.config import apps  # noqa: PLC0415
 
     for name in options.api:
-        if name not in available_apis():
-            raise UnknownNameError("API", name, available_apis())
-    print(apps.read_defaults(options.api or available_apis()), end="")
+        if name not in list_apis():
+            raise UnknownNameError("API", name, list_apis())
+    print(apps.read_defaults(options.api or list_apis()), end="")
     return OK
 
 
@@ -66,7 +66,7 @@ def list_scenarios(options: argparse.Namespace) -> int:
     for api in apis.values():
         for operation in api.operations.values():
             say(f"{operation.name}  {operation.method} {api.base_path}{operation.path}")
-            for key, scenario in sorted(scenarios.for_operation(operation).items()):
+            for key, scenario in sorted(scenarios.read_scenarios(operation).items()):
                 say(f"  {key:<36} {scenario.description}")
     return OK
 
@@ -79,14 +79,14 @@ def check(options: argparse.Namespace) -> int:
     if options.fixtures is None or not options.fixtures.is_dir():
         raise ConfigError(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
     # A user's folder need not name its errors after documented codes.
-    loaded = replace(project.load(paths.specs_root(), options.fixtures, options.api), ours=False)
+    loaded = replace(project.load(paths.find_specs_root(), options.fixtures, options.api), ours=False)
     findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
     for finding in sorted(findings):
         print(finding)
     if not findings and not any(options.fixtures.rglob("*.yaml")):  # most likely another folder was meant
         raise ConfigError(f"no scenario in {options.fixtures}. Name a folder with <api>/<operationId>/....yaml.")
     count = f"{len(findings)} problem{'' if len(findings) == 1 else 's'}"
-    print(printable(f"{count} in {options.fixtures}"), file=sys.stderr)
+    print(make_printable(f"{count} in {options.fixtures}"), file=sys.stderr)
     return PROBLEMS if findings else OK
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import ConfigError
-from flowcontract.specs.examples import typical_request
+from flowcontract.specs.examples import choose_typical_request
 from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
 from mockserver.cli.terminal import OK, complain, say
 from mockserver.config.settings import Settings
@@ -103,4 +103,4 @@ def _greeting(server: MockServer) -> list[str]:
 
 def _curl(server: MockServer, api: str) -> str:
     """Return a curl command for the first documented request that needs nothing but this line."""
-    return typical_request(server.mock.apis[api]).curl(server.url(api), server.headers(api))
+    return choose_typical_request(server.mock.apis[api]).to_curl(server.url(api), server.headers(api))

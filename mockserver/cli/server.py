@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,8 @@ def show_requests(server: MockServer, options: argparse.Namespace, *, workers: i
     """Let requests be shown as they are answered; return what has to be closed, None where nothing is shown."""
     if options.quiet or sys.stdout is None:
         return None
-    plain = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
-    plain = [path for path in plain if "{" not in path]
+    paths = [api.base_path + each.path for api in server.mock.apis.values() for each in api.operations.values()]
+    plain = [re.sub(r"\{[^{}]*\}", "*", path) for path in paths]
     log = RequestLog(sys.stdout, options.log_format, plain_paths=plain, alone=workers == 1)
     server.mock.journal.listener = log
     return log

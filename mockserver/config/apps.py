@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import AppError, FlowContractError, UnknownNameError
-from flowcontract.scenarios import APP, default_app
+from flowcontract.scenarios import APP, read_default_app
 from flowcontract.scenarios.templates import compile_value
 from flowcontract.schemas.validators import MAX_DEPTH, Validators, is_too_deep
 
@@ -66,12 +66,12 @@ def read_defaults(names: Iterable[str]) -> str:
 
 
 def _indented(name: str) -> str:
-    lines = (paths.fixtures_root() / name / APP).read_text(encoding="utf-8").splitlines()
+    lines = (paths.find_fixtures_root() / name / APP).read_text(encoding="utf-8").splitlines()
     return "".join(f"  {line}\n" if line else "\n" for line in lines)
 
 
 def _default(name: str) -> Table:
-    return default_app(paths.fixtures_root() / name)
+    return read_default_app(paths.find_fixtures_root() / name)
 
 
 def _merged(below: Table, above: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class _File:
     def problems(self) -> Iterator[_Problem]:
         """Yield what its own format says against it."""
         validators = _format()
-        for found in validators.violations("", self.tables):
+        for found in validators.find_violations("", self.tables):
             yield _Problem(found.where, f"must be {found.expected}, is {found.got}")
         yield from _unknown(validators, "", self.tables, "")
 
@@ -184,7 +184,7 @@ def _has(validators: Validators, pointer: str) -> bool:
 def _fields(validators: Validators, pointer: str) -> dict[str, str]:
     """Return where the schemas of an object's fields are, by name; also of those behind a `$ref` that is not alone."""
     here = validators.follow(pointer)
-    own = {name: step.pointer for name, step in validators.form(here.pointer).items()}
+    own = {name: step.pointer for name, step in validators.find_form_fields(here.pointer).items()}
     reference = here.schema.get("$ref") if isinstance(here.schema, Mapping) else None
     return {**_fields(validators, reference.removeprefix("#")), **own} if isinstance(reference, str) else own
 
@@ -210,7 +210,7 @@ class _Check:
         for section, media in _served(api, self._scenarios).items():
             if section in said:
                 here = f"{where}/{section}"
-                for found in api.validators.violations(media.pointer, table[section]):
+                for found in api.validators.find_violations(media.pointer, table[section]):
                     yield _Problem(f"{here}{found.where}", f"must be {found.expected}, is {found.got}")
                 yield from _unknown(api.validators, media.pointer, table[section], here)
         if {"answers", "texts"} & said.keys():
@@ -223,7 +223,7 @@ class _Check:
         operation = api.operations.get(operation_id)
         if operation is None:
             yield _Problem(where, f"is unknown. {UnknownNameError('operation', operation_id, api.operations)}")
-        elif key not in (known := self._scenarios.keys(operation)):
+        elif key not in (known := self._scenarios.list_keys(operation)):
             yield _Problem(where, f"is wrong. {UnknownNameError(f'{operation.name} scenario', str(key), known)}")
 
 
@@ -240,7 +240,7 @@ def _served(api: Api, scenarios: ScenarioSet) -> dict[str, MediaType]:
     whole = (
         operation
         for operation in plain
-        if "{" not in operation.path and scenarios.default(operation).reply.body == f"$app.{operation.path[1:]}"
+        if "{" not in operation.path and scenarios.select_default(operation).reply.body == f"$app.{operation.path[1:]}"
     )
     found = {operation.path[1:]: operation.success.media.get("application/json") for operation in whole}
     return {name: media for name, media in found.items() if media and name in _default(api.name)}

@@ -46,7 +46,7 @@ class Settings:
     state: Path | str | None = field(default=None, repr=False)
     clock: float | None = None
     limits: Limits = field(default_factory=Limits)
-    fixtures: Path = field(default_factory=paths.fixtures_root)
+    fixtures: Path = field(default_factory=paths.find_fixtures_root)
     app: Path | None = None
     answers: str = ""
     ui: bool = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcontract.scenarios.expressions import Context
 from flowcontract.validation import pydantic_words
-from flowcontract.validation.request import sample_violation
+from flowcontract.validation.request import build_sample_violation
 from mockserver.behaviours import BEHAVIOURS
 from mockserver.behaviours.action import Action
 from mockserver.core.choosing import select_variant
@@ -81,19 +81,19 @@ def render(visit: Visit, view: RequestView, chosen: Selection, settings: Setting
 
 
 def _make_context(visit: Visit, view: RequestView, refusal: Refusal | None = None) -> Context:
-    """Return what expressions of a scenario see. Each context takes the next seed of the world."""
+    """Return what expressions of a scenario see. Who needs a seed takes the next one of the world: that is a write."""
     violation = refusal.violation if refusal else _sample(visit.operation)
-    return Context(request=view, seed=visit.world.reply_seed(), now=visit.now, violation=violation, app=visit.app)
+    return Context(request=view, seed=visit.world.reply_seed, now=visit.now, violation=violation, app=visit.app)
 
 
 def _replay(visit: Visit, scenario: Scenario, context: Context, settings: Settings) -> Reply:
     operation, content = visit.operation, visit.content
     streams = operation.stream is not None and scenario.reply.streamed
-    ending = content.scenarios.default(operation, streaming=True) if streams else None
+    ending = content.scenarios.select_default(operation, streaming=True) if streams else None
     playback = Playback(settings.pace, visit.world.transaction, ending and content.for_release(ending, operation))
     return replay(content.for_release(scenario, operation), operation, context, playback)
 
 
 @lru_cache(maxsize=1024)
 def _sample(operation: Operation) -> Mapping[str, Any]:
-    return pydantic_words.mapping(sample_violation(operation))
+    return pydantic_words.build_mapping(build_sample_violation(operation))

@@ -92,14 +92,14 @@ def select_verbatim(visit: Visit, validated: Validated) -> Selection | None:
     if not scenarios.has_verbatim(visit.operation):
         return None
     view = make_view_as_sent(visit.routed, validated, visit.operation)
-    scenario = scenarios.matching_verbatim(visit.operation, view, may=visit.world.usage.allows)
+    scenario = scenarios.find_verbatim(visit.operation, view, may=visit.world.usage.allows)
     return Selection(scenario, "request", view=view) if scenario else None
 
 
 def select_refusal(visit: Visit, validated: Validated, refusal: Refusal) -> Selection:
     """Select the scenario that the contract has for what is wrong."""
     operation, words = visit.operation, refusal.words
-    known = visit.content.scenarios.for_operation(operation)
+    known = visit.content.scenarios.read_scenarios(operation)
     if asks_for_stream(operation, validated.view):
         words = (*(f"{word}-streaming" for word in words), *words)
     status, _, name = scenario_key(operation.refusals, words, known, api=operation.api).partition("-")

@@ -36,7 +36,7 @@ class Content:
         return next(shared, next(iter(operations)))
 
     def _is_shared(self, operation: Operation, key: str) -> bool:
-        scenario = self.scenarios.for_operation(operation).get(key)
+        scenario = self.scenarios.read_scenarios(operation).get(key)
         return scenario is not None and scenario.operation is None
 
     def _render_default_body(self, api: str, suffix: str, operation_id: str) -> Any:

@@ -224,7 +224,7 @@ class Handler:
         if understood.chosen is not None and understood.chosen[0] is visit.content:
             return understood.chosen[1]
         selection = select_matching(visit, validated)
-        if not visit.content.scenarios.counts(visit.operation):
+        if not visit.content.scenarios.depends_on_usage(visit.operation):
             understood.chosen = visit.content, selection
         return selection
 

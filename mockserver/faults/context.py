@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.pointers import value_at
+from flowcontract.pointers import get_value
 from flowcontract.scenarios import Piece
 from flowcontract.streams import sse
 
@@ -45,7 +45,7 @@ class FaultContext:
 
     def kind(self, payload: Any) -> Any:
         """Return what an event says it is; None for what says nothing."""
-        return value_at(payload, self.contract.kind) if self.contract else None
+        return get_value(payload, self.contract.kind) if self.contract else None
 
     def ends(self, payload: Any) -> bool:
         """Tell whether an event ends the answer."""

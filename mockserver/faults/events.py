@@ -7,7 +7,7 @@ import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.pointers import value_at
+from flowcontract.pointers import get_value
 from mockserver.faults.context import silent
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def tiny(pieces: Pieces, context: FaultContext, count: int) -> Pieces:
 def _without_text(payload: Any, context: FaultContext) -> Mapping[str, Any] | None:
     """Return a piece of text with its text taken out; None for any other event."""
     for rule in context.contract.spec.get("concatenates", []) if context.contract else []:
-        if context.kind(payload) in rule["events"] and isinstance(value_at(payload, rule["field"]), str):
+        if context.kind(payload) in rule["events"] and isinstance(get_value(payload, rule["field"]), str):
             small: dict[str, Any] = copy.deepcopy(payload)
             *parents, name = rule["field"].split(".")
             inner = small

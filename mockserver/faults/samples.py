@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.pointers import value_at
+from flowcontract.pointers import get_value
 from flowcontract.scenarios import render_body
 from flowcontract.scenarios.expressions import Context
 from mockserver.faults.context import FaultContext
@@ -33,7 +33,7 @@ def make_context(scenarios: ScenarioSet, operation: Operation, seed: str) -> Fau
 
 def find_rate_limit_scenario(scenarios: ScenarioSet, operation: Operation) -> Scenario:
     """Return the scenario that refuses too many requests; raise FaultError where the contract has none."""
-    for key, scenario in scenarios.for_operation(operation).items():
+    for key, scenario in scenarios.read_scenarios(operation).items():
         if key.startswith(_TOO_MANY[0]) or key.endswith(_TOO_MANY[1]):
             return scenario
     raise FaultError(
@@ -46,16 +46,19 @@ def _error(scenarios: ScenarioSet, operation: Operation) -> Mapping[str, Any]:
     contract = operation.stream
     if contract is None:
         return {}
-    usual = {value_at(event.data, contract.kind) for event in scenarios.default(operation, streaming=True).reply.events}
-    for scenario in scenarios.for_operation(operation).values():
+    usual = {
+        get_value(event.data, contract.kind)
+        for event in scenarios.select_default(operation, streaming=True).reply.events
+    }
+    for scenario in scenarios.read_scenarios(operation).values():
         for event in scenario.reply.events:
-            if event.template and value_at(event.data, contract.kind) in contract.end - usual:
+            if event.template and get_value(event.data, contract.kind) in contract.end - usual:
                 found: Mapping[str, Any] = event.template.render(Context())
                 return found
     return {contract.kind: min(contract.end - usual, default="error")}
 
 
 def _refusal(scenarios: ScenarioSet, operation: Operation, status: int) -> bytes:
-    found = (scenario for key, scenario in scenarios.for_operation(operation).items() if key.startswith(f"{status}-"))
+    found = (scenario for key, scenario in scenarios.read_scenarios(operation).items() if key.startswith(f"{status}-"))
     scenario = next(found, None)
     return render_body(scenario.reply, Context()) if scenario else b'{"message": "Something went wrong."}'

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import FlowContractError, StateError, StateUnreachableError, StateUnwritableError
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.http.messages import Reply
 
 _QUIET_S = 10.0
@@ -39,12 +39,12 @@ def complain(error: BaseException) -> None:
     if isinstance(error, StateError):
         tell(str(error))
     elif not isinstance(error, FlowContractError):
-        sys.stderr.write(printable("".join(traceback.format_exception(error)), lines=True))
+        sys.stderr.write(make_printable("".join(traceback.format_exception(error)), lines=True))
 
 
 def tell(text: str) -> None:
     """Write a line to the terminal, unless it was the last one and is only seconds old."""
-    _terminal.say(f"mockserver: {printable(text, lines=True)}\n")
+    _terminal.say(f"mockserver: {make_printable(text, lines=True)}\n")
 
 
 def make_problem(status: int, title: str, detail: str, **more: object) -> Reply:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from flowcontract.output.secret_names import is_secret_name
 from flowcontract.output.secret_texts import MASK
-from flowcontract.output.secrets import Secrets, values_in_header
+from flowcontract.output.secrets import Secrets, find_values_in_header
 from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.untrusted import Unreadable
 from mockserver.importing.replies import draft_reply, list_values, replace_values
@@ -182,7 +182,7 @@ def _list_secrets(recorded: Recorded) -> Secrets:
     found = Secrets()
     for name, value in recorded.headers.items():
         if is_secret_name(name):
-            for secret in values_in_header(name, value):
+            for secret in find_values_in_header(name, value):
                 if secret.lower() not in _SCHEMES:
                     found.add(secret)
     return found

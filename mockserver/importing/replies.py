@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.media_types import JSON, find_media
 from mockserver.importing.streams import read_stream
+from mockserver.importing.yaml_values import can_be_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _EVENTS: Final = "text/event-stream"
 _LONGEST_DELAY_MS: Final = 3_600_000
-_MAX_DEPTH: Final = 100  # levels of a value that is written as YAML
 _NOT_KEPT: Final = frozenset(
     {
         *(
@@ -173,21 +173,6 @@ def _read_json(body: bytes) -> Any:
     except ValueError:
         return None
     return value if can_be_written(value) else None
-
-
-def can_be_written(value: Any, depth: int = 0) -> bool:
-    """Tell whether a JSON value comes back from YAML: not too deep, finite numbers, no half surrogate pair."""
-    if isinstance(value, str):
-        return not any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, float):
-        return abs(value) < float("inf")
-    if isinstance(value, dict):
-        return depth < _MAX_DEPTH and all(
-            can_be_written(name) and can_be_written(item, depth + 1) for name, item in value.items()
-        )
-    return not isinstance(value, list) or (
-        depth < _MAX_DEPTH and all(can_be_written(item, depth + 1) for item in value)
-    )
 
 
 def _read_text(body: bytes) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.streams.sse import Decoder
+from mockserver.importing.yaml_values import can_be_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,8 +91,6 @@ def _read_block(block: Block) -> dict[str, Any]:
 
 def _read_data(text: str) -> Any:
     """Return the object or list that a text is on one line; the text itself where it is none."""
-    from mockserver.importing.replies import can_be_written  # noqa: PLC0415 - which makes replies of streams
-
     if "\n" in text or "\r" in text or not text.lstrip().startswith(("{", "[")):
         return text
     try:

@@ -134,6 +134,23 @@ class Entry:
         """The path, percent-decoded."""
         return self._hide(self._raw.path)
 
+    def may_hide(self, ids: Sequence[str]) -> bool:
+        """Tell whether ids in the path may be secrets: of headers or query, or because a body has them as well.
+
+        Looking through both bodies for all secrets, as `path` does, takes as long as answering.
+        """
+        raw = self._raw
+        if raw.form is not None:
+            return True
+        secrets = raw.masking.of_head(tuple(raw.headers.items()), raw.query)
+        for text in ids:
+            for secret in secrets:
+                if text in secret or secret in text:
+                    return True
+            if text.encode() in raw.content or text.encode() in raw.answer:
+                return True
+        return False
+
     @property
     def query(self) -> str:
         """The query string as on the wire."""

@@ -6,11 +6,12 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mockserver.blobs.blob import Blob
 from mockserver.journal.entry import KEPT_HEADERS, KEPT_OF_REQUEST, KEPT_TEXT, Entry, Raw
-from mockserver.journal.stream_log import LoggedStream
+from mockserver.journal.listener import Both, Listener
+from mockserver.journal.logged_stream import LoggedStream
 from mockserver.state.changes import Changed, Changes
 
 if TYPE_CHECKING:
@@ -19,19 +20,9 @@ if TYPE_CHECKING:
     from mockserver.http.messages import Reply, Request
     from mockserver.journal.masking import Masking
     from mockserver.journal.meter import Meter
-    from mockserver.state.backends import Archive
+    from mockserver.state.archive import Archive
 
 _EVERY_S, _SHARED_EVERY_S = 0.2, 1.0  # how often it is told that a stream goes on
-
-
-class Listener(Protocol):
-    """Who is told of exchanges as they are answered."""
-
-    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
-        """Hear that a request was answered, or what streams begins, `delay_s` from now."""
-
-    def ended(self, entry: Entry) -> None:
-        """Hear that what streamed has ended."""
 
 
 class Journal:
@@ -62,7 +53,7 @@ class Journal:
     def listener(self, listener: Listener | None) -> None:
         self._listener = listener
         told = [each for each in (self.meter, listener) if each is not None]
-        self._told = _Both(*told) if len(told) > 1 else told[0] if told else None
+        self._told = Both(*told) if len(told) > 1 else told[0] if told else None
 
     @property
     def count(self) -> int:
@@ -212,21 +203,6 @@ class Journal:
             self._entries = deque(kept, maxlen=self.limit)
             self._changes.restart(kept)
             return forgotten
-
-
-class _Both:
-    """Two who are told."""
-
-    def __init__(self, first: Listener, second: Listener) -> None:
-        self._first, self._second = first, second
-
-    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
-        self._first.answered(entry, delay_s)
-        self._second.answered(entry, delay_s)
-
-    def ended(self, entry: Entry) -> None:
-        self._first.ended(entry)
-        self._second.ended(entry)
 
 
 class _Paced:

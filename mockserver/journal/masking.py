@@ -8,8 +8,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.output.secret_names import is_secret_name
-from flowcontract.output.secret_texts import MASK, mask_query, mask_text, values_in_query, values_in_text
-from flowcontract.output.secrets import Secrets, values_in_header
+from flowcontract.output.secret_texts import MASK, find_values_in_query, find_values_in_text, mask_query, mask_text
+from flowcontract.output.secrets import Secrets, find_values_in_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +34,7 @@ class Masking:
         self._names = {name.lower() for name in names}
         self._public = frozenset(public)
         self.hides = lru_cache(maxsize=_REMEMBERED)(self._hides)
+        self.of_head = lru_cache(maxsize=_REMEMBERED)(self._of_head)
         self._find_in_headers = lru_cache(maxsize=_REMEMBERED)(self._find_in_headers_anew)
 
     def _hides(self, name: str) -> bool:
@@ -82,25 +83,29 @@ class Masking:
         yield from self._find_in_headers(tuple(headers))
 
     def _find_in_headers_anew(self, headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-        found = (values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers)
+        found = (find_values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers)
         return tuple(chain.from_iterable(found))
+
+    def _of_head(self, headers: tuple[tuple[str, str], ...], query: str) -> tuple[str, ...]:
+        """Return the secrets of headers and query."""
+        return tuple(value for value in (*self._find_in_headers(headers), *self.in_query(query)) if value)
 
     def in_query(self, text: str) -> Iterator[str]:
         """Yield the secrets of a query string."""
-        return values_in_query(text, self.hides)
+        return find_values_in_query(text, self.hides)
 
     def in_body(self, text: str, media_type: str) -> Iterator[str]:
         """Yield the secrets of a body."""
         if not text:
             return iter(())
-        return chain(self.in_query(text) if _is_query(text, media_type) else (), values_in_text(text))
+        return chain(self.in_query(text) if _is_query(text, media_type) else (), find_values_in_text(text))
 
     def in_form(self, form: Any) -> Iterator[str]:
         """Yield the secrets of the fields of a form."""
         for name, value in form.items() if isinstance(form, dict) else ():
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str):
-                    yield from [text] if self.hides(name) else values_in_text(text)
+                    yield from [text] if self.hides(name) else find_values_in_text(text)
 
 
 # The same clients send the same headers again and again.
@@ -119,7 +124,7 @@ def _mask_short(text: str) -> str:
 
 @lru_cache(maxsize=512)
 def _values_in_short(text: str) -> tuple[str, ...]:
-    return tuple(values_in_text(text))
+    return tuple(find_values_in_text(text))
 
 
 def _is_query(text: str, media_type: str) -> bool:

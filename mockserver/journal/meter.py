@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mockserver.journal.entry import Entry
-    from mockserver.state.backends import Tally
+    from mockserver.state.archive import Tally
 
 Count = tuple[str, ...]
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096

@@ -1,8 +1,9 @@
 """What `mockserver serve` shows: a line for each request as it is answered, for people or as JSON.
 
-Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. A request
-only notes what its line needs. The writer's thread formats many at a time: with cold caches, between two requests,
-each would take several times as long. Rich takes as long to draw such a line as the mock takes to answer the request.
+Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. Lines are
+formatted many at a time: with cold caches, between two requests, each would take several times as long. That is done
+where the requests are answered, since two threads that take turns at it cost more than the lines; a thread of its own
+writes, and formats what is left. Rich takes as long to draw such a line as the mock takes to answer the request.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ from json.encoder import encode_basestring_ascii
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TextIO, TypeVar
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +33,7 @@ Event = Literal["answered", "begins", "ended"]
 """What streams begins and ends; the moment of it is that of `time.perf_counter`."""
 _KEPT = 10_000  # lines that wait to be written
 _TOGETHER_S = 0.1  # lines of so long are written at once: waking up for each would cost more than the line
+_FORMATTED_TOGETHER = 64
 _AT_ONCE = 64 << 10  # bytes
 _AMONG_OTHERS = 4096  # so many reach a pipe as a whole, beside those of other workers (POSIX: PIPE_BUF)
 _FAREWELL_S = 0.5
@@ -38,13 +41,14 @@ _LONGEST = 200  # characters of a path, a world, a violation
 _MOST = 5  # violations of a request
 _RESET = "\x1b[0m"
 _T = TypeVar("_T")
+_ID = re.compile(r"(?<=/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=/|\Z)")
 _CYAN, _RED = "\x1b[36m", "\x1b[31m"
 _MILLISECONDS = tuple(f"{number:03}" for number in range(1000))
 _BY_STATUS = {"2": "\x1b[32m", "3": _CYAN, "4": "\x1b[33m", "5": _RED}
 
 
 class LineWriter(Generic[_T]):
-    """Formats and writes lines in a thread of its own. `put` never waits: what has no room is dropped and counted."""
+    """Formats lines in batches and writes them in a thread; never waits: what has no room is dropped and counted."""
 
     def __init__(
         self,
@@ -57,12 +61,14 @@ class LineWriter(Generic[_T]):
     ) -> None:
         """Write to an open file, at most `at_once` bytes at a time.
 
-        ``form``          makes a line of what is put; called in the thread
+        ``form``          makes a line of what is put; called where it was put, or in the thread
         ``tell_dropped``  makes the line that says how many are missing
         """
         self._descriptor, self._tell_dropped, self._form = descriptor, tell_dropped, form
         self._encoding, self._at_once = encoding, at_once
-        self._lines: deque[_T] = deque()
+        self._put: deque[_T] = deque()  # not yet formatted
+        self._formatting = threading.Lock()  # lines stay in the order in which they were put
+        self._lines: deque[str] = deque()
         self._dropped = 0
         self._idle = True  # the thread waits to be woken
         self._ready = threading.Event()
@@ -72,14 +78,19 @@ class LineWriter(Generic[_T]):
 
     def full(self) -> bool:
         """Tell whether a line would be dropped now, and count it as dropped if so."""
-        if len(self._lines) < _KEPT:
+        if len(self._put) + len(self._lines) < _KEPT:
             return False
         self._dropped += 1
         return True
 
     def put(self, line: _T) -> None:
         """Have a line formatted and written soon."""
-        self._lines.append(line)
+        self._put.append(line)
+        if len(self._put) >= _FORMATTED_TOGETHER and self._formatting.acquire(blocking=False):
+            try:
+                self._format()
+            finally:
+                self._formatting.release()
         if self._idle:
             self._wake()
 
@@ -89,6 +100,10 @@ class LineWriter(Generic[_T]):
         self._ready.set()
         if self._thread is not None:
             self._thread.join(_FAREWELL_S)
+
+    def _format(self) -> None:
+        while self._put:
+            self._lines.append(self._form(self._put.popleft()))
 
     def _wake(self) -> None:
         with self._lock:
@@ -100,12 +115,14 @@ class LineWriter(Generic[_T]):
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):  # nobody will ever read it: what comes from now on waits until all is full
-            while not self._closing or self._lines:
+            while not self._closing or self._put or self._lines:
                 self._ready.wait()
                 if not self._closing:
                     time.sleep(_TOGETHER_S)
                     self._ready.clear()
                 self._idle = True  # from now on whoever puts a line wakes this thread for it
+                with self._formatting:
+                    self._format()
                 for text in self._batches():
                     self._write(text.encode(self._encoding, "backslashreplace"))
 
@@ -114,7 +131,7 @@ class LineWriter(Generic[_T]):
         batch: list[str] = []
         size = 0
         while self._lines:
-            line = self._form(self._lines.popleft())
+            line = self._lines.popleft()
             if batch and size + len(line) >= self._at_once:
                 yield "\n".join([*batch, ""])
                 batch, size = [], 0
@@ -137,7 +154,10 @@ class RequestLog:
     def __init__(
         self, stream: TextIO, form: Format = "text", *, plain_paths: Iterable[str] = (), alone: bool = True
     ) -> None:
-        """Write to a stream with a descriptor, `alone` or beside others. `plain_paths` can have no secret in them."""
+        """Write to a stream with a descriptor, `alone` or beside others.
+
+        ``plain_paths``  have no secret in them; `*` stands for an id
+        """
         self._stream = stream  # as long as it lives, its descriptor does
         plain = frozenset(plain_paths)
         lines = _Json(plain) if form == "json" else _Text(plain, colours=_takes_colours(stream))
@@ -166,28 +186,18 @@ class RequestLog:
 
 
 class _Note(NamedTuple):
-    """What a line says: copied from the entry, which changes and may be large.
+    """What a line is made of, soon: an entry may be large, so that few wait.
 
+    ``moment``    of the event, as `entry.began` that of the request: seconds of `time.perf_counter`
     ``path``      without secrets, at most 200 characters
-    ``moment``    of the event, as `began` that of the request: seconds of `time.perf_counter`
-    ``pieces``    how many events a stream had that has ended; None for other events
     ``problems``  violations and hints of the request, the failure of the mock, and another server's violations; None
                   if there are none
     """
 
     event: Event
-    number: int
-    method: str
-    path: str
-    status: int | None
-    operation: str | None
-    scenario: str | None
-    world: str | None
-    faults: Sequence[str]
-    began: float
+    entry: Entry
     moment: float
-    pieces: int | None
-    ended: str | None
+    path: str
     problems: tuple[list[str], list[str], str | None, list[str]] | None
 
 
@@ -195,18 +205,17 @@ _new = tuple.__new__  # a named tuple's own constructor takes half as long again
 
 
 def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]) -> _Note:
-    """Copy what a line needs; called for each request, so that what most lines need must cost little."""
-    path, pieces, ended, problems = entry.raw_path, None, None, None
+    """Note what may change before the line is made; called for each request, so that it must cost little."""
+    path, problems = entry.raw_path, None
     if path not in plain_paths:
-        path = entry.path[:_LONGEST]
-    if event == "ended" and entry.stream is not None:
-        pieces, ended = entry.stream.pieces, entry.stream.ended
+        ids = _ID.findall(path)
+        if not ids or _ID.sub("*", path) not in plain_paths or entry.may_hide(ids):
+            path = entry.path[:_LONGEST]
     if entry.violations or entry.hints or entry.failure or entry.answer_violations:
         failure = entry.failure and entry.failure[:_LONGEST]
         hints, answered = [hint[:_LONGEST] for hint in entry.hints], _shorten(entry.answer_violations)
         problems = (_shorten(entry.violations), hints, failure, answered)
-    said = (event, entry.number, entry.method, path, entry.status, entry.operation, entry.scenario, entry.world)
-    return _new(_Note, (*said, entry.faults, entry.began, moment, pieces, ended, problems))
+    return _new(_Note, (event, entry, moment, path, problems))
 
 
 def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -243,20 +252,23 @@ class _Text(_Lines):
 
     def tell(self, note: _Note) -> str:
         """Return the line, and below it what is wrong with the request, and what may have been meant."""
-        event, number, method, path, status, _, scenario, world, faults, began, moment, pieces, ended, problems = note
-        took = (moment - began) * 1000
-        what = f"{took:.1f} ms" if event == "answered" else "stream begins"
-        if pieces is not None:
-            what = f"{pieces} events in {took:.0f} ms, {ended}"
-        answer = self._answer(method, path, status, scenario)
-        if faults:
-            answer = f"{answer} fault={','.join(faults)}"
-        told = f"{self._time(self._epoch + moment)} {answer} {what} {_shown(world)} #{number}"
-        return told if problems is None else "\n".join([told, *self._below(event, *problems)])
+        event, entry, moment, path, problems = note
+        took = (moment - entry.began) * 1000
+        if event == "answered":
+            what = f"{took:.1f} ms"
+        elif event == "ended" and entry.stream is not None:
+            what = f"{entry.stream.pieces} events in {took:.0f} ms, {entry.stream.ended}"
+        else:
+            what = "stream begins"
+        answer = self._answer(entry.method, path, entry.status, entry.scenario)
+        if entry.faults:
+            answer = f"{answer} fault={','.join(entry.faults)}"
+        line = f"{self._time(self._epoch + moment)} {answer} {what} {_shown(entry.world)} #{entry.number}"
+        return line if problems is None else "\n".join([line, *self._below(event, *problems)])
 
     def _tell_answer(self, method: str, path: str, status: int | None, scenario: str | None) -> str:
         """Return the part of a line that many have in common; without a scenario a gateway answers."""
-        shown = path if path in self._plain else printable(path)
+        shown = path if path in self._plain else make_printable(path)
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
         return f"{method} {shown} {coloured} {scenario or '-'}"
 
@@ -276,7 +288,7 @@ class _Text(_Lines):
             yield self._line("failure", failure, _RED)
 
     def _line(self, kind: str, text: str, colour: str) -> str:
-        line = f"  {kind}: {printable(text)}"
+        line = f"  {kind}: {make_printable(text)}"
         return f"{colour}{line}{_RESET}" if self._colours else line
 
     def tell_dropped(self, count: int) -> str:
@@ -292,13 +304,13 @@ class _Json(_Lines):
 
     def tell(self, note: _Note) -> str:
         """Return an object; every character that is not ASCII is escaped."""
-        event, number, method, path, status, operation, scenario, world, faults, began, moment, *_ = note
+        event, entry, moment, path, problems = note
         at = self._epoch + moment
-        more = "" if note.pieces is None and not faults and note.problems is None else _further(note)
+        more = "" if event != "ended" and not entry.faults and problems is None else _further(note)
+        fields = _fields(entry.method, path, entry.status, entry.operation, entry.scenario, entry.world)
         return (
             f'{{"time": "{self._time(at)}.{_MILLISECONDS[int(at % 1 * 1000)]}Z", "event": "{event}", '
-            f'"number": {number}, {_fields(method, path, status, operation, scenario, world)}, '
-            f'"ms": {(moment - began) * 1000:.1f}{more}}}'
+            f'"number": {entry.number}, {fields}, "ms": {(moment - entry.began) * 1000:.1f}{more}}}'
         )
 
     def tell_dropped(self, count: int) -> str:
@@ -321,18 +333,19 @@ def _fields(  # noqa: PLR0913, PLR0917 - what a cache tells apart
 def _further(note: _Note) -> str:
     """Return the fields that few lines have: of a stream that has ended, of faults, of what is wrong."""
     more, (violations, hints, failure, answered) = "", note.problems or ((), (), None, ())
-    if note.pieces is not None:
-        more = f', "events": {note.pieces}, "ended": {_quoted(note.ended)}'
+    stream, faults = note.entry.stream, note.entry.faults
+    if note.event == "ended" and stream is not None:
+        more = f', "events": {stream.pieces}, "ended": {_quoted(stream.ended)}'
     elif violations or hints:
         more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
-    more += f', "faults": {json.dumps(note.faults)}' if note.faults else ""
+    more += f', "faults": {json.dumps(faults)}' if faults else ""
     more += f', "answer_violations": {json.dumps(answered)}' if answered and note.event != "begins" else ""
     return more + (f', "failure": {_quoted(failure)}' if failure else "")
 
 
 @lru_cache(maxsize=1024)
 def _shown(world: str | None) -> str:
-    return printable(world[:_LONGEST]) if world else "-"
+    return make_printable(world[:_LONGEST]) if world else "-"
 
 
 def _quoted(text: str | None) -> str:

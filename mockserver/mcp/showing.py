@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
     from flowcontract.output.secrets import Secrets
@@ -41,7 +41,7 @@ def show_text(text: str, secrets: Secrets) -> str:
 def _cut(value: Any, characters: int, items: int, deeper: int) -> Any:
     if isinstance(value, str):
         left = len(value) - characters
-        return printable(value[:characters], lines=True) + (f" ... ({left} characters more)" if left > 0 else "")
+        return make_printable(value[:characters], lines=True) + (f" ... ({left} characters more)" if left > 0 else "")
     if not isinstance(value, list | tuple | dict):
         return value
     if not deeper:

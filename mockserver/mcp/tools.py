@@ -48,7 +48,7 @@ class Tools:
         """
         if operation:
             _, found = find_operation(self._apis, operation)
-            known = self._scenarios.for_operation(found)
+            known = self._scenarios.read_scenarios(found)
             named = {key: scenario.description for key, scenario in sorted(known.items())}
             return {"operation": found.name, "scenarios": show(named, self.secrets)}
         every = [(api, each) for api in self._apis.values() for each in api.operations.values()]
@@ -57,7 +57,7 @@ class Tools:
                 "operation": each.name,
                 "request": f"{each.method} {api.base_path}{each.path}",
                 "streams": each.stream is not None,
-                "scenarios": len(self._scenarios.for_operation(each)),
+                "scenarios": len(self._scenarios.read_scenarios(each)),
             }
             for api, each in every
         ]

@@ -10,7 +10,7 @@ from flowcontract.provenance.evidence import Tier, fails
 from flowcontract.schemas.media_types import find_media
 from flowcontract.schemas.violations import Violation, cap_tier, rate
 from flowcontract.streams.judge import StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -101,7 +101,7 @@ class AnswerJudge:
             found += self._stream.close(now) if whole else self._stream.feed(b"", now)
         known = whole and readable and self._size <= KEPT_OF_BODY
         body: object = bytes(self.body) if known and self._stream is None else b""
-        answered = response_violations(self._api.validators, self._operation, self._status, self._headers, body)
+        answered = find_response_violations(self._api.validators, self._operation, self._status, self._headers, body)
         if not known:
             answered = [each for each in answered if each.rule in ("status", "media-type", "required")]
         response = self._operation.responses.get(self._status)

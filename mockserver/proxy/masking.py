@@ -7,7 +7,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcontract.output.secret_texts import MASK, spans_in_text
+from flowcontract.output.secret_texts import MASK, find_spans_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,13 +108,13 @@ class PieceMask:
 
     def _may_go_on(self) -> bool:
         tail = b"".join(data for _, data in self._pending)
-        return bool(len(self._known)) and self._known.unfinished(self._before[-_HELD:] + tail) > 0
+        return bool(len(self._known)) and self._known.count_unfinished(self._before[-_HELD:] + tail) > 0
 
     def _find(self, whole: bytes) -> Iterator[Span]:
         """Yield what is to be masked, in order and without overlaps."""
         text = whole.decode("latin-1")  # a character for each byte
-        found = [Span(start, end, by.encode()) for start, end, by in spans_in_text(text)]
-        found += [Span(start, end, MASK.encode()) for start, end in self._known.spans(whole)]
+        found = [Span(start, end, by.encode()) for start, end, by in find_spans_in_text(text)]
+        found += [Span(start, end, MASK.encode()) for start, end in self._known.find_spans(whole)]
         if self._rewriting is not None:
             found += [Span(start, stop, by.encode("latin-1")) for start, stop, by in self._rewriting.spans(text)]
         end = 0

@@ -107,7 +107,7 @@ class Passing:
             return False
         if any(order.operation == operation.name for order in self.mock.overrides.list_all()):
             return False
-        known = self.mock.content.scenarios.for_operation(operation).values()
+        known = self.mock.content.scenarios.read_scenarios(operation).values()
         return not any(self._is_own(scenario.path) for scenario in known)
 
     def keeps(self, chosen: Selection) -> bool:

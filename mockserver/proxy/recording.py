@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowcontract.errors import FlowContractError
 from flowcontract.output.secret_texts import MASK
-from flowcontract.output.secrets import values_in_header
+from flowcontract.output.secrets import find_values_in_header
 from flowcontract.recordings import jsonl
 from mockserver.http.failures import tell
 from mockserver.proxy.masking import PieceMask
@@ -144,7 +144,7 @@ class RecordedExchange:
         """Write status and headers; what is recorded of the body has no coding any more."""
         for name, value in headers:
             if self._masking.hides(name):
-                for found in values_in_header(name, value):
+                for found in find_values_in_header(name, value):
                     self._secret.add(found)
         kind = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
         self._readable = not self._rewriting or "json" in kind or "event-stream" in kind

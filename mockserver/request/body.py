@@ -112,7 +112,7 @@ def _of_another_type(request: Request, operation: Operation, media_type: str, ma
     raise Refusal(
         "wrong-media-type",
         f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}",
-        entry=pydantic_words.no_object(text),
+        entry=pydantic_words.build_no_object_entry(text),
     )
 
 
@@ -137,7 +137,9 @@ def parse_json(raw: bytes) -> Any:
     try:
         value = decoding.parse_json(raw)
     except ValueError as error:
-        raise Refusal("malformed-body", f"the body is no JSON: {error}", entry=pydantic_words.no_json(error)) from None
+        raise Refusal(
+            "malformed-body", f"the body is no JSON: {error}", entry=pydantic_words.build_no_json_entry(error)
+        ) from None
     if _SURROGATE.search(raw):
         _refuse_lone_surrogates(value)
     return value

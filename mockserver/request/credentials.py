@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from flowcontract.validation.refusals import wrong_key_words
+from flowcontract.validation.refusals import list_wrong_key_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ class Keyring:
         """The words of `x-refusals` for a refusal, the most particular first."""
         if self.verdict == "missing":
             return ("wrong-scheme", "no-key") if self.strange else ("no-key",)
-        return wrong_key_words(self.scheme)
+        return list_wrong_key_words(self.scheme)
 
 
 _LONGEST = 200  # characters of a key, which names a world

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from flowcontract.pointers import escape
 from flowcontract.schemas.media_types import JSON
 from mockserver.request import credentials
@@ -199,11 +199,11 @@ class Hints:
         if not media.pointer:
             return {}
         fields: dict[str, str] = {}
-        for name, step in validators.form(pointer or media.pointer).items():
+        for name, step in validators.find_form_fields(pointer or media.pointer).items():
             inner = step
             if isinstance(step.schema, dict) and "items" in step.schema:
                 inner = validators.follow(f"{step.pointer}/{escape('items')}")
-            fields[name] = inner.pointer if validators.form(inner.pointer) else ""
+            fields[name] = inner.pointer if validators.find_form_fields(inner.pointer) else ""
         return fields
 
 
@@ -215,7 +215,7 @@ def put(headers: Headers, hints: Sequence[str]) -> None:
 
 def _plain(hint: str) -> str:
     """Return a hint as a line of printable ASCII that is not too long: what a header can carry (RFC 9110, 5.5)."""
-    line = printable(hint).encode("ascii", "backslashreplace").decode("ascii")
+    line = make_printable(hint).encode("ascii", "backslashreplace").decode("ascii")
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 4]} ..."
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import SpecError
 from flowcontract.validation import pydantic_words
-from flowcontract.validation.refusals import refusal_words
+from flowcontract.validation.refusals import list_refusal_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -40,7 +40,7 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
         """Refuse by `word`, or by one of the `finer` words if the contract knows it; `entry`: as Pydantic says it."""
         super().__init__(message)
         self.words = tuple(each[:_TOLD] for each in (*finer, word))  # they name fields, as the client does
-        entry = entry or pydantic_words.entry_of("value_error", (location, field), message[:_TOLD])
+        entry = entry or pydantic_words.build_entry("value_error", (location, field), message[:_TOLD])
         self.violation: Mapping[str, Any] = {
             "field": field[:_TOLD],
             "message": message[:_TOLD],
@@ -58,9 +58,9 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
     def by(cls, checked: CheckedRequest, sent: RequestView) -> Refusal:
         """Refuse because of what validation found: the first violation says by what, entries tell of all."""
         found = checked.violations[0]
-        *finer, word = refusal_words(found)
+        *finer, word = list_refusal_words(found)
         refusal = cls(word, found.message, finer=finer)
-        entries = [entry for each in checked.violations for entry in pydantic_words.entries(each, sent)]
+        entries = [entry for each in checked.violations for entry in pydantic_words.list_entries(each, sent)]
         refusal.violation = {**found.as_mapping(), **pydantic_words.group_entries(entries)}
         return refusal
 

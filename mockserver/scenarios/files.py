@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowcontract import paths
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from flowcontract.scenarios import load_scenarios, reload_scenarios
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ScenarioFiles:
     ) -> None:
         """Read the scenarios; `clock` gives seconds. Raise ScenarioError for a wrong file in `extra`."""
         self.broken: list[str] = []
-        self._names, self._extra, self._root = tuple(api_names), extra, root or paths.fixtures_root()
+        self._names, self._extra, self._root = tuple(api_names), extra, root or paths.find_fixtures_root()
         self._watched: tuple[Path, ...] = ()
         self._clock = clock
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class ScenarioFiles:
     def complain(self, error: FlowContractError) -> None:
         """Tell that a file is broken, in the terminal and to who asks."""
         self.broken.append(str(error))
-        text = printable(str(error), lines=True)
+        text = make_printable(str(error), lines=True)
         sys.stderr.write(f"mockserver: {text} What was read of it last still answers.\n")
 
     def _look(self) -> frozenset[_Stamp]:

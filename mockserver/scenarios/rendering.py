@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.pointers import reader
+from flowcontract.pointers import build_reader
 from flowcontract.scenarios import render_body_and_value, render_events, render_headers
 from flowcontract.scenarios.releases import keep_alive_kind
 from flowcontract.schemas.media_types import find_media
@@ -47,6 +47,7 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
         headers = PlainHeaders([*((name, _UNSENDABLE.sub("?", value)) for name, value in own), *headers])
     reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
+        context.fix_seed()  # events are rendered later, in between other requests
         reply.body = _stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
         speaks = content.speaks
@@ -81,7 +82,7 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
 @lru_cache(maxsize=4096)
 def _final_kinds(last: Scenario, operation: Operation) -> tuple[frozenset[str], Callable[[Any], Any]]:
     """Return the kinds of event with which a stopped stream ends, and what tells the kind of a payload."""
-    kind_of = reader(operation.stream.kind if operation.stream else "")
+    kind_of = build_reader(operation.stream.kind if operation.stream else "")
     kinds = (kind_of(event.data) for event in last.reply.stopped or ())
     return frozenset(kind for kind in kinds if kind is not None), kind_of
 

@@ -43,12 +43,12 @@ def find_preferred(
     try:
         scenario = find(scenarios, operation, preference, streaming=streaming)
     except UnknownNameError as error:
-        raise _no_scenario(str(error), operation, scenarios.keys(operation)) from None
+        raise _no_scenario(str(error), operation, scenarios.list_keys(operation)) from None
     if preference.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
         return scenario
     asked = "the stream" if streaming else "the whole body"
     what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
-    known = scenarios.for_operation(operation).items()
+    known = scenarios.read_scenarios(operation).items()
     raise _no_scenario(what, operation, [key for key, each in known if _fits(operation, each, streaming=streaming)])
 
 
@@ -58,7 +58,7 @@ def find(
     """Return the scenario that is preferred, if possible of the kind that is asked for; raise UnknownNameError."""
     code, example = preference.code, preference.example
     if code and not _STATUS.fullmatch(code):
-        raise UnknownNameError("status", code, {key[:3] for key in scenarios.keys(operation)})
+        raise UnknownNameError("status", code, {key[:3] for key in scenarios.list_keys(operation)})
     if preference.by != "prefer" and example and streaming is not None:
         example = _of_kind(scenarios, operation, preference, streaming=streaming)
     return scenarios.find(operation, int(code) if code else None, example, streaming=bool(streaming))
@@ -69,7 +69,7 @@ def _of_kind(
 ) -> str | None:
     """Return the name of the scenario of the kind asked for: `node-failed-blocking` for a body of `node-failed`."""
     kin = f"{preference.example}-{'streaming' if streaming else 'blocking'}"
-    known = (key.partition("-") for key in scenarios.keys(operation))
+    known = (key.partition("-") for key in scenarios.list_keys(operation))
     return (
         kin if any(name == kin and preference.code in (None, code) for code, _, name in known) else preference.example
     )
@@ -94,7 +94,7 @@ def choose(  # noqa: PLR0913 - what a choice depends on, each by name
     streaming: bool,
 ) -> tuple[Scenario, str]:
     """Return the scenario whose request this one contains, else the app's, else the default; and which it is."""
-    matching = scenarios.matching(operation, view, streaming=streaming, may=usage.allows)
+    matching = scenarios.find_matching(operation, view, streaming=streaming, may=usage.allows)
     if matching is not None:
         return matching, "request"
     scenario = find_default(scenarios, operation, app, streaming=streaming)
@@ -108,7 +108,7 @@ def find_default(
     if operation.id in app:
         status, _, name = app[operation.id].partition("-")
         return scenarios.find(operation, int(status), name)
-    return scenarios.default(operation, streaming=streaming)
+    return scenarios.select_default(operation, streaming=streaming)
 
 
 def no_fault(error: FaultError, operation: Operation) -> Reply:

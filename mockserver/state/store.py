@@ -112,6 +112,10 @@ class Store(Protocol):
     def changed(self) -> Sequence[Place]:
         """The records that were written or deleted since the last `commit` or `discard`, those with other bytes too."""
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything was written since the last `commit` or `discard`, counters included."""
+
     def commit(self) -> None:
         """Make everything that was written so far outlive this program, if the store can; raise StateError."""
 
@@ -301,10 +305,14 @@ class MemoryStore:
             return [*{**self._records_before, **self._blobs_before}]
         return [*self._records_before]
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything was written since the last `commit` or `discard`, counters included."""
+        return bool(self._records_before or self._counters_before or self._blobs_before or self._grown)
+
     def commit(self) -> None:
         """Let what has changed stand; there is nowhere to write it to."""
-        if self._records_before or self._counters_before or self._blobs_before or self._grown:
-            self._begin_change()
+        self._begin_change()
 
     def discard(self) -> None:
         """Let everything be as it was at the last `commit`."""

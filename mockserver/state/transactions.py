@@ -102,6 +102,9 @@ class Transactions:
     # Alone
 
     def _commit(self, *, reading: bool) -> None:
+        if not self._store.has_changed and not self._on_commit:  # most requests only look
+            self._on_discard.clear()
+            return
         written = self._store.changed
         try:
             self._make_room(written)
@@ -141,11 +144,11 @@ class Transactions:
         return cast("WrittenStore", self._store)
 
     def _postpone(self, group: Group, *, reading: bool) -> Effect | None:
-        """Let what was done wait to be written; None where that is nothing."""
-        written = self._store.changed
-        if not written and not self.store.has_changed and not self._on_commit:
+        """Let what was done wait to be written; None where that is nothing, and nothing that was seen waits."""
+        if not self._store.has_changed and not self._on_commit and not self._waiting:
             self._on_discard.clear()
             return None
+        written = self._store.changed
         try:
             self._make_room(written)
         except BaseException:

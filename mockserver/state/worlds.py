@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
-from flowcontract.scenarios.expressions import uuid_of, uuids_of
+from flowcontract.scenarios.expressions import derive_uuid, derive_uuids
 from mockserver.blobs.blob import Blob
 from mockserver.state.quotas import Ledger, Limits, Quota
 from mockserver.state.store import MemoryStore, Place, Record, Store
@@ -136,7 +136,7 @@ class World:
         """Return the UUID of a number from 0; those of four numbers are derived together."""
         four, place = divmod(number, 4)
         if self._ids[0] != four:
-            self._ids = four, uuids_of(f"{self._seed}/{self.name}/ids/{four}")
+            self._ids = four, derive_uuids(f"{self._seed}/{self.name}/ids/{four}")
         return self._ids[1][place]
 
     def reply_seed(self) -> str:
@@ -145,7 +145,7 @@ class World:
 
     def id_of(self, kind: str, name: str) -> str:
         """Return the UUID that always belongs to a name, for instance an end user's."""
-        return uuid_of(f"{self._seed}/{self.name}/{kind}/{name}")
+        return derive_uuid(f"{self._seed}/{self.name}/{kind}/{name}")
 
 
 Revive = Callable[[World, int], None]

@@ -42,11 +42,6 @@ class WrittenStore(MemoryStore):
         self._begin_change()
 
     @property
-    def has_changed(self) -> bool:
-        """Whether anything was written since the last `postpone`, `commit` or `discard`, counters included."""
-        return bool(self._records_before or self._counters_before or self._blobs_before)
-
-    @property
     def postponed(self) -> Sequence[Place]:
         """The records that wait to be written, those with other bytes too."""
         return [*{**self._records_written, **self._blobs_written}]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from flowcontract.errors import UnknownNameError
-from flowcontract.output.printable import printable
-from flowcontract.pointers import value_at
+from flowcontract.output.printable import make_printable
+from flowcontract.pointers import get_value
 from flowcontract.scenarios.streaming import ask_for_stream
-from flowcontract.specs.examples import example_requests
+from flowcontract.specs.examples import list_example_requests
 from mockserver.faults import FAULTS, FaultError, parse
 from mockserver.http.stream import Stream
 
@@ -208,7 +208,7 @@ def _words(raised: object) -> str:
 
 
 def _kind(event: Any, contract: StreamContract) -> Any:
-    return event if isinstance(event, str) else value_at(event, contract.kind)
+    return event if isinstance(event, str) else get_value(event, contract.kind)
 
 
 def _difference(said: Sequence[Any], understood: Understood, contract: StreamContract) -> str:
@@ -234,7 +234,7 @@ def _counts(event: Any, contract: StreamContract) -> bool:
     """Tell whether both sides must have an event: one that the contract names, has its place and says something."""
     kind = _kind(event, contract)
     named = kind in contract.events and kind not in contract.anywhere
-    return named and not any(value_at(event, path) == "" for path in _text_fields(kind, contract))
+    return named and not any(get_value(event, path) == "" for path in _text_fields(kind, contract))
 
 
 def _text_fields(kind: Any, contract: StreamContract) -> list[str]:
@@ -244,7 +244,7 @@ def _text_fields(kind: Any, contract: StreamContract) -> list[str]:
 
 def _text(said: Sequence[Any], contract: StreamContract) -> str:
     fields = [(event, path) for event in said for path in _text_fields(_kind(event, contract), contract)]
-    return "".join(str(value_at(event, path) or "") for event, path in fields)
+    return "".join(str(get_value(event, path) or "") for event, path in fields)
 
 
 def _text_difference(want: str, got: str) -> str:
@@ -300,7 +300,9 @@ class Session:
 
     def request(self) -> dict[str, Any]:
         """Return a request that streams, below the API's base URL: method, path, JSON body (None for none)."""
-        found = [one for one in example_requests(self.api) if one.operation.id == self.operation.id and not one.files]
+        found = [
+            one for one in list_example_requests(self.api) if one.operation.id == self.operation.id and not one.files
+        ]
         query, body = ask_for_stream(self.operation, {}, found[0].body)
         path = found[0].path.partition("?")[0] + (f"?{urlencode(query)}" if query else "")
         return {"method": self.operation.method, "path": path, "body": body if isinstance(body, dict) else None}
@@ -319,7 +321,8 @@ class Session:
         rows = self.rows()
         counts = Counter(outcome for _, _, outcome, _ in rows)
         lines = [
-            printable(f"{fault:<22} {harm:<9} {outcome:<24} {detail}".rstrip()) for fault, harm, outcome, detail in rows
+            make_printable(f"{fault:<22} {harm:<9} {outcome:<24} {detail}".rstrip())
+            for fault, harm, outcome, detail in rows
         ]
         return "\n".join([*lines, ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())])
 

@@ -10,7 +10,7 @@ from contract_tests.cases import derive, mutations
 from contract_tests.cases import examples as examples_module
 from contract_tests.cases.derive import derive_cases
 from contract_tests.cases.examples import find_refusable, find_violations, list_examples
-from contract_tests.cases.server_values import server_values
+from contract_tests.cases.server_values import load_server_values
 from flowcontract.specs.model import load_apis
 
 APIS = load_apis()
@@ -111,7 +111,7 @@ def test_another_media_type_may_be_read_where_nothing_is_wrong_in_it():
 @pytest.mark.parametrize("name", APIS)
 def test_what_is_known_of_an_api_names_its_own_operations(name):
     """A line of `server_values.yaml` that fits nothing would excuse nothing, or everything."""
-    about = server_values()[name]
+    about = load_server_values()[name]
     named = {
         *about.get("unknown", {}),
         *about.get("opaque", {}),

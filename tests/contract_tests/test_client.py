@@ -104,7 +104,7 @@ def test_curl_sends_the_same_bytes_again(client, server):
 def test_curl_of_a_large_body_says_so():
     """A body that no terminal can paste is named by its size."""
     sent = SentRequest("POST", "http://x/", (), b"\x00" * 10_000)
-    assert "body of 10000 bytes" in sent.curl()
+    assert "body of 10000 bytes" in sent.to_curl()
 
 
 def test_body_of_a_form_is_read_by_the_standard_library():
@@ -141,7 +141,7 @@ def test_nobody_there_is_told_without_the_key():
     exchange = Client(target, target.apis["agentbuilder"]).send(Request("GET", "/x"))
     assert exchange.answer is None
     assert exchange.trouble.startswith("ConnectError")
-    assert "sk-secret" not in exchange.trouble + exchange.sent.curl()
+    assert "sk-secret" not in exchange.trouble + exchange.sent.to_curl()
 
 
 def test_rate_spaces_requests(monkeypatch):
@@ -158,4 +158,4 @@ def test_rate_spaces_requests(monkeypatch):
 def test_base64_in_the_command_is_the_body():
     """What the command decodes is what was sent."""
     sent = SentRequest("POST", "http://x/", (), b"\xff\x00")
-    assert base64.b64decode(sent.curl().split()[1]) == b"\xff\x00"
+    assert base64.b64decode(sent.to_curl().split()[1]) == b"\xff\x00"

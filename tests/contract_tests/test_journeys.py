@@ -472,11 +472,11 @@ def test_hang_is_waited_for_in_full_once_and_then_shorter():
     waited = []
     for _ in range(MAX_HANGS):
         assert not patience.is_exhausted(ill)
-        waited.append(patience.seconds(ill, 20))
+        waited.append(patience.choose_seconds(ill, 20))
         patience.note(ill, hung=True)
         patience.note(ill, hung=False)  # another one that is refused as it should be
     assert waited == [20, 5, 2, 1, 1, 1]
     assert patience.is_exhausted(ill)
-    assert patience.seconds(well, 20) == 20
-    assert patience.seconds(new, 20) == 10
-    assert patience.seconds(Sort("x/other", True, True), 20) == 20
+    assert patience.choose_seconds(well, 20) == 20
+    assert patience.choose_seconds(new, 20) == 10
+    assert patience.choose_seconds(Sort("x/other", True, True), 20) == 20

@@ -8,7 +8,7 @@ import pytest
 
 from contract_tests.cases.derive import derive_cases
 from contract_tests.http.exchange import Answer, Exchange, SentRequest
-from contract_tests.judging.judge import ANYTHING, Expected, Judge, error_code, is_refusal
+from contract_tests.judging.judge import ANYTHING, Expected, Judge, is_refusal, read_error_code
 from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
@@ -30,7 +30,7 @@ def rules(case_id, status, body, headers=JSON):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     judge = Judge(APIS[case.operation.api], case.operation, case.expected)
     sent = SentRequest(case.request.method, "http://x/", ())
-    return [violation.rule for violation in judge.verdict(sent, Answer(status, dict(headers), raw)).violations]
+    return [violation.rule for violation in judge.conclude(sent, Answer(status, dict(headers), raw)).violations]
 
 
 MISSING = "dify-chat/sendChatMessage/invalid/query required"
@@ -125,7 +125,7 @@ def test_broken_body_is_told():
     """An answer that broke off is a violation whatever it says."""
     case = CASES[MISSING]
     judge = Judge(APIS["dify-chat"], case.operation, case.expected)
-    verdict = judge.verdict(SENT, Answer(400, JSON, json.dumps(REFUSED).encode(), 0, "RemoteProtocolError"))
+    verdict = judge.conclude(SENT, Answer(400, JSON, json.dumps(REFUSED).encode(), 0, "RemoteProtocolError"))
     assert [violation.rule for violation in verdict.violations] == ["answer"]
 
 
@@ -146,7 +146,7 @@ def test_stream_is_judged_piece_by_piece_with_the_time_of_each_event():
     assert [(timed.at_s, timed.event.kind) for timed in judge.feed(101.5, error)] == [(1.5, "error")]
     assert list(judge.feed(102.0, b'data: {"event": "me')) == []
     judge.end(102.5, broken=False)
-    verdict = judge.verdict(SENT, Answer(200, Live.headers))
+    verdict = judge.conclude(SENT, Answer(200, Live.headers))
     assert [violation.rule for violation in verdict.violations] == ["framing", "event"]
     assert verdict.kinds == ("error",)
     assert verdict.transitions == (("", "error"),)
@@ -158,7 +158,7 @@ def test_silence_is_told_when_a_stream_was_given_up():
     judge = Judge(APIS["dify-chat"], operation, ANYTHING)
     judge.begin(Live(), 100)
     judge.end(113.0, broken=True)
-    found = judge.verdict(SENT, Answer(200, Live.headers, trouble="ReadTimeout")).violations
+    found = judge.conclude(SENT, Answer(200, Live.headers, trouble="ReadTimeout")).violations
     assert [violation.rule for violation in found] == ["answer", "silence"]
 
 
@@ -168,7 +168,7 @@ def test_refusals_are_known_by_status_or_by_the_code_in_a_200():
     for code, refused in (("000000", False), ("400001", True)):
         exchange = Exchange(SENT, Answer(200, JSON, json.dumps({"code": code}).encode()))
         assert is_refusal(operation, exchange) is refused
-        assert error_code(operation, exchange) == (code if refused else "")
+        assert read_error_code(operation, exchange) == (code if refused else "")
 
 
 @pytest.mark.parametrize(("first_s", "told"), [(0.1, []), (2.95, ["arrival"])])
@@ -182,7 +182,7 @@ def test_stream_that_comes_all_at_its_end_is_a_note(first_s, told):
     for at_s in (100 + first_s, 102.98, 103.0):
         assert len(list(judge.feed(at_s, b'data: {"event": "x"}\n\n'))) == 1
     judge.end(103.0, broken=True)
-    found = judge.verdict(SENT, Answer(200, {"content-type": name})).violations
+    found = judge.conclude(SENT, Answer(200, {"content-type": name})).violations
     assert [(violation.rule, violation.tier) for violation in found if violation.rule == "arrival"] == [
         (rule, Tier.OBSERVED) for rule in told
     ]

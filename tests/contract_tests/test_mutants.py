@@ -28,7 +28,7 @@ SORTS = {
     "paging", "framing", "order", "fields", "ids", "end", "stop", "timing",
 }  # fmt: skip
 SAMPLE = 'end: {"cut"'
-DOCUMENTS = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
+DOCUMENTS = yamlio.load(paths.find_specs_root() / "sources.yaml")["documents"]
 JSON = [("Content-Type", "application/json")]
 STREAM = [("Content-Type", "text/event-stream")]
 

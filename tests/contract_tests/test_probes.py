@@ -101,9 +101,9 @@ def test_what_no_line_promises_is_not_demanded():
 def bodies(name, parameters):
     """Return the bodies that a probe is asked with of an app that answers GET /parameters so."""
     suite = Suite(load_target({"dify-workflow": APIS["dify-workflow"]}, base_url="http://127.0.0.1:1"))
-    suite.apps.parameters = lambda api: parameters
+    suite.apps.read_parameters = lambda api: parameters
     case = CASES[name]
-    return [suite.values.fill(case.operation, request, keep).body for request, keep in suite.requests(case)]
+    return [suite.values.fill(case.operation, request, keep).body for request, keep in suite.build_requests(case)]
 
 
 OVER = "dify-workflow/uploadFile/probes/file over the limit"

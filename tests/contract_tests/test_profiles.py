@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from contract_tests.judging.causes import cause
+from contract_tests.judging.causes import describe_cause
 from flowcontract import yamlio
-from flowcontract.paths import specs_root
+from flowcontract.paths import find_specs_root
 from flowcontract.schemas.violations import Violation
-from flowcontract.specs.profiles import available_profiles
+from flowcontract.specs.profiles import list_profiles
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import MockServer
 
@@ -44,13 +44,15 @@ def run_suite(folder, apis, judged, *, profiles, asked="not fuzz"):
 
 def test_every_profile_is_run():
     """A new profile belongs into one of the runs."""
-    there = {(path.parent.name, name) for path in specs_root().glob("*/openapi.yaml") for name in profiles_of(path)}
+    there = {
+        (path.parent.name, name) for path in find_specs_root().glob("*/openapi.yaml") for name in profiles_of(path)
+    }
     assert {(api, name) for run in RUNS for api, name in run.items()} == there
 
 
 def profiles_of(path):
     """Return the profiles of an API, by its `openapi.yaml`."""
-    return available_profiles(path.parent)
+    return list_profiles(path.parent)
 
 
 @pytest.mark.parametrize("profiles", RUNS, ids=lambda run: " ".join(f"{api}={name}" for api, name in run.items()))
@@ -90,7 +92,7 @@ def true_causes(release):
         row for row in map(json.loads, lines) if row["verdict"] == "true" and not row["test"].startswith("fuzzing/")
     ]
     found = ((row["operation"], Violation(row["rule"], row["expected"], row["got"], row["where"])) for row in rows)
-    return {f"{operation}#{cause(violation)}" for operation, violation in found}
+    return {f"{operation}#{describe_cause(violation)}" for operation, violation in found}
 
 
 @pytest.mark.parametrize("profile", RELEASES)

@@ -18,9 +18,9 @@ from contract_tests.cases.refusals import expect_refusal
 from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.journeys.journey import Journey
 from contract_tests.judging.judge import ANYTHING, Expected, Judge
-from flowcontract.provenance.evidence import Tier, fails, tier_of
+from flowcontract.provenance.evidence import Tier, fails, find_tier
 from flowcontract.specs.model import load_apis
-from flowcontract.streams.rules import matches_joined
+from flowcontract.streams.totals import matches_joined
 
 FOLDER = Path(__file__).parents[1] / "data" / "real-runs"
 RELEASES = {path.stem.removeprefix("dify-"): path for path in sorted(FOLDER.glob("*.jsonl"))}
@@ -85,7 +85,7 @@ def tier(row):
     if row["rule"] == "agree" and "elapsed_time" in row["expected"]:
         return NOTHING if abs(float(row["expected"].split()[-1]) - float(row["got"])) <= 1 else Tier.DOCUMENT
     api, _ = operation_of(row)
-    return tier_of(row["source"], api.rulings)
+    return find_tier(row["source"], api.rulings)
 
 
 def of_answer(row):
@@ -95,7 +95,7 @@ def of_answer(row):
     if expected is None:
         return NOTHING
     judge = Judge(api, operation, expected)
-    verdict = judge.verdict(SentRequest("POST", "http://127.0.0.1/", ()), answer(row, operation, expected))
+    verdict = judge.conclude(SentRequest("POST", "http://127.0.0.1/", ()), answer(row, operation, expected))
     found = [violation.tier for violation in verdict.violations if violation.rule == row["rule"]]
     return found[0] if found else NOTHING
 

@@ -10,7 +10,7 @@ import pytest
 
 from contract_tests.cli.main import main
 from contract_tests.judging import recordings
-from contract_tests.judging.judge import former_cause
+from contract_tests.judging.judge import describe_former_cause
 from flowcontract import yamlio
 from flowcontract.errors import FlowContractError
 from flowcontract.specs.model import load_apis
@@ -32,7 +32,7 @@ def test_findings_are_the_reviewed_ones(judged):
     """No false alarm, and no known difference missed; each has a reason."""
     server, findings = judged
     found = {
-        finding.recorded.name: sorted({former_cause(violation) for violation in finding.violations})
+        finding.recorded.name: sorted({describe_former_cause(violation) for violation in finding.violations})
         for finding in findings
     }
     assert {name: rules for name, rules in found.items() if rules} == {

@@ -24,7 +24,7 @@ from contract_tests.suite.record import Record
 from flowcontract import paths
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import Tier
-from flowcontract.provenance.locations import place
+from flowcontract.provenance.locations import find_place
 from flowcontract.schemas.violations import Violation
 
 HOSTILE = [
@@ -219,7 +219,7 @@ def test_sarif_has_what_the_standard_requires_and_names_lines_of_the_specs(resul
         assert result["ruleId"] == rules[result["ruleIndex"]]
         assert result["message"]["text"]
         location = result["locations"][0]["physicalLocation"]
-        text = (paths.specs_root().parent / location["artifactLocation"]["uri"]).read_text(encoding="utf-8")
+        text = (paths.find_specs_root().parent / location["artifactLocation"]["uri"]).read_text(encoding="utf-8")
         assert 1 <= location["region"]["startLine"] <= text.count("\n") + 1
     by_rule = {result["ruleId"]: result for result in run["results"]}
     assert [by_rule[rule]["level"] for rule in ("required", "status", "order")] == ["error", "warning", "note"]
@@ -230,11 +230,11 @@ def test_sarif_has_what_the_standard_requires_and_names_lines_of_the_specs(resul
 
 def test_place_of_a_demand_is_the_line_that_cites_its_source():
     """The nearest part is meant: of the field, of the operation; without any it is the operation."""
-    file, line = place(CHAT, ["004:108"], "/task_id")
-    lines = (paths.specs_root().parent / file).read_text(encoding="utf-8").split("\n")
+    file, line = find_place(CHAT, ["004:108"], "/task_id")
+    lines = (paths.find_specs_root().parent / file).read_text(encoding="utf-8").split("\n")
     assert lines[line - 1].strip() == "task_id:"
-    own = place("dify-chat/getInfo", [])
-    own_lines = (paths.specs_root().parent / own.file).read_text(encoding="utf-8").split("\n")
+    own = find_place("dify-chat/getInfo", [])
+    own_lines = (paths.find_specs_root().parent / own.file).read_text(encoding="utf-8").split("\n")
     assert "operationId: getInfo" in own_lines[own.line]
 
 
@@ -341,7 +341,7 @@ def test_report_that_cannot_be_written_costs_no_other(tmp_path, results, monkeyp
     """The rest is there, and it is said which is not, be that our own fault."""
     folder.prepare(tmp_path)
     (tmp_path / "report.sarif").mkdir()
-    monkeypatch.setattr(folder, "json_text", lambda _: 1 / 0)
+    monkeypatch.setattr(folder, "to_json_text", lambda _: 1 / 0)
     with pytest.raises(
         folder.ReportError, match=r"(?s)report\.json: cannot be made: Zero.*report\.sarif: cannot be written"
     ):

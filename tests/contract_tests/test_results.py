@@ -16,7 +16,7 @@ from contract_tests.judging.judge import Verdict
 from contract_tests.report import terminal
 from contract_tests.report.coverage import Coverage, Key, list_lines, read_level
 from contract_tests.report.deviations import Deviation, Deviations, name_difference
-from contract_tests.report.document import json_text
+from contract_tests.report.document import to_json_text
 from contract_tests.report.html import render_page
 from contract_tests.suite.record import Failure, Record
 from flowcontract.schemas.violations import Violation
@@ -308,7 +308,7 @@ def test_page_is_whole_self_contained_and_says_what_is_wrong(results):
 def test_json_report_has_everything(results):
     """The machine's report is plain JSON with matrix, failures and streams."""
     results.add(report(failures=[failure()], seen=[(CHAT, "status", "200", False)]), "failed", 0.1)
-    found = json.loads(json_text(told(results, ["x"])))
+    found = json.loads(to_json_text(told(results, ["x"])))
     assert found["problems"] == ["x"]
     assert found["failures"][0]["operation"] == CHAT
     assert {"operation": CHAT, "sort": "status", "name": "200", "outcome": "failed"}.items() <= found["matrix"][

@@ -54,7 +54,7 @@ def test_default_keys_are_the_mocks_in_a_world_of_the_runs_own(apis):
 def test_mock_says_how_every_error_is_provoked(apis):
     """The shipped target file of the mock fills code and status into the Prefer header."""
     operation = apis["dify-chat"].operations["sendChatMessage"]
-    way = load_target(apis, base_url=URL).provocation(operation, "app_unavailable", 400)
+    way = load_target(apis, base_url=URL).find_provocation(operation, "app_unavailable", 400)
     assert way is not None
     assert way.headers == {"Prefer": "code=400, example=app_unavailable"}
 
@@ -74,7 +74,7 @@ def test_another_key_is_another_server(apis):
     found = load_target(apis, base_url=URL, keys=["dify-chat=app-xyz"])
     assert found.apis["dify-chat"].keys == {"apiKey": "app-xyz"}
     assert found.apis["dify-chat"].secret
-    assert found.provocation(apis["dify-chat"].operations["sendChatMessage"], "app_unavailable", 400) is None
+    assert found.find_provocation(apis["dify-chat"].operations["sendChatMessage"], "app_unavailable", 400) is None
     assert found.no_delete_all
 
 
@@ -112,10 +112,10 @@ def test_provocation_of_an_operation_wins_over_that_of_all(apis, tmp_path):
     )
     found = load_target(apis, base_url=URL, file=path)
     info, meta = (apis["dify-chat"].operations[name] for name in ("getInfo", "getMeta"))
-    assert found.provocation(info, "unauthorized", 401).body == {"a": "unauthorized"}
-    assert found.provocation(info, "forbidden", 403).headers == {"X": "403 forbidden"}
-    assert found.provocation(meta, "unauthorized", 401).headers == {"X": "401 unauthorized"}
-    assert found.provocation(meta, "event:ping", 200) is None
+    assert found.find_provocation(info, "unauthorized", 401).body == {"a": "unauthorized"}
+    assert found.find_provocation(info, "forbidden", 403).headers == {"X": "403 forbidden"}
+    assert found.find_provocation(meta, "unauthorized", 401).headers == {"X": "401 unauthorized"}
+    assert found.find_provocation(meta, "event:ping", 200) is None
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,15 @@ def test_flows_of_a_file_have_what_the_api_has_and_their_own(apis, tmp_path):
     target = found.apis["agentbuilder"]
     assert target.second.keys == {"apiKey": "sk-2", "apiKeyInQuery": "sk-2"}
     assert target.second.values == {"flow_id": "a", "session_id": "s"}
-    assert (target.failing.keys, target.failing.values["flow_id"], target.failing.slow) == (target.keys, "b", True)
+    assert (target.failing.keys, target.failing.values["flow_id"], target.failing.slow) == (
+        target.keys,
+        "b",
+        True,
+    )
     assert target.examples["runFlow"]["image"].values == {"flow_id": "c", "session_id": "s"}
     operation = target.api.operations["runFlow"]
-    way = found.provocation(operation, "wrong-api-key", 403)
-    assert way.keys_for(target.api) == {"apiKey": "sk-3", "apiKeyInQuery": "sk-3"}
+    way = found.find_provocation(operation, "wrong-api-key", 403)
+    assert way.find_keys(target.api) == {"apiKey": "sk-3", "apiKeyInQuery": "sk-3"}
     assert {"sk-1", "sk-2", "sk-3"} == set(found.secrets)
 
 

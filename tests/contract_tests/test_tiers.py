@@ -13,7 +13,7 @@ from contract_tests.judging.judge import ANYTHING, Judge
 from contract_tests.suite.record import Record
 from flowcontract.provenance.evidence import Tier, quote
 from flowcontract.specs.model import load_apis
-from flowcontract.streams.rules import matches_joined
+from flowcontract.streams.totals import matches_joined
 
 APIS = load_apis()
 CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
@@ -30,7 +30,7 @@ def judged(case_id, status, body, headers=JSON):
     case = CASES[case_id]
     judge = Judge(APIS[case.operation.api], case.operation, case.expected)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return judge.verdict(SentRequest(case.request.method, "http://x/", ()), Answer(status, dict(headers), raw))
+    return judge.conclude(SentRequest(case.request.method, "http://x/", ()), Answer(status, dict(headers), raw))
 
 
 def tiers(*answer):
@@ -107,7 +107,7 @@ def stream(*payloads, blocks=b""):
     raw = b"".join(b"data: " + json.dumps(payload).encode() + b"\n\n" for payload in payloads)
     list(judge.feed(0.0, raw + blocks))
     judge.end(0.0, broken=False)
-    return judge.verdict(SentRequest("POST", "http://x/", ()), answer)
+    return judge.conclude(SentRequest("POST", "http://x/", ()), answer)
 
 
 def test_form_of_a_stream_rests_on_the_lines_that_show_it_else_on_the_standard():

@@ -65,11 +65,11 @@ def test_every_reference_points_into_the_bundle(specs: Path) -> None:
 def test_a_part_knows_its_file(specs: Path) -> None:
     """A finding made on the bundle can be told at the file that must be mended."""
     bundled = bundle(specs / "api/openapi.yaml", specs=specs)
-    assert bundled.origin("/components/schemas/Thing/properties/name/type") == (
+    assert bundled.find_origin("/components/schemas/Thing/properties/name/type") == (
         specs / "api/schemas/Thing.yaml",
         "/properties/name/type",
     )
-    assert bundled.origin("/paths/~1a") == (specs / "api/openapi.yaml", "/paths/~1a")
+    assert bundled.find_origin("/paths/~1a") == (specs / "api/openapi.yaml", "/paths/~1a")
 
 
 @pytest.mark.parametrize(

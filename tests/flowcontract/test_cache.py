@@ -77,9 +77,9 @@ def test_nothing_is_kept_where_nothing_can_be_written(folder: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("name", specs.available_apis())
+@pytest.mark.parametrize("name", specs.list_apis())
 def test_kept_contract_is_the_contract(name: str) -> None:
     """Read from its files and read from what was kept, an API is the same."""
     fresh, kept = specs.load_api(name), specs.load_api(name)
-    assert fresh.bundle == kept.bundle == specs.load_bundle(paths.specs_root() / name).document
+    assert fresh.bundle == kept.bundle == specs.load_bundle(paths.find_specs_root() / name).document
     assert fresh.rulings == kept.rulings

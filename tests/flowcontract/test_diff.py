@@ -18,7 +18,7 @@ from flowcontract import cli, paths
 from flowcontract.diff import Change, Level, compare_apis
 from flowcontract.diff.groups import SECTIONS, group_changes
 from flowcontract.diff.schemas import Effect, compare_schemas
-from flowcontract.diff.streams import OTHER_KIND, alphabet, refused_streams
+from flowcontract.diff.streams import OTHER_KIND, find_refused_streams, list_symbols
 from flowcontract.schemas.located import Located
 from flowcontract.specs.model import load_api
 from flowcontract.streams.contract import EventSchema, StreamContract
@@ -96,7 +96,7 @@ def test_a_schema_that_contains_itself_is_compared_in_finite_time() -> None:
 @pytest.fixture
 def specs(tmp_path: Path) -> Path:
     """Return a copy of the contract, to be changed."""
-    return shutil.copytree(paths.specs_root(), tmp_path / "specs")
+    return shutil.copytree(paths.find_specs_root(), tmp_path / "specs")
 
 
 CHAT_STREAM = "$.paths['/chat-messages'].post.responses['200'].content['text/event-stream']['x-stream']"
@@ -210,7 +210,7 @@ def test_a_contract_has_no_changes_against_itself() -> None:
 
 def order_violations(contract: StreamContract, stream: Sequence[Symbol]) -> list[str]:
     """Judge a stream as the suite does; return what is wrong with its order and its end."""
-    blocks = [json.dumps({contract.kind: symbol.kind, **symbol.payload()}) for symbol in stream]
+    blocks = [json.dumps({contract.kind: symbol.kind, **symbol.build_payload()}) for symbol in stream]
     wire = "".join(f"data: {block}\n\n" for block in blocks).encode()
     return [str(one) for one in judge(contract, wire) if one.rule in ("order", "end", "unknown")]
 
@@ -222,7 +222,7 @@ def test_the_example_of_a_change_passes_one_judge_and_fails_the_other(old: str |
     )
     assert accepting
     assert refusing
-    for stream in refused_streams(of=accepting, by=refusing).values():
+    for stream in find_refused_streams(of=accepting, by=refusing).values():
         assert order_violations(accepting, stream) == []
         assert order_violations(refusing, stream) != []
 
@@ -266,9 +266,9 @@ def test_inclusion_agrees_with_trying_every_short_stream(seed: int) -> None:
     """What is said to be refused is refused, as short as can be; where nothing is said, no short stream differs."""
     rng = random.Random(seed)
     left, right = (contract(f"{random_order(rng)} c", after_end=["b"] if rng.random() < 0.3 else ["c"]) for _ in "12")
-    symbols, length = alphabet(left, right), 4
+    symbols, length = list_symbols(left, right), 4
     differing = accepted(left, symbols, length) - accepted(right, symbols, length)
-    found = refused_streams(of=left, by=right)
+    found = find_refused_streams(of=left, by=right)
     shortest = min(map(len, found.values()), default=None)
     if differing:
         assert shortest == min(map(len, differing))
@@ -281,9 +281,9 @@ def test_inclusion_agrees_with_trying_every_short_stream(seed: int) -> None:
 
 def test_a_kind_that_neither_names_is_tried_as_well() -> None:
     strict, open_one = contract("a* c", unknown="rejected"), contract("a* c")
-    refused = refused_streams(of=open_one, by=strict)
+    refused = find_refused_streams(of=open_one, by=strict)
     assert {symbol.kind for symbol in refused[OTHER_KIND]} == {OTHER_KIND, "c"}
-    assert refused_streams(of=strict, by=open_one) == {}
+    assert find_refused_streams(of=strict, by=open_one) == {}
 
 
 # The command.
@@ -388,7 +388,7 @@ def test_folders_and_git_revisions_are_compared(
 def test_what_cannot_be_compared_is_said(
     capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(paths.specs_root().parent)
+    monkeypatch.chdir(paths.find_specs_root().parent)
     try:
         status, out, err = run(capsys, "diff", *arguments)
     except SystemExit as ended:  # argparse

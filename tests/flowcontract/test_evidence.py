@@ -10,8 +10,8 @@ import pytest
 
 from flowcontract import paths, pointers, yamlio
 from flowcontract.lint import run
-from flowcontract.provenance.evidence import MAX_QUOTE, Tier, fails, quote, tier_of, weakest
-from flowcontract.provenance.sources import Ruling, Source, provenance
+from flowcontract.provenance.evidence import MAX_QUOTE, Tier, fails, find_tier, find_weakest, quote
+from flowcontract.provenance.sources import Ruling, Source, read_provenance
 from flowcontract.schemas.violations import Violation, rate
 from flowcontract.specs.model import load_apis
 
@@ -54,7 +54,7 @@ RULINGS = {
 )
 def test_tier_follows_from_the_provenance(sources: list[str], tier: Tier) -> None:
     """Lines are a document, what decides between them is a ruling, what fills a silence an observation."""
-    assert tier_of(sources, RULINGS) is tier
+    assert find_tier(sources, RULINGS) is tier
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_violation_is_no_firmer_than_it_was_made_or_than_its_source() -> None:
     ]
     tiers = [violation.tier for violation in rate(found, RULINGS)]
     assert tiers == [Tier.DOCUMENT, Tier.OBSERVED, Tier.STANDARD, Tier.SERVER_ERROR]
-    assert weakest([Tier.RULING, Tier.STANDARD, Tier.DOCUMENT]) is Tier.STANDARD
+    assert find_weakest([Tier.RULING, Tier.STANDARD, Tier.DOCUMENT]) is Tier.STANDARD
 
 
 def test_quotation_is_the_printed_lines_under_their_title() -> None:
@@ -101,9 +101,9 @@ def test_quotation_is_the_printed_lines_under_their_title() -> None:
 
 def test_documents_that_travel_are_the_ones_that_were_read() -> None:
     """Each has the checksum and the number of lines that `sources.yaml` says."""
-    listed = yamlio.load(paths.specs_root() / "sources.yaml")["documents"]
+    listed = yamlio.load(paths.find_specs_root() / "sources.yaml")["documents"]
     for about in listed.values():
-        raw = (paths.specs_root() / "documents" / about["file"]).read_bytes()
+        raw = (paths.find_specs_root() / "documents" / about["file"]).read_bytes()
         assert hashlib.sha256(raw).hexdigest() == about["sha256"]
         assert len(raw.rstrip(b"\n").split(b"\n")) <= about["lines"] <= len(raw.split(b"\n"))
 
@@ -131,7 +131,7 @@ def test_every_ruling_of_the_contract_is_known_to_every_api_by_its_whole_name() 
 )
 def test_parts_of_the_contract_weigh_what_they_rest_on(api: str, pointer: str, tier: Tier) -> None:
     """A ruling that relaxes a line leaves a demand, one that describes what no line has leaves a note."""
-    assert tier_of(provenance(pointers.resolve(APIS[api].bundle, pointer)), APIS[api].rulings) is tier
+    assert find_tier(read_provenance(pointers.resolve(APIS[api].bundle, pointer)), APIS[api].rulings) is tier
 
 
 def test_document_that_was_changed_is_a_finding(tmp_path) -> None:

@@ -140,7 +140,7 @@ def test_value_and_json_say_the_same_however_expressions_are_mixed() -> None:
     templates = [compile_value({"a": list(order), "b": order[0]}) for order in permutations(holes, 4)]
     for seed in ("1", "2"):
         context = Context(seed=seed, now=5, world={"steps": 0}, app={"name": ["n"]})
-        ids = {name: context.id(name) for name in ("task", "run")}
+        ids = {name: context.derive_id(name) for name in ("task", "run")}
         for number, (template, order) in enumerate(zip(templates, permutations(holes, 4), strict=True)):
             context.each, context.world = number, {"steps": -number}
             known = [ids["task"], number, f"$now {ids['task']}", -number, 5, ["n"], str(number), ids["run"]]

@@ -20,16 +20,16 @@ import pytest
 import yaml
 
 from flowcontract import paths, pointers, yamlio
-from flowcontract.provenance.sources import Source, provenance
+from flowcontract.provenance.sources import Source, read_provenance
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.keywords import RELATIONS
 from flowcontract.schemas.media_types import find_media
-from flowcontract.specs.model import Api, Operation, available_apis, load_api
+from flowcontract.specs.model import Api, Operation, list_apis, load_api
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.streams.rules import Rule
 from flowcontract.streams.sse import encode
 from flowcontract.validation.request import check_request
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 FOLDER = Path(__file__).parents[1] / "data" / "inventory"
 FILES = tuple(sorted(FOLDER.glob("*.yaml")))
@@ -148,7 +148,7 @@ def judged(part: Part, value: Any, headers: Mapping[str, str] | None = None) -> 
         return [violation.field for violation in found]
     if part.place.isdigit():
         content_type = {"Content-Type": "application/json"}
-        found_there = response_violations(validators, operation, int(part.place), content_type, value)
+        found_there = find_response_violations(validators, operation, int(part.place), content_type, value)
     else:
         assert operation.stream is not None
         found_there = operation.stream.events[part.place].validate(value)
@@ -348,7 +348,7 @@ def test_a_field_names_its_line_and_its_default(part: Part, row: Row):
 
 
 def _lines(part: Part, node: Mapping[str, Any]) -> Iterator[int]:
-    for text in (*provenance(node), *node.get("provenance", ())):
+    for text in (*read_provenance(node), *node.get("provenance", ())):
         yield from _cited(part.document, text)
 
 
@@ -408,14 +408,14 @@ def test_an_answer_has_its_media_type(kind: tuple[str, str, str, int, int, str])
     _, api_name, name, _, status, media = kind
     operation, validators = api(api_name).operations[name], api(api_name).validators
     assert find_media(operation.responses[status].media, media) is not None
-    page = response_violations(validators, operation, status, {"Content-Type": "text/html"}, b"<p>")
+    page = find_response_violations(validators, operation, status, {"Content-Type": "text/html"}, b"<p>")
     assert [violation.rule for violation in page] == ["media-type"]
 
 
 def test_every_operation_is_in_the_inventory():
     """An operation that no document names would be ours alone."""
     named = {(api_name, operation) for api_name, operation, _, _ in ADDRESSES}
-    assert named == {(name, operation) for name in available_apis() for operation in api(name).operations}
+    assert named == {(name, operation) for name in list_apis() for operation in api(name).operations}
 
 
 STREAMS = [
@@ -464,7 +464,7 @@ RULES = [
 @pytest.mark.parametrize(("operation", "rule"), RULES, ids=[f"{one[1]}-{rule.place}" for one, rule in RULES])
 def test_a_rule_of_a_stream_cites_lines_about_its_fields(operation: tuple[str, str], rule: Rule):
     """A single line that a rule rests on lists one of the rule's fields, the kind of its events, or a condition."""
-    tokens = {"event", *(token for _, path in rule.fields() for token in path.split("."))}
+    tokens = {"event", *(token for _, path in rule.list_fields() for token in path.split("."))}
     about = {f"{part.document}:{row.line}" for part, row in CASES if row.path[-1] in tokens}
     about |= {f"{part.document}:{one['line']}" for part, one in CONDITIONS if (part.api, part.operation) == operation}
     cited = {text for text in rule.source if re.fullmatch(r"\d{3}:\d+", text)}
@@ -509,7 +509,7 @@ def test_every_line_of_a_document_that_owns_a_field_is_in_the_inventory():
     """A field that `sources.yaml` finds in a document has a row here, or the single fact or status that it is."""
     missing = [
         str(source)
-        for document, entry in yamlio.load(paths.specs_root() / "sources.yaml")["documents"].items()
+        for document, entry in yamlio.load(paths.find_specs_root() / "sources.yaml")["documents"].items()
         for owner in entry["owners"]
         if "/properties/" in owner.get("field", "")
         if (source := Source.parse(f"{document}:{owner['lines']}"))

@@ -85,12 +85,12 @@ def test_clean_sample_has_no_findings(sample):
 @pytest.mark.parametrize("name", ["cybertron", "dify-workflow", "dify-chat", "agentbuilder"])
 def test_packaged_contract_has_no_findings_when_one_api_is_checked(name):
     """Each API can be checked alone, and our own contract is clean."""
-    assert told(run(paths.specs_root(), paths.fixtures_root(), [name])) == ""
+    assert told(run(paths.find_specs_root(), paths.find_fixtures_root(), [name])) == ""
 
 
 def test_packaged_contract_has_no_findings():
     """The whole contract that comes with the package is clean, with its scenarios and profiles."""
-    assert told(run(paths.specs_root(), paths.fixtures_root())) == ""
+    assert told(run(paths.find_specs_root(), paths.find_fixtures_root())) == ""
 
 
 def test_every_mistake_has_a_name_of_its_own():

@@ -17,7 +17,7 @@ def follow(order: Order, kinds: str, payload: object = None) -> bool:
     state = order.start
     for kind in kinds:
         state = order.step(state, kind, payload)
-    return order.accepting(state)
+    return order.accepts(state)
 
 
 ACCEPTED = [
@@ -70,15 +70,15 @@ def test_an_order_accepts_what_the_same_regular_expression_accepts(text: str, se
 def test_the_example_is_accepted_and_nothing_shorter_is(text: str):
     """The generated example follows the order, and every state on its way allows the next kind."""
     order = Order(text)
-    example = order.example()
+    example = order.find_example()
     assert example is not None
     state = order.start
     for atom in example:
-        assert atom in order.allowed(state)
+        assert atom in order.list_allowed(state)
         state = order.step(state, atom.kind)
-    assert order.accepting(state)
+    assert order.accepts(state)
     if len(example) == 1:
-        assert not order.accepting(order.start)
+        assert not order.accepts(order.start)
 
 
 GUARDED = (
@@ -101,23 +101,23 @@ def test_a_guard_chooses_by_the_values_of_the_event(payload: dict, allowed: list
     """The same kind leads to different places, as its payload says; an absent field equals nothing."""
     order = Order(GUARDED)
     state = order.step(order.step(order.start, "start", {}), "done", payload)
-    assert [str(atom) for atom in order.allowed(state)] == allowed
-    assert order.accepting(state) == (payload.get("data", {}).get("status") != "failed")
+    assert [str(atom) for atom in order.list_allowed(state)] == allowed
+    assert order.accepts(state) == (payload.get("data", {}).get("status") != "failed")
 
 
 def test_without_a_payload_every_guard_may_hold():
     """Looking ahead knows kinds only, so all that may come is allowed."""
     order = Order(GUARDED)
     state = order.step(order.step(order.start, "start"), "done")
-    assert [str(atom) for atom in order.allowed(state)] == ["error", "gone"]
+    assert [str(atom) for atom in order.list_allowed(state)] == ["error", "gone"]
 
 
 def test_an_order_knows_its_kinds_and_prints_its_guards():
     """Kinds come once, in the order of the text; an atom is printed as it would be written."""
     order = Order(GUARDED)
-    assert order.kinds() == ("start", "done", "error", "gone")
+    assert order.list_kinds() == ("start", "done", "error", "gone")
     state = order.step(order.start, "start")
-    assert [str(atom) for atom in order.allowed(state)] == [
+    assert [str(atom) for atom in order.list_allowed(state)] == [
         "done{data.status!=failed}",
         "done{data.status=failed}",
         "done{data.status=late|lost, code=7}",
@@ -128,7 +128,7 @@ def test_an_order_knows_its_kinds_and_prints_its_guards():
 def test_an_order_that_contradicts_itself_is_empty(guard: str):
     """Guards that no event can fulfil make an order that no stream can follow."""
     assert Order(f"a b{guard} c").is_empty()
-    assert Order(f"a b{guard} c").example() is None
+    assert Order(f"a b{guard} c").find_example() is None
     assert not Order(f"a b{guard}? c").is_empty()
 
 
@@ -159,13 +159,13 @@ def test_alternatives_tell_which_of_them_are_left():
     """Every step narrows them down; the verdict can say which order was followed."""
     both = Alternatives({"short": Order("a c"), "long": Order("a b* c d"), "other": Order("x")})
     progress = both.step(both.start, "a")
-    assert both.alive(progress) == ("short", "long")
-    assert [str(atom) for atom in both.allowed(progress)] == ["c", "b"]
+    assert both.list_possible(progress) == ("short", "long")
+    assert [str(atom) for atom in both.list_allowed(progress)] == ["c", "b"]
     progress = both.step(progress, "c")
-    assert (both.alive(progress), both.complete(progress)) == (("short", "long"), ("short",))
-    assert both.alive(both.step(progress, "d")) == both.complete(both.step(progress, "d")) == ("long",)
-    assert both.alive(both.step(progress, "a")) == ()
-    assert both.kinds() == ("a", "c", "b", "d", "x")
+    assert (both.list_possible(progress), both.complete(progress)) == (("short", "long"), ("short",))
+    assert both.list_possible(both.step(progress, "d")) == both.complete(both.step(progress, "d")) == ("long",)
+    assert both.list_possible(both.step(progress, "a")) == ()
+    assert both.list_kinds() == ("a", "c", "b", "d", "x")
 
 
 def test_an_event_out_of_order_is_taken_as_if_in_its_place():

@@ -17,7 +17,7 @@ from flowcontract.scenarios import (
 )
 from flowcontract.scenarios.expressions import Context
 from flowcontract.schemas.validators import Validators
-from flowcontract.specs.model import available_apis, load_apis
+from flowcontract.specs.model import list_apis, load_apis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 def test_the_format_is_itself_a_valid_schema() -> None:
     """Editors can use `fixtures/scenario.schema.json` as it is."""
-    schema = json.loads((paths.fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((paths.find_fixtures_root() / "scenario.schema.json").read_text(encoding="utf-8"))
     assert Validators(schema).is_valid("", {"description": "D.", "reply": {"body": None}})
     assert not Validators(schema).is_valid("", {"description": "D."})
 
 
-@pytest.mark.parametrize("api", available_apis())
+@pytest.mark.parametrize("api", list_apis())
 def test_every_packaged_scenario_reads_and_renders(api: str) -> None:
     """With nothing but a seed: no expression of ours depends on a world to be there."""
     operations = load_apis([api])[api].operations
     scenarios = load_scenarios([api])
     for operation in operations.values():
-        for key, scenario in scenarios.for_operation(operation).items():
+        for key, scenario in scenarios.read_scenarios(operation).items():
             rendered = [render_whole(scenario, Context(seed=key)) for _ in range(2)]
             assert rendered[0] == rendered[1], f"{operation.name} {key} differs from one rendering to the next"
 
@@ -48,7 +48,7 @@ def test_every_packaged_scenario_reads_and_renders(api: str) -> None:
 def test_what_takes_seconds_ends_seconds_later(api: str) -> None:
     """A run or node whose times hang on the clock ended `elapsed_time` after it began, to the second."""
     timed = []
-    for path in sorted((paths.fixtures_root() / api).glob("*/*.yaml")):
+    for path in sorted((paths.find_fixtures_root() / api).glob("*/*.yaml")):
         if "finished_at: $now" in path.read_text(encoding="utf-8"):
             scenario = read_scenario(path, api_folder=path.parent.parent)
             timed += [(path.stem, run) for run in runs_in(list(spoken(scenario, Context(now=1_700_000_000))))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from flowcontract.output.printable import printable
 )
 def test_what_a_terminal_obeys_is_shown_instead(text: str, shown: str) -> None:
     """C0, DEL, C1, directions and halves of characters become escapes; other text stays as it is."""
-    assert printable(text) == shown
-    printable(text).encode("utf-8")
+    assert make_printable(text) == shown
+    make_printable(text).encode("utf-8")
 
 
 def test_line_breaks_and_tabs_stay_where_they_are_ours() -> None:
     """A carriage return, which would overwrite a line, does not."""
-    assert printable("a\n\tb\r\x1b", lines=True) == "a\n\tb\\r\\x1b"
+    assert make_printable("a\n\tb\r\x1b", lines=True) == "a\n\tb\\r\\x1b"

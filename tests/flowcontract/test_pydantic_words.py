@@ -9,7 +9,7 @@ import pytest
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.specs.model import load_api
-from flowcontract.validation.pydantic_words import entries, group_entries, no_json, shorten
+from flowcontract.validation.pydantic_words import build_no_json_entry, group_entries, list_entries, shorten
 from flowcontract.validation.request import check_request
 
 ID = "59c462ea-bad0-4ba1-8d1a-1214a8cec632"
@@ -24,7 +24,7 @@ def said(operation_id: str, *, path: str = ID, query: Any = None, body: Any = No
     given = {} if body is None else {"body": body, "media_type": "application/json"}
     checked = check_request(api.validators, operation, **sent, **given)
     view = RequestView(path={name: path}, query={key: values[0] for key, values in (query or {}).items()}, body=body)
-    return [entry for found in checked.violations for entry in entries(found, view)]
+    return [entry for found in checked.violations for entry in list_entries(found, view)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_body_that_is_no_json_is_told_with_its_place(raw: str, position: int, 
     """Where the parser knows one; our own rules do not."""
     with pytest.raises(ValueError, match=why) as caught:
         parse_json(raw)
-    entry = no_json(caught.value)
+    entry = build_no_json_entry(caught.value)
     assert (entry["loc"], entry["input"], entry["ctx"]) == (["body", position], {}, {"error": why})
 
 

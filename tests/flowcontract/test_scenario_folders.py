@@ -38,12 +38,12 @@ def put(folder: Path, name: str, text: str = "description: Mine.\nreply: {body: 
 def test_a_users_scenario_adds_or_replaces_by_name(mine: Path) -> None:
     """What the user does not replace is ours as before."""
     operation = load_api("cybertron").operations["offlineUploadFile"]
-    ours = load_scenarios(["cybertron"]).keys(operation)
+    ours = load_scenarios(["cybertron"]).list_keys(operation)
     put(mine, "cybertron/offlineUploadFile/200-default.yaml")
     put(mine, "cybertron/offlineUploadFile/200-my-own.yaml")
     scenarios = load_scenarios(["cybertron"], mine)
-    assert scenarios.default(operation).description == "Mine."
-    assert set(scenarios.keys(operation)) == {*ours, "200-my-own"}
+    assert scenarios.select_default(operation).description == "Mine."
+    assert set(scenarios.list_keys(operation)) == {*ours, "200-my-own"}
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,6 @@ def test_a_users_folder_may_hold_other_things(mine: Path) -> None:
     put(mine, "cybertron/offlineUploadFile/notes.txt", "a")
     put(mine, "dify-chat/sendChatMessage/200-default.yaml", "broken: [")
     operation = load_api("cybertron").operations["offlineUploadFile"]
-    assert load_scenarios(["cybertron"], mine).keys(operation) == load_scenarios(["cybertron"]).keys(operation)
+    assert load_scenarios(["cybertron"], mine).list_keys(operation) == load_scenarios(["cybertron"]).list_keys(
+        operation
+    )

@@ -13,7 +13,7 @@ from flowcontract.scenarios import (
     Match,
     Scenario,
     ScenarioSet,
-    difference,
+    find_differences,
     load_scenarios,
     read_scenario,
     render_body,
@@ -367,12 +367,12 @@ def test_an_operation_has_its_own_scenarios_and_the_shared_ones_it_documents(
     write("sendMessage/200-default.yaml")
     write("sendMessage/429-slow-down.yaml")
     scenarios = load(tmp_path)
-    found = scenarios.for_operation(talk.operations["sendMessage"])
+    found = scenarios.read_scenarios(talk.operations["sendMessage"])
     assert list(found) == ["200-default", "429-slow-down", "400-invalid-param", "429-rate-limited"]
     assert found["429-slow-down"].operation == "sendMessage"
     assert found["400-invalid-param"].operation is None
-    assert scenarios.keys(talk.operations["sendMessage"]) == tuple(sorted(found))
-    assert scenarios.keys(talk.operations["listMessages"]) == ()
+    assert scenarios.list_keys(talk.operations["sendMessage"]) == tuple(sorted(found))
+    assert scenarios.list_keys(talk.operations["listMessages"]) == ()
 
 
 @pytest.mark.parametrize(
@@ -420,12 +420,12 @@ def test_a_slip_in_the_name_is_guessed(write: Write, send: Operation, tmp_path: 
 def test_the_default_is_that_of_the_kind_asked_for(write: Write, send: Operation, tmp_path: Path) -> None:
     """Where there is no streaming default, the plain one answers; where there is none, the error says so."""
     with pytest.raises(UnknownNameError, match="200-default"):
-        load(tmp_path).default(send)
+        load(tmp_path).select_default(send)
     write("sendMessage/200-default.yaml")
-    assert load(tmp_path).default(send, streaming=True).key == "200-default"
+    assert load(tmp_path).select_default(send, streaming=True).key == "200-default"
     write("sendMessage/200-default-streaming.yaml", "{events: []}")
-    assert load(tmp_path).default(send, streaming=True).key == "200-default-streaming"
-    assert load(tmp_path).default(send).key == "200-default"
+    assert load(tmp_path).select_default(send, streaming=True).key == "200-default-streaming"
+    assert load(tmp_path).select_default(send).key == "200-default"
 
 
 VIEW = RequestView(
@@ -462,13 +462,13 @@ VIEW = RequestView(
 )
 def test_a_match_is_that_nothing_differs(match: Any, missing: list[str]) -> None:
     """The same sentences decide whether a request matches, and say why it does not."""
-    assert Match(**match).difference(VIEW) == missing
+    assert Match(**match).find_differences(VIEW) == missing
 
 
 def test_a_request_without_a_body_contains_none() -> None:
     """A GET matches no scenario that wants a body, and a scenario that wants none matches it."""
-    assert Match(body={"a": 1}).difference(RequestView()) == ["body must be an object with the fields a, is null"]
-    assert difference({}, {}) == []
+    assert Match(body={"a": 1}).find_differences(RequestView()) == ["body must be an object with the fields a, is null"]
+    assert find_differences({}, {}) == []
 
 
 def test_the_first_scenario_that_matches_answers(write: Write, send: Operation, tmp_path: Path) -> None:
@@ -487,7 +487,7 @@ def test_the_first_scenario_that_matches_answers(write: Write, send: Operation, 
     scenarios = load_scenarios(["cybertron"], tmp_path / "mine")
 
     def chosen(streaming: bool = False, **body: str) -> str | None:
-        scenario = scenarios.matching(operation, RequestView(body=body), streaming=streaming)
+        scenario = scenarios.find_matching(operation, RequestView(body=body), streaming=streaming)
         return scenario.key if scenario else None
 
     assert chosen(flow_uuid="x") == "200-b"
@@ -498,7 +498,7 @@ def test_the_first_scenario_that_matches_answers(write: Write, send: Operation, 
     assert scenarios.find_differences(operation, RequestView(body={"flow_uuid": "x"}))["200-a"] == [
         "body.mode is missing"
     ]
-    assert load_scenarios(["talk"], root=tmp_path / "fixtures").matching(send, VIEW) is None
+    assert load_scenarios(["talk"], root=tmp_path / "fixtures").find_matching(send, VIEW) is None
 
 
 def test_a_broken_scenario_of_ours_disturbs_nobody_who_does_not_need_it(
@@ -508,7 +508,7 @@ def test_a_broken_scenario_of_ours_disturbs_nobody_who_does_not_need_it(
     write("sendMessage/200-default.yaml")
     write("sendMessage/400-invalid-param.yaml", "description: 1\n")
     scenarios = load(tmp_path)
-    assert scenarios.default(send).key == "200-default"
-    assert scenarios.matching(send, VIEW) is None
+    assert scenarios.select_default(send).key == "200-default"
+    assert scenarios.find_matching(send, VIEW) is None
     with pytest.raises(ScenarioError, match="400-invalid-param"):
         scenarios.find(send, 400)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def judge(schema: Any, instance: object) -> list[str]:
     """Return what is said of a value by a schema."""
-    return [str(violation) for violation in Validators({"schema": schema}).violations("/schema", instance)]
+    return [str(violation) for violation in Validators({"schema": schema}).find_violations("/schema", instance)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_came_is_told_shortly() -> None:
 def test_where_is_a_json_pointer() -> None:
     """Slashes and tildes in names are escaped, and list items are counted from 0."""
     schema = {"properties": {"a/b~c": {"items": {"type": "string"}}}}
-    (violation,) = Validators({"schema": schema}).violations("/schema", {"a/b~c": ["x", 1]})
+    (violation,) = Validators({"schema": schema}).find_violations("/schema", {"a/b~c": ["x", 1]})
     assert violation.where == "/a~1b~0c/1"
 
 
@@ -157,7 +157,7 @@ def test_a_conditional_field_tells_its_condition(mode: str, said: str) -> None:
         "then": {"required": ["url"]},
         "else": {"required": ["file"]},
     }
-    (violation,) = Validators({"schema": schema}).violations("/schema", {"mode": mode})
+    (violation,) = Validators({"schema": schema}).find_violations("/schema", {"mode": mode})
     assert (violation.rule, violation.expected) == ("required", said)
 
 
@@ -195,7 +195,7 @@ BUNDLE: dict[str, Any] = {
 )
 def test_a_violation_names_the_nearest_lines_it_rests_on(instance: object, source: tuple[str, ...]) -> None:
     """The provenance is that of the innermost schema on the way to the fault that has any."""
-    (violation,) = Validators(BUNDLE).violations("/components/schemas/Run", instance)
+    (violation,) = Validators(BUNDLE).find_violations("/components/schemas/Run", instance)
     assert violation.source == source
 
 
@@ -204,7 +204,9 @@ def test_a_pointer_may_lead_through_a_path_template() -> None:
     validators = Validators(BUNDLE)
     pointer = "/paths/~1v1~1{id} é%/schema"
     assert validators.is_valid(pointer, {"user": "", "data": {}, "plain": ""})
-    assert [violation.rule for violation in validators.violations(pointer, {"user": "", "data": {}})] == ["required"]
+    assert [violation.rule for violation in validators.find_violations(pointer, {"user": "", "data": {}})] == [
+        "required"
+    ]
 
 
 def test_only_what_is_asked_for_is_compiled() -> None:
@@ -241,8 +243,8 @@ def test_unknown_formats_demand_nothing() -> None:
 def test_violations_are_limited() -> None:
     """A list with a thousand faults does not make a report of a thousand lines."""
     validators = Validators({"schema": {"items": {"type": "string"}}})
-    assert len(validators.violations("/schema", [1] * 1000)) == 20
-    assert len(validators.violations("/schema", [1] * 1000, limit=3)) == 3
+    assert len(validators.find_violations("/schema", [1] * 1000)) == 20
+    assert len(validators.find_violations("/schema", [1] * 1000, limit=3)) == 3
 
 
 def test_nesting_without_end_is_a_violation_and_no_crash() -> None:
@@ -252,14 +254,14 @@ def test_nesting_without_end_is_a_violation_and_no_crash() -> None:
         deep = [deep]
     validators = Validators(BUNDLE)
     assert not validators.is_valid("/components/schemas/Tree", deep)
-    assert [violation.rule for violation in validators.violations("/components/schemas/Tree", deep)] == ["depth"]
+    assert [violation.rule for violation in validators.find_violations("/components/schemas/Tree", deep)] == ["depth"]
 
 
 def test_half_a_surrogate_pair_is_a_violation_and_no_crash() -> None:
     """JSON can write it as an escape, UTF-8 cannot carry it."""
     validators = Validators({"schema": {"properties": {"id": {"format": "uuid"}}}})
     assert not validators.is_valid("/schema", {"id": "\ud800"})
-    assert [violation.rule for violation in validators.violations("/schema", {"id": "\ud800"})] == ["unicode"]
+    assert [violation.rule for violation in validators.find_violations("/schema", {"id": "\ud800"})] == ["unicode"]
 
 
 def test_nesting_up_to_the_limit_is_judged() -> None:
@@ -331,7 +333,7 @@ def test_usage_adds_up(wrong: dict[str, object]) -> None:
     usage = next(iter(api.operations["sendChatMessage"].success.media.values())).examples["documented"].value
     usage = usage["metadata"]["usage"]
     pointer = "/components/schemas/Usage"
-    assert api.validators.violations(pointer, usage) == []
-    (found,) = api.validators.violations(pointer, {**usage, **wrong})
+    assert api.validators.find_violations(pointer, usage) == []
+    (found,) = api.validators.find_violations(pointer, {**usage, **wrong})
     (field,) = wrong
     assert (found.rule, found.where, found.source[0][:6]) == ("sum", f"/{field}", "004:25")

@@ -13,11 +13,11 @@ import pytest
 from flowcontract.output.secret_names import is_secret_name
 from flowcontract.output.secret_texts import (
     MASK,
+    find_secret_values,
+    find_spans_in_text,
+    find_values_in_text,
     mask_fields,
     mask_text,
-    secret_values,
-    spans_in_text,
-    values_in_text,
 )
 from flowcontract.output.secrets import Secrets
 
@@ -195,7 +195,7 @@ def test_secrets_in_texts_of_json_and_in_fragments_are_masked(text: str, shown: 
     """At any depth, where they stand."""
     assert mask_text(text) == shown
     masked = text
-    for start, end, by in reversed(list(spans_in_text(text))):
+    for start, end, by in reversed(list(find_spans_in_text(text))):
         masked = masked[:start] + by + masked[end:]
     assert masked == shown
 
@@ -218,7 +218,7 @@ def test_secret_values_are_found_below_their_names_and_in_json_texts() -> None:
     """However deep."""
     nested = json.dumps({"clientSecret": "in a text"})
     value = {"a": [{"password": ["one", {"x": 22}]}], "note": nested, "token": True, "user": "u"}
-    assert sorted(secret_values(value)) == ["22", "in a text", "one"]
+    assert sorted(find_secret_values(value)) == ["22", "in a text", "one"]
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_a_header_tells_its_secret(name: str, value: str, found: list[str]) -> N
 def test_a_header_quoted_in_a_text_is_masked(text: str, masked: str | None) -> None:
     """A server that repeats what it was asked tells the key in prose; words about keys stay."""
     assert mask_text(text) == (masked or text)
-    assert [text[start:end] for start, end, _ in spans_in_text(text)] == (
-        [] if masked is None else list(values_in_text(text))
+    assert [text[start:end] for start, end, _ in find_spans_in_text(text)] == (
+        [] if masked is None else list(find_values_in_text(text))
     )
 
 
@@ -267,6 +267,6 @@ def test_what_is_utf16_is_not_shown(encoding: str) -> None:
     raw = '{"api_key": "sk-12345678"}'.encode(encoding)
     for text in (raw.decode("utf-8", "surrogateescape"), raw.decode("latin-1")):
         assert mask_text(text) == "(UTF-16, not shown)"
-        assert list(spans_in_text(text)) == [(0, len(text), "(UTF-16, not shown)")]
+        assert list(find_spans_in_text(text)) == [(0, len(text), "(UTF-16, not shown)")]
     assert mask_text("a\0b\0\0") == "(UTF-16, not shown)"
     assert mask_text("one \0 of them") == "one \0 of them"

@@ -10,9 +10,9 @@ from flowcontract.output.curl import CurlCommand, quote_with_variables
 from flowcontract.scenarios.expressions import RequestView
 from flowcontract.scenarios.streaming import ask_for_stream, asks_for_stream
 from flowcontract.schemas.violations import Violation
-from flowcontract.specs.examples import parameter_values, typical_request
+from flowcontract.specs.examples import choose_typical_request, list_parameter_values
 from flowcontract.specs.model import load_apis
-from flowcontract.validation.refusals import refusal_words, wrong_key_words
+from flowcontract.validation.refusals import list_refusal_words, list_wrong_key_words
 from flowcontract.validation.request import UPLOAD, RequestViolation
 from flowcontract.validation.uploads import UploadLimits, takes_one_file, upload_limits
 
@@ -37,19 +37,19 @@ APIS = load_apis()
 def test_words_of_a_violation_begin_with_the_most_particular(rule: str, field: str, words: str) -> None:
     """What is inside of a field can be refused as the field is, but is not the field that is missing."""
     found = RequestViolation("body", field, Violation(rule, "this", "that"))
-    assert refusal_words(found) == tuple(words.split())
+    assert list_refusal_words(found) == tuple(words.split())
 
 
 def test_words_of_a_parameter_of_a_wrong_type_are_not_those_of_a_field() -> None:
     """Only in bodies do servers tell a wrong type from another wrong value."""
     found = RequestViolation("query", "limit", Violation("type", "an integer", "text"))
-    assert refusal_words(found) == ("invalid-limit", "invalid-request")
+    assert list_refusal_words(found) == ("invalid-limit", "invalid-request")
 
 
 def test_text_in_place_of_a_file_is_told_from_a_file_that_is_missing() -> None:
     """It is a missing file, too, for contracts that do not tell the two apart."""
     found = RequestViolation("body", "file", Violation("required", UPLOAD, "text"))
-    assert refusal_words(found)[:2] == ("not-a-file", "missing-file")
+    assert list_refusal_words(found)[:2] == ("not-a-file", "missing-file")
 
 
 def test_wrong_token_is_told_from_a_wrong_key() -> None:
@@ -57,9 +57,9 @@ def test_wrong_token_is_told_from_a_wrong_key() -> None:
     schemes = [(name, scheme) for name, api in APIS.items() for scheme in api.schemes.values()]
     tokens = {f"{name}/{scheme.name}" for name, scheme in schemes if scheme.is_token}
     assert tokens == {"agentbuilder/bearer", "cybertron/robotToken", "dify-chat/apiKey", "dify-workflow/appKey"}
-    assert wrong_key_words(APIS["agentbuilder"].schemes["apiKey"]) == ("wrong-key",)
-    assert wrong_key_words(APIS["agentbuilder"].schemes["bearer"]) == ("wrong-token", "wrong-key")
-    assert wrong_key_words(None) == ("wrong-key",)
+    assert list_wrong_key_words(APIS["agentbuilder"].schemes["apiKey"]) == ("wrong-key",)
+    assert list_wrong_key_words(APIS["agentbuilder"].schemes["bearer"]) == ("wrong-token", "wrong-key")
+    assert list_wrong_key_words(None) == ("wrong-key",)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +104,15 @@ def test_request_asks_for_the_stream_as_the_contract_says(name: str, query: dict
 def test_values_of_a_parameter_begin_with_the_documents_own() -> None:
     """Its example comes first, then the bounds of its schema, and what is above the maximum where that is clamped."""
     parameters = {one.name: one for one in APIS["dify-chat"].operations["listConversations"].parameters}
-    assert parameter_values(parameters["limit"]) == [20, 20, 1, 100, 100, 101]
-    assert parameter_values(parameters["user"]) == ["abc-123"]
+    assert list_parameter_values(parameters["limit"]) == [20, 20, 1, 100, 100, 101]
+    assert list_parameter_values(parameters["user"]) == ["abc-123"]
 
 
 @pytest.mark.parametrize("name", sorted(APIS))
 def test_typical_request_is_one_that_needs_no_file(name: str) -> None:
     """What the greeting prints works as it is pasted, where the API has such a request."""
-    request = typical_request(APIS[name])
-    words = shlex.split(request.curl("http://localhost:1/base", {"X-Key": "it's"}))
+    request = choose_typical_request(APIS[name])
+    words = shlex.split(request.to_curl("http://localhost:1/base", {"X-Key": "it's"}))
     assert words[0] == "curl"
     assert "X-Key: it's" in words
     assert request.rank < 9 or name == "cybertron"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.provenance.sources import Source, load_rulings, provenance
+from flowcontract.provenance.sources import Source, load_rulings, read_provenance
 
 RULING = """
 - number: 1
@@ -38,8 +38,8 @@ def test_anything_else_is_no_source(text: str) -> None:
 def test_provenance_tells_documents_rulings_and_observations_apart() -> None:
     """What a reader sees says which part is documented, ruled or only observed."""
     node = {"x-source": ["001:1", "002:2-3"], "x-ruling": "r", "x-observed": "Dify 1.4.1", "type": "string"}
-    assert provenance(node) == ("001:1", "002:2-3", "ruling r", "observed: Dify 1.4.1")
-    assert provenance(True) == ()
+    assert read_provenance(node) == ("001:1", "002:2-3", "ruling r", "observed: Dify 1.4.1")
+    assert read_provenance(True) == ()
 
 
 def test_rulings_are_read_in_full(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flowcontract.errors import SpecError, UnknownNameError
-from flowcontract.specs.model import Api, Operation, available_apis, load_api, load_apis
+from flowcontract.specs.model import Api, Operation, list_apis, load_api, load_apis
 
 OPERATIONS = {
     "cybertron": {"offlineUploadFile": "POST /openapi/v1/chatflow/offline_upload_file/"},
@@ -196,8 +196,8 @@ def test_the_older_workflow_document_is_a_profile() -> None:
     epochs = {"created_at": 1705407629, "finished_at": 1727807631}
     for api, good, bad in ((older, dates, epochs), (newer, epochs, dates)):
         pointer = api.operations["getWorkflowRun"].success.media["application/json"].pointer
-        assert api.validators.violations(pointer, detail | good) == []
-        assert api.validators.violations(pointer, detail | bad) != []
+        assert api.validators.find_violations(pointer, detail | good) == []
+        assert api.validators.find_violations(pointer, detail | bad) != []
 
 
 def test_unknown_names_say_what_there_is() -> None:
@@ -216,6 +216,6 @@ def test_a_contract_that_is_no_openapi_is_an_error_and_no_traceback(tmp_path) ->
     """A file that lacks what every OpenAPI document has is told by its name."""
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo/openapi.yaml").write_text("openapi: 3.2.0\n", encoding="utf-8")
-    assert available_apis(tmp_path) == ("demo",)
+    assert list_apis(tmp_path) == ("demo",)
     with pytest.raises(SpecError, match=r"specs/demo/openapi\.yaml does not read as OpenAPI"):
         load_api("demo", root=tmp_path)

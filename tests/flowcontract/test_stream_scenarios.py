@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from stream_cases import FILES, Piece, cases_of, contract_of, verdict
 
-from flowcontract.lint.replies import sample_context
+from flowcontract.lint.replies import build_sample_context
 from flowcontract.scenarios import load_scenarios, render_events
 from flowcontract.specs.model import load_api
 from flowcontract.streams.judge import StreamJudge
@@ -98,9 +98,9 @@ ALLOWED = {
 def _streams(api: str):
     """Yield each streamed scenario of an API's streaming operation, with its blocks and their kinds."""
     operation = next(one for one in load_api(api).operations.values() if one.stream)
-    for key, scenario in load_scenarios([api]).for_operation(operation).items():
+    for key, scenario in load_scenarios([api]).read_scenarios(operation).items():
         if scenario.reply.streamed:
-            pieces = [piece.data for piece in render_events(scenario.reply, sample_context(operation))]
+            pieces = [piece.data for piece in render_events(scenario.reply, build_sample_context(operation))]
             yield key, pieces, [_kind(operation.stream, piece) for piece in pieces]
 
 

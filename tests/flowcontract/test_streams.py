@@ -39,7 +39,7 @@ def test_a_stream_contract_holds_together(operation: str):
 
 def _block_of(api: str) -> list[str]:
     """Return the lines of an API's `x-stream`, as they stand in its file."""
-    lines = (paths.specs_root() / api / "openapi.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (paths.find_specs_root() / api / "openapi.yaml").read_text(encoding="utf-8").splitlines()
     begin = next(n for n, line in enumerate(lines) if line.strip() == "x-stream:")
     margin = len(lines[begin]) - len(lines[begin].lstrip())
     end = next(n for n in range(begin + 1, len(lines)) if len(lines[n]) - len(lines[n].lstrip()) <= margin)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowcontract.specs.model import load_api, load_apis
-from flowcontract.validation.request import CheckedRequest, check_request, sample_violation
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.request import CheckedRequest, build_sample_violation, check_request
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -318,15 +318,15 @@ def test_a_violation_is_offered_to_scenarios_as_four_texts(shop: Api) -> None:
 )
 def test_the_first_possible_violation_of_an_operation(shop: Api, operation: str, message: str) -> None:
     """A missing field comes first, then a missing parameter, then a wrong type, then something general."""
-    assert sample_violation(shop.operations[operation]).message == message
+    assert build_sample_violation(shop.operations[operation]).message == message
 
 
 def test_every_operation_has_a_first_possible_violation_that_says_something() -> None:
     """A forced error never renders with holes."""
     for api in load_apis().values():
         for operation in api.operations.values():
-            sample = sample_violation(operation)
-            assert sample == sample_violation(operation)
+            sample = build_sample_violation(operation)
+            assert sample == build_sample_violation(operation)
             assert sample.message
             assert sample.violation.source, operation.name
 
@@ -336,7 +336,9 @@ HEADERS = {"Content-Type": "application/json; charset=utf-8", "x-left": "3"}
 
 def answer(api: Api, status: int, headers: dict[str, str], body: object) -> list[str]:
     """Return what is wrong with an answer to a request for an order."""
-    return [str(one) for one in response_violations(api.validators, api.operations["getOrder"], status, headers, body)]
+    return [
+        str(one) for one in find_response_violations(api.validators, api.operations["getOrder"], status, headers, body)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -432,7 +434,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
     for media_type, media in operation.request.items():
         json_body = media_type.endswith("json")
         values = JSON if json_body else PART | st.lists(PART, max_size=2)
-        fields = dict.fromkeys(APIS[name].validators.form(media.pointer), values)
+        fields = dict.fromkeys(APIS[name].validators.find_form_fields(media.pointer), values)
         body = st.fixed_dictionaries({}, optional=fields)
         given |= {"body": draw(body | JSON if json_body else body), "media_type": media_type}
     return name, operation_id, given

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.specs.examples import example_requests
+from flowcontract.specs.examples import list_example_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,7 +93,7 @@ def _bytes(line: str) -> bytes:
 
 def plain_requests(api: Api) -> Iterator[Plain]:
     """Yield every documented request of an API, with the mock's own key."""
-    for example in example_requests(api):
+    for example in list_example_requests(api):
         operation = example.operation
         keys = {}
         for name in operation.security[0] if operation.security else ():

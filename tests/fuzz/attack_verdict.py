@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +76,7 @@ class Judge:
             return
         validators = self._apis[operation.api].validators
         headers = dict(outcome.headers)
-        for found in response_violations(validators, operation, outcome.status, headers, outcome.body)[:1]:
+        for found in find_response_violations(validators, operation, outcome.status, headers, outcome.body)[:1]:
             yield f"{outcome.status} against the contract: {found.rule} at {found.where or 'the answer'}"
 
 

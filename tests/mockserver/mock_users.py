@@ -12,7 +12,7 @@ from mock_calls import Answer, Caller, read
 from werkzeug.datastructures import Headers
 
 from flowcontract.streams.judge import StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Request
 
@@ -93,7 +93,9 @@ def _violations(api: Api, operation: Operation, answer: Answer) -> list[str]:
         judge = StreamJudge(operation.stream)
         return [str(one) for one in [*judge.feed(answer.body), *judge.close()]]
     headers = dict(answer.headers.items())
-    return [str(one) for one in response_violations(api.validators, operation, answer.status, headers, answer.body)]
+    return [
+        str(one) for one in find_response_violations(api.validators, operation, answer.status, headers, answer.body)
+    ]
 
 
 def multipart(fields: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flowcontract.specs.examples import example_requests
+from flowcontract.specs.examples import list_example_requests
 from mockserver.config.settings import Settings
 from mockserver.server.asgi import AsgiAdapter
 from mockserver.server.http1 import Connection, Shared
@@ -137,7 +137,7 @@ def requests_to(app: App, api_name: str) -> Iterator[tuple[str, Sent]]:
     """Yield every documented request, every scenario of every operation, and what goes wrong before one is chosen."""
     api = app.mock.apis[api_name]
     keys = {scheme.parameter: scheme.prefix + scheme.mock_key for scheme in api.schemes.values()}
-    for example in example_requests(api):
+    for example in list_example_requests(api):
         headers, body = {**keys, **example.headers}, b""
         if example.body is not None:
             kind, body = encoded(example.media_type, example.body, example.files)
@@ -147,7 +147,7 @@ def requests_to(app: App, api_name: str) -> Iterator[tuple[str, Sent]]:
             yield name, Sent(example.operation.method, path, {**headers, **more}, body)
         yield f"{name} without a key", Sent(example.operation.method, path, dict(example.headers), body)
         yield f"{name} damaged", Sent(example.operation.method, path, headers, body[:-9] + b"\xff{")
-        for scenario in app.mock.scenarios.for_operation(example.operation).values():
+        for scenario in app.mock.scenarios.read_scenarios(example.operation).values():
             preference = f"code={scenario.status}, example={scenario.name}"
             sent = Sent(example.operation.method, path, {**headers, "Prefer": preference}, body)
             yield f"{name} {scenario.key}", sent

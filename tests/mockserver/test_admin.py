@@ -292,7 +292,7 @@ def test_scenarios_and_contracts_are_shown(mock: Caller) -> None:
     shown = mock.ask("GET", "/__mock__/scenarios?operation=sendChatMessage").json
     assert list(shown) == ["dify-chat/sendChatMessage"]
     operation = mock.app.mock.apis["dify-chat"].operations["sendChatMessage"]
-    expected = load_scenarios(["dify-chat"]).for_operation(operation)
+    expected = load_scenarios(["dify-chat"]).read_scenarios(operation)
     assert shown["dify-chat/sendChatMessage"] == {key: one.description for key, one in expected.items()}
     names = {one.name for api in mock.app.mock.apis.values() for one in api.operations.values()}
     assert set(mock.ask("GET", "/__mock__/scenarios").json) == names

@@ -9,7 +9,7 @@ import yaml
 from mock_users import User
 
 from flowcontract.errors import AppError, UnknownNameError
-from flowcontract.specs.model import available_apis
+from flowcontract.specs.model import list_apis
 from mockserver.cli import main as cli
 from mockserver.config.apps import read_defaults
 
@@ -161,7 +161,7 @@ def test_printed_default_is_a_file_that_changes_nothing(
     """`mockserver init` prints every API's table; given back it is accepted, and the apps are as they were."""
     assert cli.main(["init"]) == 0
     printed = capsys.readouterr().out
-    assert printed == read_defaults(available_apis())
+    assert printed == read_defaults(list_apis())
     path = tmp_path / "app.yaml"
     path.write_text(printed, encoding="utf-8")
     mine, ours = make_app(app=path), make_app()

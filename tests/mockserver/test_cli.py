@@ -16,7 +16,7 @@ import httpx
 import pytest
 from werkzeug.datastructures import Headers
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.cli import main as cli
 from mockserver.cli import options, scenarios, serve
 from mockserver.http.failures import complain
@@ -256,7 +256,7 @@ QUOTED = r"\e]0;owned\a\e[2J\x9b2J\u202e\r"  # in YAML
 
 def obeyed(text: str) -> set[str]:
     """Return what of a text a terminal would obey, other than line breaks."""
-    return {letter for letter in text if printable(letter) != letter and letter != "\n"}
+    return {letter for letter in text if make_printable(letter) != letter and letter != "\n"}
 
 
 @pytest.fixture

@@ -444,7 +444,7 @@ def test_scenario_of_ones_own_that_matches_the_body_answers(make_app: Callable[.
     """The user's own words come before any default, and are kept like them."""
     folder = tmp_path / "dify-chat" / "sendChatMessage"
     folder.mkdir(parents=True)
-    scenario = yamlio.load(paths.fixtures_root() / "dify-chat" / "sendChatMessage" / "200-default.yaml")
+    scenario = yamlio.load(paths.find_fixtures_root() / "dify-chat" / "sendChatMessage" / "200-default.yaml")
     scenario["request"] = {"body": {"query": "hello"}}
     scenario["reply"]["body"]["answer"] = "Hello, {$request.body#/user}!"
     (folder / "200-greeting.yaml").write_text(yaml.safe_dump(scenario), encoding="utf-8")

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from flowcontract.scenarios import load_scenarios
-from flowcontract.specs.examples import ExampleRequest, example_requests
+from flowcontract.specs.examples import ExampleRequest, list_example_requests
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.judge import StreamJudge
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
     from mockserver.server.mock_server import MockServer
@@ -22,10 +22,10 @@ CASES = [
     (api.name, operation.id, key)
     for api in APIS.values()
     for operation in api.operations.values()
-    for key in SCENARIOS.keys(operation)
+    for key in SCENARIOS.list_keys(operation)
 ]
 CLIENT = httpx.Client(trust_env=False, timeout=20)  # one for all: making one costs more than a request
-EXAMPLES = [(api.name, example) for api in APIS.values() for example in example_requests(api)]
+EXAMPLES = [(api.name, example) for api in APIS.values() for example in list_example_requests(api)]
 
 
 def send(server: MockServer, api: str, example: ExampleRequest, suffix: str = "", **headers: str) -> httpx.Response:
@@ -44,7 +44,7 @@ def judge(server: MockServer, api: str, operation_id: str, response: httpx.Respo
     """Return everything that is wrong with an answer."""
     contract = server.mock.apis[api]
     operation = contract.operations[operation_id]
-    found = response_violations(contract.validators, operation, response.status_code, dict(response.headers), body)
+    found = find_response_violations(contract.validators, operation, response.status_code, dict(response.headers), body)
     if (
         operation.stream
         and response.status_code == operation.success.status

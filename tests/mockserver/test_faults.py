@@ -13,8 +13,8 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from flowcontract.errors import UnknownNameError
-from flowcontract.pointers import value_at
-from flowcontract.scenarios import Piece, difference
+from flowcontract.pointers import get_value
+from flowcontract.scenarios import Piece, find_differences
 from flowcontract.streams.sse import Decoder
 from mockserver.blobs.blob import Blob
 from mockserver.config.settings import Settings
@@ -484,7 +484,7 @@ def events_of(asked: Asked) -> list[Any]:
     decoder = Decoder(asked.contract.framing)
     blocks = [one for piece in asked.pieces for one in decoder.feed(piece)] + decoder.close()
     payloads = [json.loads(one.event.data) for one in blocks if one.event]
-    return [payload for payload in payloads if value_at(payload, asked.contract.kind) in asked.contract.events]
+    return [payload for payload in payloads if get_value(payload, asked.contract.kind) in asked.contract.events]
 
 
 def without_ids(payloads: list[Any]) -> list[Any]:
@@ -528,12 +528,12 @@ def test_correct_client_reads_the_same_events_after_every_harmless_fault(app: Ap
     if fault.startswith("tiny"):
         said, read = ([one for one in payloads if not says_nothing(one)] for payloads in (said, read))
     assert len(read) == len(said) > 3
-    assert [difference(want, got) for want, got in zip(said, read, strict=True)] == [[]] * len(said)
+    assert [find_differences(want, got) for want, got in zip(said, read, strict=True)] == [[]] * len(said)
 
 
 def says_nothing(payload: Any) -> bool:
     """Tell a piece of text without text."""
-    return value_at(payload, "answer") == "" or value_at(payload, "data.text") == ""
+    return get_value(payload, "answer") == "" or get_value(payload, "data.text") == ""
 
 
 def numberless(payloads: list[Any]) -> list[Any]:

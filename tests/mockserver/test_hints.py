@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mock_calls import Answer, Caller
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.request.hints import HEADER, Hints
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_hint_is_one_short_line_of_printable_ascii(mock: Caller, path: str, requ
     answer = mock.ask("POST", path, **request_of)
     assert re.fullmatch(r"[ -~]{1,2000}", answer.headers[HEADER])
     assert all(len(line) < 1200 for line in mock.app.mock.journal.entries()[-1].hints)
-    assert printable(answer.headers[HEADER]) == answer.headers[HEADER]
+    assert make_printable(answer.headers[HEADER]) == answer.headers[HEADER]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from werkzeug.datastructures import Headers
 
 from flowcontract.recordings import jsonl
 from flowcontract.scenarios import load_scenarios
-from flowcontract.specs.examples import example_requests
+from flowcontract.specs.examples import list_example_requests
 from mockserver.admin.api import Admin
 from mockserver.blobs.blob import Blob
 from mockserver.cli.main import main
@@ -94,8 +94,8 @@ def make_requests(random: Random, count: int) -> list[tuple[Request, str]]:
     found: list[tuple[Request, str]] = []
     for _ in range(count):
         api = apis(names, ())[random.choice(names)]
-        example = random.choice(list(example_requests(api)))
-        key = random.choice(scenarios.keys(example.operation))
+        example = random.choice(list(list_example_requests(api)))
+        key = random.choice(scenarios.list_keys(example.operation))
         status, _, name = key.partition("-")
         streamed = scenarios.find(example.operation, int(status), name).reply.streamed
         fault = random.choice(FAULTS) if streamed and "json" not in str(example.operation.stream.framing) else ""

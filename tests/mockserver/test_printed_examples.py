@@ -12,7 +12,7 @@ from mock_users import events_of, multipart
 
 from flowcontract import yamlio
 from flowcontract.scenarios import load_scenarios
-from flowcontract.specs.examples import example_requests
+from flowcontract.specs.examples import list_example_requests
 from flowcontract.specs.model import load_apis
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DATA = yamlio.load(Path(__file__).parent.parent / "data" / "printed.yaml")
 APIS = load_apis()
 EXAMPLES = {
-    f"{api.name}/{each.operation.id} {each.name}": each for api in APIS.values() for each in example_requests(api)
+    f"{api.name}/{each.operation.id} {each.name}": each for api in APIS.values() for each in list_example_requests(api)
 }
 REASONS = {"id", "time", "token"}  # what no server can answer as printed; the other reasons are rulings
 
@@ -81,7 +81,7 @@ def _all_scenarios() -> Any:
 
 
 def _scenarios(step: Mapping[str, Any]) -> Mapping[str, Any]:
-    known = _all_scenarios().for_operation(EXAMPLES[step["send"]].operation)
+    known = _all_scenarios().read_scenarios(EXAMPLES[step["send"]].operation)
     return {key.partition("-")[2]: known[key] for key in known if key.endswith("-documented-streaming")}
 
 

@@ -11,8 +11,8 @@ import pytest
 from mock_calls import Answer, Caller
 from release_cases import RELEASES, Recording, apis_of, operation_of, recordings
 
-from flowcontract.paths import specs_root
-from flowcontract.specs.examples import example_requests
+from flowcontract.paths import find_specs_root
+from flowcontract.specs.examples import list_example_requests
 from flowcontract.streams.judge import judge
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import load_app
@@ -120,7 +120,7 @@ def shape(status: int, content_type: str, body: str) -> tuple[Any, ...]:
 # --- our scenarios, as a release sends them ------------------------------------------------------------------------
 
 
-PROFILES = [(path.parent.parent.name, path.stem) for path in sorted(specs_root().glob("*/profiles/*.yaml"))]
+PROFILES = [(path.parent.parent.name, path.stem) for path in sorted(find_specs_root().glob("*/profiles/*.yaml"))]
 NO_ANSWER = {"200-hanging", "200-failed-streaming under 1.4"}  # what such a scenario is for
 
 
@@ -133,7 +133,7 @@ def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, prof
     sent = {key.parameter.replace("-", "_"): f"{key.prefix}{key.mock_key}"}
     operation, stream = next((each, each.stream) for each in contract.operations.values() if each.stream)
     assert stream
-    example = next(each for each in example_requests(contract) if each.operation is operation)
+    example = next(each for each in list_example_requests(contract) if each.operation is operation)
     found = {}
     for name in mock.app.mock.scenarios.keys(operation):
         status, _, word = name.partition("-")
@@ -235,6 +235,18 @@ def test_run_has_the_fields_of_its_release(release: str) -> None:
     assert [_paths(now[place]) for place in (0, -2, -1)] == [_paths(each) for each in was]
     runs = set(re.findall(r'"run_id": "([^"]+)"', streamed.body.decode()))
     assert len(runs) == (release == "langflow-1.13.0")
+
+
+def test_a_failed_component_says_so_as_its_release_does() -> None:
+    """1.13 sends it as any other message, then the run's own error; the traceback, which ours has not, is a text."""
+    mock, flow = mock_of("langflow-1.13.0"), "/api/v1/run/92f9a4c5-cfc8-4656-ae63-1f0881163c28"
+    said = {one.name: one.body for one in recordings("langflow-1.13.0")}
+    prefer = "example=200-failed-component-streaming"
+    body = {"input_value": "hi"}
+    answer = mock.ask("POST", f"{flow}?stream=true", json_body=body, x_api_key="sk-agentbuilder", Prefer=prefer)
+    was, now = _lines(said["run_file_no_tweak_stream"]), _lines(answer.body.decode())
+    assert [_paths(each) for each in now] == [_paths(each) for each in was]
+    assert now[1] == was[1]
 
 
 def test_where_no_key_is_needed_a_valid_one_still_opens_its_world() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowcontract.errors import SpecError
-from flowcontract.validation.response import response_violations
+from flowcontract.validation.response import find_response_violations
 from mockserver.request.http_conventions import read_manners
 
 if TYPE_CHECKING:
@@ -414,7 +414,7 @@ def test_unknown_id_is_not_found(mock: Caller, method: str, path: str, key: str,
     assert answer.status == 404
     api = mock.app.mock.apis["dify-chat" if "chat" in key else "dify-workflow"]
     operation = next(one for one in api.operations.values() if one.method == method and 404 in one.responses)
-    assert response_violations(api.validators, operation, 404, dict(answer.headers), answer.body) == []
+    assert find_response_violations(api.validators, operation, 404, dict(answer.headers), answer.body) == []
 
 
 def test_wrong_field_is_refused_before_the_id_is_looked_up(mock: Caller) -> None:

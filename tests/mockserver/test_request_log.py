@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -17,7 +18,7 @@ import httpx
 import pytest
 from mock_calls import Caller, read
 
-from flowcontract.output.printable import printable
+from flowcontract.output.printable import make_printable
 from mockserver.config.settings import Settings
 from mockserver.http.messages import Reply
 from mockserver.journal import request_log
@@ -32,6 +33,7 @@ CHAT = "/v1/chat-messages"
 BODY = {"query": "hello", "user": "abc-123", "inputs": {}, "response_mode": "blocking"}
 STREAM = BODY | {"response_mode": "streaming"}
 SECRET = "app-zXq81Lk0PwvT55"
+ID = "a430cc57-06bb-4c11-be39-d3d4de68d2c4"
 EVIL = "\x1b[2J\x9b2J\u202e"
 
 
@@ -41,7 +43,7 @@ class Shown:
     def __init__(self, caller: Caller, path: Path, form: Any) -> None:
         self.caller, self._path = caller, path
         self._file = path.open("w", encoding="utf-8")
-        self.log = RequestLog(self._file, form, plain_paths=[CHAT])
+        self.log = RequestLog(self._file, form, plain_paths=[CHAT, "/v1/messages/*/suggested", "/v1/conversations/*"])
         caller.app.mock.journal.listener = self.log
 
     def lines(self) -> list[str]:
@@ -132,7 +134,7 @@ def test_terminal_obeys_no_request(shown: Callable[..., Shown], form: str) -> No
     mock.caller.ask("POST", CHAT, key="app-chat", json_body=BODY | {"response_mode": EVIL, f"respons_mode{EVIL}": 1})
     mock.caller.ask("GET", f"/v1/messages/{EVIL}/suggested?user={EVIL}", key="app-chat", Prefer=f"example={EVIL}")
     lines = mock.lines()
-    assert [printable(line) for line in lines] == lines
+    assert [make_printable(line) for line in lines] == lines
     starts = r"\d\d:\d\d:\d\d |  (?:violation|hint): " if form == "text" else r"\{"
     assert all(re.match(starts, line) for line in lines)
 
@@ -149,6 +151,33 @@ def test_no_line_has_a_secret(shown: Callable[..., Shown], form: str) -> None:
     told = "\n".join(mock.lines())
     assert told.count("***") >= 4
     assert SECRET[:12] not in told
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_hidden"),
+    [
+        ({}, False),
+        ({"key": ID}, True),
+        ({"key": f"app-chat-{ID}"}, False),  # only a part of one
+        ({"Authorization": "Basic " + base64.b64encode(f"me:{ID}".encode()).decode()}, True),
+        ({"path": f"/v1/messages/{ID}/suggested?api_key={ID}"}, True),
+        ({"path": f"/v1/messages/{ID}/suggested?user={ID}"}, False),
+        ({"path": f"/v1/messages/{ID}/suggested/{ID}", "key": ID[:13]}, True),
+        ({"method": "DELETE", "path": f"/v1/conversations/{ID}", "json_body": {"user": "a", "password": ID}}, True),
+        ({"method": "DELETE", "path": f"/v1/conversations/{ID}", "json_body": {"user": ID}}, False),
+    ],
+)
+def test_id_in_a_path_is_shown_unless_it_is_a_secret(
+    shown: Callable[..., Shown], request_: dict[str, Any], is_hidden: bool
+) -> None:
+    """A secret of the headers, of the query or of the body, whole or a part, is none of a line."""
+    mock = shown()
+    asked = {"method": "GET", "path": f"/v1/messages/{ID}/suggested?user=a", "key": "app-chat", **request_}
+    if "Authorization" in asked:
+        del asked["key"]
+    mock.caller.ask(asked.pop("method"), asked.pop("path"), **asked)
+    line = mock.lines()[0]
+    assert ("***" in line, ID in line) == (is_hidden, not is_hidden)
 
 
 # The writer
@@ -196,7 +225,7 @@ def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -
     for _ in range(100):
         if not writer.full():
             writer.put("nobody")
-    assert len(writer._lines) == 10
+    assert len(writer._put) + len(writer._lines) == 10
     writer.close()
     os.close(writing)
 

@@ -41,7 +41,7 @@ class Mine:
 
     def read(self, name: str = "200-mine", *, at_once: bool = False) -> str | None:
         """Return the description of a scenario as it is served, None where there is none."""
-        known = self.fixtures.current(at_once=at_once).for_operation(self._operation)
+        known = self.fixtures.current(at_once=at_once).read_scenarios(self._operation)
         return known[name].description if name in known else None
 
 

@@ -84,7 +84,7 @@ def test_every_stream_of_ours_has_the_events_that_its_contract_has(
     operation = mock.app.mock.apis["dify-workflow"].operations["runWorkflow"]
     assert operation.stream is not None
     came = set()
-    for key, scenario in mock.app.mock.scenarios.for_operation(operation).items():
+    for key, scenario in mock.app.mock.scenarios.read_scenarios(operation).items():
         if scenario.reply.streamed and not scenario.observed:
             preference = f"code={scenario.status}, example={scenario.name}"
             body = {"inputs": {}, "response_mode": "streaming", "user": "abc-123"}

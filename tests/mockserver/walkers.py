@@ -590,7 +590,7 @@ class Kept:
 
 
 def _printed_file(name: str) -> bytes:
-    return (paths.fixtures_root() / "agentbuilder" / "files" / name).read_bytes()
+    return (paths.find_fixtures_root() / "agentbuilder" / "files" / name).read_bytes()
 
 
 class FileWalker(Walker):

@@ -14,8 +14,9 @@ from mockserver.state.redis.connection import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mockserver.state.backends import Archived
-    from mockserver.state.redis.worlds import SharedState
+    from mockserver.state.archive import Archived
+    from mockserver.state.group import Group
+    from mockserver.state.redis.connection import Link
 
 dump = json.JSONEncoder(separators=(",", ":")).encode
 _ENTRIES, _COUNT = f"{PREFIX}journal", f"{PREFIX}requests"
@@ -25,10 +26,9 @@ _CHANGES, _REVISION, _EPOCH = f"{PREFIX}changes", f"{PREFIX}revision", f"{PREFIX
 class SharedArchive:
     """Where journals keep their entries, as JSON, if they are several. They are written together with the worlds."""
 
-    def __init__(self, state: SharedState) -> None:
-        """Keep them where the worlds are."""
-        self._state, self._link = state, state.link
-        state.archive = self
+    def __init__(self, link: Link, group: Group) -> None:
+        """Keep them where the worlds are, whose `group` is flushed before somebody reads."""
+        self._link, self._group = link, group
         self._limit = 0
         self._lock = threading.Lock()
         self._waiting: dict[int, Archived] = {}
@@ -37,7 +37,7 @@ class SharedArchive:
     @property
     def count(self) -> int:
         """How many requests have come to all workers."""
-        self._state.group.flush()
+        self._group.flush()
         return int(self._link.ask("get", _COUNT) or 0)
 
     def write(self, entry: Archived, limit: int) -> None:
@@ -48,8 +48,8 @@ class SharedArchive:
         with self._lock:
             self._limit = limit
             self._waiting[id(entry)] = entry
-        if not self._state.group.holds:
-            self._state.group.flush()
+        if not self._group.holds:
+            self._group.flush()
 
     def describe(self) -> tuple[str, tuple[str, ...], list[Any]] | None:
         """Return the script that writes what waits; None where that is nothing."""
@@ -75,7 +75,7 @@ class SharedArchive:
 
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""
-        self._state.group.flush()
+        self._group.flush()
         if number is not None:
             return self._mend([(number, self._link.ask("hget", _ENTRIES, str(number)))])
         return self._mend(sorted((int(key), text) for key, text in self._link.ask("hgetall", _ENTRIES).items()))
@@ -94,7 +94,7 @@ class SharedArchive:
 
     def changes(self, epoch: str, after: int, limit: int) -> Changed:
         """Return up to `limit` entries that were written since the revision `after` of an epoch."""
-        self._state.group.flush()
+        self._group.flush()
         current = self._epoch()
         first = after if epoch == current else 0
         scored = self._link.ask("zrangebyscore", _CHANGES, f"({first}", "+inf", 0, limit, True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from mockserver.state.overrides import OnDiscard
-    from mockserver.state.redis.worlds import SharedState
+    from mockserver.state.redis.connection import Link
 
 _ORDERS, _LEFT = f"{PREFIX}overrides", f"{PREFIX}overrides-left"
 
@@ -26,13 +26,13 @@ _ORDERS, _LEFT = f"{PREFIX}overrides", f"{PREFIX}overrides-left"
 class SharedOverrides(Overrides):
     """All orders that stand, in Redis."""
 
-    def __init__(self, state: SharedState) -> None:
+    def __init__(self, link: Link) -> None:
         """Keep them where the worlds are."""
         super().__init__()
-        self._state = state
+        self._link = link
         self._numbers = itertools.count()
         self._known: dict[str, tuple[bytes, bool]] | None = None  # what stands, and whether it is counted
-        state.link.hears["overrides"] = self._forget_known
+        link.hears["overrides"] = self._forget_known
 
     def put(self, override: Override) -> None:
         """Add an order, or replace the one of the same world and operation."""
@@ -55,7 +55,7 @@ class SharedOverrides(Overrides):
         order, counted = known[fields[0]]
         if not counted:
             return ScenarioPreference.named(json.loads(order)[0], "override")
-        taken = self._state.link.run("take", *fields, keys=(_ORDERS, _LEFT))
+        taken = self._link.run("take", *fields, keys=(_ORDERS, _LEFT))
         if taken is None:
             return None
         order, field, counted = taken
@@ -64,7 +64,7 @@ class SharedOverrides(Overrides):
         return ScenarioPreference.named(json.loads(order)[0], "override")
 
     def _read_known(self) -> dict[str, tuple[bytes, bool]]:
-        orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hkeys", _LEFT)
+        orders, left = self._link.ask("hgetall", _ORDERS), self._link.ask("hkeys", _LEFT)
         self._known = {field.decode(): (order, field in left) for field, order in orders.items()}
         return self._known
 
@@ -73,12 +73,12 @@ class SharedOverrides(Overrides):
 
     def _return(self, field: bytes, order: bytes) -> None:
         with contextlib.suppress(StateError):  # gone: then it stands as taken
-            self._state.link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
+            self._link.run("give_back", field, order, keys=(_ORDERS, _LEFT))
             self._known = None
 
     def list_all(self) -> list[Override]:
         """Return all orders, the oldest first."""
-        orders, left = self._state.link.ask("hgetall", _ORDERS), self._state.link.ask("hgetall", _LEFT)
+        orders, left = self._link.ask("hgetall", _ORDERS), self._link.ask("hgetall", _LEFT)
         ordered = sorted((json.loads(order), field) for field, order in orders.items())
         ordered.sort(key=lambda entry: entry[0][1:])
         return [_order(field, order[0], left.get(field)) for order, field in ordered]
@@ -97,7 +97,7 @@ class SharedOverrides(Overrides):
     def withdraw(self, world: str | None, operation: str) -> int:
         """Remove the one order for a world, or for all of them together; return how many there were."""
         field = _field(world, operation)
-        there = int(self._state.link.ask("hexists", _ORDERS, field))
+        there = int(self._link.ask("hexists", _ORDERS, field))
         self._change([("hdel", _ORDERS, field), ("hdel", _LEFT, field)])
         return there
 
@@ -110,9 +110,9 @@ class SharedOverrides(Overrides):
                     pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
                 pipeline.execute()
 
-        self._state.link.call(send)
+        self._link.call(send)
         self._known = None
-        self._state.link.tell("overrides")
+        self._link.tell("overrides")
 
 
 def _field(world: str | None, operation: str) -> str:

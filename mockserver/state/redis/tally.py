@@ -11,7 +11,7 @@ from mockserver.state.redis.connection import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mockserver.state.redis.worlds import SharedState
+    from mockserver.state.redis.connection import Link
 
 _COUNTS, _GAUGES = f"{PREFIX}counts", f"{PREFIX}gauges"
 
@@ -19,9 +19,9 @@ _COUNTS, _GAUGES = f"{PREFIX}counts", f"{PREFIX}gauges"
 class SharedTally:
     """Where workers count together."""
 
-    def __init__(self, state: SharedState) -> None:
+    def __init__(self, link: Link) -> None:
         """Count where the worlds are."""
-        self._link = state.link
+        self._link = link
 
     def ask_regularly(self, flush: Callable[[], None]) -> None:
         """Call `flush` every few seconds, as long as this worker is alive."""
