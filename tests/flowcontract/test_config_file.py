@@ -167,7 +167,8 @@ def test_suite_names_the_file_of_a_wrong_value(desk: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as ended:
         suite.main(["--base-url", "http://127.0.0.1:1"])
     assert ended.value.code == 2
-    said = f'contract-tests: {desk / "flowcontract.toml"}: contract-tests.max-minutes: "x" is no number of minutes above 0\n'
+    place = f"{desk / 'flowcontract.toml'}: contract-tests.max-minutes"
+    said = f'contract-tests: {place}: "x" is no number of minutes above 0\n'
     assert capsys.readouterr().err == f"{said}contract-tests --help lists what there is.\n"
 
 
