@@ -14,7 +14,7 @@ nox.options.report = ".nox/report.json"
 
 PEERS = ("@stoplight/prism-cli@5", "@mockoon/cli@9", "@copilotkit/aimock@1", "wiremock@3")
 """The servers of npm that `nox -s bench` measures beside ours; the last one brings a jar, which needs java."""
-EXTRAS = ".[lint,metrics,redis,suite]"
+EXTRAS = ".[lint,mcp,metrics,redis,suite]"
 """The package with everything that its tests need."""
 LANGFLOW = "1.13.0"
 """The real server that `nox -s langflow` asks; `tests/langflow/` has the known differences of this version."""

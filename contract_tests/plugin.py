@@ -415,6 +415,8 @@ class _Collector:
         if self.run.clock.interrupted and not results.interrupted:  # while the reports were written
             results.interrupted = True
             session.exitstatus = self._report()
+        if option.no_summary:  # with which older pytests ask no plugin for one
+            self._summarize()
 
     def _report(self) -> int:
         """Build the document of the run and write the reports; return the exit status."""
@@ -445,9 +447,12 @@ class _Collector:
             folder.hide(report, self.run.secrets)
 
     def pytest_terminal_summary(self) -> None:
-        """Print the summary: failures by cause, what was not exercised, and where the reports are."""
-        if self.config.option.collectonly or not self.document:
-            return
+        """Print the summary, unless the command has printed it."""
+        if self.document and not self.config.option.no_summary:
+            self._summarize()
+
+    def _summarize(self) -> None:
+        """Print failures by cause, what was not exercised, and where the reports are."""
         lines = terminal.summarize(self.document, verbose=self.verbose)
         if not github.is_running():
             self._write_lines(lines)

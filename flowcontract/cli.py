@@ -1,28 +1,18 @@
-"""The command `flowcontract`: what concerns the contract alone, `lint` and `diff`."""
+"""The command `flowcontract`: what concerns the contract alone, `lint`, `diff` and `schema`."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowcontract.diff.change import Level
-from flowcontract.diff.contracts import compare_apis
-from flowcontract.diff.report import FORMATS
-from flowcontract.diff.sides import open_side
-from flowcontract.errors import FlowContractError, SpecError, UnknownNameError
-from flowcontract.output.command_line import add_common, parse_command
+from flowcontract.output.program import run_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import argparse
+    from collections.abc import Sequence
 
-    from flowcontract.diff.change import Change
-    from flowcontract.specs.model import Api
-
-OK, BREAKS, MISUSE = 0, 1, 2
+    from flowcontract.output.command_line import Parser
 
 _EXAMPLES = """\
 examples:
@@ -36,9 +26,14 @@ exit status: 0 nothing breaks, 1 something breaks (lint: findings), 2 misuse.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    import argparse  # noqa: PLC0415 - all this takes a while, in which Ctrl-C may come
+
+    from flowcontract.diff import cli as diff  # noqa: PLC0415 - the same
+    from flowcontract.output.command_line import Parser, add_common  # noqa: PLC0415 - the same
+
+    parser = Parser(
         prog="flowcontract",
         description="Check the contract, or compare two contracts.",
         epilog=_EXAMPLES,
@@ -47,20 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("lint", add_help=False, help="check specs, sources, rulings, stream contracts and scenarios")
-    diff = commands.add_parser("diff", help="tell what of the difference between two contracts breaks whom")
-    diff.add_argument("old", metavar="OLD", help="API, API=PROFILE, a folder of specs, or a git revision")
-    diff.add_argument("new", metavar="NEW", help="the same")
-    diff.add_argument("--api", action="append", default=[], metavar="NAME", help="compare this API only")
-    diff.add_argument(
-        "--for",
-        dest="side",
-        choices=("clients", "servers", "both"),
-        default="both",
-        help="leave out what is safe for everybody else (default: both)",
-    )
-    diff.add_argument("--format", choices=tuple(FORMATS), default="text", help="(default: text)")
+    diff.add_parser(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of a kind of file, for an editor")
     schema.add_argument("name", metavar="NAME", help=", ".join(find_schemas()))
+    schema.set_defaults(run=_print_schema)
     return parser
 
 
@@ -71,12 +56,8 @@ def find_schemas() -> dict[str, Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status. Ctrl-C ends it without a traceback."""
-    try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
-    except KeyboardInterrupt:
-        print("flowcontract: interrupted.", file=sys.stderr)
-        return MISUSE
+    """Run the command; return its exit status."""
+    return run_program("flowcontract", lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def _run(arguments: list[str]) -> int:
@@ -84,59 +65,20 @@ def _run(arguments: list[str]) -> int:
         from flowcontract.lint import cli as lint  # noqa: PLC0415 - needs the extra `lint`, which `diff` does without
 
         return lint.main(arguments[1:])
-    try:
-        options = parse_command(build_parser(), arguments)
-        if options.command == "schema":
-            _print(_read_schema(options.name))
-            return OK
-        changes = [change for change in _compare_sides(options) if _concerns(change, options.side)]
-    except FlowContractError as error:
-        print(f"flowcontract: {error}", file=sys.stderr)
-        return MISUSE
-    _print(FORMATS[options.format](changes))
-    return BREAKS if any(_get_level(change, options.side) is Level.BREAKING for change in changes) else OK
+    from flowcontract.output.command_line import parse_command  # noqa: PLC0415 - as above
+
+    options = parse_command(build_parser(), arguments)
+    return int(options.run(options))
 
 
-def _read_schema(name: str) -> str:
-    """Return a published schema; raise UnknownNameError."""
+def _print_schema(options: argparse.Namespace) -> int:
+    from flowcontract.errors import UnknownNameError  # noqa: PLC0415 - as above
+
     known = find_schemas()
-    if name not in known:
-        raise UnknownNameError("schema", name, known)
-    return known[name].read_text(encoding="utf-8").rstrip()
-
-
-def _print(text: str) -> None:
-    """Print a text; whoever closes the pipe early has read enough."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _compare_sides(options: argparse.Namespace) -> list[Change]:
-    with ExitStack() as stack:
-        old, new = (stack.enter_context(open_side(text, options.api)) for text in (options.old, options.new))
-        return [
-            change
-            for name in _list_common_apis(old, new, options.old, options.new)
-            for change in compare_apis(old[name], new[name])
-        ]
-
-
-def _list_common_apis(old: Mapping[str, Api], new: Mapping[str, Api], *texts: str) -> list[str]:
-    names = [name for name in old if name in new]
-    if not names:
-        there_is = " and ".join(f"{text} has {', '.join(apis)}" for text, apis in zip(texts, (old, new), strict=True))
-        raise SpecError(f"No API is on both sides: {there_is}. Compare two contracts of the same API.")
-    return names
-
-
-def _get_level(change: Change, side: str) -> Level:
-    return {"clients": change.clients, "servers": change.servers}.get(side, change.level)
-
-
-def _concerns(change: Change, side: str) -> bool:
-    return side == "both" or _get_level(change, side) is not Level.SAFE
+    if options.name not in known:
+        raise UnknownNameError("schema", options.name, known)
+    print(known[options.name].read_text(encoding="utf-8").rstrip())
+    return 0
 
 
 if __name__ == "__main__":

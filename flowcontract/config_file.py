@@ -15,6 +15,7 @@ first that has one or is the root of a git repository.
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME, SHARED = "flowcontract.toml", "pyproject.toml"
 PROGRAMS = ("mockserver", "contract-tests")
+_CLOSE = 0.75  # of a variable's name, from which on it is a slip
 Options = Mapping[str, Mapping[str, Any]]
 """An option -> what argparse is told of it: `{"--port": {"type": int, "help": ...}}`."""
 
@@ -37,6 +39,13 @@ class ConfigFile(NamedTuple):
 
     path: Path
     tables: Mapping[str, Any]
+
+
+class Given(NamedTuple):
+    """Arguments that were not typed, and option -> where it stands: a variable, or a file and the key in it."""
+
+    arguments: list[str]
+    sources: dict[str, str]
 
 
 def find_config(start: Path | None = None) -> ConfigFile | None:
@@ -73,43 +82,83 @@ def _read(path: Path, keys: Sequence[str]) -> ConfigFile | None:
 
 
 def read_arguments(
-    program: str, options: Options, given: Sequence[str], *, variable: Callable[[str], str] | None = None
-) -> list[str]:
-    """Return the options of the file that holds here as arguments, without those that are `given` otherwise.
+    program: str, options: Options, typed: Sequence[str], *, variable: Callable[[str], str] | None = None
+) -> Given:
+    """Return the options of the environment and of the file that holds here, without those that are `typed`.
 
     ``options``   of the command that runs
     ``variable``  the environment variable of an option, where the program reads some
     """
+    named = {argument.partition("=")[0] for argument in typed}
+    given = Given([], {})
+    every = [*(_read_environment(options, variable) if variable else ()), *_read_file(program, options)]
+    for option, source, value in every:
+        if option not in named and option not in given.sources:
+            given.arguments.extend(_write(option, options[option], source, value))
+            given.sources[option] = source
+    return given
+
+
+def find_misspelt(options: Options, variable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Yield variables of the environment that are close to one of an option, and that one.
+
+    Others of the prefix may be somebody else's: MockServer, the Java program, has many.
+    """
+    prefix = variable("")
+    known = [variable(option).removeprefix(prefix) for option in options]
+    for name in sorted(os.environ):
+        rest = name.removeprefix(prefix)
+        if rest != name and rest not in known:
+            yield from ((name, f"{prefix}{close}") for close in difflib.get_close_matches(rest, known, 1, _CLOSE))
+
+
+def _read_environment(options: Options, variable: Callable[[str], str]) -> Iterator[tuple[str, str, Any]]:
+    """Yield option, variable and value of what the environment says; an empty variable says nothing."""
+    for option, settings in options.items():
+        name = variable(option)
+        text = os.environ.get(name, "")
+        value: Any = text
+        if settings.get("action") == "append":
+            value = [item for item in text.split(",") if item]
+        elif settings.get("action") == "store_true":
+            value = text.lower() not in ("0", "false", "no")
+        if text:
+            yield option, name, value
+
+
+def _read_file(program: str, options: Options) -> Iterator[tuple[str, str, Any]]:
+    """Yield option, place and value of what the file says; raise ConfigError for a name that is none."""
     found = find_config()
-    if found is None or program not in found.tables:
-        return []
+    if found is None:
+        return
     every = {name.removeprefix("--"): name for name in options}
-    named = {argument.partition("=")[0] for argument in given}
-    arguments: list[str] = []
-    for key, value in found.tables[program].items():
+    for key, value in found.tables.get(program, {}).items():
         name = key.replace("_", "-")
         if name not in every:
             raise ConfigError(f"{found.path}: {UnknownNameError(f'option of {program}', key, every)}")
         option = every[name]
-        if option not in named and not (variable and variable(option) in os.environ):
-            arguments += _write(found, program, option, options[option], value)
-    return arguments
+        is_path = _is_path(options[option], value)
+        yield option, f"{found.path}: {program}.{name}", found.path.parent / value if is_path else value
 
 
-def _write(found: ConfigFile, program: str, option: str, settings: Mapping[str, Any], value: Any) -> Iterator[str]:
+def _is_path(settings: Mapping[str, Any], value: Any) -> bool:
+    """Tell whether a value is a path, which is relative to where it stands."""
+    takes = settings.get("type") is Path or (settings.get("metavar") == "WHERE" and "://" not in str(value))
+    return takes and isinstance(value, str)
+
+
+def _write(option: str, settings: Mapping[str, Any], source: str, value: Any) -> Iterator[str]:
     """Yield the arguments that an option's value stands for."""
     action = settings.get("action")
-    place = f"{found.path}: {program}.{option.removeprefix('--')}"
     if action == "store_true":
         if not isinstance(value, bool):
-            raise ConfigError(f"{place} is true or false, not {value}.")
+            raise ConfigError(f"{source} is true or false, not {value}.")
         if value:
             yield option
         return
     values = value if action == "append" and isinstance(value, list) else [value]
     for each in values:
-        if isinstance(each, bool) or not isinstance(each, str | int | float):
+        if isinstance(each, bool) or not isinstance(each, str | int | float | Path):
             wanted = "a list of texts" if action == "append" else "a text or a number"
-            raise ConfigError(f"{place} is {wanted}, not {each}.")
-        is_path = settings.get("type") is Path or (settings.get("metavar") == "WHERE" and "://" not in str(each))
-        yield f"{option}={found.path.parent / str(each) if is_path else each}"
+            raise ConfigError(f"{source} is {wanted}, not {each}.")
+        yield f"{option}={each}"

@@ -30,7 +30,7 @@ ARROWS = {
         "scenarios": "errors paths pointers provenance schemas specs streams yamlio",
         "validation": "pointers provenance scenarios schemas specs",
         "lint": "errors output paths pointers provenance scenarios schemas specs streams validation yamlio",
-        "cli": "diff errors lint output specs",
+        "cli": "diff errors lint output",
     },
     "mockserver": {
         "http": "blobs",
@@ -49,7 +49,8 @@ ARROWS = {
         "testing": "core journal proxy torture",
         "server": "admin blobs caching config core http scenarios testing",
         "__init__": "config server",
-        "cli": "admin config faults importing journal proxy server state torture",
+        "mcp": "faults journal proxy",
+        "cli": "admin config faults importing journal mcp proxy server state torture",
         "__main__": "cli",
     },
     "contract_tests": {

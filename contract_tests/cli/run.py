@@ -18,13 +18,13 @@ from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
 from flowcontract.config_file import read_arguments
-from flowcontract.errors import FlowContractError
-from flowcontract.output.command_line import add_common
+from flowcontract.output.command_line import Parser, add_common
+from flowcontract.output.program import Interruption
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import list_apis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 WELL, PROBLEMS, MISUSE = 0, 1, 2
@@ -77,35 +77,37 @@ or nothing was judged.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the suite's options."""
-    command = argparse.ArgumentParser(
+def build_parser(whole: Callable[[], argparse.ArgumentParser] | None = None) -> Parser:
+    """Return the parser of the suite's options; by `whole` a shell completes."""
+    command = Parser(
         prog="contract-tests",
         description="Does a server answer as documented? Asks, judges answers and streams, says what it could not ask.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_common(command)
+    add_common(command, whole)
     for name, settings in OPTIONS.items():
         command.add_argument(name, **settings)
     return command
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the suite; return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        arguments = [*read_arguments("contract-tests", OPTIONS, arguments), *arguments]
-    except FlowContractError as error:
-        print(f"contract-tests: {error}", file=sys.stderr)
-        return MISUSE
+def main(typed: Sequence[str], whole: Callable[[], argparse.ArgumentParser]) -> int:
+    """Run the suite; return the exit status. Raises FlowContractError for a file of options that is broken.
+
+    ``whole``  makes the parser of the suite's options and of the commands beside it
+    """
+    build_parser(whole).parse_known_args(typed)  # --help and --version need no file, which may be broken
+    given = read_arguments("contract-tests", OPTIONS, typed)
+    arguments = [*given.arguments, *typed]
     secrets = Secrets(_find_keys(arguments))
     clock = Clock()
     with _hide_secrets(secrets), _handle_interrupts(clock):
         try:
-            # Answers --help and misuse; pytest parses the arguments again.
-            options, others = build_parser().parse_known_args(arguments)
+            # Pytest parses the arguments again.
+            parser = build_parser(whole)
+            parser.sources = given.sources
+            options, others = parser.parse_known_args(arguments)
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
@@ -131,7 +133,7 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
     with _isolate():
         status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [shared])
     if clock.interrupted and not shared.reported:  # while tests were collected
-        raise KeyboardInterrupt
+        raise Interruption
     if status == pytest.ExitCode.USAGE_ERROR:
         _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
@@ -193,7 +195,7 @@ def _handle_interrupts(clock: Clock) -> Iterator[None]:
             first.append(time.monotonic())
             clock.interrupt()
             if not clock.is_ending:
-                raise KeyboardInterrupt
+                raise Interruption
 
     try:
         before: Any = signal.signal(signal.SIGINT, interrupt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from flowcontract.provenance.evidence import BARS, DEFAULT_BAR
 
 
 def parse_minutes(text: str) -> float:
-    """Read a number of minutes; raise ValueError for what is none."""
-    found = float(text)
+    """Read a number of minutes; raise ArgumentTypeError for what is none."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
     if not 0 < found < math.inf:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of minutes above 0')
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ prints the same with `--help`.
 
 Each option of `mockserver` can be set in the environment as well, as `MOCKSERVER_` and its name in capitals
 (`MOCKSERVER_MAX_UPLOAD_MB=10`); values of an option that may be repeated are separated by commas there. The command
-line comes first, the environment second.
+line comes first, the environment second, then `flowcontract.toml`; an empty variable says nothing.
 
 Exit codes, here and everywhere: 0 well, 1 violations or problems found, 2 no sound verdict (misuse, nobody there,
 interrupted, crashed, incomplete, nothing judged; of recordings also an entry that cannot be read, where nothing is
@@ -50,12 +49,8 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 
 def page() -> str:
-    """Return the page, whatever the environment says."""
-    kept = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("MOCKSERVER_")}
-    try:
-        return "\n".join([_HEAD, *(line for command, parser in parsers() for line in _section(command, parser))])
-    finally:
-        os.environ.update(kept)
+    """Return the page."""
+    return "\n".join([_HEAD, *(line for command, parser in parsers() for line in _section(command, parser))])
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowcontract import paths
 from flowcontract.errors import FlowContractError, UnknownNameError
 from flowcontract.lint.run import run
+from flowcontract.output.command_line import Parser
+from flowcontract.output.program import run_program
 from flowcontract.specs import model as specs
+
+if TYPE_CHECKING:
+    import argparse
 
 _WIDTH = 72
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m flowcontract.lint",
         description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
         epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
@@ -43,13 +48,12 @@ def _show_progress(what: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 clean, 1 findings, 2 misuse."""
-    options = build_parser().parse_args(arguments)
-    try:
-        _require_input(options.specs, options.fixtures, options.api)
-        findings = run(options.specs, options.fixtures, options.api, progress=_show_progress)
-    except FlowContractError as error:
-        print(f"flowcontract: {error}", file=sys.stderr)
-        return 2
+    return run_program("flowcontract", lambda: _check(build_parser().parse_args(arguments)))
+
+
+def _check(options: argparse.Namespace) -> int:
+    _require_input(options.specs, options.fixtures, options.api)
+    findings = run(options.specs, options.fixtures, options.api, progress=_show_progress)
     if sys.stderr.isatty():
         print(f"\r{'':<{_WIDTH}}\r", end="", file=sys.stderr, flush=True)
     for finding in findings:

@@ -5,34 +5,76 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from contextlib import contextmanager
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowcontract.errors import ConfigError, UnknownNameError
+from flowcontract.errors import ConfigError, FlowContractError, UnknownNameError
+from flowcontract.output.printable import make_printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SHELLS = ("bash", "zsh", "tcsh")
+_MISUSE = 2
+_ARGUMENT = re.compile(r"argument (?:[^:]*/)?([^:/]+): ")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every command has."""
+@contextmanager
+def tell_sources(sources: Mapping[str, str]) -> Iterator[None]:
+    """Add to a mistake which options were not typed, and where they come from: one of them may be the mistake."""
+    try:
+        yield
+    except FlowContractError as error:
+        if sources:
+            every = ", ".join(f"{option} ({source})" for option, source in sources.items())
+            error.add_note(f"Not typed, but taken from elsewhere: {every}.")
+        raise
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in a line, with the file or the variable that a wrong value comes from, and exits 2."""
+
+    sources: Mapping[str, str] = MappingProxyType({})
+    """Option -> where its value comes from, unless it was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and which command tells more."""
+        found = _ARGUMENT.match(message)
+        if found:
+            message = f"{self.sources.get(found[1], found[1])}: {message[found.end() :]}"
+        self.exit(_MISUSE, f"{self.prog}: {make_printable(message)}\n{self.prog} --help lists what there is.\n")
+
+
+def add_common(parser: argparse.ArgumentParser, whole: Callable[[], argparse.ArgumentParser] | None = None) -> None:
+    """Add the options that every command has.
+
+    ``whole``  makes the parser that a shell is to complete by, if it is another
+    """
     parser.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
+        const=whole,
         choices=SHELLS,
         help="print what completes this command in a shell",
     )
 
 
-def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_command(
+    parser: Parser, arguments: Sequence[str], sources: Mapping[str, str] = MappingProxyType({})
+) -> argparse.Namespace:
     """Return what `PROGRAM COMMAND ...` asks for; raise UnknownNameError for an unknown command.
 
-    Raises ConfigError for no command and for an unknown option. Of whatever else is wrong argparse tells, and exits.
+    Raises ConfigError for no command and for an unknown option. Of whatever else is wrong the parser tells, and exits.
+
+    ``sources``  option -> where its value comes from, unless it was typed
     """
     commands = find_commands(parser)
+    for each in (parser, *commands.values()):
+        each.sources = sources
     if not arguments:
         raise ConfigError(f"Which command? There is: {', '.join(commands)}. {parser.prog} --help shows examples.")
     name = arguments[0]
@@ -46,7 +88,7 @@ def parse_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
     return options
 
 
-def find_commands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+def find_commands(parser: Parser) -> Mapping[str, Parser]:
     """Return the parsers of a program's commands by their names."""
     for action in parser._actions:  # noqa: SLF001 - argparse offers no other way to them
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
@@ -69,6 +111,8 @@ def _list_options(parser: argparse.ArgumentParser) -> list[str]:
 class _PrintCompletion(argparse.Action):
     """Prints a completion script and ends the program; what writes it is not loaded before."""
 
+    const: Callable[[], argparse.ArgumentParser] | None
+
     def __call__(
         self,
         parser: argparse.ArgumentParser,
@@ -78,5 +122,18 @@ class _PrintCompletion(argparse.Action):
     ) -> None:
         import shtab  # noqa: PLC0415
 
-        print(shtab.complete(parser, str(values)))  # noqa: T201 - it is what was asked for
+        whole = self.const() if self.const else parser
+        for action in _list_actions(whole):
+            if action.type is Path:
+                action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
+        print(shtab.complete(whole, str(values)))  # noqa: T201 - it is what was asked for
         parser.exit()
+
+
+def _list_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the options and arguments of a program, and of its commands."""
+    for action in parser._actions:  # noqa: SLF001 - as above
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for command in action.choices.values():
+                yield from _list_actions(command)

@@ -64,9 +64,25 @@ _QUERY = re.compile(r"[?#]([^\s\"'<>\\#]+)")
 _USER = re.compile(r"(?<=://)[^/@\s\"'<>\\?#]+(?=@)")
 
 
+_CREDENTIALS = re.compile(
+    r"""(?:authorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)|\bbearer(?=\s+[\w.~+/-]*\d))\s+([\w.~+/-]+=*)""",
+    re.IGNORECASE,
+)
+"""A header that somebody quotes within a text, or the token alone (RFC 6750, 2.1): it has a digit, no word has."""
+_SHORTEST_ALONE = 8  # characters of a token without the header's name: `bearer 2`
+UNSHOWN = "(UTF-16, not shown)"
+"""Replaces what no name of a secret can be found in."""
+
+
 def mask_text(text: str) -> str:
-    """Mask the values of secrets in a text: in JSON or a fragment of it, in queries and user info of URLs."""
+    """Mask the values of secrets in a text: in JSON or a fragment of it, in queries and user info of URLs.
+
+    Also a header that carries a key, where the text quotes one. A text that is UTF-16 is masked as a whole.
+    """
+    if _is_utf16(text):
+        return UNSHOWN
     text = mask_fields(text) if '"' in text else text
+    text = _replace(text, _find_credentials(text), MASK)
     text = _replace(text, _find_nested_fields(text), MASK)
     text = _QUERY.sub(lambda query: f"{query[0][0]}{mask_query(query[1])}", text) if _has_query(text) else text
     return _USER.sub(MASK, text) if "@" in text else text
@@ -74,7 +90,11 @@ def mask_text(text: str) -> str:
 
 def find_spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start and end of the values that `mask_text` masks, in order, and what it writes instead."""
+    if _is_utf16(text):
+        yield 0, len(text), UNSHOWN
+        return
     found = [(*span, f'"{MASK}"') for span in _find_secret_fields(text)] if '"' in text else []
+    found += [(*span, MASK) for span in _find_credentials(text)]
     found += [(*span, MASK) for span in _find_nested_fields(text)]
     for query in _QUERY.finditer(text) if _has_query(text) else ():
         pairs = _find_secret_pairs(query[1], is_secret_name)
@@ -85,6 +105,23 @@ def find_spans_in_text(text: str) -> Iterator[tuple[int, int, str]]:
         if start >= end:
             yield start, stop, by
             end = stop
+
+
+def _is_utf16(text: str) -> bool:
+    """Tell whether a text is UTF-16 that was read as something else: every other character of its beginning is NUL."""
+    start = text[:6]
+    return "\0" in start and any(
+        start[place : place + 1] == start[place + 2 : place + 3] == "\0" for place in range(len(start) - 2)
+    )
+
+
+def _find_credentials(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of keys in headers that a text quotes."""
+    lower = text.lower()
+    for found in _CREDENTIALS.finditer(text) if "bearer" in lower or "authorization" in lower else ():
+        start, end = found.span(1)
+        if end - start >= _SHORTEST_ALONE or found[0][:1] not in "bB":
+            yield start, end
 
 
 def _has_query(text: str) -> bool:
@@ -118,7 +155,7 @@ def find_values_in_text(text: str) -> Iterator[str]:
     spans = tuple(_find_secret_fields(text))
     for start, end in spans:
         yield from _find_texts(text[start:end])
-    for start, end in _find_nested_fields(text):
+    for start, end in (*_find_nested_fields(text), *_find_credentials(text)):
         yield text[start:end]
     if text.lstrip()[:1] in ("{", "[") and (spans or _TEXT_OF_JSON.search(text)):  # else nothing has a secret's name
         yield from find_secret_values(_parse_json(text))

@@ -26,6 +26,7 @@ _HEAD = re.compile(rb"HTTP/\d(?:\.\d)? \d{3}\b")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r){2}")
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,8}\r?\n(?:data|event|id|retry)?:")
+_FIELD = re.compile(rb"(?:\A|[\r\n])(?:data|event|id|retry)?:")
 _RECORDING = re.compile(rb'\{\s*(?:"log"\s*:|"type"\s*:\s*"recording")')  # a HAR file, or what a proxy records
 _TITLE = re.compile(r"<title[^>]*>(.{0,300}?)</title>", re.DOTALL | re.IGNORECASE)
 _OTHERS: Final = {
@@ -111,6 +112,9 @@ class Opening:
             self.other = "a body in chunks (Transfer-Encoding), as curl --raw prints it: leave --raw out"
         elif self._is_json():
             return self._identify_json(start, ended=ended)
+        elif start and not _FIELD.search(start):
+            self.other = f"a text without an event: {_shorten(start)}" if ended else ""
+            return ended
         else:
             self.other = next((name for pattern, name in _OTHERS.items() if pattern.match(start)), "")
         return True

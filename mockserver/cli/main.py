@@ -6,10 +6,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import FlowContractError
-from flowcontract.output.command_line import parse_command
-from mockserver.cli.options import add_from_file, build_parser
-from mockserver.cli.terminal import OK, refuse
+from flowcontract.output.program import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +19,7 @@ _RUN = {
     "check": ("scenarios", "check"),
     "import": ("importing", "run_import"),
     "torture": ("torture", "torture"),
+    "mcp": ("mcp", "serve_tools"),
 }
 """Command -> module and function; only the one that is asked for is imported, which takes longer than its work."""
 
@@ -31,17 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A server that is stopped by Ctrl-C has done what it was asked for; it sees to that itself.
     """
-    try:
-        options = parse_command(build_parser(), add_from_file(sys.argv[1:] if arguments is None else arguments))
+    return run_program("mockserver", lambda: _run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    from flowcontract.output.command_line import parse_command, tell_sources  # noqa: PLC0415 - Ctrl-C may come meanwhile
+    from mockserver.cli.options import build_parser, list_misspelt, read_given  # noqa: PLC0415 - the same
+    from mockserver.cli.terminal import complain  # noqa: PLC0415 - the same
+
+    given = read_given(arguments)
+    for line in list_misspelt():
+        complain(line)
+    with tell_sources(given.sources):
+        options = parse_command(build_parser(), [*arguments[:1], *given.arguments, *arguments[1:]], given.sources)
         module, function = _RUN[options.command]
         return int(getattr(import_module(f"mockserver.cli.{module}"), function)(options))
-    except FlowContractError as error:
-        return refuse(str(error))
-    except BrokenPipeError:  # `mockserver list | head`
-        sys.stderr.close()
-        return OK
-    except KeyboardInterrupt:
-        return refuse("interrupted.")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from flowcontract.config_file import read_arguments
-from flowcontract.output.command_line import add_common
+from flowcontract.config_file import Given, find_misspelt, read_arguments
+from flowcontract.output.command_line import Parser, add_common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +30,7 @@ examples:
   mockserver torture --port 8080                    whether your client copes with each of them
   mockserver check --fixtures my-scenarios          what is wrong with yours, and where
   mockserver import recording.har --out mine        scenarios that answer as a recording does
+  mockserver mcp                                    for an assistant: what came, what is wrong with it
   curl -H 'Prefer: code=400, example=invalid-param' ...   ask for a scenario
 
 Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver serve
@@ -78,6 +79,21 @@ def _state(text: str) -> Path | str:
     return text
 
 
+def _address(text: str) -> str:
+    """Read the address of a mock; one with a password, a path or a query is none."""
+    parts = urlsplit(text) if text.isascii() and text.isprintable() else urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or set(text) & set("@?# ") or parts.path.strip("/"):
+        raise argparse.ArgumentTypeError(f'"{text}" is not of the form http://HOST:PORT')
+    return text
+
+
+def _host(text: str) -> str:
+    """Read a name or an address; what no name may have would stand in what is printed."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f'"{text}" is no name and no address')
+    return text
+
+
 def _server(text: str) -> tuple[str, str]:
     api, equals, url = text.partition("=")
     if not equals or not api or "://" not in url:
@@ -98,7 +114,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": 8080,
         "help": "port to listen on, 0 for any free one (default: 8080)",
     },
-    "--host": {"default": "127.0.0.1", "help": "address to listen on (default: 127.0.0.1, this machine only)"},
+    "--host": {
+        "type": _host,
+        "default": "127.0.0.1",
+        "help": "address to listen on (default: 127.0.0.1, this machine only)",
+    },
     "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
     "--pace": {
         "type": _number(float, 0, 1000),
@@ -262,6 +282,13 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "certificates (PEM) by which servers are trusted (default: those of this machine)",
     },
+    "--mock": {
+        "type": _address,
+        "default": "http://127.0.0.1:8080",
+        "metavar": "URL",
+        "help": "the mock that is asked what came, if it runs (default: http://127.0.0.1:8080)",
+    },
+    "--allow-changes": {"action": "store_true", "help": "let overrides be set and removed (default: nothing changes)"},
     "--operation": {
         "default": "dify-chat/sendChatMessage",
         "metavar": "NAME",
@@ -309,13 +336,17 @@ _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "try a client with one fault after the other, and print the verdicts",
         ("--operation", "--port", "--host", "--profile", "--fixtures", "--seed"),
     ),
+    "mcp": (
+        "let an assistant ask a mock and the contract, over standard input and output (MCP)",
+        ("--mock", "--admin-token", "--api", "--profile", "--fixtures", "--allow-changes"),
+    ),
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; what the environment says is the default of an option."""
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
     shape = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mockserver",
         description="A mock of LLM-app platform APIs that answers as their contract says.",
         epilog=_EXAMPLES,
@@ -335,34 +366,27 @@ def find_variable(option: str) -> str:
     return f"MOCKSERVER_{option.removeprefix('--').upper().replace('-', '_')}"
 
 
-def add_from_file(arguments: Sequence[str]) -> list[str]:
-    """Return arguments with those of the file of options that holds here; raise ConfigError."""
-    command, *rest = arguments or [""]
+def read_given(arguments: Sequence[str]) -> Given:
+    """Return what a command is given by the environment and the file of options that holds here; raise ConfigError."""
+    command, *typed = arguments or [""]
     if command not in _COMMANDS:
-        return list(arguments)
-    found = read_arguments("mockserver", FILE_OPTIONS, rest, variable=find_variable)
-    known = [each for each in found if each.partition("=")[0] in _COMMANDS[command][1]]
-    return [command, *known, *rest]
+        return Given([], {})
+    found = read_arguments("mockserver", FILE_OPTIONS, typed, variable=find_variable)
+    takes = _COMMANDS[command][1]
+    return Given(
+        [argument for argument in found.arguments if argument.partition("=")[0] in takes],
+        {option: source for option, source in found.sources.items() if option in takes},
+    )
+
+
+def list_misspelt() -> list[str]:
+    """Return a line for each variable of the environment that is none of ours, but close to one."""
+    found = find_misspelt(FILE_OPTIONS, find_variable)
+    return [f'note: {name} is no variable of ours. Did you mean "{close}"?' for name, close in found]
 
 
 def _add(command: argparse.ArgumentParser, option: str) -> None:
-    """Add an option whose default is what the environment says; argparse checks that like an argument."""
-    if not option.startswith("--"):
+    if option.startswith("--"):
+        command.add_argument(option, **(OPTIONS | _OTHER_OPTIONS)[option])
+    else:
         command.add_argument("recordings", metavar=option, **_OTHER_OPTIONS[option])
-        return
-    variable = find_variable(option)
-    settings = dict((OPTIONS | _OTHER_OPTIONS)[option])
-    given = os.environ.get(variable)
-    if given is not None and settings.get("action") == "append":
-        parse = settings.get("type", str)
-        try:
-            settings["default"] = [parse(item) for item in given.split(",") if item]
-        except argparse.ArgumentTypeError as error:
-            command.error(f"{variable}: {error}")
-    elif given is not None and settings.get("action") == "store_true":
-        settings["default"] = given.lower() not in ("", "0", "false", "no")
-    elif given is not None:
-        settings["default"] = given
-    if given is not None:
-        settings.pop("required", None)
-    command.add_argument(option, **settings)

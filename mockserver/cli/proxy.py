@@ -8,8 +8,9 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from flowcontract.errors import ConfigError
 from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
-from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
+from mockserver.cli.terminal import OK, PROBLEMS, say
 from mockserver.config.settings import Settings
 from mockserver.proxy.passing import Passing, make_masking, mapping_of
 from mockserver.proxy.recording import HAR_NAME, Recorder
@@ -29,11 +30,11 @@ _LARGE = 32 << 20  # bytes of a recording
 def proxy(options: argparse.Namespace) -> int:
     """Pass requests on until Ctrl-C, showing each; return 1 if one side broke the contract."""
     if not options.to:
-        return refuse("say where requests go: --to dify-chat=https://api.example.com/v1.")
+        raise ConfigError("say where requests go: --to dify-chat=https://api.example.com/v1.")
     if options.fixtures is not None and not options.fixtures.is_dir():
-        return refuse(f"there is no folder {options.fixtures}. Name a folder with scenarios of your own.")
+        raise ConfigError(f"there is no folder {options.fixtures}. Name a folder with scenarios of your own.")
     if options.ca_file is not None and not options.ca_file.is_file():
-        return refuse(f"there is no file {options.ca_file}. Name one with certificates in PEM.")
+        raise ConfigError(f"there is no file {options.ca_file}. Name one with certificates in PEM.")
     servers = {api: parse_server(api, url) for api, url in options.to}
     settings = Settings(
         seed=options.seed,

@@ -6,9 +6,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import UnknownNameError
+from flowcontract.errors import ConfigError, UnknownNameError
 from flowcontract.output.printable import make_printable
-from mockserver.cli.terminal import OK, PROBLEMS, refuse, say
+from mockserver.cli.terminal import OK, PROBLEMS, say
 
 if TYPE_CHECKING:
     import argparse
@@ -77,14 +77,14 @@ def check(options: argparse.Namespace) -> int:
     from flowcontract.lint import project, scenarios  # noqa: PLC0415
 
     if options.fixtures is None or not options.fixtures.is_dir():
-        return refuse(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
+        raise ConfigError(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
     # A user's folder need not name its errors after documented codes.
     loaded = replace(project.load(paths.find_specs_root(), options.fixtures, options.api), ours=False)
     findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
     for finding in sorted(findings):
         print(finding)
     if not findings and not any(options.fixtures.rglob("*.yaml")):  # most likely another folder was meant
-        return refuse(f"there is no scenario in {options.fixtures}. Name a folder with <api>/<operationId>/....yaml.")
+        raise ConfigError(f"no scenario in {options.fixtures}. Name a folder with <api>/<operationId>/....yaml.")
     count = f"{len(findings)} problem{'' if len(findings) == 1 else 's'}"
     print(make_printable(f"{count} in {options.fixtures}"), file=sys.stderr)
     return PROBLEMS if findings else OK

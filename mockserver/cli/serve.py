@@ -6,9 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from flowcontract.errors import ConfigError
 from flowcontract.specs.examples import choose_typical_request
 from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
-from mockserver.cli.terminal import OK, complain, refuse, say
+from mockserver.cli.terminal import OK, complain, say
 from mockserver.config.settings import Settings
 from mockserver.server.workers import Workers
 from mockserver.state.backends import is_address
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 def serve(options: argparse.Namespace) -> int:
     """Answer until Ctrl-C, showing each request."""
     if options.fixtures is not None and not options.fixtures.is_dir():
-        return refuse(
+        raise ConfigError(
             f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml."
         )
     if options.workers > 1 and (refused := _no_workers(options)):
-        return refuse(refused)
+        raise ConfigError(refused)
     settings = Settings(
         pace=options.pace,
         seed=options.seed,

@@ -10,12 +10,6 @@ OK, PROBLEMS, MISUSE = 0, 1, 2
 """Exit codes: all is well; problems were found; the command could not be understood or carried out."""
 
 
-def refuse(message: str) -> int:
-    """Say in a line why a command cannot be carried out; return MISUSE."""
-    complain(message)
-    return MISUSE
-
-
 def complain(message: str) -> None:
     """Print a message for people beside the output."""
     print(f"mockserver: {make_printable(message, lines=True)}", file=sys.stderr)

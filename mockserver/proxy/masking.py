@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,8 @@ _NAME = 300
 """Bytes that tell the name of a secret."""
 _REWRITTEN = 4 << 20
 """Bytes of an event, or of a whole body, that are rewritten."""
+_OPEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("|\\?\Z)|([\[{])|([\]}])', re.DOTALL)
+"""A text of JSON, with the quote that ends it, if it has come; a bracket that opens, and one that closes."""
 _BLOCK_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -84,12 +87,14 @@ class PieceMask:
         return written
 
     def _remember_name(self, whole: bytes, spans: list[Span]) -> None:
-        """Keep the name of a secret that is longer than what is kept, with the quote that begins its text."""
+        """Keep the name of a secret that is longer than what is kept, with what its text or object has open."""
         if not spans or spans[-1].end < len(whole) or spans[-1].start >= len(whole) - len(self._before):
             return
         begun = spans[-1].start + 1
         if whole[begun - 1 : begun] == b'"':
             self._before = whole[max(0, begun - _NAME) : begun] + self._before[-_HELD // 2 :]
+        elif whole[begun - 1 : begun] in (b"{", b"["):
+            self._before = whole[max(0, begun - 1 - _NAME) : begun - 1] + _list_open(whole[begun - 1 :])
 
     def _is_whole(self) -> bool:
         """Tell whether what waits is whole events, or a whole body: of a part nobody knows what is in it."""
@@ -120,6 +125,15 @@ class PieceMask:
             elif span.end > end:
                 yield span._replace(start=end, by=b"")
                 end = span.end
+
+
+def _list_open(value: bytes) -> bytes:
+    """Return the brackets of JSON that are open at its end, the quote of a text that is, and what escapes in it."""
+    brackets, rest = 0, b""
+    for found in _OPEN.finditer(value):
+        brackets += bool(found[2]) - bool(found[3])
+        rest = b'"' + found[1] if found[1] is not None and found[1] != b'"' else b""
+    return b"{" * min(brackets, _HELD) + rest
 
 
 def _since_last_block(whole: bytes) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract_tests.cli.run import main
+from contract_tests.cli.main import main
 from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
 from mockserver.server.mock_server import MockServer

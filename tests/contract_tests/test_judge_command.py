@@ -376,3 +376,19 @@ def test_a_stream_judged_by_an_operation_that_has_none_is_told(capsys):
     assert (
         "dify-chat/listMessages has no streams. Only recordings of it (HAR) can be judged." in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("operation", [(), ("--operation", "dify-chat/sendChatMessage")])
+def test_a_text_without_an_event_has_no_verdict(operation, tmp_path, capsys):
+    """A page of documentation, or an error as plain text: nobody sent a stream, so none is broken."""
+    (tmp_path / "README.md").write_text("# A title\n\nHow to: see below.\n", encoding="utf-8")
+    assert main(["judge", *operation, str(tmp_path / "README.md")]) == 2
+    said = capsys.readouterr()
+    assert "README.md is no stream: it is a text without an event: # A title How to: see below." in said.out + said.err
+
+
+def test_a_stream_behind_other_lines_is_judged(tmp_path, capsys):
+    """What a proxy or a debugger puts before the first event makes a stream wrong, and it is judged."""
+    (tmp_path / "a.sse").write_text('Notice: something\n\ndata: {"event": "workflow_started"}\n\n', encoding="utf-8")
+    assert main(["judge", "--operation", "dify-chat/sendChatMessage", str(tmp_path / "a.sse")]) == 1
+    assert "WRONG" in capsys.readouterr().out

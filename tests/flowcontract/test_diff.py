@@ -407,7 +407,7 @@ def test_interrupt_is_no_traceback(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "open_side", interrupt)
+    monkeypatch.setattr("flowcontract.diff.cli.open_side", interrupt)
     monkeypatch.setattr("flowcontract.lint.cli.run", interrupt)
     status, out, err = run(capsys, *arguments)
     assert (status, out, err) == (2, "", "flowcontract: interrupted.\n")

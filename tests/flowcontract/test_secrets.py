@@ -11,7 +11,14 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from flowcontract.output.secret_names import is_secret_name
-from flowcontract.output.secret_texts import MASK, find_secret_values, find_spans_in_text, mask_fields, mask_text
+from flowcontract.output.secret_texts import (
+    MASK,
+    find_secret_values,
+    find_spans_in_text,
+    find_values_in_text,
+    mask_fields,
+    mask_text,
+)
 from flowcontract.output.secrets import Secrets
 
 SECRET = "aB3/+=\"\\<ü😀 &'9"
@@ -230,3 +237,36 @@ def test_a_header_tells_its_secret(name: str, value: str, found: list[str]) -> N
     secrets = Secrets()
     secrets.add_header(name, value)
     assert sorted(secrets) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("say Authorization: Bearer xyz", "say Authorization: Bearer ***"),
+        (
+            '{"text": "curl -H \'authorization: Basic dTpw\' http://h"}',
+            '{"text": "curl -H \'authorization: Basic ***\' http://h"}',
+        ),
+        ("the key is bearer app-12345678, keep it", "the key is bearer ***, keep it"),
+        ("Authorization must be given and start with 'Bearer'", None),
+        ("Authorization: Bearer {API_KEY}", None),
+        ("a bearer of good news; uses Bearer authentication; bearer 2 of 3", None),
+    ],
+)
+def test_a_header_quoted_in_a_text_is_masked(text: str, masked: str | None) -> None:
+    """A server that repeats what it was asked tells the key in prose; words about keys stay."""
+    assert mask_text(text) == (masked or text)
+    assert [text[start:end] for start, end, _ in find_spans_in_text(text)] == (
+        [] if masked is None else list(find_values_in_text(text))
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_what_is_utf16_is_not_shown(encoding: str) -> None:
+    """No name of a secret is found between its zeros."""
+    raw = '{"api_key": "sk-12345678"}'.encode(encoding)
+    for text in (raw.decode("utf-8", "surrogateescape"), raw.decode("latin-1")):
+        assert mask_text(text) == "(UTF-16, not shown)"
+        assert list(find_spans_in_text(text)) == [(0, len(text), "(UTF-16, not shown)")]
+    assert mask_text("a\0b\0\0") == "(UTF-16, not shown)"
+    assert mask_text("one \0 of them") == "one \0 of them"

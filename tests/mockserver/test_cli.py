@@ -108,7 +108,7 @@ def test_folder_without_scenarios_is_not_well(tmp_path: Path) -> None:
     """It may be the wrong folder, of which nothing was checked."""
     done = run("check", "--fixtures", str(tmp_path))
     assert done.returncode == 2
-    assert f"there is no scenario in {tmp_path}" in done.stderr
+    assert f"no scenario in {tmp_path}" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,7 @@ def test_folder_without_scenarios_is_not_well(tmp_path: Path) -> None:
         (["serv"], 'Did you mean "serve"?'),
         ([], "Which command? There is: serve,"),
         (["serve", "--pase", "0"], '"--pase" is no option of mockserver serve. Did you mean "--pace"?'),
+        (["serve", "--host", "a\nb"], '--host: "a\\nb" is no name and no address\n'),
         (["list", "dify-chat"], '"dify-chat" is no argument of mockserver list.'),
         (["--port", "9000", "serve"], "Options come behind the command: mockserver serve --port"),
     ],

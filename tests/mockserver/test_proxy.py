@@ -461,6 +461,19 @@ def test_secret_of_any_length_is_masked_to_its_end():
         mask = PieceMask(Secrets())
 
 
+@pytest.mark.parametrize("size", [1000, 64 << 10])
+@pytest.mark.parametrize("length", [200, 150_000])
+def test_object_under_the_name_of_a_secret_is_masked_whole(size: int, length: int) -> None:
+    """However large it is, and wherever its pieces end: in a text, behind a backslash, between brackets."""
+    inner = {"x": 'leak\\"{' * (length // 7), "list": ["leak", {}], "more": ["leak"] * 100}
+    body = json.dumps({"a": 1, "client_secret": {"in": inner, "z": "leak"}, "b": "kept"}).encode()
+    mask = PieceMask(Secrets())
+    mask.has_blocks = False
+    written = [piece for start in range(0, len(body), size) for piece in mask.feed(0.0, body[start : start + size])]
+    whole = b"".join(data for _, data in [*written, *mask.close()])
+    assert json.loads(whole) == {"a": 1, "client_secret": "***", "b": "kept"}
+
+
 def test_recording_is_bounded(tmp_path, record):
     """Beyond the bound nothing more is recorded, and all goes on passing."""
     with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:

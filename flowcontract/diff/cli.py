@@ -1,0 +1,81 @@
+"""`flowcontract diff`: tells what of the difference between two contracts breaks whom."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from flowcontract.diff.change import Level
+from flowcontract.diff.contracts import compare_apis
+from flowcontract.diff.report import FORMATS
+from flowcontract.diff.sides import open_side
+from flowcontract.errors import SpecError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from flowcontract.diff.change import Change
+    from flowcontract.specs.model import Api
+
+OK, BREAKS = 0, 1
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the others."""
+    diff = commands.add_parser("diff", help="tell what of the difference between two contracts breaks whom")
+    diff.add_argument("old", metavar="OLD", help="API, API=PROFILE, a folder of specs, or a git revision")
+    diff.add_argument("new", metavar="NEW", help="the same")
+    diff.add_argument("--api", action="append", default=[], metavar="NAME", help="compare this API only")
+    diff.add_argument(
+        "--for",
+        dest="side",
+        choices=("clients", "servers", "both"),
+        default="both",
+        help="leave out what is safe for everybody else (default: both)",
+    )
+    diff.add_argument("--format", choices=tuple(FORMATS), default="text", help="(default: text)")
+    diff.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the changes; return whether one of them breaks somebody."""
+    changes = [change for change in _compare_sides(options) if _concerns(change, options.side)]
+    _print(FORMATS[options.format](changes))
+    return BREAKS if any(_get_level(change, options.side) is Level.BREAKING for change in changes) else OK
+
+
+def _print(text: str) -> None:
+    """Print a text; whoever closes the pipe early has read enough, and the verdict stands."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _compare_sides(options: argparse.Namespace) -> list[Change]:
+    with ExitStack() as stack:
+        old, new = (stack.enter_context(open_side(text, options.api)) for text in (options.old, options.new))
+        return [
+            change
+            for name in _list_common_apis(old, new, options.old, options.new)
+            for change in compare_apis(old[name], new[name])
+        ]
+
+
+def _list_common_apis(old: Mapping[str, Api], new: Mapping[str, Api], *texts: str) -> list[str]:
+    names = [name for name in old if name in new]
+    if not names:
+        there_is = " and ".join(f"{text} has {', '.join(apis)}" for text, apis in zip(texts, (old, new), strict=True))
+        raise SpecError(f"No API is on both sides: {there_is}. Compare two contracts of the same API.")
+    return names
+
+
+def _get_level(change: Change, side: str) -> Level:
+    return {"clients": change.clients, "servers": change.servers}.get(side, change.level)
+
+
+def _concerns(change: Change, side: str) -> bool:
+    return side == "both" or _get_level(change, side) is not Level.SAFE

@@ -1,0 +1,1 @@
+"""What an assistant may ask over MCP: of a mock that runs, and of the contract."""
