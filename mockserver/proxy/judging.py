@@ -61,6 +61,7 @@ class AnswerJudge:
 
     ``contract``    of the stream that it is; None for a whole body
     ``body``        what of a whole body is kept
+    ``events``      how many have come of a stream
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class AnswerJudge:
         self._refused = refused
         self.contract = _find_stream(operation, status, headers.get("content-type", ""))
         self.body = bytearray()
+        self.events = 0
         self._size = 0
         self._stream = StreamJudge(self.contract) if self.contract else None
 
@@ -81,7 +83,9 @@ class AnswerJudge:
             if self._size > JUDGED_OF_STREAM:
                 self._stream = None  # which remembers texts that have to agree later
                 return []
-            return self._rate(self._stream.feed(data, now))
+            found = self._stream.feed(data, now)
+            self.events = self._stream.count
+            return self._rate(found)
         if self.contract is None:
             self.body += data[: max(0, KEPT_OF_BODY - len(self.body))]
         return []
@@ -93,6 +97,7 @@ class AnswerJudge:
         found: list[Violation] = []
         if self._stream is not None and readable:
             found += self._stream.close(now) if whole else self._stream.feed(b"", now)
+            self.events = self._stream.count
         known = whole and readable and self._size <= KEPT_OF_BODY
         body = bytes(self.body) if known and self.contract is None else b""
         self.body, self._stream = bytearray(), None  # it is referred to until garbage is collected, which may be long
