@@ -54,7 +54,7 @@ def _median(do: Callable[[], None]) -> float:
 def _fill(app: App, number: int) -> None:
     world = app.mock.worlds.open("dify-chat", "")
     with world.transaction():
-        pattern = next(world.store.rows("conversations"))
+        pattern = next(world.store.list_rows("conversations"))
         for one in range(number):
             row = {**pattern, "id": f"c{one}", "user": f"u{one % 3}", "updated_at": one, "created_at": one}
             world.store.put("conversations", row["id"], row)

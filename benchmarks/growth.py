@@ -70,8 +70,8 @@ def _with_scenarios(size: int) -> Callable[[], object]:
             scenario = {"description": "one of many", "request": request, "reply": reply}
             (folder / f"200-number-{number}.yaml").write_text(json.dumps(scenario))
         app = load_app(["dify-chat"], fixtures=Path(name), settings=Settings(journal=100))
-    kept = app.mock.scenario_files.current()
-    app.mock.scenario_files.current = lambda **_: kept  # type: ignore[method-assign] - the files are gone
+    kept = app.mock.scenario_files.load_current()
+    app.mock.scenario_files.load_current = lambda **_: kept  # type: ignore[method-assign] - the files are gone
     return lambda: _chat(app, f"question {size // 2}")
 
 

@@ -34,7 +34,7 @@ class Recent(Generic[_Key, _Found]):
                 del self.known[next(iter(self.known))]
 
 
-def memo_by_identity(
+def memoize_by_identity(
     size: int, keeps: Callable[[Any], bool] = lambda _found: True
 ) -> Callable[[Callable[[_Key], _Found]], Callable[[_Key], _Found]]:
     """Remember the last `size` results of a function of one object that never changes, by which object it is.
@@ -60,7 +60,7 @@ def memo_by_identity(
     return remembering
 
 
-def memo(size: int) -> Callable[[Callable[[*_Texts], _Found]], Callable[[*_Texts], _Found]]:
+def memoize(size: int) -> Callable[[Callable[[*_Texts], _Found]], Callable[[*_Texts], _Found]]:
     """Remember the last `size` results of a function of texts, or of other things that have a length, all short."""
 
     def remembering(function: Callable[[*_Texts], _Found]) -> Callable[[*_Texts], _Found]:

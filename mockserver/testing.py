@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
-from mockserver.journal.curl import curl
+from mockserver.journal.curl import to_curl
 from mockserver.proxy.answers import AnswerRecording
-from mockserver.proxy.passing import Passing, make_masking, mapping_of
+from mockserver.proxy.passing import Passing, make_masking, map_servers
 from mockserver.proxy.recording import Recorder, RecordingError
 from mockserver.proxy.servers import parse_server
 
@@ -59,7 +59,9 @@ class TestingMixin:
         qualified. Raise UnknownNameError, which lists what there is.
         """
         controls = Controls(self.mock)
-        controls.order(operation, scenario, times=times, world=None if world is None else controls.world(world))
+        controls.add_override(
+            operation, scenario, times=times, world=None if world is None else controls.find_world(world)
+        )
 
     def requests(
         self, operation: str | None = None, *, world: str | None = None, status: int | None = None
@@ -67,9 +69,9 @@ class TestingMixin:
         """Return what was asked and answered, the newest last; raise UnknownNameError for a name that is none."""
         controls = Controls(self.mock)
         if operation is not None:
-            controls.operations(operation)
-        named = None if world is None else controls.world(world)
-        return self.mock.journal.entries(world=named, operation=operation, status=status)
+            controls.find_operations(operation)
+        named = None if world is None else controls.find_world(world)
+        return self.mock.journal.list_entries(world=named, operation=operation, status=status)
 
     def assert_no_violations(self, operation: str | None = None, *, world: str | None = None) -> None:
         """Raise AssertionError, saying what and where, if a request broke the contract, whatever was answered.
@@ -126,7 +128,7 @@ class TestingMixin:
         if self._recorder is not None:
             raise RecordingError(f"It is recorded already, in {self._recorder.folder}.")
         passing = self.mock.passing if isinstance(self.mock.passing, Passing) else None
-        servers = {name: self.url(name) for name in self.mock.apis} | (mapping_of(passing.servers) if passing else {})
+        servers = {name: self.url(name) for name in self.mock.apis} | (map_servers(passing.servers) if passing else {})
         self._recorder = Recorder(folder, make_masking(self.mock.apis), servers, limit=max_mb << 20)
         self.mock.recording = AnswerRecording(self._recorder)
         if passing is not None:
@@ -147,7 +149,7 @@ class TestingMixin:
         __tracebackhide__ = True
         deadline = time.monotonic() + wait_s
         while True:
-            found = self.mock.journal.streams().values()
+            found = self.mock.journal.list_streams().values()
             held = [stream for stream in found if stream.held == name]
             for stream in held:
                 stream.steer("continue")
@@ -161,7 +163,7 @@ class TestingMixin:
     def reset(self, world: str | None = None) -> None:
         """Forget what happened: a world's records, its overrides and its part of the journal, or all of it."""
         controls = Controls(self.mock)
-        named = None if world is None else controls.world(world)
+        named = None if world is None else controls.find_world(world)
         controls.reset(named)
         self.mock.journal.clear(named)
 
@@ -178,14 +180,14 @@ def _describe(entry: Entry) -> Iterator[str]:
     asked = f"{entry.method} {entry.path}{query}"
     yield f"Request {entry.number}, {asked} ({entry.operation or 'no operation'}) -> {entry.scenario or entry.status}"
     for violation in [*entry.violations, *entry.answer_violations]:
-        yield from _difference(violation)
+        yield from _list_differences(violation)
     if entry.content or entry.form:
         body = json.dumps(entry.form, ensure_ascii=False) if entry.form else entry.content.decode("utf-8", "replace")
         yield f"  sent      {body if len(body) <= _SHOWN else body[:_SHOWN] + ' ...'}"
-    yield f"  again     {curl(entry).rstrip()}"
+    yield f"  again     {to_curl(entry).rstrip()}"
 
 
-def _difference(violation: Problem) -> Iterator[str]:
+def _list_differences(violation: Problem) -> Iterator[str]:
     yield f"  {violation['message']}"
     if "expected" in violation:
         source = f"  [{', '.join(violation['source'])}]" if violation["source"] else ""

@@ -54,7 +54,7 @@ class CreatedResources:
         """Iterate over a copy of what is to be removed."""
         return iter(list(self._removable.values()))
 
-    def list_values(self, api: str) -> dict[tuple[str, str], Any]:
+    def get_values(self, api: str) -> dict[tuple[str, str], Any]:
         """Return the values to use again, by field and kind of file."""
         return self._values.setdefault(api, {})
 

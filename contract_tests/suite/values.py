@@ -50,7 +50,7 @@ class ServerValues:
         ``sort``  which sort of file it is to name (`image`); by default that of the documented example
         Raises NotExercised where it cannot be created.
         """
-        values = self._created.list_values(api)
+        values = self._created.get_values(api)
         if (name, sort) not in values:
             values[name, sort] = self._create(api, name, sort)
         return values[name, sort]

@@ -21,7 +21,7 @@ _FORWARDED = re.compile(
 _FOREIGN = ("cross-site", "same-site")  # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
 
 
-def refusal(request: Request, token: str) -> str:
+def explain_refusal(request: Request, token: str) -> str:
     """Return why a request may not look behind the mock, '' if it may.
 
     With a token, who sends it may, from everywhere, and nobody else. Without one it has to come from this machine:

@@ -22,10 +22,10 @@ from mockserver.core.controls import Controls
 from mockserver.faults import FAULTS, FaultError
 from mockserver.http.failures import make_problem
 from mockserver.http.messages import Reply
-from mockserver.journal.curl import curl
+from mockserver.journal.curl import to_curl
 from mockserver.journal.near_matches import list_near_matches
 from mockserver.request.credentials import NOBODYS
-from mockserver.scenarios.selection import no_fault
+from mockserver.scenarios.selection import make_no_fault
 
 if TYPE_CHECKING:
     from mockserver.core.mock import Mock
@@ -95,7 +95,7 @@ class Admin:
             ("POST", "/torture/{number}/{case}", self._report_torture),
         ]
         self._paths = [f"{method} {_PREFIX}{path}" for method, path, _ in routes]
-        rules = [_rule(method, path, answer) for method, path, answer in routes]
+        rules = [_build_rule(method, path, answer) for method, path, answer in routes]
         self._map = Map(rules, merge_slashes=False, converters=_CONVERTERS).bind("mock")
 
     def wants_body_later(self, head: Request) -> bool:
@@ -126,7 +126,7 @@ class Admin:
         """
         settings = self.mock.settings
         file = page.find_file(request) if settings.ui else ""
-        if not file or (not settings.admin_token and access.refusal(request, "")):
+        if not file or (not settings.admin_token and access.explain_refusal(request, "")):
             return None
         return page.make_reply(request, file)
 
@@ -155,7 +155,7 @@ class Admin:
             return self._show_ready()
         token = self.mock.settings.admin_token
         asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        why_not = "" if asks_first and token else access.refusal(request, token)  # no browser sends keys ahead
+        why_not = "" if asks_first and token else access.explain_refusal(request, token)  # no browser sends keys ahead
         if why_not:
             reply = make_problem(401 if token else 403, "Not for everyone", f"{_PREFIX} is closed: {why_not}.")
             if token:
@@ -193,23 +193,23 @@ class Admin:
             return make_problem(400, "Not understood", str(error))
 
     def _list_paths(self, _: Asked) -> Reply:
-        return _json({"paths": self._paths})
+        return _answer_json({"paths": self._paths})
 
     def _show_ready(self, _: Asked | None = None) -> Reply:
         """Tell everybody whether requests are answered, and nothing else."""
         try:
             self.mock.overrides.list_all()
         except StateError:
-            reply = _json({"status": "down"})
+            reply = _answer_json({"status": "down"})
             reply.status = 503
         else:
-            reply = _json({"status": "up"})
+            reply = _answer_json({"status": "up"})
         reply.headers["Cache-Control"] = "no-store"
         return reply
 
     def _show_health(self, _: Asked) -> Reply:
         mock = self.mock
-        mock.scenario_files.current(at_once=True)
+        mock.scenario_files.load_current(at_once=True)
         broken = mock.scenario_files.broken
         nobodys = {f"{name}{NOBODYS}" for name in mock.apis}
         content = {
@@ -217,12 +217,12 @@ class Admin:
             "version": metadata.version("flowcontract"),
             "process": os.getpid(),
             "apis": {name: api.base_path for name, api in mock.apis.items()},
-            "worlds": [name for name in mock.worlds.names() if name not in nobodys],
+            "worlds": [name for name in mock.worlds.list_names() if name not in nobodys],
             "requests": mock.journal.count,
             "overrides": len(mock.overrides.list_all()),
             "broken": broken,
         }
-        return _json(content)
+        return _answer_json(content)
 
     def _follow(self, asked: Asked) -> Reply:
         if len(self._readers) >= _READERS:
@@ -235,21 +235,23 @@ class Admin:
         query, operation = asked.query, asked.query.get("operation")
         status, limit = read_number(query, "status"), read_number(query, "limit")
         if operation is not None:
-            self._controls.operations(operation)
-        found = self.mock.journal.entries(world=self._world(query.get("world")), operation=operation, status=status)
+            self._controls.find_operations(operation)
+        found = self.mock.journal.list_entries(
+            world=self._find_world(query.get("world")), operation=operation, status=status
+        )
         shown = found[max(0, len(found) - (_SHOWN if limit is None else limit)) :]
-        return _json(
+        return _answer_json(
             {"requests": [entry.as_json() for entry in shown], "found": len(found), "ever": self.mock.journal.count}
         )
 
     def _forget_requests(self, asked: Asked) -> Reply:
-        return _json({"forgotten": self.mock.journal.clear(self._world(asked.query.get("world")))})
+        return _answer_json({"forgotten": self.mock.journal.clear(self._find_world(asked.query.get("world")))})
 
     def _show_request(self, asked: Asked) -> Reply:
-        return _json(self._find_entry(asked).as_json())
+        return _answer_json(self._find_entry(asked).as_json())
 
     def _show_curl(self, asked: Asked) -> Reply:
-        return _text(curl(self._find_entry(asked)))
+        return _answer_text(to_curl(self._find_entry(asked)))
 
     def _show_differences(self, asked: Asked) -> Reply:
         entry = self._find_entry(asked)
@@ -257,21 +259,21 @@ class Admin:
             raise AdminRefusal(
                 404, "No operation", f"Request {entry.number} leads to no operation, which has no scenarios."
             )
-        (operation,) = self._controls.operations(entry.operation)
-        return _json(list_near_matches(entry, operation, self.mock.scenarios))
+        (operation,) = self._controls.find_operations(entry.operation)
+        return _answer_json(list_near_matches(entry, operation, self.mock.scenarios))
 
     def _show_timeline(self, asked: Asked) -> Reply:
         entry = self._find_entry(asked)
-        operations = self._controls.operations(entry.operation) if entry.operation else []
+        operations = self._controls.find_operations(entry.operation) if entry.operation else []
         stream = operations[0].stream if operations else None
         shown = describe_stream(entry, stream, read_number(asked.query, "after") or 0)
         if shown is None:
             raise AdminRefusal(404, "No stream", f"The answer to request {entry.number} does not stream.")
-        return _json(shown)
+        return _answer_json(shown)
 
     def _find_entry(self, asked: Asked) -> Entry:
         journal, number = self.mock.journal, asked.values["number"]
-        entry = journal.entry(int(number))
+        entry = journal.find_entry(int(number))
         if entry is None:
             what = f"{journal.count} have come, and the last {journal.limit} are remembered unless they were cleared"
             raise AdminRefusal(404, "No such request", f"Request {number} is not remembered: {what}.")
@@ -280,98 +282,98 @@ class Admin:
     def _list_scenarios(self, asked: Asked) -> Reply:
         name, apis = asked.query.get("operation"), self.mock.apis.values()
         every = [operation for api in apis for operation in api.operations.values()]
-        operations = self._controls.operations(name) if name else every
-        scenarios = self.mock.scenario_files.current(at_once=True)
+        operations = self._controls.find_operations(name) if name else every
+        scenarios = self.mock.scenario_files.load_current(at_once=True)
         listed = {operation.name: sorted(scenarios.read_scenarios(operation).items()) for operation in operations}
-        return _json({name: {key: each.description for key, each in known} for name, known in listed.items()})
+        return _answer_json({name: {key: each.description for key, each in known} for name, known in listed.items()})
 
     def _list_faults(self, _: Asked) -> Reply:
         fields = ("name", "usage", "harm", "needs", "summary")
-        return _json([{name: getattr(fault, name) for name in fields} for fault in FAULTS.values()])
+        return _answer_json([{name: getattr(fault, name) for name in fields} for fault in FAULTS.values()])
 
     def _list_operations(self, _: Asked) -> Reply:
-        return _json(contract.list_operations(self.mock.apis))
+        return _answer_json(contract.list_operations(self.mock.apis))
 
     def _show_operation(self, asked: Asked) -> Reply:
-        (operation,) = self._controls.operations(f"{asked.values['api']}/{asked.values['operation']}")
-        return _json(contract.describe_operation(self.mock.apis[operation.api], operation))
+        (operation,) = self._controls.find_operations(f"{asked.values['api']}/{asked.values['operation']}")
+        return _answer_json(contract.describe_operation(self.mock.apis[operation.api], operation))
 
     def _show_quotes(self, asked: Asked) -> Reply:
         sources = [source.strip() for source in asked.query.get("sources", "").split(",")]
         rulings = {name: each for api in self.mock.apis.values() for name, each in api.rulings.items()}
-        return _json(contract.quote_sources(sources, rulings))
+        return _answer_json(contract.quote_sources(sources, rulings))
 
     def _list_worlds(self, asked: Asked) -> Reply:
-        name = self._world(asked.query.get("world"))
-        return _json(worlds.list_worlds(self.mock) if name is None else worlds.show_world(self.mock, name))
+        name = self._find_world(asked.query.get("world"))
+        return _answer_json(worlds.list_worlds(self.mock) if name is None else worlds.show_world(self.mock, name))
 
     def _show_openapi(self, asked: Asked) -> Reply:
         api = asked.values["api"]
         if api not in self.mock.apis:
             raise UnknownNameError("API", api, self.mock.apis)
-        return _json(self.mock.apis[api].bundle)
+        return _answer_json(self.mock.apis[api].bundle)
 
     def _list_overrides(self, _: Asked) -> Reply:
-        return _json([override.as_json() for override in self.mock.overrides.list_all()])
+        return _answer_json([override.as_json() for override in self.mock.overrides.list_all()])
 
     def _put_override(self, asked: Asked) -> Reply:
-        operation, scenario, times, named = read_override(asked.body())
-        world, operations = self._world(named), self._controls.operations(operation)
+        operation, scenario, times, named = read_override(asked.read_body())
+        world, operations = self._find_world(named), self._controls.find_operations(operation)
         try:
-            done = self._controls.order(operation, scenario, times=times, world=world)
+            done = self._controls.add_override(operation, scenario, times=times, world=world)
         except UnknownNameError as error:
             listed = {each.name: list(self.mock.scenarios.list_keys(each)) for each in operations}
             return make_problem(501, "No such scenario", str(error), scenarios=listed)
         except FaultError as error:
-            return no_fault(error, operations[0])
-        return _json([override.as_json() for override in done])
+            return make_no_fault(error, operations[0])
+        return _answer_json([override.as_json() for override in done])
 
     def _remove_overrides(self, asked: Asked) -> Reply:
-        world, name = self._world(asked.query.get("world")), asked.query.get("operation")
+        world, name = self._find_world(asked.query.get("world")), asked.query.get("operation")
         if name and "exact" in asked.query:
-            found = self._controls.operations(name)
-            return _json({"removed": sum(self.mock.overrides.withdraw(world, each.name) for each in found)})
-        operations = [operation.name for operation in self._controls.operations(name)] if name else [None]
+            found = self._controls.find_operations(name)
+            return _answer_json({"removed": sum(self.mock.overrides.withdraw(world, each.name) for each in found)})
+        operations = [operation.name for operation in self._controls.find_operations(name)] if name else [None]
         removed = (self.mock.overrides.remove(world=world, operation=operation) for operation in operations)
-        return _json({"removed": sum(removed)})
+        return _answer_json({"removed": sum(removed)})
 
     def _reset(self, asked: Asked) -> Reply:
-        body = asked.body()
-        world = self._world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
-        return _json({"worlds": self._controls.reset(world), "world": world})
+        body = asked.read_body()
+        world = self._find_world(body.get("world") if isinstance(body, dict) else asked.query.get("world"))
+        return _answer_json({"worlds": self._controls.reset(world), "world": world})
 
     def _list_streams(self, _: Asked) -> Reply:
-        return _json({"streams": streams.show(self.mock)})
+        return _answer_json({"streams": streams.show(self.mock)})
 
     def _steer_stream(self, asked: Asked) -> Reply:
-        return _json(streams.steer(self.mock, int(asked.values["number"]), asked.body()))
+        return _answer_json(streams.steer(self.mock, int(asked.values["number"]), asked.read_body()))
 
     def _begin_torture(self, asked: Asked) -> Reply:
-        return _json(torture.begin(self.mock, asked.body()))
+        return _answer_json(torture.begin(self.mock, asked.read_body()))
 
     def _show_torture(self, asked: Asked) -> Reply:
-        return _json(torture.show(self.mock, asked.values["number"]))
+        return _answer_json(torture.show(self.mock, asked.values["number"]))
 
     def _report_torture(self, asked: Asked) -> Reply:
-        return _json(torture.report(self.mock, asked.values["number"], asked.values["case"], asked.body()))
+        return _answer_json(torture.report(self.mock, asked.values["number"], asked.values["case"], asked.read_body()))
 
-    def _world(self, name: Any) -> str | None:
+    def _find_world(self, name: Any) -> str | None:
         if name is None:
             return None
         if not isinstance(name, str):
             raise AdminRefusal(400, "No world", "`world` is a text: a world, or the key that opens it.")
-        return self._controls.world(name)
+        return self._controls.find_world(name)
 
 
 def _is_own(path: str) -> bool:
     return path == _PREFIX or path.startswith(f"{_PREFIX}/")
 
 
-def _json(content: Any) -> Reply:
+def _answer_json(content: Any) -> Reply:
     return Reply(200, Headers([("Content-Type", "application/json")]), json.dumps(content, indent=1).encode())
 
 
-def _text(content: str) -> Reply:
+def _answer_text(content: str) -> Reply:
     return Reply(200, Headers([("Content-Type", "text/plain; charset=utf-8")]), content.encode("utf-8", "replace"))
 
 
@@ -382,6 +384,6 @@ def _permit() -> Reply:
     return Reply(204, headers)
 
 
-def _rule(method: str, path: str, answer: Answer) -> Rule:
+def _build_rule(method: str, path: str, answer: Answer) -> Rule:
     """Return the rule of a path whose `{name}` are read by the converter of that name."""
     return Rule(_PREFIX + re.sub(r"\{(\w+)\}", r"<\1:\1>", path), endpoint=answer, methods=[method])

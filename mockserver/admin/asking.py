@@ -33,7 +33,7 @@ class Asked:
         self.last_event_id = request.headers.get("Last-Event-ID", "")
         self._request = request
 
-    def body(self) -> Any:
+    def read_body(self) -> Any:
         """Return the JSON of the body, None without one."""
         body = self._request.body
         if self._request.body_error or body.size > _BODY_LIMIT:

@@ -123,7 +123,7 @@ class Feed:
 
     def _read(self) -> int:
         """Make what has changed ready to be sent; return how much that was."""
-        changed = self._journal.changes(self._epoch, self._revision, _TOGETHER)
+        changed = self._journal.list_changes(self._epoch, self._revision, _TOGETHER)
         if not (self._greeted and changed.resumed):
             self._epoch, self._greeted = changed.epoch, True
             self._revision = self._revision if changed.resumed else 0

@@ -65,7 +65,7 @@ def _collect(mock: Mock) -> Iterator[Metric]:
     meter = mock.journal.meter
     assert meter is not None
     counts, gauges = meter.read()
-    gauges["worlds"] = len(mock.worlds.names())
+    gauges["worlds"] = len(mock.worlds.list_names())
     for name, counted in _COUNTERS.items():
         family = CounterMetricFamily(f"{_PREFIX}{name}", counted.help, labels=counted.labels)
         for (kind, *labels), count in sorted(counts.items()):

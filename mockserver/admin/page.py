@@ -46,12 +46,12 @@ def find_file(request: Request) -> str:
     if path.rstrip("/") == PATH:
         return "index.html"
     name = path.removeprefix(f"{PATH}/")
-    return name if name != path and name in _files() else ""
+    return name if name != path and name in _read_files() else ""
 
 
 def make_reply(request: Request, name: str) -> Reply:
     """Return a file of the page."""
-    content = _files()[name]
+    content = _read_files()[name]
     if name == "index.html":
         here = "__mock__/ui/" if request.path == "/" else "" if request.path.endswith("/") else "ui/"
         content = content.replace(b"{files}", here.encode())
@@ -67,5 +67,5 @@ def _wants_page(request: Request) -> bool:
 
 
 @cache
-def _files() -> dict[str, bytes]:
+def _read_files() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}

@@ -21,12 +21,12 @@ _MOST = 1_000_000
 
 def show(mock: Mock) -> list[dict[str, Any]]:
     """Return the streams of this process, the oldest first."""
-    return [stream.describe() for _, stream in sorted(mock.journal.streams().items())]
+    return [stream.describe() for _, stream in sorted(mock.journal.list_streams().items())]
 
 
 def steer(mock: Mock, number: int, body: Any) -> dict[str, Any]:
     """Do what `{"action": ...}` says with the stream of an exchange; return it as it is then."""
-    streams = mock.journal.streams()
+    streams = mock.journal.list_streams()
     if number not in streams:
         raise UnknownNameError("stream", str(number), map(str, streams), hint="Only what is being sent can be steered.")
     action = body.get("action") if isinstance(body, dict) else None

@@ -29,7 +29,7 @@ def describe_stream(entry: Entry, stream: StreamContract | None, after: int = 0)
     if log is None:
         return None
     sent = log.sent
-    events = list(_events(sent, stream, is_whole=log.ended is not None and len(sent) == log.pieces))
+    events = list(_list_events(sent, stream, is_whole=log.ended is not None and len(sent) == log.pieces))
     return {
         "number": entry.number,
         "ended": log.ended,
@@ -44,7 +44,7 @@ def describe_stream(entry: Entry, stream: StreamContract | None, after: int = 0)
     }
 
 
-def _events(
+def _list_events(
     sent: list[tuple[float, str]], stream: StreamContract | None, *, is_whole: bool
 ) -> Iterator[dict[str, Any]]:
     decoder = Decoder(stream.framing if stream else "sse")
@@ -54,22 +54,22 @@ def _events(
         try:
             blocks = decoder.feed(text.encode("utf-8", "surrogatepass"))
         except StreamError:
-            yield _event(after_s, "unreadable", text)
+            yield _build_event(after_s, "unreadable", text)
             return
-        yield from (_event(after_s, _kind(block, stream), _shown(block)) for block in blocks)
+        yield from (_build_event(after_s, _find_kind(block, stream), _show(block)) for block in blocks)
     if is_whole:
-        yield from (_event(last, "cut off", _shown(block)) for block in decoder.close())
+        yield from (_build_event(last, "cut off", _show(block)) for block in decoder.close())
 
 
-def _event(after_s: float, kind: str, text: str) -> dict[str, Any]:
+def _build_event(after_s: float, kind: str, text: str) -> dict[str, Any]:
     return {"after_s": round(after_s, 4), "kind": kind[:_KIND], "bytes": len(text), "text": text[:_SHOWN]}
 
 
-def _shown(block: Block) -> str:
+def _show(block: Block) -> str:
     return block.raw.decode("utf-8", "replace")
 
 
-def _kind(block: Block, stream: StreamContract | None) -> str:
+def _find_kind(block: Block, stream: StreamContract | None) -> str:
     """Return the kind of an event; of a block that is none its field `event`, or that it is a comment."""
     if block.event is None:
         names = [field.value for field in block.fields if field.name == "event"]

@@ -38,10 +38,10 @@ def report(mock: Mock, number: str, case: str, body: Any) -> dict[str, Any]:
     session = _find_session(mock, number)
     if case not in session.cases:
         raise UnknownNameError("case", case, session.cases)
-    return _show_case(session, session.cases[case], session.cases[case].verdict(**_understood(body)))
+    return _show_case(session, session.cases[case], session.cases[case].verdict(**_read_report(body)))
 
 
-def _understood(body: Any) -> Mapping[str, Any]:
+def _read_report(body: Any) -> Mapping[str, Any]:
     for name, value in body.items() if isinstance(body, dict) else [("report", body)]:
         if name not in _FIELDS or not isinstance(value, _FIELDS[name] | None):
             wanted = "text and raised are texts, events is a list of payloads or kinds, hung is true or false"
@@ -50,7 +50,7 @@ def _understood(body: Any) -> Mapping[str, Any]:
 
 
 def _find_session(mock: Mock, number: str) -> Session:
-    session = mock.torture.session(int(number))
+    session = mock.torture.find_session(int(number))
     if session is None:
         raise UnknownNameError("session", number, (), hint=f"POST {PREFIX} begins one.")
     return session

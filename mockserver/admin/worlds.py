@@ -21,37 +21,39 @@ _TELLING = ("id", "name", "title", "query", "status", "user", "size", "created_a
 def list_worlds(mock: Mock) -> dict[str, Any]:
     """Return the worlds by name, of those in use here what they have; of others that is told where they are opened."""
     nobodys = {f"{name}{NOBODYS}" for name in mock.apis}
-    names = [name for name in mock.worlds.names() if name not in nobodys]
+    names = [name for name in mock.worlds.list_names() if name not in nobodys]
     return {"found": len(names), "worlds": [_describe(mock, name) for name in names[:_MOST]]}
 
 
 def show_world(mock: Mock, name: str) -> dict[str, Any]:
     """Return a world with the last records of each table."""
-    if name not in mock.worlds.names():
+    if name not in mock.worlds.list_names():
         return {**_describe(mock, name), "records": {}}
-    api = Controls(mock).api_of(name)
+    api = Controls(mock).get_api(name)
     world = mock.worlds.open(api, name.removeprefix(api))
     with world.transaction(reading=True):
-        tables = {table: world.store.page(table, order="", limit=None).rows[-_ROWS:] for table in _tables(world)}
+        tables = {
+            table: world.store.read_page(table, order="", limit=None).rows[-_ROWS:] for table in _count_records(world)
+        }
     shown = {table: [_tell(record) for record in reversed(rows)] for table, rows in tables.items()}
     return {**_describe(mock, name), "records": shown}
 
 
 def _describe(mock: Mock, name: str) -> dict[str, Any]:
-    api = Controls(mock).api_of(name)
+    api = Controls(mock).get_api(name)
     suffix = name.removeprefix(api)
     world = mock.worlds.peek(name)
     keys = sorted({f"{scheme.mock_key}{suffix}" for scheme in mock.apis[api].schemes.values()})
     content: dict[str, Any] = {"world": name, "api": api, "keys": keys, "tables": None, "streams": 0}
     if world is not None:
         with world.transaction(reading=True):
-            content |= {"tables": _tables(world), "streams": len(world.streams)}
+            content |= {"tables": _count_records(world), "streams": len(world.streams)}
     return content
 
 
-def _tables(world: World) -> dict[str, int]:
+def _count_records(world: World) -> dict[str, int]:
     """Return how many records each table has; those of single records (`messages of ID`) are part of others."""
-    return {table: size for table, size in sorted(world.store.sizes().items()) if " " not in table}
+    return {table: size for table, size in sorted(world.store.count_rows().items()) if " " not in table}
 
 
 def _tell(record: dict[str, Any]) -> dict[str, Any]:

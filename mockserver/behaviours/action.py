@@ -99,7 +99,7 @@ def tell_when_stopped(reply: Reply, final_values: Callable[[], Mapping[str, Any]
         reply.body.final_values = final_values
 
 
-def text_in(said: Mapping[str, Any], name: str) -> str | None:
+def find_text(said: Mapping[str, Any], name: str) -> str | None:
     """Return a text that a reply says; None where it is no text: a scenario of a user's may say anything."""
     value = said.get(name)
     return value if isinstance(value, str) else None
@@ -109,18 +109,18 @@ def keep_file(act: Action, reply: Reply, table: str, blob: Blob, file: Record, *
     """Keep a file as the reply tells it, the rest as in `file`; of one without an id nobody could ever ask again."""
 
     def hear(said: Any) -> None:
-        if isinstance(said, dict) and (key := text_in(said, "id")):
+        if isinstance(said, dict) and (key := find_text(said, "id")):
             act.world.store.put(table, key, {**file, **said, **more})
             act.world.keep(table, key, blob)
 
     listen(reply, hear)
 
 
-def page_after(act: Action, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:
+def read_page_after(act: Action, field: str, table: str, *, order: str, where: Equal = ANY) -> Page:
     """Return `limit` records behind the one that `field` of the query names; refuse one that is not among them."""
     after = act.request.query.get(field)
     try:
-        return act.world.store.page(
+        return act.world.store.read_page(
             table, where=where, order=order, after=after or None, limit=act.request.query["limit"]
         )
     except KeyError:

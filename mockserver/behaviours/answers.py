@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowcontract.scenarios.expressions import Context, RequestView
 from flowcontract.scenarios.templates import Template, compile_value
-from mockserver.caching import memo, memo_by_identity
+from mockserver.caching import memoize, memoize_by_identity
 
 if TYPE_CHECKING:
     from mockserver.behaviours.action import Action
@@ -29,38 +29,38 @@ def answer(act: Action, field: str, question: str) -> str:
     app = act.context.app
     seed = f"{act.seed}/answer/{question}"
     chosen = _choose_text(_as_tuple(app["texts"][app["answers"]]), seed, question)
-    if _reads(chosen) <= {f"request.body#/{field}"}:
+    if _find_reads(chosen) <= {f"request.body#/{field}"}:
         return _answer_without_context(chosen, seed, field, question)
     request = replace(act.context.request, body={**(act.request.body or {}), field: question})
     return _render(chosen, Context(request=request, seed=seed, now=act.now, app=app))
 
 
-@memo_by_identity(256)
+@memoize_by_identity(256)
 def _as_tuple(texts: list[str]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-@memo(1024)
-def _reads(text: str) -> frozenset[str]:
+@memoize(1024)
+def _find_reads(text: str) -> frozenset[str]:
     """Return what of the context a text looks at."""
     return frozenset(_READ.findall(text))
 
 
-@memo(1024)
+@memoize(1024)
 def _choose_text(texts: tuple[str, ...], seed: str, question: str) -> str:
     """Return one of those texts that have Chinese characters if the question has, or have none; of all if none fit."""
     fitting = [text for text in texts if _is_chinese(text) == _is_chinese(question)] or texts
     return random.Random(seed).choice(fitting)  # noqa: S311 - reproducible on purpose, guards nothing
 
 
-@memo(1024)
+@memoize(1024)
 def _answer_without_context(text: str, seed: str, field: str, question: str) -> str:
     """Return what a text says that looks at nothing but the question; inventing takes longer than all the rest."""
     return _render(text, Context(request=RequestView(body={field: question}), seed=seed))
 
 
 def _render(text: str, context: Context) -> str:
-    said, written = _compiled(text).render_with_json(context)
+    said, written = _compile(text).render_with_json(context)
     return said if isinstance(said, str) else written
 
 
@@ -69,12 +69,12 @@ def _is_chinese(text: str) -> bool:
 
 
 @lru_cache(256)
-def _compiled(text: str) -> Template:
+def _compile(text: str) -> Template:
     return compile_value(text)
 
 
-@memo(1024)
-def pieces(text: str) -> list[str]:
+@memoize(1024)
+def split_pieces(text: str) -> list[str]:
     """Return a text in pieces of about a word, at most 64, that add up to it; not to be changed."""
     words = _PIECE.findall(text)
     step = -(-len(words) // _MOST_PIECES) or 1

@@ -21,7 +21,7 @@ NOBODY = "DEFAULT-USER"
 """Whom Dify 0.14.0 and 1.4.1 take a request for that names no user."""
 
 
-def user_of(act: Action) -> str:
+def get_user(act: Action) -> str:
     """Return the end user whom a request names."""
     body = act.request.body if isinstance(act.request.body, dict) else {}
     return str(body.get("user") or act.request.query.get("user") or NOBODY)
@@ -29,20 +29,25 @@ def user_of(act: Action) -> str:
 
 def end_user(act: Action, user: str) -> Record:
     """Return the end user as the log shows it."""
-    return {"id": act.world.id_of("end-user", user), "type": "service_api", "is_anonymous": False, "session_id": user}
+    return {
+        "id": act.world.derive_id("end-user", user),
+        "type": "service_api",
+        "is_anonymous": False,
+        "session_id": user,
+    }
 
 
 def upload_file(act: Action) -> Reply:
     """Keep a file for its user."""
-    upload, user = act.upload(), user_of(act)
+    upload, user = act.upload(), get_user(act)
     kind = forms.check_upload(act, upload)
-    act.context.ids["file"] = act.world.new_id()
+    act.context.ids["file"] = act.world.make_id()
     file = {
         "name": upload.filename,
         "size": upload.blob.size,
-        "extension": forms.extension_of(act, upload),
+        "extension": forms.get_extension(act, upload),
         "mime_type": upload.content_type,
-        "created_by": act.world.id_of("end-user", user),
+        "created_by": act.world.derive_id("end-user", user),
         "created_at": act.now,
     }
     reply = act.reply(file=file, **file)
@@ -78,7 +83,7 @@ def forget_task(act: Action, task_id: str | None) -> None:
 
 def forget_orphaned_tasks(world: World) -> None:
     """Take note that tasks run no more whose mock has ended."""
-    for task in filter(world.is_orphaned, world.store.rows("tasks")):
+    for task in filter(world.is_orphaned, world.store.list_rows("tasks")):
         world.streams.pop(task["id"], None)
         world.store.delete("tasks", task["id"])
 
@@ -87,7 +92,7 @@ def stop(act: Action) -> Reply:
     """Stop the user's task; succeed whether or not there is one, as real servers do."""
     task_id = act.request.path["task_id"]
     task = act.world.store.get("tasks", task_id)
-    if task is not None and task["user"] == user_of(act):
+    if task is not None and task["user"] == get_user(act):
         act.world.stop(task_id)
     return act.reply()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockserver.behaviours import dify
 from mockserver.behaviours import input_forms as forms
-from mockserver.behaviours.action import listen, tell_when_stopped, text_in
+from mockserver.behaviours.action import find_text, listen, tell_when_stopped
 from mockserver.state.store import Page
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ _LOGGED = (
 
 def run_workflow(act: Action) -> Reply:
     """Run, and keep what the reply says of the run."""
-    forms.check_inputs(act, act.request.body.get("inputs") or {}, dify.user_of(act))
-    act.context.ids["run"], act.context.ids["task"] = act.world.new_ids(2)
+    forms.check_inputs(act, act.request.body.get("inputs") or {}, dify.get_user(act))
+    act.context.ids["run"], act.context.ids["task"] = act.world.make_ids(2)
     reply = act.reply(sequence_number=act.world.store.count("runs"), steps=0)
     run = _Run(act, reply)
     listen(reply, run.hear, run.end)
@@ -49,7 +49,7 @@ class _Run:
 
     def __init__(self, act: Action, reply: Reply) -> None:
         self._act, self._reply = act, reply
-        self._user = dify.user_of(act)
+        self._user = dify.get_user(act)
         self._id: str | None = None
         self._task: str | None = None
         self._steps = 0
@@ -58,8 +58,8 @@ class _Run:
     def hear(self, said: Any) -> None:
         """Take over what one event, or the whole body, says of the run."""
         if isinstance(said, dict) and said.get("event") == "error":
-            self._error = text_in(said, "message")
-        if not isinstance(said, dict) or not text_in(said, "workflow_run_id"):
+            self._error = find_text(said, "message")
+        if not isinstance(said, dict) or not find_text(said, "workflow_run_id"):
             return
         if self._id is None:
             self._begin(said)
@@ -87,7 +87,7 @@ class _Run:
 
     def _begin(self, said: Record) -> None:
         world, now = self._act.world, self._act.now
-        self._id, self._task = said["workflow_run_id"], text_in(said, "task_id")
+        self._id, self._task = said["workflow_run_id"], find_text(said, "task_id")
         inputs = {
             **(self._act.request.body.get("inputs") or {}),
             "sys.files": self._act.request.body.get("files") or [],
@@ -108,7 +108,7 @@ class _Run:
                 "finished_at": None,
                 "elapsed_time": 0.0,
                 "inputs": inputs,
-                "log_id": world.new_id(),
+                "log_id": world.make_id(),
                 "user": self._user,
                 "worker": world.worker,
                 "version": "2024-08-01 12:17:09.771832",
@@ -121,7 +121,7 @@ class _Run:
 def fail_interrupted(world: World, now: int) -> None:
     """Take note that the runs that have not come to an end never will: the mock ended before them."""
     ended = {"status": "failed", "error": "Run was interrupted: the server ended", "finished_at": now}
-    for run in filter(world.is_orphaned, world.store.page("runs", where={"status": "running"}).rows):
+    for run in filter(world.is_orphaned, world.store.read_page("runs", where={"status": "running"}).rows):
         world.store.put("runs", run["id"], {**run, **ended})
 
 
@@ -157,12 +157,12 @@ def list_logs(act: Action) -> Reply:
     number, limit = query["page"], query["limit"]
     where, skip = {"status": query["status"]} if query.get("status") else {}, (number - 1) * limit
     if query.get("keyword"):
-        every = store.page("runs", where=where, order="-created_at", limit=None).rows
+        every = store.read_page("runs", where=where, order="-created_at", limit=None).rows
         found = [run for run in every if _mentions(run, query["keyword"])]
         page = Page(found[skip : skip + limit], len(found), more=len(found) > skip + limit)
     else:
-        page = store.page("runs", where=where, order="-created_at", skip=skip, limit=limit)
-    data = [_log_entry(act, run) for run in page.rows]
+        page = store.read_page("runs", where=where, order="-created_at", skip=skip, limit=limit)
+    data = [_build_log_entry(act, run) for run in page.rows]
     return act.reply(page=number, limit=limit, total=page.total, has_more=page.more, data=data)
 
 
@@ -173,7 +173,7 @@ def _mentions(run: Record, keyword: str) -> bool:
     return escaped in said or keyword.lower() in f"{run['user']} {run['id']}".lower()
 
 
-def _log_entry(act: Action, run: Record) -> Record:
+def _build_log_entry(act: Action, run: Record) -> Record:
     return {
         "id": run["log_id"],
         "workflow_run": {name: run[name] for name in _LOGGED},

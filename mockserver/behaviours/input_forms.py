@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from flowcontract.schemas import media_types as media
-from mockserver.caching import memo_by_identity
+from mockserver.caching import memoize_by_identity
 from mockserver.request.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ _TEXT_LIMIT = {"document": "file_size_limit"}  # the others are called by their 
 def check_inputs(act: Action, inputs: Mapping[str, Any], user: str) -> None:
     """Refuse inputs that the app's form does not allow, and files that the app does not take or the user has not."""
     parameters = act.answers("getParameters")
-    controls = _controls(parameters)
+    controls = _list_controls(parameters)
     for name, (kind, settings) in controls.items():
         _check_input(kind, settings, inputs.get(name))
-    for file in _files(act.request.body):
+    for file in _list_files(act.request.body):
         _check_owner(act, file, user)
         _check_allowed(file, controls.get(file.variable, ("", {}))[1])
     _check_images(act.request.body.get("files"), parameters["file_upload"].get("image", {}))
 
 
-@memo_by_identity(256)
-def _controls(parameters: Mapping[str, Any]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+@memoize_by_identity(256)
+def _list_controls(parameters: Mapping[str, Any]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     """Return by the variable of each control of a form the control's kind and settings."""
     controls = (item for control in parameters["user_input_form"] for item in control.items())
     return {settings["variable"]: (kind, settings) for kind, settings in controls}
@@ -111,7 +111,7 @@ class _File(NamedTuple):
     said: Mapping[str, Any]
 
 
-def _files(body: Mapping[str, Any]) -> Iterator[_File]:
+def _list_files(body: Mapping[str, Any]) -> Iterator[_File]:
     """Yield every file that a body names, alone or in a list."""
     named = [("files", "", body.get("files"))]
     named += [(f"inputs.{name}", name, value) for name, value in (body.get("inputs") or {}).items()]
@@ -167,9 +167,9 @@ def _check_images(files: Any, settings: Mapping[str, Any]) -> None:
 
 def check_upload(act: Action, upload: Upload) -> str | None:
     """Return a file's type; refuse one that the app does not take, or that is larger than files of its type may be."""
-    parameters, extension = act.answers("getParameters"), _ending(upload) or _usual_ending(upload.content_type)
-    kind = _kind(act, extension)
-    types, extensions = _announced(parameters)
+    parameters, extension = act.answers("getParameters"), _get_ending(upload) or _guess_ending(upload.content_type)
+    kind = _find_kind(act, extension)
+    types, extensions = _list_announced(parameters)
     wrong = extension not in extensions and (kind is None or (types and kind not in types))
     if extension and wrong:  # a name without an ending has none that could be unsupported (001:424, 004:329)
         message = (
@@ -183,33 +183,33 @@ def check_upload(act: Action, upload: Upload) -> str | None:
     return kind
 
 
-def extension_of(act: Action, upload: Upload) -> str:
+def get_extension(act: Action, upload: Upload) -> str:
     """Return the ending of a file's name, in lower case without the dot; of a name without one there is none.
 
     Where a contract has no empty endings, the whole name is one (Dify 0.14.0, 109_upload_no_extension).
     """
     never_empty = act.contract["UploadedFile"]["properties"]["extension"].get("minLength")
-    return _ending(upload) or (upload.filename.lower() if never_empty else "")
+    return _get_ending(upload) or (upload.filename.lower() if never_empty else "")
 
 
-def _ending(upload: Upload) -> str:
+def _get_ending(upload: Upload) -> str:
     return posixpath.splitext(upload.filename)[1].removeprefix(".").lower()
 
 
-def _usual_ending(content_type: str) -> str:
+def _guess_ending(content_type: str) -> str:
     """Return the ending of a type's files; none of `application/octet-stream`, which is said of what is not known."""
     said = "" if content_type == media.UNKNOWN_FILE else content_type
     return (mimetypes.guess_extension(said) or "").removeprefix(".")
 
 
-def _kind(act: Action, extension: str) -> str | None:
+def _find_kind(act: Action, extension: str) -> str | None:
     types: Mapping[str, Sequence[str]] = act.context.app["file_types"]
     return next((kind for kind, endings in types.items() if extension in endings), None)
 
 
-def _announced(parameters: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+def _list_announced(parameters: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """Return the types and the endings that an app says it takes; no types where it does not say."""
-    holders = [parameters["file_upload"], *(settings for _, settings in _controls(parameters).values())]
+    holders = [parameters["file_upload"], *(settings for _, settings in _list_controls(parameters).values())]
     types = {kind for holder in holders for kind in holder.get("allowed_file_types", ())}
     endings = {ending for holder in holders for ending in holder.get("allowed_file_extensions", ())}
     if types and parameters["file_upload"].get("image", {}).get("enabled"):

@@ -49,16 +49,16 @@ class Blob:
 
     def read(self) -> bytes:
         """Return all bytes at once; raise as `chunks` does."""
-        return self._source if isinstance(self._source, bytes) else b"".join(self.chunks(1 << 20))
+        return self._source if isinstance(self._source, bytes) else b"".join(self.read_chunks(1 << 20))
 
-    def beginning(self, size: int) -> bytes:
+    def read_beginning(self, size: int) -> bytes:
         """Return the first bytes, at most `size`."""
         if isinstance(self._source, bytes):
             return self._source[:size]
         with self.open() as reader:
             return reader.read(size)
 
-    def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
+    def read_chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
         """Yield the bytes in pieces of at most `size`, each but the last of just that, and never more than there were.
 
         Raise StateError where some of them are gone, or can no longer be read.
@@ -121,7 +121,7 @@ class BlobWriter:
     def write(self, data: bytes) -> None:
         """Add bytes at the end; raise StateUnwritableError where there is no room for them."""
         self.size += len(data)
-        with _unwritable():
+        with _explain_unwritable():
             if self._path is None and self.size > self._in_memory:
                 self._move_to_disk()
             self._file.write(data)
@@ -134,7 +134,7 @@ class BlobWriter:
         if self._path is None:
             assert isinstance(self._file, io.BytesIO)
             return Blob(self._file.getvalue())
-        with _unwritable():
+        with _explain_unwritable():
             self._file.close()
         blob = Blob(self._path)
         blob.own(self._path)
@@ -152,7 +152,7 @@ class BlobWriter:
     def _move_to_disk(self) -> None:
         assert isinstance(self._file, io.BytesIO)
         written = self._file.getvalue()
-        self._file, self._path = tempfiles.new_file()
+        self._file, self._path = tempfiles.create_file()
         self._abandoned = weakref.finalize(self, _remove, self._file, self._path)  # of a client that left in between
         self._file.write(written)
 
@@ -164,7 +164,7 @@ def _remove(file: IO[bytes], path: Path) -> None:
 
 
 @contextmanager
-def _unwritable() -> Iterator[None]:
+def _explain_unwritable() -> Iterator[None]:
     try:
         yield
     except OSError as error:

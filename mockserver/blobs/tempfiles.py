@@ -20,14 +20,14 @@ _PREFIX = "mockserver-"
 _LOCK = "lock"  # held as long as the folder's process lives, so that nobody else takes it for left behind
 
 
-def new_file() -> tuple[IO[bytes], Path]:
+def create_file() -> tuple[IO[bytes], Path]:
     """Return a new file to write to, and its path. The name is ours: a client's name never reaches a path."""
-    handle, name = tempfile.mkstemp(dir=_folder(os.getpid(), Path(tempfile.gettempdir())))
+    handle, name = tempfile.mkstemp(dir=_make_folder(os.getpid(), Path(tempfile.gettempdir())))
     return os.fdopen(handle, "wb"), Path(name)
 
 
 @cache
-def _folder(_process: int, base: Path) -> Path:
+def _make_folder(_process: int, base: Path) -> Path:
     """Make the folder of this process; remove those of processes that were killed."""
     for left in base.glob(f"{_PREFIX}*/{_LOCK}"):
         with suppress(OSError):  # another user's

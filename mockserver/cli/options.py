@@ -38,7 +38,7 @@ Every option can also be set in the environment: MOCKSERVER_PORT=9000 mockserver
 _LAST_MOMENT = 253_000_000_000  # in the year 9987: dates end with 9999, and the clock goes on
 
 
-def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
+def _build_number_parser(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = kind(text)
@@ -51,10 +51,10 @@ def _number(kind: type[int | float], low: float, high: float) -> Callable[[str],
     return parse
 
 
-def _moment(text: str) -> float:
+def _parse_moment(text: str) -> float:
     """Read epoch seconds or ISO 8601; a time without a zone is UTC."""
     try:
-        return _number(float, 0, _LAST_MOMENT)(text)
+        return _build_number_parser(float, 0, _LAST_MOMENT)(text)
     except argparse.ArgumentTypeError:
         pass
     try:
@@ -64,10 +64,10 @@ def _moment(text: str) -> float:
             f'"{text}" is neither epoch seconds nor of the form 2024-07-18T09:30'
         ) from None
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    return _number(float, 0, _LAST_MOMENT)(str(zoned.timestamp()))
+    return _build_number_parser(float, 0, _LAST_MOMENT)(str(zoned.timestamp()))
 
 
-def _state(text: str) -> Path | str:
+def _parse_state(text: str) -> Path | str:
     """Read the path of a file, or an address of Redis."""
     if "://" not in text:
         return Path(text)
@@ -94,14 +94,14 @@ def _host(text: str) -> str:
     return text
 
 
-def _server(text: str) -> tuple[str, str]:
+def _parse_server(text: str) -> tuple[str, str]:
     api, equals, url = text.partition("=")
     if not equals or not api or "://" not in url:
         raise argparse.ArgumentTypeError(f'"{text}" is not of the form API=URL')
     return api, url
 
 
-def _profile(text: str) -> tuple[str, str]:
+def _parse_profile(text: str) -> tuple[str, str]:
     api, equals, name = text.partition("=")
     if not equals or not api or not name:
         raise argparse.ArgumentTypeError(f'"{text}" is not of the form API=NAME')
@@ -110,7 +110,7 @@ def _profile(text: str) -> tuple[str, str]:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--port": {
-        "type": _number(int, 0, 65535),
+        "type": _build_number_parser(int, 0, 65535),
         "default": 8080,
         "help": "port to listen on, 0 for any free one (default: 8080)",
     },
@@ -121,35 +121,35 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--api": {"action": "append", "default": [], "metavar": "NAME", "help": "an API; may be repeated (default: all)"},
     "--pace": {
-        "type": _number(float, 0, 1000),
+        "type": _build_number_parser(float, 0, 1000),
         "default": 1.0,
         "help": "what delays are multiplied by; 0 sends at once (default: 1)",
     },
     "--seed": {
-        "type": _number(int, 0, 2**63),
+        "type": _build_number_parser(int, 0, 2**63),
         "default": 0,
         "help": "what ids and invented values depend on (default: 0)",
     },
     "--clock": {
-        "type": _moment,
+        "type": _parse_moment,
         "metavar": "START",
         "help": "replace the clock: time begins there and goes on by a second with each request (epoch seconds or"
         " ISO 8601); with --seed every run of the same requests gives the same bytes (default: the machine's clock)",
     },
     "--state": {
-        "type": _state,
+        "type": _parse_state,
         "metavar": "WHERE",
         "help": "a SQLite file that keeps all worlds, also when the mock is killed, or redis://HOST:PORT/DB (also"
         " rediss:// and unix://), where several mocks share them (default: in memory)",
     },
     "--workers": {
-        "type": _number(int, 1, 256),
+        "type": _build_number_parser(int, 1, 256),
         "default": 1,
         "metavar": "N",
         "help": "processes that answer on the port; several need --state redis://... (default: 1)",
     },
     "--profile": {
-        "type": _profile,
+        "type": _parse_profile,
         "action": "append",
         "default": [],
         "metavar": "API=NAME",
@@ -178,12 +178,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "a flow that exists in AgentBuilder beside the documents' own; may be repeated",
     },
     "--max-upload-mb": {
-        "type": _number(int, 1, 1 << 20),
+        "type": _build_number_parser(int, 1, 1 << 20),
         "default": 1024,
         "help": "largest body of a request (default: 1024)",
     },
     "--journal": {
-        "type": _number(int, 0, 1 << 20),
+        "type": _build_number_parser(int, 0, 1 << 20),
         "default": 1000,
         "help": "exchanges that /__mock__/requests remembers (default: 1000)",
     },
@@ -200,23 +200,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "how each request is shown: text for people, json for programs, a line each (default: text)",
     },
     "--max-stored-mb": {
-        "type": _number(int, 1, 1 << 24),
+        "type": _build_number_parser(int, 1, 1 << 24),
         "default": 4096,
         "help": "all files that are kept; beyond it uploads are refused as too large (default: 4096)",
     },
     "--max-worlds": {
-        "type": _number(int, 1, 1 << 24),
+        "type": _build_number_parser(int, 1, 1 << 24),
         "default": 1000,
         "help": "worlds in memory or in Redis; beyond it the one used longest ago begins anew, unless a file keeps it"
         " (default: 1000)",
     },
     "--max-records": {
-        "type": _number(int, 1, 1 << 24),
+        "type": _build_number_parser(int, 1, 1 << 24),
         "default": 1_000_000,
         "help": "runs, messages, files ... of one world; beyond it the oldest are forgotten (default: 1000000)",
     },
     "--max-state-mb": {
-        "type": _number(int, 1, 1 << 20),
+        "type": _build_number_parser(int, 1, 1 << 20),
         "default": 96,
         "help": "memory that the records of all worlds take; beyond it the oldest are forgotten, unless --state keeps"
         " them (default: 96)",
@@ -238,7 +238,7 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
     "--faults": {"action": "store_true", "help": "print what can go wrong on purpose instead"},
     "--profiles": {"action": "store_true", "help": "print the releases that --profile takes instead"},
     "--to": {
-        "type": _server,
+        "type": _parse_server,
         "action": "append",
         "default": [],
         "metavar": "API=URL",
@@ -251,7 +251,7 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
         " and written as HAR at the end",
     },
     "--max-recording-mb": {
-        "type": _number(int, 1, 1 << 20),
+        "type": _build_number_parser(int, 1, 1 << 20),
         "default": 256,
         "help": "largest recording; beyond it nothing more is recorded (default: 256)",
     },
@@ -272,7 +272,7 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
         " violation with an event that reports an error, or cut off (default: all passes and is judged)",
     },
     "--timeout": {
-        "type": _number(float, 0.1, 86400),
+        "type": _build_number_parser(float, 0.1, 86400),
         "default": 300.0,
         "metavar": "SECONDS",
         "help": "how long a server may be silent before the proxy gives it up (default: 300)",

@@ -12,7 +12,7 @@ from flowcontract.errors import ConfigError
 from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
 from mockserver.cli.terminal import OK, PROBLEMS, say
 from mockserver.config.settings import Settings
-from mockserver.proxy.passing import Passing, make_masking, mapping_of
+from mockserver.proxy.passing import Passing, make_masking, map_servers
 from mockserver.proxy.recording import HAR_NAME, Recorder
 from mockserver.proxy.rewriting import Rewriting
 from mockserver.proxy.servers import parse_server
@@ -55,7 +55,7 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
     if options.record is not None:
         limit = options.max_recording_mb << 20
         rewriting = Rewriting(options.redact, words=options.words)
-        urls = mapping_of(servers)
+        urls = map_servers(servers)
         passing.recorder = Recorder(
             options.record, make_masking(server.mock.apis), urls, limit=limit, rewriting=rewriting
         )
@@ -63,7 +63,7 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
     signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
     log = show_requests(server, options)
     with contextlib.suppress(KeyboardInterrupt):
-        for line in _greeting(server, passing):
+        for line in _build_greeting(server, passing):
             say(line)
         sys.stdout.flush()
         spare_collections()
@@ -76,7 +76,7 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
             sys.stdout.flush()
         passing.recorder.close()
         say(f"Recorded in {passing.recorder.path} and {HAR_NAME} beside it.")
-    for line in passing.summary.lines():
+    for line in passing.summary.render_lines():
         say(line)
     sys.stdout.flush()
     return OK if passing.summary.clean else PROBLEMS
@@ -86,7 +86,7 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _greeting(server: MockServer, passing: Passing) -> list[str]:
+def _build_greeting(server: MockServer, passing: Passing) -> list[str]:
     """Return what is printed on start: per API where requests come and where they go."""
     lines = warn_of_strangers(server, "proxy")
     for api, target in passing.servers.items():

@@ -80,7 +80,12 @@ def check(options: argparse.Namespace) -> int:
         raise ConfigError(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
     # A user's folder need not name its errors after documented codes.
     loaded = replace(project.load(paths.find_specs_root(), options.fixtures, options.api), ours=False)
-    findings = {*_wrong_faults(loaded), *loaded.broken, *scenarios.check(loaded), *scenarios.check_other_files(loaded)}
+    findings = {
+        *_find_wrong_faults(loaded),
+        *loaded.broken,
+        *scenarios.check(loaded),
+        *scenarios.check_other_files(loaded),
+    }
     for finding in sorted(findings):
         print(finding)
     if not findings and not any(options.fixtures.rglob("*.yaml")):  # most likely another folder was meant
@@ -90,7 +95,7 @@ def check(options: argparse.Namespace) -> int:
     return PROBLEMS if findings else OK
 
 
-def _wrong_faults(loaded: Project) -> Iterator[Finding]:
+def _find_wrong_faults(loaded: Project) -> Iterator[Finding]:
     """Yield what is wrong with the faults that scenarios name, which only the mock knows."""
     from flowcontract.lint.findings import Finding  # noqa: PLC0415
     from mockserver.faults import FaultError, parse  # noqa: PLC0415

@@ -27,7 +27,7 @@ def serve(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"there is no folder {options.fixtures}. Name a folder with <api>/<operationId>/<status>-<name>.yaml."
         )
-    if options.workers > 1 and (refused := _no_workers(options)):
+    if options.workers > 1 and (refused := _explain_no_workers(options)):
         raise ConfigError(refused)
     settings = Settings(
         pace=options.pace,
@@ -51,7 +51,7 @@ def serve(options: argparse.Namespace) -> int:
     server = open_server(options, settings, options.api, workers=options.workers)
     log = show_requests(server, options, workers=options.workers)
     try:
-        for line in _greeting(server):
+        for line in _build_greeting(server):
             say(line)
         sys.stdout.flush()
         spare_collections()
@@ -76,7 +76,7 @@ def _answer(server: MockServer, count: int) -> None:
         server.serve(worker)
 
 
-def _no_workers(options: argparse.Namespace) -> str:
+def _explain_no_workers(options: argparse.Namespace) -> str:
     """Return why there cannot be several workers, '' if there can."""
     if not hasattr(os, "fork"):
         return f"--workers {options.workers} needs a system that can fork. Start several mocks on ports of their own."
@@ -85,7 +85,7 @@ def _no_workers(options: argparse.Namespace) -> str:
     return ""
 
 
-def _greeting(server: MockServer) -> list[str]:
+def _build_greeting(server: MockServer) -> list[str]:
     """Return what is printed on start: per API its base URL, its key, and a command that works when pasted."""
     lines = warn_of_strangers(server, "mock")
     for api in server.mock.apis:
@@ -94,13 +94,13 @@ def _greeting(server: MockServer) -> list[str]:
             f"{api}",
             f"  base URL  {server.url(api)}",
             f"  key       {keys}",
-            f"  try       {_curl(server, api)}",
+            f"  try       {_build_curl(server, api)}",
         ]
     page = "" if server.mock.settings.ui else "__mock__/requests"
     lines.append(f"{server.origin}/{page} shows what was asked, and what of it the contract forbids.")
     return [*lines, "Ctrl-C stops it. `mockserver list` prints what can be asked for with the Prefer header."]
 
 
-def _curl(server: MockServer, api: str) -> str:
+def _build_curl(server: MockServer, api: str) -> str:
     """Return a curl command for the first documented request that needs nothing but this line."""
     return choose_typical_request(server.mock.apis[api]).to_curl(server.url(api), server.headers(api))

@@ -28,7 +28,7 @@ def torture(options: argparse.Namespace) -> int:
     session = mock.torture(options.operation)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a script's way of pressing Ctrl-C
     with contextlib.suppress(KeyboardInterrupt):
-        for line in _greeting(mock, session):
+        for line in _build_greeting(mock, session):
             say(line)
         sys.stdout.flush()
         _answer_until_whole(mock, session)
@@ -44,7 +44,7 @@ def _answer_until_whole(mock: MockServer, session: Session) -> None:
             waiting.wait(_SLICE_S)
 
 
-def _greeting(mock: MockServer, session: Session) -> list[str]:
+def _build_greeting(mock: MockServer, session: Session) -> list[str]:
     """Return the lines that tell a user what to ask, and where to report."""
     address = mock.url(session.api.name).removesuffix(session.api.base_path)
     lines = [f"{case.faults:<32} {case.harm:<9} key {case.key}" for case in session]

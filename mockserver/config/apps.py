@@ -36,25 +36,25 @@ class Apps:
         Raise AppError saying file, line and field, and UnknownNameError for `answers` that no app has.
         """
         given = _File(file) if file else None
-        self._tables = {name: _merged(_default(name), given.tables.get(name, {}) if given else {}) for name in apis}
+        self._tables = {name: _merge(_read_default(name), given.tables.get(name, {}) if given else {}) for name in apis}
         self._over = {name: value for name, value in over.items() if value}
         if given:
-            _refuse([*given.problems(), *_Check(apis, scenarios, self._tables).problems()], given)
+            _refuse([*given.find_problems(), *_Check(apis, scenarios, self._tables).find_problems()], given)
         chat = [table["texts"] for table in self._tables.values() if "texts" in table]
         answers = over.get("answers")
         if answers and chat and all(answers not in texts for texts in chat):
             raise UnknownNameError("answers", answers, {name for texts in chat for name in texts})
-        self.of = lru_cache(_REMEMBERED)(self._of)
+        self.of = lru_cache(_REMEMBERED)(self._find)
 
-    def _of(self, api: str, suffix: str) -> Table:
+    def _find(self, api: str, suffix: str) -> Table:
         """Return the app that is opened by an API's key with this suffix."""
         table = self._tables[api]
         keys: Mapping[str, Any] = table.get("keys", {})
         fitting = [name for name in keys if suffix == name or suffix.startswith(f"{name}-")]
-        app = _merged(table, keys[max(fitting, key=len)]) if fitting else table
+        app = _merge(table, keys[max(fitting, key=len)]) if fitting else table
         return {**app, **self._over}
 
-    def flows(self, api: str) -> Sequence[Mapping[str, Any]]:
+    def list_flows(self, api: str) -> Sequence[Mapping[str, Any]]:
         """Return the flows that an API's worlds have beside the printed ones; one that is a text is its id."""
         flows = self._tables[api].get("flows", ())
         return [{"id": flow} if isinstance(flow, str) else flow for flow in flows]
@@ -62,24 +62,24 @@ class Apps:
 
 def read_defaults(names: Iterable[str]) -> str:
     """Return our defaults for some APIs as one file: what `--app` takes."""
-    return "\n".join(f"{name}:\n{_indented(name)}" for name in names)
+    return "\n".join(f"{name}:\n{_indent(name)}" for name in names)
 
 
-def _indented(name: str) -> str:
+def _indent(name: str) -> str:
     lines = (paths.find_fixtures_root() / name / APP).read_text(encoding="utf-8").splitlines()
     return "".join(f"  {line}\n" if line else "\n" for line in lines)
 
 
-def _default(name: str) -> Table:
+def _read_default(name: str) -> Table:
     return read_default_app(paths.find_fixtures_root() / name)
 
 
-def _merged(below: Table, above: Any) -> dict[str, Any]:
+def _merge(below: Table, above: Any) -> dict[str, Any]:
     """Lay a mapping over another; what is no mapping, a list for instance, replaces what is below it."""
     if not isinstance(above, Mapping):
         return dict(below)
     both = {
-        name: _merged(below[name], value) if isinstance(below.get(name), Mapping) and _is_table(value) else value
+        name: _merge(below[name], value) if isinstance(below.get(name), Mapping) and _is_table(value) else value
         for name, value in above.items()
     }
     return {**below, **both}
@@ -103,7 +103,7 @@ class _File:
         self.path = path
         try:
             self._text = path.read_text(encoding="utf-8")
-            self.tables = self._parsed()
+            self.tables = self._parse()
         except OSError as error:
             why = error.strerror
             raise AppError(f"{path}: cannot be read: {why}. `mockserver init` prints one that can.") from None
@@ -112,7 +112,7 @@ class _File:
         except FlowContractError as error:
             raise AppError(str(error)) from None
 
-    def _parsed(self) -> Mapping[str, Any]:
+    def _parse(self) -> Mapping[str, Any]:
         if self.path.suffix == ".toml":
             tables: Any = json.loads(json.dumps(tomllib.loads(self._text), default=str))  # TOML's dates become text
         else:
@@ -123,16 +123,16 @@ class _File:
             raise AppError(f"{self.path}: one table per API is wanted. `mockserver init` prints an example.")
         return tables
 
-    def problems(self) -> Iterator[_Problem]:
+    def find_problems(self) -> Iterator[_Problem]:
         """Yield what its own format says against it."""
         validators = _format()
         for found in validators.find_violations("", self.tables):
             yield _Problem(found.where, f"must be {found.expected}, is {found.got}")
-        yield from _unknown(validators, "", self.tables, "")
+        yield from _find_unknown(validators, "", self.tables, "")
 
-    def line(self, pointer: str) -> int:
+    def find_line(self, pointer: str) -> int:
         """Return the line of a value, or of the nearest thing around it."""
-        lines = _toml_lines(self._text) if self.path.suffix == ".toml" else yamlio.locate_lines(self._text)
+        lines = _map_toml_lines(self._text) if self.path.suffix == ".toml" else yamlio.locate_lines(self._text)
         while pointer and pointer not in lines:
             pointer = pointer.rpartition("/")[0]
         return lines.get(pointer, 1)
@@ -147,31 +147,34 @@ def _refuse(problems: Iterable[_Problem], file: _File) -> None:
     """Raise AppError with every problem, one a line."""
     reported = {problem.where: problem.what for problem in problems}
     if reported:
-        lines = [f"{file.path}, line {file.line(where)}: {_field(where)} {what}" for where, what in reported.items()]
+        lines = [
+            f"{file.path}, line {file.find_line(where)}: {_name_field(where)} {what}"
+            for where, what in reported.items()
+        ]
         raise AppError("\n".join([*lines, "Mend it; `mockserver init` prints what is possible."]))
 
 
-def _field(pointer: str) -> str:
+def _name_field(pointer: str) -> str:
     return ".".join(pointers.split(pointer)) or "the file"
 
 
-def _unknown(validators: Validators, pointer: str, value: Any, where: str) -> Iterator[_Problem]:
+def _find_unknown(validators: Validators, pointer: str, value: Any, where: str) -> Iterator[_Problem]:
     """Yield every name in a value that its schema does not name, where the schema names any."""
-    fields = _fields(validators, pointer)
+    fields = _find_fields(validators, pointer)
     if isinstance(value, Mapping) and fields:
         for name, inner in value.items():
             here = f"{where}/{pointers.escape(name)}"
             if name in fields:
-                yield from _unknown(validators, fields[name], inner, here)
+                yield from _find_unknown(validators, fields[name], inner, here)
             else:
                 yield _Problem(here, f"is unknown. {UnknownNameError('field', name, fields)}")
     elif isinstance(value, Mapping):
         more = f"{validators.follow(pointer).pointer}/additionalProperties"
         for name, inner in value.items() if _has(validators, more) else ():
-            yield from _unknown(validators, more, inner, f"{where}/{pointers.escape(name)}")
+            yield from _find_unknown(validators, more, inner, f"{where}/{pointers.escape(name)}")
     elif isinstance(value, list) and _has(validators, items := f"{validators.follow(pointer).pointer}/items"):
         for index, inner in enumerate(value):
-            yield from _unknown(validators, items, inner, f"{where}/{index}")
+            yield from _find_unknown(validators, items, inner, f"{where}/{index}")
 
 
 def _has(validators: Validators, pointer: str) -> bool:
@@ -181,12 +184,12 @@ def _has(validators: Validators, pointer: str) -> bool:
         return False
 
 
-def _fields(validators: Validators, pointer: str) -> dict[str, str]:
+def _find_fields(validators: Validators, pointer: str) -> dict[str, str]:
     """Return where the schemas of an object's fields are, by name; also of those behind a `$ref` that is not alone."""
     here = validators.follow(pointer)
     own = {name: step.pointer for name, step in validators.find_form_fields(here.pointer).items()}
     reference = here.schema.get("$ref") if isinstance(here.schema, Mapping) else None
-    return {**_fields(validators, reference.removeprefix("#")), **own} if isinstance(reference, str) else own
+    return {**_find_fields(validators, reference.removeprefix("#")), **own} if isinstance(reference, str) else own
 
 
 class _Check:
@@ -195,31 +198,35 @@ class _Check:
     def __init__(self, apis: Mapping[str, Api], scenarios: ScenarioSet, tables: Mapping[str, Table]) -> None:
         self._apis, self._scenarios, self._tables = apis, scenarios, tables
 
-    def problems(self) -> Iterator[_Problem]:
+    def find_problems(self) -> Iterator[_Problem]:
         for name, api in self._apis.items():
             table = self._tables[name]
-            yield from self._table(api, table, f"/{name}", table)
+            yield from self._check_table(api, table, f"/{name}", table)
             others = table.get("keys") or {}
             for suffix, other in others.items() if _is_table(others) else ():
-                yield from self._table(api, _merged(table, other), f"/{name}/keys/{pointers.escape(suffix)}", other)
+                yield from self._check_table(
+                    api, _merge(table, other), f"/{name}/keys/{pointers.escape(suffix)}", other
+                )
 
-    def _table(self, api: Api, table: Table, where: str, said: Any) -> Iterator[_Problem]:
+    def _check_table(self, api: Api, table: Table, where: str, said: Any) -> Iterator[_Problem]:
         """Judge what is said of an app, which together with what is below it is `table`."""
         if not isinstance(said, Mapping):
             return
-        for section, media in _served(api, self._scenarios).items():
+        for section, media in _find_served(api, self._scenarios).items():
             if section in said:
                 here = f"{where}/{section}"
                 for found in api.validators.find_violations(media.pointer, table[section]):
                     yield _Problem(f"{here}{found.where}", f"must be {found.expected}, is {found.got}")
-                yield from _unknown(api.validators, media.pointer, table[section], here)
+                yield from _find_unknown(api.validators, media.pointer, table[section], here)
         if {"answers", "texts"} & said.keys():
-            yield from _text_problems(table, where)
+            yield from _check_texts(table, where)
         scenarios = said.get("scenarios")
         for operation_id, key in scenarios.items() if isinstance(scenarios, Mapping) else ():
-            yield from self._scenario(api, operation_id, key, f"{where}/scenarios/{pointers.escape(operation_id)}")
+            yield from self._check_scenario(
+                api, operation_id, key, f"{where}/scenarios/{pointers.escape(operation_id)}"
+            )
 
-    def _scenario(self, api: Api, operation_id: str, key: str, where: str) -> Iterator[_Problem]:
+    def _check_scenario(self, api: Api, operation_id: str, key: str, where: str) -> Iterator[_Problem]:
         operation = api.operations.get(operation_id)
         if operation is None:
             yield _Problem(where, f"is unknown. {UnknownNameError('operation', operation_id, api.operations)}")
@@ -227,7 +234,7 @@ class _Check:
             yield _Problem(where, f"is wrong. {UnknownNameError(f'{operation.name} scenario', str(key), known)}")
 
 
-def _served(api: Api, scenarios: ScenarioSet) -> dict[str, MediaType]:
+def _find_served(api: Api, scenarios: ScenarioSet) -> dict[str, MediaType]:
     """Return what an app's tables are served as: the name of the table is the operation's path, `/parameters`.
 
     A release that says it in another way is none of them.
@@ -243,10 +250,10 @@ def _served(api: Api, scenarios: ScenarioSet) -> dict[str, MediaType]:
         if "{" not in operation.path and scenarios.select_default(operation).reply.body == f"$app.{operation.path[1:]}"
     )
     found = {operation.path[1:]: operation.success.media.get("application/json") for operation in whole}
-    return {name: media for name, media in found.items() if media and name in _default(api.name)}
+    return {name: media for name, media in found.items() if media and name in _read_default(api.name)}
 
 
-def _text_problems(table: Table, where: str) -> Iterator[_Problem]:
+def _check_texts(table: Table, where: str) -> Iterator[_Problem]:
     """Yield `answers` that are not among the texts, and expressions that are none."""
     texts = table.get("texts")
     if not isinstance(texts, Mapping):
@@ -262,23 +269,23 @@ def _text_problems(table: Table, where: str) -> Iterator[_Problem]:
                 yield _Problem(f"{where}/texts/{pointers.escape(name)}/{index}", f"is wrong: {error}")
 
 
-def _toml_lines(text: str) -> dict[str, int]:
+def _map_toml_lines(text: str) -> dict[str, int]:
     """Map the JSON pointer of every key and table of a TOML file to its line; what is inside of a value has none."""
     lines: dict[str, int] = {}
     table, counts = "", dict[str, int]()
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.lstrip().startswith("[") and (header := _parsed_alone(line)) is not None:
-            table = _pointer(header)
+        if line.lstrip().startswith("[") and (header := _parse_alone(line)) is not None:
+            table = _build_pointer(header)
             if line.lstrip().startswith("[["):
                 counts[table] = counts.get(table, -1) + 1
-            table = _counted(table, counts)
+            table = _count_tables(table, counts)
             lines.setdefault(table, number)
-        elif (key := _parsed_alone(f"{line.partition('=')[0]} = 0")) is not None and "=" in line:
-            lines.setdefault(f"{table}{_pointer(key)}", number)
+        elif (key := _parse_alone(f"{line.partition('=')[0]} = 0")) is not None and "=" in line:
+            lines.setdefault(f"{table}{_build_pointer(key)}", number)
     return lines
 
 
-def _parsed_alone(line: str) -> Any:
+def _parse_alone(line: str) -> Any:
     """Return what a line says on its own, None where it is no TOML or says nothing."""
     try:
         return tomllib.loads(line) or None if line.strip() else None
@@ -286,7 +293,7 @@ def _parsed_alone(line: str) -> Any:
         return None
 
 
-def _pointer(nested: Any) -> str:
+def _build_pointer(nested: Any) -> str:
     """Return the pointer to the innermost of nested mappings that have one key each."""
     pointer = ""
     while isinstance(nested, dict | list) and nested:
@@ -298,7 +305,7 @@ def _pointer(nested: Any) -> str:
     return pointer
 
 
-def _counted(table: str, counts: Mapping[str, int]) -> str:
+def _count_tables(table: str, counts: Mapping[str, int]) -> str:
     """Put the index of the last table into the pointer of each array of tables that it leads through."""
     counted, plain = "", ""
     for token in table.split("/")[1:]:

@@ -51,7 +51,7 @@ class Settings:
     answers: str = ""
     ui: bool = True
 
-    def seeds(self, api: str) -> Seeds:
+    def build_seeds(self, api: str) -> Seeds:
         """Return what a world of an API begins with."""
         path = self.fixtures / api / "world.yaml"
         seeds = yamlio.load(path) if path.is_file() else {}

@@ -82,8 +82,8 @@ def render(visit: Visit, view: RequestView, chosen: Selection, settings: Setting
 
 def _make_context(visit: Visit, view: RequestView, refusal: Refusal | None = None) -> Context:
     """Return what expressions of a scenario see. Who needs a seed takes the next one of the world: that is a write."""
-    violation = refusal.violation if refusal else _sample(visit.operation)
-    return Context(request=view, seed=visit.world.reply_seed, now=visit.now, violation=violation, app=visit.app)
+    violation = refusal.violation if refusal else _build_sample(visit.operation)
+    return Context(request=view, seed=visit.world.derive_reply_seed, now=visit.now, violation=violation, app=visit.app)
 
 
 def _replay(visit: Visit, scenario: Scenario, context: Context, settings: Settings) -> Reply:
@@ -95,5 +95,5 @@ def _replay(visit: Visit, scenario: Scenario, context: Context, settings: Settin
 
 
 @lru_cache(maxsize=1024)
-def _sample(operation: Operation) -> Mapping[str, Any]:
+def _build_sample(operation: Operation) -> Mapping[str, Any]:
     return pydantic_words.build_mapping(build_sample_violation(operation))

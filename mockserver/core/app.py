@@ -68,8 +68,8 @@ class App:
     def _answer_preflight(self, request: Request) -> Reply:
         """Tell a browser that it may send what it asks for (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
         router = self.mock.router
-        manners = router.manners(request.path)
-        methods = ", ".join(manners.preflight_methods or router.methods(request.path)) or "*"
+        manners = router.find_manners(request.path)
+        methods = ", ".join(manners.preflight_methods or router.list_methods(request.path)) or "*"
         headers = Headers([("Access-Control-Allow-Methods", methods), ("Access-Control-Max-Age", "600")])
         wanted = request.fields.get("access-control-request-headers", "")
         headers["Access-Control-Allow-Headers"] = wanted if _NAMES.fullmatch(wanted) else "*"

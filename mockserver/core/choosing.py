@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowcontract.scenarios.streaming import asks_for_stream
 from mockserver import faults
 from mockserver.core.validation import make_view_as_sent
-from mockserver.request.refusals import Refusal, scenario_key
+from mockserver.request.refusals import Refusal, find_scenario_key
 from mockserver.scenarios import selection
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def select_refusal(visit: Visit, validated: Validated, refusal: Refusal) -> Sele
     known = visit.content.scenarios.read_scenarios(operation)
     if asks_for_stream(operation, validated.view):
         words = (*(f"{word}-streaming" for word in words), *words)
-    status, _, name = scenario_key(operation.refusals, words, known, api=operation.api).partition("-")
+    status, _, name = find_scenario_key(operation.refusals, words, known, api=operation.api).partition("-")
     scenario = visit.content.scenarios.find(operation, int(status), name)
     return Selection(scenario, "problem", refusal.words[0], refusal=refusal)
 

@@ -25,7 +25,7 @@ class Content:
         self._apis = apis
         self.default_body = lru_cache(1024)(self._render_default_body)
         """API, suffix of the key, operationId -> the JSON that the key's app answers by default."""
-        self.for_release = lru_cache(4096)(self._for_release)
+        self.for_release = lru_cache(4096)(self._adapt)
         """Scenario, operation -> the scenario as the release in force sends it."""
 
     def find_refusing_operation(self, api: Api, word: str) -> Operation:
@@ -44,5 +44,5 @@ class Content:
         scenario = selection.find_default(self.scenarios, self._apis[api].operations[operation_id], app["scenarios"])
         return scenario.reply.template.render(Context(app=app))
 
-    def _for_release(self, scenario: Scenario, operation: Operation) -> Scenario:
+    def _adapt(self, scenario: Scenario, operation: Operation) -> Scenario:
         return as_release(scenario, self._apis[operation.api], operation)

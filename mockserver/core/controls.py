@@ -23,7 +23,7 @@ class Controls:
         """Control a mock."""
         self._mock = mock
 
-    def operations(self, name: str, *, api: str | None = None) -> list[Operation]:
+    def find_operations(self, name: str, *, api: str | None = None) -> list[Operation]:
         """Return the operations of a name, `dify-chat/uploadFile` or `uploadFile`; raise UnknownNameError for none."""
         known = [
             operation
@@ -38,7 +38,7 @@ class Controls:
             )
         return found
 
-    def world(self, name: str) -> str:
+    def find_world(self, name: str) -> str:
         """Return a world's name, given that or its key (`app-chat-alice`); raise UnknownNameError."""
         beginnings = {api.name: api.name for api in self._mock.apis.values()}
         for api in self._mock.apis.values():
@@ -49,11 +49,11 @@ class Controls:
         longest = max(fitting, key=len)
         return beginnings[longest] + name.removeprefix(longest)
 
-    def api_of(self, world: str) -> str:
+    def get_api(self, world: str) -> str:
         """Return the API that a world belongs to."""
         return max((name for name in self._mock.apis if world == name or world.startswith(f"{name}-")), key=len)
 
-    def order(
+    def add_override(
         self, operation: str, scenario: str, *, times: int | None = None, world: str | None = None
     ) -> list[Override]:
         """Let an operation answer with a scenario, always or so many times, in one world or in all.
@@ -62,12 +62,12 @@ class Controls:
         FaultError, which list what there is.
         """
         preference, scenarios = (
-            ScenarioPreference.named(scenario, "override"),
-            self._mock.scenario_files.current(at_once=True),
+            ScenarioPreference.from_name(scenario, "override"),
+            self._mock.scenario_files.load_current(at_once=True),
         )
         if preference.fault:
             faults.parse(preference.fault)
-        concerned = self.operations(operation, api=None if world is None else self.api_of(world))
+        concerned = self.find_operations(operation, api=None if world is None else self.get_api(world))
         orders: list[Override] = []
         for each in concerned:
             with contextlib.suppress(UnknownNameError):

@@ -29,7 +29,7 @@ from mockserver.http.failures import make_problem
 from mockserver.request import credentials, hints
 from mockserver.request.http_conventions import redirect, tell_methods
 from mockserver.request.refusals import Refusal
-from mockserver.scenarios.selection import NoScenario, no_fault
+from mockserver.scenarios.selection import NoScenario, make_no_fault
 
 if TYPE_CHECKING:
     from flowcontract.scenarios import Scenario
@@ -131,7 +131,7 @@ class Handler:
         """Answer a request that leads to an operation."""
         operation, world = visit.operation, visit.world
         entry.operation = operation.name
-        passing = self._passing_of(visit)
+        passing = self._find_passing(visit)
         if passing is not None and visit.routed.request.incoming is not None:
             return passing.forward(Passed(visit, entry))
         understood = self._validate(visit, entry)
@@ -144,12 +144,12 @@ class Handler:
         except FaultError as error:
             if case:
                 case.unfit = str(error)
-            raise NoScenario(no_fault(error, operation)) from None
+            raise NoScenario(make_no_fault(error, operation)) from None
         if reply.forward is None:  # else it is noted when the answer comes
             world.usage.note(operation.id, reply.status)
         return reply
 
-    def _passing_of(self, visit: Visit) -> Passing | None:
+    def _find_passing(self, visit: Visit) -> Passing | None:
         """Return what passes requests of an API on, None where the mock answers them itself."""
         passing = self._mock.passing
         return passing if passing is not None and passing.covers(visit.routed.request.path) else None
@@ -188,9 +188,9 @@ class Handler:
         asked = faults.parse(text) if text else ()
         validated = understood.validated
         chosen = self._select(visit, understood, preference, entry)
-        passing = self._passing_of(visit)
+        passing = self._find_passing(visit)
         if passing is not None and not passing.keeps(chosen):
-            chosen = chosen._replace(scenario=_without_faults(chosen.scenario))
+            chosen = chosen._replace(scenario=_drop_faults(chosen.scenario))
             chosen = _add_faults(visit, chosen, asked, entry)
             if chosen.by != "fault":
                 return passing.forward(Passed(visit, entry, validated, asked, preference))
@@ -208,7 +208,7 @@ class Handler:
         if preference is not None and preference.by == "prefer":
             some_left_out = len(entry.faults) < len(chosen.faults)
             applied = ", ".join(entry.faults) if some_left_out else preference.fault or ""
-            reply.headers["Preference-Applied"] = preference.applied(scenario, applied)
+            reply.headers["Preference-Applied"] = preference.describe_applied(scenario, applied)
         return reply
 
     @staticmethod
@@ -240,7 +240,7 @@ class Handler:
         try:
             rendered = act(visit, validated, chosen, settings)
         except Refusal as found:
-            refusal = found.alone()
+            refusal = found.drop_traceback()
             entry.forbid((), refusal)
             if chosen.is_preferred:
                 chosen = chosen._replace(refusal=refusal)
@@ -258,7 +258,7 @@ class Handler:
         return faults.apply(
             reply,
             chosen.faults,
-            case.bound(context) if case else context,
+            case.bind(context) if case else context,
             request.capabilities,
             asked=asked,
             refused=chosen.refuses,
@@ -269,7 +269,7 @@ class Handler:
         """Refuse a path or a method that leads to no operation, as the API does."""
         routed, request = visit.routed, visit.routed.request
         words = routed.route.refused
-        passing = self._passing_of(visit)
+        passing = self._find_passing(visit)
         nowhere = Refusal(words[-1], f"{request.method} {request.path} leads nowhere", finer=words)
         entry.forbid((), nowhere)
         entry.hints = self._hints.explain(request, routed.route, nowhere)
@@ -295,7 +295,7 @@ class Handler:
         )
 
 
-def _without_faults(scenario: Scenario) -> Scenario:
+def _drop_faults(scenario: Scenario) -> Scenario:
     return replace(scenario, faults="") if scenario.faults else scenario
 
 

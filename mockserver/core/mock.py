@@ -57,7 +57,7 @@ class Mock:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.content = self._read_content(self.scenario_files.current())
+        self.content = self._read_content(self.scenario_files.load_current())
         if settings.app is not None:
             self.scenario_files.watch(settings.app)
         self.router = Router(self.apis)
@@ -84,7 +84,7 @@ class Mock:
 
     def refresh(self) -> Content:
         """Return the content as the files have it now, or had it a moment ago; a broken file changes nothing."""
-        scenarios = self.scenario_files.current()
+        scenarios = self.scenario_files.load_current()
         if scenarios is not self.content.scenarios:
             try:
                 self.content = self._read_content(scenarios)
@@ -104,6 +104,6 @@ class Mock:
 
     def _read_seeds(self, api: str) -> Seeds:
         """Return the records that worlds of an API begin with: those of its file, and the flows of its apps."""
-        seeds = self.settings.seeds(api)
-        added = [dict(flow) for flow in self.content.apps.flows(api)]
+        seeds = self.settings.build_seeds(api)
+        added = [dict(flow) for flow in self.content.apps.list_flows(api)]
         return {**seeds, "flows": [*seeds["flows"], *added]} if added else seeds

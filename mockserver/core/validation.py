@@ -76,7 +76,7 @@ def route(router: Router, request: Request) -> Routed:
     except Refusal as refusal:
         query, query_error = {}, refusal
     if query:
-        query = router.manners(request.path).read_query(query)
+        query = router.find_manners(request.path).read_query(query)
     preference = preferences.take_off(query)
     found = router.route(request.method, request.path, request.fields, query)
     return Routed(request, found, query, query_error, preference)
@@ -120,11 +120,13 @@ def validate(
             body = NO_BODY
             values = _compare(routed, operation, api, body)
         if values.violations:
-            raise Refusal.by(values, RequestView(path=routed.route.path, query=_single(routed.query), body=body.value))
+            raise Refusal.from_checked(
+                values, RequestView(path=routed.route.path, query=_unpack_single(routed.query), body=body.value)
+            )
         if authenticated.refusal:
             raise authenticated.refusal
     except Refusal as refusal:
-        return Validated(make_view(routed, values), body, values, refusal.alone(), preference)
+        return Validated(make_view(routed, values), body, values, refusal.drop_traceback(), preference)
     return Validated(make_view(routed, values), body, values, None, preference)
 
 
@@ -133,7 +135,7 @@ def make_view(routed: Routed, values: CheckedRequest = NOT_CHECKED) -> RequestVi
     return RequestView(
         method=routed.request.method,
         path={**routed.route.path, **values.path},
-        query={**_single(routed.query), **values.query},
+        query={**_unpack_single(routed.query), **values.query},
         headers=routed.request.fields,
         body=values.body,
     )
@@ -147,7 +149,7 @@ def make_view_as_sent(routed: Routed, validated: Validated, operation: Operation
     return RequestView(
         method=routed.request.method,
         path=routed.route.path,
-        query=_single(routed.query),
+        query=_unpack_single(routed.query),
         headers=routed.request.fields,
         body=None if value is ABSENT else value,
     )
@@ -180,7 +182,7 @@ def _complete(operation: Operation, checked: CheckedRequest) -> CheckedRequest:
     return CheckedRequest(checked.path, query, checked.headers, checked.body, checked.violations)
 
 
-def _single(query: Mapping[str, list[str]]) -> dict[str, Any]:
+def _unpack_single(query: Mapping[str, list[str]]) -> dict[str, Any]:
     """Return the values of a query, a list only where a name came several times."""
     return {name: values[0] if len(values) == 1 else values for name, values in query.items()}
 

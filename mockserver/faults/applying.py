@@ -56,7 +56,7 @@ def apply(  # noqa: PLR0913 - each by name
         as_stream(reply)
     idle = _find_idle(later, reply, context, head=head or reply.status in _BODILESS)
     if idle and (wrong := next((chosen for chosen in idle if asked is None or chosen in asked), None)):
-        raise _no_effect(wrong, reply, context, head=head)
+        raise _build_no_effect(wrong, reply, context, head=head)
     for chosen in later:
         _put(chosen, reply, context)
     return tuple(chosen for chosen in fitting if chosen not in idle)
@@ -84,14 +84,14 @@ def _find_idle(faults: Sequence[Chosen], reply: Reply, context: FaultContext, *,
     for number, chosen in enumerate(faults):
         others = [*faults[:number], *faults[number + 1 :]]
         with_it, without = _rehearse(reply, faults, aside), _rehearse(reply, others, aside)
-        if _head(with_it) == _head(without) and (head or _same(with_it, without)):
+        if _read_head(with_it) == _read_head(without) and (head or _is_same(with_it, without)):
             idle.append(chosen)
     return idle
 
 
-def _no_effect(chosen: Chosen, reply: Reply, context: FaultContext, *, head: bool) -> FaultError:
+def _build_no_effect(chosen: Chosen, reply: Reply, context: FaultContext, *, head: bool) -> FaultError:
     aside = replace(context, gave_up=lambda: None)
-    sent = [] if head else [data for _, data in _sent(_rehearse(reply, (), aside)) if data]
+    sent = [] if head else [data for _, data in _list_sent(_rehearse(reply, (), aside)) if data]
     there_is = f"of {sum(map(len, sent))} bytes in {len(sent)} piece{'' if len(sent) == 1 else 's'}"
     return FaultError(
         f"The fault {chosen} changes nothing in this reply {there_is}. Ask for another value or another fault."
@@ -107,19 +107,19 @@ def _rehearse(reply: Reply, faults: Sequence[Chosen], context: FaultContext) -> 
     return rehearsed
 
 
-def _head(reply: Reply) -> tuple[Any, ...]:
+def _read_head(reply: Reply) -> tuple[Any, ...]:
     """Return what a client gets before the body, and when; the length is that of the body, which is compared itself."""
     headers = [(name, value) for name, value in reply.headers if name != "Content-Length"]
     cut = reply.body.cut if isinstance(reply.body, Stream) else None
     return reply.status, reply.delay_s, headers, cut is not None and cut.headless
 
 
-def _same(reply: Reply, other: Reply) -> bool:
-    pairs = enumerate(zip_longest(_sent(reply), _sent(other)))
+def _is_same(reply: Reply, other: Reply) -> bool:
+    pairs = enumerate(zip_longest(_list_sent(reply), _list_sent(other)))
     return not any(mine != others or count >= _COMPARED for count, (mine, others) in pairs)
 
 
-def _sent(reply: Reply) -> Iterator[tuple[float, bytes]]:
+def _list_sent(reply: Reply) -> Iterator[tuple[float, bytes]]:
     """Yield what arrives and how long after what came before; at last how long an end is waited for, if it is."""
     waited = 0.0
     for piece in as_stream(reply).take_rest():

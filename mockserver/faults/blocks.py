@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from mockserver.faults.context import lines_of, with_lines, with_text
+from mockserver.faults.context import change_text, replace_lines, split_lines
 from mockserver.faults.events import BARE_PING
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _ENDS = (b"\r\n", b"\n", b"\r")  # in this order no CR is followed by a bare LF,
 def raw_utf8(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Write characters as they are; an event whose text is no JSON has them so already."""
     for piece in pieces:
-        yield with_text(piece, context, _unescape)
+        yield change_text(piece, context, _unescape)
 
 
 def _unescape(text: bytes) -> bytes:
@@ -36,7 +36,7 @@ def _unescape(text: bytes) -> bytes:
 def escapes(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     r"""Write every character of every text and every name as `\uXXXX`."""
     for piece in pieces:
-        yield with_text(
+        yield change_text(
             piece, context, lambda text: _STRING.sub(lambda match: _escape(match[0]), text.decode()).encode()
         )
 
@@ -49,7 +49,7 @@ def _escape(literal: str) -> str:
 def data_lines(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Break the JSON after every comma, so that it comes in several `data` lines."""
     for piece in pieces:
-        yield with_text(piece, context, lambda text: _TOKEN.sub(lambda match: match[1] or match[2] + b"\n", text))
+        yield change_text(piece, context, lambda text: _TOKEN.sub(lambda match: match[1] or match[2] + b"\n", text))
 
 
 def huge(pieces: Pieces, context: FaultContext, size: int) -> Pieces:
@@ -57,24 +57,24 @@ def huge(pieces: Pieces, context: FaultContext, size: int) -> Pieces:
     for count, piece in enumerate(pieces):
         missing = max(0, size - len(piece.data))
         spaces = b"{" + b" " * missing
-        yield piece if count else with_text(piece, context, lambda text, s=spaces: text.replace(b"{", s, 1))  # type: ignore[misc]
+        yield piece if count else change_text(piece, context, lambda text, s=spaces: text.replace(b"{", s, 1))  # type: ignore[misc]
 
 
 def extra_fields(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Put a field that no document names into every event."""
     for piece in pieces:
-        yield with_text(
-            piece, context, lambda text: _with_field(text, b'{"note": ["no document names this", 1, null]}')
+        yield change_text(
+            piece, context, lambda text: _add_field(text, b'{"note": ["no document names this", 1, null]}')
         )
 
 
 def invalid_utf8(pieces: Pieces, context: FaultContext, _value: None) -> Pieces:
     """Put a field that no document names and that is no UTF-8 into every event; a conforming client reads U+FFFD."""
     for piece in pieces:
-        yield with_text(piece, context, lambda text: _with_field(text, b'"\xff"'))
+        yield change_text(piece, context, lambda text: _add_field(text, b'"\xff"'))
 
 
-def _with_field(text: bytes, value: bytes) -> bytes:
+def _add_field(text: bytes, value: bytes) -> bytes:
     rest = text.removeprefix(b"{")
     return b'{"mock_extra": ' + value + (b", " if rest.strip() != b"}" else b"") + rest if rest != text else text
 
@@ -82,36 +82,36 @@ def _with_field(text: bytes, value: bytes) -> bytes:
 def comments(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Put a comment and blank lines before every block, and a comment into it."""
     for piece in pieces:
-        first, *rest = lines_of(piece)
-        block = with_lines(piece, [first, b":and another", *rest])
+        first, *rest = split_lines(piece)
+        block = replace_lines(piece, [first, b":and another", *rest])
         yield block._replace(data=b": a comment\n\n\n\n" + block.data) if piece.data else piece
 
 
 def no_space(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Leave out the space after the colon."""
     for piece in pieces:
-        yield with_lines(piece, [re.sub(rb"^([a-z]+): ", rb"\1:", line) for line in lines_of(piece)])
+        yield replace_lines(piece, [re.sub(rb"^([a-z]+): ", rb"\1:", line) for line in split_lines(piece)])
 
 
 def ids(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Give every block an id; tell with the first how soon to reconnect."""
     for count, piece in enumerate(pieces, 1):
         retry = [f"retry: {RETRY_MS}".encode()] if count == 1 else []
-        yield with_lines(piece, [f"id: {count}".encode(), *retry, *lines_of(piece)])
+        yield replace_lines(piece, [f"id: {count}".encode(), *retry, *split_lines(piece)])
 
 
 def field_order(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Write what is usually before the data behind it: `event: message`, which says nothing new, and an id."""
     for count, piece in enumerate(pieces, 1):
-        lines = lines_of(piece)
+        lines = split_lines(piece)
         named = [] if any(line.startswith(b"event:") for line in lines) else [b"event: message"]
-        yield with_lines(piece, [*lines, f"id: {count}".encode(), *named])
+        yield replace_lines(piece, [*lines, f"id: {count}".encode(), *named])
 
 
 def unknown_fields(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:
     """Put a field that the standard does not know before and behind the others, and one without a colon."""
     for piece in pieces:
-        yield with_lines(piece, [b"mock: of no meaning", b"database: 1", *lines_of(piece), b"mock"])
+        yield replace_lines(piece, [b"mock: of no meaning", b"database: 1", *split_lines(piece), b"mock"])
 
 
 def ping_inside(pieces: Pieces, _ground: FaultContext, number: int) -> Pieces:
@@ -133,10 +133,10 @@ def comment_inside(pieces: Pieces, context: FaultContext, number: int) -> Pieces
             yield piece
             continue
         (two,) = data_lines(iter([piece]), context, None)
-        first, *rest = lines_of(two)
+        first, *rest = split_lines(two)
         yield piece._replace(data=first + b"\n", payload=None)
         yield piece._replace(delay_ms=0, data=b": ping\n", payload=None)
-        yield with_lines(piece, rest)._replace(delay_ms=0)
+        yield replace_lines(piece, rest)._replace(delay_ms=0)
 
 
 def no_final_blank(pieces: Pieces, _ground: FaultContext, _value: None) -> Pieces:

@@ -43,53 +43,53 @@ class FaultContext:
         """How events stand on the wire."""
         return self.contract.framing if self.contract else "sse"
 
-    def kind(self, payload: Any) -> Any:
+    def get_kind(self, payload: Any) -> Any:
         """Return what an event says it is; None for what says nothing."""
         return get_value(payload, self.contract.kind) if self.contract else None
 
     def ends(self, payload: Any) -> bool:
         """Tell whether an event ends the answer."""
-        return self.contract is not None and self.kind(payload) in self.contract.end
+        return self.contract is not None and self.get_kind(payload) in self.contract.end
 
-    def contents(self, status: int) -> Mapping[str, Any]:
+    def get_contents(self, status: int) -> Mapping[str, Any]:
         """Return the fields of the API's refusal with a status."""
         contents = json.loads(self.refusal(status))
         return contents if isinstance(contents, dict) else {}
 
-    def event(self, payload: Mapping[str, Any]) -> Piece:
+    def make_event(self, payload: Mapping[str, Any]) -> Piece:
         """Return an event that the server itself never said, so that the world does not hear it."""
         text = json.dumps(payload)
         return Piece(0, sse.encode_json(text) if self.framing == "json-blank-line" else sse.encode(text), None)
 
-    def stranger(self, **more: Any) -> Piece:
+    def make_stranger(self, **more: Any) -> Piece:
         """Return an event of a kind that no document names."""
-        return self.event({self.contract.kind if self.contract else "event": "mock_unknown", **more})
+        return self.make_event({self.contract.kind if self.contract else "event": "mock_unknown", **more})
 
 
 Change = Callable[[Pieces, FaultContext, Any], Pieces]
 """Pieces, context, the fault's value -> what is sent instead. A piece without bytes is heard by the world, not sent."""
 
 
-def silent(piece: Piece) -> Piece:
+def make_silent(piece: Piece) -> Piece:
     """Return a piece that is said, but never arrives."""
     return piece._replace(data=b"")
 
 
-def lines_of(piece: Piece) -> list[bytes]:
+def split_lines(piece: Piece) -> list[bytes]:
     """Return the lines of a block that the mock wrote itself: they end with LF, and a blank line ends them."""
     return piece.data.removesuffix(b"\n\n").split(b"\n")
 
 
-def with_lines(piece: Piece, lines: list[bytes]) -> Piece:
+def replace_lines(piece: Piece, lines: list[bytes]) -> Piece:
     """Return a piece with other lines; one that never arrives has none."""
     return piece if not piece.data else piece._replace(data=b"\n".join(lines) + b"\n\n")
 
 
-def with_text(piece: Piece, context: FaultContext, change: Callable[[bytes], bytes]) -> Piece:
+def change_text(piece: Piece, context: FaultContext, change: Callable[[bytes], bytes]) -> Piece:
     """Return a piece with its JSON text changed; where that has several lines, so has the block."""
     label = b"data: " if context.framing == "sse" else b""
     lines: list[bytes] = []
-    for line in lines_of(piece):
+    for line in split_lines(piece):
         is_text = line.startswith(label) and len(line) > len(label)
         lines += [label + part for part in change(line[len(label) :]).split(b"\n")] if is_text else [line]
-    return with_lines(piece, lines)
+    return replace_lines(piece, lines)

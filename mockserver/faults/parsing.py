@@ -54,10 +54,10 @@ def _read(part: str) -> Chosen:
     fault = FAULTS.get(name.lower().replace("_", "-"))
     if fault is None:
         raise FaultError(str(UnknownNameError("fault", name, FAULTS)))
-    return Chosen(fault, _value(fault, text) if equals else fault.value and fault.value.default)
+    return Chosen(fault, _parse_value(fault, text) if equals else fault.value and fault.value.default)
 
 
-def _value(fault: Fault, text: str) -> Any:
+def _parse_value(fault: Fault, text: str) -> Any:
     if fault.value is None:
         raise FaultError(f'The fault {fault.name} takes no value, but "{text}" was given. Write `{fault.name}` alone.')
     try:
@@ -67,11 +67,13 @@ def _value(fault: Fault, text: str) -> Any:
         fits = False
     if not fits:
         meaning = "" if fault.value.high else f" ({fault.summary})"  # numbers have their bounds in the words
-        raise FaultError(f'The fault {fault.usage} was given "{text}", but takes {_words(fault.value)}{meaning}.')
+        raise FaultError(
+            f'The fault {fault.usage} was given "{text}", but takes {_describe_value(fault.value)}{meaning}.'
+        )
     return value
 
 
-def _words(value: Value) -> str:
+def _describe_value(value: Value) -> str:
     """Say what a value may be."""
     if value.high:
         return f"a{' whole' if value.read is int else ''} number from {value.low:.0f} to {value.high:.0f}"

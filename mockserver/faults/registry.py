@@ -73,14 +73,14 @@ class Fault:
         return f"{self.name}={self.value.name}" if self.value else self.name
 
 
-def _faults() -> Iterator[Fault]:
+def _read_faults() -> Iterator[Fault]:
     stages = yamlio.load(Path(__file__).with_name("faults.yaml"))
     for stage, module in enumerate(_CHANGES.items()):
         for name, row in stages[module[0]].items():
-            yield _fault(name, row, stage, module[1])
+            yield _read_fault(name, row, stage, module[1])
 
 
-def _fault(name: str, row: dict[str, Any], stage: int, module: Any) -> Fault:
+def _read_fault(name: str, row: dict[str, Any], stage: int, module: Any) -> Fault:
     own = name.replace("-", "_")
     change = getattr(module, row.get("change", own)) if module else None
     alter = row.get("alter", None if module else own)
@@ -91,7 +91,7 @@ def _fault(name: str, row: dict[str, Any], stage: int, module: Any) -> Fault:
         summary=row[harm],
         needs=row.get("needs", "stream"),
         stage=stage,
-        value=_value(row) if "value" in row else None,
+        value=_read_value(row) if "value" in row else None,
         change=change,
         alter=getattr(replies, alter) if alter else None,
         able=row.get("able"),
@@ -100,7 +100,7 @@ def _fault(name: str, row: dict[str, Any], stage: int, module: Any) -> Fault:
     )
 
 
-def _value(row: dict[str, Any]) -> Value:
+def _read_value(row: dict[str, Any]) -> Value:
     name, default, *bounds = row["value"]
     if bounds:
         low, high = bounds
@@ -108,5 +108,5 @@ def _value(row: dict[str, Any]) -> Value:
     return Value(name, default, 0, 0, getattr(replies, row["read"]))
 
 
-FAULTS = {fault.name: fault for fault in _faults()}
+FAULTS = {fault.name: fault for fault in _read_faults()}
 """Every fault by name."""

@@ -12,7 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from flowcontract.scenarios import Piece
 from mockserver.blobs.blob import Blob
-from mockserver.faults.events import lognormal
+from mockserver.faults.events import draw_lognormal
 from mockserver.http.messages import AbortConnection, Reply
 from mockserver.http.stream import Stream
 
@@ -90,7 +90,7 @@ def latency(reply: Reply, _ground: FaultContext, milliseconds: float) -> None:
 
 def latency_lognormal(reply: Reply, context: FaultContext, milliseconds: float) -> None:
     """Come later as networks do; half of the delays are below `milliseconds`."""
-    reply.delay_s += lognormal(context, milliseconds) / 1000
+    reply.delay_s += draw_lognormal(context, milliseconds) / 1000
 
 
 def empty_reply(reply: Reply, _ground: FaultContext, _value: None) -> None:

@@ -26,8 +26,8 @@ def make_context(scenarios: ScenarioSet, operation: Operation, seed: str) -> Fau
     return FaultContext(
         random=Random(seed),  # noqa: S311 - reproducible on purpose, guards nothing
         contract=operation.stream,
-        error=lambda: _error(scenarios, operation),
-        refusal=lambda status: _refusal(scenarios, operation, status),
+        error=lambda: _find_error(scenarios, operation),
+        refusal=lambda status: _find_refusal(scenarios, operation, status),
     )
 
 
@@ -41,7 +41,7 @@ def find_rate_limit_scenario(scenarios: ScenarioSet, operation: Operation) -> Sc
     )
 
 
-def _error(scenarios: ScenarioSet, operation: Operation) -> Mapping[str, Any]:
+def _find_error(scenarios: ScenarioSet, operation: Operation) -> Mapping[str, Any]:
     """Return the first event that ends an answer otherwise than the default answer ends."""
     contract = operation.stream
     if contract is None:
@@ -58,7 +58,7 @@ def _error(scenarios: ScenarioSet, operation: Operation) -> Mapping[str, Any]:
     return {contract.kind: min(contract.end - usual, default="error")}
 
 
-def _refusal(scenarios: ScenarioSet, operation: Operation, status: int) -> bytes:
+def _find_refusal(scenarios: ScenarioSet, operation: Operation, status: int) -> bytes:
     found = (scenario for key, scenario in scenarios.read_scenarios(operation).items() if key.startswith(f"{status}-"))
     scenario = next(found, None)
     return render_body(scenario.reply, Context()) if scenario else b'{"message": "Something went wrong."}'

@@ -213,7 +213,7 @@ class ChangedStream(Stream):
         self.on_change()
 
     def _make(self) -> None:
-        pieces = self._arriving()
+        pieces = self._take_arrived()
         for change in self._changes:
             pieces = change(pieces)
         scheduled = 0.0
@@ -230,7 +230,7 @@ class ChangedStream(Stream):
             if is_ahead and not self._left:  # a fault may repeat an event for ever
                 self._room.wait()
 
-    def _arriving(self) -> Iterator[Piece]:
+    def _take_arrived(self) -> Iterator[Piece]:
         while not self._left and (piece := self._source.get()) is not None:
             with self._lock:
                 self._waiting -= len(piece.data)

@@ -114,7 +114,7 @@ def _keep_servers(
 ) -> list[tuple[Entry, list[Asked]]]:
     """Return the entries of the servers that are named, else of the one that answered most of each API's."""
     hosts = Counter((asked[0].api.name, urlsplit(entry.recorded.url).netloc) for entry, asked in known)
-    most = {api: _most(hosts, api) for api, _ in hosts}
+    most = {api: _find_busiest_host(hosts, api) for api, _ in hosts}
     kept = []
     for entry, asked in known:
         host = urlsplit(entry.recorded.url).netloc
@@ -127,7 +127,7 @@ def _keep_servers(
     return kept
 
 
-def _most(hosts: Counter[tuple[str, str]], api: str) -> str:
+def _find_busiest_host(hosts: Counter[tuple[str, str]], api: str) -> str:
     return max((count, host) for (name, host), count in hosts.items() if name == api)[1]
 
 

@@ -36,7 +36,7 @@ class _Successes:
 
     first: dict[str, int] = field(default_factory=dict)
 
-    def between(self, start: int, stop: int, *, but: str) -> str | None:
+    def find_between(self, start: int, stop: int, *, but: str) -> str | None:
         """Return the operation that succeeded for the first time between two places, the latest; None for none."""
         found = [(place, name) for name, place in self.first.items() if start < place < stop and name != but]
         return max(found)[1] if found else None
@@ -68,7 +68,7 @@ def _order_group(group: Sequence[Exchange], successes: _Successes) -> Iterable[T
     turns = [Turn(tuple(run), number, len(runs), times=len(run)) for number, run in enumerate(runs, 1)]
     for number in range(1, len(turns)):
         turns[number] = replace(turns[number], after=_find_cause(turns[number - 1], turns[number], successes))
-    return [replace(turn, times=_limit(turns, number)) for number, turn in enumerate(turns)]
+    return [replace(turn, times=_count_times(turns, number)) for number, turn in enumerate(turns)]
 
 
 def _find_cause(before: Turn, turn: Turn, successes: _Successes) -> str | None:
@@ -77,10 +77,10 @@ def _find_cause(before: Turn, turn: Turn, successes: _Successes) -> str | None:
     if first.status in REFUSES_KEYS and "headers" in first.request:
         return None
     start, stop = before.exchanges[-1].place, turn.exchanges[0].place
-    return successes.between(start, stop, but=operation.id) or before.after
+    return successes.find_between(start, stop, but=operation.id) or before.after
 
 
-def _limit(turns: Sequence[Turn], number: int) -> int | None:
+def _count_times(turns: Sequence[Turn], number: int) -> int | None:
     """Return how often an answer comes: for ever if it is the last, or the last before something else happened."""
     turn = turns[number]
     if number == len(turns) - 1:

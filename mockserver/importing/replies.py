@@ -75,7 +75,7 @@ def draft_reply(answer: RecordedAnswer, operation: Operation) -> Draft:
     stream = read_stream(answer, framing) if framing else None
     if stream is not None and stream.events:
         expected = _name_stream(answer, operation)
-        reply = {**_with_type(headers, answer, expected), **delay}
+        reply = {**_add_type(headers, answer, expected), **delay}
         reply["events" if stream.framing == "sse" else "lines"] = [dict(event) for event in stream.events]
         return Draft(reply, list(stream.faults), stream=stream, notes=list(stream.notes))
     draft = _draft_body(answer, headers)
@@ -142,7 +142,7 @@ def _name_stream(answer: RecordedAnswer, operation: Operation) -> str:
     return name if "charset" in name else f"{name}; charset=utf-8"
 
 
-def _with_type(headers: dict[str, str], answer: RecordedAnswer, expected: str) -> dict[str, Any]:
+def _add_type(headers: dict[str, str], answer: RecordedAnswer, expected: str) -> dict[str, Any]:
     """Return `headers` for a reply, with the Content-Type where the mock would send another one."""
     sent = answer.headers.get("content-type", "")
     if sent and sent.lower() != expected.lower():
@@ -155,7 +155,7 @@ def _draft_body(answer: RecordedAnswer, headers: dict[str, str]) -> Draft:
     is_json = kind in ("", JSON) or kind.endswith("+json")
     value = _read_json(answer.body) if answer.body and is_json else None
     if isinstance(value, dict | list) and not answer.cut:
-        return Draft({"headers": _with_type(headers, answer, JSON).get("headers", {}), "body": value})
+        return Draft({"headers": _add_type(headers, answer, JSON).get("headers", {}), "body": value})
     sent = answer.headers.get("content-type", "")
     typed = {"content-type": sent, **headers} if sent else headers
     text = _read_text(answer.body)

@@ -22,7 +22,7 @@ _MADE_BY_CURL = frozenset({"host", "content-length", "connection", "accept-encod
 _AS_IN_A_PATH = "/:@!$&'()*+,;=~"
 
 
-def curl(entry: Entry) -> str:
+def to_curl(entry: Entry) -> str:
     """Return the command, with a comment above it where the body is not all there.
 
     A masked key is a shell variable named after its header, so that the command works once the variable is set:
@@ -34,18 +34,20 @@ def curl(entry: Entry) -> str:
         command.add("-I")
     else:
         command.add_method(entry.method, implied="POST" if entry.content or entry.form else "GET")
-    command.add(_url(entry))
+    command.add(_build_url(entry))
     for name, value in entry.headers:
         if name.lower() not in _MADE_BY_CURL and not (entry.form is not None and name.lower() == "content-type"):
-            command.add_header(name, value, quote=partial(_quote, variable=_variable(name)))
+            command.add_header(name, value, quote=partial(_quote, variable=_name_variable(name)))
     _add_body(command, entry)
-    return "".join(f"# {remark}\n" for remark in _remarks(entry)) + f"{command}\n"
+    return "".join(f"# {remark}\n" for remark in _list_remarks(entry)) + f"{command}\n"
 
 
-def _url(entry: Entry) -> str:
+def _build_url(entry: Entry) -> str:
     host = next((value for name, value in entry.headers if name.lower() == "host"), "localhost:8080")
     base = f"http://{host}{quote(entry.path, safe=_AS_IN_A_PATH)}"
-    parts = [_quote(part, _variable(part.partition("=")[0])) for part in entry.query.split("&")] if entry.query else []
+    parts = (
+        [_quote(part, _name_variable(part.partition("=")[0])) for part in entry.query.split("&")] if entry.query else []
+    )
     return shlex.quote(base) + ("'?'" + "'&'".join(parts) if parts else "")
 
 
@@ -55,16 +57,16 @@ def _quote(text: str, variable: str) -> str:
     return shlex.quote(text) if not mask or rest else f'{shlex.quote(plain)}"${{{variable}:-{MASK}}}"'
 
 
-def _variable(name: str) -> str:
+def _name_variable(name: str) -> str:
     return re.sub(r"\W", "_", name).upper()
 
 
-def _remarks(entry: Entry) -> Iterator[str]:
+def _list_remarks(entry: Entry) -> Iterator[str]:
     if entry.cut:
         yield f"Only the first {len(entry.content)} of {entry.size} bytes of the body are kept."
     if entry.content and _as_text(entry) is None:
         yield "The body is no text and is left out."
-    if any(is_upload(value) for _, value in _fields(entry)):
+    if any(is_upload(value) for _, value in _list_fields(entry)):
         yield "The bytes of files are not kept: put files of these names beside you."
 
 
@@ -80,7 +82,7 @@ def _add_body(command: CurlCommand, entry: Entry) -> None:
     """Add a body that is text, or the fields of a form."""
     if entry.content and (text := _as_text(entry)) is not None:
         command.add_raw_data(text)
-    for name, value in _fields(entry):
+    for name, value in _list_fields(entry):
         if is_upload(value):
             filename = PurePosixPath(value["filename"].replace("\\", "/")).name or "file"
             command.add_file_field(name, filename, value["content_type"])
@@ -88,6 +90,6 @@ def _add_body(command: CurlCommand, entry: Entry) -> None:
             command.add_text_field(name, value)
 
 
-def _fields(entry: Entry) -> list[tuple[str, Any]]:
+def _list_fields(entry: Entry) -> list[tuple[str, Any]]:
     form = entry.form or {}
     return [(name, item) for name, value in form.items() for item in (value if isinstance(value, list) else [value])]

@@ -53,29 +53,32 @@ class Raw:
     _known: Secrets | None = None
     _sent: tuple[int, Secrets] | None = None
 
-    def known(self) -> Secrets:
+    def find_known(self) -> Secrets:
         """Return the secrets of both sides, but for what streams."""
         if self._known is None:
-            self._known = self.masking.known(self._found())
+            self._known = self.masking.find_known(self._find_secrets())
         return self._known
 
-    def known_with(self, text: str) -> Secrets:
+    def find_known_with(self, text: str) -> Secrets:
         """Return them with those of a text that was sent, of which more may come."""
         if self._sent is None or self._sent[0] != len(text):
-            self._sent = len(text), self.masking.known(chain(self._found(), self.masking.in_body(text, "")))
+            self._sent = (
+                len(text),
+                self.masking.find_known(chain(self._find_secrets(), self.masking.find_in_body(text, ""))),
+            )
         return self._sent[1]
 
-    def changed(self) -> None:
+    def forget_known(self) -> None:
         """Forget the secrets that were found: there may be more."""
         self._known = self._sent = None
 
-    def _found(self) -> Iterator[str]:
+    def _find_secrets(self) -> Iterator[str]:
         headers = [*self.headers.items(), *self.answer_headers.items()]
-        yield from self.masking.in_headers(headers[: 2 * KEPT_HEADERS])
-        yield from self.masking.in_query(self.query)
-        yield from self.masking.in_body(_as_text(self.content), _media_type(self.headers))
-        yield from self.masking.in_form(self.form)
-        yield from self.masking.in_body(_as_text(self.answer), _media_type(self.answer_headers))
+        yield from self.masking.find_in_headers(headers[: 2 * KEPT_HEADERS])
+        yield from self.masking.find_in_query(self.query)
+        yield from self.masking.find_in_body(_as_text(self.content), _read_media_type(self.headers))
+        yield from self.masking.find_in_form(self.form)
+        yield from self.masking.find_in_body(_as_text(self.answer), _read_media_type(self.answer_headers))
 
 
 @dataclass(slots=True)
@@ -154,7 +157,7 @@ class Entry:
     @property
     def query(self) -> str:
         """The query string as on the wire."""
-        return self._hide(self._raw.masking.query(self._raw.query))[:KEPT_TEXT]
+        return self._hide(self._raw.masking.mask_query(self._raw.query))[:KEPT_TEXT]
 
     @property
     def headers(self) -> Pairs:
@@ -174,7 +177,7 @@ class Entry:
     @property
     def form(self) -> Any:
         """The fields of a form instead of its bytes, a file as filename, content_type and size; None without a form."""
-        return self._raw.known().mask_json(self._raw.masking.form(self._raw.form))
+        return self._raw.find_known().mask_json(self._raw.masking.mask_form(self._raw.form))
 
     @property
     def answer(self) -> bytes:
@@ -182,15 +185,15 @@ class Entry:
         return self._hide_body(self._raw.answer, self._raw.answer_headers)
 
     def _hide(self, text: str) -> str:
-        known = self._raw.known()
+        known = self._raw.find_known()
         return mask_short(tuple(known), text) if len(text) < _SHORT else known.mask(text)
 
     def _hide_headers(self, headers: Headers) -> Pairs:
         masking, items = self._raw.masking, list(headers.items())[:KEPT_HEADERS]
-        return [(name, self._hide(masking.header(name, value))[:KEPT_TEXT]) for name, value in items]
+        return [(name, self._hide(masking.mask_header(name, value))[:KEPT_TEXT]) for name, value in items]
 
     def _hide_body(self, content: bytes, headers: Headers) -> bytes:
-        shown = self._raw.masking.body(_as_text(content), _media_type(headers))
+        shown = self._raw.masking.mask_body(_as_text(content), _read_media_type(headers))
         return self._hide(shown).encode("utf-8", "surrogateescape")
 
     @property
@@ -203,7 +206,7 @@ class Entry:
     def take(self, reply: Reply) -> None:
         """Note status, headers and the beginning of a body that does not stream."""
         self.status, self._raw.answer_headers = reply.status, reply.headers
-        self._raw.changed()
+        self._raw.forget_known()
         if isinstance(reply.body, bytes):
             self._raw.answer, self.answer_size = reply.body[:KEPT_OF_ANSWER], len(reply.body)
         elif isinstance(reply.body, Blob):
@@ -216,18 +219,18 @@ class Entry:
     def forbid_answer(self, found: Sequence[Violation]) -> None:
         """Note what of an answer the contract forbids: the first hundred differences."""
         left = max(0, _KEPT_VIOLATIONS - len(self.answer_violations))
-        known = self._raw.known() if found[:left] else None
+        known = self._raw.find_known() if found[:left] else None
         self.answer_violations += [known.mask_json(describe_violation(each)) for each in found[:left] if known]
 
     def note_form(self, form: Any) -> None:
         """Note the fields of a form."""
         self._raw.form = form
-        self._raw.changed()
+        self._raw.forget_known()
 
     def begin(self) -> StreamLog:
         """Note that the answer streams, and return where to note its pieces."""
         self.stream = StreamLog()
-        self.stream.hide(self._raw.known_with)
+        self.stream.hide(self._raw.find_known_with)
         return self.stream
 
     def finish(self, delay_s: float = 0.0) -> None:
@@ -238,7 +241,7 @@ class Entry:
         """Hide secrets in what is said about the request; all are known now."""
         told = self.because and self.by != "forward"  # which only names a server
         if self.violations or self.hints or told or self.failure:
-            known = self._raw.known()
+            known = self._raw.find_known()
             self.violations, self.hints = known.mask_json(self.violations), known.mask_json(self.hints)
             self.because, self.failure = known.mask_json(self.because), known.mask_json(self.failure)
 
@@ -270,7 +273,7 @@ class Entry:
                 "query": self.query,
                 "headers": self.headers,
                 "bytes": self.size,
-                "body": _text(self.content) if self.form is None else self.form,
+                "body": _decode(self.content) if self.form is None else self.form,
                 "cut": self.cut,
             },
             "violations": self.violations,
@@ -281,7 +284,7 @@ class Entry:
             "because": self.because,
             "faults": self.faults,
             "status": self.status,
-            "answer": self._answer_as_json(),
+            "answer": self._describe_answer(),
             "failure": self.failure,
             "duration_ms": self.duration_ms,
         }
@@ -295,7 +298,7 @@ class Entry:
         return {**record, "stream": self.stream and self.stream.as_record()}
 
     @classmethod
-    def of_record(cls, record: dict[str, Any], masking: Masking) -> Entry:
+    def from_record(cls, record: dict[str, Any], masking: Masking) -> Entry:
         """Return the entry that `as_record` was asked of."""
         given = dict(record)
         raw = Raw(
@@ -309,18 +312,18 @@ class Entry:
             given.pop("answer").encode("latin-1"),
         )
         stream = given.pop("stream")
-        given["stream"] = stream and StreamLog.of_record(stream)
+        given["stream"] = stream and StreamLog.from_record(stream)
         given["faults"] = tuple(given["faults"])
         return cls(_raw=raw, **given)
 
-    def _answer_as_json(self) -> dict[str, Any]:
+    def _describe_answer(self) -> dict[str, Any]:
         if self.stream is not None:
             return {"headers": self.answer_headers, "stream": self.stream.as_json()}
         cut = self.answer_size > len(self.answer)
-        return {"headers": self.answer_headers, "bytes": self.answer_size, "body": _text(self.answer), "cut": cut}
+        return {"headers": self.answer_headers, "bytes": self.answer_size, "body": _decode(self.answer), "cut": cut}
 
 
-def _media_type(headers: Headers) -> str:
+def _read_media_type(headers: Headers) -> str:
     return headers.get("Content-Type", "")
 
 
@@ -329,7 +332,7 @@ def _as_text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     return content.decode("utf-8", "backslashreplace")
 
 

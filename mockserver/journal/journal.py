@@ -60,14 +60,14 @@ class Journal:
         """How many requests have come."""
         return self._count if self._archive is None else self._archive.count
 
-    def streams(self) -> dict[int, LoggedStream]:
+    def list_streams(self) -> dict[int, LoggedStream]:
         """Return the streams that this process is sending now, by the number of their exchange."""
         return {entry.number: stream for entry, stream in list(self._streams.values())}
 
     def open(self, request: Request, now: float) -> Entry:
         """Begin to write down an exchange."""
         size, is_form = request.body.size, _is_form(request)
-        content = request.body.beginning(KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
+        content = request.body.read_beginning(KEPT_OF_REQUEST) if size and self.limit and not is_form else b""
         raw = Raw(request.path[:KEPT_TEXT], request.query, request.headers, content, self._masking)
         cut = size > KEPT_OF_REQUEST and not is_form
         entry = Entry(0, now, request.method, size, raw, cut, began=time.perf_counter())
@@ -84,7 +84,7 @@ class Journal:
         if self.limit and isinstance(form, dict):
             kept, left = {}, KEPT_OF_REQUEST
             for name, value in list(form.items())[:KEPT_HEADERS]:
-                beginning = _beginning(value)
+                beginning = _cut(value)
                 left -= len(name) + len(str(beginning))
                 if left >= 0:
                     kept[name] = beginning
@@ -115,7 +115,7 @@ class Journal:
     def announce(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell the listener that a request is answered."""
         if self._told is not None:
-            self._told.answered(entry, delay_s)
+            self._told.note_answer(entry, delay_s)
 
     def close_passed(self, entry: Entry, reply: Reply, size: int) -> None:
         """Note another server's answer that has passed: `reply` has the beginning of its body, of `size` bytes."""
@@ -158,43 +158,43 @@ class Journal:
         """Call it no more."""
         self._changes.unwatch(call)
 
-    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+    def list_changes(self, epoch: str, after: int, limit: int) -> Changed:
         """Return up to `limit` exchanges that have changed since the revision `after`; raise StateError."""
         if self._archive is None:
-            return self._changes.since(epoch, after, limit)
-        found = self._archive.changes(epoch, after, limit)
+            return self._changes.list_since(epoch, after, limit)
+        found = self._archive.list_changes(epoch, after, limit)
         return found._replace(
-            rows=[(revision, Entry.of_record(record, self._masking)) for revision, record in found.rows]
+            rows=[(revision, Entry.from_record(record, self._masking)) for revision, record in found.rows]
         )
 
-    def entries(
+    def list_entries(
         self, *, world: str | None = None, operation: str | None = None, status: int | None = None
     ) -> list[Entry]:
         """Return what is remembered, the newest last; `operation` is qualified or not."""
         return [
             entry
-            for entry in self._all()
+            for entry in self._read_all()
             if world in (None, entry.world)
             and status in (None, entry.status)
             and (operation is None or operation in (entry.operation, (entry.operation or "").partition("/")[2]))
         ]
 
-    def _all(self) -> list[Entry]:
+    def _read_all(self) -> list[Entry]:
         if self._archive is not None:
-            return [Entry.of_record(record, self._masking) for record in self._archive.read()]
+            return [Entry.from_record(record, self._masking) for record in self._archive.read()]
         with self._lock:
             return list(self._entries)
 
-    def entry(self, number: int) -> Entry | None:
+    def find_entry(self, number: int) -> Entry | None:
         """Return an exchange by its number, None where it is forgotten or never was."""
         if self._archive is not None:
-            return next((Entry.of_record(record, self._masking) for record in self._archive.read(number)), None)
-        return next((entry for entry in self.entries() if entry.number == number), None)
+            return next((Entry.from_record(record, self._masking) for record in self._archive.read(number)), None)
+        return next((entry for entry in self.list_entries() if entry.number == number), None)
 
     def clear(self, world: str | None = None) -> int:
         """Forget the exchanges of a world, or all; return how many."""
         if self._archive is not None:
-            numbers = [entry.number for entry in self.entries(world=world)]
+            numbers = [entry.number for entry in self.list_entries(world=world)]
             self._archive.forget(numbers)
             return len(numbers)
         with self._lock:
@@ -218,10 +218,10 @@ class _Paced:
             self._call()
 
 
-def _beginning(value: Any) -> Any:
+def _cut(value: Any) -> Any:
     """Return what is kept of a field of a form."""
     if isinstance(value, list):
-        return [_beginning(item) for item in value[:KEPT_HEADERS]]
+        return [_cut(item) for item in value[:KEPT_HEADERS]]
     if isinstance(value, dict):  # a file
         return {key: part[:KEPT_TEXT] if isinstance(part, str) else part for key, part in value.items()}
     return value[:KEPT_TEXT] if isinstance(value, str) else value

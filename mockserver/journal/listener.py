@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 class Listener(Protocol):
     """Who is told of exchanges as they are answered."""
 
-    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+    def note_answer(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Hear that a request was answered, or what streams begins, `delay_s` from now."""
 
-    def ended(self, entry: Entry) -> None:
+    def note_end(self, entry: Entry) -> None:
         """Hear that what streamed has ended."""
 
 
@@ -25,12 +25,12 @@ class Both:
         """Tell the first one first."""
         self._first, self._second = first, second
 
-    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+    def note_answer(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell both that a request was answered."""
-        self._first.answered(entry, delay_s)
-        self._second.answered(entry, delay_s)
+        self._first.note_answer(entry, delay_s)
+        self._second.note_answer(entry, delay_s)
 
-    def ended(self, entry: Entry) -> None:
+    def note_end(self, entry: Entry) -> None:
         """Tell both that what streamed has ended."""
-        self._first.ended(entry)
-        self._second.ended(entry)
+        self._first.note_end(entry)
+        self._second.note_end(entry)

@@ -136,4 +136,4 @@ class LoggedStream:
             if self._noted is not None:
                 self._noted(float("inf"))
             if self._listener is not None:
-                self._listener.ended(self._entry)
+                self._listener.note_end(self._entry)

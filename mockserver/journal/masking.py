@@ -41,66 +41,66 @@ class Masking:
         """Tell whether a header, a parameter or a field of this name carries a secret."""
         return name.lower() in self._names or is_secret_name(name)
 
-    def header(self, name: str, value: str) -> str:
+    def mask_header(self, name: str, value: str) -> str:
         """Return a header's value as it may be shown; the scheme in `Bearer ***` is no secret."""
         if not self.hides(name):
             return _mask_short(value)
         scheme, space, _ = value.partition(" ")
         return f"{scheme} {MASK}" if space and name.lower().endswith("authorization") else MASK
 
-    def query(self, text: str) -> str:
+    def mask_query(self, text: str) -> str:
         """Return a query string as it may be shown."""
         return mask_query(text, self.hides)
 
-    def body(self, text: str, media_type: str) -> str:
+    def mask_body(self, text: str, media_type: str) -> str:
         """Return a body, or the beginning of it, as it may be shown."""
         if not text:
             return text
         if media_type.lower().startswith("multipart/"):
             text = _FORM_FIELD.sub(lambda part: f"{part[1]}{MASK}" if self.hides(part[2]) else part[0], text)
             return mask_text(text)
-        return self.query(text) if _is_query(text, media_type) else mask_text(text)
+        return self.mask_query(text) if _is_query(text, media_type) else mask_text(text)
 
-    def form(self, form: Any) -> Any:
+    def mask_form(self, form: Any) -> Any:
         """Return the fields of a form as they may be shown; what describes a file tells none."""
         if not isinstance(form, dict):
             return form
-        return {name: self._field(name, value) for name, value in form.items()}
+        return {name: self._mask_field(name, value) for name, value in form.items()}
 
-    def _field(self, name: str, value: Any) -> Any:
+    def _mask_field(self, name: str, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._field(name, item) for item in value]
+            return [self._mask_field(name, item) for item in value]
         if not isinstance(value, str):
             return value
         return MASK if self.hides(name) else mask_text(value)
 
-    def known(self, found: Iterable[str]) -> Secrets:
+    def find_known(self, found: Iterable[str]) -> Secrets:
         """Return some of the secrets that were found, without those that the mock prints when it starts."""
         return Secrets(islice((value for value in found if value not in self._public), _KNOWN))
 
-    def in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+    def find_in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         """Yield the secrets of headers; the same clients send the same ones again and again."""
         yield from self._find_in_headers(tuple(headers))
 
     def _find_in_headers_anew(self, headers: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-        found = (find_values_in_header(*each) if self.hides(each[0]) else _values_in_short(each[1]) for each in headers)
+        found = (find_values_in_header(*each) if self.hides(each[0]) else _find_in_short(each[1]) for each in headers)
         return tuple(chain.from_iterable(found))
 
     def _of_head(self, headers: tuple[tuple[str, str], ...], query: str) -> tuple[str, ...]:
         """Return the secrets of headers and query."""
-        return tuple(value for value in (*self._find_in_headers(headers), *self.in_query(query)) if value)
+        return tuple(value for value in (*self._find_in_headers(headers), *self.find_in_query(query)) if value)
 
-    def in_query(self, text: str) -> Iterator[str]:
+    def find_in_query(self, text: str) -> Iterator[str]:
         """Yield the secrets of a query string."""
         return find_values_in_query(text, self.hides)
 
-    def in_body(self, text: str, media_type: str) -> Iterator[str]:
+    def find_in_body(self, text: str, media_type: str) -> Iterator[str]:
         """Yield the secrets of a body."""
         if not text:
             return iter(())
-        return chain(self.in_query(text) if _is_query(text, media_type) else (), find_values_in_text(text))
+        return chain(self.find_in_query(text) if _is_query(text, media_type) else (), find_values_in_text(text))
 
-    def in_form(self, form: Any) -> Iterator[str]:
+    def find_in_form(self, form: Any) -> Iterator[str]:
         """Yield the secrets of the fields of a form."""
         for name, value in form.items() if isinstance(form, dict) else ():
             for text in value if isinstance(value, list) else [value]:
@@ -123,7 +123,7 @@ def _mask_short(text: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def _values_in_short(text: str) -> tuple[str, ...]:
+def _find_in_short(text: str) -> tuple[str, ...]:
     return tuple(find_values_in_text(text))
 
 

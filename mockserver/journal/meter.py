@@ -34,7 +34,7 @@ class Meter:
         if tally is not None:
             tally.ask_regularly(self.flush)
 
-    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:  # noqa: ARG002 - as a Listener
+    def note_answer(self, entry: Entry, delay_s: float = 0.0) -> None:  # noqa: ARG002 - as a Listener
         """Count a request with its answer, or a stream that begins."""
         key = (entry.operation, entry.status)
         with self._lock:  # one look-up, for this is done for each request
@@ -47,7 +47,7 @@ class Meter:
             if entry.stream is not None:
                 self._open += 1
 
-    def ended(self, entry: Entry) -> None:
+    def note_end(self, entry: Entry) -> None:
         """Count a stream that has ended, with its events."""
         if entry.stream is None:
             return
@@ -66,7 +66,7 @@ class Meter:
             self._sum()
             new, self._counts = self._counts, Counter()
         try:
-            self._tally.add({json.dumps(key): count for key, count in new.items() if count}, self._gauges())
+            self._tally.add({json.dumps(key): count for key, count in new.items() if count}, self._read_gauges())
         except Exception:
             with self._lock:
                 self._counts += new
@@ -77,7 +77,7 @@ class Meter:
         if self._tally is None:
             with self._lock:
                 self._sum()
-                return dict(self._counts), self._gauges()
+                return dict(self._counts), self._read_gauges()
         self.flush()
         counts, gauges = self._tally.read()
         return {tuple(json.loads(key)): count for key, count in counts.items()}, gauges
@@ -92,7 +92,7 @@ class Meter:
             self._counts["violations", operation] += violations
         self._answered = {}
 
-    def _gauges(self) -> dict[str, float]:
+    def _read_gauges(self) -> dict[str, float]:
         return {"streams_open": max(0, self._open), "memory_bytes": _read_memory()}
 
 

@@ -20,7 +20,7 @@ def list_near_matches(entry: Entry, operation: Operation, scenarios: ScenarioSet
 
     Nothing is lacking where it is another thing that kept it from answering: a preference, `times`, `after`, an error.
     """
-    view = _view(entry)
+    view = _build_view(entry)
     found = {
         **scenarios.find_differences(operation, view),
         **scenarios.find_differences(operation, view, streaming=True),
@@ -29,17 +29,17 @@ def list_near_matches(entry: Entry, operation: Operation, scenarios: ScenarioSet
     return [{"scenario": key, "lacks": lacks} for key, lacks in nearest[:_SHOWN]]
 
 
-def _view(entry: Entry) -> RequestView:
+def _build_view(entry: Entry) -> RequestView:
     """Return what of a request is remembered; secrets are masked in it."""
     query = {
         name: values[0] if len(values) == 1 else values
         for name, values in parse_qs(entry.query, keep_blank_values=True).items()
     }
     headers = {name.lower(): value for name, value in entry.headers}
-    return RequestView(method=entry.method, query=query, headers=headers, body=_body(entry))
+    return RequestView(method=entry.method, query=query, headers=headers, body=_read_body(entry))
 
 
-def _body(entry: Entry) -> Any:
+def _read_body(entry: Entry) -> Any:
     if entry.form is not None:
         return entry.form
     try:

@@ -76,7 +76,7 @@ class LineWriter(Generic[_T]):
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Tell whether a line would be dropped now, and count it as dropped if so."""
         if len(self._put) + len(self._lines) < _KEPT:
             return False
@@ -123,10 +123,10 @@ class LineWriter(Generic[_T]):
                 self._idle = True  # from now on whoever puts a line wakes this thread for it
                 with self._formatting:
                     self._format()
-                for text in self._batches():
+                for text in self._take_batches():
                     self._write(text.encode(self._encoding, "backslashreplace"))
 
-    def _batches(self) -> Iterator[str]:
+    def _take_batches(self) -> Iterator[str]:
         """Yield what waits, as many whole lines at a time as fit."""
         batch: list[str] = []
         size = 0
@@ -167,15 +167,15 @@ class RequestLog:
             stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, at_once=at_once
         )
 
-        self._full, self._put = self._writer.full, self._writer.put
+        self._full, self._put = self._writer.is_full, self._writer.put
 
-    def answered(self, entry: Entry, delay_s: float = 0.0) -> None:
+    def note_answer(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell that a request was answered, or that the answer begins."""
         if not self._full():
             event: Event = "answered" if entry.stream is None else "begins"
             self._put(_note(event, entry, perf_counter() + delay_s, self._plain))
 
-    def ended(self, entry: Entry) -> None:
+    def note_end(self, entry: Entry) -> None:
         """Tell that an answer which streamed has ended."""
         if not self._full():
             self._put(_note("ended", entry, perf_counter(), self._plain))
@@ -234,7 +234,7 @@ class _Lines:
         self._second, self._clock = 0, ""
         self._epoch = time.time() - perf_counter()
 
-    def _time(self, moment: float) -> str:
+    def _format_time(self, moment: float) -> str:
         """Format a moment; within a second nearly all of it is the same."""
         second = int(moment)
         if second != self._second:
@@ -263,8 +263,8 @@ class _Text(_Lines):
         answer = self._answer(entry.method, path, entry.status, entry.scenario)
         if entry.faults:
             answer = f"{answer} fault={','.join(entry.faults)}"
-        line = f"{self._time(self._epoch + moment)} {answer} {what} {_shown(entry.world)} #{entry.number}"
-        return line if problems is None else "\n".join([line, *self._below(event, *problems)])
+        line = f"{self._format_time(self._epoch + moment)} {answer} {what} {_show(entry.world)} #{entry.number}"
+        return line if problems is None else "\n".join([line, *self._render_below(event, *problems)])
 
     def _tell_answer(self, method: str, path: str, status: int | None, scenario: str | None) -> str:
         """Return the part of a line that many have in common; without a scenario a gateway answers."""
@@ -272,22 +272,22 @@ class _Text(_Lines):
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
         return f"{method} {shown} {coloured} {scenario or '-'}"
 
-    def _below(
+    def _render_below(
         self, event: Event, violations: list[str], hints: list[str], failure: str | None, answered: list[str]
     ) -> Iterator[str]:
         if event != "ended":  # they were shown when it began
             for violation in violations:
-                yield self._line("violation", violation, _RED)
+                yield self._render_line("violation", violation, _RED)
             for hint in hints:
                 if hint not in violations:
-                    yield self._line("hint", hint, _CYAN)
+                    yield self._render_line("hint", hint, _CYAN)
         if event != "begins":
             for violation in answered:
-                yield self._line("server", violation, _RED)
+                yield self._render_line("server", violation, _RED)
         if failure:
-            yield self._line("failure", failure, _RED)
+            yield self._render_line("failure", failure, _RED)
 
-    def _line(self, kind: str, text: str, colour: str) -> str:
+    def _render_line(self, kind: str, text: str, colour: str) -> str:
         line = f"  {kind}: {make_printable(text)}"
         return f"{colour}{line}{_RESET}" if self._colours else line
 
@@ -306,10 +306,10 @@ class _Json(_Lines):
         """Return an object; every character that is not ASCII is escaped."""
         event, entry, moment, path, problems = note
         at = self._epoch + moment
-        more = "" if event != "ended" and not entry.faults and problems is None else _further(note)
-        fields = _fields(entry.method, path, entry.status, entry.operation, entry.scenario, entry.world)
+        more = "" if event != "ended" and not entry.faults and problems is None else _render_further(note)
+        fields = _render_fields(entry.method, path, entry.status, entry.operation, entry.scenario, entry.world)
         return (
-            f'{{"time": "{self._time(at)}.{_MILLISECONDS[int(at % 1 * 1000)]}Z", "event": "{event}", '
+            f'{{"time": "{self._format_time(at)}.{_MILLISECONDS[int(at % 1 * 1000)]}Z", "event": "{event}", '
             f'"number": {entry.number}, {fields}, "ms": {(moment - entry.began) * 1000:.1f}{more}}}'
         )
 
@@ -319,36 +319,36 @@ class _Json(_Lines):
 
 
 @lru_cache(maxsize=1024)
-def _fields(  # noqa: PLR0913, PLR0917 - what a cache tells apart
+def _render_fields(  # noqa: PLR0913, PLR0917 - what a cache tells apart
     method: str, path: str, status: int | None, operation: str | None, scenario: str | None, world: str | None
 ) -> str:
     """Return the fields that many lines have in common."""
     return (
-        f'"method": {_quoted(method)}, "path": {_quoted(path)}, "status": {status or 0}, '
-        f'"operation": {_quoted(operation)}, "scenario": {_quoted(scenario)}, '
-        f'"world": {_quoted(world and world[:_LONGEST])}'
+        f'"method": {_quote(method)}, "path": {_quote(path)}, "status": {status or 0}, '
+        f'"operation": {_quote(operation)}, "scenario": {_quote(scenario)}, '
+        f'"world": {_quote(world and world[:_LONGEST])}'
     )
 
 
-def _further(note: _Note) -> str:
+def _render_further(note: _Note) -> str:
     """Return the fields that few lines have: of a stream that has ended, of faults, of what is wrong."""
     more, (violations, hints, failure, answered) = "", note.problems or ((), (), None, ())
     stream, faults = note.entry.stream, note.entry.faults
     if note.event == "ended" and stream is not None:
-        more = f', "events": {stream.pieces}, "ended": {_quoted(stream.ended)}'
+        more = f', "events": {stream.pieces}, "ended": {_quote(stream.ended)}'
     elif violations or hints:
         more = f', "violations": {json.dumps(violations)}, "hints": {json.dumps(hints)}'
     more += f', "faults": {json.dumps(faults)}' if faults else ""
     more += f', "answer_violations": {json.dumps(answered)}' if answered and note.event != "begins" else ""
-    return more + (f', "failure": {_quoted(failure)}' if failure else "")
+    return more + (f', "failure": {_quote(failure)}' if failure else "")
 
 
 @lru_cache(maxsize=1024)
-def _shown(world: str | None) -> str:
+def _show(world: str | None) -> str:
     return make_printable(world[:_LONGEST]) if world else "-"
 
 
-def _quoted(text: str | None) -> str:
+def _quote(text: str | None) -> str:
     return "null" if text is None else encode_basestring_ascii(text)
 
 

@@ -53,10 +53,10 @@ class StreamLog:
     @property
     def sent(self) -> list[tuple[float, str]]:
         """The pieces that are kept: seconds since the beginning, and text."""
-        times, pieces = self._shown()
+        times, pieces = self._mask_pieces()
         return [(after_s, piece.decode("utf-8", "replace")) for after_s, piece in zip(times, pieces, strict=False)]
 
-    def _shown(self) -> tuple[list[float], list[bytes]]:
+    def _mask_pieces(self) -> tuple[list[float], list[bytes]]:
         """Return times and pieces; a secret is masked in the piece in which it begins and missing in the next ones."""
         ends, data = list(self._ends), bytes(self._bytes)
         known = self._known(data.decode("utf-8", "replace")) if self._known else ()
@@ -70,7 +70,7 @@ class StreamLog:
 
     def as_record(self) -> dict[str, Any]:
         """Return it as JSON that `of_record` reads."""
-        times, pieces = self._shown()
+        times, pieces = self._mask_pieces()
         kept = {
             "times": times,
             "ends": list(accumulate(map(len, pieces))),
@@ -79,7 +79,7 @@ class StreamLog:
         return {"ended": self.ended, "pieces": self.pieces, "size": self.size, **kept}
 
     @classmethod
-    def of_record(cls, record: dict[str, Any]) -> StreamLog:
+    def from_record(cls, record: dict[str, Any]) -> StreamLog:
         """Return the log that `as_record` was asked of."""
         times, ends = array("d", record["times"]), array("L", record["ends"])
         return cls(

@@ -34,14 +34,14 @@ class AnswerRecording:
         url = f"{request.scheme}://{request.fields.get('host', '')}{request.target or request.path}"
         api, body = entry.operation.partition("/")[0], request.body
         kept = body.read() if body.size <= 4 << 20 else None
-        recorded.request(api, entry.operation, request.method, url, list(request.headers), kept, body.size)
+        recorded.write_request(api, entry.operation, request.method, url, list(request.headers), kept, body.size)
         begins = time.time() + reply.delay_s
-        recorded.response(begins, reply.status, list(reply.headers))
+        recorded.write_response(begins, reply.status, list(reply.headers))
         violations = [{"side": "client", **each} for each in entry.violations]
         if isinstance(reply.body, bytes | Blob):
             if request.method != "HEAD":
-                for piece in [reply.body] if isinstance(reply.body, bytes) else reply.body.chunks():
-                    recorded.piece(begins, piece)
+                for piece in [reply.body] if isinstance(reply.body, bytes) else reply.body.read_chunks():
+                    recorded.write_piece(begins, piece)
             recorded.end(begins, "complete", violations)
         else:
             reply.body = _RecordedStream(reply.body, lambda how: recorded.end(time.time(), how, violations), recorded)
@@ -79,7 +79,7 @@ class _RecordedStream:
             self._end("cut")
             raise
         for piece in pieces:
-            self._recorded.piece(time.time(), piece)
+            self._recorded.write_piece(time.time(), piece)
         if wake is None:
             self._end("complete")
         return pieces, wake

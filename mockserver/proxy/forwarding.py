@@ -17,9 +17,9 @@ from mockserver.http.messages import AbortConnection, PlainHeaders, Reply, join_
 from mockserver.journal.entry import KEPT_OF_ANSWER
 from mockserver.proxy.changing import MOST_CHANGED, as_piece, change_stream, change_whole, make_context
 from mockserver.proxy.headers import end_to_end
-from mockserver.proxy.judging import KEPT_OF_BODY, AnswerJudge, Unpacker, broken_off, count_failing
+from mockserver.proxy.judging import KEPT_OF_BODY, AnswerJudge, Unpacker, build_broken_off, count_failing
 from mockserver.proxy.problems import forbidden_answer, no_answer
-from mockserver.scenarios.selection import no_fault
+from mockserver.scenarios.selection import make_no_fault
 
 if TYPE_CHECKING:
     import threading
@@ -103,7 +103,7 @@ class Forwarding:
         if head.bodiless:
             self._unpacker.readable = False
         if self._recorded is not None:
-            self._recorded.response(time.time(), head.status, list(headers))
+            self._recorded.write_response(time.time(), head.status, list(headers))
         if visit.routed.request.fields.get("sec-fetch-mode") == "navigate":
             headers = PlainHeaders([*headers, _SANDBOX])
         self._note_usage(head.status)
@@ -155,7 +155,7 @@ class Forwarding:
         """End an answer that broke off, in the same way."""
         if self._over:
             return None
-        self._conclude(_HOW[how], [] if how == "gone" else [broken_off(how)])
+        self._conclude(_HOW[how], [] if how == "gone" else [build_broken_off(how)])
         if self._withheld is not None and how != "gone":
             return self._refuse_answer()
         if self._stream is not None and how != "gone":
@@ -163,10 +163,12 @@ class Forwarding:
             self._stream.break_off(AbortConnection("reset" if how == "reset" else "close"))
         self._settle()
         if self._too_large:
-            return self._problem("broken", f"A fault needs the whole answer, which has more than {_HELD >> 20} MB.")
+            return self._make_problem(
+                "broken", f"A fault needs the whole answer, which has more than {_HELD >> 20} MB."
+            )
         if self._held is None or how == "gone":
             return None
-        return self._problem("broken", "The server's answer broke off before it could be changed as asked for.")
+        return self._make_problem("broken", "The server's answer broke off before it could be changed as asked for.")
 
     def fail(self, why: Failure, detail: str) -> Reply:
         """Tell the client, in the proxy's own words, that there is no answer."""
@@ -178,8 +180,8 @@ class Forwarding:
             self._note_client()
             if self._recorded is not None:
                 how: How = "timeout" if why == "late" else "gone" if why == "gone" else "cut"
-                self._recorded.end(time.time(), how, _sided("client", self._entry.violations))
-        return self._problem(why, detail)
+                self._recorded.end(time.time(), how, _add_side("client", self._entry.violations))
+        return self._make_problem(why, detail)
 
     # Towards the client
 
@@ -199,12 +201,12 @@ class Forwarding:
             stream.on_done = self._office.changed.release
         self._stream = reply.body = stream
         stream.on_flow = self._flow
-        stream.on_end = self._client_ended
+        stream.on_end = self._note_client_end
         if asked:
             try:
                 change_stream(self._office.mock, self._passed, reply)
             except FaultError as error:
-                return self._cannot(error)
+                return self._refuse_fault(error)
         if judge.contract is not None:
             reply = self._office.mock.journal.close(self._entry, reply)
         elif bodiless and isinstance(stream, LiveStream):
@@ -238,17 +240,17 @@ class Forwarding:
         try:
             change_whole(self._office.mock, self._passed, reply)
         except FaultError as error:
-            return self._cannot(error)
+            return self._refuse_fault(error)
         return self._office.mock.journal.close(self._entry, reply)
 
-    def _cannot(self, error: FaultError) -> Reply:
+    def _refuse_fault(self, error: FaultError) -> Reply:
         """Answer that a fault does not fit, and leave the server alone."""
         stream, self._stream, self._held = self._stream, None, None
         self._over = True
         self._cancel()
         if stream is not None:
             stream.close()
-        reply = no_fault(error, self._passed.visit.operation)
+        reply = make_no_fault(error, self._passed.visit.operation)
         self._end_recording("gone", [])
         return self._office.mock.journal.close(self._entry, reply)
 
@@ -257,11 +259,11 @@ class Forwarding:
         self._conclude("gone")
         self._cancel()
         detail = f"{MOST_CHANGED} streams are being changed by faults, and no more can be. Ask again, or without one."
-        reply = self._problem("crowded", detail)
+        reply = self._make_problem("crowded", detail)
         reply.headers["Retry-After"] = "1"
         return reply
 
-    def _client_ended(self, how: End) -> None:
+    def _note_client_end(self, how: End) -> None:
         """Hear how it ended for the client; what still comes is for nobody then."""
         if how != "complete" or (isinstance(self._stream, ChangedStream) and not self._over):
             self._cancel()
@@ -277,13 +279,13 @@ class Forwarding:
         stream = self._stream
         if self._office.enforce == "error" and isinstance(stream, LiveStream):
             context = make_context(self._office.mock, self._passed)
-            stream.put(context.event(dict(context.error())).data)
+            stream.put(context.make_event(dict(context.error())).data)
             stream.finish()
         else:
             stream.break_off(AbortConnection("close"))
         self._cancel()
 
-    def _problem(self, why: str, detail: str) -> Reply:
+    def _make_problem(self, why: str, detail: str) -> Reply:
         return self._office.mock.journal.close(self._entry, no_answer(self.outgoing.origin, why, detail))
 
     def _refuse_answer(self) -> Reply:
@@ -327,7 +329,7 @@ class Forwarding:
     def _judge_piece(self, plain: bytes, now: float) -> bool:
         """Judge and record a piece without its coding; return whether it breaks the contract."""
         if self._recorded is not None and plain:
-            self._recorded.piece(time.time(), plain)
+            self._recorded.write_piece(time.time(), plain)
         if self._judge is None or not plain:
             return False
         found = self._judge.feed(plain, now)
@@ -358,8 +360,8 @@ class Forwarding:
 
     def _end_recording(self, how: How, found: Sequence[Any]) -> None:
         if self._recorded is not None:
-            sent = _sided("client", self._entry.violations)
-            self._recorded.end(time.time(), how, [*sent, *_sided("server", found)])
+            sent = _add_side("client", self._entry.violations)
+            self._recorded.end(time.time(), how, [*sent, *_add_side("server", found)])
 
     def _note_client(self) -> None:
         self._office.summary.count()
@@ -376,7 +378,7 @@ class Forwarding:
     def _mark_preference(self, reply: Reply) -> None:
         preference = self._passed.preference
         if preference is not None and preference.by == "prefer":
-            reply.headers["Preference-Applied"] = preference.applied(None, preference.fault or "")
+            reply.headers["Preference-Applied"] = preference.describe_applied(None, preference.fault or "")
 
     def _note_usage(self, status: int) -> None:
         """Count that an operation has answered: scenarios may wait for that."""
@@ -390,7 +392,7 @@ class Forwarding:
             complain(error)
 
 
-def _sided(whose: str, found: Sequence[Any]) -> list[dict[str, Any]]:
+def _add_side(whose: str, found: Sequence[Any]) -> list[dict[str, Any]]:
     """Return violations with the side that is to blame."""
     return [{"side": whose, **each} for each in found]
 

@@ -50,7 +50,7 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def request_headers(request: Request, host: str, size: int | None) -> Pairs:
+def build_request_headers(request: Request, host: str, size: int | None) -> Pairs:
     """Return the headers to send on, to `host`.
 
     ``size``  of a body that is there as a whole; None where it is sent as it comes, and framed as it came
@@ -72,7 +72,7 @@ def request_headers(request: Request, host: str, size: int | None) -> Pairs:
     return (*found, VIA)
 
 
-def without_ours(prefer: str) -> str:
+def remove_ours(prefer: str) -> str:
     """Return a `Prefer` header without the preferences that the mock understands (RFC 7240, 2)."""
     if parse_prefer(prefer) is None:
         return prefer
@@ -84,33 +84,33 @@ def without_ours(prefer: str) -> str:
     return ", ".join(kept)
 
 
-def readable_codings(accepted: str) -> str:
+def choose_codings(accepted: str) -> str:
     """Return an `Accept-Encoding` that asks for nothing that cannot be judged."""
     items = [item.strip() for item in accepted.split(",")]
     kept = [item for item in items if item.partition(";")[0].strip().lower() in _READABLE]
     return ", ".join(kept) or "identity"
 
 
-_REWRITTEN = {"prefer": without_ours, "accept-encoding": readable_codings}
+_REWRITTEN = {"prefer": remove_ours, "accept-encoding": choose_codings}
 """Headers of which a part may be for the proxy alone."""
 
 
-def request_target(request: Request, base_path: str, path: str) -> str:
+def build_request_target(request: Request, base_path: str, path: str) -> str:
     """Return what to ask a server for: its own base path, then the rest of the path and the query, as they came."""
-    raw, mark, query = (request.target or _quoted(request)).partition("?")
+    raw, mark, query = (request.target or _quote_target(request)).partition("?")
     if "://" in raw and not raw.startswith("/"):  # http://host/path
         raw = "/" + raw.partition("://")[2].partition("/")[2]
     if not raw.startswith(base_path):
         raw = quote(request.path, safe=_IN_PATH)
     rest = raw[len(base_path) :]
-    return f"{path}{rest}{mark}{without_suffix(query)}" or "/"
+    return f"{path}{rest}{mark}{remove_suffix(query)}" or "/"
 
 
-def _quoted(request: Request) -> str:
+def _quote_target(request: Request) -> str:
     return f"{quote(request.path, safe=_IN_PATH)}?{request.query}" if request.query else quote(request.path, _IN_PATH)
 
 
-def without_suffix(query: str) -> str:
+def remove_suffix(query: str) -> str:
     """Return a query without what a `user` asks of the mock."""
     if "mock" not in query:
         return query

@@ -134,7 +134,7 @@ def count_failing(found: Iterable[Violation]) -> int:
     return sum(fails(violation.tier) for violation in found)
 
 
-def broken_off(how: str) -> Violation:
+def build_broken_off(how: str) -> Violation:
     """Return the violation of an answer that broke off in its middle."""
     words = {"close": "it was closed", "reset": "it was reset", "timeout": "the server was silent for too long"}
     got = f"the connection broke off: {words.get(how, how)}"

@@ -82,7 +82,7 @@ class PieceMask:
         whole = self._before + b"".join(data for _, data in pieces)
         spans = list(self._find(whole))
         written = list(_replace(pieces, len(self._before), whole, spans))
-        self._before = _since_last_block(whole) if self.has_blocks else whole[-_HELD:]
+        self._before = _cut_last_block(whole) if self.has_blocks else whole[-_HELD:]
         self._remember_name(whole, spans)
         return written
 
@@ -116,7 +116,7 @@ class PieceMask:
         found = [Span(start, end, by.encode()) for start, end, by in find_spans_in_text(text)]
         found += [Span(start, end, MASK.encode()) for start, end in self._known.find_spans(whole)]
         if self._rewriting is not None:
-            found += [Span(start, stop, by.encode("latin-1")) for start, stop, by in self._rewriting.spans(text)]
+            found += [Span(start, stop, by.encode("latin-1")) for start, stop, by in self._rewriting.find_spans(text)]
         end = 0
         for span in sorted(found):
             if span.start >= end:
@@ -136,7 +136,7 @@ def _list_open(value: bytes) -> bytes:
     return b"{" * min(brackets, _HELD) + rest
 
 
-def _since_last_block(whole: bytes) -> bytes:
+def _cut_last_block(whole: bytes) -> bytes:
     place = max(whole.rfind(end) + len(end) if end in whole else 0 for end in _BLOCK_ENDS)
     return whole[max(place, len(whole) - _HELD) :]
 

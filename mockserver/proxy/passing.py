@@ -14,7 +14,7 @@ from mockserver.http.messages import Reply
 from mockserver.journal.masking import Masking
 from mockserver.proxy.changing import MOST_CHANGED
 from mockserver.proxy.forwarding import Forwarding, Office
-from mockserver.proxy.headers import VIA, escapes_base, request_headers, request_target
+from mockserver.proxy.headers import VIA, build_request_headers, build_request_target, escapes_base
 from mockserver.proxy.servers import check_servers
 from mockserver.proxy.suffixes import strip_body, watch_form
 from mockserver.proxy.summary import Summary
@@ -78,16 +78,16 @@ class Passing:
 
     def covers(self, path: str) -> bool:
         """Tell whether a path is under the base path of an API whose requests are passed on."""
-        return self._server_of(path) is not None
+        return self._find_server(path) is not None
 
     def admit(self, request: Request) -> Request:
         """Return a request with keys that open the mock in place of those that open another server."""
         if not self.covers(request.path):
             return request
-        apis = self._apis_of(request.path)
+        apis = self._list_apis(request.path)
         if any(_opens(scheme, request) for api in apis for scheme in api.schemes.values()):
             return request
-        admitted = [_with_key(request, api) for api in apis]
+        admitted = [_put_key(request, api) for api in apis]
         if len(admitted) > 1:  # they share their paths: the one that knows this path is meant
             routes = [route(self.mock.router, each).route for each in admitted]
             known = (each for each, way in zip(admitted, routes, strict=True) if way.operation and not way.refused)
@@ -99,7 +99,9 @@ class Passing:
         kind = head.fields.get("content-type", "").partition(";")[0].strip().lower()
         if self.enforce or kind in _LOOKED_AT or not self.covers(head.path):
             return False
-        if parse_prefer(head.fields.get("prefer", "")) is not None or escapes_base(head.path, self._base(head.path)):
+        if parse_prefer(head.fields.get("prefer", "")) is not None or escapes_base(
+            head.path, self._find_base(head.path)
+        ):
             return False
         routed = route(self.mock.router, self.admit(head))
         operation = routed.route.operation
@@ -127,13 +129,13 @@ class Passing:
     def forward(self, passed: Passed) -> Reply:
         """Return a reply that says where the request goes."""
         request, entry = passed.visit.routed.request, passed.entry
-        base = self._base(request.path)
-        server = self._server_of(request.path)
+        base = self._find_base(request.path)
+        server = self._find_server(request.path)
         assert server is not None
         if problem := self._refuse(request, base):
             return problem
         entry.choose("forward", server.url)
-        target = request_target(request, base, server.base_path)
+        target = build_request_target(request, base, server.base_path)
         outgoing = self._write_request(passed, server, target)
         recorded = self._begin_recording(passed)
         forwarding = Forwarding(Office(self.mock, self.summary, self.changed, self.enforce), passed, outgoing, recorded)
@@ -152,7 +154,7 @@ class Passing:
         content_type = request.fields.get("content-type", "")
         body: bytes | Incoming = request.incoming or strip_body(request.body.read(), content_type)
         size = len(body) if isinstance(body, bytes) else None
-        headers = request_headers(request, server.host, size)
+        headers = build_request_headers(request, server.host, size)
         lines = [f"{request.method} {target} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in headers)]
         return Outgoing(
             server.origin,
@@ -227,17 +229,17 @@ class Passing:
         if recorded is not None:
             request, visit = passed.visit.routed.request, passed.visit
             name = visit.operation.name if passed.known else None
-            recorded.request(visit.api.name, name, request.method, url, list(request.headers), body, size)
+            recorded.write_request(visit.api.name, name, request.method, url, list(request.headers), body, size)
 
-    def _apis_of(self, path: str) -> list[Api]:
+    def _list_apis(self, path: str) -> list[Api]:
         apis = [self.mock.apis[name] for name in self.servers]
         return [api for api in apis if path == api.base_path or path.startswith(f"{api.base_path}/")]
 
-    def _server_of(self, path: str) -> Server | None:
-        return next((self.servers[api.name] for api in self._apis_of(path)), None)
+    def _find_server(self, path: str) -> Server | None:
+        return next((self.servers[api.name] for api in self._list_apis(path)), None)
 
-    def _base(self, path: str) -> str:
-        return next((api.base_path for api in self._apis_of(path)), "")
+    def _find_base(self, path: str) -> str:
+        return next((api.base_path for api in self._list_apis(path)), "")
 
     def _is_own(self, path: Path) -> bool:
         return self.own is not None and path.is_relative_to(self.own)
@@ -260,7 +262,7 @@ def _opens(scheme: SecurityScheme, request: Request) -> bool:
     return bool(scheme.mock_key) and value.removeprefix(scheme.prefix).startswith(scheme.mock_key)
 
 
-def _with_key(request: Request, api: Api) -> Request:
+def _put_key(request: Request, api: Api) -> Request:
     """Return a request with an API's own keys in place of those that came."""
     fields, query = dict(request.fields), request.query
     for scheme in api.schemes.values():
@@ -285,6 +287,6 @@ def make_masking(apis: Mapping[str, Api]) -> Masking:
     return Masking(scheme.parameter for api in apis.values() for scheme in api.schemes.values())
 
 
-def mapping_of(servers: Mapping[str, Server]) -> dict[str, str]:
+def map_servers(servers: Mapping[str, Server]) -> dict[str, str]:
     """Return the URLs of servers, as a recording names them."""
     return {name: server.url for name, server in servers.items()}

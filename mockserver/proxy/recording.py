@@ -90,11 +90,11 @@ class Recorder:
     def begin(self, number: int, at: float, request: Request) -> RecordedExchange:
         """Begin to record an exchange; the secrets of its request are masked in all of it."""
         masking = self.masking
-        found = [*masking.in_headers(request.headers.items()), *masking.in_query(request.query)]
+        found = [*masking.find_in_headers(request.headers.items()), *masking.find_in_query(request.query)]
         if request.incoming is None and request.body.size < _LOOKED_AT:
             text = request.body.read().decode("utf-8", "replace")
-            found += masking.in_body(text, request.fields.get("content-type", ""))
-        return RecordedExchange(self, masking, self._rewriting, number, at, masking.known(found))
+            found += masking.find_in_body(text, request.fields.get("content-type", ""))
+        return RecordedExchange(self, masking, self._rewriting, number, at, masking.find_known(found))
 
     def close(self) -> None:
         """End the recording, and write it as HAR beside it."""
@@ -127,7 +127,7 @@ class RecordedExchange:
         self._asked = self._ended = False
         self._readable = True  # what is to be rewritten can be read
 
-    def request(  # noqa: PLR0913, PLR0917 - the parts of a line
+    def write_request(  # noqa: PLR0913, PLR0917 - the parts of a line
         self,
         api: str,
         operation: str | None,
@@ -146,14 +146,16 @@ class RecordedExchange:
             "api": api,
             "operation": operation,
             "method": method,
-            "url": self._secret.mask(f"{address}{mark}{self._rewriting.query(self._masking.query(query))}"),
-            "headers": self._headers(headers),
+            "url": self._secret.mask(
+                f"{address}{mark}{self._rewriting.rewrite_query(self._masking.mask_query(query))}"
+            ),
+            "headers": self._mask_headers(headers),
         }
-        if body and len(body) <= _KEPT_OF_BODY and (shown := self._body(body, headers)):
+        if body and len(body) <= _KEPT_OF_BODY and (shown := self._mask_body(body, headers)):
             line["body"] = jsonl.write_bytes(shown)
         self._write("request", self._at, {**line, "bodySize": size})
 
-    def response(self, at: float, status: int, headers: Sequence[tuple[str, str]]) -> None:
+    def write_response(self, at: float, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Write status and headers; what is recorded of the body has no coding any more."""
         for name, value in headers:
             if self._masking.hides(name):
@@ -163,25 +165,25 @@ class RecordedExchange:
         self._readable = not self._rewriting or "json" in kind or "event-stream" in kind
         self._pieces.has_blocks = "json" not in kind
         kept = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
-        self._write("response", at, {"status": status, "headers": self._headers(kept)})
+        self._write("response", at, {"status": status, "headers": self._mask_headers(kept)})
 
-    def piece(self, at: float, data: bytes) -> None:
+    def write_piece(self, at: float, data: bytes) -> None:
         """Write a piece as soon as it is clear that it does not end in a secret."""
         if data and self._readable:
-            self._pieces_out(self._pieces.feed(at, data))
+            self._write_pieces(self._pieces.feed(at, data))
 
     def end(self, at: float, how: jsonl.How, violations: Sequence[Mapping[str, Any]]) -> None:
         """Write how it ended, once."""
         if self._ended:
             return
         self._ended = True
-        self._pieces_out(self._pieces.close())
+        self._write_pieces(self._pieces.close())
         masked = self._secret.mask_json(list(violations))
         if self._rewriting:  # they quote what came
             masked = [{key: found[key] for key in found if key not in ("got", "message")} for found in masked]
         self._write("end", at, {"how": how, "violations": masked}, last=True)
 
-    def _pieces_out(self, pieces: Sequence[tuple[float, bytes]]) -> None:
+    def _write_pieces(self, pieces: Sequence[tuple[float, bytes]]) -> None:
         for at, data in pieces:
             if data:
                 self._write("piece", at, jsonl.write_bytes(data))
@@ -189,13 +191,13 @@ class RecordedExchange:
     def _write(self, kind: str, at: float, more: Mapping[str, Any], *, last: bool = False) -> None:
         self._recorder.write({"type": kind, "id": self._number, "at": round(at, 6), **more}, last=last)
 
-    def _headers(self, headers: Sequence[tuple[str, str]]) -> list[list[str]]:
+    def _mask_headers(self, headers: Sequence[tuple[str, str]]) -> list[list[str]]:
         return [
-            [name, MASK if self._rewriting.hides(name) else self._secret.mask(self._masking.header(name, value))]
+            [name, MASK if self._rewriting.hides(name) else self._secret.mask(self._masking.mask_header(name, value))]
             for name, value in headers
         ]
 
-    def _body(self, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+    def _mask_body(self, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
         fields = {name.lower(): value for name, value in headers}
         kind = fields.get("content-type", "")
         if fields.get("content-encoding", "identity").lower() != "identity":
@@ -206,9 +208,9 @@ class RecordedExchange:
             text = body.decode()
         except UnicodeDecodeError:
             body = self._secret.mask_bytes(body)
-            return self._masking.body(body.decode("latin-1"), kind).encode("latin-1")  # a character for each byte
-        text = self._rewriting.query(text) if "urlencoded" in kind else self._rewriting.text(text)
-        return self._secret.mask(self._masking.body(text, kind)).encode()
+            return self._masking.mask_body(body.decode("latin-1"), kind).encode("latin-1")  # a character for each byte
+        text = self._rewriting.rewrite_query(text) if "urlencoded" in kind else self._rewriting.rewrite_text(text)
+        return self._secret.mask(self._masking.mask_body(text, kind)).encode()
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -48,7 +48,7 @@ def find_scalars(text: str) -> Iterator[Scalar]:
             stack.append((mark == "{", "" if mark == "{" else 0))
         elif mark in _CLOSING:
             if name is not None and stack:
-                yield Scalar(_path(stack), name[1], name[1] + len(name[0]))
+                yield Scalar(_build_path(stack), name[1], name[1] + len(name[0]))
             name = None
             del stack[-1:]
         elif mark == ":" and stack and stack[-1][0] and name is not None:
@@ -56,17 +56,17 @@ def find_scalars(text: str) -> Iterator[Scalar]:
             name = None
         elif mark == "," and stack:
             if name is not None:
-                yield Scalar(_path(stack), name[1], name[1] + len(name[0]))
+                yield Scalar(_build_path(stack), name[1], name[1] + len(name[0]))
             name = None
             is_object, place = stack[-1]
             stack[-1] = (is_object, "" if is_object or isinstance(place, str) else place + 1)
         elif mark.startswith('"') and stack:
             name = (mark, token.start())
         elif stack and mark != ":":
-            yield Scalar(_path(stack), token.start(), token.end())
+            yield Scalar(_build_path(stack), token.start(), token.end())
 
 
-def _path(stack: list[tuple[bool, str | int]]) -> Path:
+def _build_path(stack: list[tuple[bool, str | int]]) -> Path:
     return tuple(place for _, place in stack)
 
 
@@ -95,7 +95,7 @@ class Rewriting:
         """Whether anything is replaced."""
         return bool(self._pointers or self._names or self._words)
 
-    def spans(self, text: str) -> Iterator[tuple[int, int, str]]:
+    def find_spans(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Yield start and end of what is replaced in a text with JSON in it, and by what."""
         for scalar in find_scalars(text):
             if self.redacts(scalar.path):
@@ -119,14 +119,14 @@ class Rewriting:
         """Tell whether a header, or a parameter, is redacted."""
         return self.redacts((name,))
 
-    def query(self, text: str) -> str:
+    def rewrite_query(self, text: str) -> str:
         """Return a query, or an urlencoded body, without what is redacted."""
         return mask_query(text, self.hides) if self._names else text
 
-    def text(self, text: str) -> str:
+    def rewrite_text(self, text: str) -> str:
         """Return a text with JSON in it as it is recorded."""
         shown, end = [], 0
-        for start, stop, by in self.spans(text):
+        for start, stop, by in self.find_spans(text):
             shown += [text[end:start], by]
             end = stop
         return "".join([*shown, text[end:]])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from multipart import MultipartSegment
 
-from mockserver.proxy.headers import without_suffix
+from mockserver.proxy.headers import remove_suffix
 from mockserver.proxy.rewriting import find_scalars
 from mockserver.request.body import make_parser, parse_disposition, parse_options
 from mockserver.request.preferences import MARK
@@ -73,7 +73,7 @@ def strip_body(body: bytes, content_type: str) -> bytes:
     if media_type == "multipart/form-data":
         return _strip_form(body, options.get("boundary", ""))
     text = body.decode("latin-1")  # a character for each byte
-    strip: Callable[[str], str] = without_suffix if media_type == "application/x-www-form-urlencoded" else _strip_json
+    strip: Callable[[str], str] = remove_suffix if media_type == "application/x-www-form-urlencoded" else _strip_json
     return strip(text).encode("latin-1")
 
 

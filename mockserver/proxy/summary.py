@@ -61,7 +61,7 @@ class Summary:
             self.kept += kept
             self.passed += not kept
 
-    def lines(self) -> list[str]:
+    def render_lines(self) -> list[str]:
         """Return what is told at the end."""
         with self._lock:
             asked = f"{self.passed} request{'' if self.passed == 1 else 's'} passed"

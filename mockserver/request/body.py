@@ -18,7 +18,7 @@ from flowcontract.schemas.decoding import ABSENT
 from flowcontract.schemas.media_types import JSON
 from flowcontract.validation import pydantic_words
 from mockserver.blobs.blob import Blob, BlobWriter
-from mockserver.caching import memo
+from mockserver.caching import memoize
 from mockserver.request.http_conventions import DEFAULT
 from mockserver.request.refusals import Refusal
 
@@ -49,7 +49,7 @@ class Upload:
     content_type: str
     blob: Blob
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what validation and scenarios see of it."""
         return {"filename": self.filename, "content_type": self.content_type, "size": self.blob.size}
 
@@ -80,15 +80,15 @@ def read_body(request: Request, operation: Operation, manners: Manners = DEFAULT
         return Body("", ABSENT, {})
     media_type, options = parse_options(content_type)
     if media.find_media(operation.request, media_type) is None:
-        return _of_another_type(request, operation, media_type, manners)
+        return _read_another_type(request, operation, media_type, manners)
     if request.body_error:
-        _malformed("the body ended before its announced length")
+        _refuse_malformed("the body ended before its announced length")
     if media_type == "multipart/form-data":
         return _read_multipart(request.body, options.get("boundary", ""), media_type, manners)
     if request.body.size > JSON_LIMIT:
         raise Refusal("too-large", f"the body has {request.body.size} bytes, more than {JSON_LIMIT}")
     if media_type == "application/x-www-form-urlencoded":
-        return Body(media_type, _fields(parse_query(request.body.read().decode("latin-1"))), {})
+        return Body(media_type, _unpack_fields(parse_query(request.body.read().decode("latin-1"))), {})
     return Body(media_type, parse_json(request.body.read()) if request.body.size else ABSENT, {})
 
 
@@ -100,15 +100,15 @@ def read_as_sent(request: Request, operation: Operation, manners: Manners = DEFA
     try:
         value = read_body(request, operation, manners).value
     except Refusal:
-        value = b"".join(itertools.islice(request.body.chunks(_TOLD), 1)).decode("utf-8", "replace")
+        value = b"".join(itertools.islice(request.body.read_chunks(_TOLD), 1)).decode("utf-8", "replace")
     return None if value is ABSENT or value == "" else value
 
 
-def _of_another_type(request: Request, operation: Operation, media_type: str, manners: Manners) -> Body:
+def _read_another_type(request: Request, operation: Operation, media_type: str, manners: Manners) -> Body:
     """Return no body where servers drop what they cannot read; raise Refusal where they do not."""
     if manners.wrong_body == "dropped":
         return Body("", ABSENT, {})
-    text = b"".join(itertools.islice(request.body.chunks(_TOLD), 1)).decode("utf-8", "replace")
+    text = b"".join(itertools.islice(request.body.read_chunks(_TOLD), 1)).decode("utf-8", "replace")
     raise Refusal(
         "wrong-media-type",
         f"Content-Type {media_type or '(none)'} is not one of {', '.join(operation.request)}",
@@ -149,14 +149,14 @@ def _refuse_lone_surrogates(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        _malformed("a string has half a surrogate pair, which is no character")
+        _refuse_malformed("a string has half a surrogate pair, which is no character")
 
 
-def _malformed(why: str) -> NoReturn:
+def _refuse_malformed(why: str) -> NoReturn:
     raise Refusal("malformed-body", why)
 
 
-def _fields(values: dict[str, list[Any]]) -> dict[str, Any]:
+def _unpack_fields(values: dict[str, list[Any]]) -> dict[str, Any]:
     """Return form fields with the single ones unpacked."""
     return {name: items[0] if len(items) == 1 else items for name, items in values.items()}
 
@@ -166,7 +166,7 @@ def _read_multipart(body: Blob, boundary: str, media_type: str, manners: Manners
         raise Refusal("malformed-body", "multipart/form-data without a boundary", finer=["missing-boundary"])
     form = _Form(boundary, extended=manners.file_names == "extended")
     try:
-        for chunk in body.chunks(_AT_ONCE):
+        for chunk in body.read_chunks(_AT_ONCE):
             form.feed(chunk)
         form.feed(b"")
     except ValueError as error:
@@ -174,13 +174,13 @@ def _read_multipart(body: Blob, boundary: str, media_type: str, manners: Manners
         error.__traceback__ = None  # its frames hold the error: with them the body would wait for the garbage
         if isinstance(error, ParserLimitReached):
             raise Refusal("too-large", "the form has too many parts, or a head or a text in it is too long") from None
-        _malformed(f"the multipart body cannot be read: {error}")
+        _refuse_malformed(f"the multipart body cannot be read: {error}")
     only_last = manners.repeated == "last"
     uploads = {name: files[-1:] if only_last else files for name, files in form.uploads.items()}
     values: dict[str, list[Any]] = {**form.texts}
     for name, files in uploads.items():
-        values.setdefault(name, []).extend(upload.described() for upload in files)
-    return Body(media_type, _fields(values), uploads)
+        values.setdefault(name, []).extend(upload.describe() for upload in files)
+    return Body(media_type, _unpack_fields(values), uploads)
 
 
 def make_parser(boundary: str) -> PushMultipartParser:
@@ -242,7 +242,7 @@ class _Form:
             self.uploads.setdefault(self._name, []).append(Upload(self._filename, content_type, blob))
 
 
-@memo(1024)
+@memoize(1024)
 def parse_options(header: str) -> tuple[str, Mapping[str, str]]:
     """Return a media type, in lower case, and its parameters; clients mostly send the same again."""
     media_type, options = parse_options_header(header)
@@ -257,13 +257,13 @@ def parse_disposition(header: str, *, extended: bool = True) -> dict[str, str]:
     options: dict[str, str] = {}
     for key, quoted, token in _PARAMETER.findall(header):
         options[key.lower()] = token or re.sub(r'\\(["\\])', r"\1", quoted).replace("%22", '"')  # paths keep theirs
-    name = _extended(options.pop("filename*", ""))
+    name = _decode_extended(options.pop("filename*", ""))
     if extended and name is not None:
         options["filename"] = name
     return options
 
 
-def _extended(value: str) -> str | None:
+def _decode_extended(value: str) -> str | None:
     """Return what `UTF-8''%e2%82%ac` stands for (RFC 8187, 3.2), None where it is wrong."""
     charset, _, rest = value.partition("'")
     _, apostrophe, encoded = rest.partition("'")

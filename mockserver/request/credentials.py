@@ -59,7 +59,7 @@ def check(
     found = min(judged, key=lambda ring: ("valid", "wrong", "missing").index(ring.verdict), default=VALID_WITHOUT_KEY)
     if order and judged:
         named = [name for name in order if (name,) in [tuple(names) for names in security]]
-        first = next((api.schemes[name] for name in named if _sent(api.schemes[name], headers, query)), None)
+        first = next((api.schemes[name] for name in named if _find_sent(api.schemes[name], headers, query)), None)
         found = _check_together([first], headers, query) if first else Keyring("missing")
     is_optional = len(alternatives) < len(security)
     return VALID_WITHOUT_KEY if is_optional and found.verdict != "valid" else found
@@ -71,7 +71,7 @@ def _check_together(
     """Judge schemes that are needed together: each value is a key of ours; its suffix is the first one's, or none."""
     world: str | None = None
     for scheme in schemes:
-        sent = _sent(scheme, headers, query)
+        sent = _find_sent(scheme, headers, query)
         if sent is None:
             strange = " " in headers.get(scheme.parameter.lower(), "").strip() and bool(scheme.prefix)
             return Keyring("missing", scheme=scheme, strange=strange)
@@ -89,7 +89,7 @@ def opens(mock_key: str, sent: str) -> bool:
     return bool(mock_key) and (sent == mock_key or (sent.startswith(f"{mock_key}-") and len(sent) <= _LONGEST))
 
 
-def _sent(scheme: SecurityScheme, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> str | None:
+def _find_sent(scheme: SecurityScheme, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> str | None:
     """Return the key that was sent; None where there is none: a header that names no or another scheme has none."""
     if scheme.location == "query":
         return next(iter(query.get(scheme.parameter, ())), None)

@@ -55,7 +55,7 @@ class Hints:
     def __init__(self, apis: Mapping[str, Api]) -> None:
         """Know some APIs."""
         self._apis = apis
-        self._places = [_place(api, operation) for api in apis.values() for operation in api.operations.values()]
+        self._places = [_build_place(api, operation) for api in apis.values() for operation in api.operations.values()]
         self._fields = lru_cache(maxsize=None)(self._read_fields)
         self._path_hint = lru_cache(maxsize=1024)(self._tell_path)
 
@@ -71,26 +71,26 @@ class Hints:
         operation = route.operation
         hints: list[str] = []
         if refusal is not None:
-            hints += self._about_refusal(request, route, refusal, query or {})
+            hints += self._explain_refusal(request, route, refusal, query or {})
         if operation is not None and body is not None and isinstance(body.value, dict) and operation.request:
-            hints += self._about_fields(operation, body.media_type, body.value)
+            hints += self._explain_fields(operation, body.media_type, body.value)
         if operation is not None and query:
             known = [parameter.name for parameter in operation.parameters if parameter.location == "query"]
-            hints += _misspelt(query, known, "query parameter")
+            hints += _find_misspelt(query, known, "query parameter")
         return hints[:_MOST]
 
-    def _about_refusal(
+    def _explain_refusal(
         self, request: Request, route: Route, refusal: Refusal, query: Mapping[str, Sequence[str]]
     ) -> Iterator[str]:
         operation, words = route.operation, refusal.words
         if operation is None:
             yield self._path_hint(request.method, request.path)
         elif set(words) & set(_ABOUT_KEYS):
-            yield self._about_key(request, route, query)
+            yield self._explain_key(request, route, query)
         elif words[-1] == "wrong-media-type":
-            yield _about_media_type(request, operation)
+            yield _explain_media_type(request, operation)
         elif words[-1] == "malformed-body":
-            yield _about_malformed(request, refusal)
+            yield _explain_malformed(request, refusal)
         else:
             yield refusal.violation["message"]
 
@@ -102,26 +102,26 @@ class Hints:
             return f"no operation {method} on a path of {len(path)} characters"
         there = dict.fromkeys(place.operation.method for place in self._places if place.pattern.fullmatch(path))
         if there:
-            return f"no operation {method} {path}; this path takes {_listed(there)}"
-        if based := self._with_base(method, path):
+            return f"no operation {method} {path}; this path takes {_join_names(there)}"
+        if based := self._explain_base(method, path):
             return based
         asked = f"no operation {method} {path}"
         for other in (path.rstrip("/"), f"{path}/"):
             if any(place.pattern.fullmatch(other) for place in self._places):
                 return f"{asked}; did you mean {other}?"
-        candidates = {_filled(place.full, path): place for place in self._places}
+        candidates = {_fill_template(place.full, path): place for place in self._places}
         same = [key for key, place in candidates.items() if place.operation.method == method]
         close = get_close_matches(path, same, n=1, cutoff=_CLOSE) or get_close_matches(
             path, candidates, n=1, cutoff=_VERY_CLOSE
         )
         if not close:
-            bases = _listed(dict.fromkeys(api.base_path for api in self._apis.values()))
+            bases = _join_names(dict.fromkeys(api.base_path for api in self._apis.values()))
             return f"{asked}; the paths of the APIs here begin with {bases}"
         verb = candidates[close[0]].operation.method
         methods = {place.operation.method for place in self._places if place.full == candidates[close[0]].full}
         return f"{asked}; did you mean {close[0] if method in methods else f'{verb} {close[0]}'}?"
 
-    def _with_base(self, method: str, path: str) -> str:
+    def _explain_base(self, method: str, path: str) -> str:
         """Say what the path lacks, or has too much, where the rest of it leads somewhere."""
         segments = path.split("/")[1:]
         for start in range(min(len(segments), _DEPTH)):
@@ -138,17 +138,17 @@ class Hints:
 
     # Keys
 
-    def _about_key(self, request: Request, route: Route, query: Mapping[str, Sequence[str]]) -> str:
+    def _explain_key(self, request: Request, route: Route, query: Mapping[str, Sequence[str]]) -> str:
         api, operation = route.api, route.operation
         assert api is not None
         assert operation is not None
-        owner, key = self._owner(api, request, query)
+        owner, key = self._find_owner(api, request, query)
         if owner is not None:
-            mine, other = _called(api, owner)
+            mine, other = _name_apis(api, owner)
             return f"the key {key} opens {other}, and {operation.path} belongs to {mine}"
         scheme = route.keyring.scheme or next(iter(api.schemes.values()))
         sent = request.fields.get(scheme.parameter.lower()) if scheme.location == "header" else None
-        wrong = _about_scheme(scheme, sent) if sent is not None else ""
+        wrong = _explain_scheme(scheme, sent) if sent is not None else ""
         if not wrong and route.keyring.verdict == "missing":
             elsewhere = _stands_elsewhere(scheme, request, query)
             wrong = "the key stands where this API does not look" if elsewhere else "no key came"
@@ -157,7 +157,7 @@ class Hints:
             return f"{wrong}: send `?{scheme.parameter}={scheme.mock_key}`"
         return f"{wrong}: send the header `{scheme.parameter}: {scheme.prefix}{scheme.mock_key}`"
 
-    def _owner(self, api: Api, request: Request, query: Mapping[str, Sequence[str]]) -> tuple[Api | None, str]:
+    def _find_owner(self, api: Api, request: Request, query: Mapping[str, Sequence[str]]) -> tuple[Api | None, str]:
         """Return whose key came, if it is that of another API, and that key without its suffix."""
         for other in self._apis.values():
             for name, scheme in other.schemes.items():
@@ -169,24 +169,24 @@ class Hints:
 
     # Fields
 
-    def _about_fields(self, operation: Operation, media_type: str, value: Mapping[str, Any]) -> list[str]:
+    def _explain_fields(self, operation: Operation, media_type: str, value: Mapping[str, Any]) -> list[str]:
         fields = self._fields(operation, media_type, "")
-        hints = self._unknown(operation, media_type, value, fields, "")
+        hints = self._explain_unknown(operation, media_type, value, fields, "")
         if "stream" in value and "stream" not in fields and value["stream"] in (True, "true"):
             hints = [hint for hint in hints if not hint.startswith("`stream`")]
-            hints += _how_to_stream(operation)
+            hints += _explain_streaming(operation)
         return hints
 
-    def _unknown(
+    def _explain_unknown(
         self, operation: Operation, media_type: str, value: Mapping[str, Any], fields: Mapping[str, str], where: str
     ) -> list[str]:
-        hints = [] if value.keys() <= fields.keys() else _misspelt(value, list(fields), "field", where)
+        hints = [] if value.keys() <= fields.keys() else _find_misspelt(value, list(fields), "field", where)
         for name, pointer in fields.items():
             inner = value.get(name) if pointer and where.count(".") < _DEPTH else None
             for item in inner[:_ITEMS] if isinstance(inner, list) else (inner,):
                 if isinstance(item, dict):
                     known = self._fields(operation, media_type, pointer)
-                    hints += self._unknown(operation, media_type, item, known, f"{where}{name}.")
+                    hints += self._explain_unknown(operation, media_type, item, known, f"{where}{name}.")
         return hints
 
     def _read_fields(self, operation: Operation, media_type: str, pointer: str) -> Mapping[str, str]:
@@ -210,22 +210,22 @@ class Hints:
 def put(headers: Headers, hints: Sequence[str]) -> None:
     """Add the hints to an answer, in one header."""
     if hints:
-        headers[HEADER] = "; ".join(map(_plain, hints))
+        headers[HEADER] = "; ".join(map(_make_plain, hints))
 
 
-def _plain(hint: str) -> str:
+def _make_plain(hint: str) -> str:
     """Return a hint as a line of printable ASCII that is not too long: what a header can carry (RFC 9110, 5.5)."""
     line = make_printable(hint).encode("ascii", "backslashreplace").decode("ascii")
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 4]} ..."
 
 
-def _place(api: Api, operation: Operation) -> _Place:
+def _build_place(api: Api, operation: Operation) -> _Place:
     full = api.base_path + operation.path
     parts = re.split(r"\{\w+\}", full)
     return _Place(api, operation, full, re.compile("[^/]+".join(map(re.escape, parts))))
 
 
-def _filled(template: str, path: str) -> str:
+def _fill_template(template: str, path: str) -> str:
     """Return a template with the segments of a path where it has parameters, if both have as many."""
     wanted, given = template.split("/"), path.split("/")
     if len(wanted) != len(given):
@@ -233,12 +233,12 @@ def _filled(template: str, path: str) -> str:
     return "/".join(b if a.startswith("{") else a for a, b in zip(wanted, given, strict=True))
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _called(api: Api, other: Api) -> tuple[str, str]:
+def _name_apis(api: Api, other: Api) -> tuple[str, str]:
     """Name two APIs: by what tells them apart where they are apps of one server, `the chat app`."""
     if api.base_path != other.base_path:
         return api.name, other.name
@@ -248,7 +248,7 @@ def _called(api: Api, other: Api) -> tuple[str, str]:
     return f"the {'-'.join(mine)} app", f"the {'-'.join(others)} app"
 
 
-def _about_scheme(scheme: SecurityScheme, sent: str) -> str:
+def _explain_scheme(scheme: SecurityScheme, sent: str) -> str:
     """Say what is wrong with a header before its key comes; '' for nothing."""
     wanted, (kind, space, rest) = scheme.prefix.strip(), sent.strip().partition(" ")
     if not kind:
@@ -265,10 +265,10 @@ def _stands_elsewhere(scheme: SecurityScheme, request: Request, query: Mapping[s
     return any(credentials.opens(scheme.mock_key, word) for text in texts for word in text.split())
 
 
-def _misspelt(given: Iterable[str], known: Sequence[str], what: str, where: str = "") -> list[str]:
+def _find_misspelt(given: Iterable[str], known: Sequence[str], what: str, where: str = "") -> list[str]:
     """Return a hint for each name that is none, but is close to one, if possible to one that did not come."""
     names = set(given)
-    by_bare = {_bare(name): name for name in sorted(known, key=lambda name: name not in names)}
+    by_bare = {_strip_spelling(name): name for name in sorted(known, key=lambda name: name not in names)}
     missing = [bare for bare, name in by_bare.items() if name not in names]
     hints: list[str] = []
     for name in given:
@@ -276,19 +276,20 @@ def _misspelt(given: Iterable[str], known: Sequence[str], what: str, where: str 
             continue
         sets = (missing, by_bare)
         meant = next(
-            (close for names in sets if (close := get_close_matches(_bare(name), names, n=1, cutoff=_CLOSE))), []
+            (close for names in sets if (close := get_close_matches(_strip_spelling(name), names, n=1, cutoff=_CLOSE))),
+            [],
         )
         if meant:
             hints.append(f"`{where}{name}` is no {what}; did you mean `{where}{by_bare[meant[0]]}`?")
     return hints
 
 
-def _bare(name: str) -> str:
+def _strip_spelling(name: str) -> str:
     """Return a name without what spellings differ in: `responseMode`, `response-mode`, `response_mode`."""
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def _how_to_stream(operation: Operation) -> list[str]:
+def _explain_streaming(operation: Operation) -> list[str]:
     when = (operation.stream.spec.get("when") or {}) if operation.stream else {}
     asked = [f"`{name}: {json.dumps(value)}`" for name, value in when.get("body", {}).items()]
     asked += [f"`?{name}={value}`" for name, value in when.get("query", {}).items()]
@@ -297,7 +298,7 @@ def _how_to_stream(operation: Operation) -> list[str]:
     return [] if operation.stream else ["`stream` is no field, and this operation has no stream"]
 
 
-def _looks_like(body: bytes) -> str:
+def _guess_form(body: bytes) -> str:
     """Tell what a body is by how it begins: JSON, a form, or '' for neither."""
     start = body.lstrip()
     if start[:1] in (b"{", b"["):
@@ -305,27 +306,27 @@ def _looks_like(body: bytes) -> str:
     return "a form" if _PAIR.match(start) or start.startswith(b"--") else ""
 
 
-def _beginning(request: Request) -> bytes:
+def _read_beginning(request: Request) -> bytes:
     with request.body.open() as reader:
         return reader.read(_LOOKED_AT)
 
 
-def _about_media_type(request: Request, operation: Operation) -> str:
+def _explain_media_type(request: Request, operation: Operation) -> str:
     sent, wanted = request.fields.get("content-type", ""), list(operation.request)
     said = f"Content-Type says {sent.partition(';')[0].strip()[:_LONGEST_NAME]}" if sent else "no Content-Type came"
-    looks = _looks_like(_beginning(request))
+    looks = _guess_form(_read_beginning(request))
     takes_json = any(JSON in name for name in wanted)
     if looks == "JSON" and takes_json:
         return f"the body is JSON, and {said}: send `Content-Type: {JSON}`"
     if looks:
-        return f"the body is {looks}, and {said}; {operation.id} takes {_listed(wanted)}"
-    return f"{said}; {operation.id} takes {_listed(wanted)}"
+        return f"the body is {looks}, and {said}; {operation.id} takes {_join_names(wanted)}"
+    return f"{said}; {operation.id} takes {_join_names(wanted)}"
 
 
-def _about_malformed(request: Request, refusal: Refusal) -> str:
+def _explain_malformed(request: Request, refusal: Refusal) -> str:
     message = str(refusal.violation["message"])
     said = request.fields.get("content-type", "").partition(";")[0].strip()[:_LONGEST_NAME]
-    looks, is_json = _looks_like(_beginning(request)), "json" in said.lower()
+    looks, is_json = _guess_form(_read_beginning(request)), "json" in said.lower()
     if looks and said and is_json != (looks == "JSON"):
         return f"the body is {looks}, and Content-Type says {said}"
     if position := _POSITION.search(message):

@@ -61,7 +61,7 @@ class Manners:
             query = {name: [part for value in values for part in value.split(",")] for name, values in query.items()}
         return {name: values[-1:] for name, values in query.items()} if self.repeated == "last" else query
 
-    def allowed(self, methods: tuple[str, ...]) -> tuple[str, ...]:
+    def list_allowed(self, methods: tuple[str, ...]) -> tuple[str, ...]:
         """Return what `Allow` names for a path with these methods, in the order of the contract."""
         if self.allow == "first":
             return methods[:1]
@@ -79,15 +79,15 @@ def read_manners(document: Mapping[str, Any], path: str = "") -> Manners:
     stated.pop("x-observed", None)
     values: dict[str, Any] = {name.replace("-", "_"): value for name, value in stated.items()}
     for name, value in values.items():
-        choices = _choices().get(name)
+        choices = _load_choices().get(name)
         if choices is None or (choices and value not in choices):
-            known = "; ".join(f"{key}: {' or '.join(known) or '...'}" for key, known in _choices().items())
+            known = "; ".join(f"{key}: {' or '.join(known) or '...'}" for key, known in _load_choices().items())
             raise SpecError(f"x-http cannot say {name}: {value}. It says {known}.")
     return Manners(**values)
 
 
 @cache
-def _choices() -> Mapping[str, tuple[str, ...]]:
+def _load_choices() -> Mapping[str, tuple[str, ...]]:
     """Return what can be said, and the values that it can have; () where any can."""
     hints = get_type_hints(Manners)
     return {name: get_args(hint) if get_origin(hint) is Literal else () for name, hint in hints.items()}

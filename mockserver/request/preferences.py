@@ -28,7 +28,7 @@ class ScenarioPreference:
     by: Literal["prefer", "user", "override"] = "prefer"
 
     @classmethod
-    def named(cls, text: str, by: Literal["user", "override"]) -> ScenarioPreference:
+    def from_name(cls, text: str, by: Literal["user", "override"]) -> ScenarioPreference:
         """ScenarioPreference for `400-not-found`, as `mockserver list` prints it, for `not-found`, or for `400`.
 
         Faults stand behind it, `200-tts; fault=split=1, bom`, or alone, `fault=split=1, bom`.
@@ -50,7 +50,7 @@ class ScenarioPreference:
         scenario = "-".join(part for part in (self.code, self.example) if part)
         return "; ".join(part for part in (scenario, self.fault and f"fault={self.fault}") if part)
 
-    def applied(self, scenario: Scenario | None, faults: str) -> str:
+    def describe_applied(self, scenario: Scenario | None, faults: str) -> str:
         """Return the value of `Preference-Applied` for a preference that was granted, with the `faults` that count."""
         asked = {"fault": self.fault and faults and f'"{faults}"'}
         if scenario is not None:
@@ -87,4 +87,4 @@ def take_off(holder: Any) -> ScenarioPreference | None:
         return None
     bare = [text.partition(MARK)[0] if isinstance(text, str) else text for text in texts]
     holder["user"] = bare if isinstance(user, list) else bare[0]
-    return ScenarioPreference.named(asked[0], "user")
+    return ScenarioPreference.from_name(asked[0], "user")

@@ -49,13 +49,13 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
             **pydantic_words.group_entries([entry]),
         }
 
-    def alone(self) -> Refusal:
+    def drop_traceback(self) -> Refusal:
         """Return it without its traceback, which would hold the request and its files until the next collection."""
         self.__traceback__ = self.__context__ = None
         return self
 
     @classmethod
-    def by(cls, checked: CheckedRequest, sent: RequestView) -> Refusal:
+    def from_checked(cls, checked: CheckedRequest, sent: RequestView) -> Refusal:
         """Refuse because of what validation found: the first violation says by what, entries tell of all."""
         found = checked.violations[0]
         *finer, word = list_refusal_words(found)
@@ -65,7 +65,7 @@ class Refusal(Exception):  # noqa: N818 - what the mock does, not what went wron
         return refusal
 
 
-def scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:
+def find_scenario_key(problems: Mapping[str, str], words: Sequence[str], known: Collection[str], *, api: str) -> str:
     """Return the scenario of the first word that `x-refusals` has, `<status>-<name>`; raise SpecError without one."""
     for word in (*words, *_INSTEAD):
         if problems.get(word) in known:

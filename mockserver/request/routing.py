@@ -72,10 +72,10 @@ class Router:
         self, method: str, path: str, keys_sent: tuple[tuple[str, str], ...], keys_asked: tuple[tuple[str, Any], ...]
     ) -> Route:
         headers, query = dict(keys_sent), dict(keys_asked)
-        here = self._covering(path)
+        here = self._find_covering(path)
         if not here:
             return Route(None)
-        owner = next((paths for paths in here if paths.keyring(headers, query).verdict == "valid"), None)
+        owner = next((paths for paths in here if paths.build_keyring(headers, query).verdict == "valid"), None)
         others = [paths for paths in here if paths is not owner]
         found = [paths.find(method, path) for paths in ([owner] if owner else []) + others]
         best = min(found, key=lambda route: (route.operation is None, not route.allowed, not route.moved))
@@ -87,18 +87,18 @@ class Router:
             return replace(best, keyring=keyring)
         if owner is None or best.api is owner.api:
             return replace(best, keyring=keyring, refused=keyring.words)
-        elsewhere = (owner.api.name, owner.keyring(headers, query).suffix)
+        elsewhere = (owner.api.name, owner.build_keyring(headers, query).suffix)
         return replace(best, keyring=keyring, owner=elsewhere, refused=("other-app", *keyring.words))
 
-    def methods(self, path: str) -> tuple[str, ...]:
+    def list_methods(self, path: str) -> tuple[str, ...]:
         """Return every method that some API has on a path, for a browser that asks before it sends."""
-        return tuple(sorted({method for paths in self._covering(path) for method in paths.methods(path)}))
+        return tuple(sorted({method for paths in self._find_covering(path) for method in paths.list_methods(path)}))
 
-    def manners(self, path: str) -> Manners:
+    def find_manners(self, path: str) -> Manners:
         """Return what the servers of a path do with HTTP itself."""
-        return next((paths.manners for paths in self._covering(path)), DEFAULT)
+        return next((paths.manners for paths in self._find_covering(path)), DEFAULT)
 
-    def _covering(self, path: str) -> list[_Paths]:
+    def _find_covering(self, path: str) -> list[_Paths]:
         return [paths for paths in self._apis if paths.covers(path)]
 
 
@@ -111,10 +111,10 @@ class _Paths:
         self._of_path = {path: read_manners(api.bundle, path) for path in api.bundle["paths"]}
         items = [(path, method.upper()) for path, item in api.bundle["paths"].items() for method in item]
         self._order = {place: number for number, place in enumerate(items)}
-        rules = [self._rule(operation) for operation in api.operations.values()]
+        rules = [self._build_rule(operation) for operation in api.operations.values()]
         self._map = Map(rules, redirect_defaults=False, merge_slashes=False).bind("mock")
 
-    def _rule(self, operation: Operation) -> Rule:
+    def _build_rule(self, operation: Operation) -> Rule:
         rule = Rule(
             self.api.base_path + operation.path.replace("{", "<").replace("}", ">"),
             endpoint=operation.id,
@@ -129,7 +129,7 @@ class _Paths:
         """Tell whether a path is under this API's base path."""
         return path == self.api.base_path or path.startswith(f"{self.api.base_path}/")
 
-    def keyring(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Keyring:
+    def build_keyring(self, headers: Mapping[str, str], query: Mapping[str, Sequence[str]]) -> Keyring:
         """Judge a request's credentials by the schemes of this API, each alone."""
         return credentials.check(self.api, [(name,) for name in self.api.schemes], headers, query)
 
@@ -140,16 +140,16 @@ class _Paths:
         try:
             name, values = self._map.match(path, method)
         except MethodNotAllowed:
-            allowed = self.manners.allowed(self.methods(path))
+            allowed = self.manners.list_allowed(self.list_methods(path))
             return Route(self.api, refused=("wrong-method",), allowed=allowed, manners=self.manners)
         except HTTPException:
             moved = path.rstrip("/") if path.endswith("/") and self.manners.trailing_slash == "redirect" else ""
-            moved = moved if moved and self.methods(moved) else ""
+            moved = moved if moved and self.list_methods(moved) else ""
             return Route(self.api, refused=("unknown-path",), manners=self.manners, moved=moved)
         operation = self.api.operations[name]
         return Route(self.api, operation, values, manners=self._of_path[operation.path])
 
-    def methods(self, path: str) -> tuple[str, ...]:
+    def list_methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of a path, in the order of the contract."""
         names = {self._map.match(path, method)[0] for method in self._map.allowed_methods(path)}
         found = [self.api.operations[name] for name in names]

@@ -57,7 +57,7 @@ class ScenarioFiles:
             self._watched += (path,)
             self._stamps = self._look()
 
-    def current(self, *, at_once: bool = False) -> ScenarioSet:
+    def load_current(self, *, at_once: bool = False) -> ScenarioSet:
         """Return the scenarios as the files have them now, or had them a moment ago unless `at_once`."""
         if (at_once or self._clock() - self._looked >= self._pause_s) and self._lock.acquire(blocking=at_once):
             try:
@@ -89,8 +89,8 @@ class ScenarioFiles:
         """Return what tells the files from any earlier state of theirs."""
         folders = [self._root / name for name in self._names]
         folders += [self._extra] if self._extra is not None else []
-        stamps = (stamp for folder in folders for stamp in _stamps(str(folder)))
-        return frozenset([*stamps, *map(_stamp_of, self._watched)])
+        stamps = (stamp for folder in folders for stamp in _stamp_folder(str(folder)))
+        return frozenset([*stamps, *map(_stamp_file, self._watched)])
 
 
 def _stamp(name: str, file: Path | os.DirEntry[str]) -> _Stamp:
@@ -98,14 +98,14 @@ def _stamp(name: str, file: Path | os.DirEntry[str]) -> _Stamp:
     return name, about.st_mtime_ns, about.st_size
 
 
-def _stamp_of(path: Path) -> _Stamp:
+def _stamp_file(path: Path) -> _Stamp:
     try:
         return _stamp(str(path), path)
     except OSError:  # deleted meanwhile: reading it says so
         return str(path), 0, 0
 
 
-def _stamps(folder: str) -> Iterator[_Stamp]:
+def _stamp_folder(folder: str) -> Iterator[_Stamp]:
     try:
         entries = list(os.scandir(folder))
     except OSError:  # deleted meanwhile, or not to be read
@@ -113,7 +113,7 @@ def _stamps(folder: str) -> Iterator[_Stamp]:
     for entry in entries:
         try:
             if entry.is_dir():
-                yield from _stamps(entry.path)
+                yield from _stamp_folder(entry.path)
             else:
                 yield _stamp(entry.path, entry)
         except OSError:

@@ -41,14 +41,14 @@ class Playback:
 def replay(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Reply:
     """Render a scenario for one request."""
     content = scenario.reply
-    headers = PlainHeaders(_added_headers(scenario, operation).items())
+    headers = PlainHeaders(_list_added_headers(scenario, operation).items())
     if content.headers:
         own = render_headers(content, context).items()
         headers = PlainHeaders([*((name, _UNSENDABLE.sub("?", value)) for name, value in own), *headers])
     reply = Reply(scenario.status, headers, delay_s=content.delay_ms / 1000 * playback.pace)
     if content.streamed:
         context.fix_seed()  # events are rendered later, in between other requests
-        reply.body = _stream(scenario, operation, context, playback)
+        reply.body = _build_stream(scenario, operation, context, playback)
     elif content.kind == "file" and content.file is not None:
         speaks = content.speaks
         reply.body = Blob(content.file) if speaks is None else speak(content.file, str(speaks.render(context)))
@@ -57,10 +57,10 @@ def replay(scenario: Scenario, operation: Operation, context: Context, playback:
     return reply
 
 
-def _stream(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Stream:
+def _build_stream(scenario: Scenario, operation: Operation, context: Context, playback: Playback) -> Stream:
     own = scenario.reply.stopped is not None or playback.ending is None
     last = scenario if own or playback.ending is None else playback.ending
-    final, kind_of = _final_kinds(last, operation)
+    final, kind_of = _find_final_kinds(last, operation)
 
     def render_ending(values: Mapping[str, Any]) -> Iterator[Piece]:
         later = copy.copy(context)  # it goes on where the events have come to, and knows more of the world
@@ -80,7 +80,7 @@ def _stream(scenario: Scenario, operation: Operation, context: Context, playback
 
 
 @lru_cache(maxsize=4096)
-def _final_kinds(last: Scenario, operation: Operation) -> tuple[frozenset[str], Callable[[Any], Any]]:
+def _find_final_kinds(last: Scenario, operation: Operation) -> tuple[frozenset[str], Callable[[Any], Any]]:
     """Return the kinds of event with which a stopped stream ends, and what tells the kind of a payload."""
     kind_of = build_reader(operation.stream.kind if operation.stream else "")
     kinds = (kind_of(event.data) for event in last.reply.stopped or ())
@@ -98,9 +98,9 @@ def _keep_alive(operation: Operation) -> KeepAlive | None:
 
 
 @lru_cache(maxsize=4096)
-def _added_headers(scenario: Scenario, operation: Operation) -> Mapping[str, str]:
+def _list_added_headers(scenario: Scenario, operation: Operation) -> Mapping[str, str]:
     """Return the headers that a reply has unless its scenario says otherwise."""
-    media_type = _media_type(scenario, operation)
+    media_type = _find_media_type(scenario, operation)
     added = {"Content-Type": media_type} if media_type else {}
     if scenario.reply.streamed:
         added |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies would hold the events back
@@ -108,7 +108,7 @@ def _added_headers(scenario: Scenario, operation: Operation) -> Mapping[str, str
     return {name: value for name, value in added.items() if name.lower() not in own}
 
 
-def _media_type(scenario: Scenario, operation: Operation) -> str:
+def _find_media_type(scenario: Scenario, operation: Operation) -> str:
     """Return the Content-Type that the contract has for a reply, else the reply's own guess."""
     response = operation.responses.get(scenario.status)
     media = response.media if response else {}

@@ -43,13 +43,15 @@ def find_preferred(
     try:
         scenario = find(scenarios, operation, preference, streaming=streaming)
     except UnknownNameError as error:
-        raise _no_scenario(str(error), operation, scenarios.list_keys(operation)) from None
+        raise _build_no_scenario(str(error), operation, scenarios.list_keys(operation)) from None
     if preference.by == "prefer" or streaming is None or _fits(operation, scenario, streaming=streaming):
         return scenario
     asked = "the stream" if streaming else "the whole body"
     what = f"{scenario.key} does not answer a request for {asked}. Choose another, or mend the request."
     known = scenarios.read_scenarios(operation).items()
-    raise _no_scenario(what, operation, [key for key, each in known if _fits(operation, each, streaming=streaming)])
+    raise _build_no_scenario(
+        what, operation, [key for key, each in known if _fits(operation, each, streaming=streaming)]
+    )
 
 
 def find(
@@ -60,11 +62,11 @@ def find(
     if code and not _STATUS.fullmatch(code):
         raise UnknownNameError("status", code, {key[:3] for key in scenarios.list_keys(operation)})
     if preference.by != "prefer" and example and streaming is not None:
-        example = _of_kind(scenarios, operation, preference, streaming=streaming)
+        example = _select_kind(scenarios, operation, preference, streaming=streaming)
     return scenarios.find(operation, int(code) if code else None, example, streaming=bool(streaming))
 
 
-def _of_kind(
+def _select_kind(
     scenarios: ScenarioSet, operation: Operation, preference: ScenarioPreference, *, streaming: bool
 ) -> str | None:
     """Return the name of the scenario of the kind asked for: `node-failed-blocking` for a body of `node-failed`."""
@@ -80,7 +82,7 @@ def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
     return scenario.reply.streamed == (streaming and can_stream)
 
 
-def _no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> NoScenario:
+def _build_no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> NoScenario:
     return NoScenario(make_problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
 
 
@@ -111,7 +113,7 @@ def find_default(
     return scenarios.select_default(operation, streaming=streaming)
 
 
-def no_fault(error: FaultError, operation: Operation) -> Reply:
+def make_no_fault(error: FaultError, operation: Operation) -> Reply:
     """Return the 501 for faults that do not exist, do not fit, or cannot be done here."""
     known = [fault.usage for fault in FAULTS.values()]
     return make_problem(501, "No such fault", str(error), operation=operation.name, faults=known)

@@ -21,14 +21,14 @@ def speak(voice: Path, text: str) -> bytes:
     The voice is an MP3 of half sampling rate (MPEG-2, layer III: ISO 13818-3) whose frames stand alone: none borrows
     bits from those before it.
     """
-    frames = list(_frames(voice.read_bytes()))
+    frames = list(_split_frames(voice.read_bytes()))
     syllables = [frames[start : start + _SYLLABLE] for start in range(len(frames) - _SYLLABLE + 1)]
     count = min(max(2 * len(text.split()), len(text) // 3, _FEWEST), _MOST)
     chosen = random.Random(text).choices(syllables, k=count)  # noqa: S311 - reproducible on purpose, guards nothing
     return b"".join(frame for syllable in chosen for frame in syllable)
 
 
-def _frames(mp3: bytes) -> Iterator[bytes]:
+def _split_frames(mp3: bytes) -> Iterator[bytes]:
     start = 0
     while start + 4 <= len(mp3):
         flags = mp3[start + 2]

@@ -51,7 +51,7 @@ class AsgiAdapter:
         if isinstance(body, bytes):
             await send({"type": "http.response.body", "body": body})
         elif isinstance(body, Blob):
-            for chunk in body.chunks():
+            for chunk in body.read_chunks():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
         else:

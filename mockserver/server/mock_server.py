@@ -35,7 +35,7 @@ _START_S = 10.0
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - whoever listens on all addresses is here as well
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def _create_loop() -> asyncio.AbstractEventLoop:
     """Return uvloop's event loop, or Python's own, slower one where uvloop cannot be installed (Windows)."""
     try:
         import uvloop  # noqa: PLC0415 - not on every system
@@ -118,7 +118,7 @@ class MockServer(TestingMixin):
 
     def serve(self, worker: Worker | None = None) -> None:
         """Answer requests, alone or as a worker, until `close` is called from another thread, or until Ctrl-C."""
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
+        with asyncio.Runner(loop_factory=_create_loop) as runner:
             runner.run(self._serve(worker))
 
     async def _serve(self, worker: Worker | None) -> None:

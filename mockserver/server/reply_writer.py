@@ -62,7 +62,7 @@ class ReplyWriter:
         ``date``        the header, as a line
         """
         body = frame(reply, head=head_only)
-        lines = [_status_line(reply)]
+        lines = [_build_status_line(reply)]
         if reply.forward is None or "Date" not in reply.headers:  # a gateway leaves the server's in place
             lines.append(date)
         lines += [f"{name}: {value}\r\n" for name, value in reply.headers]
@@ -79,7 +79,7 @@ class ReplyWriter:
             self._finish()
         elif isinstance(body, Blob):
             self._transport.write(head)
-            self._file = body.chunks()
+            self._file = body.read_chunks()
             self._write_file()
         else:
             self._stream, self._separate = body, reply.separate
@@ -159,7 +159,7 @@ class ReplyWriter:
             self._timer = None
 
 
-def _status_line(reply: Reply) -> str:
+def _build_status_line(reply: Reply) -> str:
     """Return the first line of an answer; a server may have another phrase, and statuses that nobody registered."""
     if not reply.reason and reply.status in _STATUS_LINES:
         return _STATUS_LINES[reply.status]

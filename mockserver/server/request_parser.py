@@ -140,7 +140,7 @@ class RequestParser:
         self._reader: BodyReader | None = None  # while the state is BODY
         self._incoming: Incoming | None = None  # while the body is passed on as it comes
         self._wants_body_later = wants_body_later
-        self._parser = self._new_parser()
+        self._parser = self._create_parser()
 
     @property
     def mid_request(self) -> bool:
@@ -226,7 +226,7 @@ class RequestParser:
         else:
             return b""
         head = self._rewrite_head() if self._offered is not None else b""
-        self._parser = self._new_parser()
+        self._parser = self._create_parser()
         if head:
             self._parser.feed_data(head)
         return rest
@@ -237,7 +237,7 @@ class RequestParser:
         first = b"%b %b HTTP/%b\r\n" % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
         return first + "".join(lines).encode("latin-1") + b"\r\n"
 
-    def _new_parser(self) -> Any:
+    def _create_parser(self) -> Any:
         parser = httptools.HttpRequestParser(self)
         parser.set_dangerous_leniencies(
             lenient_chunked_length=True,  # chunks count, as RFC 9112, 6.3 allows

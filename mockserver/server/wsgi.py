@@ -76,7 +76,7 @@ def _send(reply: Reply, start_response: Callable[..., Any], *, head: bool) -> It
     start_response(f"{reply.status} {phrase}", reply.headers.to_wsgi_list())
     if isinstance(body, bytes):
         return [body] if body else []
-    return body.chunks() if isinstance(body, Blob) else _pump(body, separate=reply.separate)
+    return body.read_chunks() if isinstance(body, Blob) else _pump(body, separate=reply.separate)
 
 
 def _pump(stream: Streamed, *, separate: bool) -> Iterator[bytes]:

@@ -35,7 +35,7 @@ class Archive(Protocol):
     def read(self, number: int | None = None) -> list[dict[str, Any]]:
         """Return one entry, if there is one of this number, or all by their numbers."""
 
-    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+    def list_changes(self, epoch: str, after: int, limit: int) -> Changed:
         """Return up to `limit` entries that were written since the revision `after` of an epoch."""
 
     def forget(self, numbers: list[int]) -> None:

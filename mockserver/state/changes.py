@@ -76,7 +76,7 @@ class Changes(Generic[_N]):
         for call in self._watchers:
             call()
 
-    def since(self, epoch: str, after: int, limit: int) -> Changed:
+    def list_since(self, epoch: str, after: int, limit: int) -> Changed:
         """Return up to `limit` of what has changed since the revision `after` of an epoch."""
         with self._lock:
             resumed = epoch == self._epoch and self._lost <= after <= self._revision

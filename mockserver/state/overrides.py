@@ -59,7 +59,7 @@ class Overrides:
                 on_discard(partial(self._give_back, order))
                 if not order.left:
                     del self._orders[order.world, operation]
-            return ScenarioPreference.named(order.scenario, "override")
+            return ScenarioPreference.from_name(order.scenario, "override")
 
     def _give_back(self, order: Override) -> None:
         """Take back that an order was counted, unless another one stands in its place by now."""

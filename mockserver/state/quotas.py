@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from mockserver.caching import memo_by_identity
+from mockserver.caching import memoize_by_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,7 +110,7 @@ class Ledger:
         if places is None:
             change = -self.weight
             weights.clear()
-            places = [(table, key) for table, key, _ in self._store.everything()]
+            places = [(table, key) for table, key, _ in self._store.list_everything()]
         for place in places:
             weight = self._weigh(place)
             change += weight - weights.pop(place, 0)
@@ -145,7 +145,7 @@ class Ledger:
         if record is None or (place in self._sown and self._sown[place] == record):
             return 0
         weight = _weigh_record(record)
-        blob = self._store.blob(*place)
+        blob = self._store.get_blob(*place)
         if blob.size:
             self._quota.hold(blob)
             weight += blob.in_memory
@@ -174,7 +174,7 @@ def _weigh_record(record: Record) -> int:
     return weight
 
 
-@memo_by_identity(256, keeps=lambda weight: weight <= _SMALL)
+@memoize_by_identity(256, keeps=lambda weight: weight <= _SMALL)
 def _weigh_shared(value: Container) -> int:
     """Return what Python adds to a container, once for those of scenarios, which all records share."""
     return _weigh_container(value)

@@ -67,11 +67,11 @@ class _Rows(NamedTuple):
     counters: list[tuple[Any, ...]]
 
     @classmethod
-    def of(cls, world: str, changes: Changes) -> _Rows:
+    def from_changes(cls, world: str, changes: Changes) -> _Rows:
         records, name = changes.records.items(), escape(world)
         return cls(
-            [(*_placed(world, place), entry[0], json.dumps(entry[1])) for place, entry in records if entry],
-            [_placed(world, place) for place, entry in records if not entry],
+            [(*_escape_place(world, place), entry[0], json.dumps(entry[1])) for place, entry in records if entry],
+            [_escape_place(world, place) for place, entry in records if not entry],
             [(name, escape(counter), value) for counter, value in changes.counters.items()],
         )
 
@@ -89,11 +89,11 @@ class StateFile:
         self._read_by: WeakValueDictionary[int, Blob] = WeakValueDictionary()
         self._stores: WeakValueDictionary[str, KeptStore] = WeakValueDictionary()
         _refuse_foreign(path)
-        with self._errors("be opened"):
+        with self._explain_errors("be opened"):
             _refuse_broken(path)
             self._database = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
-            with self._errors("be used"):
+            with self._explain_errors("be used"):
                 self._begin()
         except StateError:
             self._database.close()
@@ -104,7 +104,7 @@ class StateFile:
             content for (content,) in self._ask("SELECT content FROM contents EXCEPT SELECT content FROM files")
         }
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """Return the names of all worlds in the file."""
         return [unescape(name) for (name,) in self._ask("SELECT DISTINCT world FROM counters")]
 
@@ -119,12 +119,12 @@ class StateFile:
         rows = self._ask("SELECT kind, id, number, body FROM records WHERE world = ?", name)
         counters = self._ask("SELECT name, value FROM counters WHERE world = ?", name)
         files = self._ask("SELECT kind, id, content, size FROM files WHERE world = ?", name)
-        with self._errors("be read"):
+        with self._explain_errors("be read"):
             rows.sort(key=itemgetter(2))
             return Kept(
                 [(unescape(kind), unescape(key), number, json.loads(body)) for kind, key, number, body in rows],
                 {unescape(name): value for name, value in counters},
-                {(unescape(kind), unescape(key)): self._blob(content, size) for kind, key, content, size in files},
+                {(unescape(kind), unescape(key)): self._open_blob(content, size) for kind, key, content, size in files},
             )
 
     def _write_group(self, stores: Sequence[WrittenStore]) -> list[Exception | None]:
@@ -132,7 +132,7 @@ class StateFile:
         kept = [store for store in stores if isinstance(store, KeptStore) and store.world is not None]
         error = None
         try:
-            self.write([(store.world, store.changes()) for store in kept if store.world is not None])
+            self.write([(store.world, store.collect_changes()) for store in kept if store.world is not None])
         except StateError as found:
             error = found
         return [error if store in kept else None for store in stores]
@@ -144,11 +144,11 @@ class StateFile:
             return
         new: dict[int, Blob] = {}
         unused: set[int] = set()
-        rows = [_Rows.of(world, changes) for world, changes in worlds]
+        rows = [_Rows.from_changes(world, changes) for world, changes in worlds]
         files = sum(blob.size for _, changes in worlds for blob in changes.files.values() if blob)
         self._guard_room(files)
         size = files + sum(len(body) for each in rows for *_, body in each.put)
-        with self._lock, self._beside_log(size), self._transaction():
+        with self._lock, self._write_beside_log(size), self._run_transaction():
             cleared = self._clear()
             for each in rows:
                 self._run_each("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", each.put)
@@ -156,9 +156,9 @@ class StateFile:
                 self._run_each("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", each.counters)
             for world, changes in worlds:
                 for place, blob in changes.files.items():
-                    unused |= self._delete_file(_placed(world, place))
+                    unused |= self._delete_file(_escape_place(world, place))
                     if blob is not None:
-                        new[self._write_file(_placed(world, place), blob)] = blob
+                        new[self._write_file(_escape_place(world, place), blob)] = blob
         self._unused = (self._unused - cleared) | unused
         for content, blob in new.items():
             self._read_by[content] = blob
@@ -168,13 +168,13 @@ class StateFile:
         """Delete a world; what is still written into its store is not kept."""
         if store := self._stores.pop(world, None):
             store.detach()
-        with self._transaction():
+        with self._run_transaction():
             unused = self._ask("SELECT content FROM files WHERE world = ?", escape(world))
             for statement in _FORGET:
                 self._run(statement, escape(world))
         self._unused |= {content for (content,) in unused}
 
-    def part(self, content: int, part: int) -> bytes:
+    def read_part(self, content: int, part: int) -> bytes:
         """Return some of the bytes of a file; nothing behind its end."""
         found = self._ask("SELECT bytes FROM contents WHERE content = ? AND part = ?", content, part)
         return bytes(found[0][0]) if found else b""
@@ -187,7 +187,7 @@ class StateFile:
     def _begin(self) -> None:
         """Take hold of the file, and make the tables of a new one, at once or not at all."""
         self._run("PRAGMA locking_mode = EXCLUSIVE")
-        with self._transaction("EXCLUSIVE"):
+        with self._run_transaction("EXCLUSIVE"):
             if not self._ask("SELECT name FROM sqlite_master"):
                 for table in _TABLES.split(";"):
                     self._run(table)
@@ -200,7 +200,7 @@ class StateFile:
     def _write_file(self, place: tuple[str, str, str], blob: Blob) -> int:
         content, self._next = self._next, self._next + 1
         self._run("INSERT INTO files VALUES (?, ?, ?, ?, ?)", *place, content, blob.size)
-        for part, data in enumerate(blob.chunks(_PART)):
+        for part, data in enumerate(blob.read_chunks(_PART)):
             self._run("INSERT INTO contents VALUES (?, ?, ?)", content, part, data)
         return content
 
@@ -229,7 +229,7 @@ class StateFile:
             )
 
     @contextlib.contextmanager
-    def _beside_log(self, size: int) -> Iterator[None]:
+    def _write_beside_log(self, size: int) -> Iterator[None]:
         """Let large changes be written straight into the file.
 
         Through the log they would need twice the room, could be in it for good where the file cannot grow, and would
@@ -238,7 +238,7 @@ class StateFile:
         if size < _PART:
             yield
             return
-        with self._errors("be written"):
+        with self._explain_errors("be written"):
             self._run("PRAGMA journal_mode = DELETE")
             try:
                 yield
@@ -246,7 +246,7 @@ class StateFile:
                 with contextlib.suppress(sqlite3.Error):  # without a log it is slower, and as safe
                     self._run("PRAGMA journal_mode = WAL")
 
-    def _blob(self, content: int, size: int) -> Blob:
+    def _open_blob(self, content: int, size: int) -> Blob:
         blob = Blob(partial(_open, self, content), size)
         self._read_by[content] = blob
         return blob
@@ -258,12 +258,12 @@ class StateFile:
         self._database.executemany(statement, rows)
 
     def _ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock, self._errors("be read"):
+        with self._lock, self._explain_errors("be read"):
             return self._database.execute(query, values).fetchall()
 
     @contextlib.contextmanager
-    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
-        with self._lock, self._errors("be written"):
+    def _run_transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        with self._lock, self._explain_errors("be written"):
             self._run(f"BEGIN {kind}")
             try:
                 yield
@@ -280,7 +280,7 @@ class StateFile:
             self._run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextlib.contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def _explain_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -311,7 +311,7 @@ class KeptStore(WrittenStore):
         self.fresh = not kept.counters
         self._counters, self._blobs = kept.counters, kept.files
         for table, key, number, record in kept.records:
-            self._table(table).put(key, record, number)
+            self._get_table(table).put(key, record, number)
         self._file = file
         self.world: str | None = world
         """Its name; None once it was reset, and is written no more."""
@@ -319,7 +319,7 @@ class KeptStore(WrittenStore):
     def commit(self) -> None:
         """Write what has changed since the last time; raise StateError where that fails."""
         if self.world is not None:
-            self._file.write([(self.world, self.changes())])
+            self._file.write([(self.world, self.collect_changes())])
         super().commit()
 
     def detach(self) -> None:
@@ -328,7 +328,7 @@ class KeptStore(WrittenStore):
 
 
 def _open(file: StateFile, content: int) -> io.BufferedReader:
-    return io.BufferedReader(Parts(partial(file.part, content)), 1 << 16)
+    return io.BufferedReader(Parts(partial(file.read_part, content)), 1 << 16)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -367,5 +367,5 @@ def _refuse_broken(path: Path) -> None:
         raise sqlite3.DatabaseError(found)
 
 
-def _placed(world: str, place: Place) -> tuple[str, str, str]:
+def _escape_place(world: str, place: Place) -> tuple[str, str, str]:
     return escape(world), escape(place[0]), escape(place[1])

@@ -70,10 +70,10 @@ class Store(Protocol):
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
 
-    def rows(self, table: str) -> Iterator[Record]:
+    def list_rows(self, table: str) -> Iterator[Record]:
         """Yield all records of a table, the first put first."""
 
-    def page(  # noqa: PLR0913 - what a list can be asked for, each by name
+    def read_page(  # noqa: PLR0913 - what a list can be asked for, each by name
         self,
         table: str,
         *,
@@ -99,13 +99,13 @@ class Store(Protocol):
     def keep(self, table: str, key: str, blob: Blob) -> None:
         """Keep the bytes that belong to a record."""
 
-    def blob(self, table: str, key: str) -> Blob:
+    def get_blob(self, table: str, key: str) -> Blob:
         """Return the bytes that belong to a record; none where it never had any."""
 
-    def everything(self) -> Iterator[tuple[str, str, Record]]:
+    def list_everything(self) -> Iterator[tuple[str, str, Record]]:
         """Yield every record with its table and its key."""
 
-    def sizes(self) -> dict[str, int]:
+    def count_rows(self) -> dict[str, int]:
         """Return how many records each table has."""
 
     @property
@@ -186,7 +186,7 @@ class MemoryStore:
     def put(self, table: str, key: str, record: Record) -> None:
         """Add a record, or replace the one of the same key where it stands."""
         self._remember(table, key)
-        self._table(table).put(key, record)
+        self._get_table(table).put(key, record)
 
     def put_when_read(self, table: str, key: str, make: Make) -> None:
         """Put what `make` returns when the table is read, as Store says."""
@@ -227,19 +227,19 @@ class MemoryStore:
     def _remember(self, table: str, key: str) -> None:
         place = table, key
         if place not in self._records_before:
-            self._records_before[place] = self._entry(table, key)
+            self._records_before[place] = self._get_entry(table, key)
 
-    def _entry(self, table: str, key: str) -> tuple[int, Record] | None:
+    def _get_entry(self, table: str, key: str) -> tuple[int, Record] | None:
         found = self._tables.get(table)
         return (found.numbers[key], found.records[key]) if found and key in found.records else None
 
-    def rows(self, table: str) -> Iterator[Record]:
+    def list_rows(self, table: str) -> Iterator[Record]:
         """Yield all records of a table, the first put first."""
         self.write_out(table)
         found = self._tables.get(table)
         yield from [] if found is None else list(found.records.values())
 
-    def page(  # noqa: PLR0913 - as Store says
+    def read_page(  # noqa: PLR0913 - as Store says
         self,
         table: str,
         *,
@@ -255,10 +255,10 @@ class MemoryStore:
         values = tuple(where[name] for name in sorted(where))
         backwards = order.startswith("-")
         index = found.index(tuple(sorted(where)), order.removeprefix("-"))
-        places = index.part(values)
+        places = index.get_part(values)
         behind = 0
         if after is not None:
-            position = index.position(values, after)
+            position = index.find_position(values, after)
             behind = len(places) - position if backwards else position + 1
         begin = min(behind + skip, len(places))
         end = len(places) if limit is None else min(begin + limit, len(places))
@@ -282,11 +282,11 @@ class MemoryStore:
         self._blobs_before.setdefault((table, key), self._blobs.get((table, key)))
         self._blobs[table, key] = blob
 
-    def blob(self, table: str, key: str) -> Blob:
+    def get_blob(self, table: str, key: str) -> Blob:
         """Return the bytes that belong to a record; none where it never had any."""
         return self._blobs.get((table, key), EMPTY)
 
-    def everything(self) -> Iterator[tuple[str, str, Record]]:
+    def list_everything(self) -> Iterator[tuple[str, str, Record]]:
         """Yield every record with its table and its key."""
         for name in list(self._growing):
             self.write_out(name)
@@ -294,7 +294,7 @@ class MemoryStore:
             for key, record in table.records.items():
                 yield name, key, record
 
-    def sizes(self) -> dict[str, int]:
+    def count_rows(self) -> dict[str, int]:
         """Return how many records each table has."""
         return {name: len(table.records) for name, table in self._tables.items()}
 
@@ -333,15 +333,15 @@ class MemoryStore:
 
     def _restore(self, place: Place, before: tuple[int, Record] | None) -> bool:
         """Let a record be as it was; tell whether it does not stand where it stood."""
-        now = self._entry(*place)
+        now = self._get_entry(*place)
         if now is not None and (before is None or before[0] != now[0]):
             self._take_out(*place)
         if before is None:
             return False
-        self._table(place[0]).put(place[1], before[1], before[0])
+        self._get_table(place[0]).put(place[1], before[1], before[0])
         return now is None or before[0] != now[0]
 
-    def _table(self, name: str) -> _Table:
+    def _get_table(self, name: str) -> _Table:
         if name not in self._tables:
             self._tables[name] = _Table()
         return self._tables[name]
@@ -411,11 +411,11 @@ class _Index:
         self._parts: dict[_Part, list[_Place]] = {}
         self._known: dict[str, tuple[_Part, _Place]] = {}
 
-    def part(self, values: _Part) -> list[_Place]:
+    def get_part(self, values: _Part) -> list[_Place]:
         """Return the places of the records whose fields have these values."""
         return self._parts.get(values, [])
 
-    def position(self, values: _Part, key: str) -> int:
+    def find_position(self, values: _Part, key: str) -> int:
         """Return where a record stands in its part; raise KeyError where it is in none or in another."""
         part, place = self._known[key]
         if part != values:
@@ -424,12 +424,12 @@ class _Index:
 
     def fill(self, rows: Iterator[tuple[str, int, Record]]) -> None:
         """Sort all records of a table at once."""
-        for place, part in sorted((self._place(*row), self._part_of(row[2])) for row in rows):
+        for place, part in sorted((self._build_place(*row), self._build_part(row[2])) for row in rows):
             self._add(part, place)
 
     def put(self, key: str, number: int, record: Record) -> None:
         """Give a record its place, which may no longer be the one it had."""
-        entry = (self._part_of(record), self._place(key, number, record))
+        entry = (self._build_part(record), self._build_place(key, number, record))
         if self._known.get(key) != entry:
             self.delete(key)
             self._add(*entry)
@@ -448,9 +448,9 @@ class _Index:
         self._known[place[3]] = (part, place)
         insort(self._parts.setdefault(part, []), place)
 
-    def _place(self, key: str, number: int, record: Record) -> _Place:
+    def _build_place(self, key: str, number: int, record: Record) -> _Place:
         value = record.get(self._order) if self._order else None
         return (value is not None, value or 0, number, key)
 
-    def _part_of(self, record: Record) -> _Part:
+    def _build_part(self, record: Record) -> _Part:
         return tuple(record.get(name) for name in self._fields)

@@ -98,16 +98,16 @@ class World:
         """Return what time it is for one more request, in epoch seconds; `now` is the adapter's clock."""
         self.transaction.pay()
         if self._orphaned:
-            self._revive(self, self.time(now))
+            self._revive(self, self.get_time(now))
             self.transaction.on_commit(self._note_revived)
         if self._start is not None:
             self.store.count("ticks")
-        return self.time(now)
+        return self.get_time(now)
 
     def _note_revived(self) -> None:
         self._orphaned = False
 
-    def time(self, now: float) -> int:
+    def get_time(self, now: float) -> int:
         """Return what time it was for the last request."""
         return int(now) if self._start is None else int(self._start) + max(0, self.store.read_counter("ticks") - 1)
 
@@ -115,35 +115,35 @@ class World:
         """Keep the bytes that belong to a record."""
         self.store.keep(table, key, blob)
 
-    def blob(self, table: str, key: str) -> Blob:
+    def get_blob(self, table: str, key: str) -> Blob:
         """Return the bytes that belong to a record; none where it never had any."""
-        return self.store.blob(table, key)
+        return self.store.get_blob(table, key)
 
     def delete(self, table: str, key: str) -> Record | None:
         """Take a record out with its bytes and return it; None if there was none."""
         return self.store.delete(table, key)
 
-    def new_id(self) -> str:
+    def make_id(self) -> str:
         """Return a UUID that this world has not had yet."""
-        return self.new_ids(1)[0]
+        return self.make_ids(1)[0]
 
-    def new_ids(self, count: int) -> list[str]:
+    def make_ids(self, count: int) -> list[str]:
         """Return UUIDs that this world has not had yet."""
         last = self.store.count("ids", count)
-        return [self._numbered_id(number) for number in range(last - count, last)]
+        return [self._make_numbered_id(number) for number in range(last - count, last)]
 
-    def _numbered_id(self, number: int) -> str:
+    def _make_numbered_id(self, number: int) -> str:
         """Return the UUID of a number from 0; those of four numbers are derived together."""
         four, place = divmod(number, 4)
         if self._ids[0] != four:
             self._ids = four, derive_uuids(f"{self._seed}/{self.name}/ids/{four}")
         return self._ids[1][place]
 
-    def reply_seed(self) -> str:
+    def derive_reply_seed(self) -> str:
         """Return what tells the next reply of this world from all others."""
         return f"{self._seed}/{self.name}/{self.store.count('replies')}"
 
-    def id_of(self, kind: str, name: str) -> str:
+    def derive_id(self, kind: str, name: str) -> str:
         """Return the UUID that always belongs to a name, for instance an end user's."""
         return derive_uuid(f"{self._seed}/{self.name}/{kind}/{name}")
 
@@ -177,7 +177,7 @@ class WorldBackend(Protocol):
     def shared(self) -> SharedWorldBackend | None:
         """The backend itself where other workers use the same place; None where nobody does."""
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """Return the names of all worlds."""
 
     def store(self, world: str) -> Store:
@@ -246,10 +246,10 @@ class Worlds:
             self._make_room(world)
             return world
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """Return the names of all worlds that have come into being."""
         with self._lock:
-            return sorted({*self._worlds, *(self._file.names() if self._file else ())})
+            return sorted({*self._worlds, *(self._file.list_names() if self._file else ())})
 
     def peek(self, name: str) -> World | None:
         """Return a world that is in memory, without using it; None where it is not."""
@@ -258,7 +258,7 @@ class Worlds:
 
     def reset(self, name: str | None = None) -> int:
         """Reset a world, or all: the next use begins a fresh one. Return how many there were; running streams go on."""
-        removed = [each for each in self.names() if name in (None, each)]
+        removed = [each for each in self.list_names() if name in (None, each)]
         with self._lock:
             for each in removed:
                 self._end(each)

@@ -52,10 +52,10 @@ class WrittenStore(MemoryStore):
         if record is not None:
             self.put(table, key, record)
 
-    def changes(self) -> Changes:
+    def collect_changes(self) -> Changes:
         """Return what is not written yet, whether it waits or has only just changed."""
         return Changes(
-            {place: self._entry(*place) for place in {**self._records_written, **self._records_before}},
+            {place: self._get_entry(*place) for place in {**self._records_written, **self._records_before}},
             {name: self._counters[name] for name in {**self._counters_written, **self._counters_before}},
             {place: self._blobs.get(place) for place in {**self._blobs_written, **self._blobs_before}},
         )

@@ -146,7 +146,7 @@ class Case:
             self.transcript = StreamTranscript()
             reply.body.transform(self.transcript.listen)
 
-    def bound(self, context: FaultContext) -> FaultContext:
+    def bind(self, context: FaultContext) -> FaultContext:
         """Return a context on which nothing lasts for ever, and take note if the client waits until then."""
         return replace(context, longest_s=_LONGEST_S, gave_up=self._note_overlong)
 
@@ -162,7 +162,7 @@ class Case:
         hung: bool = False,
     ) -> Verdict:
         """Judge what a client understood, and remember it."""
-        self.result = self._judge(Understood(text, events, None if raised is None else _words(raised), hung))
+        self.result = self._judge(Understood(text, events, None if raised is None else _describe_raised(raised), hung))
         return self.result
 
     @property
@@ -182,14 +182,16 @@ class Case:
             return Verdict("crashed", understood.raised)
         if self.transcript is None:
             return Verdict("not run", "the mock did not answer with a stream; /__mock__/requests tells why")
-        difference = _difference(self.transcript.payloads(), understood, self._contract)
+        difference = _find_difference(self.transcript.payloads(), understood, self._contract)
         return Verdict("misread", difference) if difference else Verdict("survived")
 
     def _judge_broken(self, understood: Understood) -> Verdict:
         if understood.raised is not None:
             return Verdict("survived", understood.raised)
-        kinds = {_kind(event, self._contract) for event in understood.events or ()}
-        said = {_kind(payload, self._contract) for payload in self.transcript.payloads()} if self.transcript else set()
+        kinds = {_get_kind(event, self._contract) for event in understood.events or ()}
+        said = (
+            {_get_kind(payload, self._contract) for payload in self.transcript.payloads()} if self.transcript else set()
+        )
         for kind in (kinds - said) & self._contract.end:  # an event that ends the answer, but not as it was to end
             return Verdict("survived", f"it was given the event {kind}")
         count = "nothing" if understood.events is None else f"{len(understood.events)} events"
@@ -202,69 +204,69 @@ class Case:
         return self.operation.stream
 
 
-def _words(raised: object) -> str:
+def _describe_raised(raised: object) -> str:
     name = f"{type(raised).__name__}: " if isinstance(raised, BaseException) else ""
     return " ".join(f"{name}{raised}".split())[:_SHOWN]
 
 
-def _kind(event: Any, contract: StreamContract) -> Any:
+def _get_kind(event: Any, contract: StreamContract) -> Any:
     return event if isinstance(event, str) else get_value(event, contract.kind)
 
 
-def _difference(said: Sequence[Any], understood: Understood, contract: StreamContract) -> str:
+def _find_difference(said: Sequence[Any], understood: Understood, contract: StreamContract) -> str:
     """Return the first thing that a client has read otherwise than it was said; '' where there is none."""
-    if understood.text is not None and (want := _text(said, contract)) != understood.text:
-        return _text_difference(want, understood.text)
+    if understood.text is not None and (want := _join_text(said, contract)) != understood.text:
+        return _describe_text_difference(want, understood.text)
     if understood.events is None:
         return "" if understood.text is not None else "the client understood neither text nor events"
     sent = [event for event in said if _counts(event, contract)]
     read = [event for event in understood.events if _counts(event, contract)]
     for number, (want_event, got_event) in enumerate(zip(sent, read, strict=False), 1):
-        if _kind(want_event, contract) != _kind(got_event, contract):
-            return f"event {number}: sent {_kind(want_event, contract)}, read {_kind(got_event, contract)}"
-        if not isinstance(got_event, str) and (where := _unlike(want_event, got_event)):
-            return f"event {number} ({_kind(want_event, contract)}): {where}"
+        if _get_kind(want_event, contract) != _get_kind(got_event, contract):
+            return f"event {number}: sent {_get_kind(want_event, contract)}, read {_get_kind(got_event, contract)}"
+        if not isinstance(got_event, str) and (where := _find_unlike(want_event, got_event)):
+            return f"event {number} ({_get_kind(want_event, contract)}): {where}"
     if len(sent) != len(read):
-        more = f", the first missing one {_kind(sent[len(read)], contract)}" if len(read) < len(sent) else ""
+        more = f", the first missing one {_get_kind(sent[len(read)], contract)}" if len(read) < len(sent) else ""
         return f"sent {len(sent)} events, read {len(read)}{more}"
     return ""
 
 
 def _counts(event: Any, contract: StreamContract) -> bool:
     """Tell whether both sides must have an event: one that the contract names, has its place and says something."""
-    kind = _kind(event, contract)
+    kind = _get_kind(event, contract)
     named = kind in contract.events and kind not in contract.anywhere
-    return named and not any(get_value(event, path) == "" for path in _text_fields(kind, contract))
+    return named and not any(get_value(event, path) == "" for path in _list_text_fields(kind, contract))
 
 
-def _text_fields(kind: Any, contract: StreamContract) -> list[str]:
+def _list_text_fields(kind: Any, contract: StreamContract) -> list[str]:
     rules = contract.spec.get("concatenates", [])
     return [rule["field"] for rule in rules if kind in rule["events"]]
 
 
-def _text(said: Sequence[Any], contract: StreamContract) -> str:
-    fields = [(event, path) for event in said for path in _text_fields(_kind(event, contract), contract)]
+def _join_text(said: Sequence[Any], contract: StreamContract) -> str:
+    fields = [(event, path) for event in said for path in _list_text_fields(_get_kind(event, contract), contract)]
     return "".join(str(get_value(event, path) or "") for event, path in fields)
 
 
-def _text_difference(want: str, got: str) -> str:
+def _describe_text_difference(want: str, got: str) -> str:
     at = next((at for at, (a, b) in enumerate(zip(want, got, strict=False)) if a != b), min(len(want), len(got)))
     return f"text, character {at + 1}: sent {want[at : at + 20]!r}, read {got[at : at + 20]!r}"
 
 
-def _unlike(want: Any, got: Any, where: str = "") -> str:
+def _find_unlike(want: Any, got: Any, where: str = "") -> str:
     """Return where a client's value differs; it may leave out and add fields, and turn numbers into text."""
     if isinstance(want, dict) and isinstance(got, dict):
         both = ((name, want[name], got[name]) for name in want if name in got)
-        return next((found for name, a, b in both if (found := _unlike(a, b, f"{where}.{name}".strip(".")))), "")
+        return next((found for name, a, b in both if (found := _find_unlike(a, b, f"{where}.{name}".strip(".")))), "")
     if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
         pairs = enumerate(zip(want, got, strict=True))
-        return next((found for at, (a, b) in pairs if (found := _unlike(a, b, f"{where}.{at}"))), "")
-    same = want == got or got is None or _number(want) == _number(got) is not None
+        return next((found for at, (a, b) in pairs if (found := _find_unlike(a, b, f"{where}.{at}"))), "")
+    same = want == got or got is None or _to_number(want) == _to_number(got) is not None
     return "" if same else f"{where}: sent {str(want)[:40]!r}, read {str(got)[:40]!r}"
 
 
-def _number(value: Any) -> float | None:
+def _to_number(value: Any) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -351,7 +353,7 @@ class Torture:
                 self._by_world[api.name + session.suffix(case.name)] = case
         return session
 
-    def session(self, number: int) -> Session | None:
+    def find_session(self, number: int) -> Session | None:
         """Return a session by its number."""
         return self._sessions.get(number)
 

@@ -91,7 +91,7 @@ def test_curl_sends_the_same_bytes_again(client, server):
     """The printed command, with the key in the environment, is the same request; binary bodies go through base64."""
     for body, media_type in (({"it's": 'a "test" $x'}, "application/json"), (b"\x00\xff", "application/octet-stream")):
         sent = client.prepare(Request("POST", "/x", body=body, media_type=media_type))
-        command = sent.curl()
+        command = sent.to_curl()
         assert "app-secret" not in command
         subprocess.run(
             ["bash", "-c", command], env={"KEY": "app-secret", "PATH": "/usr/bin:/bin"}, capture_output=True, check=True
@@ -122,7 +122,7 @@ def test_body_of_a_form_is_read_by_the_standard_library():
 def test_silent_answer_is_left_after_the_given_time(client, server):
     """A server that goes silent in the middle is told as trouble, not waited for."""
     with client.open(client.prepare(Request("GET", "/hang")), read_s=0.2) as live:
-        pieces = [piece for _, piece in live.pieces(5)]
+        pieces = [piece for _, piece in live.read_pieces(5)]
     assert pieces == [b"ab"]
     assert "ReadTimeout" in live.trouble
 

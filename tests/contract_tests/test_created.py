@@ -31,7 +31,7 @@ def created(status=200, body=None):
 def test_created_resource_is_removed_as_its_own_user():
     """The removal names the resource and the user who created it."""
     [resource] = created()
-    operation, request = resource.removal(CHAT)
+    operation, request = resource.build_removal(CHAT)
     assert (operation.id, request.path_values, request.body["user"]) == (
         "deleteConversation",
         {"conversation_id": "c1"},
@@ -50,10 +50,10 @@ def test_refused_or_unusable_answers_create_nothing():
 def test_removed_resource_is_forgotten_with_the_values_of_its_api():
     """Other values may have been removed with it."""
     resources = created()
-    resources.values("dify-chat")["message_id", ""] = "m1"
+    resources.get_values("dify-chat")["message_id", ""] = "m1"
     [resource] = resources
-    _, request = resource.removal(CHAT)
+    _, request = resource.build_removal(CHAT)
     resources.note(DELETE, request, exchange(404, {}))
     assert list(resources) == [resource]
     resources.note(DELETE, request, exchange(200, {}))
-    assert (list(resources), resources.values("dify-chat")) == ([], {})
+    assert (list(resources), resources.get_values("dify-chat")) == ([], {})

@@ -65,7 +65,7 @@ def test_reason_for_not_exercising_is_kept_per_line_and_per_operation(results):
     results.add(
         report(skipped={f"{CHAT}|code|400 app_unavailable": "no way", "dify-chat/getInfo": "read only"}), "skipped", 0
     )
-    reasons = results.not_exercised()
+    reasons = results.list_not_exercised()
     assert reasons["no way"] == [f"{CHAT} 400 app_unavailable"]
     assert "dify-chat/getInfo 200" in reasons["read only"]
 

@@ -28,7 +28,7 @@ def server(real: MockServer) -> Iterator[MockServer]:
     real.mock.journal.clear()
     with proxying({api: real.url(api) for api in apis}) as proxy:
         yield proxy
-        front, back = proxy.mock.journal.entries(), real.mock.journal.entries()
+        front, back = proxy.mock.journal.list_entries(), real.mock.journal.list_entries()
         assert len(front) == len(back) > 0
         for ours, theirs in zip(front, back, strict=True):
             assert ours.by == "forward"

@@ -122,7 +122,7 @@ def test_key_that_is_a_question_mark_has_a_world_like_any_other(make_app: Callab
     mock.ask("GET", "/v1/info", key="app-chat-?")
     mock.ask("GET", "/v1/info", key="nobody")
     assert mock.ask("GET", "/__mock__/health").json["worlds"] == ["dify-chat-?"]
-    assert [entry.world for entry in mock.app.mock.journal.entries()] == ["dify-chat-?", None]
+    assert [entry.world for entry in mock.app.mock.journal.list_entries()] == ["dify-chat-?", None]
 
 
 @pytest.mark.parametrize(
@@ -374,4 +374,4 @@ def test_misses_tell_why_no_scenario_of_ones_own_answered(make_app: Callable[...
 
 def test_request_without_an_address_is_nobodys() -> None:
     """An adapter that does not know where a request comes from must not open the door."""
-    assert access.refusal(Request("GET", "/__mock__"), "") != ""
+    assert access.explain_refusal(Request("GET", "/__mock__"), "") != ""

@@ -140,7 +140,7 @@ def test_file_name_reaches_no_path_and_no_header(mock: Caller, name: str) -> Non
 @pytest.mark.parametrize("name", ["../../../../etc/passwd", "/etc/passwd", "..", "%2e%2e", "a\x00"])
 def test_path_parameter_is_never_a_path_of_the_host(mock: Caller, name: str) -> None:
     """Files are looked up by name in a world; no name leads out of it."""
-    flow = mock.app.mock.settings.seeds("agentbuilder")["flows"][0]["id"]
+    flow = mock.app.mock.settings.build_seeds("agentbuilder")["flows"][0]["id"]
     answer = mock.ask("GET", f"/api/v1/files/download/{flow}/{name}", x_api_key="sk-agentbuilder-names")
     assert answer.status >= 400
     assert b"root:" not in answer.body
@@ -158,7 +158,7 @@ def test_remote_url_is_never_fetched() -> None:
             "files": [file],
             "inputs": {"picture": file, "pictures": [file]},
         }
-        flow = mock.app.mock.settings.seeds("agentbuilder")["flows"][0]["id"]
+        flow = mock.app.mock.settings.build_seeds("agentbuilder")["flows"][0]["id"]
         requests: list[tuple[str, str, dict[str, Any]]] = [
             ("dify-chat", "/chat-messages", asked | {"query": f"what is {url}?"}),
             ("dify-workflow", "/workflows/run", asked),
@@ -202,7 +202,7 @@ def test_number_of_worlds_is_bounded() -> None:
         some.open("api", suffix).store.put("runs", "r", {"id": "r"})
     some.open("api", "-a")
     some.open("api", "-d")
-    assert some.names() == ["api-a", "api-c", "api-d"]
+    assert some.list_names() == ["api-a", "api-c", "api-d"]
     assert some.open("api", "-a").store.get("runs", "r") == {"id": "r"}
     assert some.open("api", "-b").store.get("runs", "r") is None
 
@@ -218,7 +218,7 @@ def test_world_with_a_running_stream_is_not_forgotten() -> None:
     running.streams.clear()
     some.open("api", "-x")
     some.open("api", "-y")
-    assert "api-a" not in some.names()
+    assert "api-a" not in some.list_names()
 
 
 def test_number_of_records_is_bounded() -> None:
@@ -230,9 +230,9 @@ def test_number_of_records_is_bounded() -> None:
             world.keep("files", str(number), Blob(b"bytes"))
         with world.transaction():
             world.store.put("files", "0", {"id": "0", "written": number})
-    assert [row["id"] for row in world.store.rows("files")] == ["0", "3", "4"]
-    assert world.blob("files", "1").size == 0
-    assert world.blob("files", "4").size == 5
+    assert [row["id"] for row in world.store.list_rows("files")] == ["0", "3", "4"]
+    assert world.get_blob("files", "1").size == 0
+    assert world.get_blob("files", "4").size == 5
     assert world.store.get("printed", "p") == {"id": "p"}
 
 
@@ -249,7 +249,7 @@ def test_bytes_of_records_are_bounded() -> None:
     with second.transaction():
         second.store.put("runs", "1", big)
     some.open("api", "-b")
-    assert some.names() == ["api-b"]
+    assert some.list_names() == ["api-b"]
     assert some.quota.state.total < 50_000
 
 
@@ -333,7 +333,7 @@ def test_temporary_files_go_with_what_they_belong_to(tmp_path: Path, monkeypatch
     writer.write(b"a" * (1 << 21))
     assert len(spooled(tmp_path)) == 1
     blob = writer.finish()
-    assert sum(map(len, blob.chunks())) == 1 << 21
+    assert sum(map(len, blob.read_chunks())) == 1 << 21
     del blob, writer
     gc.collect()
     assert spooled(tmp_path) == []
@@ -462,10 +462,10 @@ def test_thousands_of_wrong_values_are_told_by_the_first(make_app: Callable[...,
     mock = make_app("dify-chat")
     answer = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"files": [1] * 20_000})
     assert (answer.status, answer.json["code"]) == (400, "invalid_param")
-    assert len(mock.app.mock.journal.entries()[-1].violations) == 1
+    assert len(mock.app.mock.journal.list_entries()[-1].violations) == 1
     few = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=CHAT | {"files": [1] * 3})
     assert few.status == 400
-    assert len(mock.app.mock.journal.entries()[-1].violations) >= 3
+    assert len(mock.app.mock.journal.list_entries()[-1].violations) >= 3
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ def test_refusal_does_not_say_everything_again(make_app: Callable[..., Caller], 
     )
     assert answer.status in (400, 501)
     assert len(answer.body) < 20_000
-    assert len(json.dumps(mock.app.mock.journal.entries()[-1].as_json())) < 200_000
+    assert len(json.dumps(mock.app.mock.journal.list_entries()[-1].as_json())) < 200_000
 
 
 def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) -> None:
@@ -497,7 +497,7 @@ def test_journal_keeps_little_of_a_huge_form(make_app: Callable[..., Caller]) ->
     file = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{"f" * 1_000_000}"\r\n\r\nabc\r\n--b--\r\n'
     kind = "multipart/form-data; boundary=b"
     mock.ask("POST", "/v1/files/upload", key="app-chat", body=(fields + file).encode(), Content_Type=kind)
-    assert len(json.dumps(mock.app.mock.journal.entries()[-1].as_json())) < 200_000
+    assert len(json.dumps(mock.app.mock.journal.list_entries()[-1].as_json())) < 200_000
 
 
 def test_long_questions_leave_nothing_behind(make_app: Callable[..., Caller]) -> None:
@@ -588,7 +588,7 @@ def test_ended_mock_leaves_no_temporary_file(
         with httpx.Client(trust_env=False, timeout=20) as client:
             assert client.post(f"{base}/v2/files", headers=key, files=files).status_code == 201
         (kept,) = spooled(tmp_path)
-        other, _ = spool.new_file()
+        other, _ = spool.create_file()
         other.close()
         assert kept in spooled(tmp_path), "its process lives"
         process.send_signal(end)

@@ -69,4 +69,4 @@ def test_type_of_a_part_ignores_case(mock: Caller, kind: str, part: str) -> None
     body = head.encode() + b"PNG\r\n--b--\r\n"
     answer = mock.ask("POST", "/v1/files/upload", key=KEY, body=body, Content_Type="MULTIPART/FORM-DATA; boundary=b")
     assert (answer.status, answer.json["mime_type"]) == (201, part)
-    assert mock.app.mock.journal.entries()[-1].form["file"]["content_type"] == part
+    assert mock.app.mock.journal.list_entries()[-1].form["file"]["content_type"] == part

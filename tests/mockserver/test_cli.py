@@ -89,7 +89,7 @@ def test_address_that_others_reach_is_warned_of() -> None:
     """Only who asks for it listens beyond this machine, and is told so."""
     server = MockServer(["cybertron"], host="0.0.0.0")
     try:
-        assert serve._greeting(server)[0].startswith("Warning: listening on 0.0.0.0")
+        assert serve._build_greeting(server)[0].startswith("Warning: listening on 0.0.0.0")
     finally:
         server.close()
 
@@ -303,7 +303,7 @@ def test_broken_file_under_a_running_mock_is_told_and_not_obeyed(
     """Nor is a traceback of ours, whatever stands in it."""
     fixtures = ScenarioFiles(("dify-chat",), evil)
     (evil / "dify-chat" / "stopChatMessage" / "200-new.yaml").write_text(f'"{QUOTED}": 1\n', encoding="utf-8")
-    fixtures.current(at_once=True)
+    fixtures.load_current(at_once=True)
     complain(ValueError(EVIL))
     told = capsys.readouterr().err
     assert told.count("owned") >= 2

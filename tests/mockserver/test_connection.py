@@ -82,7 +82,7 @@ def requests_of(events: list[Event]) -> list[tuple[str, str, str, bytes, object,
     """Return what matters of parsed requests."""
     asked = [event for event in events if isinstance(event, ParsedRequest)]
     return [
-        (each.method, each.path, each.query, b"".join(each.body.chunks()), each.body_error, keep_alive)
+        (each.method, each.path, each.query, b"".join(each.body.read_chunks()), each.body_error, keep_alive)
         for each, keep_alive, _ in asked
     ]
 

@@ -730,7 +730,7 @@ def test_what_is_left_alone_is_not_claimed(app: App) -> None:
     """A wrong request is answered as the API answers it; of the faults only those of any reply are done, and told."""
     reply = caller(app, headers={"Prefer": 'fault="latency=5, bom"'}, body={"query": 5})
     assert (reply.status, reply.delay_s, reply.headers["Preference-Applied"]) == (400, 0.005, 'fault="latency=5.0"')
-    assert app.mock.journal.entries()[-1].faults == ("latency=5.0",)
+    assert app.mock.journal.list_entries()[-1].faults == ("latency=5.0",)
     reply = caller(app, headers={"Prefer": "fault=bom"}, body={"query": 5})
     assert (reply.status, reply.headers["Preference-Applied"]) == (400, "")
 
@@ -768,7 +768,7 @@ def test_gateway_keeps_the_request_from_the_api(app: App) -> None:
             Request("POST", "/v1/files/upload", "", headers, Blob(upload), capabilities=CAPABILITIES), 1_732_147_200.0
         )
         assert reply.status == status
-    refused, served = app.mock.journal.entries(world="dify-chat-kept")
+    refused, served = app.mock.journal.list_entries(world="dify-chat-kept")
     assert (refused.scenario, refused.by, refused.because) == (None, "fault", "status")
     assert (served.scenario, served.faults) == ("201-default", ())
 
@@ -787,7 +787,7 @@ def test_gateway_is_asked_for_by_override_suffix_and_scenario(tmp_path: Path) ->
     own = f"faults: status=502/empty, retry-after=1\nrequest: {{body: {{query: gateway}}}}\n{SMALL.strip()}"
     (folder / "200-small.yaml").write_text(own, encoding="utf-8")
     app = load_app(["dify-chat"], fixtures=tmp_path, settings=Settings(pace=0))
-    Controls(app.mock).order("sendChatMessage", "fault=status=503, retry-after=2", times=1)
+    Controls(app.mock).add_override("sendChatMessage", "fault=status=503, retry-after=2", times=1)
     told = [caller(app), caller(app, body={"user": "a#mock:fault=status=504/empty"})]
     told += [caller(app, body={"query": "gateway"}), caller(app)]
     assert [(reply.status, reply.headers.get("Retry-After")) for reply in told] == [
@@ -845,7 +845,7 @@ def test_journal_says_which_faults_there_were(tmp_path: Path) -> None:
     app = load_app(["dify-chat"], fixtures=tmp_path, settings=Settings(pace=0))
     for preference in ("example=default", "example=small, fault=coalesce", "example=default, fault=rate-limit=5/10"):
         caller(app, headers={"Prefer": preference})
-    told = [list(entry.as_json()["faults"]) for entry in app.mock.journal.entries()]
+    told = [list(entry.as_json()["faults"]) for entry in app.mock.journal.list_entries()]
     assert sorted(told) == [[], ["bom", "coalesce"], ["rate-limit=5/10"]]
 
 

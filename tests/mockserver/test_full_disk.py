@@ -173,7 +173,7 @@ def test_stream_whose_state_cannot_be_written_is_cut(
     full.now = False
     assert client.get("/v1/parameters", headers=key, params=USER).status_code == 200
     world = mock.app.mock.worlds.open("dify-chat" if api == "chat" else "dify-workflow", "")
-    assert (world.streams, list(world.store.rows("tasks")), world.transaction.owed) == ({}, [], [])
+    assert (world.streams, list(world.store.list_rows("tasks")), world.transaction.owed) == ({}, [], [])
     if api == "workflow":
         run = client.get(f"/v1/workflows/run/{begun[0]['workflow_run_id']}", headers=RUN).json()
         assert run["status"] == "stopped"
@@ -191,7 +191,7 @@ def test_stream_that_breaks_by_a_mistake_of_ours_is_cut(
         patch.setattr(world.store, "put", None)
         with pytest.raises(AbortConnection):
             live.rest()
-    entry = mock.app.mock.journal.entries()[-1]
+    entry = mock.app.mock.journal.list_entries()[-1]
     assert entry.stream is not None
     assert entry.stream.ended == "cut"
     assert str(entry.failure).startswith("TypeError")
@@ -321,7 +321,7 @@ def test_file_that_grows_is_sent_as_long_as_it_was_announced(tmp_path: Path) -> 
     (tmp_path / "a").write_bytes(b"a" * 100)
     blob = Blob(tmp_path / "a")
     (tmp_path / "a").write_bytes(b"a" * 200)
-    assert b"".join(blob.chunks(64)) == blob.read() == b"a" * 100
+    assert b"".join(blob.read_chunks(64)) == blob.read() == b"a" * 100
 
 
 def test_client_that_leaves_while_nothing_can_be_written(mock: MockServer, client: httpx.Client, full: Full) -> None:

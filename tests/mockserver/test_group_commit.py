@@ -107,7 +107,7 @@ def test_all_requests_of_a_write_that_fails_leave_nothing(
         replies = [settle(each) for each in asked]
     assert [reply.status for reply in replies] == [507] * 3
     assert state_of(mock.app) == before
-    assert [entry.status for entry in mock.app.mock.journal.entries()][-3:] == [507] * 3
+    assert [entry.status for entry in mock.app.mock.journal.list_entries()][-3:] == [507] * 3
     assert capsys.readouterr().err == "mockserver: no room for these three\n"
     assert mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q")).status == 200
 

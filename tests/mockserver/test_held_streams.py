@@ -129,7 +129,7 @@ def test_stream_is_steered_by_hand(server):
         steer(server, number, action="close")
         assert client.read_chunk() == b": bye\n\n"
         assert client.read_rest() == b""  # without the end that HTTP demands
-    assert server.mock.journal.entry(number).stream.ended == "cut"
+    assert server.mock.journal.find_entry(number).stream.ended == "cut"
 
 
 def test_real_servers_stream_is_steered():
@@ -149,7 +149,7 @@ def test_real_servers_stream_is_steered():
             assert said(client.read_chunk()) == "mine"
             steer(proxy, number, action="continue")
             assert said(client.read_chunk()) == "two"
-            proxy.mock.journal.streams()[number].steer("drop")  # from another thread, as a test does
+            proxy.mock.journal.list_streams()[number].steer("drop")  # from another thread, as a test does
             server.send_chunk(event("message", answer="three"))
             server.send_chunk(event("message", answer="four"))
             assert said(client.read_chunk()) == "four"

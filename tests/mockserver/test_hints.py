@@ -160,7 +160,7 @@ def test_newcomer_is_told_what_to_mend(mock: Caller, mistake: str) -> None:
     answer = ask(mock, method, path, request)
     assert answer.status >= 400 or answer.json["code"] != 200
     assert hint in answer.headers[HEADER]
-    assert hint in "; ".join(mock.app.mock.journal.entries()[-1].hints)
+    assert hint in "; ".join(mock.app.mock.journal.list_entries()[-1].hints)
 
 
 @pytest.mark.parametrize("note", NOTES)
@@ -168,7 +168,7 @@ def test_what_the_contract_does_not_know_is_a_note_and_no_violation(mock: Caller
     """The request is served; header and journal say what was probably meant."""
     method, path, request, hint = NOTES[note]
     answer = ask(mock, method, path, request)
-    entry = mock.app.mock.journal.entries()[-1]
+    entry = mock.app.mock.journal.list_entries()[-1]
     assert (answer.status, answer.headers[HEADER]) == (200, hint)
     assert (entry.violations, entry.hints, entry.as_json()["hints"]) == ([], [hint], [hint])
 
@@ -217,7 +217,7 @@ def test_hint_is_one_short_line_of_printable_ascii(mock: Caller, path: str, requ
     """Whatever stands in a request, a header's value is what RFC 9110 allows, and bounded."""
     answer = mock.ask("POST", path, **request_of)
     assert re.fullmatch(r"[ -~]{1,2000}", answer.headers[HEADER])
-    assert all(len(line) < 1200 for line in mock.app.mock.journal.entries()[-1].hints)
+    assert all(len(line) < 1200 for line in mock.app.mock.journal.list_entries()[-1].hints)
     assert make_printable(answer.headers[HEADER]) == answer.headers[HEADER]
 
 
@@ -234,7 +234,7 @@ def test_hint_is_one_short_line_of_printable_ascii(mock: Caller, path: str, requ
 )
 def test_hint_repeats_no_secret(mock: Caller, path: str, request_of: dict[str, Any]) -> None:
     """Neither in the header nor in the journal, nor a piece of one that a bound cuts off."""
-    told = mock.ask("POST", path, **request_of).headers[HEADER] + str(mock.app.mock.journal.entries()[-1].hints)
+    told = mock.ask("POST", path, **request_of).headers[HEADER] + str(mock.app.mock.journal.list_entries()[-1].hints)
     assert SECRET not in told
     assert SECRET[:10] not in told
 

@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection, Reply, Request
-from mockserver.journal.curl import curl
+from mockserver.journal.curl import to_curl
 from mockserver.journal.entry import KEPT_OF_ANSWER, KEPT_OF_REQUEST, Entry
 from mockserver.journal.journal import Journal
 from mockserver.journal.masking import Masking
@@ -37,7 +37,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 def last(mock: Caller) -> Entry:
     """Return the newest exchange."""
-    return mock.app.mock.journal.entries()[-1]
+    return mock.app.mock.journal.list_entries()[-1]
 
 
 def form(*parts: tuple[str, str, str]) -> bytes:
@@ -225,8 +225,8 @@ def test_ring_forgets_the_oldest(make_app: Callable[..., Caller]) -> None:
     mock = make_app("dify-chat", journal=3)
     for _ in range(5):
         mock.ask("GET", "/v1/info", key="app-chat")
-    assert [entry.number for entry in mock.app.mock.journal.entries()] == [3, 4, 5]
-    assert mock.app.mock.journal.entry(2) is None
+    assert [entry.number for entry in mock.app.mock.journal.list_entries()] == [3, 4, 5]
+    assert mock.app.mock.journal.find_entry(2) is None
     assert mock.app.mock.journal.count == 5
 
 
@@ -234,7 +234,7 @@ def test_journal_of_nothing_keeps_nothing(make_app: Callable[..., Caller]) -> No
     """`--journal 0` still answers, streams too."""
     mock = make_app("dify-chat", journal=0)
     assert mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=STREAM).status == 200
-    assert mock.app.mock.journal.entries() == []
+    assert mock.app.mock.journal.list_entries() == []
 
 
 def test_large_body_is_kept_in_part(make_app: Callable[..., Caller]) -> None:
@@ -276,7 +276,7 @@ def test_filters_choose(make_app: Callable[..., Caller]) -> None:
     journal = mock.app.mock.journal
 
     def numbers(**filters: Any) -> list[int]:
-        return [entry.number for entry in journal.entries(**filters)]
+        return [entry.number for entry in journal.list_entries(**filters)]
 
     assert numbers(world="dify-chat-b") == [2, 3]
     assert numbers(operation="getInfo") == numbers(operation="dify-chat/getInfo") == [1, 2]
@@ -346,7 +346,7 @@ def test_secrets_are_not_shown(make_app: Callable[..., Caller], request_: dict[s
     mock = make_app()
     mock.ask(request_.pop("method", "GET"), request_.pop("path"), **request_)
     entry = last(mock)
-    shown = json.dumps(entry.as_json()) + curl(entry) + repr(entry) + json.dumps(entry.as_record())
+    shown = json.dumps(entry.as_json()) + to_curl(entry) + repr(entry) + json.dumps(entry.as_record())
     assert SECRETS not in shown
     assert "***" in shown
 
@@ -370,7 +370,7 @@ def test_secrets_that_a_stream_repeats_are_not_shown(make_app: Callable[..., Cal
     assert written not in shown
     assert "***" in shown
     assert written not in json.dumps(entry.as_record()).replace("\\\\", "\\")
-    again = Entry.of_record(json.loads(json.dumps(entry.as_record())), Masking())
+    again = Entry.from_record(json.loads(json.dumps(entry.as_record())), Masking())
     assert json.dumps(again.as_json()) == json.dumps(entry.as_json())
 
 
@@ -406,11 +406,11 @@ def test_keys_that_everybody_knows_do_not_hide_words(make_app: Callable[..., Cal
 def test_other_names_are_shown() -> None:
     """A keyword is no key, and a count of tokens no token."""
     masking = Masking(["X-Api-Key"])
-    assert masking.query("keyword=a&max_tokens=5&x-api-key=b") == "keyword=a&max_tokens=5&x-api-key=***"
+    assert masking.mask_query("keyword=a&max_tokens=5&x-api-key=b") == "keyword=a&max_tokens=5&x-api-key=***"
     text = '{"total_tokens": "5", "keyword": "a"}'
-    assert masking.body(text, "application/json") == text
-    assert masking.header("Authorization", "Bearer abc") == "Bearer ***"
-    assert masking.header("Accept", "a b") == "a b"
+    assert masking.mask_body(text, "application/json") == text
+    assert masking.mask_header("Authorization", "Bearer abc") == "Bearer ***"
+    assert masking.mask_header("Accept", "a b") == "a b"
 
 
 # The command.
@@ -437,7 +437,7 @@ def test_command_sends_the_request_again(server: MockServer) -> None:
     environment = {"AUTHORIZATION": key, "PATH": "/usr/bin:/bin", "NO_PROXY": "*"}
     done = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, timeout=30, check=True, env=environment)
     assert json.loads(done.stdout)["mode"] == "chat"
-    first, again = (entry for entry in server.mock.journal.entries(world="dify-chat-again"))
+    first, again = (entry for entry in server.mock.journal.list_entries(world="dify-chat-again"))
     assert (again.content, again.path, again.query) == (first.content, first.path, first.query)
     assert {name.lower(): value for name, value in again.headers}["x-odd"] == "it's; $5"
 
@@ -462,7 +462,7 @@ def test_command_sends_the_request_again(server: MockServer) -> None:
 )
 def test_command_is_written_for_a_shell(request_: Request, words: list[str]) -> None:
     """Methods that curl implies are left out, and so are the headers that it makes itself."""
-    assert shlex.split(curl(entry_of(request_)), comments=True) == words
+    assert shlex.split(to_curl(entry_of(request_)), comments=True) == words
 
 
 def test_command_sends_a_form(make_app: Callable[..., Caller]) -> None:
@@ -471,7 +471,7 @@ def test_command_sends_a_form(make_app: Callable[..., Caller]) -> None:
     file = '; filename="../../etc/pass\\"wd.png"\r\nContent-Type: image/png'
     body = form(("user", "", "@abc;'123'"), ("file", file, "PNG"))
     mock.ask("POST", "/v1/files/upload", key="app-chat", body=body, Content_Type=FORM)
-    command = curl(last(mock))
+    command = to_curl(last(mock))
     assert command.startswith("# The bytes of files are not kept")
     words = shlex.split(command, comments=True)
     assert words[words.index("--form-string") + 1] == "user=@abc;'123'"
@@ -485,6 +485,6 @@ def test_command_sends_a_form(make_app: Callable[..., Caller]) -> None:
 )
 def test_command_says_what_is_missing(body: bytes, remark: str) -> None:
     """A body that is not all there, or that no shell could carry, is told in a comment."""
-    command = curl(entry_of(Request("POST", "/x", "", Headers(), Blob(body))))
+    command = to_curl(entry_of(Request("POST", "/x", "", Headers(), Blob(body))))
     assert command.startswith("# ")
     assert remark in command.partition("\n")[0]

@@ -97,7 +97,7 @@ def test_suffix_is_served_even_if_the_rest_of_the_request_is_wrong(make_app: Cal
     body = {"user": f"abc#mock:{QUOTA}", "inputs": 5}
     answer = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=body)
     assert answer.json["code"] == "provider_quota_exceeded"
-    entry = mock.app.mock.journal.entries()[-1]
+    entry = mock.app.mock.journal.list_entries()[-1]
     assert {one["field"] for one in entry.violations} == {"query", "inputs"}
 
 
@@ -111,7 +111,7 @@ def test_wish_by_name_brings_the_kind_that_the_request_asks_for(
     mock = make_app("dify-workflow")
     body = {"inputs": {}, "response_mode": mode, "user": "abc-123#mock:node-failed"}
     assert mock.ask("POST", "/v1/workflows/run", key="app-workflow", json_body=body).status == 200
-    assert mock.app.mock.journal.entries()[-1].scenario == comes
+    assert mock.app.mock.journal.list_entries()[-1].scenario == comes
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_who_is_asked_first(own: Callable[..., Caller]) -> None:
     ]
     mock.ask("DELETE", "/__mock__/overrides")
     asked += [chat(mock, "app-chat"), chat(mock, "app-chat", query="something else")]
-    chosen = [(entry.by, entry.scenario) for entry in mock.app.mock.journal.entries()]
+    chosen = [(entry.by, entry.scenario) for entry in mock.app.mock.journal.list_entries()]
     assert chosen == [
         ("prefer", "404-not-found"),
         ("user", "400-app-unavailable"),

@@ -251,15 +251,15 @@ def test_changes_are_those_since_a_revision_each_once() -> None:
     """What changes twice is told once; what was lost is said to be."""
     changes: Changes[Thing] = Changes(2)
     first, second, third = Thing(1), Thing(2), Thing(3)
-    epoch = changes.since("", 0, 9).epoch
+    epoch = changes.list_since("", 0, 9).epoch
     for thing in (first, second, first):
         changes.note(thing)
-    assert [row.number for _, row in changes.since(epoch, 0, 9).rows] == [2, 1]
+    assert [row.number for _, row in changes.list_since(epoch, 0, 9).rows] == [2, 1]
     changes.note(third)
-    assert changes.since(epoch, 1, 9).resumed is False
-    assert [row.number for _, row in changes.since(epoch, 3, 9).rows] == [3]
+    assert changes.list_since(epoch, 1, 9).resumed is False
+    assert [row.number for _, row in changes.list_since(epoch, 3, 9).rows] == [3]
     changes.note(second, again=True)
-    assert [row.number for _, row in changes.since(epoch, 0, 9).rows] == [1, 3]
+    assert [row.number for _, row in changes.list_since(epoch, 0, 9).rows] == [1, 3]
 
 
 # Time lines.

@@ -83,21 +83,21 @@ def test_both_sides_that_keep_the_contract_are_told_so(real):
         answer = ask(proxy)
         assert answer.status_code == 200
         assert answer.text.startswith("data: ")
-        entry = proxy.mock.journal.entries()[-1]
+        entry = proxy.mock.journal.list_entries()[-1]
         assert (entry.by, entry.because, entry.scenario) == ("forward", real.url(DIFY), None)
         assert entry.violations == entry.answer_violations == []
         assert passing_of(proxy).summary.clean
-        assert passing_of(proxy).summary.lines() == ["1 request passed, none with a violation."]
+        assert passing_of(proxy).summary.render_lines() == ["1 request passed, none with a violation."]
 
 
 def test_what_the_client_does_wrong_passes_and_is_told(real):
     """The request is passed on all the same; the journal has it."""
     with proxying({DIFY: real.url(DIFY)}) as proxy:
         assert ask(proxy, query=7).status_code == 400
-        (violation,) = proxy.mock.journal.entries()[-1].violations
+        (violation,) = proxy.mock.journal.list_entries()[-1].violations
         assert violation["field"] == "query"
         assert passing_of(proxy).summary.wrong == {"client": 1}
-        assert "client  dify-chat/sendChatMessage" in passing_of(proxy).summary.lines()[1]
+        assert "client  dify-chat/sendChatMessage" in passing_of(proxy).summary.render_lines()[1]
         shown = httpx.get(f"{proxy.origin}/__mock__/requests", trust_env=False).json()
         assert shown["requests"][-1]["violations"] == [violation]
 
@@ -107,7 +107,7 @@ def test_what_the_server_does_wrong_is_told_with_its_event():
     with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
         said = streamed(event("ping"), event("ping"), event("message", answer=7))
         assert answered(upstream, proxy, said)[0] == 200
-        entry = proxy.mock.journal.entries()[-1]
+        entry = proxy.mock.journal.list_entries()[-1]
         assert entry.violations == []
         found = entry.answer_violations
         assert {each["event"] for each in found if each["rule"] == "schema"} == {3}
@@ -120,10 +120,10 @@ def test_whole_answers_are_judged():
     with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
         wrong = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
         assert answered(upstream, proxy, wrong, CHAT | {"response_mode": "blocking"}) == (200, b"{}")
-        assert proxy.mock.journal.entries()[-1].answer_violations[0]["tier"] == "document"
+        assert proxy.mock.journal.list_entries()[-1].answer_violations[0]["tier"] == "document"
         broken = b"HTTP/1.1 502 Oh\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno"
         answered(upstream, proxy, broken)
-        assert "server-error" in {each["tier"] for each in proxy.mock.journal.entries()[-1].answer_violations}
+        assert "server-error" in {each["tier"] for each in proxy.mock.journal.list_entries()[-1].answer_violations}
         assert passing_of(proxy).summary.wrong == {"server": 2}
 
 
@@ -135,7 +135,7 @@ def test_compressed_answers_pass_as_they_are_and_are_judged():
         said = head + b"%x\r\n%b\r\n" % (len(packed), packed) + END
         _, body = answered(upstream, proxy, said, Accept_Encoding="gzip, br")
         assert packed in body
-        assert any(each["event"] == 1 for each in proxy.mock.journal.entries()[-1].answer_violations)
+        assert any(each["event"] == 1 for each in proxy.mock.journal.list_entries()[-1].answer_violations)
 
 
 def test_uploads_are_judged_when_they_have_passed(real):
@@ -146,7 +146,7 @@ def test_uploads_are_judged_when_they_have_passed(real):
         for name, count in (("file", 0), ("document", 1)):
             files = {name: ("a.txt", b"text", "text/plain")}
             httpx.post(url, data={"user": "u"}, files=files, headers=headers, trust_env=False)
-            entry = proxy.mock.journal.entries()[-1]
+            entry = proxy.mock.journal.list_entries()[-1]
             assert len(entry.violations) == count
             assert entry.form[name]["filename"] == "a.txt"
 
@@ -155,7 +155,7 @@ def test_enforcing_refuses_what_is_wrong():
     """A forbidden request never reaches the server; a forbidden stream ends at its first violation."""
     with Upstream() as upstream, proxying({DIFY: upstream.url}, enforce="error") as proxy:
         assert ask(proxy, query=7, headers={"Authorization": KEY}).status_code == 400
-        assert passing_of(proxy).summary.lines()[0] == (
+        assert passing_of(proxy).summary.render_lines()[0] == (
             "0 requests passed, 1 answered here: 1 with violations by the client."
         )
         said = streamed(event("ping"), event("message", answer=7), event("ping"))
@@ -178,9 +178,9 @@ def test_override_answers_in_place_of_the_server(real):
     with proxying({DIFY: real.url(DIFY)}) as proxy:
         proxy.use("sendChatMessage", "400-provider-quota-exceeded", times=1)
         assert ask(proxy, headers={"Authorization": KEY}).json()["code"] == "provider_quota_exceeded"
-        assert proxy.mock.journal.entries()[-1].scenario == "400-provider-quota-exceeded"
+        assert proxy.mock.journal.list_entries()[-1].scenario == "400-provider-quota-exceeded"
         assert ask(proxy).status_code == 200
-        assert proxy.mock.journal.entries()[-1].by == "forward"
+        assert proxy.mock.journal.list_entries()[-1].by == "forward"
 
 
 def test_preference_answers_in_place_of_the_server(real):
@@ -223,7 +223,7 @@ def test_faults_change_a_real_servers_stream(fault, kinds):
         _, body = answered(upstream, proxy, said, Prefer=f'fault="{fault}"')
         whole = re.sub(rb"(?:^|\r\n)[0-9a-f]+\r\n", b"", body)
         assert [each.decode() for each in re.findall(rb'"event": "(\w+)"', whole)] == kinds
-        assert proxy.mock.journal.entries()[-1].faults == (fault,)
+        assert proxy.mock.journal.list_entries()[-1].faults == (fault,)
 
 
 def test_fault_passes_each_event_when_it_comes():
@@ -661,7 +661,7 @@ def test_violations_of_both_sides_fail_a_test():
 def test_fields_are_redacted_by_name_or_pointer(rule, hidden):
     """Wherever they stand, and nothing else changes."""
     value = {"users": [{"email": "a@b.c", "name": "A"}, {"email": 'd"\\u', "name": "D"}], "email": 7, "x": [1, "y", {}]}
-    written = json.loads(Rewriting([rule]).text(json.dumps(value, indent=1)))
+    written = json.loads(Rewriting([rule]).rewrite_text(json.dumps(value, indent=1)))
     expected = json.loads(json.dumps(value))
     for pointer in hidden:
         *parents, name = pointer.split("/")[1:]
@@ -682,7 +682,7 @@ def test_words_are_as_long_as_the_texts():
         "list": ["Ann", "My name is Ann."],
     }
     text = json.dumps(value)
-    written = Rewriting(words=True).text(text)
+    written = Rewriting(words=True).rewrite_text(text)
     assert len(written) == len(text)
     shown = json.loads(written)
     assert (shown["event"], shown["task_id"], shown["n"]) == ("message", "t-1", 1)
@@ -727,7 +727,7 @@ def test_real_keys_of_apis_that_share_their_paths_are_no_violation(real):
                     server.read_until(b"}")
                     server.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
                     assert client.read_head().status == 401
-            entry = proxy.mock.journal.entries()[-1]
+            entry = proxy.mock.journal.list_entries()[-1]
             assert (entry.operation, entry.violations) == (operation, [])
 
 

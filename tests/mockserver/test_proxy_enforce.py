@@ -75,7 +75,7 @@ def test_wrong_answer_is_replaced(upstream: Upstream, proxy: MockServer, said: b
     problem = json.loads(body)
     assert problem["detail"].startswith("mockserver proxy: ")
     assert any(f"{named}: expected" in each["message"] for each in problem["violations"])
-    (entry,) = proxy.mock.journal.entries()
+    (entry,) = proxy.mock.journal.list_entries()
     assert entry.status == 502
     assert entry.answer_violations
     assert passing_of(proxy).summary.wrong == {"server": 1}
@@ -108,7 +108,7 @@ def test_right_answer_passes_as_it_is(upstream: Upstream, proxy: MockServer, siz
             assert [client.read_chunk() for _ in pieces] == pieces
             assert client.read_chunk() == b""
         assert passing_of(proxy).summary.clean
-        assert proxy.mock.journal.entries()[0].answer == INFO
+        assert proxy.mock.journal.list_entries()[0].answer == INFO
 
 
 def test_answer_without_a_body_passes(upstream: Upstream, proxy: MockServer) -> None:
@@ -147,7 +147,7 @@ def test_answer_too_large_to_be_kept_back_passes(upstream: Upstream, proxy: Mock
             server.close()
             body += client.read_rest()
     assert body.count(b"x") == size
-    (entry,) = proxy.mock.journal.entries()
+    (entry,) = proxy.mock.journal.list_entries()
     assert any("--enforce" in hint for hint in entry.hints)
 
 

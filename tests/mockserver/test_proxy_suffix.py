@@ -102,7 +102,7 @@ def test_upload_that_asks_for_a_scenario_is_answered_by_the_mock(order: str, chu
                 assert MINE not in passed
                 client.send(chat(CHAT | {"user": "u#mock:400-app-unavailable"}))  # the connection goes on
                 assert client.read_head().status == 400
-        entries = proxy.mock.journal.entries()
+        entries = proxy.mock.journal.list_entries()
         assert {entry.scenario for entry in entries} == {"413-file-too-large", "400-app-unavailable"}
         upload = next(entry for entry in entries if entry.operation == "dify-chat/uploadFile")
         assert (upload.by, upload.size, upload.violations) == ("user", len(form), [])
@@ -135,7 +135,7 @@ def test_upload_that_asks_for_a_fault_passes_without_the_suffix() -> None:
             server.send(CREATED)
             head = client.read_head()
             assert (head.status, client.read_exactly(2)) == (201, b"{}")
-        (entry,) = proxy.mock.journal.entries()
+        (entry,) = proxy.mock.journal.list_entries()
         assert entry.faults == ("latency=1.0",)
 
 
@@ -162,7 +162,7 @@ def test_upload_that_is_answered_early_keeps_that_answer() -> None:
             server.send(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
             assert client.read_head().status == 401
             client.send(form)
-        assert proxy.mock.journal.entries()[-1].by == "forward"
+        assert proxy.mock.journal.list_entries()[-1].by == "forward"
 
 
 def test_upload_that_breaks_off_is_refused() -> None:

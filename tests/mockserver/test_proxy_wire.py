@@ -177,7 +177,7 @@ def test_answer_that_breaks_off_breaks_off_for_the_client(upstream, proxy, end):
                     client.read_rest()
             else:
                 assert client.read_rest() == b""
-    entry = proxy.mock.journal.entries()[-1]
+    entry = proxy.mock.journal.list_entries()[-1]
     assert entry.answer_violations[-1]["rule"] == "answer"
     assert passing_of(proxy).summary.wrong["server"] == 1
 

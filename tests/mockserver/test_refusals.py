@@ -96,7 +96,7 @@ def test_slash_leads_to_the_path_without(mock: Caller, method: str, path: str, l
     assert (answer.status, answer.body) == (307, b"")
     assert answer.headers["Location"] == (location or f"http://mock:80{path.rstrip('/')}")
     assert mock.ask(method, path).headers["Location"].startswith("/api/")
-    assert mock.app.mock.journal.entries()[-1].status == 307
+    assert mock.app.mock.journal.list_entries()[-1].status == 307
 
 
 def test_options_tell_methods_where_real_servers_do(mock: Caller) -> None:

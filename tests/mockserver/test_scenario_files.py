@@ -41,7 +41,7 @@ class Mine:
 
     def read(self, name: str = "200-mine", *, at_once: bool = False) -> str | None:
         """Return the description of a scenario as it is served, None where there is none."""
-        known = self.fixtures.current(at_once=at_once).read_scenarios(self._operation)
+        known = self.fixtures.load_current(at_once=at_once).read_scenarios(self._operation)
         return known[name].description if name in known else None
 
 
@@ -100,7 +100,7 @@ def test_changed_app_is_served_and_a_broken_one_is_not(
     def served(text: str, written: int) -> str:
         path.write_text(text, encoding="utf-8")
         os.utime(path, ns=(written, written))
-        mock.app.mock.scenario_files.current(at_once=True)
+        mock.app.mock.scenario_files.load_current(at_once=True)
         return str(mock.ask("GET", "/v1/info?user=u", key="app-chat").json["name"])
 
     path.write_text("[dify-chat]\ninfo.name = 'Shoes'\n", encoding="utf-8")
@@ -111,7 +111,7 @@ def test_changed_app_is_served_and_a_broken_one_is_not(
     assert "app.toml, line 2: dify-chat.info.name must be text, is 5" in told
     assert told in capsys.readouterr().err
     path.unlink()
-    mock.app.mock.scenario_files.current(at_once=True)
+    mock.app.mock.scenario_files.load_current(at_once=True)
     assert mock.ask("GET", "/v1/info?user=u", key="app-chat").json["name"] == "Boots"
     assert served("[dify-chat]\ninfo.name = 'Sandals'\n", 3) == "Sandals"
     assert mock.app.mock.scenario_files.broken == []

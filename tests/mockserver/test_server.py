@@ -178,7 +178,7 @@ def test_client_that_leaves_ends_its_stream() -> None:
             connection.recv(100)
         assert ended.wait(20)
         assert slow.mock.worlds.open("dify-chat", "-server").streams == {}
-        assert [one.stream.ended for one in slow.mock.journal.entries() if one.stream] == ["gone"]
+        assert [one.stream.ended for one in slow.mock.journal.list_entries() if one.stream] == ["gone"]
 
 
 def test_body_over_the_limit_is_refused_with_the_documented_status(client: httpx.Client) -> None:

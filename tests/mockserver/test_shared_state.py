@@ -217,7 +217,7 @@ def test_journal_remembers_as_many_as_it_was_told(make_workers: Callable[..., li
     workers = make_workers(2, journal=4)
     for number in range(10):
         chat(workers[number % 2], str(number))
-    assert [entry.number for entry in workers[0].app.mock.journal.entries()] == [7, 8, 9, 10]
+    assert [entry.number for entry in workers[0].app.mock.journal.list_entries()] == [7, 8, 9, 10]
     assert workers[1].app.mock.journal.count == 10
 
 
@@ -384,7 +384,7 @@ def test_redis_that_is_not_there_is_named_without_its_password(
 )
 def test_address_is_shown_without_user_and_password(url: str, shown: str) -> None:
     """In messages it can be recognized, and nothing secret is in it."""
-    assert link.masked(url) == shown
+    assert link.mask_url(url) == shown
 
 
 def test_address_that_cannot_be_read_is_refused() -> None:

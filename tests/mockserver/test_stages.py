@@ -154,11 +154,11 @@ def test_act_changes_the_world_and_render_does_not(chat: Mock) -> None:
     visit, read = visited(chat, routed), validated(chat, routed)
     chosen = select_matching(visit, read)
     with visit.world.transaction():
-        before = list(visit.world.store.rows("conversations"))
+        before = list(visit.world.store.list_rows("conversations"))
         shown = render(visit, read.view, chosen, chat.settings)
-        assert list(visit.world.store.rows("conversations")) == before
+        assert list(visit.world.store.list_rows("conversations")) == before
         acted = act(visit, read, chosen, chat.settings)
-        assert len(list(visit.world.store.rows("conversations"))) == len(before) + 1
+        assert len(list(visit.world.store.list_rows("conversations"))) == len(before) + 1
     assert shown.reply.status == acted.reply.status == 200
     assert shown.scenario is acted.scenario is chosen.scenario
 
@@ -228,7 +228,7 @@ def test_world_that_was_reset_elsewhere_is_looked_for_again(
     assert len({id(world) for world in reset.found}) == 4
     assert reset.were_free
     assert all(reset.were_free)
-    (entry,) = mock.app.mock.journal.entries()
+    (entry,) = mock.app.mock.journal.list_entries()
     assert (entry.status, entry.world, entry.violations) == (200, "dify-chat", [])
 
 
@@ -242,4 +242,4 @@ def test_world_that_is_reset_for_ever_is_given_up(
     with pytest.raises(StateUnreachableError, match=r"reset dify-chat again and again\. Ask again"):
         mock.ask("GET", "/v1/info", key="app-chat")
     assert len(reset.found) < 10
-    assert mock.app.mock.journal.entries()[-1].status == 503
+    assert mock.app.mock.journal.list_entries()[-1].status == 503

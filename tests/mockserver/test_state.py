@@ -211,12 +211,12 @@ def test_whatever_a_client_sends_is_kept_as_it_is(tmp_path: Path) -> None:
         store.commit()
     file.close()
     file = StateFile(tmp_path / "mock.db")
-    assert sorted(file.names()) == sorted(ODD)
+    assert sorted(file.list_names()) == sorted(ODD)
     for world in ODD:
         again = file.store(world)
         for text in ODD:
             assert again.get(text, text) == {text: [text, None, 1.5, 2**70, True]}
-            assert again.blob(text, text).read() == repr(text).encode()
+            assert again.get_blob(text, text).read() == repr(text).encode()
             assert again.read_counter(text) == 1
     file.close()
 
@@ -236,7 +236,7 @@ def pages(store: Store, rows: dict[str, dict[str, Any]], chance: random.Random) 
         position = chance.randrange(len(fitting))
         after, begin = fitting[position]["id"], position + 1 + skip
     end = len(fitting) if limit is None else min(begin + limit, len(fitting))
-    page = store.page("t", where=where, order=order, after=after, skip=skip, limit=limit)
+    page = store.read_page("t", where=where, order=order, after=after, skip=skip, limit=limit)
     assert page.rows == fitting[begin:end]
     assert page.total == len(fitting)
     assert page.more == (max(begin, end) < len(fitting))
@@ -266,7 +266,7 @@ def test_pages_are_what_sorting_everything_would_give(tmp_path: Path, seed: int)
             file.close()
             file = StateFile(tmp_path / "mock.db")
             kept = file.store("w")
-            assert list(kept.rows("t")) == list(rows.values())
+            assert list(kept.list_rows("t")) == list(rows.values())
     file.close()
 
 
@@ -276,7 +276,7 @@ def test_page_behind_a_record_of_another_kind_is_none() -> None:
     store.put("t", "a", {"user": "one"})
     for where, after in (({"user": "two"}, "a"), ({}, "b")):
         with pytest.raises(KeyError):
-            store.page("t", where=where, after=after)
+            store.read_page("t", where=where, after=after)
 
 
 def test_failed_write_is_told_and_made_up_for(tmp_path: Path) -> None:
@@ -308,9 +308,9 @@ def test_deleted_bytes_leave_the_file_when_nobody_reads_them(tmp_path: Path) -> 
     store.put("t", "a", {})
     store.keep("t", "a", Blob(data))
     store.commit()
-    blob = store.blob("t", "a")
+    blob = store.get_blob("t", "a")
     assert blob.in_memory == 0
-    download = blob.chunks()
+    download = blob.read_chunks()
     read = next(download)
     store.delete("t", "a")
     for _ in range(2):
@@ -336,7 +336,7 @@ def test_empty_file_stays_empty_when_another_comes_after_a_restart(tmp_path: Pat
         file.close()
     file = StateFile(tmp_path / "mock.db")
     store = file.store("w")
-    assert [store.blob("t", name).read() for name in "abc"] == [b"", b"xyz", b""]
+    assert [store.get_blob("t", name).read() for name in "abc"] == [b"", b"xyz", b""]
     file.close()
 
 
@@ -346,7 +346,7 @@ def test_bytes_that_nothing_refers_to_are_cleared_at_the_next_start(tmp_path: Pa
     store = file.store("w")
     store.keep("t", "a", Blob(b"x"))
     store.commit()
-    held = store.blob("t", "a")
+    held = store.get_blob("t", "a")
     store.delete("t", "a")
     store.commit()
     file.close()
@@ -367,15 +367,15 @@ def test_reset_empties_the_file_too(tmp_path: Path) -> None:
         world = worlds.open("x", suffix)
         with world.transaction():
             world.store.put("t", "k", {"of": suffix})
-            world.new_id()
+            world.make_id()
     old = worlds.open("x", "-a")
     assert worlds.reset("x-a") == 1
     with old.transaction():
         old.store.put("t", "late", {"from": "a stream that goes on"})
-    assert worlds.names() == ["x-b"]
+    assert worlds.list_names() == ["x-b"]
     worlds.close()
     worlds = Worlds(0, lambda _api: {}, file=StateFile(tmp_path / "mock.db"))
-    assert worlds.names() == ["x-b"]
+    assert worlds.list_names() == ["x-b"]
     assert worlds.open("x", "-a").store.get("t", "late") is None
     assert worlds.open("x", "-b").store.get("t", "k") == {"of": "-b"}
     assert worlds.reset() == 2
@@ -404,7 +404,7 @@ def test_world_in_a_file_forgets_no_record(tmp_path: Path) -> None:
         for number in range(10):
             world.store.put("t", str(number), {"text": "x" * 50})
     worlds.open("x", "-other")
-    assert len(list(worlds.open("x", "").store.rows("t"))) == 10
+    assert len(list(worlds.open("x", "").store.list_rows("t"))) == 10
     worlds.close()
 
 
@@ -430,7 +430,7 @@ def test_seed_that_was_deleted_stays_deleted_and_a_new_one_comes(tmp_path: Path)
         world.delete("flows", "a")
     worlds.close()
     worlds = begin("a", "b", "c")
-    assert [flow["id"] for flow in worlds.open("x", "").store.rows("flows")] == ["b", "c"]
+    assert [flow["id"] for flow in worlds.open("x", "").store.list_rows("flows")] == ["b", "c"]
     worlds.close()
 
 
@@ -514,7 +514,7 @@ def whole_story(start: Callable[[], Caller], *, restart_after: int = 0) -> list[
             mock = start()
         answer = story(chance, mock, conversations, files)
         told.append((answer.status, answer.headers.to_wsgi_list(), answer.body))
-        told.append([one.at for one in mock.app.mock.journal.entries()][-1])
+        told.append([one.at for one in mock.app.mock.journal.list_entries()][-1])
     mock.app.close()
     return told
 

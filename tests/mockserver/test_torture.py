@@ -18,7 +18,7 @@ from flowcontract.errors import UnknownNameError
 from flowcontract.streams.sse import Decoder
 from mockserver.cli import main as cli
 from mockserver.cli import terminal
-from mockserver.cli.torture import _greeting
+from mockserver.cli.torture import _build_greeting
 from mockserver.config.settings import Settings
 from mockserver.faults import FAULTS, FaultError
 from mockserver.server.mock_server import MockServer
@@ -240,7 +240,7 @@ def test_command_prints_keys_then_verdicts(how: signal.Signals) -> None:
     """Every case has its line; the exit code says that not all were survived, here because nobody asked."""
     mock = MockServer(settings=Settings(pace=0))
     session = mock.torture(CHAT)
-    lines = _greeting(mock, session)
+    lines = _build_greeting(mock, session)
     mock.close()
     assert all(any(line.startswith(case.faults) and case.key in line for line in lines) for case in session)
     command = [sys.executable, "-m", "mockserver", "torture", "--port", "0"]

@@ -40,7 +40,7 @@ def everything(world: World) -> Any:
     """Return all that a world knows, in its order."""
     store, ledger = world.store, world.ledger
     assert isinstance(store, MemoryStore)
-    records = [(table, key, copy.deepcopy(record)) for table, key, record in store.everything()]
+    records = [(table, key, copy.deepcopy(record)) for table, key, record in store.list_everything()]
     files = {place: blob.read() for place, blob in store._blobs.items()}
     return records, dict(store._counters), files, list(world.streams), list(ledger._weights.items()), ledger.weight
 
@@ -103,7 +103,7 @@ def test_wish_that_cannot_be_granted_changes_nothing(make_app: Callable[..., Cal
     refused = mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=chat_body("q"), Prefer=prefer)
     assert refused.status == 501
     assert state_of(mock.app) == before
-    assert mock.app.mock.journal.entries()[-1].scenario is None
+    assert mock.app.mock.journal.list_entries()[-1].scenario is None
 
 
 @pytest.mark.parametrize("scenario", ["fault=bom", "200-default-streaming"])
@@ -238,7 +238,7 @@ def test_commit_that_fails_is_taken_back_in_memory(
                 assert answer(mock.app, request_of(api, example), mock.now).status < 500
                 assert state_of(mock.app) == before, example.path
     assert capsys.readouterr().err == "mockserver: no room for it\n"
-    failed = [entry for entry in mock.app.mock.journal.entries() if entry.failure]
+    failed = [entry for entry in mock.app.mock.journal.list_entries() if entry.failure]
     assert {entry.status for entry in failed} == {507}
     for api, example in posts:
         replies = [app.handle(request_of(api, example), mock.now) for app in (mock.app, twin.app)]
@@ -306,7 +306,7 @@ def change(world: World, chance: random.Random) -> None:
 def pages_of(world: World) -> list[list[Record]]:
     """Return the records of both tables in several orders."""
     orders = ("", "-", "at", "-at")
-    return [copy.deepcopy(world.store.page(table, order=order).rows) for table in "tu" for order in orders]
+    return [copy.deepcopy(world.store.read_page(table, order=order).rows) for table in "tu" for order in orders]
 
 
 def test_inner_transaction_belongs_to_the_outer_one() -> None:
@@ -327,7 +327,7 @@ def test_inner_transaction_belongs_to_the_outer_one() -> None:
             world.transaction.on_discard(lambda: called.append("discarded"))
         raise InterruptedError
     assert called == ["committed", "discarded"]
-    assert [row["id"] for row in world.store.rows("t")] == ["a"]
+    assert [row["id"] for row in world.store.list_rows("t")] == ["a"]
 
 
 def test_behaviours_replace_records_and_never_change_them(
@@ -342,7 +342,7 @@ def test_behaviours_replace_records_and_never_change_them(
         put(store, table, key, record)
 
     def check_and_commit(store: MemoryStore) -> None:
-        for table, key, record in store.everything():
+        for table, key, record in store.list_everything():
             assert written.get((id(store), table, key), json.dumps(record)) == json.dumps(record)
         commit(store)
 

@@ -56,7 +56,7 @@ async def listening(app: App) -> AsyncIterator[tuple[Shared, asyncio.StreamReade
 
 def last_ended(app: App) -> str | None:
     """Return how the last stream of the journal ended."""
-    stream = app.mock.journal.entries()[-1].stream
+    stream = app.mock.journal.list_entries()[-1].stream
     assert stream is not None
     return stream.ended
 

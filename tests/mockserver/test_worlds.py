@@ -112,7 +112,7 @@ def test_ids_never_repeat_and_depend_on_seed_and_world() -> None:
 
     def ids(seed: int, suffix: str) -> list[str]:
         world = Worlds(seed, lambda _api: {}).open("a", suffix)
-        return [world.new_id() for _ in range(1000)]
+        return [world.make_id() for _ in range(1000)]
 
     assert len(set(ids(0, ""))) == 1000
     assert ids(0, "") == ids(0, "")
@@ -126,10 +126,10 @@ def test_records_keep_the_order_in_which_they_came() -> None:
     for name in ("a", "b", "c"):
         store.put("t", name, {"id": name})
     store.put("t", "a", {"id": "a", "new": True})
-    assert [row["id"] for row in store.rows("t")] == ["a", "b", "c"]
+    assert [row["id"] for row in store.list_rows("t")] == ["a", "b", "c"]
     assert store.delete("t", "b") == {"id": "b"}
     assert store.delete("t", "b") is None
-    assert [row["id"] for row in store.rows("t")] == ["a", "c"]
+    assert [row["id"] for row in store.list_rows("t")] == ["a", "c"]
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, (1 << 20) + 1])
@@ -143,7 +143,7 @@ def test_blob_is_what_was_written(size: int) -> None:
     assert blob.size == size
     with blob.open() as one, blob.open() as other:
         assert one.read() == other.read() == data
-    assert b"".join(blob.chunks()) == blob.read() == data
+    assert b"".join(blob.read_chunks()) == blob.read() == data
 
 
 def test_temporary_file_goes_with_its_blob(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

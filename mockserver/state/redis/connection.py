@@ -47,7 +47,7 @@ _SCRIPTS = ("begin", "commit", "give_back", "let_go", "reset", "part", "take", "
 _HERE = Path(__file__).parent
 
 
-def masked(url: str) -> str:
+def mask_url(url: str) -> str:
     """Return an address without user and password."""
     shown = re.sub(r"(?<=://)[^/?]*@", "***@", url)
     return re.sub(r"(?i)(username|password)=[^&]*", r"\1=***", shown)
@@ -67,7 +67,7 @@ class Link:
 
     def __init__(self, url: str) -> None:
         """Connect; raise StateError where that is not possible."""
-        self.shown = masked(url)
+        self.shown = mask_url(url)
         self._lost = False
         self._silent = False  # did not answer in time; only the thread asks again, so that nobody else waits for it
         self._next_beat = 0.0
@@ -90,12 +90,12 @@ class Link:
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         except (redis.RedisError, ValueError) as error:
-            raise StateError(f"--state {self.shown} is no address of Redis: {masked(str(error))}.") from None
+            raise StateError(f"--state {self.shown} is no address of Redis: {mask_url(str(error))}.") from None
         shared = (_HERE / "forget.lua").read_text("utf-8")
         self._scripts = {
             name: self._client.register_script(shared + (_HERE / f"{name}.lua").read_text("utf-8")) for name in _SCRIPTS
         }
-        self.alive = self.living()
+        self.alive = self.list_living()
 
     def ask(self, command: str, *values: Any) -> Any:
         """Send a command of the client, or of several at once; raise StateError."""
@@ -181,7 +181,7 @@ class Link:
         """What the names of the workers begin with to whom connections can be handed over; '' where there are none."""
         return "" if self._place is None else self._family
 
-    def place_of(self, worker: str) -> int:
+    def get_place(self, worker: str) -> int:
         """Return the place of a sibling."""
         return int(worker.split("-")[2])
 
@@ -196,7 +196,7 @@ class Link:
             self._thread.start()
             ready.wait(_CONNECT_S)
 
-    def living(self) -> frozenset[str]:
+    def list_living(self) -> frozenset[str]:
         """Return the names of the workers that are alive."""
         names = self.ask("zrangebyscore", f"{PREFIX}workers", self.ask("time")[0], "+inf")
         return frozenset(name.decode() for name in names)
@@ -254,7 +254,7 @@ class Link:
             self.ask("rpush", key, 1)
             self.ask("expire", key, LIFE_S)
         elif word == "gone":
-            self.alive = self.living()
+            self.alive = self.list_living()
         elif word in self.hears:
             self.hears[word](*more)
 
@@ -270,13 +270,13 @@ class Link:
         self._silent = False
         self.ask("zremrangebyscore", f"{PREFIX}workers", "-inf", now - 60)
         self.ask("zadd", f"{PREFIX}workers", {self.worker: now + LIFE_S})
-        self.alive = self.living()
+        self.alive = self.list_living()
         self._next_beat = time.monotonic() + _BEAT_S
         self.on_beat()
 
 
 def _describe(error: BaseException) -> str:
-    return " ".join(masked(str(error)).split()).rstrip(".") or type(error).__name__
+    return " ".join(mask_url(str(error)).split()).rstrip(".") or type(error).__name__
 
 
 def _throw(error: Exception, _client: redis.Redis) -> None:

@@ -84,7 +84,7 @@ class SharedArchive:
         """Return entries with their numbers; note which streams ran in workers that have ended."""
         records = [{**json.loads(text), "number": number} for number, text in found if text]
         running = [record for record in records if record["stream"] and record["stream"]["ended"] is None]
-        living = self._link.living() if running else frozenset()
+        living = self._link.list_living() if running else frozenset()
         for record in running:
             if record.get("worker") not in living:
                 record["stream"]["ended"] = "interrupted"
@@ -92,10 +92,10 @@ class SharedArchive:
             record.pop("worker", None)
         return records
 
-    def changes(self, epoch: str, after: int, limit: int) -> Changed:
+    def list_changes(self, epoch: str, after: int, limit: int) -> Changed:
         """Return up to `limit` entries that were written since the revision `after` of an epoch."""
         self._group.flush()
-        current = self._epoch()
+        current = self._read_epoch()
         first = after if epoch == current else 0
         scored = self._link.ask("zrangebyscore", _CHANGES, f"({first}", "+inf", 0, limit, True)
         texts = self._link.ask("hmget", _ENTRIES, [number for number, _ in scored]) if scored else []
@@ -103,7 +103,7 @@ class SharedArchive:
         records = self._mend((number, text) for _, number, text in found)
         return Changed(current, epoch == current, list(zip((score for score, *_ in found), records, strict=True)))
 
-    def _epoch(self) -> str:
+    def _read_epoch(self) -> str:
         """Return what changes when entries are forgotten, so that those who watch begin anew."""
         self._link.ask("setnx", _EPOCH, uuid.uuid4().hex[:12])
         return bytes(self._link.ask("get", _EPOCH) or b"").decode()

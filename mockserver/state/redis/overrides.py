@@ -36,7 +36,7 @@ class SharedOverrides(Overrides):
 
     def put(self, override: Override) -> None:
         """Add an order, or replace the one of the same world and operation."""
-        field = _field(override.world, override.operation)
+        field = _build_field(override.world, override.operation)
         order = json.dumps([override.scenario, time.time(), next(self._numbers)])
         with_count = [("hset", _LEFT, field, override.left)] if override.left else [("hdel", _LEFT, field)]
         self._change([("hset", _ORDERS, field, order), *with_count])
@@ -48,20 +48,22 @@ class SharedOverrides(Overrides):
         """
         known = self._known if self._known is not None else self._read_known()
         fields = (
-            [field for field in (_field(world, operation), _field(None, operation)) if field in known] if known else []
+            [field for field in (_build_field(world, operation), _build_field(None, operation)) if field in known]
+            if known
+            else []
         )
         if not fields:
             return None
         order, counted = known[fields[0]]
         if not counted:
-            return ScenarioPreference.named(json.loads(order)[0], "override")
+            return ScenarioPreference.from_name(json.loads(order)[0], "override")
         taken = self._link.run("take", *fields, keys=(_ORDERS, _LEFT))
         if taken is None:
             return None
         order, field, counted = taken
         if counted:
             on_discard(partial(self._return, field, order))
-        return ScenarioPreference.named(json.loads(order)[0], "override")
+        return ScenarioPreference.from_name(json.loads(order)[0], "override")
 
     def _read_known(self) -> dict[str, tuple[bytes, bool]]:
         orders, left = self._link.ask("hgetall", _ORDERS), self._link.ask("hkeys", _LEFT)
@@ -81,12 +83,12 @@ class SharedOverrides(Overrides):
         orders, left = self._link.ask("hgetall", _ORDERS), self._link.ask("hgetall", _LEFT)
         ordered = sorted((json.loads(order), field) for field, order in orders.items())
         ordered.sort(key=lambda entry: entry[0][1:])
-        return [_order(field, order[0], left.get(field)) for order, field in ordered]
+        return [_read_override(field, order[0], left.get(field)) for order, field in ordered]
 
     def remove(self, *, world: str | None = None, operation: str | None = None) -> int:
         """Remove what was ordered for a world, an operation, both, or everything; return how many there were."""
         removed = [
-            _field(override.world, override.operation)
+            _build_field(override.world, override.operation)
             for override in self.list_all()
             if world in (None, override.world) and operation in (None, override.operation)
         ]
@@ -96,7 +98,7 @@ class SharedOverrides(Overrides):
 
     def withdraw(self, world: str | None, operation: str) -> int:
         """Remove the one order for a world, or for all of them together; return how many there were."""
-        field = _field(world, operation)
+        field = _build_field(world, operation)
         there = int(self._link.ask("hexists", _ORDERS, field))
         self._change([("hdel", _ORDERS, field), ("hdel", _LEFT, field)])
         return there
@@ -115,10 +117,10 @@ class SharedOverrides(Overrides):
         self._link.tell("overrides")
 
 
-def _field(world: str | None, operation: str) -> str:
+def _build_field(world: str | None, operation: str) -> str:
     return json.dumps([world, operation])
 
 
-def _order(field: bytes, scenario: str, left: bytes | None) -> Override:
+def _read_override(field: bytes, scenario: str, left: bytes | None) -> Override:
     world, operation = json.loads(field)
     return Override(operation, scenario, world, None if left is None else int(left))

@@ -47,7 +47,7 @@ class _Write:
         self._lets_go = state.is_asked(world)
         worker = store.worker
         try:
-            changes = [value for change in self._texts(store.changes()) for value in change]
+            changes = [value for change in self._list_texts(store.collect_changes()) for value in change]
         except StateError as error:
             self.error = self._drop(error)
             return
@@ -55,7 +55,7 @@ class _Write:
         fixed = [PREFIX, escape(world), worker, state.link.mark(), snapshot.life, int(store.is_busy), _REMEMBERED]
         self.script = "commit", (), [*fixed, state.lease_ms, int(self._lets_go), *changes]
 
-    def _texts(self, changes: Changes) -> Iterator[tuple[str, str, str]]:
+    def _list_texts(self, changes: Changes) -> Iterator[tuple[str, str, str]]:
         """Yield changes as they are written; the bytes of files are there before anything refers to them."""
         for name, value in changes.counters.items():
             yield "c", _dump(name), str(value)
@@ -242,7 +242,7 @@ class RedisStore(WrittenStore):
             if record is not None:
                 records.append((number, (table, key), record))
         for number, (table, key), record in sorted(records, key=lambda entry: entry[0]):
-            self._table(table).put(key, record, number)
+            self._get_table(table).put(key, record, number)
         return places
 
     def _hear_file(self, place: Place, text: bytes | None) -> None:

@@ -43,7 +43,7 @@ class SharedTally:
     def read(self) -> tuple[dict[str, int], dict[str, float]]:
         """Return the counts, and the sums of the gauges of workers that are alive; raise StateError."""
         counts = {name.decode(): int(count) for name, count in self._link.ask("hgetall", _COUNTS).items()}
-        living = self._link.living() | {self._link.worker}
+        living = self._link.list_living() | {self._link.worker}
         told = {worker.decode(): text for worker, text in self._link.ask("hgetall", _GAUGES).items()}
         if gone := [worker for worker in told if worker not in living]:
             self._link.ask("hdel", _GAUGES, *gone)

@@ -89,7 +89,7 @@ class SharedState:
         """The backend itself: other workers use the same place."""
         return self
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """Return the names of all worlds."""
         return [unescape(name.decode()) for name in self.link.ask("zrange", f"{PREFIX}worlds", 0, -1)]
 
@@ -158,7 +158,7 @@ class SharedState:
         if outcome == _HELD:
             holder = found[0].decode()
             raise WorldAwaitedError(
-                world, self.link.place_of(holder) if siblings and holder.startswith(siblings) else None
+                world, self.link.get_place(holder) if siblings and holder.startswith(siblings) else None
             )
         if outcome == _GONE:
             return None
@@ -249,9 +249,9 @@ class SharedState:
 
     def open(self, content: str) -> io.BufferedReader:
         """Return a reader of a file's bytes."""
-        return io.BufferedReader(Parts(partial(self._part, content)), _PART)
+        return io.BufferedReader(Parts(partial(self._read_part, content)), _PART)
 
-    def _part(self, content: str, number: int) -> bytes:
+    def _read_part(self, content: str, number: int) -> bytes:
         return self.link.run("part", number, keys=(f"{PREFIX}content:{content}",)) or b""
 
     def send(self, world: str, blob: Blob) -> str:
@@ -259,7 +259,7 @@ class SharedState:
         content = uuid.uuid4().hex
         key, lock = f"{PREFIX}content:{content}", f"{PREFIX}world:{escape(world)}:lock"
         try:
-            for part, data in enumerate(blob.chunks(_PART)):
+            for part, data in enumerate(blob.read_chunks(_PART)):
                 self.link.ask("hset", key, str(part), data)
                 self.link.ask("expire", key, _ABANDONED_S)
                 if part and self.link.ask("pttl", lock) > 0 and self.link.ask("get", lock) == self.link.worker.encode():
