@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def escape(token: str) -> str:
@@ -64,6 +65,18 @@ def build_reader(path: str) -> Callable[[object], Any]:
 def from_path(path: str) -> str:
     """Return the JSON pointer of a dotted path."""
     return "/" + path.replace(".", "/")
+
+
+def list_texts(value: object, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in a value, with its JSON pointer; `pointer` is that of the value."""
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from list_texts(inner, f"{pointer}/{escape(name)}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from list_texts(inner, f"{pointer}/{index}")
 
 
 def _get_child(value: Any, name: str, whole: str) -> Any:

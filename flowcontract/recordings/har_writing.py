@@ -22,13 +22,12 @@ from flowcontract.recordings.jsonl import (
     RecordingHead,
     Taken,
     add_line,
-    load_line,
     read_head,
     read_request,
     to_ms,
     write_bytes,
 )
-from flowcontract.recordings.untrusted import Unreadable, Untrusted
+from flowcontract.recordings.untrusted import Unreadable, Untrusted, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,7 +59,7 @@ class _Piece(NamedTuple):
         """Return its bytes; raise Unreadable."""
         if self.form == "base64":
             return decode_base64(self.literal)
-        return encode_utf8(str(load_line(f'"{self.literal}"'.encode())))
+        return encode_utf8(str(load_json(f'"{self.literal}"'.encode())))
 
 
 class _Lines:
@@ -104,7 +103,7 @@ def write_har(recording: BinaryIO) -> Iterator[str]:
     ``recording`` is read several times. Raise Unreadable if its first line is none of a recording.
     """
     recording.seek(0)
-    head = read_head(Untrusted(load_line(recording.readline())))
+    head = read_head(Untrusted(load_json(recording.readline())))
     found = _find_lines(recording)
     yield _opening(head)
     comma = ""
@@ -150,7 +149,7 @@ def _parse(raw: bytes) -> _Line | _Piece:
             return _Piece(int(found[1]), float(found[2]), found[3].decode(), found[4].decode())
         except UnicodeDecodeError:
             raise Unreadable("it is no UTF-8") from None
-    content = Untrusted(load_line(raw))
+    content = Untrusted(load_json(raw))
     line = _Line(content["type"].as_text(), content["id"].as_number(), content)
     if line.kind != "piece":
         return line

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowcontract.recordings.exchange import Recorded, RecordedAnswer, RecordedPiece
 from flowcontract.recordings.har import decode_base64, encode_utf8, split_url
-from flowcontract.recordings.untrusted import Unreadable, Untrusted
+from flowcontract.recordings.untrusted import Unreadable, Untrusted, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ def parse_lines(data: bytes) -> tuple[RecordingHead, list[Taken | Unreadable]]:
     Raise Unreadable if the first line is none, or of a version that is not known here.
     """
     lines = data.split(b"\n")
-    head = read_head(Untrusted(load_line(lines[0])))
+    head = read_head(Untrusted(load_json(lines[0])))
     return head, _Reader().read(lines[1:])
 
 
@@ -146,7 +146,7 @@ class _Reader:
             if not line.strip():
                 continue
             try:
-                self._add(Untrusted(load_line(line)))
+                self._add(Untrusted(load_json(line)))
             except Unreadable as problem:
                 cut = " (the file ends in it)" if number == len(lines) + 1 else ""
                 self._found.append(Unreadable(f"line {number}: {problem}{cut}"))
@@ -231,16 +231,6 @@ def _read_bytes(content: Untrusted) -> bytes:
     if content["base64"]:
         return decode_base64(content["base64"].as_text())
     return encode_utf8(content["text"].as_text())
-
-
-def load_line(line: bytes) -> Any:
-    """Return what a line says; raise Unreadable."""
-    try:
-        return json.loads(line)
-    except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
-    except ValueError as error:
-        raise Unreadable(f"it is not JSON: {error}") from None
 
 
 # As what others read

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flowcontract.recordings import har, jsonl, own
 from flowcontract.recordings.beside import Beside
 from flowcontract.recordings.cutting import cut_entries
-from flowcontract.recordings.untrusted import Unreadable, Untrusted
+from flowcontract.recordings.untrusted import Unreadable, Untrusted, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def _read_exchanges(data: bytes, beside: Beside, name: str) -> list[Recorded | U
     if jsonl.is_recording(data):
         return [_read_taken(taken) for taken in jsonl.parse_lines(data)[1]]
     try:
-        whole = Untrusted(_load_json(data))
+        whole = Untrusted(load_json(data))
     except Unreadable as problem:
         entries = list(_recover_entries(data))
         if not entries:
@@ -85,15 +85,6 @@ def _recover_entries(data: bytes) -> Iterator[Untrusted | Unreadable]:
     """Yield the entries of a HAR file that is not valid JSON."""
     for text in cut_entries(data.decode(json.detect_encoding(data), "replace")):
         try:
-            yield Untrusted(_load_json(text))
+            yield Untrusted(load_json(text))
         except Unreadable as problem:
             yield problem
-
-
-def _load_json(text: str | bytes) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
-    except ValueError as error:
-        raise Unreadable(f"it is not JSON: {error}") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowcontract.errors import FlowContractError
 from flowcontract.schemas.wording import describe
@@ -16,6 +17,16 @@ _WORDS: dict[type, str] = {str: "text", int: "a whole number", list: "a list", d
 
 class Unreadable(FlowContractError):  # noqa: N818 - what it is called in reports
     """A part of a recording cannot be read, or lacks what is to be judged; the message says which part, and why."""
+
+
+def load_json(text: str | bytes) -> Any:
+    """Parse JSON; raise Unreadable, which says what is wrong with it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(f"it is not JSON: {error}") from None
 
 
 class Untrusted:

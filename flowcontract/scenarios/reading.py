@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flowcontract import paths, pointers, yamlio
 from flowcontract.errors import ScenarioError, SpecError
@@ -17,6 +16,9 @@ from flowcontract.scenarios.matching import Match
 from flowcontract.scenarios.model import OBSERVED, Event, Reply, Scenario
 from flowcontract.scenarios.templates import Template, compile_value
 from flowcontract.schemas.validators import Validators
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 APP = "app.yaml"  # in an API's folder: the values of `$app.NAME` for an app that is not configured
 SHARED = "every-operation"  # an API's folder of scenarios for all operations that document them
@@ -174,7 +176,7 @@ class _Builder:
         try:
             return self.compile(value)
         except ScenarioError:
-            for inner, text in _list_texts(pointer, value):
+            for inner, text in pointers.list_texts(value, pointer):
                 self.compile(text, name=_locate(self.path, self.text, f"/reply{inner}"))
             raise
 
@@ -192,15 +194,3 @@ class _Builder:
 
     def _locate_file(self) -> str:
         return _locate(self.path, self.text, "/reply/file")
-
-
-def _list_texts(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield every text in a value, with its JSON pointer."""
-    if isinstance(value, str):
-        yield pointer, value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _list_texts(f"{pointer}/{pointers.escape(name)}", inner)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _list_texts(f"{pointer}/{index}", inner)

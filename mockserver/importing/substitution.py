@@ -146,8 +146,8 @@ def _find_clock_form(text: str, moment: int) -> str:
 
 def _list_texts(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the texts of a request that are long enough to be its own, each with its expression; later ones count."""
-    for pointer, text in _list_pointers("", request.get("body")):
-        if _is_own(text) and _PLAIN.fullmatch(pointer):
+    for pointer, text in pointers.list_texts(request.get("body")):
+        if pointer and _is_own(text) and _PLAIN.fullmatch(pointer):
             yield text, f"$request.body#{pointer}"
     for part in ("query", "path"):
         for name, text in request.get(part, {}).items():
@@ -157,17 +157,6 @@ def _list_texts(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _is_own(text: str) -> bool:
     return len(text) >= _SHORTEST and not text.isdecimal() and text.lower() not in ("true", "false", "null")
-
-
-def _list_pointers(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str) and pointer:
-        yield pointer, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _list_pointers(f"{pointer}/{pointers.escape(name)}", item)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _list_pointers(f"{pointer}/{number}", item)
 
 
 def _list_leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
 
 if TYPE_CHECKING:
+    from flowcontract.specs.examples import ExampleRequest
     from mockserver.core.app import App
 
 NOW = 1_732_147_200.0
@@ -78,3 +79,13 @@ def read(reply: Reply) -> Answer:
         if wake is None:
             return Answer(reply.status, reply.headers, b"".join(piece for _, piece in pieces), pieces)
         now = wake
+
+
+def build_content(example: ExampleRequest) -> dict[str, Any]:
+    """Return the body of a documented request as `httpx` takes it."""
+    if example.media_type == "application/json":
+        return {"json": example.body}
+    if not example.media_type:
+        return {}
+    parts = {name: (None, value) for name, value in example.body.items() if name not in example.files}
+    return {"files": {**parts, **dict.fromkeys(example.files, ("sample.mp3", b"ID3 bytes"))}}

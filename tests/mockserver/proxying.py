@@ -21,6 +21,7 @@ WAIT_S = 20.0
 """How long anything may take before a test fails."""
 CHAT = {"query": "Hi", "inputs": {}, "user": "u", "response_mode": "streaming"}
 KEY = "Bearer app-secret-key-4711"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -84,6 +85,11 @@ class Wire:
         lines = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         pairs = [line.split(": ", 1) for line in lines[1:] if line]
         return Head(lines[0], [(name.lower(), value) for name, value in pairs])
+
+    def answer(self, reply: bytes = OK) -> None:
+        """Answer the next request, whose head has to have come."""
+        self.read_head()
+        self.send(reply)
 
     def read_rest(self) -> bytes:
         """Return everything until the other end closes; raise ConnectionResetError if it resets."""

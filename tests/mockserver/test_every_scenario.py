@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from mock_calls import build_content
 
 from flowcontract.scenarios import load_scenarios
 from flowcontract.specs.examples import ExampleRequest, list_example_requests
@@ -30,12 +31,7 @@ EXAMPLES = [(api.name, example) for api in APIS.values() for example in list_exa
 
 def send(server: MockServer, api: str, example: ExampleRequest, suffix: str = "", **headers: str) -> httpx.Response:
     """Send a documented request with its placeholders filled."""
-    content: dict[str, Any] = {}
-    if example.media_type == "application/json":
-        content["json"] = example.body
-    elif example.media_type:
-        parts = {name: (None, value) for name, value in example.body.items() if name not in example.files}
-        content["files"] = {**parts, **dict.fromkeys(example.files, ("sample.mp3", b"ID3 bytes"))}
+    content = build_content(example)
     sent = {**server.headers(api, suffix), **example.headers, **headers}
     return CLIENT.request(example.operation.method, server.url(api) + example.path, headers=sent, **content)
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 from conftest import apis
+from mock_calls import build_content
 from replaying import ABILITIES, NOW, ask_again, exchanges_of, find_difference, make_request, record, write_recording
 from werkzeug.datastructures import Headers
 
@@ -112,12 +113,7 @@ def build(api: Api, example: ExampleRequest, more: dict[str, str]) -> Request:
         api.schemes[name].parameter: f"{api.schemes[name].prefix}{api.schemes[name].mock_key}"
         for name in example.operation.security[0]
     }
-    content: dict[str, Any] = {}
-    if example.media_type == "application/json":
-        content["json"] = example.body
-    elif example.media_type:
-        parts = {name: (None, value) for name, value in example.body.items() if name not in example.files}
-        content["files"] = {**parts, **dict.fromkeys(example.files, ("sample.mp3", b"ID3 bytes"))}
+    content = build_content(example)
     headers = {**keys, **example.headers, **more}
     sent = httpx.Request(
         example.operation.method, f"http://mock{api.base_path}{example.path}", headers=headers, **content

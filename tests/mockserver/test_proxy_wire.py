@@ -82,8 +82,7 @@ def test_answer_that_comes_before_the_request_has_ended_is_passed_on(upstream, p
     with connect(proxy) as client:
         client.send(request("POST", "/v1/files/upload", Content_Type=FORM, Content_Length="1000000"))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+            server.answer(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
             head = client.read_head()
             assert (head.status, client.read_exactly(3)) == (413, b"big")
             assert head["connection"] == "close"
@@ -110,8 +109,7 @@ def test_refused_expectation_is_passed_on(upstream, proxy):
         head = {"Content_Type": FORM, "Content_Length": "4", "Expect": "100-continue"}
         client.send(request("POST", "/v1/files/upload", **head))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+            server.answer(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
             assert client.read_head().status == 417
 
 
@@ -187,8 +185,7 @@ def test_answer_without_a_length_ends_with_the_connection(upstream, proxy):
     with connect(proxy) as client:
         client.send(request("GET", "/v1/info"))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{}")
+            server.answer(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{}")
             head = client.read_head()
             assert head["transfer-encoding"] == "chunked"
             assert client.read_chunk() == b"{}"
@@ -237,8 +234,7 @@ def test_nobody_there_is_a_502_in_the_proxys_own_words(upstream, proxy):
         with Upstream(upstream.port) as back:
             client.send(request("GET", "/v1/info"))
             with back.accept() as server:
-                server.read_head()
-                server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                server.answer()
                 assert client.read_head().status == 200
     assert not passing_of(proxy).summary.clean
 
@@ -291,8 +287,7 @@ def test_redirect_is_passed_on_and_not_followed(upstream, proxy):
     with connect(proxy) as client, Upstream() as elsewhere:
         client.send(request("GET", "/v1/info"))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(f"HTTP/1.1 307 Go\r\nLocation: {elsewhere.url}/\r\nContent-Length: 0\r\n\r\n".encode())
+            server.answer(f"HTTP/1.1 307 Go\r\nLocation: {elsewhere.url}/\r\nContent-Length: 0\r\n\r\n".encode())
             head = client.read_head()
             assert (head.status, head["location"]) == (307, f"{elsewhere.url}/")
         elsewhere.socket.setblocking(False)
@@ -349,8 +344,7 @@ def test_second_answer_to_a_request_answers_no_other(upstream, proxy):
     with connect(proxy) as client:
         client.send(request("GET", "/v1/info"))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-")
+            server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-")
             assert client.read_head().status == 200
             assert client.read_exactly(2) == b"{}"
             client.send(request("GET", "/v1/info"))
@@ -364,8 +358,7 @@ def test_page_of_the_server_may_not_ask_the_proxy(upstream, proxy, mode):
     with connect(proxy) as client:
         client.send(request("GET", "/v1/info", Sec_Fetch_Mode=mode))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.1 200 OK\r\nContent-Security-Policy: a\r\nContent-Length: 0\r\n\r\n")
+            server.answer(b"HTTP/1.1 200 OK\r\nContent-Security-Policy: a\r\nContent-Length: 0\r\n\r\n")
             said = [value for name, value in client.read_head().pairs if name == "content-security-policy"]
             assert said == (["a", "sandbox"] if mode == "navigate" else ["a"])
 
@@ -376,8 +369,7 @@ def test_head_has_the_length_that_the_server_says(upstream, proxy):
         for _ in range(2):
             client.send(request("HEAD", "/v1/info"))
             with upstream.accept() as server:
-                server.read_head()
-                server.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\n\r\n")
+                server.answer(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\n\r\n")
                 assert client.read_head()["content-length"] == "1234"
     assert passing_of(proxy).summary.clean
 
@@ -388,8 +380,7 @@ def test_connection_to_the_server_is_used_again(upstream, proxy):
         client.send(request("GET", "/v1/info"))
         with upstream.accept() as server:
             for _ in range(3):
-                server.read_head()
-                server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
                 assert client.read_head().status == 200
                 assert client.read_exactly(2) == b"{}"
                 client.send(request("GET", "/v1/info"))
@@ -400,14 +391,12 @@ def test_request_is_sent_again_if_an_idle_connection_was_closed(upstream, proxy)
     with connect(proxy) as client:
         client.send(request("GET", "/v1/info"))
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            server.answer()
             client.read_head()
             client.send(request("GET", "/v1/info"))
             server.read_head()  # it has come, and then the server closes
         with upstream.accept() as server:
-            server.read_head()
-            server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            server.answer()
             assert client.read_head().status == 200
 
 

@@ -93,8 +93,20 @@ def _mutant(api: str, one: dict[str, Any]) -> Mutant:
     return Mutant(api=api, caught=tuple([caught] if isinstance(caught, str) else caught), when=when, **one)
 
 
+class _HasBody:
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        """The JSON of the body; None where it is none."""
+        try:
+            return json.loads(self.raw)
+        except ValueError:
+            return None
+
+
 @dataclass
-class Question:
+class Question(_HasBody):
     """A request on its way; `body` is parsed where it is JSON."""
 
     method: str
@@ -103,30 +115,14 @@ class Question:
     headers: Headers
     raw: bytes
 
-    @property
-    def body(self) -> Any:
-        """The JSON of the body; None where it is none."""
-        try:
-            return json.loads(self.raw)
-        except ValueError:
-            return None
-
 
 @dataclass
-class Reply:
+class Reply(_HasBody):
     """An answer on its way back, as a whole."""
 
     status: int
     headers: Headers
     raw: bytes
-
-    @property
-    def body(self) -> Any:
-        """The JSON of the body; None where it is none."""
-        try:
-            return json.loads(self.raw)
-        except ValueError:
-            return None
 
     @property
     def streamed(self) -> bool:
