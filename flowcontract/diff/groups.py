@@ -51,13 +51,10 @@ def group_changes(changes: Iterable[Change]) -> list[Group]:
     found: dict[tuple[object, ...], list[Change]] = {}
     for change in changes:
         place = (change.schema, change.field) if change.schema else (change.place,)
-        key = (_get_api(change), *place, change.what, change.clients, change.servers, change.example)
+        api = change.operation.partition("/")[0]
+        key = (api, *place, change.what, change.clients, change.servers, change.example)
         found.setdefault(key, []).append(change)
     return [_group(each) for each in found.values()]
-
-
-def _get_api(change: Change) -> str:
-    return change.operation.partition("/")[0]
 
 
 def _group(changes: Sequence[Change]) -> Group:
