@@ -101,7 +101,8 @@ def test_recording_of_a_release_is_accepted_by_its_profile(name: str):
     media = load_api(api, profile=profile).operations[identifier].success.media
     judge, found = run(next(kind.stream for kind in media.values() if kind.stream), (FOLDER / name).read_bytes())
     assert found == []
-    assert judge.matched and judge.matched.name == order
+    assert judge.matched
+    assert judge.matched.name == order
 
 
 @pytest.mark.parametrize("name", COMPLETE)
