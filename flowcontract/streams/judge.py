@@ -110,8 +110,9 @@ class StreamJudge:
         self._in_order = True  # so far
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[tuple[Rule, See]]] = {}
-        named = (kind for rule in contract.rules for kind in (*rule.list_kinds(), *(atom.kind for atom in rule.list_guards())))
-        self._watched = contract.end | set(named)
+        named = (kind for rule in contract.rules for kind in rule.list_kinds())
+        guarding = (atom.kind for rule in contract.rules for atom in rule.list_guards())
+        self._watched = contract.end | {*named, *guarding}
         self._bytes = 0
         self._started = self._last_block_at = started
         self._previous_kind = ""
