@@ -304,8 +304,12 @@ def _get_case(item: pytest.Item) -> Case | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Remove the tests of families without cases, which pytest would report as skipped."""
+    """Remove the tests of families without cases, which pytest would report as skipped; let fuzzing come last.
+
+    What a run has no time for is then what was made up, not what the documents say.
+    """
     items[:] = [item for item in items if _get_case(item) or "case" not in getattr(item, "fixturenames", ())]
+    items.sort(key=lambda item: item.path.stem == "test_fuzzing")
 
 
 def _find_subject(item: pytest.Item, reason: NotExercised) -> str:

@@ -67,7 +67,13 @@ def add_parser(commands: Any) -> None:
         help="a .har or .json recording, or the bytes of one stream; - is standard input",
     )
     command.add_argument("--operation", metavar="API/OPERATION", help="what was asked: dify-chat/sendChatMessage")
-    command.add_argument("--profile", metavar="NAME", help="judge by the contract as a profile of the API changes it")
+    command.add_argument(
+        "--profile",
+        metavar="[API=]NAME",
+        action="append",
+        default=[],
+        help="judge by the contract as a profile of an API changes it; without API=, of that of --operation",
+    )
     command.add_argument("--quiet", action="store_true", help="print violations and verdicts, but not every event")
     command.add_argument("--events", type=int, metavar="N", help="give up a stream after N events")
     command.add_argument("--bytes", type=int, metavar="N", help="give up a stream after N bytes")
@@ -83,11 +89,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _load_apis(arguments: argparse.Namespace) -> list[Api]:
     """Return the APIs to judge by: that of the operation, or all."""
-    asked = arguments.operation
-    if arguments.profile and not asked:
-        raise FlowContractError("A profile belongs to one API. Name the operation too: --operation API/OPERATION.")
+    asked, profiles = arguments.operation, _read_profiles(arguments)
     names = [asked.partition("/")[0]] if asked else list_apis()
-    return [load_api(name, profile=arguments.profile) for name in names]
+    return [load_api(name, profile=profiles.get(name)) for name in names]
+
+
+def _read_profiles(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the profile of each API that has one, from `API=NAME`, or `NAME` for the API of the operation."""
+    asked = (arguments.operation or "").partition("/")[0]
+    profiles = {}
+    for text in arguments.profile:
+        api, equals, name = text.rpartition("=")
+        if not equals and not asked:
+            raise FlowContractError("A profile belongs to one API. Name it: --profile API=NAME.")
+        if equals and api not in list_apis():
+            raise UnknownNameError("API", api, list_apis())
+        profiles[api if equals else asked] = name
+    return profiles
 
 
 def _list_stream_contracts(apis: Iterable[Api]) -> dict[str, StreamContract]:
@@ -102,7 +120,7 @@ class _Session:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._sources: list[str] = arguments.streams
         self._asked: str = arguments.operation or ""
-        self._profile: str | None = arguments.profile
+        self._profile = _read_profiles(arguments).get(self._asked.partition("/")[0])
         self._apis = _load_apis(arguments)
         self._contracts = self._choose_stream_contracts()
         self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)

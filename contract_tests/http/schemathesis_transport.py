@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -30,15 +31,18 @@ _FRAMING = ("Content-Length", "Transfer-Encoding")  # the client's own
 class Carrier(BaseAdapter):
     """An adapter of `requests` that sends one request at a time.
 
-    ``wait_s``   how long an answer may take
-    ``trouble``  why the last answer broke off, '' if it did not
+    ``wait_s``   how long an answer may be silent
+    ``limit_s``  how long it may take in all
+    ``trouble``  why the last answer broke off, or did not come; '' if it ended
+    ``hung``     whether that was because the time ran out
     """
 
     def __init__(self, client: Client, on_failure: Callable[[Exchange], None]) -> None:
         """Send through a client; `failed` is called for every request without an answer."""
         super().__init__()
-        self.wait_s = client.target.answer_s
+        self.wait_s = self.limit_s = client.target.answer_s
         self.trouble = ""
+        self.hung = False
         self._client = client
         self._on_failure = on_failure
 
@@ -50,13 +54,15 @@ class Carrier(BaseAdapter):
         headers = tuple((name, _decode(value)) for name, value in request.headers.items() if name not in _FRAMING)
         content = body if isinstance(body, bytes) else str(body).encode()
         sent = self._client.create_sent(request.method or "GET", request.url or "", headers, content)
-        exchange = self._client.exchange(sent, self.wait_s, read_s=self.wait_s)
+        started = time.monotonic()
+        exchange = self._client.exchange(sent, self.limit_s, read_s=self.wait_s)
+        self.trouble = exchange.answer.trouble if exchange.answer else exchange.trouble
+        self.hung = bool(self.trouble) and time.monotonic() - started >= min(self.wait_s, self.limit_s)
         if exchange.answer is None and exchange.trouble.startswith(_CANNOT_BE_SENT):
             raise requests.exceptions.InvalidHeader(exchange.trouble, request=request)
         if exchange.answer is None:
             self._on_failure(exchange)
             raise requests.ConnectionError(exchange.trouble, request=request)
-        self.trouble = exchange.answer.trouble
         return _build_response(request, exchange.answer)
 
     def close(self) -> None:

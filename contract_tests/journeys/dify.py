@@ -86,7 +86,7 @@ def interrupt(journey: Journey, name: str, body: Any, act: Callable[[str], Any])
     events: list[Event] = []
     done_s: float | None = None
     began = time.monotonic()
-    with journey.open_stream(name, body=body) as stream:
+    with journey.open_stream(name, interrupted=True, body=body) as stream:
         for event in stream:
             events.append(event)
             task = event.payload.get("task_id")

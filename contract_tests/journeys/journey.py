@@ -145,13 +145,17 @@ class Journey:
         return Expected(why or "the request is documented", statuses, refused=False, streamed=streamed)
 
     @contextmanager
-    def open_stream(self, name: str, **values: Any) -> Iterator[Iterator[Event]]:
-        """Request a stream and yield its events as they arrive, without those that may come anywhere (pings)."""
+    def open_stream(self, name: str, *, interrupted: bool = False, **values: Any) -> Iterator[Iterator[Event]]:
+        """Request a stream and yield its events as they arrive, without those that may come anywhere (pings).
+
+        `interrupted` says that its run is going to be stopped.
+        """
         operation = self.api.operations[name]
         self.suite.apps.check_allowed(operation)
         request = self.build_request(operation, **values)
         ignored = operation.stream.anywhere if operation.stream else ()
-        with self.suite.sender.open_stream(operation, request, self.expect_success(operation, request)) as events:
+        expected = replace(self.expect_success(operation, request), interrupted=interrupted)
+        with self.suite.sender.open_stream(operation, request, expected) as events:
             yield (
                 Event(
                     timed.at_s, timed.event.kind, self._wrap(operation, timed.event.payload, event=timed.event.number)

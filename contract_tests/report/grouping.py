@@ -19,6 +19,7 @@ _SECURITY = re.compile(
     r"|^(?:401|403)(?: or (?:401|403))*: "
 )
 """Matches the name, or the expectation, of a test about who may see what."""
+_ANSWERS = {"status", "outcome", "agree", "stop"}  # the rules that say what a test asks; others hold for every answer
 
 
 def make_handle(name: str) -> str:
@@ -68,7 +69,8 @@ def rate_severity(failure: Mapping[str, Any]) -> str:
     """Return the severity of a failure, which is independent of its tier, except for a server error."""
     if failure["tier"] == Tier.SERVER_ERROR:
         return "server-error"
-    about_security = any(_SECURITY.search(failure[name][:_TELLING]) for name in ("test", "expected"))
+    told_by = ("test", "expected") if failure["rule"] in _ANSWERS else ("expected",)
+    about_security = any(_SECURITY.search(failure[name][:_TELLING]) for name in told_by)
     return "security" if about_security else "form"
 
 

@@ -16,6 +16,7 @@ from contract_tests.cases.examples import FORM, find_refusable, wants_stream
 from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
+from contract_tests.http.patience import Sort
 from contract_tests.http.schemathesis_transport import Carrier, carry_requests
 from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, judge_unanswered
 from flowcontract.provenance.evidence import Tier
@@ -32,7 +33,6 @@ _SEED = 1
 _EXAMPLES, _THOROUGH_EXAMPLES = 6, 100  # that Hypothesis generates for an operation
 _STREAMS, _THOROUGH_STREAMS = 3, 100  # of an operation that are requested in a phase: each takes as long as its run
 _DENSE = 8  # cases of an operation that are all sent; of later ones ever fewer
-_AFTER_A_HANG_S = 2.0
 _SERVER_ERROR = 500
 
 
@@ -51,21 +51,39 @@ class Fuzzing:
     carrier: Carrier = field(init=False)
     crash: Exception | None = None
     _asking: Operation | None = None
-    _hung: Counter[str] = field(default_factory=Counter)  # by operation: requests without an answer
+    _sort: Sort | None = None  # of the request
+    _is_shortened: bool = False  # whether it is waited for less long than is due, since others of its sort hung
 
     def begin(self, case: Case) -> None:
-        """Prepare to send a case; the answer is waited for less long if its operation has hung."""
-        self._asking = self.find_operation(case)
-        hangs = self._hung[self._asking.id] if self._asking else 0
-        self.carrier.wait_s = min(self.suite.target.answer_s, _AFTER_A_HANG_S) if hangs else self.suite.target.answer_s
+        """Prepare to send a case; the answer is waited for less long if its operation has hung, here or before."""
+        target, carrier = self.suite.target, self.carrier
+        self._asking = operation = self.find_operation(case)
+        self._sort, self._is_shortened = None, False
+        carrier.wait_s = carrier.limit_s = target.answer_s
+        if operation is None:
+            return
+        streamed = _wants_stream(operation, case)
+        self._sort = Sort(operation.name, refused=True, streamed=streamed)  # as different as what is refused
+        if streamed and target.apis[operation.api].slow:
+            carrier.wait_s = carrier.limit_s = target.stream_s
+        full_s = carrier.wait_s
+        carrier.wait_s = self.suite.sender.patience.choose_seconds(self._sort, full_s)
+        self._is_shortened = carrier.wait_s < full_s
 
     def note_unanswered(self, exchange: Exchange) -> None:
         """Record that a request was not answered."""
         if self._asking is None:
             return
         self.answers[0] += 1
-        self._hung[self._asking.id] += 1
+        if not self._note_end():
+            return
         self.suite.record.note(self._asking, judge_unanswered(exchange, Expected("an answer, whatever is asked")))
+
+    def _note_end(self) -> bool:
+        """Note whether the request hung; tell whether it shows anything: one that was hardly waited for does not."""
+        if self._sort:
+            self.suite.sender.patience.note(self._sort, hung=self.carrier.hung)
+        return not (self.carrier.hung and self._is_shortened)
 
     def find_operation(self, case: Case) -> Operation | None:
         """Return the operation of a case; None for a method that its path does not have."""
@@ -84,7 +102,7 @@ class Fuzzing:
     def _judge(self, case: Case, response: schemathesis.Response) -> None:
         operation = self.find_operation(case)
         self.answers[response.status_code] += 1
-        if operation is None:
+        if not self._note_end() or operation is None:
             return  # the suite's own cases send every undocumented method
         raw = response.request.body
         body = raw if isinstance(raw, bytes) else str(raw or "").encode()
@@ -124,8 +142,7 @@ class Fuzzing:
         operation = self.find_operation(case)
         if operation is None or operation.stream is None:
             return
-        body = case.body if isinstance(case.body, dict) else None
-        if not wants_stream(operation, replace(_build_request(case), body=body)):
+        if not _wants_stream(operation, case):
             return
         self.streams[operation.id] += 1
         allowed = _THOROUGH_STREAMS if self.thorough else _STREAMS
@@ -194,6 +211,11 @@ def before_call(ctx: Any, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: 
     for fuzzing in _running:
         fuzzing.spare_streams(case)
         fuzzing.begin(case)
+
+
+def _wants_stream(operation: Operation, case: Case) -> bool:
+    body = case.body if isinstance(case.body, dict) else None
+    return bool(wants_stream(operation, replace(_build_request(case), body=body)))
 
 
 def _ask_for_body(operation: Operation, case: Case) -> None:

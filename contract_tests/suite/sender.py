@@ -46,7 +46,7 @@ class Sender:
         rate = Rate(target.rate)
         self.clients = {name: Client(target, api, rate, clock) for name, api in target.apis.items()}
         self._created = created
-        self._patience = Patience()
+        self.patience = Patience()
 
     def close(self) -> None:
         """Close all connections."""
@@ -113,15 +113,15 @@ class Sender:
         full_s = self.target.answer_s
         if sort.streamed:
             full_s = self.target.stream_s if self.target.apis[operation.api].slow else self.target.silence_s
-        if self._patience.is_exhausted(sort):
+        if self.patience.is_exhausted(sort):
             raise NotExercised(f"{operation.name} hung on such requests {MAX_HANGS} times, so it was not asked again")
-        wait = _Wait(min(self._patience.choose_seconds(sort, full_s), _HANGS_S if expected.hangs else full_s))
+        wait = _Wait(min(self.patience.choose_seconds(sort, full_s), _HANGS_S if expected.hangs else full_s))
         started = time.monotonic()
         yield wait
         exchange = wait.verdict.exchange
         trouble = exchange.trouble or (exchange.answer and exchange.answer.trouble)
         if not expected.hangs:
-            self._patience.note(sort, hung=bool(trouble) and time.monotonic() - started >= wait.seconds)
+            self.patience.note(sort, hung=bool(trouble) and time.monotonic() - started >= wait.seconds)
         self.note(operation, request, wait.verdict)
 
     def note(self, operation: Operation, request: Request, verdict: Verdict) -> None:

@@ -165,7 +165,8 @@ def check_rendering(case: Case) -> Iterator[Finding]:
 def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
     """Tell whether a value depends on the request, or on a world without a sample of it.
 
-    Concatenations and counts depend on the world too: a sample is right for one number of events only.
+    Concatenations and counts depend on the world too: a sample is right for one number of events only. The moment of an
+    answer is later than any that was recorded.
     """
     try:
         raw = pointers.resolve(scenario, where)
@@ -173,6 +174,8 @@ def _is_known_at_run_time(scenario: Any, where: str, rule: str) -> bool:
         return False
     if rule in _COUNTED and "/stopped/" in where:
         return "$world." in json.dumps(raw)
+    if rule == "not-before" and isinstance(raw, str) and raw.startswith("$now"):
+        return True
     sample = as_mapping(scenario.get("sample"))
     matches = _AT_RUN_TIME.finditer(raw) if isinstance(raw, str) else ()
     return any(match["name"] is None or match["name"] not in sample for match in matches)

@@ -45,7 +45,7 @@ def _list_named_kinds(contract: StreamContract) -> Iterator[tuple[str, str]]:
     for number, alternative in enumerate(contract.alternatives):
         yield from ((f"x-stream/order/{number}/is", kind) for kind in alternative.order.list_kinds())
     for rule in contract.rules:
-        kinds = dict.fromkeys((*rule.list_kinds(), *(atom.kind for atom in rule.unless)))
+        kinds = dict.fromkeys((*rule.list_kinds(), *(atom.kind for atom in rule.list_guards())))
         yield from ((rule.place, kind) for kind in kinds)
 
 
@@ -54,8 +54,8 @@ def _find_bad_paths(contract: StreamContract) -> Iterator[str]:
     for rule in contract.rules:
         for kind, path in rule.list_fields():
             yield from _check_path(contract, kind, path, rule.place)
-        for atom in rule.unless:
-            yield from _check_guard(contract, atom, f"{rule.place}/unless")
+        for atom in rule.list_guards():
+            yield from _check_guard(contract, atom, rule.place if atom not in rule.unless else f"{rule.place}/unless")
     for number, alternative in enumerate(contract.alternatives):
         for atom in dict.fromkeys(alternative.order.atoms):
             yield from _check_guard(contract, atom, f"x-stream/order/{number}/is")

@@ -25,6 +25,7 @@ the language of `streams.order`; every rule and every alternative names its `sou
         by: PATH
         agree?: [PATH, ...]          fields that are equal in both
         before?: KIND                all pairs are closed before it; by default before the stream ends
+        open_after?: KIND {guard} | KIND ...   pairs may stay open once such an event has come
         waits_for?: {PATH: PATH}     no `open` while another is open whose second field equals its first
     concatenates?:                   `field` of the `events`, joined, is the field `equals` of the event `of`
       - events: [KIND, ...]
@@ -33,6 +34,7 @@ the language of `streams.order`; every rule and every alternative names its `sou
         of: KIND
         by?: PATH                    a list of names: pieces are joined per value; `{1}` in `equals` is its second item
         where?: {PATH: N}            only those whose item N is the field of `of`
+        any_order?: KIND {guard}     where two such events have come, pieces may stand in any order
     counts?:                         the number of `events` before `of` is its field `equals`
       - {events: [KIND, ...], equals: PATH, of: KIND}
     increasing?:                     a number that increases from each of the events to the next
@@ -215,6 +217,10 @@ class _Reader:
             raise SpecError(f'{self.place}/{key} is "{word}". There is: {", ".join(known)}.')
         return word
 
+    def take_guards(self, key: str) -> tuple[Atom, ...]:
+        """Take events with their guards, separated by `|`; none if the key is left out."""
+        return _parse_guards(self.take_optional_text(key), f"{self.place}/{key}")
+
     def take_source(self) -> tuple[str, ...]:
         found = self._left.get("source")
         return (self.take_text("source"),) if isinstance(found, str) else self.take_names("source")
@@ -222,11 +228,10 @@ class _Reader:
     def take_common_keys(self) -> dict[str, Any]:
         """Take the keys that every rule may have; raise SpecError if others are left."""
         rulings = tuple(f"{RULING}{name}" for name in as_list(self._left.pop("ruling", None)))
-        unless = self.take_optional_text("unless")
         common = {
             "place": self.place,
             "source": (*self.take_source(), *rulings),
-            "unless": _parse_guards(unless, f"{self.place}/unless") if unless else (),
+            "unless": self.take_guards("unless"),
         }
         self.check_nothing_left()
         return common
@@ -245,7 +250,9 @@ class _Reader:
         return value
 
 
-def _parse_guards(text: str, place: str) -> tuple[Atom, ...]:
+def _parse_guards(text: str | None, place: str) -> tuple[Atom, ...]:
+    if not text:
+        return ()
     tree = parse(text)
     parts = tree.parts if isinstance(tree, Choice) else (tree,)
     atoms = tuple(part for part in parts if isinstance(part, Atom))
@@ -284,6 +291,7 @@ def _read_pair(spec: _Reader) -> Rule:
         by=spec.take_text("by"),
         agree=spec.take_names("agree", needed=False),
         before=spec.take_optional_text("before"),
+        open_after=spec.take_guards("open_after"),
         waits_for=spec.take_mapping("waits_for", needed=False),
         **spec.take_common_keys(),
     )
@@ -297,6 +305,7 @@ def _read_concatenation(spec: _Reader) -> Rule:
         of=spec.take_text("of"),
         by=spec.take_optional_text("by"),
         where=spec.take_mapping("where", needed=False),
+        any_order=spec.take_guards("any_order"),
         **spec.take_common_keys(),
     )
 

@@ -11,7 +11,7 @@ from flowcontract.pointers import get_value
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import parse_json
 from flowcontract.schemas.violations import Violation
-from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule
+from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule, has_come
 from flowcontract.streams.showing import show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
@@ -63,9 +63,7 @@ class _Watch:
         return self.see if self.rule.unless else self._follower.see
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
-        for atom in self.rule.unless:
-            if atom.kind == moment.kind and atom.matches(moment.payload):
-                self._lifted = True
+        self._lifted |= has_come(self.rule.unless, moment)
         return iter(()) if self._lifted else self._follower.see(moment)
 
     def close(self) -> Iterator[Mismatch]:
@@ -112,8 +110,9 @@ class StreamJudge:
         self._in_order = True  # so far
         self._watches = [_Watch(rule) for rule in contract.rules]
         self._by_kind: dict[str, list[tuple[Rule, See]]] = {}
-        named = (kind for rule in contract.rules for kind in (*rule.list_kinds(), *(atom.kind for atom in rule.unless)))
-        self._watched = contract.end | set(named)
+        named = (kind for rule in contract.rules for kind in rule.list_kinds())
+        guarding = (atom.kind for rule in contract.rules for atom in rule.list_guards())
+        self._watched = contract.end | {*named, *guarding}
         self._bytes = 0
         self._started = self._last_block_at = started
         self._previous_kind = ""

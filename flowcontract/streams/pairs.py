@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from flowcontract.pointers import from_path, get_value
-from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule
+from flowcontract.streams.rules import Follower, Mismatch, Moment, Rule, has_come
 from flowcontract.streams.showing import list_names, show, show_both
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from flowcontract.streams.order import Atom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Pair(Rule):
     by: str
     agree: tuple[str, ...] = ()
     before: str | None = None
+    open_after: tuple[Atom, ...] = ()  # once such an event has come, pairs may stay open
     waits_for: Mapping[str, str] = field(default_factory=dict)
 
     def follow(self) -> Follower:
@@ -40,18 +43,24 @@ class Pair(Rule):
         """Return the kinds that open, that close, and before which all pairs are closed."""
         return (self.opens, self.closes, *([self.before] if self.before else []))
 
+    def list_guards(self) -> tuple[Atom, ...]:
+        """Return the exceptions, and after what pairs may stay open."""
+        return (*self.unless, *self.open_after)
+
 
 class _PairFollower:
     def __init__(self, rule: Pair) -> None:
         self._rule = rule
         self._open: dict[str, object] = {}
         self._used: set[str] = set()
+        self._may_stay_open = False
         self._awaited = {
             path: Counter[str]() for path in rule.waits_for.values()
         }  # value -> number of open pairs with it
 
     def see(self, moment: Moment) -> Iterator[Mismatch]:
         rule = self._rule
+        self._may_stay_open |= has_come(rule.open_after, moment)
         key = json.dumps(get_value(moment.payload, rule.by))
         if moment.kind == rule.opens:
             yield from self._open_pair(key, moment.payload)
@@ -98,7 +107,7 @@ class _PairFollower:
                 yield Mismatch(f"{path} {first}, as in its {rule.opens}", got, from_path(path))
 
     def _expect_all_closed(self, when: str) -> Iterator[Mismatch]:
-        if self._open:
+        if self._open and not self._may_stay_open:
             yield Mismatch(
                 f"{self._rule.closes} for every {self._rule.opens} {when}", f"still open: {self._list_open()}"
             )

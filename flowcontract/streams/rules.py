@@ -29,6 +29,11 @@ class Moment(NamedTuple):
     ended: bool
 
 
+def has_come(guards: tuple[Atom, ...], moment: Moment) -> bool:
+    """Tell whether an event is of one of some kinds and has the values that its guard asks for."""
+    return any(atom.kind == moment.kind and atom.matches(moment.payload) for atom in guards)
+
+
 class Mismatch(NamedTuple):
     """What a rule expected, what came instead, and the JSON pointer into the payload."""
 
@@ -71,7 +76,11 @@ class Rule:
     def concerns(self, kind: str) -> bool:
         """Tell whether an event of this kind matters to the rule or to its exceptions."""
         every = any(named == "*" for named, _ in self.list_fields())
-        return every or kind in self.list_kinds() or any(atom.kind == kind for atom in self.unless)
+        return every or kind in self.list_kinds() or any(atom.kind == kind for atom in self.list_guards())
+
+    def list_guards(self) -> tuple[Atom, ...]:
+        """Return the events that the rule looks at besides: its exceptions."""
+        return self.unless
 
 
 class Silent:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from contract_tests.config.target import load_target
-from contract_tests.http.exchange import Request
+from contract_tests.http.exchange import Exchange, Request, SentRequest
 from contract_tests.http.multipart import read_form
+from contract_tests.http.schemathesis_transport import Carrier
+from contract_tests.plugin import pytest_collection_modifyitems
 from contract_tests.suite import fuzzing as fuzz
 from contract_tests.suite.session import Suite
 from flowcontract.specs.model import load_apis
@@ -106,3 +109,32 @@ def test_form_is_read_as_it_was_sent():
     }
     with pytest.raises(ValueError, match="utf-8"):
         read_form(FORM, form(b'name="user"\r\n\r\n\xff'))
+
+
+def test_request_that_is_hardly_waited_for_shows_nothing():
+    """The first hang is waited for in full and is a violation; the others are waited for less, and prove nothing."""
+    suite = Suite(load_target(APIS, base_url="http://127.0.0.1:1"))
+    fuzzing = fuzz.Fuzzing(suite, APIS["agentbuilder"], "fuzzing", thorough=False)
+    fuzzing.carrier = Carrier(suite.sender.clients["agentbuilder"], fuzzing.note_unanswered)
+    operation = APIS["agentbuilder"].operations["runFlow"]
+    case = SimpleNamespace(method=operation.method, path=operation.path, query={"stream": "true"}, path_parameters={})
+    case.__dict__.update(headers={}, body={}, media_type="application/json")
+    waited = []
+    for _ in range(4):
+        fuzzing.begin(case)
+        waited.append(fuzzing.carrier.wait_s)
+        fuzzing.carrier.hung = True
+        fuzzing.note_unanswered(Exchange(SentRequest("POST", "http://x/", ()), None, trouble="ReadTimeout"))
+    assert waited == [suite.target.answer_s, 5.0, 2.0, 1.0]
+    assert len(suite.record.failures) == 1
+    suite.close()
+
+
+def test_made_up_requests_come_last():
+    """What a run has no time for is what was made up, not what the documents say."""
+    items = [
+        SimpleNamespace(path=Path(f"{name}.py"), fixturenames=())
+        for name in ("test_chat", "test_fuzzing", "test_operations")
+    ]
+    pytest_collection_modifyitems(items)
+    assert [item.path.stem for item in items] == ["test_chat", "test_operations", "test_fuzzing"]

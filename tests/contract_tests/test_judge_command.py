@@ -109,7 +109,8 @@ def test_an_endless_pipe_is_given_up_within_its_budget():
         (["judge", "nowhere.sse"], "nowhere.sse cannot be read: No such file or directory."),
         (["judge", "--operation", "dify-chat/sendChat", "x"], 'Did you mean "dify-chat/sendChatMessage"?'),
         (["judge", "--operation", "dify/run", "x"], "No API"),
-        (["judge", "--profile", "older", "x"], "Name the operation too"),
+        (["judge", "--profile", "older", "x"], "Name it: --profile API=NAME"),
+        (["judge", "--profile", "dify-chatt=1.4", "x"], 'Did you mean "dify-chat"?'),
     ],
 )
 def test_misuse_is_told_in_a_line_and_ends_with_2(arguments: list[str], told: str, capsys):
@@ -125,6 +126,9 @@ def test_a_profile_changes_what_a_stream_is_judged_by(capsys):
     """The contract of an older server is chosen by name; an unknown one is refused."""
     chunks = str(RECORDED / "dify-0.14.0" / "323_llm_run_streaming.sse")
     assert main(["judge", "--quiet", "--operation", "dify-workflow/runWorkflow", "--profile", "older", chunks]) == 0
+    assert "no document names text_chunk" in capsys.readouterr().out
+    named = ["--operation", "dify-workflow/runWorkflow", "--profile", "dify-workflow=older"]
+    assert main(["judge", "--quiet", *named, chunks]) == 0
     assert "no document names text_chunk" in capsys.readouterr().out
     assert main(["judge", "--operation", "dify-workflow/runWorkflow", "--profile", "none-such", str(CHAT)]) == 2
     assert "none-such" in capsys.readouterr().err

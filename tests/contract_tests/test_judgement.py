@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from contract_tests.judging.judge import ANYTHING, Expected, Judge, is_refusal, 
 from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 
+DATA = Path(__file__).parents[1] / "data" / "judge"
 APIS = load_apis()
 CASES = {case.id: case for api in APIS.values() for case in derive_cases(api, APIS.values())}
 SENT = SentRequest("GET", "http://x/", ())
@@ -186,3 +188,19 @@ def test_stream_that_comes_all_at_its_end_is_a_note(first_s, told):
     assert [(violation.rule, violation.tier) for violation in found if violation.rule == "arrival"] == [
         (rule, Tier.OBSERVED) for rule in told
     ]
+
+
+def test_node_that_was_stopped_need_not_finish_whatever_the_run_says_of_itself():
+    """Dify 1.14.2 may call a run that was stopped failed; that is one violation of the journey, not two."""
+    recorded = (DATA / "run_stopped_as_failed.sse").read_bytes()
+    operation = APIS["dify-workflow"].operations["runWorkflow"]
+    found = {}
+    for interrupted in (False, True):
+        judge = Judge(APIS["dify-workflow"], operation, Expected("a test", interrupted=interrupted))
+        assert judge.begin(Live(), 10)
+        for _ in judge.feed(101.0, recorded):
+            pass
+        judge.end(102.0, broken=False)
+        found[interrupted] = {violation.rule for violation in judge.verdict(SENT, Answer(200, Live.headers)).violations}
+    assert found[False] - found[True] == {"pairs"}
+    assert found[True] <= found[False]

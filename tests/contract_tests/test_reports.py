@@ -440,3 +440,19 @@ def test_progress_is_plain_lines_by_api_where_there_is_no_terminal(capsys):
     shares = [int(line.split()[0]) for line in written[1:]]
     assert len(shares) == 10
     assert all(before < after for before, after in pairwise(shares))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected", "severity"),
+    [
+        ("status", "404: the run is another user's", "security"),
+        ("agree", "a run that another user cannot stop", "security"),
+        ("increasing", "data.index above 1", "form"),
+        ("schema", "an object with the field `sequence_number`", "form"),
+        ("code", "401 or 403: the key is wrong", "security"),
+    ],
+)
+def test_only_what_a_test_asks_about_others_is_security(rule, expected, severity):
+    """What every stream is judged by is no matter of security where the stream is one that another user stops."""
+    seen = {**failure(rule=rule, expected=expected), "test": "chat/another_user_cannot_stop_an_answer"}
+    assert [cause["severity"] for cause in group_causes([seen], "failure")] == [severity]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from stream_cases import contract_of
 
+from flowcontract.specs.model import load_api
 from flowcontract.streams.contract import StreamContract
 from flowcontract.streams.judge import StreamJudge
 from flowcontract.streams.sse import Block, Decoder
@@ -45,6 +46,20 @@ RECORDED = {
     "documents/001_216-221.sse": (WORKFLOW, ("run", "documented"), []),
     "documents/004_275-287.sse": (CHAT, ("run-before-the-answer", "documented"), []),
 }
+# Apps with branches, iterations, failures and stops, of which an event may be missing without any rule being broken:
+# file -> operation, profile, the order it follows
+OF_A_RELEASE = {
+    # A code node fails while an HTTP request beside it waits: its node never finishes, and two more steps are counted.
+    "dify-1.4.1/run_that_fails_in_one_of_two_branches.sse": (WORKFLOW, None, "run"),
+    # Two answer nodes beside each other: their pieces come mixed, and the outputs join them node by node.
+    "dify-1.4.1/chat_of_two_branches.sse": (CHAT, None, "run-then-end"),
+    "dify-1.14.2/chat_of_two_branches.sse": (CHAT, "1.14", "end-then-run"),
+    "dify-1.14.2/chat_that_fails.sse": (CHAT, "1.14", "run-failed"),
+    "dify-1.14.2/chat_stopped_between_answers.sse": (CHAT, "1.14", "stopped"),
+    "dify-1.14.2/run_with_an_iteration.sse": (WORKFLOW, "1.14", "run"),
+    "dify-1.14.2/run_stopped_before_its_end_node.sse": (WORKFLOW, "1.14", "run"),
+    "dify-1.14.2/run_that_fails_in_one_of_two_branches.sse": (WORKFLOW, "1.14", "run"),
+}
 COMPLETE = [name for name, (_, order, _) in RECORDED.items() if order]
 
 # Kinds of which one may be missing from a recording without any rule being broken, and why.
@@ -72,7 +87,22 @@ def blocks_of(contract: StreamContract, stream: bytes) -> list[Block]:
 
 def test_every_recording_has_its_line_here():
     """A recording that nobody judges would prove nothing."""
-    assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*") if path.is_file()} == set(RECORDED)
+    assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*") if path.is_file()} == {
+        *RECORDED,
+        *OF_A_RELEASE,
+    }
+
+
+@pytest.mark.parametrize("name", OF_A_RELEASE)
+def test_recording_of_a_release_is_accepted_by_its_profile(name: str):
+    """Branches, iterations, failures and stops of a real release are no violations by its own contract."""
+    operation, profile, order = OF_A_RELEASE[name]
+    api, _, identifier = operation.partition("/")
+    media = load_api(api, profile=profile).operations[identifier].success.media
+    judge, found = run(next(kind.stream for kind in media.values() if kind.stream), (FOLDER / name).read_bytes())
+    assert found == []
+    assert judge.matched
+    assert judge.matched.name == order
 
 
 @pytest.mark.parametrize("name", COMPLETE)

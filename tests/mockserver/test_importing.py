@@ -367,3 +367,14 @@ def test_har_of_the_proxy_is_imported_as_its_lines_are(tmp_path: Path) -> None:
     import_recordings([tmp_path / "a.har"], tmp_path / "two", apis(CHAT, ()))
     assert read_folder(tmp_path / "one") == read_folder(tmp_path / "two")
     assert len(read_folder(tmp_path / "one")) == 3
+
+
+def test_moment_of_an_answer_is_not_below_one_that_was_recorded(tmp_path: Path) -> None:
+    """A conversation that was made before the answer, as real Dify 1.4.1 names it: nothing is wrong with that."""
+    named = {"id": TASK, "name": "Tea", "inputs": {}, "status": "normal", "introduction": ""}
+    times = {"created_at": 1_732_147_600, "updated_at": 1_732_147_700}
+    asked = {"name": "Tea", "user": "ada"}
+    told = tell(5, {**named, **times}, path=f"/conversations/{TASK}/name", asked=asked)
+    out, imported = take(tmp_path, write_recording(tmp_path / "a.jsonl", told))
+    assert only(out)["reply"]["body"]["updated_at"] == "$now"
+    assert imported.forbidden == 0
