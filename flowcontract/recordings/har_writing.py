@@ -55,7 +55,7 @@ class _Piece(NamedTuple):
     form: str
     literal: str
 
-    def data(self) -> bytes:
+    def decode(self) -> bytes:
         """Return its bytes; raise Unreadable."""
         if self.form == "base64":
             return decode_base64(self.literal)
@@ -81,7 +81,7 @@ class _Lines:
         if isinstance(line, _Line):
             add_line(Taken(0, 0.0, "", None, "", "", (), None, 0), line.kind, line.content)
             return
-        data = line.data()
+        data = line.decode()
         self.size, self.last_at = self.size + len(data), line.at
         self._check(data)
 
@@ -105,7 +105,7 @@ def write_har(recording: BinaryIO) -> Iterator[str]:
     recording.seek(0)
     head = read_head(Untrusted(load_json(recording.readline())))
     found = _find_lines(recording)
-    yield _opening(head)
+    yield _write_opening(head)
     comma = ""
     for lines in found:
         yield comma
@@ -114,7 +114,7 @@ def write_har(recording: BinaryIO) -> Iterator[str]:
     yield "\n]}}\n"
 
 
-def _opening(head: RecordingHead) -> str:
+def _write_opening(head: RecordingHead) -> str:
     creator = {"name": head.tool or "mockserver proxy", "version": str(VERSION)}
     opening = {"version": "1.2", "creator": creator, "comment": f"recorded from {head.started}"}
     return '{"log":' + json.dumps(opening)[:-1] + ',"entries":[\n'
@@ -223,13 +223,13 @@ def _write_text(pieces: Iterable[_Piece]) -> Iterator[str]:
         if piece.form == "text" and not decoder.getstate()[0]:
             yield piece.literal
         else:
-            yield _quote(decoder.decode(piece.data()))
+            yield _quote(decoder.decode(piece.decode()))
 
 
 def _write_base64(pieces: Iterable[_Piece]) -> Iterator[str]:
     rest = b""
     for piece in pieces:
-        data = rest + piece.data()
+        data = rest + piece.decode()
         whole = len(data) - len(data) % 3
         yield base64.b64encode(data[:whole]).decode()
         rest = data[whole:]

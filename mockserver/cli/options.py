@@ -79,7 +79,7 @@ def _parse_state(text: str) -> Path | str:
     return text
 
 
-def _address(text: str) -> str:
+def _parse_address(text: str) -> str:
     """Read the address of a mock; one with a password, a path or a query is none."""
     parts = urlsplit(text) if text.isascii() and text.isprintable() else urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or set(text) & set("@?# ") or parts.path.strip("/"):
@@ -87,7 +87,7 @@ def _address(text: str) -> str:
     return text
 
 
-def _host(text: str) -> str:
+def _parse_host(text: str) -> str:
     """Read a name or an address; what no name may have would stand in what is printed."""
     if not text.isascii() or not text.isprintable() or " " in text:
         raise argparse.ArgumentTypeError(f'"{text}" is no name and no address')
@@ -115,7 +115,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "port to listen on, 0 for any free one (default: 8080)",
     },
     "--host": {
-        "type": _host,
+        "type": _parse_host,
         "default": "127.0.0.1",
         "help": "address to listen on (default: 127.0.0.1, this machine only)",
     },
@@ -283,7 +283,7 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
         "help": "certificates (PEM) by which servers are trusted (default: those of this machine)",
     },
     "--mock": {
-        "type": _address,
+        "type": _parse_address,
         "default": "http://127.0.0.1:8080",
         "metavar": "URL",
         "help": "the mock that is asked what came, if it runs (default: http://127.0.0.1:8080)",

@@ -18,7 +18,7 @@ from mockserver.journal.entry import KEPT_OF_ANSWER
 from mockserver.proxy.changing import MOST_CHANGED, as_piece, change_stream, change_whole, make_context
 from mockserver.proxy.headers import end_to_end
 from mockserver.proxy.judging import KEPT_OF_BODY, AnswerJudge, Unpacker, build_broken_off, count_failing
-from mockserver.proxy.problems import forbidden_answer, no_answer
+from mockserver.proxy.problems import explain_forbidden_answer, explain_missing_answer
 from mockserver.scenarios.selection import make_no_fault
 
 if TYPE_CHECKING:
@@ -286,13 +286,13 @@ class Forwarding:
         self._cancel()
 
     def _make_problem(self, why: str, detail: str) -> Reply:
-        return self._office.mock.journal.close(self._entry, no_answer(self.outgoing.origin, why, detail))
+        return self._office.mock.journal.close(self._entry, explain_missing_answer(self.outgoing.origin, why, detail))
 
     def _refuse_answer(self) -> Reply:
         """Answer in place of the server, whose answer the contract forbids."""
         assert self._reply is not None
         self._withheld = self._held = None
-        refusal = forbidden_answer(self.outgoing.origin, self._reply.status, self._entry)
+        refusal = explain_forbidden_answer(self.outgoing.origin, self._reply.status, self._entry)
         return self._office.mock.journal.close(self._entry, refusal)
 
     def _withhold(self, reply: Reply) -> bool:

@@ -85,7 +85,7 @@ class Passing:
         if not self.covers(request.path):
             return request
         apis = self._list_apis(request.path)
-        if any(_opens(scheme, request) for api in apis for scheme in api.schemes.values()):
+        if any(_has_own_key(scheme, request) for api in apis for scheme in api.schemes.values()):
             return request
         admitted = [_put_key(request, api) for api in apis]
         if len(admitted) > 1:  # they share their paths: the one that knows this path is meant
@@ -256,7 +256,7 @@ def _is_sent(scheme: SecurityScheme, value: str | None) -> bool:
     return not scheme.prefix or value.strip().lower().startswith(scheme.prefix.lower())
 
 
-def _opens(scheme: SecurityScheme, request: Request) -> bool:
+def _has_own_key(scheme: SecurityScheme, request: Request) -> bool:
     """Tell whether a request has the mock's own key already."""
     value = request.fields.get(scheme.parameter.lower(), "") if scheme.location == "header" else ""
     return bool(scheme.mock_key) and value.removeprefix(scheme.prefix).startswith(scheme.mock_key)

@@ -27,13 +27,13 @@ _NAMED = 10  # violations of an answer that does not pass
 _LONGEST = 500  # characters of what is said of each
 
 
-def no_answer(origin: Origin, why: str, detail: str) -> Reply:
+def explain_missing_answer(origin: Origin, why: str, detail: str) -> Reply:
     """Return what a client gets in place of an answer; `why` is a Failure, or `crowded`: too much goes on here."""
     status, error = _FAILED[why]
     return _make(status, f"error={error}", detail, server=str(origin))
 
 
-def forbidden_answer(origin: Origin, status: int, entry: Entry) -> Reply:
+def explain_forbidden_answer(origin: Origin, status: int, entry: Entry) -> Reply:
     """Return what a client gets in place of an answer that the contract forbids: its status, and its violations."""
     found = [each for each in entry.answer_violations if fails(Tier(each["tier"]))]
     named = [

@@ -52,7 +52,7 @@ class Pool:
     async def connect(self, origin: Origin) -> ServerConnection:
         """Open a connection; raise OSError, or TimeoutError."""
         loop = asyncio.get_running_loop()
-        context = self._tls() if origin.tls else None
+        context = self._get_tls_context() if origin.tls else None
         async with asyncio.timeout(CONNECT_S):
             made = await loop.create_connection(
                 ServerConnection,
@@ -70,7 +70,7 @@ class Pool:
                 connection.close()
         self._idle.clear()
 
-    def _tls(self) -> ssl.SSLContext:
+    def _get_tls_context(self) -> ssl.SSLContext:
         if self._context is None:
             self._context = ssl.create_default_context(cafile=self._ca_file)
         return self._context
@@ -97,14 +97,14 @@ class ServerConnection(asyncio.Protocol):
         self.usable = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.server_left(reset=exc is not None)
+            exchange.note_server_left(reset=exc is not None)
 
     def eof_received(self) -> bool:
         """Take the end of what the server sends as the end of the connection."""
         self.usable = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.server_left(reset=False)
+            exchange.note_server_left(reset=False)
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -123,7 +123,7 @@ class ServerConnection(asyncio.Protocol):
                 raise cause from None
             self._give_up(exchange, str(error))
             return
-        exchange.fed(len(data))
+        exchange.count_unread(len(data))
         if exchange.surplus:  # what follows an answer unasked must not answer the next request
             self.close()
 
@@ -139,7 +139,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _give_up(self, exchange: Exchange, detail: str) -> None:
         self._exchange = None
-        exchange.unreadable(detail)
+        exchange.refuse_unreadable(detail)
         self.close()
 
     # An exchange calls these.
@@ -159,7 +159,7 @@ class ServerConnection(asyncio.Protocol):
         """Send bytes to the server."""
         self._transport.write(data)
 
-    def flow(self, may: bool) -> None:
+    def let_server_send(self, may: bool) -> None:
         """Let the server go on sending, or not."""
         if self._transport.is_closing():
             return

@@ -45,7 +45,7 @@ class Exchange:
         self._headers: list[tuple[str, str]] = []
         self._head_size = self._unread = 0
         self._understood = self.surplus = False
-        forward.begin(self._flow, self.cancel)
+        forward.begin(self._let_server_send, self.cancel)
 
     @property
     def upload_unfinished(self) -> bool:
@@ -59,7 +59,7 @@ class Exchange:
         self._timer = self._loop.call_later(self._outgoing.silent_s, self._look)
         body = self._outgoing.body
         if isinstance(body, Incoming) and body.whole is False:
-            self._client_broke_off()
+            self._note_client_broke_off()
             return
         found = self._pool.take(self._outgoing.origin, self._loop.time())
         if found is not None:
@@ -77,16 +77,16 @@ class Exchange:
         try:
             connection = await self._pool.connect(origin)
         except TimeoutError:
-            self._miss("late", f"{origin} did not accept a connection within {CONNECT_S:g} s")
+            self._fail_to_connect("late", f"{origin} did not accept a connection within {CONNECT_S:g} s")
         except (OSError, UnicodeError) as error:
-            self._miss("refused", f"{origin} cannot be reached: {_describe(error)}")
+            self._fail_to_connect("refused", f"{origin} cannot be reached: {_describe(error)}")
         else:
             if self._over:
                 connection.close()
             else:
                 self._ask(connection)
 
-    def _miss(self, why: Failure, detail: str) -> None:
+    def _fail_to_connect(self, why: Failure, detail: str) -> None:
         """Tell that the server cannot be reached; read the request to its end before where that is asked for."""
         body = self._outgoing.body
         if self._over:
@@ -95,7 +95,7 @@ class Exchange:
             self._fail(why, detail)
             return
         body.drop()
-        body.on_data = lambda: self._miss(why, detail)
+        body.on_data = lambda: self._fail_to_connect(why, detail)
 
     def _ask(self, connection: ServerConnection) -> None:
         self._connection = connection
@@ -118,7 +118,7 @@ class Exchange:
         for piece in body.take():
             connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._outgoing.chunked else piece)
         if body.whole is False:
-            self._client_broke_off()
+            self._note_client_broke_off()
         elif body.whole:
             self._upload_over = True
             if self._outgoing.chunked:
@@ -134,11 +134,11 @@ class Exchange:
         if isinstance(self._outgoing.body, Incoming):
             self._pass_on()
 
-    def _flow(self, may: bool) -> None:
+    def _let_server_send(self, may: bool) -> None:
         """Let the server wait while the client does not read."""
         self._heard = self._loop.time()
         if self._connection is not None and not self._over:
-            self._connection.flow(may)
+            self._connection.let_server_send(may)
 
     def _look(self) -> None:
         """Give up a server that has been silent for too long."""
@@ -206,17 +206,17 @@ class Exchange:
         if self._answered and not self._over:
             self._finish()
 
-    def fed(self, size: int) -> None:
+    def count_unread(self, size: int) -> None:
         """Hear how many bytes came; llhttp tells of a header, and of the size of a chunk, only when it ends."""
         self._unread = 0 if self._understood else self._unread + size
         self._understood = False
-        self._bound(self._unread)
+        self._limit_head(self._unread)
 
     def _count(self, size: int) -> None:
         self._head_size += size
-        self._bound(self._head_size)
+        self._limit_head(self._head_size)
 
-    def _bound(self, size: int) -> None:
+    def _limit_head(self, size: int) -> None:
         """Give up a server whose headers do not end."""
         if size <= _HEAD_LIMIT or self._over:
             return
@@ -227,7 +227,7 @@ class Exchange:
 
     # The connection calls these.
 
-    def server_left(self, *, reset: bool) -> None:
+    def note_server_left(self, *, reset: bool) -> None:
         """Hear that the connection has ended."""
         connection, self._connection = self._connection, None
         if self._over:
@@ -243,7 +243,7 @@ class Exchange:
             how = "reset" if reset else "closed"
             self._fail("broken", f"{self._outgoing.origin} {how} the connection without an answer")
 
-    def unreadable(self, detail: str) -> None:
+    def refuse_unreadable(self, detail: str) -> None:
         """Hear that what came is no HTTP."""
         if self._over:
             return
@@ -274,7 +274,7 @@ class Exchange:
         self._leave_quietly()
         self._give(self._forward.fail(why, detail))
 
-    def _client_broke_off(self) -> None:
+    def _note_client_broke_off(self) -> None:
         """End an exchange whose request will never be whole."""
         if self._answered:
             self._leave()
