@@ -201,6 +201,8 @@ def test_node_that_was_stopped_need_not_finish_whatever_the_run_says_of_itself()
         for _ in judge.feed(101.0, recorded):
             pass
         judge.end(102.0, broken=False)
-        found[interrupted] = {violation.rule for violation in judge.verdict(SENT, Answer(200, Live.headers)).violations}
+        found[interrupted] = {
+            violation.rule for violation in judge.conclude(SENT, Answer(200, Live.headers)).violations
+        }
     assert found[False] - found[True] == {"pairs"}
     assert found[True] <= found[False]
