@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_plus
 from flowcontract.output.secret_names import HINTS, is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
 MASK = "***"
 """Replaces a secret."""
@@ -74,15 +74,16 @@ UNSHOWN = "(UTF-16, not shown)"
 """Replaces what no name of a secret can be found in."""
 
 
-def mask_text(text: str) -> str:
+def mask_text(text: str, public: Container[str] = ()) -> str:
     """Mask the values of secrets in a text: in JSON or a fragment of it, in queries and user info of URLs.
 
-    Also a header that carries a key, where the text quotes one. A text that is UTF-16 is masked as a whole.
+    Also a header that carries a key, where the text quotes one, unless that is `public`. A text that is UTF-16 is
+    masked as a whole.
     """
     if _is_utf16(text):
         return UNSHOWN
     text = mask_fields(text) if '"' in text else text
-    text = _replace(text, _find_credentials(text), MASK)
+    text = _replace(text, _find_credentials(text, public), MASK)
     text = _replace(text, _find_nested_fields(text), MASK)
     text = _QUERY.sub(lambda query: f"{query[0][0]}{mask_query(query[1])}", text) if _has_query(text) else text
     return _USER.sub(MASK, text) if "@" in text else text
@@ -115,12 +116,13 @@ def _is_utf16(text: str) -> bool:
     )
 
 
-def _find_credentials(text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of keys in headers that a text quotes."""
+def _find_credentials(text: str, public: Container[str] = ()) -> Iterator[tuple[int, int]]:
+    """Yield start and end of keys in headers that a text quotes, but for those that are `public`."""
     lower = text.lower()
     for found in _CREDENTIALS.finditer(text) if "bearer" in lower or "authorization" in lower else ():
         start, end = found.span(1)
-        if end - start >= _SHORTEST_ALONE or found[0][:1] not in "bB":
+        named = found[0][:1] not in "bB"
+        if (named or end - start >= _SHORTEST_ALONE) and found[1] not in public:
             yield start, end
 
 

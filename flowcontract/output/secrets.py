@@ -13,7 +13,7 @@ from flowcontract.output.secret_names import is_secret_name
 from flowcontract.output.secret_texts import MASK, TELLS_NOTHING, mask_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from flowcontract.output.encodings import Layer
 
@@ -31,8 +31,9 @@ class Secrets:
     '?key=***&user=u'
     """
 
-    def __init__(self, values: Iterable[str] = ()) -> None:
-        """Begin with these values."""
+    def __init__(self, values: Iterable[str] = (), public: Container[str] = ()) -> None:
+        """Begin with these values; keys that everybody knows are `public`."""
+        self._public = public
         self._values: list[str] = []
         for value in values:
             self.add(value)
@@ -118,7 +119,7 @@ class Secrets:
 
     def _mask_json(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.mask(mask_text(value))
+            return self.mask(mask_text(value, self._public))
         if isinstance(value, list | tuple):
             return [self._mask_json(item) for item in value]
         if isinstance(value, dict):

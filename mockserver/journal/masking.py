@@ -76,7 +76,7 @@ class Masking:
 
     def find_known(self, found: Iterable[str]) -> Secrets:
         """Return some of the secrets that were found, without those that the mock prints when it starts."""
-        return Secrets(islice((value for value in found if value not in self._public), _KNOWN))
+        return Secrets(islice((value for value in found if value not in self._public), _KNOWN), self._public)
 
     def find_in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         """Yield the secrets of headers; the same clients send the same ones again and again."""

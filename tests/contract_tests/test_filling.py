@@ -30,7 +30,7 @@ class Source:
         self.values = values or {}
         self._parameters = {"user_input_form": list(form), "file_upload": file_upload}
 
-    def parameters(self, api):
+    def read_parameters(self, api):
         """Return what the app says of itself."""
         return self._parameters
 

@@ -90,7 +90,7 @@ ALLOWED = {
             "drop repeat swap",
             "add_message token log end_vertex",
         ),
-        _allowed("a component's error may stand before the run's", "repeat trail", "error"),
+        _allowed("a component's error may stand before the run's, or not", "drop repeat swap trail", "error"),
     ],
 }
 

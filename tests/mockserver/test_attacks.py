@@ -321,9 +321,9 @@ def test_uploads_are_refused_when_there_is_no_room(make_app: Callable[..., Calle
 @pytest.mark.parametrize("length", [300, 60_000])
 def test_endless_key_opens_nothing(mock: Caller, length: int) -> None:
     """A key names a world; one that is longer than any key is wrong."""
-    before = len(mock.app.mock.worlds.names())
+    before = len(mock.app.mock.worlds.list_names())
     assert mock.ask("GET", "/v1/info", key="app-chat-" + "x" * length).status == 401
-    assert len(mock.app.mock.worlds.names()) <= before + 1  # the one of those who have no valid key
+    assert len(mock.app.mock.worlds.list_names()) <= before + 1  # the one of those who have no valid key
 
 
 def test_temporary_files_go_with_what_they_belong_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,6 +594,6 @@ def test_ended_mock_leaves_no_temporary_file(
         process.send_signal(end)
         assert process.wait(20) == (0 if end == signal.SIGTERM else -end)
     assert kept.exists() == (end == signal.SIGKILL)
-    elsewhere = "from mockserver.blobs import tempfiles; tempfiles.new_file()"
+    elsewhere = "from mockserver.blobs import tempfiles; tempfiles.create_file()"
     subprocess.run([sys.executable, "-c", elsewhere], env=environment, check=True)
     assert not kept.parent.exists()

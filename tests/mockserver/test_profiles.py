@@ -135,7 +135,7 @@ def test_every_stream_that_can_be_asked_for_is_one_of_the_release(api: str, prof
     assert stream
     example = next(each for each in list_example_requests(contract) if each.operation is operation)
     found = {}
-    for name in mock.app.mock.scenarios.keys(operation):
+    for name in mock.app.mock.scenarios.list_keys(operation):
         status, _, word = name.partition("-")
         asked = {"Prefer": f"code={status}, example={word}", **sent}
         answer = mock.ask(operation.method, contract.base_path + example.path, json_body=example.body, **asked)
