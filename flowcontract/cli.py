@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ exit status: 0 nothing breaks, 1 something breaks (lint: findings), 2 misuse.
 """
 
 
-def build_parser() -> Parser:
-    """Return the parser of the command line."""
+def build_parser(*, whole: bool = False) -> Parser:
+    """Return the parser of the command line; the `whole` one knows the options of `lint` as well."""
     import argparse  # noqa: PLC0415 - all this takes a while, in which Ctrl-C may come
 
     from flowcontract.diff import cli as diff  # noqa: PLC0415 - the same
@@ -39,9 +40,14 @@ def build_parser() -> Parser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_common(parser)
+    add_common(parser, partial(build_parser, whole=True))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("lint", add_help=False, help="check specs, sources, rulings, stream contracts and scenarios")
+    checks = "check specs, sources, rulings, stream contracts and scenarios"
+    lint = commands.add_parser("lint", add_help=whole, help=checks)
+    if whole:
+        from flowcontract.lint.cli import add_options  # noqa: PLC0415 - needs the extra `lint`
+
+        add_options(lint)
     diff.add_parser(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of a kind of file, for an editor")
     schema.add_argument("name", metavar="NAME", help=", ".join(find_schemas()))

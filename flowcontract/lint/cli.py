@@ -26,6 +26,12 @@ def build_parser() -> Parser:
         description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
         epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
     )
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument(
         "--specs", type=Path, default=paths.find_specs_root(), metavar="DIR", help="the contract's folder"
     )
@@ -35,7 +41,6 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--api", action="append", default=[], metavar="NAME", help="check this API only; may be repeated"
     )
-    return parser
 
 
 def _show_progress(what: str) -> None:

@@ -247,12 +247,17 @@ def test_version_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert (ended.value.code, capsys.readouterr().out) == (0, f"flowcontract {metadata.version('flowcontract')}\n")
 
 
+DEEP = {"mockserver": "--max-state-mb", "contract-tests": "--operation", "flowcontract": "--fixtures"}
+"""An option of a command's own command."""
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_completion_is_a_script_of_the_shell(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bash reads it."""
+    """Bash reads it; it has the options of all commands."""
     with pytest.raises(SystemExit) as ended:
         COMMANDS[name](["--print-completion", "bash"])
     script = capsys.readouterr().out
     assert ended.value.code == 0
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
     assert f"-F _shtab_{name.replace('-', '_')} {name}" in script
+    assert DEEP[name] in script
