@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import io
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,15 +53,15 @@ def _load_folder(folder: Path, names: Sequence[str]) -> dict[str, Api]:
 
 def _extract_revision(revision: str, folder: Path) -> None:
     """Put `specs/` as it was at a git revision into a folder."""
-    command = ["git", "archive", "--format=tar", "--end-of-options", revision, "specs"]
+    command = ["git", "archive", "--format=zip", "--end-of-options", revision, "specs"]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=_GIT_S)  # noqa: S603 - git's own words
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _build_side_error(revision, str(error)) from None
     if done.returncode:
         raise _build_side_error(revision, done.stderr.decode(errors="replace").strip().splitlines()[0])
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder)  # which keeps to the folder and makes no links, under every Python
 
 
 def _build_side_error(text: str, why: str) -> SpecError:

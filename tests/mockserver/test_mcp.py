@@ -119,8 +119,8 @@ def test_what_came_is_shown_as_words_of_others(mock: MockServer) -> None:
     calls: list[Call] = [
         ("requests", {}),
         ("requests", {"wrong_only": True}),
-        ("requests", {"number": 1}),
-        ("requests", {"number": 99}),
+        ("requests", {"number": mock.mock.journal.list_entries()[0].number}),
+        ("requests", {"number": 999}),
     ]
     _, answers = converse(["--mock", mock.origin], calls)
     rows = said(answers[0])["requests"]

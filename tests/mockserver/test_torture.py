@@ -255,7 +255,7 @@ def test_command_prints_keys_then_verdicts(how: signal.Signals) -> None:
 
 def test_list_prints_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
     """One line each: how it is written, whether it is harmless, what it needs, what it does."""
-    assert cli.main(["list", "--faults"]) == cli.OK
+    assert cli.main(["list", "--faults"]) == terminal.OK
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(FAULTS)
     assert "split=SIZE" in "".join(line.split()[0] for line in lines)
