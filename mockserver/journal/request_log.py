@@ -76,17 +76,14 @@ class LineWriter(Generic[_T]):
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def is_full(self) -> bool:
-        """Tell whether a line would be dropped now, and count it as dropped if so."""
-        if len(self._put) + len(self._lines) < _KEPT:
-            return False
-        self._dropped += 1
-        return True
-
     def put(self, line: _T) -> None:
-        """Have a line formatted and written soon."""
+        """Have a line formatted and written soon; drop and count it where there is no room."""
+        waiting = len(self._put)
+        if waiting + len(self._lines) >= _KEPT:
+            self._dropped += 1
+            return
         self._put.append(line)
-        if len(self._put) >= _FORMATTED_TOGETHER and self._formatting.acquire(blocking=False):
+        if waiting >= _FORMATTED_TOGETHER and self._formatting.acquire(blocking=False):
             try:
                 self._format()
             finally:
@@ -167,18 +164,16 @@ class RequestLog:
             stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, at_once=at_once
         )
 
-        self._full, self._put = self._writer.is_full, self._writer.put
+        self._put = self._writer.put
 
     def note_answer(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell that a request was answered, or that the answer begins."""
-        if not self._full():
-            event: Event = "answered" if entry.stream is None else "begins"
-            self._put(_note(event, entry, perf_counter() + delay_s, self._plain))
+        event: Event = "answered" if entry.stream is None else "begins"
+        self._put(_note(event, entry, perf_counter() + delay_s, self._plain))
 
     def note_end(self, entry: Entry) -> None:
         """Tell that an answer which streamed has ended."""
-        if not self._full():
-            self._put(_note("ended", entry, perf_counter(), self._plain))
+        self._put(_note("ended", entry, perf_counter(), self._plain))
 
     def close(self) -> None:
         """Write what is left."""
