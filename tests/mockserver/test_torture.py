@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -24,9 +24,19 @@ from mockserver.faults import FAULTS, FaultError
 from mockserver.server.mock_server import MockServer
 from mockserver.torture.session import Case, Session
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CHAT = "dify-chat/sendChatMessage"
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = httpx.Client(trust_env=False, timeout=60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Iterator[None]:
+    """Leave no connection open."""
+    yield
+    CLIENT.close()
 
 
 @pytest.fixture(scope="module")
