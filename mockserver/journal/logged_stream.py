@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from mockserver.http.messages import AbortConnection
 from mockserver.http.stream import Stream
+from mockserver.http.wrapping import WrappedStream
 from mockserver.journal.steering import PAUSED, Action, Steering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.http.live import LiveStream
     from mockserver.http.messages import End, Streamed
     from mockserver.journal.entry import Entry
     from mockserver.journal.listener import Listener
     from mockserver.journal.stream_log import StreamLog
 
 
-class LoggedStream:
+class LoggedStream(WrappedStream):
     """A stream whose pieces and whose end are written down as they pass, and told to `noted`."""
 
     def __init__(
@@ -29,7 +29,8 @@ class LoggedStream:
         noted: Callable[[float], None] | None,
         listener: Listener | None,
     ) -> None:
-        self._stream, self._entry, self._log, self._noted, self._listener = stream, entry, log, noted, listener
+        super().__init__(stream)
+        self._entry, self._log, self._noted, self._listener = entry, log, noted, listener
         self.on_end: Callable[[], object] = lambda: None
         self.steering: Steering | None = None
         self._began: float | None = None
@@ -66,39 +67,6 @@ class LoggedStream:
             "hold": held or None,
         }
 
-    @property
-    def on_change(self) -> Callable[[], None]:
-        """What is called when `advance` has to be asked at once."""
-        return self._stream.on_change
-
-    @on_change.setter
-    def on_change(self, call: Callable[[], None]) -> None:
-        self._stream.on_change = call
-
-    @property
-    def on_loop(self) -> bool:
-        """Whether the stream has `on_arrival`."""
-        return self._stream.on_loop
-
-    @property
-    def on_arrival(self) -> Callable[[], None] | None:
-        """What a stream from elsewhere calls on the sender's loop."""
-        return getattr(self._stream, "on_arrival", None)
-
-    @on_arrival.setter
-    def on_arrival(self, call: Callable[[], None] | None) -> None:
-        cast("LiveStream", self._stream).on_arrival = call
-
-    @property
-    def ended(self) -> End | None:
-        """How it ended; None while it goes on."""
-        return self._stream.ended
-
-    @property
-    def failure(self) -> str | None:
-        """What went wrong in the mock itself, and cut it off."""
-        return self._stream.failure
-
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due and when to ask again; None ends it."""
         self._began = now if self._began is None else self._began
@@ -117,10 +85,6 @@ class LoggedStream:
         elif pieces and self._noted is not None:
             self._noted(now)
         return pieces, wake
-
-    def stop(self) -> None:
-        """End it as a stopped one ends."""
-        self._stream.stop()
 
     def close(self) -> None:
         """Say that nothing more is sent."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection, Reply
+from mockserver.http.wrapping import WrappedStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,29 +48,12 @@ class AnswerRecording:
             reply.body = _RecordedStream(reply.body, lambda how: recorded.end(time.time(), how, violations), recorded)
 
 
-class _RecordedStream:
+class _RecordedStream(WrappedStream):
     """A stream whose pieces are recorded when they are sent."""
 
-    on_loop = False
-
     def __init__(self, stream: Streamed, end: Callable[[How], None], recorded: RecordedExchange) -> None:
-        self._stream, self._end, self._recorded = stream, end, recorded
-
-    @property
-    def on_change(self) -> Callable[[], None]:
-        return self._stream.on_change
-
-    @on_change.setter
-    def on_change(self, call: Callable[[], None]) -> None:
-        self._stream.on_change = call
-
-    @property
-    def ended(self) -> End | None:
-        return self._stream.ended
-
-    @property
-    def failure(self) -> str | None:
-        return self._stream.failure
+        super().__init__(stream)
+        self._end, self._recorded = end, recorded
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due, and record it."""
@@ -83,9 +67,6 @@ class _RecordedStream:
         if wake is None:
             self._end("complete")
         return pieces, wake
-
-    def stop(self) -> None:
-        self._stream.stop()
 
     def close(self) -> None:
         """Note that nothing more is sent."""
