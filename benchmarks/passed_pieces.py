@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxied import plain_proxy, run_fast
+from load import run
+from proxied import plain_proxy
 from servers import Running
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ async def _measure(folder: Path) -> Passed:
 def measure() -> Passed:
     """Measure once."""
     with tempfile.TemporaryDirectory() as folder:
-        result: Passed = run_fast(_measure(Path(folder)))
+        result: Passed = run(_measure(Path(folder)))
         return result
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import statistics
 import sys
@@ -18,7 +17,7 @@ import load
 from servers import APART_S, EVENTS, OURS, Running, Server, ours
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
 STREAMS = 100
 
@@ -35,15 +34,6 @@ class Proxied(NamedTuple):
     late_ms: tuple[tuple[float, float], tuple[float, float]]
     cpu_us_per_event: float
     recorded_cpu_us_per_event: float
-
-
-def run_fast(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run something on uvloop where it is installed."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.run(work)
-    return asyncio.run(work)
 
 
 def plain_proxy(port: int) -> Server:
@@ -84,11 +74,11 @@ def _measure_one(name: str, running: Running, note: Any, seconds: float) -> None
     server = running.server
     assert server.stream is not None
     before = running.usage()[0]
-    rate = run_fast(load.hammer(running.port, server.json, connections=1, seconds=seconds))
+    rate = load.run(load.hammer(running.port, server.json, connections=1, seconds=seconds))
     note(f"{name} ms", 1000 * rate.seconds / max(1, rate.answered))
     note(f"{name} us", (running.usage()[0] - before) / max(1, rate.answered) * 1e6)
     before = running.usage()[0]
-    result = run_fast(load.stream(running.port, server.stream, count=STREAMS, events=EVENTS, apart_s=APART_S))
+    result = load.run(load.stream(running.port, server.stream, count=STREAMS, events=EVENTS, apart_s=APART_S))
     assert result.completed == STREAMS, f"{name}: {result.completed} of {STREAMS} streams came to their end"
     note(f"{name} p50", result.late(50))
     note(f"{name} p99", result.late(99))

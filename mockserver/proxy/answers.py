@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection, Reply
 from mockserver.http.wrapping import WrappedStream
+from mockserver.proxy.recording import KEPT_OF_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ class AnswerRecording:
         recorded = self.recorder.begin(entry.number, entry.at, request)
         url = f"{request.scheme}://{request.fields.get('host', '')}{request.target or request.path}"
         api, body = entry.operation.partition("/")[0], request.body
-        kept = body.read() if body.size <= 4 << 20 else None
+        kept = body.read() if body.size <= KEPT_OF_REQUEST else None
         recorded.write_request(api, entry.operation, request.method, url, list(request.headers), kept, body.size)
         begins = time.time() + reply.delay_s
         recorded.write_response(begins, reply.status, list(reply.headers))

@@ -15,6 +15,7 @@ from mockserver.journal.masking import Masking
 from mockserver.proxy.changing import MOST_CHANGED
 from mockserver.proxy.forwarding import Forwarding, Office
 from mockserver.proxy.headers import VIA, build_request_headers, build_request_target, escapes_base
+from mockserver.proxy.recording import KEPT_OF_REQUEST
 from mockserver.proxy.servers import check_servers
 from mockserver.proxy.suffixes import strip_body, watch_form
 from mockserver.proxy.summary import Summary
@@ -215,7 +216,7 @@ class Passing:
             if checked.body.media_type.startswith("multipart/"):
                 self.mock.journal.note_form(passed.entry, checked.body.value)
         passed.entry.size = incoming.size
-        body = incoming.copy.read() if incoming.copy.size <= 4 << 20 else None
+        body = incoming.copy.read() if incoming.copy.size <= KEPT_OF_REQUEST else None
         self._record_request(recorded, passed, url, body if incoming.whole else None, incoming.size)
 
     def _begin_recording(self, passed: Passed) -> RecordedExchange | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mockserver.journal.masking import Masking
 
 HAR_NAME = "recording.har"
-_KEPT_OF_BODY = 4 << 20
+KEPT_OF_REQUEST = 4 << 20
 """Bytes of a request's body that are recorded; of a larger one only the size is."""
 _LOOKED_AT = 1 << 20
 """Bytes of a request's body in which secrets are looked for, to mask them in the answer, too."""
@@ -151,7 +151,7 @@ class RecordedExchange:
             ),
             "headers": self._mask_headers(headers),
         }
-        if body and len(body) <= _KEPT_OF_BODY and (shown := self._mask_body(body, headers)):
+        if body and len(body) <= KEPT_OF_REQUEST and (shown := self._mask_body(body, headers)):
             line["body"] = jsonl.write_bytes(shown)
         self._write("request", self._at, {**line, "bodySize": size})
 
