@@ -37,9 +37,11 @@ _OTHER_PROTOCOL = re.compile(rb"[\r\n]*[A-Z]+ [^ \r\n]+ (?!HTTP/1\.)[^ \r\n][^\r
 """A request line of another protocol; llhttp accepts RTSP and ICE as well."""
 _FOREIGN = {
     b"PRI * HTTP/2": "speaks HTTP/2 from its first byte, and this port HTTP/1.1: have the client use HTTP/1.1",
-    b"\x16\x03": "speaks TLS, and this port does not: have the client ask http:// instead of https://",
+    b"\x16": "speaks TLS, and this port does not: have the client ask http:// instead of https://",
 }
-"""First bytes of clients that expect another protocol on this port -> what to tell the people who run them."""
+"""First bytes of clients that expect another protocol on this port -> what to tell the people who run them.
+
+TLS: the type of a handshake alone (RFC 8446, 5.1), since the parser refuses it before a second byte has come."""
 
 
 class ParsedRequest(NamedTuple):

@@ -193,7 +193,7 @@ def test_ten_thousand_requests_are_a_window_of_rows(page: Page, mock: MockServer
 
 def test_time_line_grows_while_the_stream_runs(page: Page, mock: MockServer) -> None:
     """Events by kind, then how it ended, in the list of streams and in the opened request."""
-    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="endless=40"'}
+    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="endless=150"'}
     body = {**CHAT, "response_mode": "streaming"}
     url = f"{mock.url('dify-chat')}/chat-messages"
     with httpx.Client(trust_env=False) as client, client.stream("POST", url, headers=headers, json=body) as answer:
@@ -218,7 +218,7 @@ def test_time_line_grows_while_the_stream_runs(page: Page, mock: MockServer) -> 
 
 def test_stream_is_held_released_and_ended(page: Page, mock: MockServer) -> None:
     """Held, nothing comes; released, it goes on; ended, the client sees it broken off."""
-    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="endless=20"'}
+    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="endless=150"'}
     url, body = f"{mock.url('dify-chat')}/chat-messages", {**CHAT, "response_mode": "streaming"}
     page.locator("body").press("2")
     with httpx.Client(trust_env=False) as client, client.stream("POST", url, headers=headers, json=body) as answer:
