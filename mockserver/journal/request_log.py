@@ -2,8 +2,9 @@
 
 Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. Lines are
 formatted many at a time: with cold caches, between two requests, each would take several times as long. That is done
-where the requests are answered, since two threads that take turns at it cost more than the lines; a thread of its own
-writes, and formats what is left. Rich takes as long to draw such a line as the mock takes to answer the request.
+where the requests are answered, and writing too where it cannot wait, since two threads that take turns at it cost more
+than the lines; a thread of its own writes what is left. Rich takes as long to draw such a line as the mock takes to
+answer the request.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import contextlib
 import json
 import os
 import re
+import select
+import stat
 import sys
 import threading
 import time
@@ -33,7 +36,8 @@ Event = Literal["answered", "begins", "ended"]
 """What streams begins and ends; the moment of it is that of `time.perf_counter`."""
 _KEPT = 10_000  # lines that wait to be written
 _TOGETHER_S = 0.1  # lines of so long are written at once: waking up for each would cost more than the line
-_FORMATTED_TOGETHER = 64
+_RARELY_S = 1.0  # how often the thread looks while lines are written without it: waking up costs what 50 lines cost
+_FORMATTED_TOGETHER = 40  # lines for people, which have room in a pipe at once
 _AT_ONCE = 64 << 10  # bytes
 _AMONG_OTHERS = 4096  # so many reach a pipe as a whole, beside those of other workers (POSIX: PIPE_BUF)
 _FAREWELL_S = 0.5
@@ -57,24 +61,27 @@ class LineWriter(Generic[_T]):
         *,
         form: Callable[[_T], str] = str,
         encoding: str = "utf-8",
-        at_once: int = _AT_ONCE,
+        alone: bool = True,
     ) -> None:
-        """Write to an open file, at most `at_once` bytes at a time.
+        """Write to an open file, `alone` or beside other processes.
 
         ``form``          makes a line of what is put; called where it was put, or in the thread
         ``tell_dropped``  makes the line that says how many are missing
         """
         self._descriptor, self._tell_dropped, self._form = descriptor, tell_dropped, form
-        self._encoding, self._at_once = encoding, at_once
+        self._encoding, self._at_once = encoding, _AT_ONCE if alone else _AMONG_OTHERS
         self._put: deque[_T] = deque()  # not yet formatted
         self._formatting = threading.Lock()  # lines stay in the order in which they were put
-        self._lines: deque[str] = deque()
+        self._lines: deque[bytes] = deque()  # the first may be several
+        self._writing = threading.Lock()  # here too
+        self._ask_room = _find_room(descriptor) if alone else _say_none
         self._dropped = 0
+        self._batches = 0  # that were written without the thread
         self._idle = True  # the thread waits to be woken
         self._ready = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closing = False
+        self._closing = threading.Event()
 
     def put(self, line: _T) -> None:
         """Have a line formatted and written soon; drop and count it where there is no room."""
@@ -88,19 +95,29 @@ class LineWriter(Generic[_T]):
                 self._format()
             finally:
                 self._formatting.release()
+            if self._writing.acquire(blocking=False):
+                try:
+                    self._write_some()
+                finally:
+                    self._writing.release()
         if self._idle:
             self._wake()
 
     def close(self) -> None:
         """Write what waits, unless nobody takes it."""
-        self._closing = True
+        self._closing.set()
         self._ready.set()
         if self._thread is not None:
             self._thread.join(_FAREWELL_S)
 
     def _format(self) -> None:
-        while self._put:
-            self._lines.append(self._form(self._put.popleft()))
+        put, form = self._put, self._form
+        texts = [form(put.popleft()) for _ in range(len(put))]
+        data = "\n".join([*texts, ""]).encode(self._encoding, "backslashreplace")
+        if texts and not self._lines and len(data) <= _AMONG_OTHERS:  # as nearly always
+            self._lines.append(data)
+        else:
+            self._lines.extend(data.splitlines(keepends=True))
 
     def _wake(self) -> None:
         with self._lock:
@@ -112,33 +129,45 @@ class LineWriter(Generic[_T]):
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):  # nobody will ever read it: what comes from now on waits until all is full
-            while not self._closing or self._put or self._lines:
+            while not self._closing.is_set() or self._put or self._lines:
                 self._ready.wait()
-                if not self._closing:
-                    time.sleep(_TOGETHER_S)
+                self._pause()
+                if not self._closing.is_set():
                     self._ready.clear()
                 self._idle = True  # from now on whoever puts a line wakes this thread for it
                 with self._formatting:
                     self._format()
-                for text in self._take_batches():
-                    self._write(text.encode(self._encoding, "backslashreplace"))
+                with self._writing:
+                    while self._lines:
+                        self._write(self._take_batch(self._at_once))
+                    if self._dropped:
+                        count, self._dropped = self._dropped, 0
+                        self._write(f"{self._tell_dropped(count)}\n".encode(self._encoding))
 
-    def _take_batches(self) -> Iterator[str]:
-        """Yield what waits, as many whole lines at a time as fit."""
-        batch: list[str] = []
-        size = 0
-        while self._lines:
-            line = self._lines.popleft()
-            if batch and size + len(line) >= self._at_once:
-                yield "\n".join([*batch, ""])
-                batch, size = [], 0
-            batch.append(line)
-            size += len(line) + 1
-        if self._dropped:
-            count, self._dropped = self._dropped, 0
-            batch.append(self._tell_dropped(count))
-        if batch:
-            yield "\n".join([*batch, ""])
+    def _pause(self) -> None:
+        """Wait for more lines, and as long as they are written without this thread."""
+        pause_s, seen = _TOGETHER_S, -1
+        while seen != self._batches and not self._closing.is_set():
+            seen = self._batches
+            self._closing.wait(pause_s)
+            pause_s = _RARELY_S
+
+    def _write_some(self) -> None:
+        """Write what there is room for at once."""
+        try:
+            while self._lines and (room := self._ask_room()) >= len(self._lines[0]):
+                self._write(self._take_batch(room))
+                self._batches += 1
+        except OSError:  # the reader has left; the thread ends by the same error
+            self._ask_room = _say_none
+
+    def _take_batch(self, size: int) -> bytes:
+        """Return as many whole lines of what waits as `size` bytes have room for, but at least one."""
+        batch: list[bytes] = []
+        while self._lines and (not batch or size >= len(self._lines[0])):
+            batch.append(self._lines.popleft())
+            size -= len(batch[-1])
+        return b"".join(batch)
 
     def _write(self, data: bytes) -> None:
         while data:
@@ -158,18 +187,18 @@ class RequestLog:
         self._stream = stream  # as long as it lives, its descriptor does
         plain = frozenset(plain_paths)
         lines = _Json(plain) if form == "json" else _Text(plain, colours=_takes_colours(stream))
-        at_once = _AT_ONCE if alone else _AMONG_OTHERS
         self._plain = plain
-        self._writer = LineWriter(
-            stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, at_once=at_once
+        self._writer: LineWriter[Entry | _Note] = LineWriter(
+            stream.fileno(), lines.tell_dropped, form=lines.tell, encoding=stream.encoding, alone=alone
         )
-
         self._put = self._writer.put
 
     def note_answer(self, entry: Entry, delay_s: float = 0.0) -> None:
         """Tell that a request was answered, or that the answer begins."""
-        event: Event = "answered" if entry.stream is None else "begins"
-        self._put(_note(event, entry, perf_counter() + delay_s, self._plain))
+        if entry.stream is None:  # nothing in it changes any more
+            self._put(entry)
+        else:
+            self._put(_note("begins", entry, perf_counter() + delay_s, self._plain))
 
     def note_end(self, entry: Entry) -> None:
         """Tell that an answer which streamed has ended."""
@@ -181,7 +210,7 @@ class RequestLog:
 
 
 class _Note(NamedTuple):
-    """What a line is made of, soon: an entry may be large, so that few wait.
+    """What a line is made of; of an answer that streams it is noted when it begins and when it ends.
 
     ``moment``    of the event, as `entry.began` that of the request: seconds of `time.perf_counter`
     ``path``      without secrets, at most 200 characters
@@ -200,7 +229,7 @@ _new = tuple.__new__  # a named tuple's own constructor takes half as long again
 
 
 def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]) -> _Note:
-    """Note what may change before the line is made; called for each request, so that it must cost little."""
+    """Note what may change before the line is made."""
     path, problems = entry.raw_path, None
     if path not in plain_paths:
         ids = _ID.findall(path)
@@ -211,6 +240,10 @@ def _note(event: Event, entry: Entry, moment: float, plain_paths: frozenset[str]
         hints, answered = [hint[:_LONGEST] for hint in entry.hints], _shorten(entry.answer_violations)
         problems = (_shorten(entry.violations), hints, failure, answered)
     return _new(_Note, (event, entry, moment, path, problems))
+
+
+def _note_answered(entry: Entry, plain_paths: frozenset[str]) -> _Note:
+    return _note("answered", entry, entry.began + (entry.duration_ms or 0) / 1000, plain_paths)
 
 
 def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -245,9 +278,9 @@ class _Text(_Lines):
         self._colours = colours
         self._answer = lru_cache(maxsize=1024)(self._tell_answer)
 
-    def tell(self, note: _Note) -> str:
+    def tell(self, noted: Entry | _Note) -> str:
         """Return the line, and below it what is wrong with the request, and what may have been meant."""
-        event, entry, moment, path, problems = note
+        event, entry, moment, path, problems = noted if isinstance(noted, _Note) else _note_answered(noted, self._plain)
         took = (moment - entry.began) * 1000
         if event == "answered":
             what = f"{took:.1f} ms"
@@ -255,17 +288,20 @@ class _Text(_Lines):
             what = f"{entry.stream.pieces} events in {took:.0f} ms, {entry.stream.ended}"
         else:
             what = "stream begins"
-        answer = self._answer(entry.method, path, entry.status, entry.scenario)
+        answer, world = self._answer(entry.method, path, entry.status, entry.scenario, entry.world)
         if entry.faults:
             answer = f"{answer} fault={','.join(entry.faults)}"
-        line = f"{self._format_time(self._epoch + moment)} {answer} {what} {_show(entry.world)} #{entry.number}"
+        line = f"{self._format_time(self._epoch + moment)} {answer} {what} {world} #{entry.number}"
         return line if problems is None else "\n".join([line, *self._render_below(event, *problems)])
 
-    def _tell_answer(self, method: str, path: str, status: int | None, scenario: str | None) -> str:
-        """Return the part of a line that many have in common; without a scenario a gateway answers."""
+    def _tell_answer(
+        self, method: str, path: str, status: int | None, scenario: str | None, world: str | None
+    ) -> tuple[str, str]:
+        """Return what many lines have in common, and the world; without a scenario a gateway answers."""
         shown = path if path in self._plain else make_printable(path)
         coloured = f"{_BY_STATUS.get(str(status)[0], '')}{status}{_RESET}" if self._colours else status
-        return f"{method} {shown} {coloured} {scenario or '-'}"
+        where = make_printable(world[:_LONGEST]) if world else "-"
+        return f"{method} {shown} {coloured} {scenario or '-'}", where
 
     def _render_below(
         self, event: Event, violations: list[str], hints: list[str], failure: str | None, answered: list[str]
@@ -297,8 +333,9 @@ class _Json(_Lines):
     def __init__(self, plain_paths: frozenset[str]) -> None:
         super().__init__(plain_paths, "%Y-%m-%dT%H:%M:%S", time.gmtime)
 
-    def tell(self, note: _Note) -> str:
+    def tell(self, noted: Entry | _Note) -> str:
         """Return an object; every character that is not ASCII is escaped."""
+        note = noted if isinstance(noted, _Note) else _note_answered(noted, self._plain)
         event, entry, moment, path, problems = note
         at = self._epoch + moment
         more = "" if event != "ended" and not entry.faults and problems is None else _render_further(note)
@@ -338,13 +375,24 @@ def _render_further(note: _Note) -> str:
     return more + (f', "failure": {_quote(failure)}' if failure else "")
 
 
-@lru_cache(maxsize=1024)
-def _show(world: str | None) -> str:
-    return make_printable(world[:_LONGEST]) if world else "-"
-
-
 def _quote(text: str | None) -> str:
     return "null" if text is None else encode_basestring_ascii(text)
+
+
+def _find_room(descriptor: int) -> Callable[[], int]:
+    """Return what tells how many bytes an open file takes without waiting."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return lambda: _AT_ONCE
+    if not stat.S_ISFIFO(mode) or not hasattr(select, "poll"):
+        return _say_none
+    pipe = select.poll()
+    pipe.register(descriptor, select.POLLOUT)
+    return lambda: _AMONG_OTHERS if pipe.poll(0) else 0  # it is ready when it has so much room (pipe(7))
+
+
+def _say_none() -> int:
+    return 0
 
 
 def _takes_colours(stream: TextIO) -> bool:

@@ -211,6 +211,37 @@ def test_nobody_reads_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(writing)
 
 
+def test_slow_reader_gets_all_lines_in_their_order() -> None:
+    """Whether the thread writes them or, where the pipe has room, whoever puts them."""
+    reading, writing = os.pipe()
+    writer: LineWriter[int] = LineWriter(writing, str, form=lambda number: f"{number} " + "ä" * 500)
+    for number in range(1000):  # fifteen times what the pipe has room for
+        writer.put(number)
+    told = b""
+    while told.count(b"\n") < 1000:
+        told += os.read(reading, 5000)
+        if not told.count(b"\n") % 7:
+            writer.put(1000)
+    assert [int(line.split()[0]) for line in told.splitlines()[:1000]] == list(range(1000))
+    writer.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_file_is_written_where_lines_are_put(tmp_path: Path) -> None:
+    """A file takes them at once: the thread is not needed for it, and has the rest written when it is closed."""
+    with (tmp_path / "log").open("w") as file:
+        writer: LineWriter[str] = LineWriter(file.fileno(), str)
+        writer._idle = False  # so that nobody wakes the thread
+        for number in range(205):
+            writer.put(str(number))
+        assert (tmp_path / "log").read_text().splitlines() == [str(number) for number in range(205)]
+        writer.put("the last")
+        writer._wake()
+        writer.close()
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "the last"
+
+
 def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed pipe ends no request: everything is dropped from then on, within the bound."""
     monkeypatch.setattr(request_log, "_KEPT", 10)
