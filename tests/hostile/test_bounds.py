@@ -63,14 +63,14 @@ def test_no_answer_costs_more_than_its_bounds(name):
 def test_fuzzing_reads_within_the_same_bounds(name, tmp_path):
     """Schemathesis's requests go through the suite's client: no memory without limit, and a report at the end."""
     impatient = tmp_path / "impatient.toml"
-    impatient.write_text("timeouts = { answer_s = 1.5, stream_s = 3 }\n[api.dify-chat]\nkey = 'app-secret'\n")
+    impatient.write_text("timeouts = { answer_s = 0.7, stream_s = 1.5 }\n[api.dify-chat]\nkey = 'app-secret'\n")
     options = [
         "--api",
         "dify-chat",
         "--target",
         impatient,
         "--max-minutes",
-        "0.4",
+        "0.25",
         "--report",
         tmp_path,
         "--demand-fuzz",
@@ -82,7 +82,7 @@ def test_fuzzing_reads_within_the_same_bounds(name, tmp_path):
         assert len(server.asked) > 4
     assert done.returncode in (1, 2), done.stdout + done.stderr
     assert "MemoryError" not in done.stdout + done.stderr
-    assert took_s < 24 + 60, "the bound, and what starting and reporting take on a busy machine"
+    assert took_s < 15 + 60, "the bound, and what starting and reporting take on a busy machine"
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["crashes"] == []
     assert report["status"] in ("failed", "incomplete")

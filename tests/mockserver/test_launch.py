@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytest_alone import ALONE
 
 OTHERS = {
     "mockserver/__init__.py": "from mockserver.models import Body\n",
@@ -20,7 +21,7 @@ OTHERS = {
 """What PyPI's mockserver-client puts into an environment."""
 TESTS = {"test_plain.py": "def test_it(mockserver):\n    assert mockserver == 'theirs'\n"}
 USERS = {"test_mock.py": "def test_it(mock_server):\n    pass\n"}
-BASE = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist")
+BASE = ("-q", "-p", "no:cacheprovider", *ALONE)
 
 
 def run(folder: Path, *command: str) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pytest_alone import ALONE
 
 from flowcontract.errors import UnknownNameError
 from mockserver.config.settings import Settings
@@ -33,18 +34,7 @@ def run(folder: Path, *arguments: str, **files: str) -> str:
     """Run pytest in a folder with some files and return what it prints; the plugin comes by its entry point."""
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:xdist",
-        *arguments,
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *ALONE, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout + done.stderr
 
