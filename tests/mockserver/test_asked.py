@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
 import asked_cases
 import pytest
 from asked_cases import API, DIFFERENCES, MOCKS, answered, exceptions, other_shapes, other_statuses, questions
@@ -25,6 +28,41 @@ def test_no_status_is_another_without_a_ruling() -> None:
 def test_no_outline_is_another_without_a_ruling() -> None:
     """Media type, fields, and of a refusal what it says of which field in Pydantic's words; exceptions are listed."""
     assert {pair: _told(*pair) for pair in other_shapes() - set(exceptions().shapes)} == {}
+
+
+@pytest.mark.parametrize("mock", MOCKS)
+def test_what_is_null_is_null_in_both(mock: str) -> None:
+    """Of every field that both tell in the answer to the same run: a colour, an icon, a usage of tokens.
+
+    What a message comes from depends on the flow.
+    """
+    compared = 0
+    for question in questions():
+        was, now = question.answers[MOCKS[mock]], answered(mock)[question.name]
+        if question.name.startswith("run") and was.status == now.status == 200:
+            kinds, its = list_kinds(was.body), list_kinds(now.body)
+            fields = {field for field in kinds.keys() & its.keys() if "/source/" not in field}
+            assert {field: its[field] - kinds[field] for field in fields if its[field] - kinds[field]} == {}, question
+            compared += len(fields)
+    assert compared > 500
+
+
+def list_kinds(body: str) -> dict[str, set[str]]:
+    """Return the kinds of values, `NoneType` or `str`, of each place of an answer, be it one JSON text or several."""
+    found: dict[str, set[str]] = {}
+    waiting: list[tuple[str, object]] = []
+    for text in body.split("\n\n"):
+        with contextlib.suppress(json.JSONDecodeError):  # the recording has the beginning of a long answer
+            waiting.append(("", json.loads(text)))
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{place}/{name}", each) for name, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{place}/*", each) for each in value]
+        else:
+            found.setdefault(place, set()).add(type(value).__name__)
+    return found
 
 
 def _told(mock: str, name: str) -> tuple[str, str]:
