@@ -23,7 +23,8 @@ _KIND = 80
 def describe_stream(entry: Entry, stream: StreamContract | None, after: int = 0) -> dict[str, Any] | None:
     """Return the events of an exchange's stream behind the first `after` ones, and how it ended; None without one.
 
-    Only what the journal keeps of a stream is told: the first 64 kB.
+    Only what the journal keeps of a stream is told, the first 64 kB; `last` says of what came later when the last of
+    it was sent, and of which kind the last event was.
     """
     log = entry.stream
     if log is None:
@@ -39,6 +40,9 @@ def describe_stream(entry: Entry, stream: StreamContract | None, after: int = 0)
         "duration_ms": entry.duration_ms,
         "silence_s": stream and stream.silence_s,
         "end": sorted(stream.end) if stream else [],
+        "last": {"after_s": round(log.last_s, 4), "kind": _find_last_kind(log.end, stream)}
+        if log.pieces > len(sent)
+        else None,
         "found": len(events),
         "events": events[after:],
     }
@@ -59,6 +63,15 @@ def _list_events(
         yield from (_build_event(after_s, _find_kind(block, stream), _show(block)) for block in blocks)
     if is_whole:
         yield from (_build_event(last, "cut off", _show(block)) for block in decoder.close())
+
+
+def _find_last_kind(data: bytes, stream: StreamContract | None) -> str | None:
+    """Return the kind of the last event in the end of a stream, None where none is whole; the first may be a part."""
+    try:
+        blocks = list(Decoder(stream.framing if stream else "sse").feed(data))[1:]
+    except StreamError:
+        return None
+    return _find_kind(blocks[-1], stream)[:_KIND] if blocks else None
 
 
 def _build_event(after_s: float, kind: str, text: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _KEPT_PIECES = 1000
 _KEPT_BYTES = 64 << 10
+_KEPT_OF_END = 16 << 10
 
 
 @dataclass(slots=True)
@@ -27,14 +28,17 @@ class StreamLog:
                 or `interrupted` (its worker has ended); None while it runs
     ``pieces``  how many were sent; of the first ones, `sent` has the time and the text
     ``size``    bytes sent
+    ``last_s``  when the last piece was sent
     """
 
     ended: str | None = None
     pieces: int = 0
     size: int = 0
+    last_s: float = 0.0
     _times: array[float] = field(default_factory=lambda: array("d"))
     _ends: array[int] = field(default_factory=lambda: array("L"))
     _bytes: bytearray = field(default_factory=bytearray)
+    _end: bytes = b""
     _known: Callable[[str], Secrets] | None = field(default=None, repr=False)
 
     def hide(self, known: Callable[[str], Secrets]) -> None:
@@ -45,10 +49,13 @@ class StreamLog:
         """Note a piece that is sent `after_s` seconds after the sender first asked for one."""
         self.pieces += 1
         self.size += len(data)
+        self.last_s = after_s
         if self.pieces <= _KEPT_PIECES and self.size <= _KEPT_BYTES:
             self._bytes += data
             self._times.append(after_s)
             self._ends.append(len(self._bytes))
+        else:
+            self._end = (self._end + data)[-_KEPT_OF_END:]
 
     @property
     def sent(self) -> list[tuple[float, str]]:
@@ -56,12 +63,18 @@ class StreamLog:
         times, pieces = self._mask_pieces()
         return [(after_s, piece.decode("utf-8", "replace")) for after_s, piece in zip(times, pieces, strict=False)]
 
+    @property
+    def end(self) -> bytes:
+        """The last bytes of what is sent behind the pieces that are kept; a secret at their beginning may be cut."""
+        return b"".join(self._mask(self._end, [len(self._end)]))
+
     def _mask_pieces(self) -> tuple[list[float], list[bytes]]:
         """Return times and pieces; a secret is masked in the piece in which it begins and missing in the next ones."""
-        ends, data = list(self._ends), bytes(self._bytes)
+        return list(self._times), self._mask(bytes(self._bytes), list(self._ends))
+
+    def _mask(self, data: bytes, ends: list[int]) -> list[bytes]:
         known = self._known(data.decode("utf-8", "replace")) if self._known else ()
-        hidden = list(known.find_spans(data)) if known else []
-        return list(self._times), list(_cut(data, ends, hidden))
+        return list(_cut(data, ends, list(known.find_spans(data)) if known else []))
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `/__mock__/requests` shows it."""
@@ -75,15 +88,23 @@ class StreamLog:
             "times": times,
             "ends": list(accumulate(map(len, pieces))),
             "bytes": b"".join(pieces).decode("latin-1"),
+            "last_s": self.last_s,
+            "end": self.end.decode("latin-1"),
         }
         return {"ended": self.ended, "pieces": self.pieces, "size": self.size, **kept}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> StreamLog:
         """Return the log that `as_record` was asked of."""
-        times, ends = array("d", record["times"]), array("L", record["ends"])
         return cls(
-            record["ended"], record["pieces"], record["size"], times, ends, bytearray(record["bytes"], "latin-1")
+            record["ended"],
+            record["pieces"],
+            record["size"],
+            record["last_s"],
+            array("d", record["times"]),
+            array("L", record["ends"]),
+            bytearray(record["bytes"], "latin-1"),
+            record["end"].encode("latin-1"),
         )
 
 

@@ -29,7 +29,7 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
     const answer = await fetch(locate(path), {
       method, signal, headers: headers(), cache: "no-store",
       body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    }).catch((error) => { throw error.name === "AbortError" ? error : new Error("The mock does not answer. Is it still running?"); });
     if (answer.status === 401) {
       if (sent === token) token = await askForToken(sent !== "");
       continue;

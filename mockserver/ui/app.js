@@ -35,7 +35,11 @@ function show() {
     current = view;
     main.replaceChildren(made[view].element);
     document.title = `${VIEWS[view][0]} · flowcontract mock`;
-    for (const tab of tabs.children) tab.toggleAttribute("aria-current", tab.dataset.view === view);
+    for (const tab of tabs.children) {
+      if (tab.dataset.view === view) tab.setAttribute("aria-current", "page");
+      else tab.removeAttribute("aria-current");
+    }
+    tabs.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   made[view].enter(rest.join("/"));
 }

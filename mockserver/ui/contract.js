@@ -1,7 +1,7 @@
 // The contract: each operation with its lines of the documents, and the order of its events as a drawing.
 
 import { ask } from "./api.js";
-import { complain, h, show } from "./dom.js";
+import { h, load, show } from "./dom.js";
 import { quotes } from "./detail.js";
 import { Operations } from "./operations.js";
 import { railroad } from "./railroad.js";
@@ -14,16 +14,10 @@ export class Contract {
     this.go = go;
   }
 
-  async enter(name) {
-    try {
-      await this.operations.load();
-      this.operations.choose(name);
-      this.element.classList.toggle("opened", Boolean(name));
-      if (name) this.draw(await ask(`operations/${name}`));
-      else show(this.inside, h("p", { class: "empty" }, "Choose an operation."));
-    } catch (error) {
-      complain(error);
-    }
+  enter(name) {
+    this.element.classList.toggle("opened", Boolean(name));
+    this.operations.enter(name);
+    load(this.inside, name, async () => name && ask(`operations/${name}`), (operation) => this.draw(operation));
   }
 
   leave() {}
@@ -36,6 +30,10 @@ export class Contract {
   }
 
   draw(operation) {
+    if (!operation) {
+      show(this.inside, h("p", { class: "empty" }, "Choose an operation."));
+      return;
+    }
     const { stream } = operation;
     show(this.inside,
       h("header", {}, h("h2", {}, operation.name), h("a", { class: "plain back", href: "#contract" }, "Close")),

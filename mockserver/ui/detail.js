@@ -1,7 +1,7 @@
 // One exchange: what was asked and answered, what the contract says of it, how its stream went.
 
 import { ask } from "./api.js";
-import { bytes, button, clock, code, duration, h, pretty, say, show } from "./dom.js";
+import { bytes, button, clock, code, duration, h, load, pretty, say, show } from "./dom.js";
 import { row, watch } from "./exchanges.js";
 import { Timeline } from "./timeline.js";
 
@@ -17,21 +17,21 @@ export class Detail {
     this.number = null;
   }
 
-  async open(number) {
+  open(number) {
     this.leave();
     this.number = number;
     this.element.hidden = false;
     this.seen = JSON.stringify(row(number) ?? null);
-    const exchange = await ask(`requests/${number}`).catch((error) => {
-      if (this.number === number) show(this.element, this.head(`Request ${number}`), h("p", { class: "wrong" }, error.message));
-      return null;
+    const inside = h("div", {});
+    show(this.element, this.head(`Request ${number}`), inside);
+    load(inside, "it", () => ask(`requests/${number}`), (exchange) => {
+      if (this.number !== number) return;
+      this.timeline = exchange.answer.stream ? new Timeline(number) : null;
+      this.draw(exchange);
+      this.element.scrollTop = 0;
+      this.timeline?.update().catch(() => {});
+      this.unwatch = watch(() => this.refresh());
     });
-    if (exchange === null || this.number !== number) return;
-    this.timeline = exchange.answer.stream ? new Timeline(number) : null;
-    this.draw(exchange);
-    this.element.scrollTop = 0;
-    await this.timeline?.update();
-    this.unwatch = watch(() => this.refresh());
   }
 
   leave() {
@@ -123,13 +123,8 @@ export class Detail {
   later(title, path, draw) {
     const inside = h("div", {});
     const element = h("details", {}, h("summary", {}, title), inside);
-    element.addEventListener("toggle", async () => {
-      if (!element.open) return;
-      try {
-        show(inside, draw(await ask(path)));
-      } catch (error) {
-        show(inside, h("p", { class: "wrong" }, error.message));
-      }
+    element.addEventListener("toggle", () => {
+      if (element.open) load(inside, "it", () => ask(path), (found) => show(inside, draw(found)));
     });
     return element;
   }

@@ -88,6 +88,23 @@ export function show(element, ...children) {
   return fill(element, {}, children);
 }
 
+const loads = new WeakMap(); // element -> what it waits for last
+
+/** Show in an element that something is being loaded, then what is drawn of it; or why not, and a button to try again. */
+export async function load(element, what, work, draw) {
+  const mine = {};
+  loads.set(element, mine);
+  show(element, h("p", { class: "empty loading", role: "status" }, `Loading ${what || ""} ...`.replace(/ {2,}/, " ")));
+  try {
+    const found = await work();
+    if (loads.get(element) === mine) draw(found);
+  } catch (error) {
+    if (loads.get(element) !== mine) return;
+    show(element, h("div", { class: "empty" }, h("p", { class: "wrong", role: "alert" }, error.message),
+      h("p", {}, button("Try again", async () => { load(element, what, work, draw); }))));
+  }
+}
+
 /** Return JSON in lines, or the text itself where it is none. */
 export function pretty(text) {
   if (typeof text !== "string") return JSON.stringify(text, null, 2);
@@ -115,6 +132,11 @@ export function code(text, label = "") {
 
 export function bytes(count) {
   return count < 1024 ? `${count} B` : count < 1048576 ? `${(count / 1024).toFixed(1)} kB` : `${(count / 1048576).toFixed(1)} MB`;
+}
+
+/** Return a number of things: `1 event`, `2 events`. */
+export function counted(count, thing) {
+  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 export function duration(ms) {

@@ -1,7 +1,7 @@
 // A list of operations to choose from, which is searched by operation, path, and whatever else belongs to them.
 
 import { ask } from "./api.js";
-import { h, show } from "./dom.js";
+import { complain, h, load, show } from "./dom.js";
 
 export class Operations {
   constructor(base, choose, more = async () => ({})) {
@@ -15,22 +15,25 @@ export class Operations {
     this.element = h("div", { class: "side" }, h("div", { class: "filters" }, this.search), this.list);
   }
 
-  /** Ask for the operations, and with `more` for texts by which each is found, too. */
-  async load() {
-    const [known, texts] = await Promise.all([this.known ?? ask("operations"), this.more()]);
-    this.known = known;
-    this.texts = texts;
-    this.paint();
-  }
-
-  choose(name) {
-    this.chosen = name ?? null;
-    this.paint();
+  /** Mark the operation that is chosen; ask for all of them once, and each time for `more` by which they are found. */
+  enter(name) {
+    this.chosen = name || null;
+    if (this.known) {
+      this.paint();
+      this.more().then((texts) => { this.texts = texts; this.paint(); }).catch(complain);
+      return;
+    }
+    load(this.list, "the operations", () => Promise.all([ask("operations"), this.more()]), ([known, texts]) => {
+      this.known = known;
+      this.texts = texts;
+      this.paint();
+    });
   }
 
   paint() {
+    if (!this.known) return;
     const wanted = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = (this.known ?? []).filter((each) => {
+    const found = this.known.filter((each) => {
       const text = `${each.name} ${each.method} ${each.path} ${each.summary} ${each.streams ? "stream" : ""} ${this.texts?.[each.name] ?? ""}`.toLowerCase();
       return wanted.every((word) => text.includes(word));
     });

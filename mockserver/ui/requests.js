@@ -1,7 +1,7 @@
 // The requests as they come, and one of them opened.
 
 import { Detail, statusClass } from "./detail.js";
-import { clock, confirmed, duration, h, say, show } from "./dom.js";
+import { clock, confirmed, counted, duration, h, say, show } from "./dom.js";
 import { ask } from "./api.js";
 import { count, find, remembers, watch, worlds } from "./exchanges.js";
 import { List } from "./list.js";
@@ -67,7 +67,7 @@ export class Requests {
       this.world.value = chosen;
     }
     const found = find(this.filter);
-    this.counted.textContent = found.length === count() ? `${found.length}` : `${found.length} of ${count()}`;
+    this.counted.textContent = found.length === count() ? counted(count(), "request") : `${found.length.toLocaleString("en")} of ${counted(count(), "request")}`;
     this.empty.hidden = found.length > 0;
     show(this.empty, count() ? h("p", {}, "No request is like that.") : welcome());
     this.list.set(found);

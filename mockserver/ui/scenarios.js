@@ -1,7 +1,7 @@
 // What an operation can answer: scenarios and faults, asked for with one click, and a form that tries it.
 
 import { ask } from "./api.js";
-import { button, complain, h, say, show } from "./dom.js";
+import { button, h, load, say, show } from "./dom.js";
 import { worlds } from "./exchanges.js";
 import { Operations } from "./operations.js";
 import { form } from "./try.js";
@@ -25,19 +25,14 @@ export class Scenarios {
     return Object.fromEntries(Object.entries(this.known).map(([name, found]) => [name, Object.entries(found).flat().join(" ")]));
   }
 
-  async enter(name) {
-    try {
-      await this.operations.load();
-      this.operations.choose(name);
-      this.element.classList.toggle("opened", Boolean(name));
-      await this.list();
-      if (name) this.draw(await ask(`operations/${name}`));
-      else show(this.inside, h("p", { class: "empty" }, "Choose an operation to send it, or to choose its answers; what is searched for may be a scenario, too."));
-    } catch (error) {
-      complain(error);
-    }
+  enter(name) {
+    this.element.classList.toggle("opened", Boolean(name));
+    this.operations.enter(name);
+    load(this.inside, name, async () => name && (await Promise.all([ask(`operations/${name}`), this.texts()]))[0], (operation) => this.draw(operation));
+    const list = () => this.list().catch(() => {});
+    list();
     clearInterval(this.timer);
-    this.timer = setInterval(() => this.list().catch(() => {}), 2000);
+    this.timer = setInterval(list, 2000);
   }
 
   leave() {
@@ -68,6 +63,10 @@ export class Scenarios {
   }
 
   draw(operation) {
+    if (!operation) {
+      show(this.inside, h("p", { class: "empty" }, "Choose an operation to send it, or to choose its answers; what is searched for may be a scenario, too."));
+      return;
+    }
     this.search = h("input", { type: "search", placeholder: "Search scenarios and faults", "aria-label": "Search scenarios and faults", oninput: () => this.paint() });
     const names = h("datalist", { id: "known-worlds" }, worlds().map((name) => h("option", { value: name })));
     this.world = h("input", { list: "known-worlds", placeholder: "all worlds", "aria-label": "World or key", spellcheck: "false" });

@@ -1,7 +1,7 @@
 // What each key has: conversations, files, runs; and a fresh start for one of them or for all.
 
 import { ask } from "./api.js";
-import { complain, confirmed, h, say, show } from "./dom.js";
+import { complain, confirmed, counted, h, load, say, show } from "./dom.js";
 import { table } from "./contract.js";
 import { watch } from "./exchanges.js";
 
@@ -15,7 +15,8 @@ export class Worlds {
 
   enter(name) {
     this.name = name ? decodeURIComponent(name) : "";
-    this.draw();
+    this.stale = false;
+    load(this.inside, this.name || "the worlds", () => this.read(), (found) => this.show(found));
     this.unwatch ??= watch(() => { this.stale = true; });
     this.timer ??= setInterval(() => { if (this.stale && !this.name) this.draw(); }, 1000);
   }
@@ -33,12 +34,23 @@ export class Worlds {
   }
 
   async draw() {
+    const { name } = this;
     this.stale = false;
     try {
-      await (this.name ? this.drawOne() : this.drawAll());
+      const found = await this.read();
+      if (this.name === name) this.show(found);
     } catch (error) {
       complain(error);
     }
+  }
+
+  read() {
+    return ask(this.name ? `worlds?world=${encodeURIComponent(this.name)}` : "worlds");
+  }
+
+  show(found) {
+    if (this.name) this.showOne(found);
+    else this.showAll(found);
   }
 
   reset(world, label) {
@@ -49,14 +61,13 @@ export class Worlds {
     });
   }
 
-  async drawAll() {
-    const { worlds, found } = await ask("worlds");
+  showAll({ worlds, found }) {
     if (!worlds.length) {
       show(this.inside, h("div", { class: "empty" }, h("h2", {}, "No world yet"), h("p", {}, "Each key has a world of its own; it begins with the first request that sends the key.")));
       return;
     }
-    show(this.inside, h("header", { class: "bar" }, h("h2", {}, `${found} ${found === 1 ? "world" : "worlds"}`), this.reset("", "Reset all")),
-      h("div", { class: "cards" }, worlds.map((world) => h("article", { class: "card", "data-world": world.world },
+    show(this.inside, h("header", { class: "bar" }, h("h2", {}, counted(found, "world")), this.reset("", "Reset all")),
+      h("div", { class: "cards small" }, worlds.map((world) => h("article", { class: "card", "data-world": world.world },
         h("header", {}, h("h2", {}, h("a", { href: `#worlds/${encodeURIComponent(world.world)}` }, world.world)), this.reset(world.world, "Reset")),
         h("p", { class: "quiet" }, `key ${world.keys.join(" or ")}`, world.streams > 0 && `, ${world.streams} running`),
         world.tables === null ? h("p", { class: "quiet" }, "It is kept elsewhere, and not in memory.")
@@ -64,8 +75,7 @@ export class Worlds {
       found > worlds.length && h("p", { class: "quiet" }, `and ${found - worlds.length} more`)));
   }
 
-  async drawOne() {
-    const world = await ask(`worlds?world=${encodeURIComponent(this.name)}`);
+  showOne(world) {
     const tables = Object.entries(world.records).filter(([, rows]) => rows.length);
     show(this.inside, h("header", { class: "bar" }, h("h2", {}, world.world), this.reset(world.world, "Reset"), h("a", { class: "plain", href: "#worlds" }, "All worlds")),
       tables.length === 0 && h("p", { class: "empty" }, "Nothing is in it."),

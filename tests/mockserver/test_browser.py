@@ -19,6 +19,7 @@ from werkzeug.datastructures import Headers
 
 from mockserver import MockServer, Settings
 from mockserver.http.messages import Reply, Request
+from mockserver.journal.entry import KEPT_OF_ANSWER
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (--group test)")
 CHROMIUM = shutil.which("chromium")
@@ -166,7 +167,7 @@ def test_hostile_link_leads_nowhere_else(browser: playwright.Browser, mock: Mock
         expect(page.locator("#state")).to_have_text("live")
         expect(page.locator("nav a[aria-current]")).to_have_count(1)
         if "v1" in place:
-            expect(page.locator(".note.wrong")).to_contain_text("There is no")
+            expect(page.get_by_role("alert")).to_contain_text("There is no")
     assert mock.mock.journal.count == 0
 
 
@@ -175,7 +176,7 @@ def test_ten_thousand_requests_are_a_window_of_rows(page: Page, mock: MockServer
     journal = mock.mock.journal
     for _ in range(10_000):
         journal.close(journal.open(Request("GET", "/v1/info"), 0.0), Reply(200, Headers()))
-    expect(page.locator("#counted")).to_have_text("10000", timeout=20_000)
+    expect(page.locator("#counted")).to_have_text("10,000 requests", timeout=20_000)
     assert page.locator(".row").count() < 60
     listed = page.get_by_role("listbox")
     listed.focus()
@@ -184,7 +185,7 @@ def test_ten_thousand_requests_are_a_window_of_rows(page: Page, mock: MockServer
     place = "document.querySelector('.row[aria-selected=true]').getBoundingClientRect().y"
     before = page.evaluate(place)  # at once: the row is another element after each new request
     ask(mock)
-    expect(page.locator("#counted")).to_have_text("10001")
+    expect(page.locator("#counted")).to_have_text("10,001 requests")
     assert abs(before - page.evaluate(place)) < 2
     assert page.locator(".row").count() < 60
     listed.press("Home")
@@ -214,6 +215,109 @@ def test_time_line_grows_while_the_stream_runs(page: Page, mock: MockServer) -> 
     expect(detail.locator(".how")).to_have_text("the client left")
     detail.locator(".events summary").click()
     expect(detail.locator(".events li").first).to_contain_text("workflow_started")
+
+
+def test_long_stream_goes_on_beyond_what_is_drawn(page: Page, mock: MockServer) -> None:
+    """Behind what the journal keeps, pieces and bytes are counted as they come, and the last event is named."""
+    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="endless=20"'}
+    body = {**CHAT, "response_mode": "streaming"}
+    url = f"{mock.url('dify-chat')}/chat-messages"
+    pieces = "Number(document.querySelector('.card .timeline').dataset.pieces)"
+    with httpx.Client(trust_env=False) as client, client.stream("POST", url, headers=headers, json=body) as answer:
+        raw, read = answer.iter_raw(), 0
+        while read < KEPT_OF_ANSWER + 1000:
+            read += len(next(raw))
+        page.locator("body").press("2")
+        summary = page.locator(".card .summary")
+        expect(summary.locator(".undrawn")).to_contain_text(
+            "drawn, the journal keeps no more; last workflow_finished at"
+        )
+        expect(page.locator(".card svg text.beyond")).to_have_text("no longer drawn")
+        drawn = page.locator(".card .timeline").get_attribute("data-events")
+        page.wait_for_function(f"first => {pieces} > first + 3", arg=page.evaluate(pieces))
+        assert page.locator(".card .timeline").get_attribute("data-events") == drawn
+        show(page, "long-stream")
+
+
+def test_silence_grows_while_it_lasts(page: Page, mock: MockServer) -> None:
+    """What was sent just before is drawn, and the time line does not stand still until the next event comes."""
+    headers = {"Authorization": "Bearer app-chat", "Prefer": 'fault="silence=60"'}
+    body = {**CHAT, "response_mode": "streaming"}
+    url = f"{mock.url('dify-chat')}/chat-messages"
+    page.locator("body").press("2")
+    with httpx.Client(trust_env=False) as client, client.stream("POST", url, headers=headers, json=body) as answer:
+        next(answer.iter_raw())
+        card = page.locator(".card")
+        expect(card.locator("rect.silence")).to_have_count(1)
+        log = mock.requests()[0].stream
+        assert log is not None
+        expect(card.locator(".timeline")).to_have_attribute("data-events", str(log.pieces))
+        show(page, "silence")
+
+
+def test_view_says_that_it_loads_and_what_kept_it(page: Page, mock: MockServer) -> None:
+    """Nothing is empty while the mock is slow; where it does not answer that is said, with a button to try again."""
+    waiting: list[playwright.Route] = []
+    page.route("**/__mock__/worlds*", lambda route: waiting.append(route))
+    page.route("**/__mock__/scenarios*", lambda route: waiting.append(route))
+    page.route("**/__mock__/operations*", lambda route: waiting.append(route))
+    page.locator("body").press("4")
+    expect(page.get_by_role("main").get_by_role("status")).to_have_text("Loading the worlds ...")
+    show(page, "loading")
+    waiting.pop().abort()
+    expect(page.get_by_role("alert")).to_have_text("The mock does not answer. Is it still running?")
+    page.unroute("**/__mock__/worlds*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("main")).to_contain_text("No world yet")
+    page.goto(f"{mock.origin}/#scenarios/{SEND}")
+    loading = page.get_by_role("main").get_by_role("status")
+    expect(loading.filter(has_text="Loading the operations ...")).to_have_count(1)
+    expect(loading.filter(has_text=f"Loading {SEND} ...")).to_have_count(1)
+
+
+def test_slow_answer_does_not_replace_a_later_one(page: Page, mock: MockServer) -> None:
+    """Who has chosen another operation meanwhile sees that one."""
+    waiting: list[playwright.Route] = []
+    page.route(f"**/__mock__/operations/{SEND}", lambda route: waiting.append(route))
+    page.goto(f"{mock.origin}/#contract/{SEND}")
+    expect(page.get_by_text(f"Loading {SEND} ...")).to_be_visible()
+    page.goto(f"{mock.origin}/#contract/dify-chat/getInfo")
+    expect(page.locator(".inside h2")).to_have_text("dify-chat/getInfo")
+    with page.expect_response(f"**/operations/{SEND}"):
+        waiting.pop().continue_()
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(page.locator(".inside h2")).to_have_text("dify-chat/getInfo")
+
+
+WIDE = "x" * 400
+
+
+@pytest.mark.parametrize("width", [420, 1280])
+def test_nothing_is_cut_at_the_side(browser: playwright.Browser, mock: MockServer, width: int) -> None:
+    """Long names wrap, a time line fits where it is, every view can be reached, words of a table stay whole."""
+    ask(mock, f"app-chat-{WIDE[:80]}", response_mode="streaming")
+    with httpx.Client(trust_env=False) as client:
+        client.get(f"{mock.origin}/{WIDE}")
+    with opened(browser, f"{mock.origin}/") as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        expect(page.locator(".row")).to_have_count(2)
+        assert page.evaluate(
+            "document.querySelector('#tabs').scrollWidth <= document.querySelector('#tabs').clientWidth"
+        )
+        expect(page.locator("#tabs a[aria-current=page]")).to_have_text("Requests")
+        assert page.get_by_label("World").bounding_box()["width"] <= 200
+        for view in ("requests/1", "requests/2", "streams", "worlds", f"scenarios/{SEND}"):
+            page.goto(f"{mock.origin}/#{view}")
+            expect(page.locator("main .loading")).to_have_count(0)
+            if view in ("requests/1", "streams"):
+                expect(page.locator("svg.lanes")).to_be_visible()
+            wide = page.evaluate(
+                "[...document.querySelectorAll('main *:not(svg *, input)')].filter((each) => each.clientWidth && "
+                "getComputedStyle(each).overflowX !== 'hidden' && each.scrollWidth > each.clientWidth + 1)"
+                ".map((each) => `${each.tagName}.${each.className}`)"
+            )
+            assert wide == [], view
+            show(page, f"wide-{width}-{view.split('/')[0]}{view[-1]}")
 
 
 def test_stream_is_held_released_and_ended(page: Page, mock: MockServer) -> None:

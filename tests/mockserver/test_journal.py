@@ -217,6 +217,21 @@ def test_journal_of_a_stream_is_bounded() -> None:
     assert (large.size, large.sent) == (KEPT_OF_ANSWER + 1, [])
 
 
+def test_end_of_a_long_stream_is_kept_too() -> None:
+    """Its last bytes, bounded, and when they were sent; also where another process reads them."""
+    log = StreamLog()
+    for number in range(5000):
+        log.add(number, b"%06d" % number * 10)
+    read_back = StreamLog.from_record(json.loads(json.dumps(log.as_record())))
+    for each in (log, read_back):
+        assert each.last_s == 4999
+        assert each.end.endswith(b"004998" * 10 + b"004999" * 10)
+        assert len(each.end) == 16 << 10
+    short = StreamLog()
+    short.add(1.5, b"data: x")
+    assert (short.last_s, short.end) == (1.5, b"")
+
+
 # What is kept.
 
 

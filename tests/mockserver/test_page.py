@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from mockserver.admin import page
 from mockserver.admin.api import Admin
 from mockserver.admin.contract import draw_tree
 from mockserver.admin.feed import PING_S
+from mockserver.admin.timeline import describe_stream
 from mockserver.http.messages import Reply, Request
+from mockserver.journal.stream_log import StreamLog
 from mockserver.state.changes import Changes
 
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -295,6 +298,27 @@ def test_timeline_tells_what_is_no_event(make_app: Callable[..., Caller], fault:
     sent = {**CHAT, "response_mode": "streaming"}
     mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=sent, Prefer=f'fault="{fault}"')
     assert kind in [event["kind"] for event in timeline(mock)["events"]]
+
+
+def test_timeline_names_the_last_event_of_what_is_not_kept(make_app: Callable[..., Caller]) -> None:
+    """A long stream is counted to its end, whose kind and time are told; of a short one everything is there."""
+    mock = make_app("dify-chat", pace=0)
+    sent = {**CHAT, "response_mode": "streaming"}
+    mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body=sent)
+    assert timeline(mock)["last"] is None
+    mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body={**sent, "query": "x " * 3000})
+    told = timeline(mock, 2)
+    assert (told["ended"], told["last"]["kind"]) == ("complete", "message_end")
+    assert told["pieces"] > told["kept"]
+    assert told["last"]["after_s"] >= told["events"][-1]["after_s"]
+
+
+def test_end_of_a_stream_that_is_one_large_event_has_no_kind() -> None:
+    """What begins in the middle of an event is not taken for one."""
+    log = StreamLog()
+    log.add(2.0, b'data: {"event": "message", "answer": "' + b"x" * 100_000 + b'"}\n\n')
+    told = describe_stream(SimpleNamespace(stream=log, number=1, duration_ms=None), None)
+    assert told["last"] == {"after_s": 2.0, "kind": None}
 
 
 def test_answer_that_does_not_stream_has_no_timeline(make_app: Callable[..., Caller]) -> None:
