@@ -28,7 +28,8 @@ def find_shadow() -> str:
     who = f"the package {owners[0]}" if owners and packages.name == "site-packages" else "a folder of your own"
     return (
         f"{who} has a mockserver, too, which is found before ours ({places[0] if places else 'mockserver'}). "
-        "Install flowcontract into an environment of its own: python -m venv mock && mock/bin/pip install flowcontract"
+        "Install flowcontract into an environment of its own, in its checkout: "
+        "python -m venv mock && mock/bin/pip install ."
     )
 
 

@@ -49,8 +49,8 @@ ARROWS = {
         "testing": "core journal proxy torture",
         "server": "admin blobs caching config core http scenarios testing",
         "__init__": "config server",
-        "mcp": "faults journal proxy",
-        "cli": "admin config faults importing journal mcp proxy server state torture",
+        "assistant": "faults journal proxy",
+        "cli": "admin assistant config faults importing journal proxy server state torture",
         "__main__": "cli",
     },
     "contract_tests": {

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flowcontract.errors import ConfigError
 from flowcontract.specs.model import load_apis
+from mockserver.assistant.running import RunningMock
+from mockserver.assistant.tools import Tools
 from mockserver.cli.terminal import OK
-from mockserver.mcp.running import RunningMock
-from mockserver.mcp.tools import Tools
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,7 @@ def serve_tools(options: argparse.Namespace) -> int:
     if options.fixtures is not None and not options.fixtures.is_dir():
         raise ConfigError(f"there is no folder {options.fixtures}. Name a folder with scenarios of your own.")
     try:
-        from mockserver.mcp.server import build_server  # noqa: PLC0415 - needs a library that only this command needs
+        from mockserver.assistant.server import build_server  # noqa: PLC0415 - needs a library that only this command needs
     except ImportError as error:
         if not (error.name or "").startswith("mcp"):
             raise

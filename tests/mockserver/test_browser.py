@@ -229,9 +229,7 @@ def test_long_stream_goes_on_beyond_what_is_drawn(page: Page, mock: MockServer) 
             read += len(next(raw))
         page.locator("body").press("2")
         summary = page.locator(".card .summary")
-        expect(summary.locator(".undrawn")).to_contain_text(
-            "drawn, the journal keeps no more; last workflow_finished at"
-        )
+        expect(summary.locator(".undrawn")).to_contain_text("the journal keeps no more; last workflow_finished at")
         expect(page.locator(".card svg text.beyond")).to_have_text("no longer drawn")
         drawn = page.locator(".card .timeline").get_attribute("data-events")
         page.wait_for_function(f"first => {pieces} > first + 3", arg=page.evaluate(pieces))
@@ -258,9 +256,13 @@ def test_silence_grows_while_it_lasts(page: Page, mock: MockServer) -> None:
 def test_view_says_that_it_loads_and_what_kept_it(page: Page, mock: MockServer) -> None:
     """Nothing is empty while the mock is slow; where it does not answer that is said, with a button to try again."""
     waiting: list[playwright.Route] = []
-    page.route("**/__mock__/worlds*", lambda route: waiting.append(route))
-    page.route("**/__mock__/scenarios*", lambda route: waiting.append(route))
-    page.route("**/__mock__/operations*", lambda route: waiting.append(route))
+
+    def wait(route: playwright.Route) -> None:
+        waiting.append(route)
+
+    page.route("**/__mock__/worlds*", wait)
+    page.route("**/__mock__/scenarios*", wait)
+    page.route("**/__mock__/operations*", wait)
     page.locator("body").press("4")
     expect(page.get_by_role("main").get_by_role("status")).to_have_text("Loading the worlds ...")
     show(page, "loading")
@@ -278,7 +280,11 @@ def test_view_says_that_it_loads_and_what_kept_it(page: Page, mock: MockServer) 
 def test_slow_answer_does_not_replace_a_later_one(page: Page, mock: MockServer) -> None:
     """Who has chosen another operation meanwhile sees that one."""
     waiting: list[playwright.Route] = []
-    page.route(f"**/__mock__/operations/{SEND}", lambda route: waiting.append(route))
+
+    def wait(route: playwright.Route) -> None:
+        waiting.append(route)
+
+    page.route(f"**/__mock__/operations/{SEND}", wait)
     page.goto(f"{mock.origin}/#contract/{SEND}")
     expect(page.get_by_text(f"Loading {SEND} ...")).to_be_visible()
     page.goto(f"{mock.origin}/#contract/dify-chat/getInfo")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from pytest_alone import ALONE
 
+import mockserver
+
 OTHERS = {
     "mockserver/__init__.py": "from mockserver.models import Body\n",
     "mockserver/models.py": "Body = dict\n",
@@ -19,6 +21,11 @@ OTHERS = {
     "mockserver_client-9.2.0.dist-info/entry_points.txt": "[pytest11]\nmockserver = mockserver.pytest_plugin\n",
 }
 """What PyPI's mockserver-client puts into an environment."""
+THEIR_MODULES = (
+    "a2a", "async_client", "client", "exceptions", "fluent", "launcher", "llm", "mcp", "models", "pytest_plugin",
+    "websocket_client",
+)  # fmt: skip
+"""The modules of its `mockserver`: pip puts both packages into one folder."""
 TESTS = {"test_plain.py": "def test_it(mockserver):\n    assert mockserver == 'theirs'\n"}
 USERS = {"test_mock.py": "def test_it(mock_server):\n    pass\n"}
 BASE = ("-q", "-p", "no:cacheprovider", *ALONE)
@@ -47,6 +54,14 @@ def test_other_tests_run_beside_mockserver_client(folder: Path) -> None:
     """Both plugins are there, and whoever does not use ours notices nothing of it."""
     status, printed = run(folder, "-m", "pytest", *BASE, "test_plain.py")
     assert (status, "1 passed" in printed) == (0, True)
+
+
+@pytest.mark.parametrize("name", THEIR_MODULES)
+def test_nothing_of_ours_stands_before_a_module_of_theirs(name: str) -> None:
+    """A folder comes before a file of its name: their plugin could not be loaded, and no test of anybody's be run."""
+    place = Path(mockserver.__file__).parent
+    assert not (place / name).exists()
+    assert not (place / f"{name}.py").exists()
 
 
 def test_fixture_says_who_has_the_name(folder: Path) -> None:

@@ -19,10 +19,10 @@ import pytest
 from flowcontract.output.secrets import Secrets
 from flowcontract.specs.model import load_apis
 from mockserver import MockServer, Settings
+from mockserver.assistant.judging import LONGEST, judge_text
+from mockserver.assistant.running import RunningMock, RunningMockError
+from mockserver.assistant.showing import UNTRUSTED, mark, show
 from mockserver.cli import main as cli
-from mockserver.mcp.judging import LONGEST, judge_text
-from mockserver.mcp.running import RunningMock, RunningMockError
-from mockserver.mcp.showing import UNTRUSTED, mark, show
 
 mcp = pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 from mcp.client.stdio import StdioServerParameters, stdio_client  # noqa: E402

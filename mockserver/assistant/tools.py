@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from flowcontract.errors import FlowContractError
 from flowcontract.output.secrets import Secrets
 from flowcontract.scenarios import load_scenarios
+from mockserver.assistant.judging import find_operation, judge_text
+from mockserver.assistant.showing import mark, show
 from mockserver.faults import FAULTS
-from mockserver.mcp.judging import find_operation, judge_text
-from mockserver.mcp.showing import mark, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from flowcontract.specs.model import Api
-    from mockserver.mcp.running import RunningMock
+    from mockserver.assistant.running import RunningMock
 
 _MOST_REQUESTS = 100
 _ROW = (

@@ -10,13 +10,13 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 from flowcontract.errors import FlowContractError
-from mockserver.mcp.running import RunningMockError
-from mockserver.mcp.showing import UNTRUSTED, show, show_text
+from mockserver.assistant.running import RunningMockError
+from mockserver.assistant.showing import UNTRUSTED, show, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.mcp.tools import Tools
+    from mockserver.assistant.tools import Tools
 
 _INSTRUCTIONS = (
     "A mock of LLM-app platform APIs, and their contract. `list` names operations and scenarios, `requests` shows what "
