@@ -157,38 +157,51 @@ def fill(text: str, values: dict[str, str]) -> str:
     return re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: values[found[1]], text)
 
 
-def test_steps_of_the_action_serve_ask_and_leave_a_report(tmp_path: Path) -> None:
-    """Each step is run as a runner does, but for those of others; the mock is asked, and passes."""
+def run_action(folder: Path, **given: str) -> tuple[dict[str, str], str]:
+    """Run each step of the action as a runner does, but for those of others; return outputs, and how it went wrong."""
     action = yamlio.load(ROOT / "action.yml")
-    given = {name: entry.get("default", "") for name, entry in action["inputs"].items()}
-    given |= {"port": str(free_port()), "api": "cybertron", "contract-tests": "-k documented", "report": "out"}
-    values = {f"inputs.{name}": value for name, value in given.items()} | {"github.action_path": str(ROOT)}
-    files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    inputs = {name: entry.get("default", "") for name, entry in action["inputs"].items()} | given
+    values = {f"inputs.{name}": value for name, value in inputs.items()} | {"github.action_path": str(ROOT)}
+    output = folder / "GITHUB_OUTPUT"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MOCKSERVER_"))}
-    environ |= {name: str(path) for name, path in files.items()}
-    environ |= {"RUNNER_TEMP": str(tmp_path), "GITHUB_ACTIONS": "true", "NO_PROXY": "127.0.0.1"}
+    environ |= {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(folder / "summary"), "GITHUB_ACTIONS": "true"}
+    environ |= {"RUNNER_TEMP": str(folder), "NO_PROXY": "127.0.0.1"}
     environ |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = []
     try:
         for step in action["runs"]["steps"]:
             if "run" not in step or step["name"] == "Install":
                 continue
             env = environ | {name: fill(value, values) for name, value in step["env"].items()}
-            ran = subprocess.run(
-                ["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=env, capture_output=True, text=True
-            )
-            assert ran.returncode == 0, ran.stdout + ran.stderr
-            done.append(step["name"])
-            if files["GITHUB_OUTPUT"].exists():
-                for line in files["GITHUB_OUTPUT"].read_text(encoding="utf-8").splitlines():
-                    name, _, value = line.partition("=")
-                    values[f"steps.serve.outputs.{name}"] = value
+            command = ["bash", "-eo", "pipefail", "-c", step["run"]]
+            ran = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+            if ran.returncode:
+                return values, f"{step['name']}: {ran.returncode}: {ran.stdout}{ran.stderr}"
+            for line in output.read_text(encoding="utf-8").splitlines() if "id" in step and output.exists() else ():
+                name, _, value = line.partition("=")
+                values[f"steps.{step['id']}.outputs.{name}"] = value
     finally:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int((tmp_path / "mockserver.pid").read_text(encoding="utf-8")), 15)
-    assert done == ["Serve", "Wait", "Ask"]
-    assert (tmp_path / "out" / "report.html").exists()
-    assert "## Contract tests: passed" in files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
+            os.kill(int((folder / "mockserver.pid").read_text(encoding="utf-8")), 15)
+    return values, ""
+
+
+def test_steps_of_the_action_serve_ask_and_leave_a_report(tmp_path: Path) -> None:
+    """The mock is asked, and passes; the report is uploaded under a name that an artifact may have."""
+    given = {"port": str(free_port()), "api": "cybertron", "contract-tests": "-k documented", "report": "out/mock"}
+    values, wrong = run_action(tmp_path, **given)
+    assert wrong == ""
+    assert values["steps.serve.outputs.base-url"] == f"http://127.0.0.1:{given['port']}"
+    assert values["steps.ask.outputs.artifact"] == "out-mock"
+    assert (tmp_path / "out" / "mock" / "report.html").exists()
+    assert "## Contract tests: passed" in (tmp_path / "summary").read_text(encoding="utf-8")
+
+
+def test_action_does_not_wait_for_a_mock_that_has_ended(tmp_path: Path) -> None:
+    """What is wrong with its options is printed at once, and nobody asks."""
+    began = time.monotonic()
+    _, wrong = run_action(tmp_path, port=str(free_port()), serve="--paze 0")
+    assert wrong.startswith('Wait: 2: mockserver: "--paze" is no option of mockserver serve. Did you mean "--pace"?')
+    assert time.monotonic() - began < 25  # it was given 30 seconds
 
 
 def test_action_puts_no_input_into_a_script() -> None:
