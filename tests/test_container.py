@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -202,6 +204,19 @@ def test_action_does_not_wait_for_a_mock_that_has_ended(tmp_path: Path) -> None:
     _, wrong = run_action(tmp_path, port=str(free_port()), serve="--paze 0")
     assert wrong.startswith('Wait: 2: mockserver: "--paze" is no option of mockserver serve. Did you mean "--pace"?')
     assert time.monotonic() - began < 25  # it was given 30 seconds
+
+
+def test_repository_has_one_address() -> None:
+    """Whoever publishes it elsewhere finds each place by `[project.urls]`: docs name the same repository."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    address = urls["Source"]
+    assert all(url.startswith(address) for url in urls.values())
+    name = urlsplit(address).path.strip("/")
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert all(found == address for found in re.findall(r"repo: (https://\S+)", text)), page
+        assert all(found == name for found in re.findall(r"uses: (\S+)@main", text)), page
+    assert "not published" in (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
 
 
 def test_action_puts_no_input_into_a_script() -> None:

@@ -41,9 +41,9 @@ def ask(mock: MockServer) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """Keep what is seen, in few colours."""
+    """Keep what is seen, in few colours, of which small marks keep theirs."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(64).save(FOLDER / f"{name}.png", optimize=True)
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 // The exchanges that the page knows: what the events told of each, and which of them a filter lets through.
 
 const MOST = 50_000;
+const HIDDEN_MS = 200; // how often it is told to a page that nobody sees
+const REST = 4; // how much longer than it takes to draw what is new nothing is drawn, so that one can scroll meanwhile
 const rows = new Map(); // number -> row, the oldest first
 const watchers = new Set();
 let waiting = false;
+let pause = 0; // milliseconds until watchers are told again
 let dropped = 0;
 let remembered = null;
 
@@ -28,8 +31,13 @@ export function watch(call) {
 function wake() {
   if (waiting) return;
   waiting = true;
-  const tell = () => { waiting = false; for (const call of watchers) call(); };
-  document.hidden ? setTimeout(tell, 200) : requestAnimationFrame(tell);
+  const tell = () => {
+    const begun = performance.now();
+    waiting = false;
+    for (const call of watchers) call();
+    pause = (performance.now() - begun) * REST;
+  };
+  setTimeout(() => { document.hidden ? tell() : requestAnimationFrame(tell); }, document.hidden ? HIDDEN_MS : pause);
 }
 
 export function row(number) {
