@@ -43,7 +43,7 @@ def ask(mock: MockServer) -> None:
 def keep(page: Page, name: str) -> None:
     """Keep what is seen, in few colours, of which small marks keep theirs."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(FOLDER / f"{name}.png", optimize=True)
+    picture.quantize(256, kmeans=2).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ def describe_stream(entry: Entry, stream: StreamContract | None, after: int = 0)
         "pieces": log.pieces,
         "bytes": log.size,
         "kept": len(sent),
+        "begun_s": round(log.begun_s, 4),
         "duration_ms": entry.duration_ms,
         "silence_s": stream and stream.silence_s,
         "end": sorted(stream.end) if stream else [],

@@ -235,7 +235,12 @@ class Entry:
 
     def finish(self, delay_s: float = 0.0) -> None:
         """Note that the answer is complete, `delay_s` seconds from now."""
-        self.duration_ms = round((time.perf_counter() - self.began + delay_s) * 1000, 1)
+        self.duration_ms = round((self.elapsed_s + delay_s) * 1000, 1)
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long ago the request came."""
+        return time.perf_counter() - self.began
 
     def settle(self) -> None:
         """Hide secrets in what is said about the request; all are known now."""

@@ -69,7 +69,8 @@ class LoggedStream(WrappedStream):
 
     def advance(self, now: float) -> tuple[list[bytes], float | None]:
         """Return what is due and when to ask again; None ends it."""
-        self._began = now if self._began is None else self._began
+        if self._began is None:
+            self._began, self._log.begun_s = now, self._entry.elapsed_s
         try:
             if self.steering is None:
                 pieces, wake = self._stream.advance(now)

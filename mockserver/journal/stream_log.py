@@ -28,12 +28,14 @@ class StreamLog:
                 or `interrupted` (its worker has ended); None while it runs
     ``pieces``  how many were sent; of the first ones, `sent` has the time and the text
     ``size``    bytes sent
+    ``begun_s`` when the sender first asked for a piece, seconds after the request came; all times count from there
     ``last_s``  when the last piece was sent
     """
 
     ended: str | None = None
     pieces: int = 0
     size: int = 0
+    begun_s: float = 0.0
     last_s: float = 0.0
     _times: array[float] = field(default_factory=lambda: array("d"))
     _ends: array[int] = field(default_factory=lambda: array("L"))
@@ -88,6 +90,7 @@ class StreamLog:
             "times": times,
             "ends": list(accumulate(map(len, pieces))),
             "bytes": b"".join(pieces).decode("latin-1"),
+            "begun_s": self.begun_s,
             "last_s": self.last_s,
             "end": self.end.decode("latin-1"),
         }
@@ -100,6 +103,7 @@ class StreamLog:
             record["ended"],
             record["pieces"],
             record["size"],
+            record["begun_s"],
             record["last_s"],
             array("d", record["times"]),
             array("L", record["ends"]),

@@ -106,7 +106,7 @@ export class Timeline {
     const sent = about.last?.after_s ?? drawn;
     const silent = about.ended ? 0 : (performance.now() - this.changedAt) / 1000;
     const now = silent >= SILENT_S ? sent + silent : sent;
-    const whole = Math.max(now, about.ended && about.duration_ms !== null ? about.duration_ms / 1000 : 0, SHORTEST_S);
+    const whole = Math.max(now, about.ended && about.duration_ms !== null ? about.duration_ms / 1000 - about.begun_s : 0, SHORTEST_S);
     const x = (after) => left + (after / whole) * (width - left - 30);
     const bottom = LANE * Math.max(1, lanes.length);
     const drawing = s("svg", {

@@ -321,6 +321,16 @@ def test_end_of_a_stream_that_is_one_large_event_has_no_kind() -> None:
     assert told["last"] == {"after_s": 2.0, "kind": None}
 
 
+def test_timeline_ends_when_the_stream_did(make_app: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its times count from when the sender began, which may be long after the request came, and the end does, too."""
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("mockserver.journal.entry.time.perf_counter", lambda: float(next(clock)))
+    mock = make_app("dify-chat", pace=0)
+    mock.ask("POST", "/v1/chat-messages", key="app-chat", json_body={**CHAT, "response_mode": "streaming"})
+    told = timeline(mock)
+    assert (told["begun_s"], told["duration_ms"]) == (10, 20_000)
+
+
 def test_answer_that_does_not_stream_has_no_timeline(make_app: Callable[..., Caller]) -> None:
     """That is a 404 which says so."""
     mock = make_app("dify-chat")
