@@ -11,7 +11,8 @@ from contract_tests.judging.judge import ANYTHING, Judge
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.reading import parse, read
-from flowcontract.recordings.untrusted import Unreadable
+from flowcontract.recordings.untrusted import Unreadable, load_json
+from flowcontract.schemas.media_types import JSON
 from flowcontract.schemas.violations import Violation
 
 if TYPE_CHECKING:
@@ -75,12 +76,22 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     foreign = _follow(judge, received, left=bool(answer.left)) if judge.watch(received) else None
     if foreign is not None and not foreign.judged:
         return Judged(recorded, operation, unjudged=str(foreign), notes=answer.notes)
+    if answer.left and judge.stream is None and not _is_whole(answer):
+        return Judged(recorded, operation, unjudged=f"its end was not recorded ({answer.left})", notes=answer.notes)
     violations = (
         *_check_framing(judge, received),
         *judge.conclude(SentRequest(recorded.method, recorded.url, ()), received).violations,
         *_check_mode(recorded, judge, received),
     )
     return Judged(recorded, operation, violations, notes=(*answer.notes, *_list_notes(foreign, answer)))
+
+
+def _is_whole(answer: RecordedAnswer) -> bool:
+    """Tell whether a body came to its end, as far as that can be seen."""
+    try:
+        return bool(answer.body) and (answer.media_type != JSON or load_json(answer.body) is not None)
+    except Unreadable:
+        return False
 
 
 def _check_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Violation]:
@@ -96,7 +107,7 @@ def _list_notes(foreign: ForeignStream | None, answer: RecordedAnswer) -> Iterat
     if foreign is not None:
         yield str(foreign)
     if answer.left:
-        yield f"the client left before the end ({answer.left}): what was missing then is not asked for"
+        yield f"its end was not recorded ({answer.left}): what was missing then is not asked for"
 
 
 def _follow(judge: Judge, answer: Answer, *, left: bool) -> ForeignStream | None:

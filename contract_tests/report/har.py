@@ -6,6 +6,7 @@ Custom fields, whose names begin with `_` as the format requires:
 ``_test``     the test that sent the request
 ``_pieces``   of an answer: when its pieces arrived (`at_ms`, after the request), and their lengths (`bytes`)
 ``_trouble``  why there is no answer, or why it broke off
+``_cut``      of `postData`: true if it is only the beginning; `_encoding` says what `encoding` does, which HAR has not
 """
 
 from __future__ import annotations
@@ -74,11 +75,7 @@ class Recorder:
     def _to_request(self, sent: SentRequest) -> dict[str, Any]:
         content_type = next((value for name, value in sent.headers if name.lower() == "content-type"), "")
         query = parse_qsl(urlsplit(sent.url).query, keep_blank_values=True)
-        posted = (
-            {"postData": {"mimeType": content_type, **self._to_content(sent.body[:_LONGEST], len(sent.body))}}
-            if sent.body
-            else {}
-        )
+        posted = {"postData": {"mimeType": content_type, **self._to_posted(sent.body)}} if sent.body else {}
         return {
             "method": sent.method,
             "url": self._mask(sent.url),
@@ -90,6 +87,13 @@ class Recorder:
             "headersSize": -1,
             "bodySize": len(sent.body),
         }
+
+    def _to_posted(self, body: bytes) -> dict[str, Any]:
+        """Return the body of a request in HAR's form, which has no place for one that is no text, or is cut."""
+        content: dict[str, Any] = self._to_content(body[:_LONGEST], len(body))
+        if "encoding" in content:
+            content["_encoding"] = content["encoding"]
+        return {**content, "_cut": True} if len(body) > _LONGEST else content
 
     def _to_response(self, answer: Answer | None, received: ReceivedBody) -> dict[str, Any]:
         status = answer.status if answer else 0

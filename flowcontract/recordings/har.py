@@ -2,7 +2,11 @@
 
 The body of an answer is in `content.text`, plain or as Base64 (all recorders); in `_eventSourceMessages` of the entry
 (Chrome, Cypress); or in `content._file`, a separate file (Playwright with `content: "attach"`). Chromium omits streams
-that the page did not read as such; Playwright then writes `size: -1`, mitmproxy an empty text.
+that the page did not read as such; Playwright then writes `size: -1`, mitmproxy an empty text. An empty body is one
+where our own tools wrote it, who name its pieces: none.
+
+HAR has no place for the body of a request that is no text. Some tools write Base64 and say so in `postData._encoding`,
+some in `postData.encoding`; Playwright writes a separate file, `postData._file`.
 
 The format: http://www.softwareishard.com/blog/har-12-spec/
 """
@@ -86,11 +90,18 @@ def _read_request_body(request: Untrusted, beside: Beside) -> bytes | None:
         data = request["postData"]
         if not data:
             return None
+        if data["_cut"]:
+            return None
         if text := _read_optional_text(data["text"]):
-            return encode_utf8(text)
+            return decode_base64(text) if _is_base64(data) else encode_utf8(text)
         return beside.read(data["_file"].as_text())
     except Unreadable:
         return None
+
+
+def _is_base64(data: Untrusted) -> bool:
+    named = (_read_optional_text(data[field]) for field in ("encoding", "_encoding"))
+    return any(coding.strip().lower() == "base64" for coding in named)
 
 
 def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswer:
@@ -107,6 +118,10 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
         headers.setdefault("content-type", kind)
     body, notes = _read_body(entry, content, headers, empty=_is_empty(status, method, headers), beside=beside)
     left = failure if any(word in failure.lower() for word in _ABORTED) else ""
+    if content and content["_partial"].value is True:
+        if not body:
+            raise Unreadable("its body was not recorded: the recorder left it out")
+        left = left or "the recorder left it out"
     pieces = tuple(_read_pieces(entry, body))
     told_ms = read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0  # until the head of the answer
     wait_ms = min([told_ms, *(piece.at_ms for piece in pieces[:1])]) if told_ms or not pieces else pieces[0].at_ms
@@ -183,10 +198,15 @@ def _read_body(
         return stream, (note,)
     if content and content["_file"]:
         return undo_codings(beside.read(content["_file"].as_text()), headers.get("content-encoding", "")), ()
-    if empty or (text == "" and not content["size"]):
+    if empty or (text == "" and (not content["size"] or _has_no_pieces(entry["response"]))):
         return b"", ()
     doubt = "" if text is None else ", or nothing came"
     raise Unreadable(f"its body was not recorded{doubt}. {_HOW}")
+
+
+def _has_no_pieces(response: Untrusted) -> bool:
+    """Tell whether one of our own tools says that no piece of a body came."""
+    return any(found["_pieces"].value == [] for found in (response, response["content"]))
 
 
 def _decode_text(text: str, content: Untrusted, headers: Mapping[str, str]) -> bytes:

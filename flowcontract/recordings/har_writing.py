@@ -1,7 +1,9 @@
 """A recording -> HAR 1.2, a line at a time: memory does not grow with what was recorded.
 
 Beyond HAR: an entry has `_app` (the API), `_operation`, `_how` and `_violations`; `response.content` has `_pieces`,
-each with `at` (milliseconds after the request) and `text`, or `base64`.
+each with `at` (milliseconds after the request) and `text`, or `base64`, and `_partial` where the recorder left out the
+body, or its end. A `postData.text` that is Base64 is said to be so in `encoding` and in `_encoding`: tools that read
+one of them do not read the other.
 """
 
 from __future__ import annotations
@@ -192,7 +194,8 @@ def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
     }
     kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
     yield f'{_open(entry)},"response":{_open(_describe_response(taken, lines))},"content":'
-    yield _open({"size": lines.size, "mimeType": kind} | ({} if lines.is_text else {"encoding": "base64"}))
+    partial = {"_partial": True} if taken.partial else {}
+    yield _open({"size": lines.size, "mimeType": kind} | ({} if lines.is_text else {"encoding": "base64"}) | partial)
     yield ',"text":"'
     pieces = _read_pieces(recording, lines)
     yield from _write_text(pieces) if lines.is_text else _write_base64(pieces)
@@ -249,8 +252,16 @@ def _describe_request(taken: Taken) -> dict[str, Any]:
     }
     if taken.body is not None:
         kind = next((value for name, value in taken.headers if name.lower() == "content-type"), "")
-        request["postData"] = {"mimeType": kind, "text": taken.body.decode("utf-8", "replace")}
+        request["postData"] = {"mimeType": kind, **_write_posted(taken.body)}
     return request
+
+
+def _write_posted(body: bytes) -> dict[str, str]:
+    """Return the body of a request as `postData` has it: as text where it is UTF-8, else in Base64."""
+    written = write_bytes(body)
+    if "text" in written:
+        return written
+    return {"text": written["base64"], "encoding": "base64", "_encoding": "base64"}
 
 
 def _split_query(url: str) -> Iterable[tuple[str, tuple[str, ...]]]:

@@ -8,7 +8,9 @@
     {"type": "end", "id": 1, "at": 1.9, "how": "complete", "violations": []}
 
 Times are epoch seconds. Secrets were masked before a line was written. `bodySize` is that of the wire; `body` is absent
-where none was sent, or where it was too large to be kept. A killed recorder leaves no `end` and at most half a line.
+where none was sent, or where it was too large to be kept. `"partial": true` in an `end` says that the recorder left out
+the answer's body, or its end: it could not be read, or the recording was full. A killed recorder leaves no `end` and at
+most half a line.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class Taken:
     ``status``       None where no answer came
     ``how``          how it ended; None where the recorder was killed before
     ``violations``   what the recorder found, as JSON objects
+    ``partial``      whether the recorder left out the answer's body, or its end
     """
 
     number: int
@@ -78,6 +81,7 @@ class Taken:
     how: str | None = None
     ended_at: float | None = None
     violations: list[Any] = field(default_factory=list)
+    partial: bool = False
 
     @property
     def answer(self) -> bytes:
@@ -198,6 +202,7 @@ def _read_end(taken: Taken, line: Untrusted) -> None:
     taken.how, taken.ended_at = line["how"].as_text(), _read_time(line)
     violations = line["violations"].value
     taken.violations = violations if isinstance(violations, list) else []
+    taken.partial = line["partial"].value is True
 
 
 def _skip(_taken: Taken, _line: Untrusted) -> None:
@@ -242,10 +247,13 @@ def as_recorded(taken: Taken) -> Recorded:
 
     def read_answer() -> RecordedAnswer:
         if taken.status is None:
-            raise Unreadable(f"no answer was recorded{(taken.how and f' ({REASONS.get(taken.how, taken.how)})') or ''}")
+            why = "partial" if taken.partial else taken.how
+            raise Unreadable(f"no answer was recorded{(why and f' ({REASONS.get(why, why)})') or ''}")
+        if taken.partial and not taken.pieces:
+            raise Unreadable(f"its body was not recorded: {REASONS['partial']}")
         headers = {name.lower(): value for name, value in taken.answer_headers}
-        left = REASONS["gone"] if taken.how == "gone" else ""
-        cut = "" if taken.how in ("complete", "gone") else REASONS.get(str(taken.how), REASONS["cut"])
+        left = REASONS["gone"] if taken.how == "gone" else REASONS["partial"] if taken.partial else ""
+        cut = "" if left or taken.how == "complete" else REASONS.get(str(taken.how), REASONS["cut"])
         times = [taken.answered_at] if taken.answered_at is not None else [piece.at for piece in taken.pieces[:1]]
         came = [piece for piece in taken.pieces if piece.data]
         pieces = tuple(RecordedPiece(to_ms(taken.at, piece.at), len(piece.data)) for piece in came)
@@ -265,6 +273,7 @@ REASONS: Final = {
     "cut": "the answer was cut off",
     "gone": "aborted: the client left",
     "timeout": "the server was silent for too long",
+    "partial": "the recorder left it out",
     "None": "the recorder was ended before the answer was",
 }
 

@@ -198,7 +198,7 @@ def _list_notes(taken: Exchange) -> Iterable[str]:
     if lacks_body(taken.entry.recorded):
         yield "the body of its request was not recorded: its scenario answers whatever body comes"
     if taken.answer.left:
-        yield f"the client left before the end ({taken.answer.left}): its scenario ends there"
+        yield f"its end was not recorded ({taken.answer.left}): its scenario ends there"
     if MASK in str(taken.reply):
         yield f"its answer has {MASK} in place of secrets, and so has its scenario"
 

@@ -360,6 +360,8 @@ class Forwarding:
 
     def _end_recording(self, how: How, found: Sequence[Any]) -> None:
         if self._recorded is not None:
+            if self._size and not self._unpacker.readable:
+                self._recorded.note_unreadable()
             sent = _add_side("client", self._entry.violations)
             self._recorded.end(time.time(), how, [*sent, *_add_side("server", found)])
 

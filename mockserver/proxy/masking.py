@@ -41,12 +41,13 @@ class PieceMask:
     secret is recognised with what came before, back to the last blank line.
 
     ``has_blocks``  a blank line ends what belongs together; not so in JSON
+    ``lost``        something was left out, since it was too large to be rewritten or not whole
     """
 
     def __init__(self, known: Secrets, rewriting: Rewriting | None = None) -> None:
         """Mask what is known already, and what tells itself by its name; rewrite each event when it is whole."""
         self._known, self._rewriting = known, rewriting or None
-        self.has_blocks = True
+        self.has_blocks, self.lost = True, False
         self._before = b""  # as it came; has been written
         self._pending: deque[tuple[float, bytes]] = deque()
         self._size = 0
@@ -69,12 +70,15 @@ class PieceMask:
             return self.close()
         if self._size > _REWRITTEN:
             self._pending.clear()
-            self._size = 0
+            self._size, self.lost = 0, True
         return []
 
     def close(self) -> list[tuple[float, bytes]]:
         """Return what is left."""
-        if not self._pending or (self._rewriting is not None and not self._is_whole()):
+        if not self._pending:
+            return []
+        if self._rewriting is not None and not self._is_whole():
+            self.lost = True
             return []
         pieces = list(self._pending)
         self._pending.clear()

@@ -66,21 +66,25 @@ class Recorder:
         """The file that is appended to."""
         return self.folder / jsonl.NAME
 
-    def write(self, line: Mapping[str, Any], *, last: bool = False) -> None:
-        """Append a line at once, unless the bound is reached; the `last` one of an exchange has some room beyond."""
+    def write(self, line: Mapping[str, Any], *, last: bool = False) -> bool:
+        """Append a line at once, unless the bound is reached; the `last` one of an exchange has some room beyond.
+
+        Return whether it was written.
+        """
         data = jsonl.write_line(line)
         with self._lock:
             if self._closed or (self._full and not last):
-                return
+                return False
             if self._size + len(data) > self._limit + (_RESERVE if last else 0):
                 self._stop(f"The recording has {self._limit >> 20} MB: nothing more is recorded.")
-                return
+                return False
             try:
                 self._file.write(data)
             except OSError as error:
                 self._stop(f"Cannot record any more in {self.folder}: {error.strerror}.")
-                return
+                return False
             self._size += len(data)
+            return True
 
     def _stop(self, why: str) -> None:
         if not self._full:
@@ -125,7 +129,9 @@ class RecordedExchange:
         self._rewriting, self._secret = rewriting, secret
         self._pieces = PieceMask(secret, rewriting)
         self._asked = self._ended = False
+        self._begun = False  # the request stands in the recording
         self._readable = True  # what is to be rewritten can be read
+        self._partial = False  # something of the answer's body was left out
 
     def write_request(  # noqa: PLR0913, PLR0917 - the parts of a line
         self,
@@ -153,7 +159,7 @@ class RecordedExchange:
         }
         if body and len(body) <= KEPT_OF_REQUEST and (shown := self._mask_body(body, headers)):
             line["body"] = jsonl.write_bytes(shown)
-        self._write("request", self._at, {**line, "bodySize": size})
+        self._begun = self._write("request", self._at, {**line, "bodySize": size})
 
     def write_response(self, at: float, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Write status and headers; what is recorded of the body has no coding any more."""
@@ -165,31 +171,40 @@ class RecordedExchange:
         self._readable = not self._rewriting or "json" in kind or "event-stream" in kind
         self._pieces.has_blocks = "json" not in kind
         kept = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
-        self._write("response", at, {"status": status, "headers": self._mask_headers(kept)})
+        if not self._write("response", at, {"status": status, "headers": self._mask_headers(kept)}):
+            self._partial = True
 
     def write_piece(self, at: float, data: bytes) -> None:
         """Write a piece as soon as it is clear that it does not end in a secret."""
-        if data and self._readable:
+        if not self._readable:
+            self._partial = self._partial or bool(data)
+        elif data:
             self._write_pieces(self._pieces.feed(at, data))
+
+    def note_unreadable(self) -> None:
+        """Note that the body has a coding that cannot be undone here, and is left out from now on."""
+        self._partial = True
 
     def end(self, at: float, how: jsonl.How, violations: Sequence[Mapping[str, Any]]) -> None:
         """Write how it ended, once."""
-        if self._ended:
+        if self._ended or not self._begun:
             return
         self._ended = True
         self._write_pieces(self._pieces.close())
         masked = self._secret.mask_json(list(violations))
         if self._rewriting:  # they quote what came
             masked = [{key: found[key] for key in found if key not in ("got", "message")} for found in masked]
-        self._write("end", at, {"how": how, "violations": masked}, last=True)
+        partial = {"partial": True} if self._partial or self._pieces.lost else {}
+        if not self._write("end", at, {"how": how, "violations": masked, **partial}, last=True):
+            self._write("end", at, {"how": how, "violations": [], **partial}, last=True)  # which needs less room
 
     def _write_pieces(self, pieces: Sequence[tuple[float, bytes]]) -> None:
         for at, data in pieces:
-            if data:
-                self._write("piece", at, jsonl.write_bytes(data))
+            if data and not self._write("piece", at, jsonl.write_bytes(data)):
+                self._partial = True
 
-    def _write(self, kind: str, at: float, more: Mapping[str, Any], *, last: bool = False) -> None:
-        self._recorder.write({"type": kind, "id": self._number, "at": round(at, 6), **more}, last=last)
+    def _write(self, kind: str, at: float, more: Mapping[str, Any], *, last: bool = False) -> bool:
+        return self._recorder.write({"type": kind, "id": self._number, "at": round(at, 6), **more}, last=last)
 
     def _mask_headers(self, headers: Sequence[tuple[str, str]]) -> list[list[str]]:
         return [

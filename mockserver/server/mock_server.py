@@ -138,7 +138,9 @@ class MockServer(TestingMixin):
             loop.add_reader(worker.parent, stopped.set)
         self._running.set()
         if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGTERM, stopped.set)  # end as by Ctrl-C, without leaving temporary files
+            for number in (signal.SIGINT, signal.SIGTERM):  # an exception in the middle of a callback ends nothing
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as in workers, and in what a script started with &
+                    loop.add_signal_handler(number, stopped.set)
         try:
             while not stopped.is_set():
                 with contextlib.suppress(TimeoutError):

@@ -7,6 +7,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -25,6 +26,7 @@ from flowcontract import paths
 from flowcontract.output.secrets import Secrets
 from flowcontract.provenance.evidence import Tier
 from flowcontract.provenance.locations import find_place
+from flowcontract.recordings import reading as recordings
 from flowcontract.schemas.violations import Violation
 
 HOSTILE = [
@@ -300,6 +302,19 @@ def test_har_has_every_exchange_without_keys_and_with_the_times_of_pieces(tmp_pa
     assert (third["response"]["status"], third["_trouble"]) == (0, "refused ***")
     needed = {"startedDateTime", "time", "request", "response", "cache", "timings"}
     assert all(needed <= set(entry) for entry in log["entries"])
+
+
+def test_har_of_a_run_is_read_as_it_was_sent(tmp_path):
+    """A binary body byte for byte, one that is cut not at all, and an empty answer as one that is empty."""
+    recorder = folder.create_recorder(tmp_path, "main", Secrets())
+    sent = SentRequest("POST", "http://x/p", (("Content-Type", "application/octet-stream"),), b"\x89PNG\xff")
+    recorder.record(sent, Answer(200, {"content-type": "application/json"}), ReceivedBody())
+    recorder.record(replace(sent, body=b"y" * 900_000), Answer(200, {}), ReceivedBody())
+    recorder.close()
+    text = "".join(folder.merge_har([tmp_path / ".exchanges-main.jsonl"], "1"))
+    whole, cut = recordings.parse(text.encode(), "exchanges.har")
+    assert (whole.asked, whole.answer.body) == (sent.body, b"")
+    assert cut.asked is None
 
 
 def test_exchanges_of_several_threads_do_not_mix(tmp_path):

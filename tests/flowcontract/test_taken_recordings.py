@@ -139,6 +139,43 @@ def test_har_has_the_pieces():
     assert recorded.asked == REQUEST["body"]["text"].encode()  # type: ignore[index]
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/octet-stream"])
+def test_har_has_an_empty_body(kind):
+    """A server that said nothing is not one whose answer was not recorded."""
+    head = {**STREAM[0], "headers": [["Content-Type", kind]]}
+    text = "".join(write_har(io.BytesIO(written(HEAD, REQUEST, head, STREAM[-1]))))
+    (recorded,) = reading.parse(text.encode(), "x.har")
+    assert not isinstance(recorded, Unreadable)
+    assert recorded.answer.body == b""
+
+
+@pytest.mark.parametrize("body", [b"", "Grüße".encode(), bytes(range(256)), b"--b\r\n\r\n\x89PNG\xff\r\n--b--"])
+def test_har_has_the_body_of_the_request(body):
+    """Byte for byte, also where it is no text; other tools are told so in both ways that they know."""
+    sent = {**REQUEST, "body": jsonl.write_bytes(body)} if body else {**REQUEST, "body": None}
+    text = "".join(write_har(io.BytesIO(written(HEAD, sent, *STREAM))))
+    (recorded,) = reading.parse(text.encode(), "x.har")
+    assert not isinstance(recorded, Unreadable)
+    assert recorded.asked == (body or None)
+    (entry,) = json.loads(text)["log"]["entries"]
+    posted = entry["request"].get("postData", {})
+    assert posted.get("encoding") == posted.get("_encoding") == ("base64" if b"\xff" in body else None)
+
+
+@pytest.mark.parametrize("field", ["encoding", "_encoding"])
+def test_binary_request_of_other_tools_is_read(field):
+    """Some say `encoding`, some `_encoding`; one that is none is a body that was not recorded."""
+    entry = {
+        "request": {"method": "POST", "url": "http://x/v1/a", "postData": {"text": "/w==", field: "base64"}},
+        "response": {"status": 204},
+    }
+    broken = {**entry, "request": {**entry["request"], "postData": {"text": "?", field: "base64"}}}  # type: ignore[dict-item]
+    whole, unread = reading.parse(json.dumps({"log": {"entries": [entry, broken]}}).encode(), "x.har")
+    assert not isinstance(whole, Unreadable)
+    assert not isinstance(unread, Unreadable)
+    assert (whole.asked, unread.asked) == (b"\xff", None)
+
+
 def test_har_of_nothing_is_valid():
     """A proxy that nobody asked leaves a HAR file without entries."""
     assert json.loads("".join(write_har(io.BytesIO(written(HEAD)))))["log"]["entries"] == []

@@ -18,7 +18,8 @@ import pytest
 from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, passing_of, proxying, request
 
 from flowcontract.output.secrets import Secrets
-from flowcontract.recordings import jsonl
+from flowcontract.recordings import jsonl, reading
+from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
 from mockserver.proxy.judging import JUDGED_OF_STREAM, AnswerJudge
@@ -480,9 +481,36 @@ def test_recording_is_bounded(tmp_path, record):
         recorder = record(proxy, tmp_path, limit=5000)
         said = streamed(*[event("message", answer="x" * 100)] * 200)
         assert len(answered(upstream, proxy, said)[1]) > 20_000
+        assert eventually(lambda: read(recorder)[0].how)
         assert recorder.path.stat().st_size < 5000 + 4096 + 1000
         (taken,) = read(recorder)
         assert taken.pieces
+        assert taken.partial  # which is not the server's fault
+        assert answered(upstream, proxy, said)[0] == 200
+        assert len(read(recorder)) == 1
+    (read_again,) = reading.read(recorder.path)
+    assert read_again.answer.left == "the recorder left it out"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "har"])
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [
+        (b"Content-Type: audio/wav\r\nContent-Length: 4\r\n\r\nRIFF", {"rewriting": Rewriting(["email"])}),
+        (b"Content-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd", {}),
+        (b'Content-Type: application/json\r\nContent-Length: 4\r\n\r\n{"a"', {"rewriting": Rewriting(["email"])}),
+    ],
+)
+def test_body_that_was_left_out_is_not_taken_for_an_empty_one(tmp_path, record, said, options, form):
+    """Redacting cannot look into a recording of speech, nobody into what is packed with br: readers are told."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        recorder = record(proxy, tmp_path, **options)
+        assert answered(upstream, proxy, b"HTTP/1.1 200 OK\r\n" + said)[0] == 200
+        assert eventually(lambda: read(recorder)[0].how)
+        recorder.close()
+    (recorded,) = reading.read(tmp_path / f"recording.{form}")
+    with pytest.raises(Unreadable, match="its body was not recorded: the recorder left it out"):
+        assert recorded.answer
 
 
 @pytest.mark.parametrize("what", ["not empty", "a file", "not writable"])

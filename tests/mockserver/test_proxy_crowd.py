@@ -173,3 +173,25 @@ def test_killed_proxy_leaves_what_has_passed(tmp_path: Path, real: MockServer) -
         process.kill()
     (recorded,) = reading.read(folder / jsonl.NAME)
     assert recorded.answer.body == answer.content
+
+
+INTERRUPTED = """
+import os, signal, socket
+from flowcontract.output.program import interrupt
+from mockserver.server.http1 import Connection
+from mockserver.server.mock_server import MockServer
+
+signal.signal(signal.SIGINT, interrupt)
+Connection.data_received = lambda self, data: os.kill(os.getpid(), signal.SIGINT)
+server = MockServer(["dify-chat"])
+client = socket.create_connection(("127.0.0.1", server.port))
+client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+server.serve()
+print("ended")
+"""
+
+
+def test_ctrl_c_while_a_piece_is_looked_at_ends_the_server() -> None:
+    """The loop would take an exception out of it for the connection's, and go on; the server was blamed for a cut."""
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20, check=False)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("ended\n", "", 0)
