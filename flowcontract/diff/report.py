@@ -12,7 +12,7 @@ from flowcontract.diff.change import Level
 from flowcontract.diff.groups import Group, group_changes, list_sections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from flowcontract.diff.change import Change
 
@@ -114,10 +114,10 @@ def _wrap(text: str, bullet: str) -> list[str]:
 def _count(groups: Sequence[Group]) -> str:
     if not groups:
         return "No changes."
-    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(_count_levels(groups))}."
-
-
-def _count_levels(groups: Sequence[Group]) -> Iterator[str]:
+    sides = []
     for side in ("clients", "servers"):
         counts = Counter(getattr(group, side) for group in groups)
-        yield f"for {side} " + ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])
+        sides.append(
+            f"for {side} " + ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])
+        )
+    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(sides)}."

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+_BESIDE_REF = ("$ref", "summary", "description")
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 
 
@@ -241,9 +242,13 @@ class _Reader:
             ) from error
 
     def _follow(self, pointer: str) -> tuple[str, Any]:
-        """Return the place of a node and the node, following `$ref`."""
+        """Return the place of a node and the node, following each `$ref` that has only annotations beside it."""
         node = pointers.resolve(self.document, pointer)
-        while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
+        while (
+            isinstance(node, dict)
+            and "$ref" in node
+            and all(key in _BESIDE_REF or key.startswith("x-") for key in node)
+        ):
             pointer = node["$ref"].removeprefix("#")
             node = pointers.resolve(self.document, pointer)
         return pointer, node
@@ -401,11 +406,6 @@ class _Reader:
 def _read_example_value(example: Mapping[str, Any]) -> Any:
     """Return the value of an Example Object (OpenAPI 3.2, 4.19.1); None where it has none."""
     return next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
-
-
-def _is_remark(key: str) -> bool:
-    """Tell whether a key beside `$ref` is only an annotation."""
-    return key in ("$ref", "summary", "description") or key.startswith("x-")
 
 
 def _read_base_path(server: Mapping[str, Any]) -> str:

@@ -118,14 +118,15 @@ def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
     value = _find_value(found, sent)
     expected = violation.expected.removesuffix(" or null")
     if violation.rule == "required":
-        is_text = expected == UPLOAD
         message = f"Value error, Expected UploadFile, received: {type(value)}"
-        yield build_entry("value_error", loc, message, value, error={}) if is_text else _build_missing_entry(loc)
+        text = build_entry("value_error", loc, message, value, error={})  # in place of a file
+        yield text if expected == UPLOAD else build_entry("missing", loc, "Field required")
     elif loc == ["body"] and violation.rule == "type":
         yield build_no_object_entry(value)
     elif violation.rule in ("type", "anyOf") and (kinds := [kind for kind in _TYPES if kind in expected.split(" or ")]):
         for kind in kinds:
-            yield build_entry(*_look_up_kind(kind, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc), value)
+            name, message = _TYPES[kind]
+            yield build_entry(name, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc, message, value)
     elif violation.rule == "type" and expected in _PARSED:
         kind, message = (_TYPES if found.location == "body" else _PARSED)[expected]
         yield build_entry(kind, loc, message, value)
@@ -143,14 +144,6 @@ def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
         yield build_entry("string_too_short", loc, message, value, min_length=least)
     else:
         yield build_entry("value_error", loc, f"Value error, {found.message}", value, error={})
-
-
-def _look_up_kind(kind: str, loc: Sequence[str | int]) -> tuple[str, Sequence[str | int], str]:
-    return _TYPES[kind][0], loc, _TYPES[kind][1]
-
-
-def _build_missing_entry(loc: Sequence[str | int]) -> Entry:
-    return build_entry("missing", loc, "Field required")
 
 
 def _find_loc(found: RequestViolation) -> list[str | int]:
