@@ -427,21 +427,18 @@ class _Collector:
         problems = self.results.list_failure_reasons()
         status = EXIT_CODES[self.results.decide_status(problems)]
         self.document = build_document(self.results, problems, self.run.secrets, self.run.baseline)
+        report = self.config.getoption("--report")
         try:
-            self._write()
+            if self.run.recorder:
+                self.run.recorder.close()
+            with contextlib.suppress(OSError):  # the cache is optional
+                last_run.remember(to_json_text(self.document))
+            if report:
+                folder.write(report, self.document)
         except FlowContractError as error:
             self.write_line(str(error), "red")
             return status or pytest.ExitCode.USAGE_ERROR
         return status
-
-    def _write(self) -> None:
-        if self.run.recorder:
-            self.run.recorder.close()
-        with contextlib.suppress(OSError):  # the cache is optional
-            last_run.remember(to_json_text(self.document))
-        report = self.config.getoption("--report")
-        if report:
-            folder.write(report, self.document)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

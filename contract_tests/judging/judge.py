@@ -137,9 +137,8 @@ class Judge:
         """Return the verdict on the whole answer."""
         exchange = Exchange(sent, answer, tuple(self.events))
         if self.stream and self.expected.hangs:
-            return self._build_verdict(
-                exchange, [*self._find_in_beginning(), *_check_goes_on(self.stream, self.expected, exchange)]
-            )
+            begun = [violation for violation in self._violations if violation.rule not in ("silence", "end")]
+            return self._build_verdict(exchange, [*begun, *_check_goes_on(self.stream, self.expected, exchange)])
         body = b"" if self.stream else answer.body
         answered = find_response_violations(self.api.validators, self.operation, answer.status, answer.headers, body)
         found = [
@@ -154,10 +153,6 @@ class Judge:
     def _is_excused(self, violation: Violation) -> bool:
         """Tell whether a violation is only that nodes of a run that was stopped did not finish."""
         return self.expected.interrupted and violation.rule == "pairs" and violation.got.startswith("still open")
-
-    def _find_in_beginning(self) -> Iterator[Violation]:
-        """Yield what is wrong with a stream that hangs, besides its silence and the end that it lacks."""
-        return (violation for violation in self._violations if violation.rule not in ("silence", "end"))
 
     def _build_verdict(self, exchange: Exchange, found: list[Violation]) -> Verdict:
         answer = exchange.answer

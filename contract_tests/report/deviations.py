@@ -163,7 +163,11 @@ class Deviations:
         """
         assert self.path is not None
         removed = {entry.id for entry in obsolete}
-        kept = {entry.id: self._renew(entry, found) for entry in self.entries if entry.id not in removed}
+        kept = {
+            entry.id: replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
+            for entry in self.entries
+            if entry.id not in removed
+        }
         for name in sorted(found):
             olds = self._find_covering(name, found[name])
             if any(old.id == name or _compile_pattern(old.id) for old in olds):
@@ -200,10 +204,6 @@ class Deviations:
         for entry in entries:
             as_it_was = texts.get(entry.id) if entry in unchanged else None
             yield as_it_was or _format_entry(entry, found.get(entry.id))
-
-    def _renew(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
-        """Return an entry; without its date if it has expired and its difference is accepted again."""
-        return replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
 
 
 def _merge(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:

@@ -107,12 +107,11 @@ def build_grids(matrix: Iterable[Json]) -> list[Grid]:
     for row in matrix:
         api = row["operation"].partition("/")[0]
         by_api.setdefault(api, {}).setdefault(row["operation"], []).append({**row, "title": _describe_row(row)})
-    return [_build_grid(api, operations) for api, operations in by_api.items()]
-
-
-def _build_grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
-    rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_rank_trouble)
-    return Grid(api, sorted({status for row in rows for status in row.statuses}), rows)
+    grids = []
+    for api, operations in by_api.items():
+        rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_rank_trouble)
+        grids.append(Grid(api, sorted({status for row in rows for status in row.statuses}), rows))
+    return grids
 
 
 def _build_row(name: str, lines: list[Json]) -> OperationRow:
