@@ -31,7 +31,7 @@ from contract_tests.cases.mistakes import (
 from contract_tests.cases.provoked import derive_provoked
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.server_values import load_server_values
-from contract_tests.judging.judge import Expected, list_error_codes
+from contract_tests.judging.error_codes import list_error_codes
 from flowcontract.pointers import escape
 from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.absence import may_be_null
@@ -39,6 +39,7 @@ from flowcontract.schemas.decoding import ABSENT
 
 if TYPE_CHECKING:
     from contract_tests.http.exchange import Request
+    from contract_tests.judging.expectations import Expected
     from flowcontract.specs.model import Api, Operation
 
 

@@ -13,7 +13,8 @@ from contract_tests.cases.examples import choose_example, list_examples, wants_s
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
-from contract_tests.judging.judge import Expected, is_refusal
+from contract_tests.judging.error_codes import is_refusal
+from contract_tests.judging.expectations import Expected
 from flowcontract import pointers, yamlio
 from flowcontract.provenance.evidence import Tier, find_tier
 from flowcontract.schemas.violations import Violation

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.judging.asked import find_mode_violations
+from contract_tests.judging.expectations import ANYTHING
 from contract_tests.judging.foreign_streams import ForeignStream, Recogniser
-from contract_tests.judging.judge import ANYTHING, Judge
+from contract_tests.judging.judge import Judge
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.reading import parse, read

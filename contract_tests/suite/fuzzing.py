@@ -18,7 +18,8 @@ from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
 from contract_tests.http.patience import Sort
 from contract_tests.http.schemathesis_transport import Carrier, carry_requests
-from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, judge_unanswered
+from contract_tests.judging.expectations import Expected
+from contract_tests.judging.judge import MAX_EVENTS, Judge, judge_unanswered
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import ABSENT, parse_json
 

@@ -12,7 +12,8 @@ from contract_tests.cases.examples import wants_stream
 from contract_tests.http.client import CAUSES, Client, Rate
 from contract_tests.http.patience import MAX_HANGS, Patience, Sort
 from contract_tests.judging import judge as judgement
-from contract_tests.judging.judge import ANYTHING, Expected, Judge, Verdict
+from contract_tests.judging.expectations import ANYTHING, Expected
+from contract_tests.judging.judge import Judge, Verdict
 from contract_tests.suite.not_exercised import NotExercised
 from contract_tests.suite.record import Record
 
