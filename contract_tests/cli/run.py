@@ -78,7 +78,7 @@ or nothing was judged.
 
 
 def build_parser(whole: Callable[[], argparse.ArgumentParser] | None = None) -> Parser:
-    """Return the parser of the suite's options; by `whole` a shell completes."""
+    """Return the parser of the suite's options; `whole` makes the parser that a shell's completion is written from."""
     command = Parser(
         prog="contract-tests",
         description="Does a server answer as documented? Asks, judges answers and streams, says what it could not ask.",

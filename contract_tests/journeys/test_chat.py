@@ -244,7 +244,7 @@ def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
 
 
 def test_another_user_cannot_stop_an_answer(begin: Begin) -> None:
-    """Stop wants the user who sent the message."""
+    """Only the user who sent a message can stop its answer."""
     chat = begin("dify-chat")
     dify.check_stop_by_other_user(
         chat, CHAT, build_body(chat, chat.create_user("going-on"), "a long story", "streaming")

@@ -137,7 +137,7 @@ def _write_groups(sequences: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _take_alternatives(kind: str, groups: list[list[str]], sequences: Sequence[Sequence[str]]) -> list[str]:
-    """Take the kinds that follow in the order, of which with `kind` each stream has exactly one."""
+    """Remove the next kinds from `groups` and return them, if each stream has exactly one of `kind` and them."""
     taken: list[str] = []
     for count in range(1, len(groups) + 1):
         if len(groups[count - 1]) > 1:

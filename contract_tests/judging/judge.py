@@ -67,7 +67,7 @@ class Judge:
         return self.watch(live, limit_s)
 
     def watch(self, head: LiveAnswer | Answer, limit_s: float | None = None) -> bool:
-        """Do the same for an answer that has been recorded: its times are not known."""
+        """Start with the head of a recorded answer, whose times are not known; tell whether a stream follows."""
         contract = _find_stream_contract(self.operation, head.status, head.headers.get("content-type", ""))
         if contract is None:
             return False

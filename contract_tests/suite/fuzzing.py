@@ -81,7 +81,7 @@ class Fuzzing:
         self.suite.record.note(self._asking, judge_unanswered(exchange, Expected("an answer, whatever is asked")))
 
     def _note_end(self) -> bool:
-        """Note whether the request hung; tell whether it shows anything: one that was hardly waited for does not."""
+        """Note whether the request hung; tell whether that counts, which it does not if the wait was cut short."""
         if self._sort:
             self.suite.sender.patience.note(self._sort, hung=self.carrier.hung)
         return not (self.carrier.hung and self._is_shortened)

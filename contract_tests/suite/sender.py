@@ -31,7 +31,7 @@ _HANGS_S = 2.0  # how long a stream is waited for that is known to hang
 
 @dataclass(slots=True)
 class _Wait:
-    """How many seconds of silence to wait for, and the verdict that came of it."""
+    """How many seconds of silence to allow, and the verdict that resulted."""
 
     seconds: float
     verdict: Verdict = field(init=False)

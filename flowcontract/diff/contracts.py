@@ -165,7 +165,7 @@ def _compare_statuses(
 
 
 def _build_status_change(operation: str, status: int, *, came: bool) -> Change:
-    """Return what a status means that is new or gone: one of success changes what a client has to understand."""
+    """Return the change that a status is new or gone; a success is something that every client has to understand."""
     succeeds = status < 300  # noqa: PLR2004 - HTTP's own range
     clients = (Level.BREAKING if succeeds else Level.LOOK) if came else Level.LOOK if succeeds else Level.SAFE
     servers = Level.LOOK if not came else Level.SAFE

@@ -39,7 +39,7 @@ def render_text(changes: Sequence[Change]) -> str:
 
 
 def render_markdown(changes: Sequence[Change]) -> str:
-    """Return the same as headings and tables."""
+    """Return the text of `render_text` as Markdown, with headings and tables."""
     groups = group_changes(changes)
     lines: list[str] = []
     for heading, blocks in list_sections(groups):

@@ -194,7 +194,7 @@ _COMPARISONS: tuple[Callable[[Located, Located, tuple[str, ...]], Iterator[Diffe
 
 
 def _canonicalize(schema: Located, depth: int = 0) -> Any:
-    """Return what of a schema says something about values, references followed a few levels deep."""
+    """Return the part of a schema that constrains values, with references followed a few levels deep."""
     node = schema.resolve().node if depth < DEPTH else schema.node
     if isinstance(node, Mapping):
         return {

@@ -97,7 +97,7 @@ def derive_uuid(text: str) -> str:
 
 
 def derive_uuids(text: str) -> list[str]:
-    """Return four UUIDs derived from a text: the cost of one."""
+    """Return four UUIDs derived from a text, at the cost of deriving one."""
     digits = hashlib.sha512(text.encode("utf-8", "surrogatepass")).hexdigest()
     return [_write_uuid(digits[start : start + 32]) for start in range(0, 128, 32)]
 

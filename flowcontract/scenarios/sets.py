@@ -109,7 +109,7 @@ class _Candidates:
                 self._by_text.setdefault(telling[0], {}).setdefault(telling[1], []).append(number)
 
     def find_for(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
-        """Return those that may match a request, in their order."""
+        """Yield the scenarios that may match a request, in their order."""
         numbers = list(self._others)
         for where, texts in self._by_text.items():
             value = request.body

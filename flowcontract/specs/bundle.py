@@ -50,7 +50,7 @@ def bundle(openapi: Path, *, specs: Path) -> Bundle:
     bundler = _Bundler(specs.resolve())
     document = bundler.rewrite(yamlio.load(openapi), openapi, "")
     if not isinstance(document, dict):
-        raise SpecError(f"{openapi}: an OpenAPI document is a mapping.")
+        raise SpecError(f"{openapi}: an OpenAPI document has to be a mapping.")
     while bundler.waiting:
         component, path = bundler.waiting.popitem()
         _, _, section, stem = component.split("/")

@@ -64,7 +64,7 @@ def shorten(value: Any) -> Any:
 
 
 def _shorten(value: Any, left: int) -> tuple[Any, int]:
-    """Return what of a value fits, and how many characters are left."""
+    """Return as much of a value as fits, and how many characters are left."""
     if isinstance(value, str):
         return value[:left], max(0, left - len(value))
     if isinstance(value, list):
@@ -100,19 +100,19 @@ def build_mapping(found: RequestViolation, sent: RequestView | None = None) -> d
 
 
 def build_no_object_entry(sent: Any) -> Entry:
-    """Return what is said of a body that is no object at all."""
+    """Return the entry about a body that is not an object."""
     return build_entry("model_attributes_type", ["body"], _NO_OBJECT, sent)
 
 
 def build_no_json_entry(error: ValueError) -> Entry:
-    """Return what is said of a body that is no JSON."""
+    """Return the entry about a body that is not JSON."""
     known = isinstance(error, json.JSONDecodeError)
     position, why = (error.pos, error.msg) if known else (0, str(error))  # type: ignore[attr-defined]
     return build_entry("json_invalid", ["body", position], "JSON decode error", {}, error=why)
 
 
 def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
-    """Yield what is said of one violation: an entry, or one for each alternative that the value could have been."""
+    """Yield the entries about a violation: a single one, or one for each alternative that the value could have been."""
     violation = found.violation
     loc = _find_loc(found)
     value = _find_value(found, sent)
@@ -155,7 +155,7 @@ def _find_loc(found: RequestViolation) -> list[str | int]:
 
 
 def _find_value(found: RequestViolation, sent: RequestView) -> Any:
-    """Return what was sent there, None where nothing was."""
+    """Return the value that was sent in the place of a violation, None where nothing was."""
     if found.location == "path":
         return sent.path.get(found.field)
     if found.location == "query":
@@ -169,7 +169,7 @@ def _find_value(found: RequestViolation, sent: RequestView) -> Any:
 
 
 def _explain_no_uuid(text: str) -> str:
-    """Return why a text is no UUID, as https://docs.rs/uuid says it."""
+    """Return why a text is not a UUID, in the words of https://docs.rs/uuid."""
     for position, character in enumerate(text, 1):
         if not re.fullmatch("[0-9a-fA-F-]", character):
             return f"invalid character: {_UUID_BEFORE}found `{character}` at {position}"
