@@ -195,7 +195,7 @@ def _list_secrets(
 
 
 def _parse_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Parse `API=KEY` and `API.SCHEME=KEY`; the scheme `` stands for all that the API's usual key is for."""
+    """Parse `API=KEY` and `API.SCHEME=KEY`; an empty scheme stands for all that the usual key is for."""
     given: dict[str, dict[str, str]] = {}
     for option in options:
         name, equals, key = option.partition("=")

@@ -87,7 +87,7 @@ def _describe_operations(operations: Sequence[str]) -> str:
 
 
 def _describe_places(places: Sequence[str]) -> str:
-    """Return `response 401, 404 application/json, request body text/plain`: statuses told together."""
+    """Return `response 401, 404 application/json, request body text/plain`: statuses are grouped."""
     statuses: dict[tuple[str, ...], list[int]] = {}
     for place in places:
         found = _RESPONSE.fullmatch(place)
@@ -104,7 +104,7 @@ def _describe_levels(group: Group) -> str:
 
 
 def _wrap(text: str, bullet: str) -> list[str]:
-    """Return lines of a width that a terminal has; what hangs over stands behind the bullet."""
+    """Return a text as lines that fit a terminal; those after the first are indented as far as the bullet."""
     hanging = " " * (len(bullet) if bullet.strip() else len(bullet) + 2)
     return textwrap.wrap(
         text, _WIDTH, initial_indent=bullet, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False

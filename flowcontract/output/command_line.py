@@ -24,7 +24,7 @@ _ARGUMENT = re.compile(r"argument (?:[^:]*/)?([^:/]+): ")
 
 @contextmanager
 def tell_sources(sources: Mapping[str, str]) -> Iterator[None]:
-    """Add to a mistake which options were not typed, and where they come from: one of them may be the mistake."""
+    """Add to an error which options were not typed, and where they come from: one of them may be its cause."""
     try:
         yield
     except FlowContractError as error:

@@ -33,7 +33,7 @@ _DEFAULT = "default-streaming"  # how the stream is called that comes when nothi
 
 
 def as_release(scenario: Scenario, api: Api, operation: Operation) -> Scenario:
-    """Return a scenario as the release of `api` sends it; itself where it says what it says, or where there is none."""
+    """Return a scenario as the release of `api` sends it; unchanged if it is a user's own, or there is no release."""
     if api.profile is None or not _is_of_documents(scenario):
         return scenario
     sample = {**read_default_app(scenario.path.parents[1]), **scenario.sample}

@@ -147,7 +147,7 @@ def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
 
 
 def _find_loc(found: RequestViolation) -> list[str | int]:
-    """Return where it is, outermost first; a number is the place in a list."""
+    """Return the place of a violation, outermost first; a number is the place in a list."""
     if found.location != "body":
         return [found.location, found.field]
     names = found.field.split(".") if found.field else []
