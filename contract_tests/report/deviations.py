@@ -176,7 +176,12 @@ class Deviations:
             for old in olds:
                 kept.pop(old.id, None)
         texts = _split_entries(self._text, self.entries)
-        text = "\n".join([texts.get("", _HEAD), *self._format_entries(kept.values(), found, texts)])
+        unchanged = set(self.entries)
+        formatted = [
+            (texts.get(entry.id) if entry in unchanged else None) or _format_entry(entry, found.get(entry.id))
+            for entry in kept.values()
+        ]
+        text = "\n".join([texts.get("", _HEAD), *formatted])
         write_whole(self.path, [text])
         return self._tell_changes(kept, removed)
 
@@ -195,15 +200,6 @@ class Deviations:
         entries = [self._by_id[old] for old in dict.fromkeys(failure.get("entries", ())) if old in self._by_id]
         now = self.find_entry(name)
         return entries or ([now] if now else [])
-
-    def _format_entries(
-        self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]
-    ) -> Iterator[str]:
-        """Yield the text of each entry: unchanged from the file where the entry has not changed."""
-        unchanged = set(self.entries)
-        for entry in entries:
-            as_it_was = texts.get(entry.id) if entry in unchanged else None
-            yield as_it_was or _format_entry(entry, found.get(entry.id))
 
 
 def _merge(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:

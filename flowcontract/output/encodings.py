@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 
 
 def encodes_needlessly(data: bytes) -> bool:
-    """Tell whether bytes encode unreserved characters, too. Hardly any do, so a cheap look for the beginning comes first."""
+    """Tell whether bytes encode unreserved characters, too; hardly any do, so a cheap search comes first."""
     return any(begin in data and pattern.search(data) for begin, pattern in _NEEDLESS.items())
 
 
