@@ -152,7 +152,7 @@ def _write(option: str, settings: Mapping[str, Any], source: str, value: Any) ->
     action = settings.get("action")
     if action == "store_true":
         if not isinstance(value, bool):
-            raise ConfigError(f"{source} is true or false, not {value}.")
+            raise ConfigError(f"{source} has to be true or false, not {value}.")
         if value:
             yield option
         return
@@ -160,5 +160,5 @@ def _write(option: str, settings: Mapping[str, Any], source: str, value: Any) ->
     for each in values:
         if isinstance(each, bool) or not isinstance(each, str | int | float | Path):
             wanted = "a list of texts" if action == "append" else "a text or a number"
-            raise ConfigError(f"{source} is {wanted}, not {each}.")
+            raise ConfigError(f"{source} has to be {wanted}, not {each}.")
         yield f"{option}={each}"

@@ -11,7 +11,6 @@ from flowcontract.errors import SpecError
 from flowcontract.pointers import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 try:
@@ -133,7 +132,8 @@ class _AliasMeter:
         if isinstance(node, yaml.ScalarNode):
             return self._note(node, 1 + len(node.value) // _CHARACTERS_PER_VALUE, 0)
         self._open.add(id(node))
-        parts = [self.measure(part) for part in _list_child_nodes(node)]
+        children = (child if isinstance(child, tuple) else (child,) for child in node.value)  # of a mapping: pairs
+        parts = [self.measure(part) for child in children for part in child]
         self._open.remove(id(node))
         depth = 1 + max((deep for _, deep in parts), default=0)
         self._refuse(node, depth > _MAX_DEPTH, f"aliases nest more than {_MAX_DEPTH} deep")
@@ -146,11 +146,6 @@ class _AliasMeter:
     def _refuse(self, node: yaml.Node, too_much: bool, what: str) -> None:
         if too_much:
             raise SpecError(f"{self._name}, line {node.start_mark.line + 1}: {what}. Mend the YAML.")
-
-
-def _list_child_nodes(node: yaml.Node) -> Iterator[yaml.Node]:
-    for part in node.value:
-        yield from part if isinstance(part, tuple) else (part,)
 
 
 def load(path: Path) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.cases.examples import wants_stream
-from contract_tests.judging.judge import Expected
+from contract_tests.judging.expectations import Expected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -31,7 +31,7 @@ from contract_tests.cases.mistakes import (
 from contract_tests.cases.provoked import derive_provoked
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.server_values import load_server_values
-from contract_tests.judging.judge import Expected, list_error_codes
+from contract_tests.judging.error_codes import list_error_codes
 from flowcontract.pointers import escape
 from flowcontract.provenance.sources import read_provenance
 from flowcontract.schemas.absence import may_be_null
@@ -39,6 +39,7 @@ from flowcontract.schemas.decoding import ABSENT
 
 if TYPE_CHECKING:
     from contract_tests.http.exchange import Request
+    from contract_tests.judging.expectations import Expected
     from flowcontract.specs.model import Api, Operation
 
 
@@ -56,7 +57,8 @@ def _derive_cases(api: Api, others: Iterable[Api]) -> Iterator[Case]:
         examples = list_examples(api, operation)
         ordered = sort_examples(api, examples)
         base = bases[operation.id] = ordered[0]
-        yield from _derive_documented(operation, examples)
+        for name, request, source in examples:
+            yield Case("documented", name, operation, request, expect_success(operation, request, source))
         yield from _derive_generated(api, operation, base.request)
         yield from _derive_nulls(api, operation, base.request, ordered)
         yield from derive_invalid(api, operation, [example.request for example in ordered])
@@ -90,12 +92,6 @@ def _widen(operation: Operation, expected: Expected, rule: Mapping[str, Any]) ->
         codes=expected.codes | codes if expected.codes else frozenset(),
         refused=None if success or refusals else expected.refused,
     )
-
-
-def _derive_documented(operation: Operation, examples: Iterable[Example]) -> Iterator[Case]:
-    """Yield the requests that the documents print."""
-    for name, request, source in examples:
-        yield Case("documented", name, operation, request, expect_success(operation, request, source))
 
 
 def _derive_generated(api: Api, operation: Operation, base: Request) -> Iterator[Case]:

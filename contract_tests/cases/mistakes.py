@@ -12,7 +12,7 @@ from contract_tests.cases.mutations import mutate
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.exchange import Request
-from contract_tests.judging.judge import Expected
+from contract_tests.judging.expectations import Expected
 from flowcontract.schemas.decoding import ABSENT
 from flowcontract.validation.refusals import list_refusal_words, list_wrong_key_words
 

@@ -13,7 +13,8 @@ from contract_tests.cases.examples import choose_example, list_examples, wants_s
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.cases.sample_files import Oversize
 from contract_tests.http.exchange import Upload
-from contract_tests.judging.judge import Expected, is_refusal
+from contract_tests.judging.error_codes import is_refusal
+from contract_tests.judging.expectations import Expected
 from flowcontract import pointers, yamlio
 from flowcontract.provenance.evidence import Tier, find_tier
 from flowcontract.schemas.violations import Violation
@@ -41,24 +42,17 @@ def derive_probes(api: Api) -> Iterator[Case]:
 
 
 def _derive_case(api: Api, operation: Operation, probe: Mapping[str, Any], source: tuple[str, ...]) -> Case:
-    request = _build_request(api, operation, probe)
+    named = {example.name: example.request for example in list_examples(api, operation)}
+    base = named[probe["example"]] if "example" in probe else choose_example(api, operation).request
+    omitted = probe.get("leave_out", ())
+    query = {name: text for name, text in {**base.query, **probe.get("query", {})}.items() if name not in omitted}
+    changed = {name: _convert(value) for name, value in probe.get("body", {}).items()}
+    request = replace(base, query=query, body={**base.body, **changed} if isinstance(base.body, Mapping) else base.body)
     expected = _expect(api, operation, request, probe, source)
-    body = probe.get("body", {}).items()
-    tested = {f"/{pointers.escape(name)}" for name, value in body if not isinstance(_convert(value), Oversize)}
+    tested = {f"/{pointers.escape(name)}" for name, value in changed.items() if not isinstance(value, Oversize)}
     keep = frozenset({f"query/{name}" for name in probe.get("query", ())} | tested)
     holds, form = probe.get("holds", {}), probe.get("form", "")
     return Case("probes", probe["name"], operation, request, expected, keep, holds=holds, form=form)
-
-
-def _build_request(api: Api, operation: Operation, probe: Mapping[str, Any]) -> Request:
-    named = {example.name: example.request for example in list_examples(api, operation)}
-    base = named[probe["example"]] if "example" in probe else choose_example(api, operation).request
-    query = {**base.query, **probe.get("query", {})}
-    body = base.body
-    if isinstance(body, Mapping):
-        body = {**body, **{name: _convert(value) for name, value in probe.get("body", {}).items()}}
-    omitted = probe.get("leave_out", ())
-    return replace(base, query={name: value for name, value in query.items() if name not in omitted}, body=body)
 
 
 def _convert(value: Any) -> Any:

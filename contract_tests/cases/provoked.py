@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from contract_tests.cases.case import Case, expect_success
 from contract_tests.cases.examples import choose_example, choose_streaming_example
-from contract_tests.judging.judge import Expected, list_error_codes
+from contract_tests.judging.error_codes import list_error_codes
+from contract_tests.judging.expectations import Expected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

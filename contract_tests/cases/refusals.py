@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contract_tests.judging.judge import Expected, list_error_codes
+from contract_tests.judging.error_codes import list_error_codes
+from contract_tests.judging.expectations import Expected
 from flowcontract.errors import SpecError
 from flowcontract.provenance.evidence import Tier, find_weakest, is_printed
 

@@ -87,13 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     return _Session(arguments).run()
 
 
-def _load_apis(arguments: argparse.Namespace) -> list[Api]:
-    """Return the APIs to judge by: that of the operation, or all."""
-    asked, profiles = arguments.operation, _read_profiles(arguments)
-    names = [asked.partition("/")[0]] if asked else list_apis()
-    return [load_api(name, profile=profiles.get(name)) for name in names]
-
-
 def _read_profiles(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the profile of each API that has one, from `API=NAME`, or `NAME` for the API of the operation."""
     asked = (arguments.operation or "").partition("/")[0]
@@ -120,8 +113,9 @@ class _Session:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._sources: list[str] = arguments.streams
         self._asked: str = arguments.operation or ""
-        self._profile = _read_profiles(arguments).get(self._asked.partition("/")[0])
-        self._apis = _load_apis(arguments)
+        api, profiles = self._asked.partition("/")[0], _read_profiles(arguments)
+        self._profile = profiles.get(api)
+        self._apis = [load_api(name, profile=profiles.get(name)) for name in ([api] if api else list_apis())]
         self._contracts = self._choose_stream_contracts()
         self._budget = StreamBudget(arguments.events, arguments.bytes, arguments.seconds)
         self._demand = Tier(arguments.demand)
@@ -280,7 +274,13 @@ class _Session:
 
     def _judge_recording(self, entries: Iterable[Judged | Unreadable], source: str) -> None:
         """Print the verdict on every entry of a recording, or why there is none."""
-        counts = Counter(self._print_entry(entry, source) for entry in entries)
+        counts: Counter[str] = Counter()
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                self._printer.print_line(f"{source}: {entry}: not judged")
+                counts["unread"] += 1
+            else:
+                counts[self._print_exchange(entry)] += 1
         self._unsound |= counts["unread"] > 0
         if counts["judged"] and counts["unread"]:
             self._printer.print_line(f"{source}: {counts['judged']} judged, {counts['unread']} not")
@@ -289,13 +289,6 @@ class _Session:
             foreign = f"none of them is a request for {wanted}"
             why = "what was to be judged could not be read" if counts["unread"] else foreign
             self._report_unsound(f"{source}: nothing was judged. Its entries: {counts.total()}; {why}.")
-
-    def _print_entry(self, entry: Judged | Unreadable, source: str) -> str:
-        """Print an entry of a recording; return whether it was `judged`, `unread` or `foreign`."""
-        if isinstance(entry, Unreadable):
-            self._printer.print_line(f"{source}: {entry}: not judged")
-            return "unread"
-        return self._print_exchange(entry)
 
     def _print_exchange(self, judged: Judged) -> str:
         """Print a judged exchange; return whether it was `judged`, `unread` or `foreign`."""

@@ -35,7 +35,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def build_whole() -> Parser:
-    """Return the parser of all that can be typed: the options of a run, and the commands. A shell completes by it."""
+    """Return the parser of everything that can be typed, options of a run and commands, for a shell's completion."""
     from contract_tests.cli import run  # noqa: PLC0415 - as above
 
     parser = run.build_parser()

@@ -78,7 +78,7 @@ or nothing was judged.
 
 
 def build_parser(whole: Callable[[], argparse.ArgumentParser] | None = None) -> Parser:
-    """Return the parser of the suite's options; by `whole` a shell completes."""
+    """Return the parser of the suite's options; `whole` makes the parser that a shell's completion is written from."""
     command = Parser(
         prog="contract-tests",
         description="Does a server answer as documented? Asks, judges answers and streams, says what it could not ask.",
@@ -126,7 +126,7 @@ def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets
     """Let pytest run the tests of this package with its own settings, whatever is in the current folder."""
     import pytest  # noqa: PLC0415 - `judge` must work without it
 
-    from contract_tests.plugin import SharedState  # noqa: PLC0415 - the same
+    from contract_tests.plugin.run import SharedState  # noqa: PLC0415 - the same
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
     shared = SharedState(clock, secrets)

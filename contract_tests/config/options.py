@@ -11,7 +11,7 @@ from flowcontract.provenance.evidence import BARS, DEFAULT_BAR
 
 
 def parse_minutes(text: str) -> float:
-    """Read a number of minutes; raise ArgumentTypeError for what is none."""
+    """Read a number of minutes; raise ArgumentTypeError for anything else."""
     try:
         found = float(text)
     except ValueError:

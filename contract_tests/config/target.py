@@ -186,20 +186,16 @@ def _list_secrets(
         for way in ways.values():
             keys += [way.get("key", ""), *way.get("keys", {}).values()]
             keys += [*find_secret_values(way.get("query", {})), *find_secret_values(way.get("body", {}))]
-            keys += _find_header_secrets(way.get("headers", {}))
+            headers = Secrets()
+            for name, value in way.get("headers", {}).items():
+                if is_secret_name(name):
+                    headers.add_header(name, value)
+            keys += headers
     yield from (key for key in keys if key and not any(key == mock or key.startswith(f"{mock}-") for mock in known))
 
 
-def _find_header_secrets(headers: Mapping[str, str]) -> Secrets:
-    found = Secrets()
-    for name, value in headers.items():
-        if is_secret_name(name):
-            found.add_header(name, value)
-    return found
-
-
 def _parse_keys(options: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Parse `API=KEY` and `API.SCHEME=KEY`; the scheme `` stands for all that the API's usual key is for."""
+    """Parse `API=KEY` and `API.SCHEME=KEY`; an empty scheme stands for all that the usual key is for."""
     given: dict[str, dict[str, str]] = {}
     for option in options:
         name, equals, key = option.partition("=")

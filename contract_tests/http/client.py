@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from contract_tests.http.target import ApiTarget, Target
     from contract_tests.http.wire import Body
-    from flowcontract.specs.model import SecurityScheme
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # of an answer, decoded; more is not read
 _BROKEN_BYTES = 64 * 1024  # of an answer that did not come to its end: enough to show it
@@ -141,7 +140,11 @@ class Client:
         for name, value in request.query.items():
             query += [(name, text) for text in ((value,) if isinstance(value, str) else value)]
         for scheme, key in (request.keys if request.keys is not None else self.find_keys(())).items():
-            _add_key(self.api.api.schemes[scheme], key, headers, query)
+            secured = self.api.api.schemes[scheme]
+            if secured.location == "query":
+                query.append((secured.parameter, key))
+            else:
+                headers[secured.parameter] = f"{secured.prefix}{key}"
         content_type, body = encode(request.body, request.media_type)
         if content_type:
             headers.setdefault("Content-Type", content_type)
@@ -226,13 +229,6 @@ def _encode_header(value: str) -> bytes:
         return value.encode("latin-1")
     except UnicodeEncodeError:
         return value.encode("utf-8", "surrogatepass")
-
-
-def _add_key(scheme: SecurityScheme, key: str, headers: dict[str, str], query: list[tuple[str, str]]) -> None:
-    if scheme.location == "query":
-        query.append((scheme.parameter, key))
-    else:
-        headers[scheme.parameter] = f"{scheme.prefix}{key}"
 
 
 def encode(body: Any, media_type: str) -> tuple[str, bytes]:

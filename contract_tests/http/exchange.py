@@ -108,7 +108,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON; None where it is none."""
+        """The body as JSON; None where it is not JSON."""
         if len(self.body) > MAX_JSON_BYTES:
             return None
         try:

@@ -51,7 +51,11 @@ class Carrier(BaseAdapter):
         if any(name.startswith(_PROBE) for name in request.headers):
             return _build_response(request, _NOT_ASKED)
         body = request.body or b""
-        headers = tuple((name, _decode(value)) for name, value in request.headers.items() if name not in _FRAMING)
+        headers = tuple(
+            (name, value.decode("latin-1") if isinstance(value, bytes) else value)
+            for name, value in request.headers.items()
+            if name not in _FRAMING
+        )
         content = body if isinstance(body, bytes) else str(body).encode()
         sent = self._client.create_sent(request.method or "GET", request.url or "", headers, content)
         started = time.monotonic()
@@ -67,10 +71,6 @@ class Carrier(BaseAdapter):
 
     def close(self) -> None:
         """Leave the client open, since others use it too."""
-
-
-def _decode(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 def _build_response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:

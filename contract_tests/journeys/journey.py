@@ -17,7 +17,8 @@ from contract_tests.http.client import find_keys
 from contract_tests.http.exchange import Request
 from contract_tests.http.target import Flow
 from contract_tests.journeys.response_values import Event, ResponseValue
-from contract_tests.judging.judge import ANYTHING, Expected, is_refusal
+from contract_tests.judging.error_codes import is_refusal
+from contract_tests.judging.expectations import ANYTHING, Expected
 from contract_tests.suite.not_exercised import NotExercised
 from flowcontract.provenance.evidence import find_tier
 from flowcontract.schemas.decoding import ABSENT

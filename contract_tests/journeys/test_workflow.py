@@ -106,7 +106,7 @@ def check_origin(workflow: Journey, user: str, entry: ResponseValue) -> None:
 
 
 def parse_if_text(value: Any) -> Any:
-    """Return a JSON value, parsed if it is JSON as text."""
+    """Return a JSON value; one that is sent as a text of JSON is parsed."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -194,7 +194,7 @@ def find_file_variable(workflow: Journey) -> tuple[str, str]:
 
 
 def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
-    """Each filter keeps what it says, two pages have nothing in common, times never grow."""
+    """Each filter keeps what it says, two pages have nothing in common, times never increase."""
     workflow = begin("dify-workflow")
     user = workflow.create_user("log")
     request = build_body(workflow, user, "blocking", **fill_texts(workflow, user))

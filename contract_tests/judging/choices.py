@@ -37,17 +37,12 @@ class Choice(NamedTuple):
 
 def find_choices(operation: Operation, rulings: Mapping[str, Ruling], account: Mapping[str, Any]) -> Iterator[Choice]:
     """Yield what a server chose in an exchange, given its account (see `describe_exchange`)."""
-    for ruling, choice in _list_choices(rulings):
-        if operation.name in choice.operations and _fits(choice.when, account):
-            took = _find_option(choice, account)
-            if took:
-                yield Choice(operation.name, choice.name, took, ruling)
-
-
-def _list_choices(rulings: Mapping[str, Ruling]) -> Iterator[tuple[str, sources.Choice]]:
     for name, ruling in rulings.items():
-        if "/" in name:  # an API's own rulings have a second entry, under their plain name
-            yield from ((name, choice) for choice in ruling.choices)
+        for choice in ruling.choices if "/" in name else ():  # an API's own have a second entry, under a plain name
+            if operation.name in choice.operations and _fits(choice.when, account):
+                took = _find_option(choice, account)
+                if took:
+                    yield Choice(operation.name, choice.name, took, name)
 
 
 def _find_option(choice: sources.Choice, account: Mapping[str, Any]) -> str:

@@ -137,7 +137,7 @@ def _write_groups(sequences: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _take_alternatives(kind: str, groups: list[list[str]], sequences: Sequence[Sequence[str]]) -> list[str]:
-    """Take the kinds that follow in the order, of which with `kind` each stream has exactly one."""
+    """Remove the next kinds from `groups` and return them, if each stream has exactly one of `kind` and them."""
     taken: list[str] = []
     for count in range(1, len(groups) + 1):
         if len(groups[count - 1]) > 1:
@@ -186,14 +186,12 @@ def _sort_groups(sequences: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _infer_end(streams: Sequence[Stream], contract: StreamContract) -> Proposal:
     """Return the kinds that end the streams; what the contract lets follow the end is not among them."""
-    last = Counter(event.kind for stream in streams if (event := _find_last(stream, contract)))
-    return Proposal("end", list(last), sum(last.values()), set(last) <= contract.end)
-
-
-def _find_last(stream: Stream, contract: StreamContract) -> Seen | None:
     follows = contract.after_end - contract.end
-    ended = any(event.kind in contract.end for event in stream)
-    return next((event for event in reversed(stream) if not ended or event.kind not in follows), None)
+    last: Counter[str] = Counter()
+    for stream in streams:
+        ended = any(event.kind in contract.end for event in stream)
+        last.update([event.kind for event in stream if not ended or event.kind not in follows][-1:])
+    return Proposal("end", list(last), sum(last.values()), set(last) <= contract.end)
 
 
 # Ids

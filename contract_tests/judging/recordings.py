@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.judging.asked import find_mode_violations
+from contract_tests.judging.expectations import ANYTHING
 from contract_tests.judging.foreign_streams import ForeignStream, Recogniser
-from contract_tests.judging.judge import ANYTHING, Judge
+from contract_tests.judging.judge import Judge
 from flowcontract.recordings.opening import Opening
 from flowcontract.recordings.operations import Operations
 from flowcontract.recordings.reading import parse, read
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from flowcontract.recordings.exchange import Recorded, RecordedAnswer
+    from flowcontract.recordings.exchange import Recorded
     from flowcontract.recordings.operations import Asked
     from flowcontract.specs.model import Api, Operation
 
@@ -83,7 +84,12 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
         *judge.conclude(SentRequest(recorded.method, recorded.url, ()), received).violations,
         *_check_mode(recorded, judge, received),
     )
-    return Judged(recorded, operation, violations, notes=(*answer.notes, *_list_notes(foreign, answer)))
+    notes = list(answer.notes)
+    if foreign is not None:
+        notes.append(str(foreign))
+    if answer.left:
+        notes.append(f"its end was not recorded ({answer.left}): what was missing then is not asked for")
+    return Judged(recorded, operation, violations, notes=tuple(notes))
 
 
 def _is_whole(answer: RecordedAnswer) -> bool:
@@ -101,13 +107,6 @@ def _check_mode(recorded: Recorded, judge: Judge, answer: Answer) -> Iterator[Vi
         yield from find_mode_violations(
             recorded, judge.api, judge.operation, media_type=answer.media_type, streamed=streamed
         )
-
-
-def _list_notes(foreign: ForeignStream | None, answer: RecordedAnswer) -> Iterator[str]:
-    if foreign is not None:
-        yield str(foreign)
-    if answer.left:
-        yield f"its end was not recorded ({answer.left}): what was missing then is not asked for"
 
 
 def _follow(judge: Judge, answer: Answer, *, left: bool) -> ForeignStream | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from contract_tests.http.target import TargetError
-from contract_tests.judging.judge import list_error_codes
+from contract_tests.judging.error_codes import list_error_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

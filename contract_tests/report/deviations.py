@@ -163,7 +163,11 @@ class Deviations:
         """
         assert self.path is not None
         removed = {entry.id for entry in obsolete}
-        kept = {entry.id: self._renew(entry, found) for entry in self.entries if entry.id not in removed}
+        kept = {
+            entry.id: replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
+            for entry in self.entries
+            if entry.id not in removed
+        }
         for name in sorted(found):
             olds = self._find_covering(name, found[name])
             if any(old.id == name or _compile_pattern(old.id) for old in olds):
@@ -172,7 +176,12 @@ class Deviations:
             for old in olds:
                 kept.pop(old.id, None)
         texts = _split_entries(self._text, self.entries)
-        text = "\n".join([texts.get("", _HEAD), *self._format_entries(kept.values(), found, texts)])
+        unchanged = set(self.entries)
+        formatted = [
+            (texts.get(entry.id) if entry in unchanged else None) or _format_entry(entry, found.get(entry.id))
+            for entry in kept.values()
+        ]
+        text = "\n".join([texts.get("", _HEAD), *formatted])
         write_whole(self.path, [text])
         return self._tell_changes(kept, removed)
 
@@ -191,19 +200,6 @@ class Deviations:
         entries = [self._by_id[old] for old in dict.fromkeys(failure.get("entries", ())) if old in self._by_id]
         now = self.find_entry(name)
         return entries or ([now] if now else [])
-
-    def _format_entries(
-        self, entries: Iterable[Deviation], found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]
-    ) -> Iterator[str]:
-        """Yield the text of each entry: unchanged from the file where the entry has not changed."""
-        unchanged = set(self.entries)
-        for entry in entries:
-            as_it_was = texts.get(entry.id) if entry in unchanged else None
-            yield as_it_was or _format_entry(entry, found.get(entry.id))
-
-    def _renew(self, entry: Deviation, found: Mapping[str, Any]) -> Deviation:
-        """Return an entry; without its date if it has expired and its difference is accepted again."""
-        return replace(entry, expires=None) if self.has_expired(entry) and entry.id in found else entry
 
 
 def _merge(name: str, olds: list[Deviation], there: Deviation | None) -> Deviation:

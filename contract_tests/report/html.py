@@ -106,13 +106,15 @@ def build_grids(matrix: Iterable[Json]) -> list[Grid]:
     by_api: dict[str, dict[str, list[Json]]] = {}
     for row in matrix:
         api = row["operation"].partition("/")[0]
-        by_api.setdefault(api, {}).setdefault(row["operation"], []).append({**row, "title": _describe_row(row)})
-    return [_build_grid(api, operations) for api, operations in by_api.items()]
-
-
-def _build_grid(api: str, operations: Mapping[str, list[Json]]) -> Grid:
-    rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_rank_trouble)
-    return Grid(api, sorted({status for row in rows for status in row.statuses}), rows)
+        counts = ", ".join(f"{count} {name}" for name, count in row["counts"].items() if count)
+        documented = "" if row["documented"] else " (in no document)"
+        title = f"{row['name']}{documented}: {counts or row['reason']}"
+        by_api.setdefault(api, {}).setdefault(row["operation"], []).append({**row, "title": title})
+    grids = []
+    for api, operations in by_api.items():
+        rows = sorted((_build_row(name, lines) for name, lines in operations.items()), key=_rank_trouble)
+        grids.append(Grid(api, sorted({status for row in rows for status in row.statuses}), rows))
+    return grids
 
 
 def _build_row(name: str, lines: list[Json]) -> OperationRow:
@@ -125,12 +127,6 @@ def _build_row(name: str, lines: list[Json]) -> OperationRow:
 def _rank_trouble(row: OperationRow) -> tuple[int, int]:
     failed = sum(line["counts"]["failed"] for line in row.rows)
     return list(SIGNS).index(row.outcome), -failed
-
-
-def _describe_row(row: Json) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in row["counts"].items() if count)
-    documented = "" if row["documented"] else " (in no document)"
-    return f"{row['name']}{documented}: {counts or row['reason']}"
 
 
 # Streams.
@@ -164,19 +160,14 @@ def draw_time_line(stream: Json) -> TimeLine:
     scale = (_WIDTH - _LEFT - 4 * _MARGIN) / ((end - begin) or 1)  # leaves room for violations at the end
     x = [_LEFT + _MARGIN + (at_s - begin) * scale for at_s, *_ in events]
     marks = []
-    for number, event in enumerate(events):
-        _, kind, _, wrong, known = event
+    for number, (at_s, kind, offset, wrong, known) in enumerate(events):
         sort = "wrong" if wrong else "known" if known else "unknown"
-        marks.append((x[number], lanes[kind], sort, _describe_event(number + 1, event)))
+        remark = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
+        title = f"event {number + 1}, {kind}, {at_s:.3f} s, byte {offset}{remark}"
+        marks.append((x[number], lanes[kind], sort, title))
     at_end = float(_WIDTH - _MARGIN)
     places = {number: x[number - 1] if number and number <= len(x) else at_end for number in stream["wrong"]}
     rules = [(place, "end" if number is None else str(number)) for number, place in places.items()]
     total = f"{end:.2f} s, {stream['total']} events"
     height = _MARGIN + 8 + _LANE * len(kinds) + _MARGIN
     return TimeLine(stream, [(y, kind) for kind, y in lanes.items()], marks, rules, height, f"{begin:.2f} s", total)
-
-
-def _describe_event(number: int, event: list[Any]) -> str:
-    at_s, kind, offset, wrong, known = event
-    remark = " (wrong)" if wrong else "" if known else " (of no kind that the contract names)"
-    return f"event {number}, {kind}, {at_s:.3f} s, byte {offset}{remark}"

@@ -76,7 +76,9 @@ class Results:
         self.tests[test] = {"outcome": outcome, "seconds": round(seconds, 3), "reason": report.get("reason", "")}
         self.exchanges += report["exchanges"]
         for failure in report["failures"]:
-            self._list_for(failure).append({**failure, "test": test})
+            beyond = self.failures if self.fails_run(failure) else self.notes
+            listed = self.deviating if failure["known"] else beyond
+            listed.append({**failure, "test": test})
             if failure["entry"]:
                 self.deviations.occurred.add(failure["entry"])
         red = [failure for failure in report["failures"] if failure["known"] or self.fails_run(failure)]
@@ -102,11 +104,6 @@ class Results:
         """
         looked_at = not failure["fuzzed"] or self.demand_fuzz or bool(failure["entry"])
         return looked_at and not failure["known"] and fails(failure["tier"], self.demand)
-
-    def _list_for(self, failure: Mapping[str, Any]) -> list[dict[str, Any]]:
-        if failure["known"]:
-            return self.deviating
-        return self.failures if self.fails_run(failure) else self.notes
 
     def finish(self, *, everything: bool, thorough: bool, prune: bool = False) -> None:
         """Find the known deviations that a complete run no longer has, and update their file if that was asked for."""

@@ -66,7 +66,10 @@ def _list_fields(value: Any) -> Iterator[tuple[str, str]]:
 def _walk(pointer: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         yield pointer, "object"
-        inner = {_name_field(name): item for name, item in value.items()}
+        inner = {
+            "*" if _VARYING.fullmatch(name) else pointers.escape(name[:_LONGEST_TEXT]): item
+            for name, item in value.items()
+        }
     elif isinstance(value, list):
         yield pointer, "list"
         inner = {"*": value[0]} if value else {}
@@ -75,10 +78,6 @@ def _walk(pointer: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
         return
     for name, item in inner.items() if depth < _MAX_DEPTH else ():
         yield from _walk(f"{pointer}/{name}", item, depth + 1)
-
-
-def _name_field(name: str) -> str:
-    return "*" if _VARYING.fullmatch(name) else pointers.escape(name[:_LONGEST_TEXT])
 
 
 def _list_texts(value: Any, name: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contract_tests.judging.foreign_streams import Recogniser
 from flowcontract.provenance.evidence import DEFAULT_BAR, Tier, fails
 from flowcontract.schemas.violations import rate
-from flowcontract.streams.judge import JudgedEvent, StreamBudget, StreamJudge
+from flowcontract.streams.judge import StreamBudget, StreamJudge
 
 if TYPE_CHECKING:
     from flowcontract.schemas.violations import Violation
@@ -69,9 +69,10 @@ class StreamReport:
         by_event = {number: list(group) for number, group in groupby(found, key=lambda violation: violation.event)}
         for event in fresh:
             self.known += event.known
-            self._lines.append(
-                Line(f"{event.number:>6}  byte {event.offset:<8} {event.kind}{self._describe_kind(event)}", True)
-            )
+            meant = self._judge.misspelt.get(event.kind)
+            guess = f": did you mean {meant}?" if meant else ""
+            remark = "" if event.known else f"  (no document names it{guess})"
+            self._lines.append(Line(f"{event.number:>6}  byte {event.offset:<8} {event.kind}{remark}", True))
             self._add_violations(by_event.pop(event.number, []))
         for left in by_event.values():
             self._add_violations(left)
@@ -92,12 +93,6 @@ class StreamReport:
         """Return the lines that were added since the last call."""
         lines, self._lines = self._lines, []
         return lines
-
-    def _describe_kind(self, event: JudgedEvent) -> str:
-        if event.known:
-            return ""
-        meant = self._judge.misspelt.get(event.kind)
-        return f"  (no document names it{f': did you mean {meant}?' if meant else ''})"
 
     def _add_violations(self, found: list[Violation]) -> None:
         if self.unjudged:

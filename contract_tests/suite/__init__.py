@@ -1,1 +1,1 @@
-"""A run: what it has at hand, fills in, cleans up, and sees."""
+"""A run: the values that it fills in, what it creates and removes, and the record of what it saw."""

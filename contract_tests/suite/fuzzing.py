@@ -18,7 +18,8 @@ from contract_tests.http.exchange import Answer, Exchange, Request
 from contract_tests.http.multipart import read_form
 from contract_tests.http.patience import Sort
 from contract_tests.http.schemathesis_transport import Carrier, carry_requests
-from contract_tests.judging.judge import MAX_EVENTS, Expected, Judge, judge_unanswered
+from contract_tests.judging.expectations import Expected
+from contract_tests.judging.judge import MAX_EVENTS, Judge, judge_unanswered
 from flowcontract.provenance.evidence import Tier
 from flowcontract.schemas.decoding import ABSENT, parse_json
 
@@ -80,7 +81,7 @@ class Fuzzing:
         self.suite.record.note(self._asking, judge_unanswered(exchange, Expected("an answer, whatever is asked")))
 
     def _note_end(self) -> bool:
-        """Note whether the request hung; tell whether it shows anything: one that was hardly waited for does not."""
+        """Note whether the request hung; tell whether that counts, which it does not if the wait was cut short."""
         if self._sort:
             self.suite.sender.patience.note(self._sort, hung=self.carrier.hung)
         return not (self.carrier.hung and self._is_shortened)

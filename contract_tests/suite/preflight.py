@@ -11,7 +11,7 @@ from contract_tests.cases.server_values import load_server_values
 from contract_tests.http.client import CAUSES
 from contract_tests.http.target import NobodyThereError, TargetError
 from contract_tests.http.wire import Wire
-from contract_tests.judging.judge import is_refusal, list_error_codes, read_error_code
+from contract_tests.judging.error_codes import is_refusal, list_error_codes, read_error_code
 from contract_tests.report.hiding import hide
 from contract_tests.suite.not_exercised import NotExercised
 

@@ -169,7 +169,7 @@ class Record:
         self.failures.append(Failure(operation.name, hidden, curl, list_cited_rulings(violation.source, rulings)))
 
     def as_json(self, test: str, deviations: Deviations) -> dict[str, Any]:
-        """Return it as plain JSON; each failure with the id by which it may be known."""
+        """Return it as plain JSON; each failure with the id that an entry of known deviations would have."""
         others = {
             "choices": [choice._asdict() for choice in self.choices],
             "seen": [list(observation) for observation in self.seen],  # xdist cannot send named tuples

@@ -12,7 +12,8 @@ from contract_tests.cases.examples import wants_stream
 from contract_tests.http.client import CAUSES, Client, Rate
 from contract_tests.http.patience import MAX_HANGS, Patience, Sort
 from contract_tests.judging import judge as judgement
-from contract_tests.judging.judge import ANYTHING, Expected, Judge, Verdict
+from contract_tests.judging.expectations import ANYTHING, Expected
+from contract_tests.judging.judge import Judge, Verdict
 from contract_tests.suite.not_exercised import NotExercised
 from contract_tests.suite.record import Record
 
@@ -30,7 +31,7 @@ _HANGS_S = 2.0  # how long a stream is waited for that is known to hang
 
 @dataclass(slots=True)
 class _Wait:
-    """How many seconds of silence to wait for, and the verdict that came of it."""
+    """How many seconds of silence to allow, and the verdict that resulted."""
 
     seconds: float
     verdict: Verdict = field(init=False)

@@ -68,18 +68,15 @@ class Suite:
         """Remove what the suite created, and close all connections."""
         self.clock.clean_up()
         try:
-            self._remove_created()
+            for resource in self._created:
+                exchange = self.sender.send(*resource.build_removal(self.get_api(resource.api)))
+                if not 200 <= exchange.status < 300 and exchange.status != 404:  # noqa: PLR2004 - HTTP's own ranges
+                    self._leave(f"{resource}: status {exchange.status} {exchange.trouble}".strip())
+                self._created.discard(resource)
         except KeyboardInterrupt:  # no time is left for that either
             for resource in self._created:
                 self._leave(f"{resource}: no time was left")
         self.sender.close()
-
-    def _remove_created(self) -> None:
-        for resource in self._created:
-            exchange = self.sender.send(*resource.build_removal(self.get_api(resource.api)))
-            if not 200 <= exchange.status < 300 and exchange.status != 404:  # noqa: PLR2004 - HTTP's own ranges
-                self._leave(f"{resource}: status {exchange.status} {exchange.trouble}".strip())
-            self._created.discard(resource)
 
     def _leave(self, leftover: str) -> None:
         self.leftovers.append(hide(leftover, self.target.secrets))

@@ -15,10 +15,8 @@ from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from flowcontract.diff.change import Change
-    from flowcontract.specs.model import Api
 
 OK, BREAKS = 0, 1
 
@@ -42,7 +40,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the changes; return whether one of them breaks somebody."""
-    changes = [change for change in _compare_sides(options) if _concerns(change, options.side)]
+    changes = [
+        change
+        for change in _compare_sides(options)
+        if options.side == "both" or _get_level(change, options.side) is not Level.SAFE
+    ]
     _print(FORMATS[options.format](changes))
     return BREAKS if any(_get_level(change, options.side) is Level.BREAKING for change in changes) else OK
 
@@ -58,24 +60,14 @@ def _print(text: str) -> None:
 def _compare_sides(options: argparse.Namespace) -> list[Change]:
     with ExitStack() as stack:
         old, new = (stack.enter_context(open_side(text, options.api)) for text in (options.old, options.new))
-        return [
-            change
-            for name in _list_common_apis(old, new, options.old, options.new)
-            for change in compare_apis(old[name], new[name])
-        ]
-
-
-def _list_common_apis(old: Mapping[str, Api], new: Mapping[str, Api], *texts: str) -> list[str]:
-    names = [name for name in old if name in new]
-    if not names:
-        there_is = " and ".join(f"{text} has {', '.join(apis)}" for text, apis in zip(texts, (old, new), strict=True))
-        raise SpecError(f"No API is on both sides: {there_is}. Compare two contracts of the same API.")
-    return names
+        common = [name for name in old if name in new]
+        if not common:
+            there_is = " and ".join(
+                f"{text} has {', '.join(apis)}" for text, apis in ((options.old, old), (options.new, new))
+            )
+            raise SpecError(f"No API is on both sides: {there_is}. Compare two contracts of the same API.")
+        return [change for name in common for change in compare_apis(old[name], new[name])]
 
 
 def _get_level(change: Change, side: str) -> Level:
     return {"clients": change.clients, "servers": change.servers}.get(side, change.level)
-
-
-def _concerns(change: Change, side: str) -> bool:
-    return side == "both" or _get_level(change, side) is not Level.SAFE

@@ -165,7 +165,7 @@ def _compare_statuses(
 
 
 def _build_status_change(operation: str, status: int, *, came: bool) -> Change:
-    """Return what a status means that is new or gone: one of success changes what a client has to understand."""
+    """Return the change that a status is new or gone; a success is something that every client has to understand."""
     succeeds = status < 300  # noqa: PLR2004 - HTTP's own range
     clients = (Level.BREAKING if succeeds else Level.LOOK) if came else Level.LOOK if succeeds else Level.SAFE
     servers = Level.LOOK if not came else Level.SAFE
@@ -184,14 +184,10 @@ def _compare_response(
             effect = Effect.NARROWED if before else Effect.WIDENED
             what = f"{name} comes no more" if before else f"{name} may come"
             yield Change(operation, place, what, *get_answer_levels(effect))
-    yield from _compare_codes(operation, place, old, new)
-
-
-def _compare_codes(operation: str, place: str, old: Response, new: Response) -> Iterator[Change]:
-    before, after = _list_codes(old), _list_codes(new)
-    for code in sorted(after - before):
+    codes, new_codes = _list_codes(old), _list_codes(new)
+    for code in sorted(new_codes - codes):
         yield Change(operation, place, f"the error code {code} may come", Level.LOOK, Level.SAFE)
-    for code in sorted(before - after):
+    for code in sorted(codes - new_codes):
         yield Change(operation, place, f"the error code {code} comes no more", Level.LOOK, Level.LOOK)
 
 

@@ -12,7 +12,7 @@ from flowcontract.diff.change import Level
 from flowcontract.diff.groups import Group, group_changes, list_sections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from flowcontract.diff.change import Change
 
@@ -39,7 +39,7 @@ def render_text(changes: Sequence[Change]) -> str:
 
 
 def render_markdown(changes: Sequence[Change]) -> str:
-    """Return the same as headings and tables."""
+    """Return the text of `render_text` as Markdown, with headings and tables."""
     groups = group_changes(changes)
     lines: list[str] = []
     for heading, blocks in list_sections(groups):
@@ -87,7 +87,7 @@ def _describe_operations(operations: Sequence[str]) -> str:
 
 
 def _describe_places(places: Sequence[str]) -> str:
-    """Return `response 401, 404 application/json, request body text/plain`: statuses told together."""
+    """Return `response 401, 404 application/json, request body text/plain`: statuses are grouped."""
     statuses: dict[tuple[str, ...], list[int]] = {}
     for place in places:
         found = _RESPONSE.fullmatch(place)
@@ -104,7 +104,7 @@ def _describe_levels(group: Group) -> str:
 
 
 def _wrap(text: str, bullet: str) -> list[str]:
-    """Return lines of a width that a terminal has; what hangs over stands behind the bullet."""
+    """Return a text as lines that fit a terminal; those after the first are indented as far as the bullet."""
     hanging = " " * (len(bullet) if bullet.strip() else len(bullet) + 2)
     return textwrap.wrap(
         text, _WIDTH, initial_indent=bullet, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
@@ -114,10 +114,10 @@ def _wrap(text: str, bullet: str) -> list[str]:
 def _count(groups: Sequence[Group]) -> str:
     if not groups:
         return "No changes."
-    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(_count_levels(groups))}."
-
-
-def _count_levels(groups: Sequence[Group]) -> Iterator[str]:
+    sides = []
     for side in ("clients", "servers"):
         counts = Counter(getattr(group, side) for group in groups)
-        yield f"for {side} " + ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])
+        sides.append(
+            f"for {side} " + ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])
+        )
+    return f"{len(groups)} change{'s' if len(groups) > 1 else ''}: {'; '.join(sides)}."

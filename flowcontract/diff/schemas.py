@@ -58,17 +58,13 @@ def _compare(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Diff
     if not (isinstance(old.node, Mapping) and isinstance(new.node, Mapping)):
         yield Difference(path, f"{_show(old.node)} became {_show(new.node)}", Effect.UNCLEAR)
         return
-    yield from _compare_types(old, new, path)
-    if (_list_types(old) & _list_types(new)) - {"null"}:  # else nothing that the other keywords say has a counterpart
-        for compare in _COMPARISONS:
-            yield from compare(old, new, path)
-
-
-def _compare_types(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
     before, after = _list_types(old), _list_types(new)
     if before != after:
-        words = f"type {_describe_types(old)} became {_describe_types(new)}"
-        yield Difference(path, words, _compare_sets(before, after))
+        effect = Effect.NARROWED if after < before else Effect.WIDENED if before < after else Effect.REPLACED
+        yield Difference(path, f"type {_describe_types(old)} became {_describe_types(new)}", effect)
+    if (before & after) - {"null"}:  # else nothing that the other keywords say has a counterpart
+        for compare in _COMPARISONS:
+            yield from compare(old, new, path)
 
 
 def _list_types(schema: Located) -> frozenset[str]:
@@ -115,12 +111,6 @@ def _describe_allowed(values: frozenset[str] | None) -> str:
     if values is None:
         return "any value"
     return f"{'one of' if len(values) > 1 else 'always'} {', '.join(sorted(values))}"
-
-
-def _compare_sets(before: frozenset[str], after: frozenset[str]) -> Effect:
-    if after < before:
-        return Effect.NARROWED
-    return Effect.WIDENED if before < after else Effect.REPLACED
 
 
 def _compare_bounds(old: Located, new: Located, path: tuple[str, ...]) -> Iterator[Difference]:
@@ -204,7 +194,7 @@ _COMPARISONS: tuple[Callable[[Located, Located, tuple[str, ...]], Iterator[Diffe
 
 
 def _canonicalize(schema: Located, depth: int = 0) -> Any:
-    """Return what of a schema says something about values, references followed a few levels deep."""
+    """Return the part of a schema that constrains values, with references followed a few levels deep."""
     node = schema.resolve().node if depth < DEPTH else schema.node
     if isinstance(node, Mapping):
         return {

@@ -31,22 +31,22 @@ def check(view: View) -> Iterator[Finding]:
 
     Under a profile, the documents' own examples of answers no longer apply; of answers only the profile's are checked.
     """
+    profile = view.profile
     for position in walk(view.document):
         if isinstance(position.value, dict):
-            own = view.profile is None or _REQUEST.search(position.pointer)
-            yield from (found for found in _check_position(view, position) if own or _is_placed_in_profile(view, found))
-
-
-def _is_placed_in_profile(view: View, found: Finding) -> bool:
-    return view.profile is not None and found.path == view.profile.path
+            own = profile is None or _REQUEST.search(position.pointer)
+            yield from (
+                found
+                for found in _check_position(view, position)
+                if own or (profile is not None and found.path == profile.path)
+            )
 
 
 def _check_position(view: View, position: Position) -> Iterator[Finding]:
     if position.kind == "schema":
         yield from _check_schema(view, position)
     elif position.kind == "media" or (position.kind in ("parameter", "header") and "$ref" not in position.value):
-        yield from _check_named_examples(view, position)
-        yield from _check_example(view, position)
+        yield from _check_examples(view, position)
 
 
 def check_against(view: View, schema: str, value: Any, where: str, what: str) -> Iterator[Finding]:
@@ -83,17 +83,10 @@ def _is_of_type(value: Any, wanted: Any) -> bool:
     return any(isinstance(value, _TYPES[name]) and (not isinstance(value, bool) or name == "boolean") for name in names)
 
 
-def _check_example(view: View, holder: Position) -> Iterator[Finding]:
-    if "example" in holder.value and (schema := _find_schema(holder)):
+def _check_examples(view: View, holder: Position) -> Iterator[Finding]:
+    schema = next((f"{holder.pointer}/{key}" for key in ("schema", "itemSchema") if key in holder.value), None)
+    if "example" in holder.value and schema is not None:
         yield from check_against(view, schema, holder.value["example"], f"{holder.pointer}/example", "the example")
-
-
-def _find_schema(holder: Position) -> str | None:
-    return next((f"{holder.pointer}/{key}" for key in ("schema", "itemSchema") if key in holder.value), None)
-
-
-def _check_named_examples(view: View, holder: Position) -> Iterator[Finding]:
-    schema = _find_schema(holder)
     for name, node in as_mapping(holder.value.get("examples")).items():
         pointer, example = follow(view.document, f"{holder.pointer}/examples/{escape(name)}", node)
         if not isinstance(example, dict):

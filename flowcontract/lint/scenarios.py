@@ -181,17 +181,14 @@ def _judge(project: Project, file: YamlFile, view: View, operations: list[Operat
         )
     if scenario.violations or scenario.verbatim:
         yield from _check_own_marks(project, file)
-    cases = [replies.Case(file, scenario, operation, view.validators) for operation in operations]
-    found = [finding for case in cases for finding in _check_case(case)]
+    found: list[Finding] = []
+    for operation in operations:
+        check = replies.check if scenario.status in operation.responses else replies.check_rendering
+        found += check(replies.Case(file, scenario, operation, view.validators))
     kept = [finding for finding in found if finding.todo in replies.BY_CONTRACT] if scenario.violations else []
     yield from (finding for finding in found if finding not in kept)
     if scenario.violations and not kept:
         yield file.build_finding("/violations", "nothing in it is forbidden by the contract", "Leave `violations` out.")
-
-
-def _check_case(case: replies.Case) -> Iterator[Finding]:
-    documented = case.scenario.status in case.operation.responses
-    return replies.check(case) if documented else replies.check_rendering(case)
 
 
 def _check_own_marks(project: Project, file: YamlFile) -> Iterator[Finding]:

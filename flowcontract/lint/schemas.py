@@ -144,15 +144,11 @@ def _check_relations(view: View, schema: Position) -> Iterator[Finding]:
 def _find_outermost(pointer: str, schemas: Mapping[str, Any]) -> str:
     """Return the outermost schema for the same value as the schema at a pointer."""
     while True:
-        parent = _find_parent(pointer, schemas)
-        if parent is None:
+        parent, _, last = pointer.rpartition("/")
+        outer, _, keyword = parent.rpartition("/")
+        if last in _IN_PLACE and parent in schemas:
+            pointer = parent
+        elif keyword in _IN_PLACE and outer in schemas:
+            pointer = outer
+        else:
             return pointer
-        pointer = parent
-
-
-def _find_parent(pointer: str, schemas: Mapping[str, Any]) -> str | None:
-    head, _, last = pointer.rpartition("/")
-    if last in _IN_PLACE and head in schemas:
-        return head
-    outer, _, keyword = head.rpartition("/")
-    return outer if keyword in _IN_PLACE and outer in schemas else None

@@ -9,7 +9,7 @@ from flowcontract.errors import SpecError
 from flowcontract.lint.positions import walk
 from flowcontract.lint.references import as_mapping, as_sequence, follow
 from flowcontract.pointers import escape
-from flowcontract.specs.model import read_event_schemas
+from flowcontract.specs.event_schemas import read_event_schemas
 from flowcontract.streams.consistency import check as check_contract
 from flowcontract.streams.contract import StreamContract
 
@@ -99,7 +99,7 @@ def _check_contract(view: View, media: Position) -> Iterator[Finding]:
     base = f"{media.pointer}/x-stream"
     item, _ = follow(view.document, f"{media.pointer}/itemSchema", media.value["itemSchema"])
     try:
-        events = read_event_schemas(view.document, item)
+        events = read_event_schemas(view.validators, item)
     except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
         return  # the kinds cannot be read, which `_check_kinds` reports
     try:

@@ -24,7 +24,7 @@ _ARGUMENT = re.compile(r"argument (?:[^:]*/)?([^:/]+): ")
 
 @contextmanager
 def tell_sources(sources: Mapping[str, str]) -> Iterator[None]:
-    """Add to a mistake which options were not typed, and where they come from: one of them may be the mistake."""
+    """Add to an error which options were not typed, and where they come from: one of them may be its cause."""
     try:
         yield
     except FlowContractError as error:
@@ -79,7 +79,7 @@ def parse_command(
         raise ConfigError(f"Which command? There is: {', '.join(commands)}. {parser.prog} --help shows examples.")
     name = arguments[0]
     if name.startswith("-") and not any(option.startswith(name.partition("=")[0]) for option in _list_options(parser)):
-        raise ConfigError(f"Options come behind the command: {parser.prog} {next(iter(commands))} {name} ...")
+        raise ConfigError(f"Options come after the command: {parser.prog} {next(iter(commands))} {name} ...")
     if name not in commands and not name.startswith("-"):
         raise UnknownNameError("command", name, commands, hint=f"{parser.prog} --help shows examples.")
     options, others = parser.parse_known_args(arguments)

@@ -16,7 +16,7 @@ ENCODED = re.compile(
     rb"|\+"
 )
 """A character that is percent-encoded, escaped in JSON or Python, or in HTML or XML; `+` may be a space."""
-_OUT_OF_NEED = {
+_NEEDLESS = {
     b"%": re.compile(rb"%(?:25)*(?:2[dDeE]|[3-7])"),
     b"\\u00": re.compile(rb"\\u00[2-7]"),
     b"\\x": re.compile(rb"\\x[2-7]"),
@@ -32,9 +32,9 @@ class Layer(NamedTuple):
     outside: list[int]
 
 
-def encodes_out_of_need(data: bytes) -> bool:
-    """Tell whether bytes encode even unreserved characters, which is rare, and most have not even its beginning."""
-    return any(begin in data and pattern.search(data) for begin, pattern in _OUT_OF_NEED.items())
+def encodes_needlessly(data: bytes) -> bool:
+    """Tell whether bytes encode unreserved characters, too; hardly any do, so a cheap search comes first."""
+    return any(begin in data and pattern.search(data) for begin, pattern in _NEEDLESS.items())
 
 
 def is_encoded(data: bytes) -> bool:

@@ -24,7 +24,7 @@ def interrupt(*_: object) -> NoReturn:
 
 
 def run_program(name: str, run: Callable[[], int]) -> int:
-    """Run a program; return its exit status. After a mistake and Ctrl-C, which are told in a line, that is 2.
+    """Run a program; return its exit status: 2 after a mistake or Ctrl-C, which are reported in one line.
 
     ``run``  also imports what takes a while
     """

@@ -216,7 +216,7 @@ def _may_have_secrets(text: str) -> bool:
 
 @lru_cache(maxsize=32)  # a text is asked about several times in a row
 def _is_json_without_secrets(text: str) -> bool:
-    """Tell whether a text is whole JSON in which no field has the name of a secret: parsing tells it soonest."""
+    """Tell whether a text is whole JSON in which no field has a secret's name: parsing is the fastest way to know."""
     if text[:1] not in ("{", "["):
         return False
     names: set[str] = set()

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from flowcontract.output.encodings import LAYERS, decode, encodes_out_of_need, find_outer_offset, is_encoded
+from flowcontract.output.encodings import LAYERS, decode, encodes_needlessly, find_outer_offset, is_encoded
 from flowcontract.output.secret_names import is_secret_name
 from flowcontract.output.secret_texts import MASK, TELLS_NOTHING, mask_text
 
@@ -87,7 +87,7 @@ class Secrets:
     def _find(self, data: bytes, find: Callable[[bytes, str], Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
         """Yield start and end of secrets, raw or below up to three layers of encodings."""
         layers: list[Layer] = []
-        may_hide = encodes_out_of_need if all(map(_NEVERENCODED.fullmatch, self._values)) else is_encoded
+        may_hide = encodes_needlessly if all(map(_NEVERENCODED.fullmatch, self._values)) else is_encoded
         while self._values:
             for start, end in chain.from_iterable(find(data, value) for value in self._values):
                 yield find_outer_offset(layers, start), find_outer_offset(layers, end)

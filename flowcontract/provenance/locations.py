@@ -72,13 +72,12 @@ def _list_parts(api: str) -> tuple[_Part, ...]:
     root = paths.find_specs_root()
     folders = (root / api, root / api.partition("-")[0])
     files = sorted({file for folder in folders for file in folder.rglob("*.yaml") if file.name != "rulings.yaml"})
-    return tuple(part for file in files for part in _list_citing_parts(file, api))
-
-
-def _list_citing_parts(file: Path, api: str) -> Iterator[_Part]:
-    for pointer, line, node in _list_nodes(file):
-        if isinstance(node, dict) and (cites := frozenset(_list_citations(node, api))):
-            yield _Part(_to_place(file, line), pointer, cites)
+    return tuple(
+        _Part(_to_place(file, line), pointer, cites)
+        for file in files
+        for pointer, line, node in _list_nodes(file)
+        if isinstance(node, dict) and (cites := frozenset(_list_citations(node, api)))
+    )
 
 
 def _list_citations(node: dict[str, Any], api: str) -> Iterator[str]:

@@ -97,7 +97,7 @@ def derive_uuid(text: str) -> str:
 
 
 def derive_uuids(text: str) -> list[str]:
-    """Return four UUIDs derived from a text: the cost of one."""
+    """Return four UUIDs derived from a text, at the cost of deriving one."""
     digits = hashlib.sha512(text.encode("utf-8", "surrogatepass")).hexdigest()
     return [_write_uuid(digits[start : start + 32]) for start in range(0, 128, 32)]
 
@@ -127,7 +127,10 @@ def parse_expression(text: str, sample: Mapping[str, Any]) -> Render | None:
         return None
     root, rest = match["root"], match["rest"] or ""
     if match["mark"] == "+":
-        return _parse_later(text, rest)
+        if not _SECONDS.fullmatch(rest):
+            raise _build_unknown_error(text, _FORMS["now"])
+        seconds = int(rest)
+        return lambda context: context.now + seconds
     if match["mark"] != "#" and root in ("world", "app"):
         return _parse_named(root, rest, sample)
     if match["mark"] != "#" and root in _ROOTS:
@@ -220,13 +223,6 @@ def _parse_now(text: str, rest: str) -> Render:
     if rest:
         raise _build_unknown_error(text, _FORMS["now"])
     return lambda context: context.now
-
-
-def _parse_later(text: str, rest: str) -> Render:
-    if not _SECONDS.fullmatch(rest):
-        raise _build_unknown_error(text, _FORMS["now"])
-    seconds = int(rest)
-    return lambda context: context.now + seconds
 
 
 _SECONDS = re.compile("[0-9]{1,9}")

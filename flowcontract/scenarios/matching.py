@@ -97,7 +97,8 @@ class Match:
             forbidden = {name: None for name, value in expected.items() if value is None}
             yield expected, {**forbidden, **request.headers}, "headers"
         if self.files:
-            yield self.files, _list_file_names(request.body), "files"
+            fields = request.body if isinstance(request.body, Mapping) else {}
+            yield self.files, {name: part["filename"] for name, part in fields.items() if is_upload(part)}, "files"
         if self.path:
             yield *_to_texts(self.path, request.path), "path"
 
@@ -115,11 +116,6 @@ class Match:
 def _count_values(value: Any) -> int:
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return (value is not None) + sum(1 + _count_values(item) for item in inner)
-
-
-def _list_file_names(body: Any) -> dict[str, Any]:
-    fields = body if isinstance(body, Mapping) else {}
-    return {name: part["filename"] for name, part in fields.items() if is_upload(part)}
 
 
 def _find_first_text(value: Any, where: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:

@@ -33,7 +33,7 @@ _DEFAULT = "default-streaming"  # how the stream is called that comes when nothi
 
 
 def as_release(scenario: Scenario, api: Api, operation: Operation) -> Scenario:
-    """Return a scenario as the release of `api` sends it; itself where it says what it says, or where there is none."""
+    """Return a scenario as the release of `api` sends it; unchanged if it is a user's own, or there is no release."""
     if api.profile is None or not _is_of_documents(scenario):
         return scenario
     sample = {**read_default_app(scenario.path.parents[1]), **scenario.sample}
@@ -42,7 +42,8 @@ def as_release(scenario: Scenario, api: Api, operation: Operation) -> Scenario:
     contract = operation.stream
     if contract is None or not scenario.reply.streamed:
         return scenario
-    fitted = [_fit(event, contract, api, sample) for event in scenario.reply.events if _is_known(event, contract)]
+    known = [event for event in scenario.reply.events if _read_kind(event, contract) in contract.events]
+    fitted = [_fit(event, contract, api, sample) for event in known]
     ordered = _in_order(fitted, contract)
     if ordered is None:
         return scenario
@@ -73,10 +74,6 @@ def _is_of_documents(scenario: Scenario) -> bool:
     """Tell whether a scenario is ours, and of no release: a user's own is sent as it is written."""
     path, root = scenario.path, paths.find_fixtures_root()
     return path.is_relative_to(root) and path.relative_to(root).parts[1] != PROFILES
-
-
-def _is_known(event: Event, contract: StreamContract) -> bool:
-    return _read_kind(event, contract) in contract.events
 
 
 def _read_kind(event: Event, contract: StreamContract) -> str:

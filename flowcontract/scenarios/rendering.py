@@ -61,7 +61,8 @@ def render_events(reply: Reply, context: Context, *, stopped: bool = False) -> I
             context.each = item
             value, written = template.render_with_json(context) if template else (None, None)
             if isinstance(value, str):
-                written, value = _replace_surrogates(value), None
+                # A lone surrogate, which JSON can escape and UTF-8 cannot encode, becomes a question mark.
+                written, value = value.encode("utf-8", "replace").decode("utf-8"), None
             yield Piece(event.delay_ms, encode(event, written), value, index, hold)
             hold = ""
 
@@ -85,8 +86,3 @@ def _encode_block(event: Event, text: str | None) -> bytes:
 
 def _encode_line(_event: Event, text: str | None) -> bytes:
     return sse.encode_json("null" if text is None else text)
-
-
-def _replace_surrogates(text: str) -> str:
-    """Return a text without lone surrogates, which JSON can escape and UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode("utf-8")

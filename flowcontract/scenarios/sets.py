@@ -109,7 +109,7 @@ class _Candidates:
                 self._by_text.setdefault(telling[0], {}).setdefault(telling[1], []).append(number)
 
     def find_for(self, request: RequestView) -> Iterator[tuple[Scenario, Match]]:
-        """Return those that may match a request, in their order."""
+        """Yield the scenarios that may match a request, in their order."""
         numbers = list(self._others)
         for where, texts in self._by_text.items():
             value = request.body
@@ -151,7 +151,11 @@ class ScenarioSet:
             return known
         own = self._folders.get((operation.api, operation.id), {})
         shared = self._folders.get((operation.api, SHARED), {})
-        index = {key: own[key] for key in sorted(own) if not own[key].ours or _read_status(key) in operation.responses}
+        index = {
+            key: own[key]
+            for key in sorted(own)  # of ours, not those of a status that the release does not have
+            if not own[key].ours or int(key.partition("-")[0]) in operation.responses
+        }
         index |= {key: shared[key] for key in sorted(shared) if key not in own and shared[key].counts_for(operation)}
         self._indexes[operation] = index
         return index
@@ -165,7 +169,7 @@ class ScenarioSet:
         Underscores in a name equal hyphens.
         """
         index = self._index_files(operation)
-        asked = "-".join(str(part) for part in (status, _hyphenate(name)) if part is not None)
+        asked = "-".join(str(part) for part in (status, name and name.replace("_", "-").lower()) if part is not None)
         if asked in index:
             return index[asked].read()
         keys = [key for key in index if key == asked or (name is None and key.startswith(f"{asked}-"))]
@@ -269,15 +273,6 @@ class ScenarioSet:
 def _rank_verbatim(pair: tuple[Scenario, Match]) -> tuple[int, bool, str, int]:
     scenario, match = pair
     return -match.size, match.after is None, scenario.name, scenario.status
-
-
-def _read_status(key: str) -> int:
-    """Return the status of a `<status>-<name>`. A release may lack one for which we have a scenario."""
-    return int(key.partition("-")[0])
-
-
-def _hyphenate(name: str | None) -> str | None:
-    return None if name is None else name.replace("_", "-").lower()
 
 
 def load_scenarios(

@@ -37,7 +37,7 @@ class _Fixed:
     holes: tuple[Render, ...]
 
     def evaluate(self, context: Context) -> tuple[list[Any], list[str]]:
-        """Return their values, and the JSON of each; do not change them."""
+        """Return the values of the expressions, which callers must not change, and the JSON of each."""
         found = context.rendered.get(self)
         if found is None:
             values = [hole(context) for hole in self.holes]

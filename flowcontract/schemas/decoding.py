@@ -54,7 +54,7 @@ _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_t
 
 
 def decode(validators: Validators, pointer: str, texts: list[str]) -> tuple[Any, Violation | None]:
-    """Decode the texts of a parameter or form field by its schema; return the value, and what keeps it from one."""
+    """Decode the texts of a parameter or form field by its schema; return the value, or else the violation."""
     types = validators.find_types(pointer)
     if "array" in types:
         return _decode_list(validators, f"{validators.follow(pointer).pointer}/items", texts)

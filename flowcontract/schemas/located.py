@@ -63,7 +63,7 @@ class Located:
 
 
 def _merge(whole: dict[str, Any], part: Mapping[str, Any]) -> bool:
-    """Add a part's keywords to a schema; change nothing and return False where both say something different of one."""
+    """Add a part's keywords to a schema; change nothing and return False where the two define a keyword differently."""
     said = {key: value for key, value in part.items() if key not in REMARKS and key not in ("properties", "required")}
     if any(key in whole and whole[key] != value for key, value in said.items() if not key.startswith("x-")):
         return False

@@ -50,7 +50,7 @@ def bundle(openapi: Path, *, specs: Path) -> Bundle:
     bundler = _Bundler(specs.resolve())
     document = bundler.rewrite(yamlio.load(openapi), openapi, "")
     if not isinstance(document, dict):
-        raise SpecError(f"{openapi}: an OpenAPI document is a mapping.")
+        raise SpecError(f"{openapi}: an OpenAPI document has to be a mapping.")
     while bundler.waiting:
         component, path = bundler.waiting.popitem()
         _, _, section, stem = component.split("/")
@@ -74,14 +74,10 @@ class _Bundler:
         rewritten = {key: self.rewrite(value, path, component) for key, value in node.items()}
         reference = node.get("$ref")
         if isinstance(reference, str):
-            rewritten["$ref"] = self._rewrite_reference(reference, path, component)
+            name, _, fragment = reference.partition("#")
+            place = self._place_file(name, path, reference) if name else component
+            rewritten["$ref"] = f"#{place}{fragment}"
         return rewritten
-
-    def _rewrite_reference(self, reference: str, path: Path, component: str) -> str:
-        name, _, fragment = reference.partition("#")
-        if not name:
-            return f"#{component}{fragment}"
-        return f"#{self._place_file(name, path, reference)}{fragment}"
 
     def _place_file(self, name: str, path: Path, reference: str) -> str:
         target = (path.parent / name).resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,8 +14,9 @@ from flowcontract.provenance.sources import Ruling, parse_rulings, read_provenan
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.bundle import Bundle, bundle
 from flowcontract.specs.cache import load_or_compute
+from flowcontract.specs.event_schemas import follow, read_event_schemas
 from flowcontract.specs.profiles import Profile, apply_profile, load_profile
-from flowcontract.streams.contract import EventSchema, StreamContract
+from flowcontract.streams.contract import StreamContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -205,11 +205,6 @@ def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:
     return replace(bundled, document=changed)
 
 
-def read_event_schemas(document: Mapping[str, Any], item: str) -> dict[str, EventSchema]:
-    """Return the kinds of a stream with their schemas; `item` is the JSON pointer of its `itemSchema` in the bundle."""
-    return dict(_Reader("", document).read_events(item))
-
-
 class _Reader:
     """Reads one bundle into an Api. Methods take the JSON pointer of the node that they read."""
 
@@ -240,14 +235,6 @@ class _Reader:
                 "`nox -s specs` tells where."
             ) from error
 
-    def _follow(self, pointer: str) -> tuple[str, Any]:
-        """Return the place of a node and the node, following `$ref`."""
-        node = pointers.resolve(self.document, pointer)
-        while isinstance(node, dict) and "$ref" in node and all(_is_remark(key) for key in node):
-            pointer = node["$ref"].removeprefix("#")
-            node = pointers.resolve(self.document, pointer)
-        return pointer, node
-
     def _read_schemes(self) -> Iterator[tuple[str, SecurityScheme]]:
         for name, scheme in self.document.get("components", {}).get("securitySchemes", {}).items():
             bearer = scheme["type"] == "http"
@@ -266,7 +253,7 @@ class _Reader:
 
     def _read_operations(self) -> Iterator[Operation]:
         for path in self.document["paths"]:
-            item_pointer, item = self._follow(f"/paths/{pointers.escape(path)}")
+            item_pointer, item = follow(self.document, f"/paths/{pointers.escape(path)}")
             for method in _METHODS:
                 if method in item:
                     yield self._read_operation(path, method, item_pointer)
@@ -274,7 +261,8 @@ class _Reader:
     def _read_operation(self, path: str, method: str, item_pointer: str) -> Operation:
         pointer = f"{item_pointer}/{method}"
         node = pointers.resolve(self.document, pointer)
-        request_pointer, request = self._follow(f"{pointer}/requestBody") if "requestBody" in node else (pointer, {})
+        has_body = "requestBody" in node
+        request_pointer, request = follow(self.document, f"{pointer}/requestBody") if has_body else (pointer, {})
         security = node.get("security", self.document.get("security", []))
         return Operation(
             api=self.name,
@@ -297,8 +285,8 @@ class _Reader:
         """Yield the parameters of the path item, then those of the operation."""
         for holder in holders:
             for index in range(len(pointers.resolve(self.document, holder).get("parameters", []))):
-                pointer, node = self._follow(f"{holder}/parameters/{index}")
-                schema_pointer, schema = self._follow(f"{pointer}/schema")
+                pointer, node = follow(self.document, f"{holder}/parameters/{index}")
+                schema_pointer, schema = follow(self.document, f"{pointer}/schema")
                 yield Parameter(
                     name=node["name"],
                     location=node["in"],
@@ -315,14 +303,15 @@ class _Reader:
         if node.get("example") is not None:
             yield node["example"]
         for name in node.get("examples", {}):
-            value = _read_example_value(self._follow(f"{pointer}/examples/{pointers.escape(name)}")[1])
+            value = _read_example_value(follow(self.document, f"{pointer}/examples/{pointers.escape(name)}")[1])
             if value is not None:
                 yield value
 
     def _read_responses(self, pointer: str, node: Mapping[str, Any]) -> Iterator[tuple[int, Response]]:
         for status in node["responses"]:
-            where, response = self._follow(f"{pointer}/responses/{status}")
-            headers = {name: self._follow(f"{where}/headers/{name}")[1] for name in response.get("headers", {})}
+            where, response = follow(self.document, f"{pointer}/responses/{status}")
+            named = response.get("headers", {})
+            headers = {name: follow(self.document, f"{where}/headers/{name}")[1] for name in named}
             yield (
                 int(status),
                 Response(
@@ -339,9 +328,9 @@ class _Reader:
 
     def _read_media(self, holder: str, node: Mapping[str, Any]) -> Iterator[tuple[str, MediaType]]:
         for name in node.get("content", {}):
-            pointer, media = self._follow(f"{holder}/content/{pointers.escape(name)}")
+            pointer, media = follow(self.document, f"{holder}/content/{pointers.escape(name)}")
             schema_pointer = next((f"{pointer}/{key}" for key in ("itemSchema", "schema") if key in media), "")
-            schema_pointer, schema = self._follow(schema_pointer) if schema_pointer else ("", {})
+            schema_pointer, schema = follow(self.document, schema_pointer) if schema_pointer else ("", {})
             yield (
                 name,
                 MediaType(
@@ -349,9 +338,7 @@ class _Reader:
                     pointer=schema_pointer,
                     schema=schema,
                     examples=MappingProxyType(dict(self._read_examples(pointer, media))),
-                    stream=self._read_stream(media, schema_pointer, read_provenance(node))
-                    if "x-stream" in media
-                    else None,
+                    stream=self._read_stream(media, schema_pointer, node) if "x-stream" in media else None,
                     encoding=media.get("encoding", {}),
                     provenance=read_provenance(media) or read_provenance(schema),
                 ),
@@ -359,7 +346,7 @@ class _Reader:
 
     def _read_examples(self, pointer: str, media: Mapping[str, Any]) -> Iterator[tuple[str, Example]]:
         for name in media.get("examples", {}):
-            _, example = self._follow(f"{pointer}/examples/{pointers.escape(name)}")
+            _, example = follow(self.document, f"{pointer}/examples/{pointers.escape(name)}")
             origin = read_provenance(example)
             yield (
                 name,
@@ -368,44 +355,15 @@ class _Reader:
                 ),
             )
 
-    def _read_stream(self, media: Mapping[str, Any], item: str, around: tuple[str, ...]) -> StreamContract:
-        source = read_provenance(media) or around
-        return StreamContract.from_spec(media["x-stream"], dict(self.read_events(item)), source, self.rulings)
-
-    def read_events(self, item: str) -> Iterator[tuple[str, EventSchema]]:
-        """Read the kinds from the payload's `if`/`then` pairs. An item without a `data` schema is the payload."""
-        content = f"{item}/properties/data/contentSchema"
-        try:
-            payload, node = self._follow(content)
-        except KeyError:
-            payload, node = self._follow(item)
-        for index, branch in enumerate(node.get("allOf", [])):
-            kind = next(iter(branch["if"]["properties"].values()))["const"]
-            pointer, schema = self._follow(f"{payload}/allOf/{index}/then")
-            validate = partial(self.validators.find_violations, pointer)
-            yield kind, EventSchema(kind, pointer, self._inline(schema), validate, read_provenance(schema))
-
-    def _inline(self, node: Any, depth: int = 8) -> Any:
-        """Return a schema with its references replaced by their targets, `depth` levels deep."""
-        if isinstance(node, list):
-            return [self._inline(item, depth) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node and depth:
-            target = pointers.resolve(self.document, node["$ref"].removeprefix("#"))
-            rest = {key: value for key, value in node.items() if key != "$ref"}
-            return {**self._inline(target, depth - 1), **self._inline(rest, depth)}
-        return {key: self._inline(value, depth) for key, value in node.items()}
+    def _read_stream(self, media: Mapping[str, Any], item: str, around: Mapping[str, Any]) -> StreamContract:
+        source = read_provenance(media) or read_provenance(around)
+        events = read_event_schemas(self.validators, item)
+        return StreamContract.from_spec(media["x-stream"], events, source, self.rulings)
 
 
 def _read_example_value(example: Mapping[str, Any]) -> Any:
     """Return the value of an Example Object (OpenAPI 3.2, 4.19.1); None where it has none."""
     return next((example[key] for key in ("dataValue", "value", "serializedValue") if key in example), None)
-
-
-def _is_remark(key: str) -> bool:
-    """Tell whether a key beside `$ref` is only an annotation."""
-    return key in ("$ref", "summary", "description") or key.startswith("x-")
 
 
 def _read_base_path(server: Mapping[str, Any]) -> str:

@@ -92,12 +92,14 @@ def _read_x_profile(folder: Path, name: str) -> Mapping[str, Any]:
     whole = yamlio.load(_find_file(folder, name))
     said = whole.get("x-profile", {}) if isinstance(whole, dict) else {}
     if not isinstance(said, dict) or set(said) - _FIELDS:
-        raise SpecError(f"{_find_file(folder, name)}: x-profile is a mapping of {', '.join(sorted(_FIELDS))}.")
+        raise SpecError(
+            f"{_find_file(folder, name)}: x-profile has to be a mapping with the fields {', '.join(sorted(_FIELDS))}."
+        )
     texts = all(isinstance(said.get(key, ""), str) for key in ("release", "builds_on"))
     defaults = said.get("defaults", {})
     if not texts or not isinstance(defaults, dict) or not all(isinstance(value, str) for value in defaults.values()):
         raise SpecError(
-            f"{_find_file(folder, name)}: in x-profile, release and builds_on are texts, "
-            "and defaults maps operations to <status>-<name>."
+            f"{_find_file(folder, name)}: in x-profile, release and builds_on have to be texts, "
+            "and defaults has to map operations to <status>-<name>."
         )
     return said

@@ -189,7 +189,8 @@ class StreamJudge:
 
     def _check_end(self) -> list[Violation]:
         """Return the violations of a stream that stops here."""
-        got = f"the stream ended after {self._previous_kind or 'nothing'}{self._describe_guesses()}"
+        guesses = "".join(f'; "{kind}": did you mean "{meant}"?' for kind, meant in self.misspelt.items())
+        got = f"the stream ended after {self._previous_kind or 'nothing'}{guesses}"
         if not self.ended:
             missing = self._build_violation("end", Mismatch(self._describe_allowed(), got), self._end_sources())
             return [
@@ -210,7 +211,10 @@ class StreamJudge:
         try:
             payload = parse_json(data)
         except ValueError as error:
-            return [self._describe_unreadable(block, f"{error}: {data[:60]!r}")]
+            joined = _describe_joined_events(block)  # most often, this is what is wrong
+            wanted = "a blank line after every block" if joined else "data that is JSON"
+            got = joined or f"{error}: {data[:60]!r}"
+            return [self._build_framing_violation(wanted, got, block.start, self._block_sources)]
         kind = get_value(payload, self.contract.kind)
         if not isinstance(kind, str):
             expected = f'an object whose "{self.contract.kind}" says what it is'
@@ -220,15 +224,6 @@ class StreamJudge:
         if named not in ("message", kind):
             return [*found, self._build_framing_violation(f'"event: {kind}" or none', f'"event: {named}"', block.start)]
         return [*found, *self._check_first_line(block)]
-
-    def _describe_unreadable(self, block: Block, reason: str) -> Violation:
-        """Return the violation of data that is not JSON; most often several events were joined."""
-        joined = _describe_joined_events(block)
-        if joined:
-            return self._build_framing_violation(
-                "a blank line after every block", joined, block.start, self._block_sources
-            )
-        return self._build_framing_violation("data that is JSON", reason, block.start, self._block_sources)
 
     def _check_first_line(self, block: Block) -> list[Violation]:
         """Check the first line of a block that has data."""
@@ -305,10 +300,6 @@ class StreamJudge:
         written = kind.lower().replace("-", "_")
         for close in difflib.get_close_matches(written, sorted(self.contract.events), n=1, cutoff=_CLOSE):
             self.misspelt[kind] = close
-
-    def _describe_guesses(self) -> str:
-        """Return the guesses at misspelt kinds, to follow a message about a missing event."""
-        return "".join(f'; "{kind}": did you mean "{meant}"?' for kind, meant in self.misspelt.items())
 
     def _check_order(self, kind: str, payload: object, offset: int, *, known: bool) -> list[Violation]:
         """Check whether the event may come now, and advance; one that is out of order is taken as if in its place."""

@@ -275,7 +275,7 @@ def encode(
     lines += [f"retry: {retry}"] if retry is not None else []
     lines += [f"data: {line}" for line in _split_lines(data)] if data is not None else []
     if not lines:
-        raise StreamError("A block of nothing was to be encoded. Give it data, event, id, retry or comment.")
+        raise StreamError("An empty block cannot be encoded. Give it data, event, id, retry or comment.")
     return ("\n".join(lines) + "\n\n").encode()
 
 
@@ -293,5 +293,5 @@ def _split_lines(text: str) -> list[str]:
 
 def _require_single_line(name: str, value: str) -> str:
     if _LINE_END.search(value) or "\0" in value:
-        raise StreamError(f"The field {name} was to be {value!r}, but a field other than data is one line without NUL.")
+        raise StreamError(f"The field {name} cannot be {value!r}: a field other than data is one line without NUL.")
     return value

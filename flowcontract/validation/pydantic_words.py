@@ -64,7 +64,7 @@ def shorten(value: Any) -> Any:
 
 
 def _shorten(value: Any, left: int) -> tuple[Any, int]:
-    """Return what of a value fits, and how many characters are left."""
+    """Return as much of a value as fits, and how many characters are left."""
     if isinstance(value, str):
         return value[:left], max(0, left - len(value))
     if isinstance(value, list):
@@ -100,32 +100,33 @@ def build_mapping(found: RequestViolation, sent: RequestView | None = None) -> d
 
 
 def build_no_object_entry(sent: Any) -> Entry:
-    """Return what is said of a body that is no object at all."""
+    """Return the entry about a body that is not an object."""
     return build_entry("model_attributes_type", ["body"], _NO_OBJECT, sent)
 
 
 def build_no_json_entry(error: ValueError) -> Entry:
-    """Return what is said of a body that is no JSON."""
+    """Return the entry about a body that is not JSON."""
     known = isinstance(error, json.JSONDecodeError)
     position, why = (error.pos, error.msg) if known else (0, str(error))  # type: ignore[attr-defined]
     return build_entry("json_invalid", ["body", position], "JSON decode error", {}, error=why)
 
 
 def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
-    """Yield what is said of one violation: an entry, or one for each alternative that the value could have been."""
+    """Yield the entries about a violation: a single one, or one for each alternative that the value could have been."""
     violation = found.violation
     loc = _find_loc(found)
     value = _find_value(found, sent)
     expected = violation.expected.removesuffix(" or null")
     if violation.rule == "required":
-        is_text = expected == UPLOAD
         message = f"Value error, Expected UploadFile, received: {type(value)}"
-        yield build_entry("value_error", loc, message, value, error={}) if is_text else _build_missing_entry(loc)
+        text = build_entry("value_error", loc, message, value, error={})  # in place of a file
+        yield text if expected == UPLOAD else build_entry("missing", loc, "Field required")
     elif loc == ["body"] and violation.rule == "type":
         yield build_no_object_entry(value)
     elif violation.rule in ("type", "anyOf") and (kinds := [kind for kind in _TYPES if kind in expected.split(" or ")]):
         for kind in kinds:
-            yield build_entry(*_look_up_kind(kind, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc), value)
+            name, message = _TYPES[kind]
+            yield build_entry(name, [*loc, _IN_UNIONS[kind]] if len(kinds) > 1 else loc, message, value)
     elif violation.rule == "type" and expected in _PARSED:
         kind, message = (_TYPES if found.location == "body" else _PARSED)[expected]
         yield build_entry(kind, loc, message, value)
@@ -145,16 +146,8 @@ def list_entries(found: RequestViolation, sent: RequestView) -> Iterator[Entry]:
         yield build_entry("value_error", loc, f"Value error, {found.message}", value, error={})
 
 
-def _look_up_kind(kind: str, loc: Sequence[str | int]) -> tuple[str, Sequence[str | int], str]:
-    return _TYPES[kind][0], loc, _TYPES[kind][1]
-
-
-def _build_missing_entry(loc: Sequence[str | int]) -> Entry:
-    return build_entry("missing", loc, "Field required")
-
-
 def _find_loc(found: RequestViolation) -> list[str | int]:
-    """Return where it is, outermost first; a number is the place in a list."""
+    """Return the place of a violation, outermost first; a number is the place in a list."""
     if found.location != "body":
         return [found.location, found.field]
     names = found.field.split(".") if found.field else []
@@ -162,7 +155,7 @@ def _find_loc(found: RequestViolation) -> list[str | int]:
 
 
 def _find_value(found: RequestViolation, sent: RequestView) -> Any:
-    """Return what was sent there, None where nothing was."""
+    """Return the value that was sent in the place of a violation, None where nothing was."""
     if found.location == "path":
         return sent.path.get(found.field)
     if found.location == "query":
@@ -176,7 +169,7 @@ def _find_value(found: RequestViolation, sent: RequestView) -> Any:
 
 
 def _explain_no_uuid(text: str) -> str:
-    """Return why a text is no UUID, as https://docs.rs/uuid says it."""
+    """Return why a text is not a UUID, in the words of https://docs.rs/uuid."""
     for position, character in enumerate(text, 1):
         if not re.fullmatch("[0-9a-fA-F-]", character):
             return f"invalid character: {_UUID_BEFORE}found `{character}` at {position}"

@@ -279,7 +279,8 @@ def build_sample_violation(operation: Operation) -> RequestViolation:
 
 def _list_possible_violations(operation: Operation) -> Iterator[RequestViolation]:
     """Yield a missing required field or parameter, then a value of a wrong type, then something general."""
-    fields = {name: schema for media in operation.request.values() for name, schema in _list_fields(media.schema)}
+    properties = [media.schema.get("properties", {}) for media in operation.request.values()]
+    fields = {name: field for listed in properties for name, field in listed.items() if isinstance(field, dict)}
     for name in (name for media in operation.request.values() for name in media.schema.get("required", ())):
         yield _build_missing_violation("body", name, read_provenance(fields.get(name, {})))
     for parameter in operation.parameters:
@@ -293,10 +294,6 @@ def _list_possible_violations(operation: Operation) -> Iterator[RequestViolation
             yield _build_type_violation("body", name, expected, read_provenance(schema))
     wrong = Violation("invalid", "what the contract documents", "something else", source=operation.provenance)
     yield RequestViolation("body", "", wrong)
-
-
-def _list_fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, field) for name, field in schema.get("properties", {}).items() if isinstance(field, dict))
 
 
 def _describe_bounds(schema: Mapping[str, Any]) -> str:

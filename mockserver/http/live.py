@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from mockserver.http.failures import complain
-from mockserver.http.forwarding import HELD
+from mockserver.http.incoming import HELD
 from mockserver.http.messages import AbortConnection
 from mockserver.http.stream import Stream
 

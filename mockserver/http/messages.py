@@ -13,9 +13,9 @@ from mockserver.blobs.blob import EMPTY, Blob
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mockserver.http.forwarding import Forward, Incoming
+    from mockserver.http.forwarding import AnswerHead, Break, Failure, Outgoing
+    from mockserver.http.incoming import BodyError, Incoming
 
-BodyError = Literal["", "too large", "cut short"] | StateUnwritableError
 End = Literal["complete", "stopped", "gone", "cut"]
 """All of a stream was sent, it was stopped, the client left, or a fault or a failure cut it off."""
 Capability = Literal["pieces", "close", "reset", "forward"]
@@ -177,6 +177,32 @@ class Streamed(Protocol):
 
     def close(self) -> None:
         """Note that nothing more is sent: the client has left, or everything was sent."""
+
+
+class Forward(Protocol):
+    """One request that is forwarded. An adapter sends `outgoing` and tells what comes back, in this order."""
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What to send, and where."""
+
+    def begin(self, flow: Callable[[bool], None], cancel: Callable[[], None]) -> None:
+        """Take what controls the server's side: whether it may go on sending, and that nobody wants more of it."""
+
+    def answer(self, head: AnswerHead) -> Reply | None:
+        """Hear that the answer begins; return what the client gets, None where it waits for the whole body."""
+
+    def feed(self, data: bytes) -> Reply | None:
+        """Hear the next bytes of the body; return what the client gets where it is not to wait for the rest."""
+
+    def finish(self) -> Reply | None:
+        """Hear that the answer is complete; return what the client gets where it has waited for that."""
+
+    def break_off(self, how: Break) -> Reply | None:
+        """Hear that the answer broke off in its middle; return what the client gets where it has got nothing yet."""
+
+    def fail(self, why: Failure, detail: str) -> Reply:
+        """Hear that there is no answer; return what the client gets."""
 
 
 @dataclass(slots=True)

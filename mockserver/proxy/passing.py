@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mockserver.core.choosing import Selection
     from mockserver.core.mock import Mock
     from mockserver.core.passing import Passed
-    from mockserver.http.forwarding import Incoming
+    from mockserver.http.incoming import Incoming
     from mockserver.http.messages import Request
     from mockserver.journal.entry import Entry
     from mockserver.proxy.recording import RecordedExchange, Recorder

@@ -13,7 +13,8 @@ from mockserver.http.messages import put
 
 if TYPE_CHECKING:
     from mockserver.http.application import Application, HeldReply, HoldingApplication
-    from mockserver.http.messages import BodyError, Reply, Request, Streamed
+    from mockserver.http.incoming import BodyError
+    from mockserver.http.messages import Reply, Request, Streamed
 
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _MOST_DIGITS = 19  # of 2**63

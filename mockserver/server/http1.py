@@ -23,7 +23,8 @@ from mockserver.server.transfer import ALONE, LARGEST
 from mockserver.server.upstream import Exchange
 
 if TYPE_CHECKING:
-    from mockserver.http.messages import AbortConnection, BodyError, Capability, Reply
+    from mockserver.http.incoming import BodyError
+    from mockserver.http.messages import AbortConnection, Capability, Reply
     from mockserver.server.request_parser import Refusal
     from mockserver.server.shared import Shared
 

@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 
 from mockserver.blobs.blob import EMPTY, Blob
 from mockserver.caching import Recent
-from mockserver.http.forwarding import Incoming
+from mockserver.http.incoming import Incoming
 from mockserver.http.messages import Head, PlainHeaders, Reply, Request, join_fields
 from mockserver.server.adapter import BodyReader, parse_content_length
 from mockserver.server.states import Reading, move
@@ -22,7 +22,8 @@ from mockserver.server.states import Reading, move
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.http.messages import BodyError, Capability
+    from mockserver.http.incoming import BodyError
+    from mockserver.http.messages import Capability
 
 IDLE, HEAD, BODY, REFUSED, ENDED = Reading
 """Before Python 3.12, looking up a member of an enum costs as much as a call."""

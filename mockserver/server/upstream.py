@@ -6,14 +6,15 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
-from mockserver.http.forwarding import AnswerHead, Incoming
+from mockserver.http.forwarding import AnswerHead
+from mockserver.http.incoming import Incoming
 from mockserver.server.pool import CONNECT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mockserver.http.forwarding import Break, Failure, Forward
-    from mockserver.http.messages import Reply
+    from mockserver.http.forwarding import Break, Failure
+    from mockserver.http.messages import Forward, Reply
     from mockserver.server.pool import Pool, ServerConnection
 
 _HEAD_LIMIT = 256 << 10  # bytes of status lines and headers, those of informational answers and trailers included

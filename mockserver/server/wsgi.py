@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from mockserver.http.application import Application
-    from mockserver.http.messages import BodyError, Reply, Streamed
+    from mockserver.http.incoming import BodyError
+    from mockserver.http.messages import Reply, Streamed
 
 _CHUNK = 1 << 16
 

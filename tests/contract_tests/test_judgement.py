@@ -9,7 +9,9 @@ import pytest
 
 from contract_tests.cases.derive import derive_cases
 from contract_tests.http.exchange import Answer, Exchange, SentRequest
-from contract_tests.judging.judge import ANYTHING, Expected, Judge, is_refusal, read_error_code
+from contract_tests.judging.error_codes import is_refusal, read_error_code
+from contract_tests.judging.expectations import ANYTHING, Expected
+from contract_tests.judging.judge import Judge
 from flowcontract.provenance.evidence import Tier
 from flowcontract.specs.model import load_apis
 

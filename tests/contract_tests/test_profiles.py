@@ -27,6 +27,7 @@ RUNS = [
     {"dify-workflow": "older"},
 ]
 CAUSES = yamlio.load(Path(__file__).parents[1] / "data" / "releases" / "causes.yaml")
+PATIENT = "timeouts = { stop_s = 0.3 }"
 IMPATIENT = "timeouts = { stop_s = 0.3, answer_s = 8, silence_s = 16 }"
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -37,8 +38,8 @@ def run_suite(folder, apis, judged, *, profiles, asked="not fuzz"):
     options += [argument for api, name in judged.items() for argument in ("--profile", f"{api}={name}")]
     impatient = folder / "impatient.toml"  # a release that hangs does so for ever, and the mock is quick
     patient = MOCK.read_text(encoding="utf-8")
-    assert (timeouts := "timeouts = { stop_s = 0.3 }") in patient
-    impatient.write_text(patient.replace(timeouts, IMPATIENT), encoding="utf-8")
+    assert PATIENT in patient
+    impatient.write_text(patient.replace(PATIENT, IMPATIENT), encoding="utf-8")
     options += ["--target", impatient]
     with MockServer(tuple(apis), profiles=profiles, settings=Settings(pace=0)) as server:
         options += ["--base-url", f"http://127.0.0.1:{server.port}", "--report", folder, "-k", asked]

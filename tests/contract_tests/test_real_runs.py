@@ -17,7 +17,8 @@ from contract_tests.cases.derive import derive_cases
 from contract_tests.cases.refusals import expect_refusal
 from contract_tests.http.exchange import Answer, SentRequest
 from contract_tests.journeys.journey import Journey
-from contract_tests.judging.judge import ANYTHING, Expected, Judge
+from contract_tests.judging.expectations import ANYTHING, Expected
+from contract_tests.judging.judge import Judge
 from flowcontract.provenance.evidence import Tier, fails, find_tier
 from flowcontract.specs.model import load_apis
 from flowcontract.streams.totals import matches_joined

@@ -9,7 +9,8 @@ import pytest
 from contract_tests.cases.derive import derive_cases
 from contract_tests.http.exchange import Answer, Exchange, SentRequest
 from contract_tests.judging.choices import describe_exchange, find_choices
-from contract_tests.judging.judge import ANYTHING, Judge
+from contract_tests.judging.expectations import ANYTHING
+from contract_tests.judging.judge import Judge
 from contract_tests.suite.record import Record
 from flowcontract.provenance.evidence import Tier, quote
 from flowcontract.specs.model import load_apis

@@ -131,9 +131,9 @@ def test_repository_ends_the_search(desk: Path) -> None:
         ("[mokserver]\n", 'Did you mean "mockserver"?'),
         ("mockserver = 1\n", "is not a table of options"),
         ("[mockserver]\nprot = 1\n", 'Did you mean "port"?'),
-        ("[mockserver]\nquiet = 1\n", "is true or false, not 1"),
-        ("[mockserver]\nport = true\n", "is a text or a number, not True"),
-        ("[mockserver]\napi = [[1]]\n", "is a list of texts"),
+        ("[mockserver]\nquiet = 1\n", "has to be true or false, not 1"),
+        ("[mockserver]\nport = true\n", "has to be a text or a number, not True"),
+        ("[mockserver]\napi = [[1]]\n", "has to be a list of texts"),
         ("[mockserver]\nport = 99999\n", "is not between"),
     ],
 )

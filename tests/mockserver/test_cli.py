@@ -127,7 +127,7 @@ def test_folder_without_scenarios_is_not_well(tmp_path: Path) -> None:
         (["serve", "--pase", "0"], '"--pase" is no option of mockserver serve. Did you mean "--pace"?'),
         (["serve", "--host", "a\nb"], '--host: "a\\nb" is no name and no address\n'),
         (["list", "dify-chat"], '"dify-chat" is no argument of mockserver list.'),
-        (["--port", "9000", "serve"], "Options come behind the command: mockserver serve --port"),
+        (["--port", "9000", "serve"], "Options come after the command: mockserver serve --port"),
     ],
 )
 def test_misuse_says_what_there_is(arguments: list[str], told: str) -> None:
