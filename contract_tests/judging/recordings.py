@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from flowcontract.recordings.exchange import Recorded
+    from flowcontract.recordings.exchange import Recorded, RecordedAnswer
     from flowcontract.recordings.operations import Asked
     from flowcontract.specs.model import Api, Operation
 
