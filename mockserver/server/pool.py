@@ -9,18 +9,39 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httptools
 
 if TYPE_CHECKING:
     from mockserver.http.forwarding import Origin
-    from mockserver.server.upstream import Exchange
 
 CONNECT_S = 10.0
 """How long a server may take to accept a connection."""
 _IDLE_S = 4.0  # most servers close an idle connection after five seconds or more
 _IDLE = 64  # connections to one server that wait for the next request
+
+
+class AnswerReader(Protocol):
+    """Who asked, and is called with what comes back; it has the callbacks of `httptools.HttpResponseParser`, too.
+
+    ``surplus``  the server sent more than was asked for
+    """
+
+    @property
+    def surplus(self) -> bool: ...  # noqa: D102 - above
+
+    def note_server_left(self, *, reset: bool) -> None:
+        """Learn that the connection is closed."""
+
+    def refuse_unreadable(self, detail: str) -> None:
+        """Learn that what the server says is no HTTP."""
+
+    def count_unread(self, size: int) -> None:
+        """Learn how many bytes have come, whatever they are."""
+
+    def hold_upload(self, *, hold: bool) -> None:
+        """Learn whether the server reads more slowly than the client sends."""
 
 
 class Pool:
@@ -77,14 +98,14 @@ class Pool:
 
 
 class ServerConnection(asyncio.Protocol):
-    """One connection to a server: bytes -> what an Exchange is told."""
+    """One connection to a server: bytes -> what an AnswerReader is told."""
 
     _transport: asyncio.Transport
 
     def __init__(self) -> None:
         self.usable = True
         self.used = False  # for an earlier request
-        self._exchange: Exchange | None = None
+        self._exchange: AnswerReader | None = None
         self._parser: Any = None
         self._lost: Exception | None = None
 
@@ -137,14 +158,14 @@ class ServerConnection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.hold_upload(hold=False)
 
-    def _give_up(self, exchange: Exchange, detail: str) -> None:
+    def _give_up(self, exchange: AnswerReader, detail: str) -> None:
         self._exchange = None
         exchange.refuse_unreadable(detail)
         self.close()
 
     # An exchange calls these.
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: AnswerReader) -> None:
         """Send what comes back to an exchange."""
         self._exchange = exchange
         self._parser = httptools.HttpResponseParser(exchange)

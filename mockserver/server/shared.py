@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mockserver.server.adapter import answer
 from mockserver.server.pool import Pool
@@ -17,10 +17,21 @@ if TYPE_CHECKING:
 
     from mockserver.http.application import Application, HoldingApplication
     from mockserver.http.messages import Reply, Request
-    from mockserver.server.http1 import Connection
 
 PATIENCE_S = 60
 """How long a client may be silent in the middle of a request, between two requests, or without reading."""
+
+
+class Connected(Protocol):
+    """What is asked of a connection here.
+
+    ``silent_since``  when its client was last heard, in seconds of the slow clock; infinite while it waits for us
+    """
+
+    silent_since: float
+
+    def close(self) -> None:
+        """Close it now."""
 
 
 class Shared:
@@ -43,7 +54,7 @@ class Shared:
         self._turn: Turn | None = None
         self.clock = clock
         self.pool = Pool(ca_file)
-        self.connections: set[Connection] = set()
+        self.connections: set[Connected] = set()
         self.heads = remember_heads()
         self.seconds = 0
         self.date = ""
