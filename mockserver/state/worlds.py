@@ -11,8 +11,9 @@ from weakref import WeakValueDictionary
 
 from flowcontract.scenarios.expressions import derive_uuid, derive_uuids
 from mockserver.blobs.blob import Blob
+from mockserver.state.memory import MemoryStore
 from mockserver.state.quotas import Ledger, Limits, Quota
-from mockserver.state.store import MemoryStore, Place, Record, Store
+from mockserver.state.store import Place, Record, Store
 from mockserver.state.transactions import Transactions
 from mockserver.state.usage import ScenarioUsage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mockserver.state.store import MemoryStore
+from mockserver.state.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -32,8 +32,8 @@ from mockserver.server import adapter as framing
 from mockserver.server.http1 import Connection
 from mockserver.server.mock_server import MockServer
 from mockserver.server.shared import Shared
+from mockserver.state.memory import MemoryStore
 from mockserver.state.quotas import Ledger, Limits, Quota, StorageFull
-from mockserver.state.store import MemoryStore
 from mockserver.state.transactions import Transactions
 from mockserver.state.worlds import Worlds
 

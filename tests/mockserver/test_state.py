@@ -17,9 +17,10 @@ from flowcontract.errors import StateError
 from mockserver.blobs.blob import Blob
 from mockserver.cli import main as cli
 from mockserver.cli import options
+from mockserver.state.memory import MemoryStore
 from mockserver.state.quotas import Limits
 from mockserver.state.sqlite import APPLICATION, StateFile
-from mockserver.state.store import MemoryStore, Store
+from mockserver.state.store import Store
 from mockserver.state.worlds import Worlds
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from flowcontract.specs.examples import list_example_requests
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import Reply, Request
 from mockserver.server.adapter import answer
+from mockserver.state.memory import MemoryStore
 from mockserver.state.quotas import Limits
 from mockserver.state.sqlite import StateFile
-from mockserver.state.store import MemoryStore, Record
+from mockserver.state.store import Record
 from mockserver.state.usage import ScenarioUsage
 from mockserver.state.worlds import World, Worlds
 

@@ -8,7 +8,7 @@ import pytest
 from mock_users import spooled
 
 from mockserver.blobs.blob import Blob, BlobWriter
-from mockserver.state.store import MemoryStore
+from mockserver.state.memory import MemoryStore
 from mockserver.state.worlds import Worlds
 
 if TYPE_CHECKING:
