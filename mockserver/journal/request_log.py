@@ -10,6 +10,7 @@ answer the request.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -39,7 +40,9 @@ _TOGETHER_S = 0.1  # lines of so long are written at once: waking up for each wo
 _RARELY_S = 1.0  # how often the thread looks while lines are written without it: waking up costs what 50 lines cost
 _FORMATTED_TOGETHER = 40  # lines for people, which have room in a pipe at once
 _AT_ONCE = 64 << 10  # bytes
-_AMONG_OTHERS = 4096  # so many reach a pipe as a whole, beside those of other workers (POSIX: PIPE_BUF)
+_AMONG_OTHERS = getattr(select, "PIPE_BUF", 512)
+"""Bytes that reach a pipe as a whole, beside those of other workers, and without waiting once it is ready (POSIX)."""
+_NO_ROOM = (errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)  # there may be some later
 _FAREWELL_S = 0.5
 _LONGEST = 200  # characters of a path, a world, a violation
 _MOST = 5  # violations of a request
@@ -72,7 +75,7 @@ class LineWriter(Generic[_T]):
         self._encoding, self._at_once = encoding, _AT_ONCE if alone else _AMONG_OTHERS
         self._put: deque[_T] = deque()  # not yet formatted
         self._formatting = threading.Lock()  # lines stay in the order in which they were put
-        self._lines: deque[bytes] = deque()  # the first may be several
+        self._lines: deque[bytes] = deque()  # the first may be several, or the rest of some
         self._writing = threading.Lock()  # here too
         self._ask_room = _find_room(descriptor) if alone else _say_none
         self._dropped = 0
@@ -82,6 +85,7 @@ class LineWriter(Generic[_T]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
+        self._until = float("inf")  # so long is waited for room
 
     def put(self, line: _T) -> None:
         """Have a line formatted and written soon; drop and count it where there is no room."""
@@ -89,6 +93,11 @@ class LineWriter(Generic[_T]):
         if waiting + len(self._lines) >= _KEPT:
             self._dropped += 1
             return
+        if self._dropped and self._formatting.acquire(blocking=False):
+            try:
+                self._format()
+            finally:
+                self._formatting.release()
         self._put.append(line)
         if waiting >= _FORMATTED_TOGETHER and self._formatting.acquire(blocking=False):
             try:
@@ -105,19 +114,27 @@ class LineWriter(Generic[_T]):
 
     def close(self) -> None:
         """Write what waits, unless nobody takes it."""
+        self._until = time.monotonic() + _FAREWELL_S
         self._closing.set()
         self._ready.set()
         if self._thread is not None:
             self._thread.join(_FAREWELL_S)
 
     def _format(self) -> None:
+        """Make lines of what was put, and behind them say how many were dropped since."""
         put, form = self._put, self._form
         texts = [form(put.popleft()) for _ in range(len(put))]
-        data = "\n".join([*texts, ""]).encode(self._encoding, "backslashreplace")
+        if self._dropped and len(self._lines) < _KEPT:
+            count, self._dropped = self._dropped, 0
+            texts.append(self._tell_dropped(count))
+        data = self._encode("\n".join([*texts, ""]))
         if texts and not self._lines and len(data) <= _AMONG_OTHERS:  # as nearly always
             self._lines.append(data)
-        else:
-            self._lines.extend(data.splitlines(keepends=True))
+        else:  # what stands below a line stays there, whatever others write
+            self._lines.extend(self._encode(f"{text}\n") for text in texts)
+
+    def _encode(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
 
     def _wake(self) -> None:
         with self._lock:
@@ -135,14 +152,8 @@ class LineWriter(Generic[_T]):
                 if not self._closing.is_set():
                     self._ready.clear()
                 self._idle = True  # from now on whoever puts a line wakes this thread for it
-                with self._formatting:
-                    self._format()
                 with self._writing:
-                    while self._lines:
-                        self._write(self._take_batch(self._at_once))
-                    if self._dropped:
-                        count, self._dropped = self._dropped, 0
-                        self._write(f"{self._tell_dropped(count)}\n".encode(self._encoding))
+                    self._write_all()
 
     def _pause(self) -> None:
         """Wait for more lines, and as long as they are written without this thread."""
@@ -154,24 +165,46 @@ class LineWriter(Generic[_T]):
 
     def _write_some(self) -> None:
         """Write what there is room for at once."""
-        try:
+        with contextlib.suppress(OSError):  # the thread meets the same error
             while self._lines and (room := self._ask_room()) >= len(self._lines[0]):
-                self._write(self._take_batch(room))
+                self._write_batch(room)
                 self._batches += 1
-        except OSError:  # the reader has left; the thread ends by the same error
-            self._ask_room = _say_none
 
-    def _take_batch(self, size: int) -> bytes:
-        """Return as many whole lines of what waits as `size` bytes have room for, but at least one."""
+    def _write_all(self) -> None:
+        """Write all that waits, in the thread: wait for room, but for what cannot be written at all raise OSError."""
+        waits = True
+        while waits:
+            with self._formatting:
+                self._format()
+            try:
+                while self._lines:
+                    self._write_batch(self._at_once)
+            except OSError as error:
+                if error.errno not in _NO_ROOM or time.monotonic() > self._until:
+                    raise
+                if not (error.errno == errno.EAGAIN and _await_room(self._descriptor)):
+                    time.sleep(_TOGETHER_S)
+            waits = bool(self._lines or self._dropped)
+
+    def _write_batch(self, size: int) -> None:
+        """Write as many whole lines of what waits as `size` bytes have room for, but at least one.
+
+        What the file has no room for waits on, and the OSError is raised.
+        """
         batch: list[bytes] = []
         while self._lines and (not batch or size >= len(self._lines[0])):
             batch.append(self._lines.popleft())
             size -= len(batch[-1])
-        return b"".join(batch)
-
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        data = b"".join(batch)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            left = len(data) if error.errno in _NO_ROOM else 0
+            while left > 0:
+                self._lines.appendleft(batch[-1][-left:])
+                left -= len(batch.pop())
+            raise
 
 
 class RequestLog:
@@ -393,6 +426,16 @@ def _find_room(descriptor: int) -> Callable[[], int]:
 
 def _say_none() -> int:
     return 0
+
+
+def _await_room(descriptor: int) -> bool:
+    """Wait a moment for room in an open file that others made non-blocking; return False where that cannot be done."""
+    if not hasattr(select, "poll"):
+        return False
+    pipe = select.poll()
+    pipe.register(descriptor, select.POLLOUT)
+    pipe.poll(_TOGETHER_S * 1000)
+    return True
 
 
 def _takes_colours(stream: TextIO) -> bool:

@@ -67,8 +67,9 @@ class StreamLog:
 
     @property
     def end(self) -> bytes:
-        """The last bytes of what is sent behind the pieces that are kept; a secret at their beginning may be cut."""
-        return b"".join(self._mask(self._end, [len(self._end)]))
+        """The last bytes sent behind the pieces that are kept; of their first line, perhaps a part of a secret, none."""
+        masked = b"".join(self._mask(self._end, [len(self._end)]))
+        return b"".join([MASK.encode(), *masked.partition(b"\n")[1:]]) if masked else b""
 
     def _mask_pieces(self) -> tuple[list[float], list[bytes]]:
         """Return times and pieces; a secret is masked in the piece in which it begins and missing in the next ones."""

@@ -52,6 +52,7 @@ class PieceMask:
         self._pending: deque[tuple[float, bytes]] = deque()
         self._size = 0
         self._tail = b""  # the last bytes that came
+        self._skips = False  # the rest of what was too large to be rewritten
 
     def feed(self, at: float, data: bytes) -> list[tuple[float, bytes]]:
         """Add a piece that came at a time; return what can be written."""
@@ -66,12 +67,11 @@ class PieceMask:
     def _feed_whole(self, data: bytes) -> list[tuple[float, bytes]]:
         """Return pieces up to the end of an event; of one that is too large to be rewritten nothing is recorded."""
         self._tail = (self._tail + data)[-4:]
-        if self._tail.endswith(_BLOCK_ENDS):
-            return self.close()
-        if self._size > _REWRITTEN:
+        ends = self.has_blocks and self._tail.endswith(_BLOCK_ENDS)
+        if self._skips or self._size > _REWRITTEN:
             self._pending.clear()
-            self._size, self.lost = 0, True
-        return []
+            self._size, self.lost, self._skips = 0, True, not ends
+        return self.close() if ends else []
 
     def close(self) -> list[tuple[float, bytes]]:
         """Return what is left."""
@@ -102,7 +102,7 @@ class PieceMask:
 
     def _is_whole(self) -> bool:
         """Tell whether what waits is whole events, or a whole body: of a part nobody knows what is in it."""
-        if self._tail.endswith(_BLOCK_ENDS):
+        if self.has_blocks and self._tail.endswith(_BLOCK_ENDS):
             return True
         try:
             json.loads(b"".join(data for _, data in self._pending))

@@ -137,7 +137,8 @@ class MockServer(TestingMixin):
         if worker:
             loop.add_reader(worker.parent, stopped.set)
         self._running.set()
-        if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
+        handles = threading.current_thread() is threading.main_thread() and sys.platform != "win32"
+        if handles:
             for number in (signal.SIGINT, signal.SIGTERM):  # an exception in the middle of a callback ends nothing
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as in workers, and in what a script started with &
                     loop.add_signal_handler(number, stopped.set)
@@ -150,6 +151,8 @@ class MockServer(TestingMixin):
             server.close()
             shared.close()
             await asyncio.sleep(0)
+            if handles:  # whoever does not want to wait for what still runs in threads types it again
+                loop.remove_signal_handler(signal.SIGINT)
 
     def close(self) -> None:
         """Stop answering and free the port."""

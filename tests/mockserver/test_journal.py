@@ -14,6 +14,7 @@ import pytest
 from mock_calls import NOW, read
 from werkzeug.datastructures import Headers
 
+from flowcontract.output.secrets import Secrets
 from mockserver.blobs.blob import Blob
 from mockserver.http.messages import AbortConnection, Reply, Request
 from mockserver.journal.curl import to_curl
@@ -221,15 +222,29 @@ def test_end_of_a_long_stream_is_kept_too() -> None:
     """Its last bytes, bounded, and when they were sent; also where another process reads them."""
     log = StreamLog()
     for number in range(5000):
-        log.add(number, b"%06d" % number * 10)
+        log.add(number, b"%06d\n" % number * 10)
     read_back = StreamLog.from_record(json.loads(json.dumps(log.as_record())))
     for each in (log, read_back):
         assert each.last_s == 4999
-        assert each.end.endswith(b"004998" * 10 + b"004999" * 10)
-        assert len(each.end) == 16 << 10
+        assert each.end.endswith(b"004998\n" * 10 + b"004999\n" * 10)
+        assert (16 << 10) - 7 <= len(each.end) <= (16 << 10) + 3
     short = StreamLog()
     short.add(1.5, b"data: x")
     assert (short.last_s, short.end) == (1.5, b"")
+
+
+@pytest.mark.parametrize("left", range(16_300, 16_390, 7))
+def test_end_of_a_long_stream_begins_with_no_part_of_a_secret(left: int) -> None:
+    """A part is not recognised: of a line whose beginning is not kept nothing is told."""
+    log = StreamLog()
+    log.hide(lambda _: Secrets([secret]))
+    secret = "app-zXq81Lk0PwvT55-RsM3"
+    last = b"data: {}\n" * (left // 9) + b"z" * (left % 9)
+    for piece in (b"x" * KEPT_OF_ANSWER, f"data: {secret}\n\n".encode(), last):
+        log.add(1.0, piece)
+    parts = [secret[at : at + 4].encode() for at in range(len(secret) - 3)]
+    assert [part for part in parts if part in log.end] == []
+    assert b"data: {}\n" in log.end
 
 
 # What is kept.

@@ -475,6 +475,20 @@ def test_object_under_the_name_of_a_secret_is_masked_whole(size: int, length: in
     assert json.loads(whole) == {"a": 1, "client_secret": "***", "b": "kept"}
 
 
+@pytest.mark.parametrize("has_blocks", [True, False])
+def test_nothing_of_what_is_too_large_to_be_redacted_is_recorded(monkeypatch, has_blocks) -> None:
+    """Neither its beginning nor its end, which has lost the name of the field; the next event is recorded."""
+    monkeypatch.setattr("mockserver.proxy.masking._REWRITTEN", 1000)
+    mask = PieceMask(Secrets(), Rewriting(["email"]))
+    mask.has_blocks = has_blocks
+    large = b'data: {"email": "' + b"leak" * 1000 + b'"}\n\n'
+    pieces = [*(large[at : at + 300] for at in range(0, len(large), 300)), b'data: {"email": "leak", "a": 1}\n\n']
+    written = [said for piece in pieces for said in mask.feed(0.0, piece)]
+    whole = b"".join(data for _, data in [*written, *mask.close()])
+    assert mask.lost
+    assert whole == (b'data: {"email": "***", "a": 1}\n\n' if has_blocks else b"")
+
+
 def test_recording_is_bounded(tmp_path, record):
     """Beyond the bound nothing more is recorded, and all goes on passing."""
     with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:

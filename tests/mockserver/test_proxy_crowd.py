@@ -191,6 +191,41 @@ print("ended")
 """
 
 
+TWICE = """
+import asyncio, os, signal, socket, threading, time
+from mockserver.server.http1 import Connection
+from mockserver.server.mock_server import MockServer
+
+released = threading.Event()
+
+def hang():
+    while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    released.wait()
+
+def interrupt(self, data):
+    asyncio.get_running_loop().run_in_executor(None, hang)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Connection.data_received = interrupt
+server = MockServer(["dify-chat"])
+client = socket.create_connection(("127.0.0.1", server.port))
+client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+try:
+    server.serve()
+except KeyboardInterrupt:
+    print("interrupted")
+released.set()
+"""
+
+
+def test_second_ctrl_c_does_not_wait_for_threads() -> None:
+    """The first one waits for what they do, which may hang with a server that is asked there."""
+    ran = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=20, check=False)
+    assert (ran.stdout, ran.returncode) == ("interrupted\n", 0)
+
+
 def test_ctrl_c_while_a_piece_is_looked_at_ends_the_server() -> None:
     """The loop would take an exception out of it for the connection's, and go on; the server was blamed for a cut."""
     ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20, check=False)

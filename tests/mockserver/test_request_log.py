@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -228,8 +231,117 @@ def test_slow_reader_gets_all_lines_in_their_order() -> None:
     os.close(writing)
 
 
-def test_file_is_written_where_lines_are_put(tmp_path: Path) -> None:
+def test_lines_are_missing_where_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put when there is room again stands behind the count of what was dropped before."""
+    monkeypatch.setattr(request_log, "_KEPT", 200)
+    reading, writing = os.pipe()
+    writer: LineWriter[str] = LineWriter(writing, lambda count: f"dropped {count}")
+    while not writer._dropped:
+        writer.put("early" + "x" * 1000)
+    told = b""
+    while len(writer._put) + len(writer._lines) > 100:
+        told += os.read(reading, 1 << 16)
+    for _ in range(90):
+        writer.put("late")
+    while told.count(b"late\n") < 90:
+        told += os.read(reading, 1 << 16)
+    kinds = [line.rstrip("x") for line in told.decode().splitlines()]
+    assert kinds[kinds.index("dropped 1") :] == ["dropped 1", *90 * ["late"]]
+    writer.close()
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the borders of what was written here")
+def test_what_is_below_a_line_stays_there_beside_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a violation would stand below the request of another worker."""
+    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    form = lambda number: f"{number} " + "x" * 40 + f"\n  {number} " + "y" * 80  # noqa: E731 - of two lines
+    writer: LineWriter[int] = LineWriter(writing.fileno(), str, form=form, alone=False)
+    for number in range(200):
+        writer.put(number)
+    writer.close()
+    writing.close()
+    with reading:
+        batches = list(iter(lambda: reading.recv(1 << 16), b""))
+    assert sum(batch.count(b"\n") for batch in batches) == 400
+    assert [batch for batch in batches if batch.startswith(b"  ") or len(batch) > 4096] == []
+
+
+def test_output_that_others_made_non_blocking_gets_all_lines() -> None:
+    """A pipe is shared by its setting, too: of one that does not block the first full moment was the log's end."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    writer: LineWriter[str] = LineWriter(writing, str)
+    for number in range(3000):
+        writer.put(f"{number} " + "x" * 100)
+    writer._closing.set()  # so that the thread does not wait for more
+    told = b""
+    while told.count(b"\n") < 3000:
+        assert writer._thread is not None
+        assert writer._thread.is_alive() or select.select([reading], [], [], 0)[0]
+        if select.select([reading], [], [], 1)[0]:
+            told += os.read(reading, 1 << 16)
+    assert [int(line.split()[0]) for line in told.splitlines()] == list(range(3000))
+    writer.close()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_full_disk_is_written_when_it_has_room_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Until then lines wait, within the bound; what had no room is counted, and the last line is whole."""
+    monkeypatch.setattr(request_log, "_KEPT", 100)
+    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
+    is_full, refused, write = True, threading.Event(), os.write
+
+    def write_some(descriptor: int, data: bytes) -> int:
+        if is_full and os.fstat(descriptor).st_size >= 50:
+            refused.set()
+            raise OSError(errno.ENOSPC, "no space left")
+        return write(descriptor, data[:50] if is_full else data)
+
+    monkeypatch.setattr(os, "write", write_some)
+    with (tmp_path / "log").open("w") as file:
+        writer: LineWriter[str] = LineWriter(file.fileno(), lambda count: f"dropped {count}")
+        for number in range(500):
+            writer.put(f"line {number}")
+        assert refused.wait(10)
+        assert len(writer._put) + len(writer._lines) <= 101
+        assert writer._dropped
+        is_full = False
+        writer.put("the last")
+        writer.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    kept = [line for line in lines if line.startswith("line")]
+    assert kept == [f"line {number}" for number in range(len(kept))]
+    assert 100 <= len(kept) < 200  # the first ones may wait together
+    assert sum(int(line.removeprefix("dropped ")) for line in lines if line.startswith("dropped")) in {
+        500 - len(kept),
+        501 - len(kept),  # "the last", too
+    }
+    assert [line for line in lines if not line.startswith(("line ", "dropped "))] in ([], ["the last"])
+
+
+def test_writer_of_a_full_disk_can_be_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What has no room is given up then, and the thread ends."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "write", refuse)
+    with (tmp_path / "log").open("w") as file:
+        writer: LineWriter[str] = LineWriter(file.fileno(), str)
+        writer.put("line")
+        writer.close()
+        assert writer._thread is not None
+        writer._thread.join(10)
+        assert not writer._thread.is_alive()
+
+
+def test_file_is_written_where_lines_are_put(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A file takes them at once: the thread is not needed for it, and has the rest written when it is closed."""
+    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
     with (tmp_path / "log").open("w") as file:
         writer: LineWriter[str] = LineWriter(file.fileno(), str)
         writer._idle = False  # so that nobody wakes the thread
@@ -259,8 +371,9 @@ def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -
     os.close(writing)
 
 
-def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
+def test_lines_of_several_threads_stay_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """None is lost, none is torn, those of one thread keep their order."""
+    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
     with (tmp_path / "log").open("w") as file:
         writer: LineWriter[str] = LineWriter(file.fileno(), str)
         threads = [
