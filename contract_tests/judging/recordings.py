@@ -77,7 +77,7 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     foreign = _follow(judge, received, left=bool(answer.left)) if judge.watch(received) else None
     if foreign is not None and not foreign.judged:
         return Judged(recorded, operation, unjudged=str(foreign), notes=answer.notes)
-    if answer.left and judge.stream is None and not _is_whole(answer):
+    if answer.left and judge.stream is None and not _is_whole(answer, operation):
         return Judged(recorded, operation, unjudged=f"its end was not recorded ({answer.left})", notes=answer.notes)
     violations = (
         *_check_framing(judge, received),
@@ -92,8 +92,11 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     return Judged(recorded, operation, violations, notes=tuple(notes))
 
 
-def _is_whole(answer: RecordedAnswer) -> bool:
-    """Tell whether a body came to its end, as far as that can be seen."""
+def _is_whole(answer: RecordedAnswer, operation: Operation) -> bool:
+    """Tell whether a body came to its end, as far as that can be seen; a status that is documented without one has."""
+    response = operation.responses.get(answer.status)
+    if response is not None and not response.media:
+        return True
     try:
         return bool(answer.body) and (answer.media_type != JSON or load_json(answer.body) is not None)
     except Unreadable:

@@ -253,11 +253,12 @@ def as_recorded(taken: Taken) -> Recorded:
             raise Unreadable(f"its body was not recorded: {REASONS['partial']}")
         headers = {name.lower(): value for name, value in taken.answer_headers}
         left = REASONS["gone"] if taken.how == "gone" else REASONS["partial"] if taken.partial else ""
-        cut = "" if left or taken.how == "complete" else REASONS.get(str(taken.how), REASONS["cut"])
+        broken = "" if taken.how in ("complete", "gone") else REASONS.get(str(taken.how), REASONS["cut"])
+        cut = "" if left else broken
         times = [taken.answered_at] if taken.answered_at is not None else [piece.at for piece in taken.pieces[:1]]
         came = [piece for piece in taken.pieces if piece.data]
         pieces = tuple(RecordedPiece(to_ms(taken.at, piece.at), len(piece.data)) for piece in came)
-        notes = (cut,) if cut else ()
+        notes = (broken,) if broken else ()
         wait_ms = to_ms(taken.at, *times) if times else 0.0
         return RecordedAnswer(taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces)
 

@@ -1,10 +1,10 @@
 """What `mockserver serve` shows: a line for each request as it is answered, for people or as JSON.
 
-Whoever reads the output too slowly, or not at all, loses lines and is told how many; no request waits for it. Lines are
-formatted many at a time: with cold caches, between two requests, each would take several times as long. That is done
-where the requests are answered, and writing too where it cannot wait, since two threads that take turns at it cost more
-than the lines; a thread of its own writes what is left. Rich takes as long to draw such a line as the mock takes to
-answer the request.
+Where the output is read too slowly, or not at all, or its disk is full, lines are lost, and it is told how many; no
+request waits for it. Lines are formatted many at a time: with cold caches, between two requests, each would take
+several times as long. That is done where the requests are answered, and writing too where it cannot wait, since two
+threads that take turns at it cost more than the lines; a thread of its own writes what is left. Rich takes as long to
+draw such a line as the mock takes to answer the request.
 """
 
 from __future__ import annotations

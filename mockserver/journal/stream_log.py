@@ -67,7 +67,7 @@ class StreamLog:
 
     @property
     def end(self) -> bytes:
-        """The last bytes sent behind the pieces that are kept; of their first line, perhaps a part of a secret, none."""
+        """The last bytes sent behind the pieces that are kept; of the first line, perhaps a part of a secret, none."""
         masked = b"".join(self._mask(self._end, [len(self._end)]))
         return b"".join([MASK.encode(), *masked.partition(b"\n")[1:]]) if masked else b""
 

@@ -362,6 +362,16 @@ def test_a_client_that_left_is_not_the_server_s_fault(judge):
     assert (told.status, "not judged: its end was not recorded (net::ERR_ABORTED)" in told.out) == (2, True)
 
 
+def test_an_answer_without_a_body_cannot_lack_its_end(judge):
+    """Chrome calls a 204 aborted that a page does not wait for: it is whole, and is judged."""
+    url = "http://x/v1/conversations/a430cc57-06bb-4c11-be39-d3d4de68d2c4"
+    posted = {"mimeType": "application/json", "text": '{"user": "a"}'}
+    asked = {"method": "DELETE", "url": url, "headers": [], "postData": posted}
+    answer = {"status": 204, "headers": [], "content": {"size": 0, "mimeType": "x-unknown"}}
+    told = judge({"request": asked, "response": {**answer, "_error": "net::ERR_ABORTED"}})
+    assert told.status == 0, told.out + told.err
+
+
 def test_a_body_that_was_cut_off_is_said(judge):
     """Firefox keeps a megabyte: what is missing then may be the recorder's doing."""
     told = judge(entry(content(STREAM[:-600])))

@@ -139,6 +139,16 @@ def test_har_has_the_pieces():
     assert recorded.asked == REQUEST["body"]["text"].encode()  # type: ignore[index]
 
 
+def test_partial_answer_that_the_server_broke_off_says_both():
+    """What the recorder left out is not asked for, and how the answer ended is told all the same."""
+    end = {**STREAM[-1], "how": "timeout", "partial": True}
+    _, (taken,) = jsonl.parse_lines(written(HEAD, REQUEST, *STREAM[:-1], end))
+    assert isinstance(taken, jsonl.Taken)
+    answer = jsonl.as_recorded(taken).answer
+    assert (answer.left, answer.cut) == ("the recorder left it out", "")
+    assert answer.notes == ("the server was silent for too long",)
+
+
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/octet-stream"])
 def test_har_has_an_empty_body(kind):
     """A server that said nothing is not one whose answer was not recorded."""
