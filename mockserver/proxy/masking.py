@@ -67,10 +67,10 @@ class PieceMask:
     def _feed_whole(self, data: bytes) -> list[tuple[float, bytes]]:
         """Return pieces up to the end of an event; of one that is too large to be rewritten nothing is recorded."""
         self._tail = (self._tail + data)[-4:]
-        ends = self.has_blocks and self._tail.endswith(_BLOCK_ENDS)
+        ends = self._tail.endswith(_BLOCK_ENDS)
         if self._skips or self._size > _REWRITTEN:
             self._pending.clear()
-            self._size, self.lost, self._skips = 0, True, not ends
+            self._size, self.lost, self._skips = 0, True, not (ends and self.has_blocks)
         return self.close() if ends else []
 
     def close(self) -> list[tuple[float, bytes]]:
@@ -102,7 +102,7 @@ class PieceMask:
 
     def _is_whole(self) -> bool:
         """Tell whether what waits is whole events, or a whole body: of a part nobody knows what is in it."""
-        if self.has_blocks and self._tail.endswith(_BLOCK_ENDS):
+        if self._tail.endswith(_BLOCK_ENDS):
             return True
         try:
             json.loads(b"".join(data for _, data in self._pending))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import threading
@@ -78,9 +79,13 @@ class Recorder:
             if self._size + len(data) > self._limit + (_RESERVE if last else 0):
                 self._stop(f"The recording has {self._limit >> 20} MB: nothing more is recorded.")
                 return False
+            left = data
             try:
-                self._file.write(data)
+                while left:  # a disk that has room for a part of it takes that, and says so the next time
+                    left = left[self._file.write(left) :]
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self._size)  # the next line stands alone
                 self._stop(f"Cannot record any more in {self.folder}: {error.strerror}.")
                 return False
             self._size += len(data)

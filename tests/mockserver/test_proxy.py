@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import gzip
+import io
 import json
 import os
 import re
@@ -504,6 +506,29 @@ def test_recording_is_bounded(tmp_path, record):
         assert len(read(recorder)) == 1
     (read_again,) = reading.read(recorder.path)
     assert read_again.answer.left == "the recorder left it out"
+
+
+def test_full_disk_leaves_no_half_line(tmp_path, record):
+    """A write that the disk has half the room for says so only when it is asked again: the next line stands alone."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy:
+        recorder = record(proxy, tmp_path)
+        recorder._file.close()
+        recorder._file = FullFile(recorder.path, "ab")
+        assert answered(upstream, proxy, streamed(event("message", answer="x" * 3000)))[0] == 200
+        assert eventually(lambda: read(recorder)[0].how)
+        assert all(line.endswith(b"}\n") for line in recorder.path.read_bytes().splitlines(keepends=True))
+        assert read(recorder)[0].partial
+
+
+class FullFile(io.FileIO):
+    """A file on a disk that has room for 3,000 bytes."""
+
+    def write(self, data):
+        """Take what there is room for."""
+        room = 3000 - os.fstat(self.fileno()).st_size
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data[:room])
 
 
 @pytest.mark.parametrize("form", ["jsonl", "har"])
