@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +29,8 @@ from mockserver.request.credentials import NOBODYS
 from mockserver.scenarios.selection import make_no_fault
 
 if TYPE_CHECKING:
+    from werkzeug.routing import MapAdapter
+
     from mockserver.core.mock import Mock
     from mockserver.http.application import HeldReply, HoldingApplication
     from mockserver.http.messages import Request
@@ -65,7 +68,7 @@ class Admin:
         self.mock, self._behind = mock, behind
         self._controls = Controls(mock)
         self._readers: set[Feed] = set()
-        routes: list[tuple[str, str, Answer]] = [
+        self._routes: list[tuple[str, str, Answer]] = [
             ("GET", "", self._list_paths),
             ("GET", "/health", self._show_health),
             ("GET", "/ready", self._show_ready),
@@ -94,9 +97,16 @@ class Admin:
             ("GET", "/torture/{number}", self._show_torture),
             ("POST", "/torture/{number}/{case}", self._report_torture),
         ]
-        self._paths = [f"{method} {_PREFIX}{path}" for method, path, _ in routes]
-        rules = [_build_rule(method, path, answer) for method, path, answer in routes]
-        self._map = Map(rules, merge_slashes=False, converters=_CONVERTERS).bind("mock")
+
+    @property
+    def _paths(self) -> list[str]:
+        return [f"{method} {_PREFIX}{path}" for method, path, _ in self._routes]
+
+    @cached_property  # which has a lock in Python 3.11, where two threads must not compile at once (cpython#106905)
+    def _map(self) -> MapAdapter:
+        """Where each path leads; compiled when it is first asked for, since that takes as long as to load an API."""
+        rules = [_build_rule(method, path, answer) for method, path, answer in self._routes]
+        return Map(rules, merge_slashes=False, converters=_CONVERTERS).bind("mock")
 
     def wants_body_later(self, head: Request) -> bool:
         """Tell whether a request is answered while its body comes; nothing under `/__mock__` is."""

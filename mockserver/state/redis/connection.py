@@ -33,7 +33,7 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PREFIX = "flowcontract:1:"
+PREFIX = "flowcontract:2:"
 """What the names of all our keys begin with; the number is that of the form in which worlds are kept."""
 LIFE_S = 10
 """A worker of which nothing was heard for so long is dead: what it held is free, its runs have failed."""
