@@ -24,8 +24,9 @@ from mock_calls import Caller, read
 from flowcontract.output.printable import make_printable
 from mockserver.config.settings import Settings
 from mockserver.http.messages import Reply
-from mockserver.journal import request_log
-from mockserver.journal.request_log import LineWriter, RequestLog
+from mockserver.journal import line_writer
+from mockserver.journal.line_writer import LineWriter
+from mockserver.journal.request_log import RequestLog
 from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def test_id_in_a_path_is_shown_unless_it_is_a_secret(
 
 def test_nobody_reads_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full pipe: lines are dropped and counted, `put` returns at once; when somebody reads, the count is told."""
-    monkeypatch.setattr(request_log, "_KEPT", 100)
+    monkeypatch.setattr(line_writer, "_KEPT", 100)
     reading, writing = os.pipe()
     writer: LineWriter[str] = LineWriter(writing, lambda count: f"dropped {count}")
     put = 0
@@ -233,7 +234,7 @@ def test_slow_reader_gets_all_lines_in_their_order() -> None:
 
 def test_lines_are_missing_where_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put when there is room again stands behind the count of what was dropped before."""
-    monkeypatch.setattr(request_log, "_KEPT", 200)
+    monkeypatch.setattr(line_writer, "_KEPT", 200)
     reading, writing = os.pipe()
     writer: LineWriter[str] = LineWriter(writing, lambda count: f"dropped {count}")
     while not writer._dropped:
@@ -255,7 +256,7 @@ def test_lines_are_missing_where_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the borders of what was written here")
 def test_what_is_below_a_line_stays_there_beside_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a violation would stand below the request of another worker."""
-    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
+    monkeypatch.setattr(line_writer, "_FAREWELL_S", 30)
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     form = lambda number: f"{number} " + "x" * 40 + f"\n  {number} " + "y" * 80  # noqa: E731 - of two lines
     writer: LineWriter[int] = LineWriter(writing.fileno(), str, form=form, alone=False)
@@ -291,8 +292,8 @@ def test_output_that_others_made_non_blocking_gets_all_lines() -> None:
 
 def test_full_disk_is_written_when_it_has_room_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Until then lines wait, within the bound; what had no room is counted, and the last line is whole."""
-    monkeypatch.setattr(request_log, "_KEPT", 100)
-    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
+    monkeypatch.setattr(line_writer, "_KEPT", 100)
+    monkeypatch.setattr(line_writer, "_FAREWELL_S", 30)
     is_full, refused, write = True, threading.Event(), os.write
 
     def write_some(descriptor: int, data: bytes) -> int:
@@ -341,7 +342,7 @@ def test_writer_of_a_full_disk_can_be_closed(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_file_is_written_where_lines_are_put(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A file takes them at once: the thread is not needed for it, and has the rest written when it is closed."""
-    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
+    monkeypatch.setattr(line_writer, "_FAREWELL_S", 30)
     with (tmp_path / "log").open("w") as file:
         writer: LineWriter[str] = LineWriter(file.fileno(), str)
         writer._idle = False  # so that nobody wakes the thread
@@ -356,7 +357,7 @@ def test_file_is_written_where_lines_are_put(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed pipe ends no request: everything is dropped from then on, within the bound."""
-    monkeypatch.setattr(request_log, "_KEPT", 10)
+    monkeypatch.setattr(line_writer, "_KEPT", 10)
     reading, writing = os.pipe()
     os.close(reading)
     writer: LineWriter[str] = LineWriter(writing, str)
@@ -373,7 +374,7 @@ def test_writer_whose_reader_has_left_goes_on(monkeypatch: pytest.MonkeyPatch) -
 
 def test_lines_of_several_threads_stay_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """None is lost, none is torn, those of one thread keep their order."""
-    monkeypatch.setattr(request_log, "_FAREWELL_S", 30)
+    monkeypatch.setattr(line_writer, "_FAREWELL_S", 30)
     with (tmp_path / "log").open("w") as file:
         writer: LineWriter[str] = LineWriter(file.fileno(), str)
         threads = [
