@@ -1,15 +1,15 @@
 """Runs what README.md and docs/ tell people to type: every fenced block, page by page, in a folder of the page's own.
 
-- ``sh``: commands, run by bash. ``mockserver serve`` stays up for the rest of the page, on a free port. A block whose
-  first line is ``#!/bin/bash`` is a script, which has to end.
+- ``sh``: commands, run by bash. ``mockserver serve`` stays up for the rest of the page, on a free port. A block
+  that begins with ``#!/bin/bash`` is a script, which has to end.
 - ``console``: ``$ command`` and what it prints; a line ``...`` is any lines, ``...`` within a line is any text.
 - ``python``: a file of tests goes to pytest, anything else is executed.
 - ``yaml``, ``toml``, ``json``: must parse. One whose first line is ``# path`` is written there, for the commands that
   follow; the commands of a GitHub workflow are run.
 - ``text``: a drawing or a form, which nobody types.
 
-Addresses of the mock and of example servers become that of a mock on a free port; ``mockserver proxy`` stands before the
-example servers, at the mock's address. ``pip`` and ``nox`` are replaced by a
+Addresses of the mock and of example servers become that of a mock on a free port; ``mockserver proxy`` stands at the
+mock's address before the example servers. ``pip`` and ``nox`` are replaced by a
 check that the extra or the session exists, other installers by nothing; ``contract-tests`` asks one thing. A page
 with ``<!-- checkout -->`` begins in a folder that has copies of ``specs/`` and ``fixtures/``.
 
