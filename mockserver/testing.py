@@ -116,7 +116,7 @@ class TestingMixin:
         """Pass the requests of an API on to a server, `to` its base URL, until the test ends.
 
         What the server does against the contract `assert_no_violations` tells, too. Overrides and `Prefer` count as
-        ever. Raise UnknownNameError, ServerError, or ConfigError where `enforce` is none or differs from an earlier one.
+        ever. Raise UnknownNameError, ServerError, or ConfigError where `enforce` is none, or another than before.
         """
         server, passing = parse_server(api, to), self.mock.passing
         if enforce not in get_args(Enforce):
@@ -125,8 +125,8 @@ class TestingMixin:
             passing = Passing(self.mock, {}, enforce, self.fixtures, recorder=self._recorder)
         elif passing.enforce != enforce:
             raise ConfigError(
-                f'{", ".join(passing.servers)} is passed on with enforce="{passing.enforce}" until this test ends. Say the'
-                f" same for {api}."
+                f'{", ".join(passing.servers)} is passed on with enforce="{passing.enforce}" until this test ends. '
+                f"Say the same for {api}."
             )
         passing.add(server)
         self.mock.passing = passing

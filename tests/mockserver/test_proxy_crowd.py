@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import shlex
+import signal
 import ssl
 import subprocess
 import sys
@@ -207,3 +209,47 @@ def test_ctrl_c_while_a_piece_is_looked_at_ends_the_server() -> None:
     """The loop would take an exception out of it for the connection's, and go on; the server was blamed for a cut."""
     ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20, check=False)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("ended\n", "", 0)
+
+
+INTERRUPTED_AT_THE_END = """
+import os, signal, sys
+from flowcontract.recordings import har_writing
+from mockserver.cli.main import main
+
+write, sent = har_writing.write_har, []
+
+def interrupt_in_the_middle(recording):
+    for part in write(recording):
+        yield part
+        os.kill(os.getpid(), getattr(signal, sys.argv.pop()) if not sent else 0)
+        sent.append(part)
+
+har_writing.write_har = interrupt_in_the_middle
+sys.exit(main(sys.argv[1:-1]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_second_ctrl_c_leaves_no_half_har(tmp_path: Path, real: MockServer, name: str) -> None:
+    """The summary and its exit code come all the same, with the command that makes the HAR, and that works."""
+    folder = tmp_path / "r"
+    command = [sys.executable, "-c", INTERRUPTED_AT_THE_END, "proxy", "--port", "0", "--record", str(folder), "--quiet"]
+    command += ["--to", f"{DIFY}={real.url(DIFY)}", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        while not process.stdout.readline().startswith("Ctrl-C"):
+            pass
+        headers = {"Authorization": "Bearer app-chat"}
+        httpx.post(f"{url}/chat-messages", json=CHAT, headers=headers, trust_env=False, timeout=20)
+        process.send_signal(getattr(signal, name))
+        *_, command_line, summary = process.stdout.read().splitlines()
+        assert process.wait(20) == 0
+    assert summary == "1 request passed, none with a violation."
+    assert [file.name for file in folder.iterdir()] == [jsonl.NAME]
+    ran = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command_line)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (recorded,) = reading.read(folder / "recording.har")
+    assert recorded.answer.status == 200
