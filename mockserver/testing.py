@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from flowcontract.errors import ConfigError
 from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mockserver.journal.entry import Entry, Problem
     from mockserver.torture.session import Session
 
+Enforce = Literal["", "error", "cut"]
 _POLL_S = 0.005
 _SHOWN = 600  # characters of a body in a failure
 
@@ -110,15 +112,24 @@ class TestingMixin:
         """
         return self.mock.torture.begin(operation, faults)
 
-    def proxy(self, api: str, *, to: str, enforce: Literal["", "error", "cut"] = "") -> None:
+    def proxy(self, api: str, *, to: str, enforce: Enforce = "") -> None:
         """Pass the requests of an API on to a server, `to` its base URL, until the test ends.
 
         What the server does against the contract `assert_no_violations` tells, too. Overrides and `Prefer` count as
-        ever. Raise UnknownNameError or ServerError.
+        ever. Raise UnknownNameError, ServerError, or ConfigError where `enforce` is none, or another than before.
         """
-        if not isinstance(self.mock.passing, Passing):
-            self.mock.passing = Passing(self.mock, {}, enforce, self.fixtures, recorder=self._recorder)
-        self.mock.passing.add(parse_server(api, to))
+        server, passing = parse_server(api, to), self.mock.passing
+        if enforce not in get_args(Enforce):
+            raise ConfigError(f'enforce="{enforce}" is none. There is: "error", "cut", or "", which lets all pass.')
+        if not isinstance(passing, Passing):
+            passing = Passing(self.mock, {}, enforce, self.fixtures, recorder=self._recorder)
+        elif passing.enforce != enforce:
+            raise ConfigError(
+                f'{", ".join(passing.servers)} is passed on with enforce="{passing.enforce}" until this test ends. '
+                f"Say the same for {api}."
+            )
+        passing.add(server)
+        self.mock.passing = passing
 
     def record(self, folder: Path, *, max_mb: int = 256) -> None:
         """Record into a new or empty folder until the test ends: `recording.jsonl`, and HAR at the end.

@@ -1,13 +1,15 @@
 """Runs what README.md and docs/ tell people to type: every fenced block, page by page, in a folder of the page's own.
 
-- ``sh``: commands, run by bash. ``mockserver serve`` stays up for the rest of the page, on a free port.
+- ``sh``: commands, run by bash. ``mockserver serve`` stays up for the rest of the page, on a free port. A block
+  that begins with ``#!/bin/bash`` is a script, which has to end.
 - ``console``: ``$ command`` and what it prints; a line ``...`` is any lines, ``...`` within a line is any text.
 - ``python``: a file of tests goes to pytest, anything else is executed.
 - ``yaml``, ``toml``, ``json``: must parse. One whose first line is ``# path`` is written there, for the commands that
   follow; the commands of a GitHub workflow are run.
 - ``text``: a drawing or a form, which nobody types.
 
-Addresses of the mock and of example servers become that of a mock on a free port. ``pip`` and ``nox`` are replaced by a
+Addresses of the mock and of example servers become that of a mock on a free port; ``mockserver proxy`` stands at the
+mock's address before the example servers. ``pip`` and ``nox`` are replaced by a
 check that the extra or the session exists, other installers by nothing; ``contract-tests`` asks one thing. A page
 with ``<!-- checkout -->`` begins in a folder that has copies of ``specs/`` and ``fixtures/``.
 
@@ -42,8 +44,9 @@ from flowcontract.errors import FlowContractError
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = frozenset({"sh", "console", "python", "yaml", "toml", "json", "text"})
-SERVERS = re.compile(r"https?://(?:127\.0\.0\.1:8080|localhost:8080|new-server:5001|(?:api|chat)\.example\.com)\b")
-"""The mock where the pages have it, and the servers that they use as examples."""
+SERVERS = re.compile(r"https?://(?:127\.0\.0\.1:5001|new-server:5001|(?:api|chat)\.example\.com)\b")
+"""The servers that the pages use as examples."""
+_MOCK = re.compile(r"https?://(?:127\.0\.0\.1|localhost):8080\b")
 _MARK = re.compile(r"<!-- (not run|exit status|quotes): (.+?) -->", re.DOTALL)
 _PATH = re.compile(r"# ([\w./-]+\.\w+)$")
 _STAYS = re.compile(r"(?:^|\s)mockserver (?:serve|proxy|torture)\b")
@@ -119,7 +122,7 @@ class Desk:
 
     def __init__(self, folder: Path, origin: str, page: str = "") -> None:
         """Sit down with the text of a page; `origin` is a mock of all APIs for pages that start none."""
-        self.folder, self._origin = folder, origin
+        self.folder, self._origin, self._server = folder, origin, origin
         self._tools = folder.parent / f"{folder.name}-tools"
         self._log = self._tools / "curl.log"
         self._started: list[subprocess.Popen[str]] = []
@@ -147,6 +150,9 @@ class Desk:
             process.communicate()
 
     def _sh(self, block: Block) -> None:
+        if block.text.startswith("#!/bin/bash\n"):
+            self._finish(block, ["bash", "-c", self._localize(block.text)], int(block.argument or 0))
+            return
         *firsts, last = commands(block.text)
         for command in firsts:
             self._type(block, command, 0)
@@ -249,12 +255,14 @@ class Desk:
             if any(ready in line for ready in _READY):
                 watchdog.cancel()
                 self._origin = _ORIGIN.findall(printed)[0]
+                if "mockserver proxy" not in command:
+                    self._server = self._origin
                 return printed
         watchdog.cancel()
         raise SnippetError(block, f"`{command}` does not serve:\n{printed}")
 
     def _localize(self, text: str) -> str:
-        return SERVERS.sub(self._origin, text)
+        return SERVERS.sub(self._server, _MOCK.sub(self._origin, text))
 
     def _environment(self) -> dict[str, str]:
         ours = ("MOCKSERVER_", "PYTEST_", "GITHUB_", "COV_")

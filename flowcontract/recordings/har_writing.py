@@ -12,6 +12,7 @@ import base64
 import codecs
 import datetime as dt
 import json
+import os
 import re
 from array import array
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -33,6 +34,7 @@ from flowcontract.recordings.untrusted import Unreadable, Untrusted, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _decoder = codecs.getincrementaldecoder("utf-8")
 _PIECE = re.compile(
@@ -97,6 +99,28 @@ class _Lines:
         except UnicodeDecodeError:
             self.is_text = False
             self._decoder.reset()
+
+
+def save_har(recording: Path, target: Path) -> None:
+    """Write a recording as a HAR file that only its owner may read, which is whole or absent, also after Ctrl-C.
+
+    Raise OSError, or Unreadable where it is none of a recording.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with (
+            recording.open("rb") as lines,
+            open(part, "w", encoding="utf-8", errors="backslashreplace", opener=_open_private) as file,
+        ):
+            file.writelines(write_har(lines))
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write_har(recording: BinaryIO) -> Iterator[str]:

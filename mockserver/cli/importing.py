@@ -1,16 +1,18 @@
-"""`mockserver import`: writes scenarios that answer as a recording does, and says what could not be imported."""
+"""`mockserver import`: writes scenarios that answer as a recording does, or HAR; says what could not be imported."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from flowcontract.errors import ConfigError
 from flowcontract.output.printable import make_printable
 from mockserver.cli.terminal import MISUSE, OK, PROBLEMS, complain, say
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mockserver.importing import Imported
 
@@ -18,7 +20,16 @@ _MOST_LINES = 50  # of what is the same for many entries: those of other hosts, 
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Write the folder; return OK, PROBLEMS if an entry could not be imported, MISUSE if none could."""
+    """Write the folder, or HAR; return OK, PROBLEMS if an entry could not be imported, MISUSE if none could."""
+    if options.out is None and options.har is None:
+        raise ConfigError("say what to write: --out my-scenarios, or --har recording.har.")
+    if options.har is not None:
+        _save_har(options.recordings, options.har)
+        say(f"Written as HAR: {options.har}")
+    return OK if options.out is None else _import_scenarios(options)
+
+
+def _import_scenarios(options: argparse.Namespace) -> int:
     from flowcontract.specs.model import load_apis  # noqa: PLC0415 - `--help` is faster without
     from mockserver.importing import import_recordings  # noqa: PLC0415
 
@@ -32,6 +43,24 @@ def run_import(options: argparse.Namespace) -> int:
     if not imported.written:
         return MISUSE
     return PROBLEMS if imported.problems else OK
+
+
+def _save_har(recordings: Sequence[Path], target: Path) -> None:
+    from flowcontract.recordings import jsonl  # noqa: PLC0415 - `--help` is faster without
+    from flowcontract.recordings.har_writing import save_har  # noqa: PLC0415
+    from flowcontract.recordings.untrusted import Unreadable  # noqa: PLC0415
+
+    if len(recordings) != 1:
+        raise ConfigError("--har takes one recording: the folder of `mockserver proxy --record`.")
+    source = recordings[0] / jsonl.NAME if recordings[0].is_dir() else recordings[0]
+    if target.exists():
+        raise ConfigError(f"{target} is there already. Name a new file with --har.")
+    try:
+        save_har(source, target)
+    except OSError as error:
+        raise ConfigError(f"cannot write {source} as {target}: {error.strerror}.") from None
+    except Unreadable as problem:
+        raise ConfigError(f"{source} is no recording of a proxy: {problem}.") from None
 
 
 def _print_lines(word: str, lines: Sequence[str]) -> None:

@@ -228,7 +228,12 @@ _OTHER_OPTIONS: dict[str, dict[str, Any]] = {
         "nargs": "+",
         "help": "a HAR file (of a browser, a proxy, contract-tests --report), a recording.jsonl, or its folder",
     },
-    "--out": {"type": Path, "required": True, "metavar": "DIR", "help": "the folder to write, new or empty"},
+    "--out": {"type": Path, "metavar": "DIR", "help": "the folder of scenarios to write, new or empty"},
+    "--har": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "write the recording of a proxy as HAR 1.2, too, or instead, into a new file",
+    },
     "--server": {
         "action": "append",
         "default": [],
@@ -331,7 +336,7 @@ _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("--api", "--fixtures", "--faults", "--profiles"),
     ),
     "check": ("check a folder of scenarios", ("--api", "--fixtures")),
-    "import": ("write scenarios that answer as a recording does", ("RECORDING", "--out", "--api", "--server")),
+    "import": ("write scenarios that answer as a recording does", ("RECORDING", "--out", "--har", "--api", "--server")),
     "torture": (
         "try a client with one fault after the other, and print the verdicts",
         ("--operation", "--port", "--host", "--profile", "--fixtures", "--seed"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import socket
 import sys
 from typing import TYPE_CHECKING
 
 from flowcontract.errors import ConfigError
+from flowcontract.output.program import interrupt
 from mockserver.cli.server import open_server, show_requests, spare_collections, warn_of_strangers
 from mockserver.cli.terminal import OK, PROBLEMS, say
 from mockserver.config.settings import Settings
@@ -60,7 +62,7 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
             options.record, make_masking(server.mock.apis), urls, limit=limit, rewriting=rewriting
         )
     server.mock.passing = passing
-    signal.signal(signal.SIGTERM, _interrupt)  # until the server is there to be stopped by it
+    _listen_for_end()  # until the server is there to be stopped
     log = show_requests(server, options)
     with contextlib.suppress(KeyboardInterrupt):
         for line in _build_greeting(server, passing):
@@ -68,22 +70,37 @@ def _run(server: MockServer, servers: dict[str, Server], options: argparse.Names
         sys.stdout.flush()
         spare_collections()
         server.serve()
+    _listen_for_end()  # the loop took both signals back
     if log is not None:
         log.close()
     if passing.recorder is not None:
-        if passing.recorder.path.stat().st_size > _LARGE:
-            say(f"Writing {HAR_NAME}, which takes a while ...")
-            sys.stdout.flush()
-        passing.recorder.close()
-        say(f"Recorded in {passing.recorder.path} and {HAR_NAME} beside it.")
+        _end_recording(passing.recorder)
     for line in passing.summary.render_lines():
         say(line)
     sys.stdout.flush()
     return OK if passing.summary.clean else PROBLEMS
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _listen_for_end() -> None:
+    """Let SIGTERM, and Ctrl-C unless it is ignored, raise KeyboardInterrupt."""
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def _end_recording(recorder: Recorder) -> None:
+    """Write the HAR file, unless somebody does not want to wait for it, and say where the recording is."""
+    if recorder.path.stat().st_size > _LARGE:
+        say(f"Writing {HAR_NAME}, which takes a while; Ctrl-C leaves it out ...")
+        sys.stdout.flush()
+    try:
+        recorder.close()
+    except KeyboardInterrupt:
+        folder, har = (shlex.quote(str(path)) for path in (recorder.folder, recorder.folder / HAR_NAME))
+        say(f"Recorded in {recorder.path}. Interrupted before {HAR_NAME} was whole. It can be made later:")
+        say(f"  mockserver import {folder} --har {har}")
+    else:
+        say(f"Recorded in {recorder.path} and {HAR_NAME} beside it.")
 
 
 def _build_greeting(server: MockServer, passing: Passing) -> list[str]:

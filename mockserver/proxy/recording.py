@@ -13,7 +13,7 @@ from flowcontract.errors import FlowContractError
 from flowcontract.output.secret_texts import MASK
 from flowcontract.output.secrets import find_values_in_header
 from flowcontract.recordings import jsonl
-from flowcontract.recordings.har_writing import write_har
+from flowcontract.recordings.har_writing import save_har
 from mockserver.http.failures import tell
 from mockserver.proxy.masking import PieceMask
 from mockserver.proxy.rewriting import Rewriting
@@ -113,13 +113,7 @@ class Recorder:
             self._closed = True
             self._file.close()
         try:
-            with (
-                self.path.open("rb") as recording,
-                open(
-                    self.folder / HAR_NAME, "w", encoding="utf-8", errors="backslashreplace", opener=_open_private
-                ) as file,
-            ):
-                file.writelines(write_har(recording))
+            save_har(self.path, self.folder / HAR_NAME)
         except OSError as error:
             tell(f"Cannot write {HAR_NAME}: {error.strerror}. {jsonl.NAME} has all of it.")
 

@@ -378,3 +378,23 @@ def test_moment_of_an_answer_is_not_below_one_that_was_recorded(tmp_path: Path) 
     out, imported = take(tmp_path, write_recording(tmp_path / "a.jsonl", told))
     assert only(out)["reply"]["body"]["updated_at"] == "$now"
     assert imported.forbidden == 0
+
+
+def test_har_is_made_of_one_recording_and_overwrites_nothing(tmp_path, capsys):
+    """What cannot be written as HAR is said in a line, and leaves no file."""
+    (tmp_path / "none.jsonl").write_text("hello")
+    (tmp_path / "there.har").write_text("mine")
+    wrong = {
+        ("none.jsonl", "--har", "new.har"): "is no recording of a proxy",
+        ("absent", "--har", "new.har"): "No such file",
+        ("none.jsonl", "none.jsonl", "--har", "new.har"): "one recording",
+        ("none.jsonl", "--har", "there.har"): "is there already",
+        ("none.jsonl", "--har", "no/new.har"): "No such file",
+        ("none.jsonl",): "say what to write",
+    }
+    for words, problem in wrong.items():
+        paths = [word if word.startswith("--") else str(tmp_path / word) for word in words]
+        assert main(["import", *paths]) == 2
+        assert problem in capsys.readouterr().err
+    assert {file.name for file in tmp_path.iterdir()} == {"none.jsonl", "there.har"}
+    assert (tmp_path / "there.har").read_text() == "mine"

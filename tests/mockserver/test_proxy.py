@@ -19,6 +19,7 @@ import httpx
 import pytest
 from proxying import CHAT, KEY, STREAM_HEAD, Upstream, chat, connect, event, passing_of, proxying, request
 
+from flowcontract.errors import FlowContractError
 from flowcontract.output.secrets import Secrets
 from flowcontract.recordings import jsonl, reading
 from flowcontract.recordings.untrusted import Unreadable
@@ -822,3 +823,16 @@ def test_hanging_fault_does_not_pile_up_what_the_server_sends():
             except TimeoutError:
                 pass
             assert sent < 10_000
+
+
+def test_fixture_enforces_what_was_said_or_refuses(real):
+    """A second API has the same `enforce`; a word that is none, or a server that is none, leaves all as it was."""
+    with MockServer(settings=Settings(pace=0)) as mock:
+        for api, to, enforce in (("dify-chat", real.url(DIFY), "kill"), ("nobody", real.url(DIFY), "")):
+            with pytest.raises(FlowContractError):
+                mock.proxy(api, to=to, enforce=enforce)
+            assert mock.mock.passing is None
+        mock.proxy("dify-chat", to=real.url(DIFY), enforce="cut")
+        with pytest.raises(FlowContractError, match='dify-chat is passed on with enforce="cut"'):
+            mock.proxy("agentbuilder", to="http://127.0.0.1:1/api")
+        mock.proxy("agentbuilder", to="http://127.0.0.1:1/api", enforce="cut")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import shlex
+import signal
 import ssl
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from test_torture import survive
 
 from flowcontract.recordings import jsonl, reading
 from mockserver.config.settings import Settings
+from mockserver.faults import FAULTS, parse
 from mockserver.server.mock_server import MockServer
 
 if TYPE_CHECKING:
@@ -111,17 +114,28 @@ def test_memory_stays_flat_over_a_large_stream() -> None:
             assert used[1] - used[0] < 40, used
 
 
-def test_torture_has_the_same_verdicts_through_the_proxy(real: MockServer) -> None:
-    """What a server does wrong on purpose arrives as without a proxy: the whole table but for what only waits."""
-    slow = ("tiny", "huge", "silence", "hang", "endless", "slow-first", "rate-limit")
-    faults = [case.faults for case in real.torture(CHAT_OPERATION) if not any(name in case.faults for name in slow)]
+SHORT = {
+    "silence=0.3": "silence=0.1",
+    "slow-first=0.3": "slow-first=0.1",
+    "hang": "hang=0.1",
+    "error-silence": "error-silence=0.1",
+    "tiny=20000": "tiny=2000",
+    "huge": "huge=100000",
+}
+"""What takes no patience, in place of the torture's own values."""
+
+
+def test_torture_has_the_same_verdicts_through_the_proxy(real: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server does wrong on purpose arrives as without a proxy: the whole table."""
+    monkeypatch.setattr("mockserver.torture.session._LONGEST_S", 0.5)  # how long `endless` lasts
+    faults = [SHORT.get(case.faults, case.faults) for case in real.torture(CHAT_OPERATION)]
+    assert {chosen.fault.name for fault in faults for chosen in parse(fault)} == set(FAULTS)
 
     def verdict(front: MockServer, fault: str) -> str:
         session = real.torture(CHAT_OPERATION, [fault])
         case = next(iter(session))
         return survive(front, session, case, "sse")
 
-    assert len(faults) > 40
     with proxying({DIFY: real.url(DIFY)}) as proxy:
         assert {fault: verdict(proxy, fault) for fault in faults} == {fault: verdict(real, fault) for fault in faults}
 
@@ -230,3 +244,47 @@ def test_ctrl_c_while_a_piece_is_looked_at_ends_the_server() -> None:
     """The loop would take an exception out of it for the connection's, and go on; the server was blamed for a cut."""
     ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20, check=False)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("ended\n", "", 0)
+
+
+INTERRUPTED_AT_THE_END = """
+import os, signal, sys
+from flowcontract.recordings import har_writing
+from mockserver.cli.main import main
+
+write, sent = har_writing.write_har, []
+
+def interrupt_in_the_middle(recording):
+    for part in write(recording):
+        yield part
+        os.kill(os.getpid(), getattr(signal, sys.argv.pop()) if not sent else 0)
+        sent.append(part)
+
+har_writing.write_har = interrupt_in_the_middle
+sys.exit(main(sys.argv[1:-1]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_second_ctrl_c_leaves_no_half_har(tmp_path: Path, real: MockServer, name: str) -> None:
+    """The summary and its exit code come all the same, with the command that makes the HAR, and that works."""
+    folder = tmp_path / "r"
+    command = [sys.executable, "-c", INTERRUPTED_AT_THE_END, "proxy", "--port", "0", "--record", str(folder), "--quiet"]
+    command += ["--to", f"{DIFY}={real.url(DIFY)}", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        while not process.stdout.readline().startswith("Ctrl-C"):
+            pass
+        headers = {"Authorization": "Bearer app-chat"}
+        httpx.post(f"{url}/chat-messages", json=CHAT, headers=headers, trust_env=False, timeout=20)
+        process.send_signal(getattr(signal, name))
+        *_, command_line, summary = process.stdout.read().splitlines()
+        assert process.wait(20) == 0
+    assert summary == "1 request passed, none with a violation."
+    assert [file.name for file in folder.iterdir()] == [jsonl.NAME]
+    ran = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command_line)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (recorded,) = reading.read(folder / "recording.har")
+    assert recorded.answer.status == 200
