@@ -374,6 +374,10 @@ def test_folders_and_git_revisions_are_compared(
         (["dify-workflow=oldr", "dify-workflow"], 'Did you mean "older"?'),
         (["dify-workflow=2", "dify-workflow"], "There is: 0.14, 1.4, 1.14, older."),
         (["dify-chat", "dify-workflow"], "No API is on both sides"),
+        (
+            ["dify-chat=1.4", "dify-chat=1.14", "--api", "dify-workflow"],
+            "dify-chat=1.4 is no contract of dify-workflow. Leave out --api, or say --api dify-chat.",
+        ),
         (["no-such-revision", "dify-chat"], "is no API, folder or git revision"),
         (["dify-chta", "dify-chat"], 'Did you mean "dify-chat"?'),
         (
@@ -396,6 +400,17 @@ def test_what_cannot_be_compared_is_said(
     assert (status, out) == (2, "")
     assert said in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["lint", "diff"])
+def test_help_of_a_command_names_it_and_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """As it is typed, not as the module is called; with what the exit status means."""
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith(f"usage: flowcontract {command} [-h]")
+    assert f" flowcontract {command} " in told.partition("xample")[2]
+    assert "2 misuse" in told
 
 
 @pytest.mark.parametrize("arguments", [["diff", "dify-chat", "dify-chat"], ["lint"]])
