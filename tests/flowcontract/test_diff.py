@@ -318,6 +318,20 @@ def test_what_breaks_clients_is_told_first(capsys: pytest.CaptureFixture[str]) -
     assert max(map(len, out.splitlines())) <= 120
 
 
+def test_what_streams_promise_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who upgrades does not know the words of an `x-stream`; and a count is of all its events together."""
+    out = " ".join(run(capsys, "diff", *RELEASES)[1].split())
+    for sentence in (
+        "workflow_started.data.sequence_number and workflow_finished.data.sequence_number agree - ",
+        "each parallel_branch_finished closes a parallel_branch_started of the same data.parallel_branch_id, ",
+        "same data.parallel_id and data.parent_parallel_id, before workflow_finished; some may stay open after ",
+        "; no node_started comes while another is open whose data.node_id is its data.predecessor_node_id; ",
+        "number of node_started and node_retry before workflow_finished is its data.total_steps, unless iteration_",
+        "missing-query was answered with 400-invalid-param, now as in other operations ",
+    ):
+        assert sentence in out
+
+
 @pytest.mark.parametrize("form", ["text", "markdown", "json"])
 def test_a_schema_that_operations_share_is_told_once(capsys: pytest.CaptureFixture[str], form: str) -> None:
     """`Error` stands in ten statuses of fourteen operations; its new field is one change, told with all of them."""
