@@ -70,7 +70,7 @@ def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["lint"]:
         from flowcontract.lint import cli as lint  # noqa: PLC0415 - needs the extra `lint`, which `diff` does without
 
-        return lint.main(arguments[1:])
+        return lint.main(arguments[1:], "flowcontract lint")
     from flowcontract.output.command_line import parse_command  # noqa: PLC0415 - as above
 
     options = parse_command(build_parser(), arguments)

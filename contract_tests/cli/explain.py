@@ -84,6 +84,7 @@ def _list_causes(document: Mapping[str, Any]) -> Iterator[str]:
 def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
     causes = {cause["id"]: cause for cause in document["causes"]}
     found = [cause for cause in causes.values() if cause["id"] == name or cause["handle"].startswith(name)]
+    found = found or [cause for cause in causes.values() if cause["id"].startswith(f"{name}#")]
     found = found or [cause for cause in causes.values() if name in cause["id"]]
     if not found:
         close = difflib.get_close_matches(name, causes, n=1)
@@ -91,7 +92,7 @@ def _explain(document: Mapping[str, Any], name: str) -> Iterator[str]:
         number = terminal.count_noun(len(causes), "cause")
         raise ExplainError(f'No cause "{name}" among {number}.{guess} contract-tests explain lists them.')
     if len(found) > 1:
-        yield f"{name} is ambiguous:"
+        yield f'"{name}" fits {len(found)} causes. Name one of them by its short name:'
         yield from (f"{cause['handle']}  {cause['id']}" for cause in found)
         return
     yield from _describe(found[0], document)

@@ -87,6 +87,9 @@ class Collector:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note that the user interrupted the run, unless it was its own time limit."""
         excinfo.traceback = excinfo.traceback[-1:]  # formatting all of it would take longer than the rest of the ending
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter and self.config.option.no_summary:  # the summary says so; pytest would print the exception's name
+            reporter._report_keyboardinterrupt = lambda: None  # noqa: SLF001 - no hook leaves it out
         self.results.interrupted = self.run.clock.interrupted or not self.run.clock.is_over
         workers = self.config.pluginmanager.get_plugin("dsession")
         if workers and workers.nodemanager:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from contextlib import ExitStack
@@ -14,19 +15,35 @@ from flowcontract.diff.sides import open_side
 from flowcontract.errors import SpecError
 
 if TYPE_CHECKING:
-    import argparse
-
     from flowcontract.diff.change import Change
 
 OK, BREAKS = 0, 1
+_EXAMPLES = """\
+examples:
+  flowcontract diff dify-chat=1.4 dify-chat=1.14              two releases of one API
+  flowcontract diff dify-workflow=older dify-workflow         what has changed since the older document
+  flowcontract diff v1.0 HEAD --api dify-chat                 two git revisions of specs/
+  flowcontract diff old/specs specs --for clients --format markdown
+
+exit status: 0 nothing breaks, 1 something breaks, 2 misuse.
+"""
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the others."""
-    diff = commands.add_parser("diff", help="tell what of the difference between two contracts breaks whom")
+    summary = "tell what of the difference between two contracts breaks whom"
+    diff = commands.add_parser(
+        "diff",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     diff.add_argument("old", metavar="OLD", help="API, API=PROFILE, a folder of specs, or a git revision")
     diff.add_argument("new", metavar="NEW", help="the same")
-    diff.add_argument("--api", action="append", default=[], metavar="NAME", help="compare this API only")
+    diff.add_argument(
+        "--api", action="append", default=[], metavar="NAME", help="compare this API only; may be repeated"
+    )
     diff.add_argument(
         "--for",
         dest="side",

@@ -71,8 +71,8 @@ def _compare_problems(old: Operation, new: Operation) -> Iterator[Change]:
     for word in dict.fromkeys((*old.refusals, *new.refusals)):
         before, after = old.refusals.get(word), new.refusals.get(word)
         if before != after:
-            answers = [f"with {scenario}" if scenario else "as any other" for scenario in (before, after)]
-            what = f"{word} is answered {answers[1]}, it was {answers[0]}"
+            answers = [f"with {scenario}" if scenario else "as in other operations" for scenario in (before, after)]
+            what = f"{word} was answered {answers[0]}, now {answers[1]}"
             yield Change(new.name, "wrong requests", what, Level.LOOK, Level.LOOK)
 
 

@@ -26,10 +26,13 @@ _GIT_S = 60  # how long git may take
 def open_side(text: str, names: Sequence[str] = ()) -> Iterator[dict[str, Api]]:
     """Yield the contracts that a text names, by API: `API`, `API=PROFILE`, a folder, or a git revision.
 
-    `names` restricts a folder or a revision to some APIs. Raises SpecError or UnknownNameError for anything else.
+    `names` restricts a folder or a revision to some APIs. Raises SpecError or UnknownNameError for anything else, also
+    for an API that is not among the names.
     """
     name, _, profile = text.partition("=")
     if name in list_apis():
+        if names and name not in names:
+            raise SpecError(f"{text} is no contract of {' or '.join(names)}. Leave out --api, or say --api {name}.")
         yield load_apis([name], profiles={name: profile} if profile else {})
     elif profile:
         raise UnknownNameError("API", name, list_apis())

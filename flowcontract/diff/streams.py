@@ -22,7 +22,27 @@ if TYPE_CHECKING:
     from flowcontract.streams.contract import StreamContract
 
 OTHER_KIND = "a_kind_that_neither_names"
-_RULES = ("constant", "equal", "pairs", "concatenates", "counts", "increasing", "refers")
+_SENTENCES = {  # what a rule demands, by its keys: docs/reference/stream-contracts.md
+    "constant": (("field", "{field} never changes"), ("fields", "{fields} agree")),
+    "equal": (("fields", "{fields} of {events} agree"),),
+    "pairs": (
+        ("close", "each {close} closes a {open} of the same {by}"),
+        ("agree", ", with the same {agree}"),
+        ("before", ", before {before}"),
+        ("waits_for", "; no {open} comes while another is open whose {waits_for}"),
+        ("open_after", "; some may stay open after {open_after}"),
+    ),
+    "concatenates": (
+        ("field", "{field} of {events}, joined, is {equals} of {of}"),
+        ("by", ", for each {by}"),
+        ("any_order", ", in any order after two {any_order}"),
+    ),
+    "counts": (("equals", "the number of {events} before {of} is its {equals}"),),
+    "increasing": (("field", "{field} increases from each {events} to the next"),),
+    "refers": (("field", "{field} of {events} is {its} of {to}"),),
+}
+_EACH_ALONE = frozenset({"equal", "refers"})  # what they demand of several kinds of event, they demand of each
+_UNLESS = ("unless", ", unless {unless} has come")
 _NOTES = frozenset({"source", "ruling"})
 _END = "(end)"
 
@@ -125,40 +145,40 @@ def _describe_refusal(kinds: list[str]) -> str:
 
 def _compare_rules(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:
     """Compare rules as sets of single demands: which kind, which field."""
-    for word in _RULES:
-        before, after = (set(_describe_demands(contract.spec.get(word, ()))) for contract in (old, new))
+    for word in _SENTENCES:
+        before, after = (set(_describe_demands(word, contract.spec.get(word, ()))) for contract in (old, new))
         for demand in sorted(before - after):
             yield Change(operation, f"stream {word}", f"no longer promised: {demand}", Level.BREAKING, Level.SAFE)
         for demand in sorted(after - before):
             yield Change(operation, f"stream {word}", f"promised now: {demand}", Level.SAFE, Level.BREAKING)
 
 
-def _describe_demands(rules: Any) -> Iterator[str]:
-    """Yield what some rules demand, one kind of event at a time where a rule names several."""
+def _describe_demands(word: str, rules: Any) -> Iterator[str]:
+    """Yield what some rules demand, one kind of event at a time where it holds for each of them alone."""
     for rule in rules:
         said = {key: value for key, value in rule.items() if key not in _NOTES}
-        kinds = said.pop("events", None)
-        fields = said.get("fields")
-        if isinstance(fields, Mapping):
-            del said["fields"]
-            yield from (
-                _describe_mapping({"field": f"{kind}.{path}", "agrees with": fields, **said})
-                for kind, path in fields.items()
-            )
-        elif kinds is None:
-            yield _describe_mapping(said)
+        if word in _EACH_ALONE and "events" in said:
+            yield from (_describe_demand(word, said | {"events": kind}) for kind in said["events"])
         else:
-            yield from (_describe_mapping({"event": kind, **said}) for kind in kinds)
+            yield _describe_demand(word, said)
 
 
-def _describe_mapping(said: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {_describe_value(value)}" for key, value in said.items())
+def _describe_demand(word: str, said: Mapping[str, Any]) -> str:
+    """Return a rule as a sentence; what no template of its word mentions follows by its name."""
+    values = {key: _describe_value(key, value) for key, value in said.items()}
+    used = {key: template for key, template in (*_SENTENCES[word], _UNLESS) if key in said}
+    rest = "".join(f", {key} {value}" for key, value in values.items() if f"{{{key}}}" not in "".join(used.values()))
+    return "".join(template.format_map(values) for template in used.values()) + rest
 
 
-def _describe_value(value: Any) -> str:
+def _describe_value(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        return " and ".join(f"{key}.{item}" for key, item in value.items())
-    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+        form = "{1} is its {0}" if key == "waits_for" else "{0}.{1}"
+        value = [form.format(*item) for item in value.items()]
+    if isinstance(value, list):
+        *before, last = map(str, value)
+        return f"{', '.join(before)} and {last}" if before else last
+    return str(value).replace(" | ", " or ")
 
 
 def _compare_settings(operation: str, old: StreamContract, new: StreamContract) -> Iterator[Change]:

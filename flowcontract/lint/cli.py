@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _WIDTH = 72
 
 
-def build_parser() -> Parser:
-    """Return the parser of the command line."""
+def build_parser(prog: str = "python -m flowcontract.lint") -> Parser:
+    """Return the parser of the command line; `prog` is what the command is called."""
     parser = Parser(
-        prog="python -m flowcontract.lint",
+        prog=prog,
         description="Check the contract: specs, sources, rulings, stream contracts, profiles and scenarios.",
-        epilog="Example: python -m flowcontract.lint --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
+        epilog=f"Example: {prog} --api dify-chat. Exit: 0 clean, 1 findings, 2 misuse.",
     )
     add_options(parser)
     return parser
@@ -51,9 +51,9 @@ def _show_progress(what: str) -> None:
         print(f"checking {what}", file=sys.stderr, flush=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 clean, 1 findings, 2 misuse."""
-    return run_program("flowcontract", lambda: _check(build_parser().parse_args(arguments)))
+def main(arguments: list[str] | None = None, prog: str = "python -m flowcontract.lint") -> int:
+    """Run the command, which is called `prog`; return its exit code: 0 clean, 1 findings, 2 misuse."""
+    return run_program("flowcontract", lambda: _check(build_parser(prog).parse_args(arguments)))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -348,6 +348,13 @@ _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+def _select_examples(command: str) -> str:
+    """Return the examples of one command, and what follows them."""
+    examples, rest = _EXAMPLES.removeprefix("\nexamples:\n").split("\n\n", 1)
+    ours = [line for line in examples.splitlines() if line.split()[:2] == ["mockserver", command]]
+    return "\n".join(["examples:", *ours, "", rest])
+
+
 def build_parser() -> Parser:
     """Return the parser of the command line."""
     shape = argparse.RawDescriptionHelpFormatter
@@ -360,7 +367,8 @@ def build_parser() -> Parser:
     add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, options) in _COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary, epilog=_EXAMPLES, formatter_class=shape)
+        examples = _select_examples(name)
+        command = commands.add_parser(name, help=summary, description=summary, epilog=examples, formatter_class=shape)
         for option in options:
             _add(command, option)
     return parser

@@ -76,8 +76,10 @@ def check(options: argparse.Namespace) -> int:
     from flowcontract import paths  # noqa: PLC0415
     from flowcontract.lint import project, scenarios  # noqa: PLC0415
 
-    if options.fixtures is None or not options.fixtures.is_dir():
-        raise ConfigError(f"check needs a folder: --fixtures DIR ({options.fixtures or 'none'} is none).")
+    if options.fixtures is None:
+        raise ConfigError("say which folder to check: --fixtures DIR.")
+    if not options.fixtures.is_dir():
+        raise ConfigError(f"there is no folder {options.fixtures}. Name one with --fixtures DIR.")
     # A user's folder need not name its errors after documented codes.
     loaded = replace(project.load(paths.find_specs_root(), options.fixtures, options.api), ours=False)
     findings = {

@@ -118,6 +118,7 @@ class Handler:
                 return self._answer(visit, entry) if routed.route.operation else self._refuse_path(visit, entry)
         except NoScenario as unserved:  # nothing has happened
             entry.scenario, entry.faults = None, ()
+            entry.hints = [*entry.hints, unserved.hint]
             return unserved.reply
 
     def _visit(self, world: World, routed: Routed, now: int) -> Visit:
@@ -144,7 +145,7 @@ class Handler:
         except FaultError as error:
             if case:
                 case.unfit = str(error)
-            raise NoScenario(make_no_fault(error, operation)) from None
+            raise NoScenario(make_no_fault(error, operation), str(error)) from None
         if reply.forward is None:  # else it is noted when the answer comes
             world.usage.note(operation.id, reply.status)
         return reply

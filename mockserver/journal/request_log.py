@@ -114,6 +114,12 @@ def _shorten(violations: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*shown, f"and {more} more"] if more > 0 else shown
 
 
+def _count_sent(entry: Entry, pieces: int) -> str:
+    """Say how much of a stream was sent; each piece is an event unless a fault or a real server made the pieces."""
+    noun = "piece" if entry.faults or entry.scenario is None else "event"
+    return f"{pieces} {noun}{'' if pieces == 1 else 's'}"
+
+
 class _Lines:
     """What both formats need of a line."""
 
@@ -146,7 +152,7 @@ class _Text(_Lines):
         if event == "answered":
             what = f"{took:.1f} ms"
         elif event == "ended" and entry.stream is not None:
-            what = f"{entry.stream.pieces} events in {took:.0f} ms, {entry.stream.ended}"
+            what = f"{_count_sent(entry, entry.stream.pieces)} in {took:.0f} ms, {entry.stream.ended}"
         else:
             what = "stream begins"
         answer, world = self._answer(entry.method, path, entry.status, entry.scenario, entry.world)

@@ -25,11 +25,17 @@ _STATUS = re.compile(r"[1-5][0-9]{2}")
 
 
 class NoScenario(Exception):  # noqa: N818 - what is answered, not what went wrong
-    """Nothing can be served as it was asked for: `reply` says so, and the request changes nothing."""
+    """Nothing can be served as it was asked for: `reply` says so, and the request changes nothing.
 
-    def __init__(self, reply: Reply) -> None:
+    `hint` says the same in a line: without the list of what there is.
+    """
+
+    def __init__(self, reply: Reply, detail: str) -> None:
         super().__init__()
         self.reply = reply
+        what, _, there_is = detail.partition(" There is: ")
+        _, meant, guess = there_is.rpartition(" Did you mean ")
+        self.hint = f"{what}{meant}{guess}" if meant else what
 
 
 def find_preferred(
@@ -83,7 +89,8 @@ def _fits(operation: Operation, scenario: Scenario, *, streaming: bool) -> bool:
 
 
 def _build_no_scenario(detail: str, operation: Operation, known: Iterable[str]) -> NoScenario:
-    return NoScenario(make_problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known)))
+    reply = make_problem(501, "No such scenario", detail, operation=operation.name, scenarios=list(known))
+    return NoScenario(reply, detail)
 
 
 def choose(  # noqa: PLR0913 - what a choice depends on, each by name

@@ -426,6 +426,18 @@ def test_explain_without_a_report_is_misuse(tmp_path, capsys, text):
     assert said.count("\n") == 1
 
 
+def test_explain_prefers_the_operation_that_was_named(tmp_path, results, capsys):
+    """The tutorial asks for an operation: what fuzzing found there as well does not make that ambiguous."""
+    results.add(report(failures=[failure(), failure(operation=f"{CHAT}/fuzzed")]), "failed", 0.1)
+    folder.prepare(tmp_path)
+    folder.write(tmp_path, told(results))
+    status, said = explained([CHAT, "--report", tmp_path], capsys)
+    assert status == 0
+    assert said.startswith(f"failure {make_handle(f'{CHAT}#type')}: {CHAT}#type\n")
+    _, said = explained([CHAT[:-1], "--report", tmp_path], capsys)
+    assert said.startswith(f'"{CHAT[:-1]}" fits 2 causes. Name one of them by its short name:\n')
+
+
 def test_explain_of_an_unknown_cause_guesses(tmp_path, results, capsys):
     """It does not list hundreds of causes on one line."""
     results.add(report(failures=[failure()]), "failed", 0.1)

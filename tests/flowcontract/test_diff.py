@@ -318,6 +318,20 @@ def test_what_breaks_clients_is_told_first(capsys: pytest.CaptureFixture[str]) -
     assert max(map(len, out.splitlines())) <= 120
 
 
+def test_what_streams_promise_is_told_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who upgrades does not know the words of an `x-stream`; and a count is of all its events together."""
+    out = " ".join(run(capsys, "diff", *RELEASES)[1].split())
+    for sentence in (
+        "workflow_started.data.sequence_number and workflow_finished.data.sequence_number agree - ",
+        "each parallel_branch_finished closes a parallel_branch_started of the same data.parallel_branch_id, ",
+        "same data.parallel_id and data.parent_parallel_id, before workflow_finished; some may stay open after ",
+        "; no node_started comes while another is open whose data.node_id is its data.predecessor_node_id; ",
+        "number of node_started and node_retry before workflow_finished is its data.total_steps, unless iteration_",
+        "missing-query was answered with 400-invalid-param, now as in other operations ",
+    ):
+        assert sentence in out
+
+
 @pytest.mark.parametrize("form", ["text", "markdown", "json"])
 def test_a_schema_that_operations_share_is_told_once(capsys: pytest.CaptureFixture[str], form: str) -> None:
     """`Error` stands in ten statuses of fourteen operations; its new field is one change, told with all of them."""
@@ -374,6 +388,10 @@ def test_folders_and_git_revisions_are_compared(
         (["dify-workflow=oldr", "dify-workflow"], 'Did you mean "older"?'),
         (["dify-workflow=2", "dify-workflow"], "There is: 0.14, 1.4, 1.14, older."),
         (["dify-chat", "dify-workflow"], "No API is on both sides"),
+        (
+            ["dify-chat=1.4", "dify-chat=1.14", "--api", "dify-workflow"],
+            "dify-chat=1.4 is no contract of dify-workflow. Leave out --api, or say --api dify-chat.",
+        ),
         (["no-such-revision", "dify-chat"], "is no API, folder or git revision"),
         (["dify-chta", "dify-chat"], 'Did you mean "dify-chat"?'),
         (
@@ -396,6 +414,17 @@ def test_what_cannot_be_compared_is_said(
     assert (status, out) == (2, "")
     assert said in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["lint", "diff"])
+def test_help_of_a_command_names_it_and_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """As it is typed, not as the module is called; with what the exit status means."""
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith(f"usage: flowcontract {command} [-h]")
+    assert f" flowcontract {command} " in told.partition("xample")[2]
+    assert "2 misuse" in told
 
 
 @pytest.mark.parametrize("arguments", [["diff", "dify-chat", "dify-chat"], ["lint"]])

@@ -109,6 +109,7 @@ def test_interrupted_run_ends_at_once_with_a_report(phase, tmp_path):
     assert status == 2, said
     assert took_s < BUSY_S, said
     assert "Traceback" not in said
+    assert "flowcontract." not in said  # the name of our exception
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (report["status"], report["exit_code"]) == ("interrupted", 2)
     assert report["crashes"] == []

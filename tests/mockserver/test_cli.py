@@ -120,7 +120,8 @@ def test_folder_without_scenarios_is_not_well(tmp_path: Path) -> None:
         (["serve", "--profile", "older"], "API=NAME"),
         (["serve", "--profile", "dify-workflow=ancient"], "There is: 0.14, 1.4, 1.14, older"),
         (["serve", "--fixtures", "/nowhere/at/all"], "there is no folder"),
-        (["check"], "--fixtures"),
+        (["check"], "mockserver: say which folder to check: --fixtures DIR.\n"),
+        (["check", "--fixtures", "/nowhere/at/all"], "there is no folder /nowhere/at/all."),
         (["dance"], "serve"),
         (["serv"], 'Did you mean "serve"?'),
         ([], "Which command? There is: serve,"),
@@ -158,13 +159,14 @@ def test_environment_is_the_second_source() -> None:
 
 
 def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each option is told with its default, and every command answers --help with examples."""
-    for command in ("serve", "list", "check"):
+    """Each option is told with its default, and every command answers --help with examples of itself alone."""
+    for command in ("serve", "proxy", "init", "list", "check", "import", "torture", "mcp"):
         with pytest.raises(SystemExit) as leaving:
             cli.main([command, "--help"])
         assert leaving.value.code == 0
         told = capsys.readouterr().out
-        assert "examples:" in told
+        examples = re.findall(r"^  mockserver (\S+)", told.partition("\nexamples:\n")[2], re.MULTILINE)
+        assert set(examples) == {command}
         if command == "serve":
             assert all(option in told for option in options.OPTIONS)
 

@@ -88,6 +88,39 @@ def test_line_says_what_was_asked_and_answered(shown: Callable[..., Shown]) -> N
     assert re.search(r"GET /v1/info 200 200-default fault=latency=1500.0 15\d\d\.\d ms dify-chat #4", rest[-1])
 
 
+@pytest.mark.parametrize(
+    ("preference", "hint"),
+    [
+        (
+            "code=400, example=provider-quota-exceded",
+            'No dify-chat/sendChatMessage scenario "400-provider-quota-exceded". Did you mean "400-provider',
+        ),
+        ("code=abc", 'No status "abc".'),
+        ("fault=no-en", 'No fault "no-en". Did you mean "no-end"?'),
+        ("fault=no-end", "The fault no-end needs a stream, but this reply is none. Ask for the stream,"),
+    ],
+)
+def test_what_cannot_be_served_is_told_beside_its_501(shown: Callable[..., Shown], preference: str, hint: str) -> None:
+    """Who sees only that the client fails reads here what was asked for wrongly, without the list of what there is."""
+    mock = shown()
+    answer = mock.caller.ask("POST", CHAT, key="app-chat", json_body=BODY, Prefer=preference)
+    assert answer.headers["X-Mock-Hint"].startswith(hint)
+    line, told = mock.lines()
+    assert " 501 - " in line
+    assert told.startswith(f"  hint: {hint}")
+    assert "There is" not in told
+
+
+def test_pieces_that_a_fault_makes_are_not_called_events(shown: Callable[..., Shown]) -> None:
+    """Faults split and join what is sent: only without them a piece is an event. One piece is no plural."""
+    mock = shown()
+    for fault in ("comments", "close-events=1"):
+        read(mock.caller.open("POST", CHAT, key="app-chat", json_body=STREAM, Prefer=f"fault={fault}"))
+    lines = mock.lines()
+    assert re.search(r"fault=comments \d+ pieces in \d+ ms, complete", lines[1])
+    assert re.search(r"fault=close-events=1 1 piece in \d+ ms, ", lines[3])
+
+
 def test_answer_of_a_gateway_has_no_scenario(shown: Callable[..., Shown]) -> None:
     """What stands in for the API comes from no file: a hyphen stands where its name would."""
     mock = shown()
