@@ -19,7 +19,8 @@ _NOT_READ = {"wrong-media-type", "unsupported-file-type", "malformed-body"}
 _NOT_READ_STATUSES = frozenset({400, 415, 422})
 _ANY_VALUE = {"invalid-request", "missing-parameter"}
 """Words for an undocumented value. The tables say what to send, but no document says that a server refuses anything
-else: one that accepts more is lenient."""
+else: one that accepts more is lenient. The same holds for a finer word, such as a profile's, with the same code."""
+_GENERAL = "invalid-request"
 _STREAMING = "-streaming"  # of a word: where the request asks for a stream
 _WRONG_STATUSES = frozenset({400, 422})  # a server's library decides which, where a contract has both
 
@@ -32,10 +33,12 @@ def expect_refusal(
     Error codes that were only observed are accepted as well: real servers have more of them than the documents.
     """
     hangs = any(_hangs(operation, f"{word}{_STREAMING}") for word in words)
+    may_be_general = _GENERAL in words
     words = tuple(word for word in words if word in operation.refusals)[: None if any_of else 1] or words
     known = [operation.refusals[word] for word in words if word in operation.refusals]
     if not known:
         raise SpecError(f"{operation.name}: x-refusals has none of {', '.join(words)}. Map one of them to a scenario.")
+    general = may_be_general and all(_says_no_more(operation, key) for key in known)
     statuses = {int(key[:3]) for key in known}
     codes = {code for key in known for code in _find_codes(operation, key)}
     if _NOT_READ.intersection(words):
@@ -47,7 +50,8 @@ def expect_refusal(
         codes |= {code for code in list_error_codes(operation, status) if _is_only_observed(operation, status, code)}
     bases = [_find_basis(operation, key) for key in known]
     successes = {_is_success(operation, key) for key in known}
-    outcome = Tier.OBSERVED if _ANY_VALUE.intersection(words) else find_weakest(basis.tier for basis in bases)
+    demanded = not _ANY_VALUE.intersection(words) and not general
+    outcome = find_weakest(basis.tier for basis in bases) if demanded else Tier.OBSERVED
     lines = dict.fromkeys(line for basis in bases for line in basis.provenance)
     printed = all(any(map(is_printed, basis.provenance)) for basis in bases)
     return Expected(
@@ -66,6 +70,13 @@ def _is_success(operation: Operation, key: str) -> bool:
     """Tell whether a release answers such a request as if it were right: with a success that has no error codes."""
     status = int(key[:3])
     return status < 400 and not list_error_codes(operation, status)  # noqa: PLR2004 - HTTP's own range
+
+
+def _says_no_more(operation: Operation, key: str) -> bool:
+    """Tell whether a finer word only words the refusal of any invalid request otherwise: the same status and code."""
+    general = operation.refusals.get(_GENERAL, "")
+    codes = set(_find_codes(operation, key))
+    return bool(codes) and key[:3] == general[:3] and codes == set(_find_codes(operation, general))
 
 
 def _hangs(operation: Operation, word: str) -> bool:

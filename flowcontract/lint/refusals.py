@@ -43,8 +43,9 @@ def _names_something(operation: Operation) -> bool:
 
 
 # What can be wrong with a request -> the operations where it can occur. Beside these, with the name of a field or
-# parameter, hyphenated: `missing-FIELD`, `invalid-FIELD` and, of a field or of what is in it, `wrong-type-FIELD`; and
-# any word with `-streaming`, where the request asks for a stream.
+# parameter, hyphenated: `missing-FIELD`, `invalid-FIELD` and, of a field or of what is in it, `wrong-type-FIELD`
+# (`*.KEY` for FIELD: a key of an object in any field, `*.0` the first of a list); and any word with `-streaming`,
+# where the request asks for a stream.
 WORDS: dict[str, Callable[[Operation], bool]] = {
     "no-key": _has_key,
     "wrong-key": _has_key,
@@ -108,7 +109,8 @@ def _can_occur(word: str, operation: Operation, view: View) -> bool:
     if word in WORDS:
         return WORDS[word](operation)
     kind = next((kind for kind in ("missing-", "invalid-", "wrong-type-") if word.startswith(kind)), word)
-    return word.removeprefix(kind) in _list_fields(operation, view)
+    field = word.removeprefix(kind)
+    return field.startswith("*.") or field in _list_fields(operation, view)
 
 
 def _list_fields(operation: Operation, view: View) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flowcontract.streams.order import Atom
+
+
+_QUERY = re.compile(r"""(https?://[^\s?#"'<>()]+)\?[^\s"'<>()]*""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +107,13 @@ class _ConcatenationFollower(Silent):
 def matches_joined(pieces: list[str], whole: str) -> bool:
     """Tell whether pieces, joined, are a text; it may have more line breaks between them, and lack blanks before those.
 
-    Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text.
+    Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text. The queries
+    of addresses may differ: a server signs the link to a file anew each time it shows it.
     """
+    return _matches(pieces, whole) or _matches([_QUERY.sub(r"\1", piece) for piece in pieces], _QUERY.sub(r"\1", whole))
+
+
+def _matches(pieces: list[str], whole: str) -> bool:
     at, left = 0, len("".join(pieces).rstrip())
     for piece in pieces:
         said = piece[:left]  # without the trailing blanks of the whole

@@ -15,7 +15,7 @@ def list_refusal_words(violation: RequestViolation) -> tuple[str, ...]:
     """Return the words that fit a violation; the last one, `invalid-request`, fits every one.
 
     `not-a-file` is text in place of a file, `no-object` a body that is not an object, `wrong-type-FIELD` a field with a
-    value of another type in it or in place of it, `missing-body` no body.
+    value of another type in it or in place of it, `missing-body` no body. `*.KEY` is that key of an object in any field.
 
     >>> from flowcontract.schemas.violations import Violation
     >>> from flowcontract.validation.request import RequestViolation
@@ -24,18 +24,21 @@ def list_refusal_words(violation: RequestViolation) -> tuple[str, ...]:
     """
     field, rule = violation.field.replace("_", "-"), violation.violation.rule
     outermost = field.partition(".")[0]
+    inner = [f"*.{field.rpartition('.')[2]}"] if "." in field else []
     words: list[str] = []
     if violation.violation.expected == UPLOAD:
         words += ["not-a-file"]
     if rule == "type" and violation.location == "body":
-        words += [f"wrong-type-{outermost}" if field else "no-object"]
+        words += [f"wrong-type-{name}" for name in (*inner, outermost)] if field else ["no-object"]
     if rule == "required":
-        words += [*([f"missing-{field}"] if field else ["missing-body", "malformed-body"]), "missing-parameter"]
+        words += [f"missing-{name}" for name in (field, *inner)] if field else ["missing-body", "malformed-body"]
+        words += ["missing-parameter"]
     if rule in ("media-type", "typed"):
         words += ["unsupported-file-type"] if field else ["wrong-media-type"]
     if rule.startswith("content"):
         words += ["invalid-json-text"]
-    return tuple(dict.fromkeys([*words, f"invalid-{field}", f"invalid-{outermost}", "invalid-request"]))
+    invalid = [f"invalid-{name}" for name in (field, *inner, outermost)]
+    return tuple(dict.fromkeys([*words, *invalid, "invalid-request"]))
 
 
 def list_wrong_key_words(scheme: SecurityScheme | None) -> tuple[str, ...]:

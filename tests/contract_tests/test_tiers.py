@@ -77,6 +77,22 @@ def test_violation_weighs_what_its_demand_rests_on(case, status, body, headers, 
     assert tiers(case, status, body, headers) == found
 
 
+@pytest.mark.parametrize(
+    ("api", "case", "tier"),
+    [
+        ("dify-workflow", "dify-workflow/runWorkflow/invalid/user type", "observed"),
+        ("dify-chat", f"{CHAT}/invalid/query type", "observed"),
+        ("dify-workflow", "dify-workflow/uploadFile/invalid/file required", "ruling"),  # another code
+        ("dify-chat", f"{CHAT}/invalid/files.0 type", "document"),  # another status than the rest
+    ],
+)
+def test_finer_words_of_a_release_for_the_same_refusal_demand_no_more(api, case, tier):
+    """Dify 0.14.0 words the refusal of an empty user otherwise than others, and takes the user 12345 all the same."""
+    apis = load_apis(profiles={api: "0.14"})
+    (expected,) = (each.expected for each in derive_cases(apis[api], apis.values()) if each.id == case)
+    assert str(expected.outcome) == tier
+
+
 def test_ruling_that_decides_is_cited_by_name_with_its_words():
     """The report has the decision, its reason and the printed lines beside the bare sources."""
     record = Record()
@@ -142,6 +158,10 @@ def test_stream_that_owes_its_end_breaks_the_line_that_promises_it():
         (["a", " ", "b"], "a\nb", True),
         (["a"], "a  \n", True),
         ([], "", True),
+        (["See ", "![](http://x/f?nonce=1&sign=A=)", " ", "."], "See ![](http://x/f?nonce=2&sign=B=) .", True),
+        (["http://x/", "f?sign=1"], "http://x/f?sign=1", True),
+        (["See ", "http://x/f?sign=1"], "See http://x/g?sign=1", False),
+        (["See ", "http://x/f?sign=1", " now"], "See http://x/f?sign=2 then", False),
         (["a", "b"], "a b", False),
         (["a", "c"], "ab", False),
         (["a\nb"], "ab", False),

@@ -53,6 +53,8 @@ OF_A_RELEASE = {
     "dify-1.4.1/run_that_fails_in_one_of_two_branches.sse": (WORKFLOW, None, "run"),
     # Two answer nodes beside each other: their pieces come mixed, and the outputs join them node by node.
     "dify-1.4.1/chat_of_two_branches.sse": (CHAT, None, "run-then-end"),
+    # An answer with a link to a file, which the server signs anew for the outputs.
+    "dify-0.14.0/chat_that_shows_a_file.sse": (CHAT, None, "run-then-end"),
     "dify-1.14.2/chat_of_two_branches.sse": (CHAT, "1.14", "end-then-run"),
     "dify-1.14.2/chat_that_fails.sse": (CHAT, "1.14", "run-failed"),
     "dify-1.14.2/chat_stopped_between_answers.sse": (CHAT, "1.14", "stopped"),
