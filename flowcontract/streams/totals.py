@@ -107,8 +107,8 @@ class _ConcatenationFollower(Silent):
 def matches_joined(pieces: list[str], whole: str) -> bool:
     """Tell whether pieces, joined, are a text; it may have more line breaks between them, and lack blanks before those.
 
-    Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text. The queries
-    of addresses may differ: a server signs the link to a file anew each time it shows it.
+    Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text. The
+    queries of addresses may differ: a server signs the link to a file anew each time it shows it.
     """
     return _matches(pieces, whole) or _matches([_QUERY.sub(r"\1", piece) for piece in pieces], _QUERY.sub(r"\1", whole))
 

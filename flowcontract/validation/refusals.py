@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def list_refusal_words(violation: RequestViolation) -> tuple[str, ...]:
     """Return the words that fit a violation; the last one, `invalid-request`, fits every one.
 
-    `not-a-file` is text in place of a file, `no-object` a body that is not an object, `wrong-type-FIELD` a field with a
-    value of another type in it or in place of it, `missing-body` no body. `*.KEY` is that key of an object in any field.
+    `not-a-file` is text in place of a file, `no-object` a body that is not an object, `wrong-type-FIELD` a field with
+    a value of another type in it or in place of it, `missing-body` no body. `*.KEY` is that key of an object in any
+    field.
 
     >>> from flowcontract.schemas.violations import Violation
     >>> from flowcontract.validation.request import RequestViolation

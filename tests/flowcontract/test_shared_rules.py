@@ -26,9 +26,30 @@ APIS = load_apis()
         ("required", "", "missing-body malformed-body missing-parameter invalid- invalid-request"),
         ("type", "", "no-object invalid- invalid-request"),
         ("type", "first_id", "wrong-type-first-id invalid-first-id invalid-request"),
-        ("type", "inputs.name", "wrong-type-*.name wrong-type-inputs invalid-inputs.name invalid-*.name invalid-inputs invalid-request"),
-        ("type", "files.0", "wrong-type-*.0 wrong-type-files invalid-files.0 invalid-*.0 invalid-files invalid-request"),
-        ("required", "a.b", "missing-a.b missing-*.b missing-parameter invalid-a.b invalid-*.b invalid-a invalid-request"),
+        (
+            "type",
+            "inputs.name",
+            (
+                "wrong-type-*.name wrong-type-inputs invalid-inputs.name "
+                "invalid-*.name invalid-inputs invalid-request"
+            ),
+        ),
+        (
+            "type",
+            "files.0",
+            (
+                "wrong-type-*.0 wrong-type-files invalid-files.0 "
+                "invalid-*.0 invalid-files invalid-request"
+            ),
+        ),
+        (
+            "required",
+            "a.b",
+            (
+                "missing-a.b missing-*.b missing-parameter "
+                "invalid-a.b invalid-*.b invalid-a invalid-request"
+            ),
+        ),
         ("contentMediaType", "inputs", "invalid-json-text invalid-inputs invalid-request"),
         ("media-type", "file", "unsupported-file-type invalid-file invalid-request"),
         ("typed", "file", "unsupported-file-type invalid-file invalid-request"),

@@ -325,7 +325,7 @@ def test_output_that_others_made_non_blocking_gets_all_lines() -> None:
 
 def test_full_disk_is_written_when_it_has_room_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Until then lines wait, within the bound; what had no room is counted, and the last line is whole."""
-    monkeypatch.setattr(line_writer, "_KEPT", 100)
+    monkeypatch.setattr(line_writer, "_KEPT", 400)
     monkeypatch.setattr(line_writer, "_FAREWELL_S", 30)
     is_full, refused, write = True, threading.Event(), os.write
 
@@ -338,10 +338,10 @@ def test_full_disk_is_written_when_it_has_room_again(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "write", write_some)
     with (tmp_path / "log").open("w") as file:
         writer: LineWriter[str] = LineWriter(file.fileno(), lambda count: f"dropped {count}")
-        for number in range(500):
+        for number in range(1500):
             writer.put(f"line {number}")
         assert refused.wait(10)
-        assert len(writer._put) + len(writer._lines) <= 101
+        assert len(writer._put) + len(writer._lines) <= 401
         assert writer._dropped
         is_full = False
         writer.put("the last")
@@ -349,10 +349,10 @@ def test_full_disk_is_written_when_it_has_room_again(monkeypatch: pytest.MonkeyP
     lines = (tmp_path / "log").read_text().splitlines()
     kept = [line for line in lines if line.startswith("line")]
     assert kept == [f"line {number}" for number in range(len(kept))]
-    assert 100 <= len(kept) < 200  # the first ones may wait together
+    assert 400 <= len(kept) < 800  # the first ones may wait together
     assert sum(int(line.removeprefix("dropped ")) for line in lines if line.startswith("dropped")) in {
-        500 - len(kept),
-        501 - len(kept),  # "the last", too
+        1500 - len(kept),
+        1501 - len(kept),  # "the last", too
     }
     assert [line for line in lines if not line.startswith(("line ", "dropped "))] in ([], ["the last"])
 
@@ -379,9 +379,9 @@ def test_file_is_written_where_lines_are_put(monkeypatch: pytest.MonkeyPatch, tm
     with (tmp_path / "log").open("w") as file:
         writer: LineWriter[str] = LineWriter(file.fileno(), str)
         writer._idle = False  # so that nobody wakes the thread
-        for number in range(205):
+        for number in range(322):
             writer.put(str(number))
-        assert (tmp_path / "log").read_text().splitlines() == [str(number) for number in range(205)]
+        assert (tmp_path / "log").read_text().splitlines() == [str(number) for number in range(322)]
         writer.put("the last")
         writer._wake()
         writer.close()
