@@ -46,12 +46,12 @@ class TestingMixin:
 
     def key(self, api: str, suffix: str = "") -> str:
         """Return a key that opens an API; each `suffix` (`-a`) has a world of its own."""
-        return next(iter(self.mock.apis[api].schemes.values())).mock_key + suffix + self.suffix
+        return next(iter(self.mock.get_api(api).schemes.values())).mock_key + suffix + self.suffix
 
     def headers(self, api: str, suffix: str = "") -> dict[str, str]:
         """Return the headers that authenticate a request to an API."""
-        operation = next(iter(self.mock.apis[api].operations.values()))
-        schemes = [self.mock.apis[api].schemes[name] for name in operation.security[0]]
+        operation = next(iter(self.mock.get_api(api).operations.values()))
+        schemes = [self.mock.get_api(api).schemes[name] for name in operation.security[0]]
         return {scheme.parameter: f"{scheme.prefix}{scheme.mock_key}{suffix}{self.suffix}" for scheme in schemes}
 
     def use(self, operation: str, scenario: str, *, times: int | None = None, world: str | None = None) -> None:

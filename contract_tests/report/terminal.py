@@ -178,7 +178,7 @@ def _list_baseline(document: Document) -> Iterator[str]:
 
 def _list_notes(document: Document) -> Iterator[str]:
     notes = select_causes(document, "note")
-    yield f"notes: {len(notes)}, beyond what {document['demand']} demands"
+    yield f"notes: {len(notes)}, which fail nothing: they rest on less than {document['demand']}, or fuzzing found them"
     for cause in notes:
         sort = "fuzzing" if cause["fuzzed"] else cause["tier"]
         got = f"got {cause['got'].strip()} (explain {cause['handle']})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from flowcontract.errors import FlowContractError
+from flowcontract.errors import FlowContractError, UnknownNameError
 from mockserver.behaviours import revive
 from mockserver.config.apps import Apps
 from mockserver.core.content import Content
@@ -81,6 +81,12 @@ class Mock:
     def scenarios(self) -> ScenarioSet:
         """The scenarios that are served now."""
         return self.content.scenarios
+
+    def get_api(self, name: str) -> Api:
+        """Return an API that is served; raise UnknownNameError for any other."""
+        if name not in self.apis:
+            raise UnknownNameError("API", name, self.apis)
+        return self.apis[name]
 
     def refresh(self) -> Content:
         """Return the content as the files have it now, or had it a moment ago; a broken file changes nothing."""

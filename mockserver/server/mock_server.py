@@ -113,8 +113,8 @@ class MockServer(TestingMixin):
         return f"http://{host}:{self.port}"
 
     def url(self, api: str) -> str:
-        """Return the base URL of an API, without a slash at its end."""
-        return f"{self.origin}{self.mock.apis[api].base_path}"
+        """Return the base URL of an API, without a slash at its end; raise UnknownNameError if it is not served."""
+        return f"{self.origin}{self.mock.get_api(api).base_path}"
 
     def serve(self, worker: Worker | None = None) -> None:
         """Answer requests, alone or as a worker, until `close` is called from another thread, or until Ctrl-C."""

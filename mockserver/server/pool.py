@@ -20,6 +20,7 @@ CONNECT_S = 10.0
 """How long a server may take to accept a connection."""
 _IDLE_S = 4.0  # most servers close an idle connection after five seconds or more
 _IDLE = 64  # connections to one server that wait for the next request
+_MUCH = 32 << 10  # bytes of one read, behind which there is probably more
 
 
 class AnswerReader(Protocol):
@@ -105,6 +106,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self.usable = True
         self.used = False  # for an earlier request
+        self._may_send = True  # the client reads fast enough
         self._exchange: AnswerReader | None = None
         self._parser: Any = None
         self._lost: Exception | None = None
@@ -147,6 +149,20 @@ class ServerConnection(asyncio.Protocol):
         exchange.count_unread(len(data))
         if exchange.surplus:  # what follows an answer unasked must not answer the next request
             self.close()
+        elif len(data) >= _MUCH and self._exchange is not None:
+            self._let_others_in()
+
+    def _let_others_in(self) -> None:
+        """Read on in the next turn of the loop: a server that sends faster than is judged has more, again and again.
+
+        libuv reads a socket as often as it fills the buffer, before it looks at others, timers and signals.
+        """
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._may_send and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Let the client wait: the server reads too slowly."""
@@ -173,7 +189,7 @@ class ServerConnection(asyncio.Protocol):
     def end(self) -> None:
         """Send what comes back to nobody any more."""
         self._exchange = None
-        self.used = True
+        self.used = self._may_send = True
         self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
@@ -182,6 +198,7 @@ class ServerConnection(asyncio.Protocol):
 
     def let_server_send(self, may: bool) -> None:
         """Let the server go on sending, or not."""
+        self._may_send = may
         if self._transport.is_closing():
             return
         self._transport.resume_reading() if may else self._transport.pause_reading()

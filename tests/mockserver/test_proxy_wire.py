@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
 
 import pytest
 from proxying import KEY, STREAM_HEAD, Upstream, chat, connect, event, passing_of, proxying, request
+
+from mockserver.server.pool import ServerConnection
 
 DIFY = "dify-chat"
 FORM = "multipart/form-data; boundary=b"
@@ -420,3 +423,53 @@ def _send_until_full(server):
             server.send_chunk(b":" + b" " * (1 << 16) + b"\n\n")
             sent += 1 << 16
     return sent
+
+
+class Exchange:
+    """What is told of an answer, and does nothing."""
+
+    surplus = False
+
+    def count_unread(self, size: int) -> None:
+        """Take note."""
+
+
+class Transport(asyncio.Transport):
+    """Knows whether it is read from."""
+
+    reading = True
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        """Say that it is open."""
+        return False
+
+
+def test_fast_server_lets_others_in() -> None:
+    """Of one that has always more only so much is read in a turn of the loop: signals, timers and others come, too."""
+
+    async def scenario() -> None:
+        connection, transport = ServerConnection(), Transport()
+        connection.connection_made(transport)
+        connection.begin(Exchange())  # type: ignore[arg-type]
+        connection.data_received(STREAM_HEAD)
+        assert transport.reading
+        connection.data_received(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        assert not transport.reading
+        await asyncio.sleep(0)
+        assert transport.reading
+        connection.data_received(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        connection.let_server_send(False)  # a client that reads slowly
+        await asyncio.sleep(0)
+        assert not transport.reading
+        connection.let_server_send(True)
+        assert transport.reading
+
+    asyncio.run(scenario())

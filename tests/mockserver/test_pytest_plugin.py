@@ -182,3 +182,6 @@ def test_slip_in_a_test_is_told_at_once(operation: str, scenario: str, told: str
         assert told in str(error.value)
         with pytest.raises(UnknownNameError):
             mock.requests("sendChatMesage")
+        for find in (mock.url, mock.key, mock.headers):
+            with pytest.raises(UnknownNameError, match=r'No API "dify-caht"\. There is: dify-chat\. Did you mean'):
+                find("dify-caht")
