@@ -10,7 +10,7 @@ from contract_tests.journeys.journey import find_last_event
 from contract_tests.suite.not_exercised import NotExercised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from contract_tests.journeys.journey import Journey
     from contract_tests.journeys.response_values import Event, ResponseValue
@@ -163,6 +163,16 @@ def check_required_inputs(journey: Journey, app: App, body: dict[str, Any]) -> N
         inputs = {name: value for name, value in body["inputs"].items() if name != variable}
         why = f"the form requires `{variable}`"
         journey.call(app.run, body={**body, "inputs": inputs}, refused="wrong-input", why=why, source=app.form)
+
+
+def leave_out_files(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs that hold no file: how a server tells which file it was given no document says."""
+    return {name: value for name, value in inputs.items() if not _holds_file(value)}
+
+
+def _holds_file(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return any(isinstance(item, dict) and "transfer_method" in item for item in items)
 
 
 def upload_two_files(journey: Journey, app: App, user: str, hint: str) -> ResponseValue:

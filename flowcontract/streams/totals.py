@@ -110,7 +110,8 @@ def matches_joined(pieces: list[str], whole: str) -> bool:
     Servers separate the texts of several answer nodes by line breaks that no piece has, and strip each text. The
     queries of addresses may differ: a server signs the link to a file anew each time it shows it.
     """
-    return _matches(pieces, whole) or _matches([_QUERY.sub(r"\1", piece) for piece in pieces], _QUERY.sub(r"\1", whole))
+    bare = [_QUERY.sub(r"\1", piece) for piece in pieces]
+    return _matches(pieces, whole) or _matches(bare, _QUERY.sub(r"\1", whole))
 
 
 def _matches(pieces: list[str], whole: str) -> bool:

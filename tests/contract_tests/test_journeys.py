@@ -261,6 +261,28 @@ def test_stop_that_ends_a_run_as_failed_is_found(slow_mock, journey):
     assert any('a run that was stopped, "stopped"; got "failed"' in violation for violation in told), told
 
 
+FILE = {"variable": "doc", "label": "Doc", "type": "file", "required": True, "allowed_file_types": ["document"]}
+
+
+def describes_files(reply):
+    """Return a form that wants a file, and a run's inputs with that file in the server's own words."""
+    if not isinstance(reply.body, dict):
+        return reply
+    body = dict(reply.body)
+    if "user_input_form" in body:
+        body["user_input_form"] = [{"file": {**FILE, "allowed_file_upload_methods": ["local_file"]}}]
+    elif isinstance(body.get("inputs"), str):
+        body["inputs"] = json.dumps({**json.loads(body["inputs"]), "doc": {"related_id": "1", "url": "http://x/1"}})
+    return replace(reply, raw=json.dumps(body).encode())
+
+
+def test_a_run_may_tell_its_files_in_the_servers_own_words(mock):
+    """No document says that a file among the inputs is told as it was sent, as a real Dify 0.14.0 does not."""
+    with suite_behind(mock, Change(describes_files, ask=set_in_body(inputs={}))) as suite:
+        record, reason = go(suite, "workflow/run_is_the_same_in_blocking_answer_detail_and_log")
+    assert (red(record), reason) == ([], "")
+
+
 @pytest.mark.parametrize(
     "journey", ["chat/another_user_cannot_stop_an_answer", "workflow/another_user_cannot_stop_a_run"]
 )
