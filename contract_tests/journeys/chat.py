@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from contract_tests.journeys.dify import give_files
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from contract_tests.journeys.journey import Journey
     from contract_tests.journeys.response_values import Event, ResponseValue
 
 
+def build_inputs(chat: Journey) -> dict[str, Any]:
+    """Return what goes into the variables of this app's form; its files are the suite's own."""
+    return {**chat.list_sample_texts(), **_build_example(chat)["inputs"]}
+
+
 def build_body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
     """Return a message's request body for this app's form."""
-    filled = chat.suite.values.build_example(chat.api.operations["sendChatMessage"], "blocking").body
-    return {
-        **filled,
-        "inputs": {**chat.list_sample_texts(), **filled["inputs"]},
+    body = {
+        **_build_example(chat),
+        "inputs": build_inputs(chat),
         "user": user,
         "query": query,
         "response_mode": mode,
         "conversation_id": conversation,
     }
+    given: dict[str, Any] = give_files(chat, user, body)
+    return given
+
+
+def _build_example(chat: Journey) -> Mapping[str, Any]:
+    example: Mapping[str, Any] = chat.suite.values.build_example(
+        chat.api.operations["sendChatMessage"], "blocking"
+    ).body
+    return example
 
 
 def send_message(chat: Journey, user: str, query: str, conversation: str = "") -> ResponseValue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.journeys.chat import build_body, list_messages, list_or_empty, read_ids, remove_white_space
+from contract_tests.journeys.chat import build_inputs, list_messages, list_or_empty, read_ids, remove_white_space
 from contract_tests.journeys.dify import leave_out_files
 from contract_tests.suite.not_exercised import NotExercised
 
@@ -23,7 +23,7 @@ def check_messages(
 
     White space is ignored: several answer nodes may be joined by line breaks, and trailing blanks may be lost.
     """
-    inputs = leave_out_files(build_body(chat, "", "")["inputs"])
+    inputs = leave_out_files(build_inputs(chat))
     for row in listed:
         shown = [
             row["query"].text,

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract_tests.cases import sample_files as samples
+from contract_tests.cases.app_inputs import LOCAL
 from contract_tests.journeys.journey import find_last_event
 from contract_tests.suite.not_exercised import NotExercised
 
@@ -168,6 +169,17 @@ def check_required_inputs(journey: Journey, app: App, body: dict[str, Any]) -> N
 def leave_out_files(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs that hold no file: how a server tells which file it was given no document says."""
     return {name: value for name, value in inputs.items() if not _holds_file(value)}
+
+
+def give_files(journey: Journey, user: str, value: Any) -> Any:
+    """Return a value in which each file that the suite has uploaded is one that a user has: nobody else may use it."""
+    if isinstance(value, list):
+        return [give_files(journey, user, item) for item in value]
+    if isinstance(value, dict) and value.get("transfer_method") == LOCAL and "upload_file_id" in value:
+        return {**value, "upload_file_id": journey.upload("uploadFile", value["type"], user=user)[0]["id"].text}
+    if isinstance(value, dict):
+        return {name: give_files(journey, user, item) for name, item in value.items()}
+    return value
 
 
 def _holds_file(value: Any) -> bool:

@@ -29,9 +29,10 @@ OF_APP = "observed: Dify 0.14.0, 1.14.2 (088_rundetail_other_app_key)"  # no lin
 
 def build_body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
     """Return a run's request body for this app's form."""
-    operation = journey.api.operations["runWorkflow"]
-    filled = journey.suite.values.build_example(operation, "curl", response_mode=mode)
-    return {**filled.body, "user": user, "inputs": {**journey.list_sample_texts(), **filled.body["inputs"], **inputs}}
+    filled = journey.suite.values.build_example(journey.api.operations["runWorkflow"], "curl", response_mode=mode).body
+    body = {**filled, "user": user, "inputs": {**journey.list_sample_texts(), **filled["inputs"], **inputs}}
+    given: dict[str, Any] = dify.give_files(journey, user, body)
+    return given
 
 
 def run_workflow(workflow: Journey, user: str) -> ResponseValue:

@@ -284,6 +284,22 @@ def test_a_run_may_tell_its_files_in_the_servers_own_words(mock):
 
 
 @pytest.mark.parametrize(
+    "journey",
+    ["chat/conversation_goes_on_and_can_be_read_again", "workflow/run_is_the_same_in_blocking_answer_detail_and_log"],
+)
+def test_app_that_requires_a_file_gets_one_of_the_same_user(journey, tmp_path):
+    """Journeys have users of their own, and an upload is for its own user only (001:402)."""
+    form = [{"file": {**FILE, "allowed_file_upload_methods": ["local_file"]}}]
+    (tmp_path / "app.yaml").write_text(
+        json.dumps({api: {"parameters": {"user_input_form": form}} for api in ("dify-chat", "dify-workflow")})
+    )
+    settings = Settings(pace=0, app=tmp_path / "app.yaml")
+    with MockServer(settings=settings) as server, suite_behind(server.port, Change()) as suite:
+        record, reason = go(suite, journey)
+    assert (red(record), reason) == ([], "")
+
+
+@pytest.mark.parametrize(
     "journey", ["chat/another_user_cannot_stop_an_answer", "workflow/another_user_cannot_stop_a_run"]
 )
 def test_stop_by_another_user_is_found(slow_mock, journey):
