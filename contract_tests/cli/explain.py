@@ -76,6 +76,8 @@ def _read_report(path: Path | None) -> dict[str, Any]:
 
 def _list_causes(document: Mapping[str, Any]) -> Iterator[str]:
     yield terminal.format_headline(dict(document))
+    where = ", ".join(f"{api} at {url}" for api, url in document["target"].items())
+    yield f"begun {document['about']['started']}: {where}"
     for cause in document["causes"]:
         tests = terminal.count_noun(len(cause["tests"]), "test")
         yield f"{cause['handle']}  {cause['kind']:9} {cause['id']} ({tests})"

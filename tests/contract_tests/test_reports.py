@@ -391,6 +391,7 @@ def test_explain_tells_all_of_a_cause(tmp_path, results, capsys):
     for test in ("a", "b"):
         found = {**failure(got=f"got {test}"), "quotes": [quote], "rulings": [ruling]}
         results.add(report(test=test, failures=[found, failure(rule="typo")]), "failed", 0.1)
+    results.about = {"started": "2031-05-17T10:00:00Z", "seconds": 4.2, "version": "9.9", "options": []}
     folder.prepare(tmp_path)
     folder.write(tmp_path, told(results))
     for name in (make_handle(f"{CHAT}#type"), f"{CHAT}#type"):
@@ -412,6 +413,7 @@ def test_explain_tells_all_of_a_cause(tmp_path, results, capsys):
     status, said = explained(["--report", tmp_path], capsys)
     assert status == 0
     assert said.count(CHAT) == 2
+    assert "\nbegun 2031-05-17T10:00:00Z: dify-chat at http" in said
 
 
 @pytest.mark.parametrize("text", [None, "{}", "[]", "no", '{"causes": [{}]}', "[" * 100_000])
