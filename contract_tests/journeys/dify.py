@@ -147,7 +147,7 @@ def run_failing_flow(journey: Journey, app: App, body: dict[str, Any]) -> list[E
     """Run a flow that fails; demand that its stream ends as failed, and return its events."""
     failing = journey.use_failing_flow()
     own = {name: value for name, value in failing.flow.values.items() if name in body}
-    events = failing.read_events(app.run, body={**body, **own})
+    events = failing.read_events(app.run, body={**give_files(failing, body["user"], body), **own})
     finished = find_last_event(events, "workflow_finished")
     journey.expect_equal(app.run, "a run that failed,", "failed", finished.get("data", "status"), *app.ending)
     error = finished.get("data", "error")

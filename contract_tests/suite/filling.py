@@ -167,9 +167,18 @@ class Filler:
         inputs, files = form["inputs"], form["files"]
         if isinstance(adapted.get(inputs), Mapping) and f"/{inputs}" not in self.keep:
             adapted[inputs] = self._fit_inputs(adapted[inputs], inputs)
+        elif inputs not in adapted and f"/{inputs}" not in self.keep and self._may_have(inputs):
+            needed = self._fit_inputs({}, inputs)
+            if needed:  # the contract lets them be absent, and this app's form does not
+                adapted[inputs] = needed
         if isinstance(adapted.get(files), list) and adapted[files] and f"/{files}" not in self.keep:
             adapted[files] = self._fit_files(adapted[files], f"/{files}")
         return adapted
+
+    def _may_have(self, field: str) -> bool:
+        """Tell whether an example of the operation has a field in its body."""
+        examples = (example for media in self.operation.request.values() for example in media.examples.values())
+        return any(isinstance(example.value, Mapping) and field in example.value for example in examples)
 
     def _fit_inputs(self, given: Mapping[str, Any], field: str) -> dict[str, Any]:
         """Return what the form requires, what the target gives, and what of the example has a place in the form."""

@@ -98,6 +98,16 @@ def test_required_inputs_are_sent_with_every_request():
     assert sent(given, f"{RUN}/documented/curl")["inputs"] == {**inputs, "name": "mine", "note": "too"}
 
 
+def test_required_inputs_are_sent_where_a_request_may_have_none():
+    """The contract lets `inputs` be absent; an app whose form requires one refuses that."""
+    case = f"{CHAT}/generated/nothing optional"
+    assert "inputs" not in sent(Source([control("text-input", "name")]), case)
+    assert sent(Source([control("text-input", "name", required=True)]), case)["inputs"] == {"name": "contract test"}
+    other = "dify-workflow/stopWorkflow/generated/nothing optional"
+    form = [control("text-input", "name", required=True)]
+    assert all("inputs" not in sent(Source(form), name) for name in CASES if name.startswith(other))
+
+
 def test_required_input_stands_beside_what_is_tested():
     """Else the request would be refused for the wrong reason."""
     form = [control("text-input", "name", required=True), control("file", "doc")]

@@ -285,7 +285,12 @@ def test_a_run_may_tell_its_files_in_the_servers_own_words(mock):
 
 @pytest.mark.parametrize(
     "journey",
-    ["chat/conversation_goes_on_and_can_be_read_again", "workflow/run_is_the_same_in_blocking_answer_detail_and_log"],
+    [
+        "chat/answer_that_fails_says_so",  # in another app, perhaps
+        "chat/conversation_goes_on_and_can_be_read_again",
+        "workflow/run_is_the_same_in_blocking_answer_detail_and_log",
+        "workflow/run_that_fails_says_so",
+    ],
 )
 def test_app_that_requires_a_file_gets_one_of_the_same_user(journey, tmp_path):
     """Journeys have users of their own, and an upload is for its own user only (001:402)."""
