@@ -29,10 +29,9 @@ OF_APP = "observed: Dify 0.14.0, 1.14.2 (088_rundetail_other_app_key)"  # no lin
 
 def build_body(journey: Journey, user: str, mode: str, **inputs: Any) -> dict[str, Any]:
     """Return a run's request body for this app's form."""
-    filled = journey.suite.values.build_example(journey.api.operations["runWorkflow"], "curl", response_mode=mode).body
-    body = {**filled, "user": user, "inputs": {**journey.list_sample_texts(), **filled["inputs"], **inputs}}
-    given: dict[str, Any] = dify.give_files(journey, user, body)
-    return given
+    example = journey.suite.values.build_example(journey.api.operations["runWorkflow"], "curl", response_mode=mode)
+    filled = dify.give_files(journey, user, example.body)
+    return {**filled, "user": user, "inputs": {**journey.list_sample_texts(), **filled["inputs"], **inputs}}
 
 
 def run_workflow(workflow: Journey, user: str) -> ResponseValue:
