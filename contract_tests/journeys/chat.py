@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 def build_inputs(chat: Journey) -> dict[str, Any]:
     """Return what goes into the variables of this app's form; its files are the suite's own."""
-    return {**chat.list_sample_texts(), **_build_example(chat)["inputs"]}
+    return _add_texts(chat, _build_example(chat)["inputs"])
 
 
 def build_body(chat: Journey, user: str, query: str, mode: str = "blocking", conversation: str = "") -> dict[str, Any]:
     """Return a message's request body for this app's form."""
+    example = _build_example(chat)
     body = {
-        **_build_example(chat),
-        "inputs": build_inputs(chat),
+        **example,
+        "inputs": _add_texts(chat, example["inputs"]),
         "user": user,
         "query": query,
         "response_mode": mode,
@@ -37,6 +38,10 @@ def _build_example(chat: Journey) -> Mapping[str, Any]:
         chat.api.operations["sendChatMessage"], "blocking"
     ).body
     return example
+
+
+def _add_texts(chat: Journey, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**chat.list_sample_texts(), **inputs}
 
 
 def send_message(chat: Journey, user: str, query: str, conversation: str = "") -> ResponseValue:

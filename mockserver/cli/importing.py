@@ -53,6 +53,8 @@ def _save_har(recordings: Sequence[Path], target: Path) -> None:
     if len(recordings) != 1:
         raise ConfigError("--har takes one recording: the folder of `mockserver proxy --record`.")
     source = recordings[0] / jsonl.NAME if recordings[0].is_dir() else recordings[0]
+    if not source.is_file():
+        raise ConfigError(f"No such file: {source}. Name the folder of `mockserver proxy --record`.")
     if target.exists():
         raise ConfigError(f"{target} is there already. Name a new file with --har.")
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _KEPT = 10_000  # lines that wait to be written
 _TOGETHER_S = 0.1  # lines of so long are written at once: waking up for each would cost more than the line
 _RARELY_S = 1.0  # how often the thread looks while lines are written without it: waking up costs what 50 lines cost
-_FORMATTED_TOGETHER = 160  # 40 would cost half as much again
+_FORMATTED_TOGETHER = 160  # with 40 a line costs half as much again
 _AT_ONCE = 64 << 10  # bytes
 _AMONG_OTHERS = getattr(select, "PIPE_BUF", 512)
 """Bytes that reach a pipe as a whole, beside those of other workers, and without waiting once it is ready (POSIX)."""
@@ -34,7 +34,10 @@ _T = TypeVar("_T")
 
 
 class LineWriter(Generic[_T]):
-    """Formats lines in batches and writes them in a thread; never waits: what has no room is dropped and counted."""
+    """Formats lines in batches and writes them, in a thread where that waits; what has no room is dropped and counted.
+
+    A line may be several, of which nothing comes between: what stands below a line stays there, whatever others write.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class LineWriter(Generic[_T]):
         self._encoding, self._at_once = encoding, _AT_ONCE if alone else _AMONG_OTHERS
         self._put: deque[_T] = deque()  # not yet formatted
         self._formatting = threading.Lock()  # lines stay in the order in which they were put
-        self._lines: deque[bytes] = deque()  # the first may be several, or the rest of some
+        self._lines: deque[bytes] = deque()  # the first may be the rest of one
         self._writing = threading.Lock()  # here too
         self._ask_room = _find_room(descriptor) if alone else _say_none
         self._dropped = 0
@@ -108,14 +111,7 @@ class LineWriter(Generic[_T]):
         if self._dropped and len(self._lines) < _KEPT:
             count, self._dropped = self._dropped, 0
             texts.append(self._tell_dropped(count))
-        data = self._encode("\n".join([*texts, ""]))
-        if texts and not self._lines and len(data) <= _AMONG_OTHERS:  # as nearly always
-            self._lines.append(data)
-        else:  # what stands below a line stays there, whatever others write
-            self._lines.extend(self._encode(f"{text}\n") for text in texts)
-
-    def _encode(self, text: str) -> bytes:
-        return text.encode(self._encoding, "backslashreplace")
+        self._lines.extend(f"{text}\n".encode(self._encoding, "backslashreplace") for text in texts)
 
     def _wake(self) -> None:
         with self._lock:

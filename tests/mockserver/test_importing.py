@@ -387,6 +387,7 @@ def test_har_is_made_of_one_recording_and_overwrites_nothing(tmp_path, capsys):
     wrong = {
         ("none.jsonl", "--har", "new.har"): "is no recording of a proxy",
         ("absent", "--har", "new.har"): "No such file",
+        ("gone", "--har", "new.har"): "Name the folder of `mockserver proxy --record`.",
         ("none.jsonl", "none.jsonl", "--har", "new.har"): "one recording",
         ("none.jsonl", "--har", "there.har"): "is there already",
         ("none.jsonl", "--har", "no/new.har"): "No such file",
