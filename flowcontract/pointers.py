@@ -37,6 +37,22 @@ def resolve(document: Any, pointer: str) -> Any:
     return value
 
 
+def build_resolver(pointer: str) -> Callable[[Any], Any]:
+    """Return a function that finds the value at a JSON pointer in a document, None where there is none."""
+    tokens = split(pointer)
+
+    def find(document: Any) -> Any:
+        value = document
+        try:
+            for token in tokens:
+                value = _get_child(value, token, pointer)
+        except KeyError:
+            return None
+        return value
+
+    return find
+
+
 def lookup(payload: object, path: str) -> Any:
     """Return the value at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where there is none."""
     value: Any = payload

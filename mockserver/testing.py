@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
-from flowcontract.errors import ConfigError
 from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
 from mockserver.journal.curl import to_curl
-from mockserver.proxy.answers import AnswerRecording
-from mockserver.proxy.passing import Passing, make_masking, map_servers
-from mockserver.proxy.recording import Recorder, RecordingError
-from mockserver.proxy.servers import parse_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,9 +17,9 @@ if TYPE_CHECKING:
 
     from mockserver.core.mock import Mock
     from mockserver.journal.entry import Entry, Problem
+    from mockserver.proxy.tapping import Enforce, Tap
     from mockserver.torture.session import Session
 
-Enforce = Literal["", "error", "cut"]
 _POLL_S = 0.005
 _SHOWN = 600  # characters of a body in a failure
 
@@ -37,7 +32,7 @@ class TestingMixin:
     """The folder of scenarios of one's own, which come before a server that requests are passed on to."""
     suffix: str = ""
     """What every key ends with that `key` and `headers` return: the worlds of the test that runs."""
-    _recorder: Recorder | None = None
+    _tap: Tap | None = None
 
     if TYPE_CHECKING:
 
@@ -118,39 +113,27 @@ class TestingMixin:
         What the server does against the contract `assert_no_violations` tells, too. Overrides and `Prefer` count as
         ever. Raise UnknownNameError, ServerError, or ConfigError where `enforce` is none, or another than before.
         """
-        server, passing = parse_server(api, to), self.mock.passing
-        if enforce not in get_args(Enforce):
-            raise ConfigError(f'enforce="{enforce}" is none. There is: "error", "cut", or "", which lets all pass.')
-        if not isinstance(passing, Passing):
-            passing = Passing(self.mock, {}, enforce, self.fixtures, recorder=self._recorder)
-        elif passing.enforce != enforce:
-            raise ConfigError(
-                f'{", ".join(passing.servers)} is passed on with enforce="{passing.enforce}" until this test ends. '
-                f"Say the same for {api}."
-            )
-        passing.add(server)
-        self.mock.passing = passing
+        self._open_tap().pass_on(api, to, enforce)
 
     def record(self, folder: Path, *, max_mb: int = 256) -> None:
         """Record into a new or empty folder until the test ends: `recording.jsonl`, and HAR at the end.
 
         What passes is recorded, and what the mock answers itself. Raise RecordingError where that cannot be done.
         """
-        if self._recorder is not None:
-            raise RecordingError(f"It is recorded already, in {self._recorder.folder}.")
-        passing = self.mock.passing if isinstance(self.mock.passing, Passing) else None
-        servers = {name: self.url(name) for name in self.mock.apis} | (map_servers(passing.servers) if passing else {})
-        self._recorder = Recorder(folder, make_masking(self.mock.apis), servers, limit=max_mb << 20)
-        self.mock.recording = AnswerRecording(self._recorder)
-        if passing is not None:
-            passing.recorder = self._recorder
+        self._open_tap().record(folder, {api: self.url(api) for api in self.mock.apis}, max_mb=max_mb)
+
+    def _open_tap(self) -> Tap:
+        if self._tap is None:
+            from mockserver.proxy.tapping import Tap  # noqa: PLC0415 - a mock that passes nothing on starts sooner
+
+            self._tap = Tap(self.mock, self.fixtures)
+        return self._tap
 
     def end_proxy(self) -> None:
         """Answer all requests again, and end the recording."""
-        self.mock.passing = self.mock.recording = None
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.close()
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.close()
 
     def release(self, name: str, *, wait_s: float = 5.0) -> int:
         """Let the streams go on that a scenario holds by this name, and return how many; wait for the first of them.

@@ -12,11 +12,12 @@ import pytest
 from contract_tests.config.options import OPTIONS
 from contract_tests.plugin.names import get_test_id
 from contract_tests.report import folder, github, last_run, terminal
-from contract_tests.report.document import build_document, read_version, to_json_text
+from contract_tests.report.document import build_document, to_json_text
 from contract_tests.report.hiding import hide
 from contract_tests.report.results import EXIT_CODES
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import make_printable
+from flowcontract.output.version import read_version
 
 if TYPE_CHECKING:
     from contract_tests.plugin.run import Run

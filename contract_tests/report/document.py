@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
 
 _OVER = "the run was over before"
 _LONGEST = 10_000  # characters of a text: a server may send megabytes of anything
-
-
-def read_version() -> str:
-    """Return our own version."""
-    return importlib.metadata.version("flowcontract")
 
 
 def build_document(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contract_tests.report import hiding
-from contract_tests.report.document import read_version, to_json_text
+from contract_tests.report.document import to_json_text
 from contract_tests.report.files import write_whole
 from contract_tests.report.har import Recorder, merge_har
 from contract_tests.report.html import render_page
 from contract_tests.report.sarif import render_sarif
 from flowcontract.errors import FlowContractError
+from flowcontract.output.version import read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

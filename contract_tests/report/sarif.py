@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contract_tests.report.document import read_version
 from flowcontract import paths, yamlio
+from flowcontract.output.version import read_version
 from flowcontract.provenance.locations import find_place
 from flowcontract.provenance.sources import Source
 

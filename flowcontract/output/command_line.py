@@ -6,13 +6,13 @@ import argparse
 import difflib
 import re
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowcontract.errors import ConfigError, FlowContractError, UnknownNameError
 from flowcontract.output.printable import make_printable
+from flowcontract.output.version import read_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ def add_common(parser: argparse.ArgumentParser, whole: Callable[[], argparse.Arg
 
     ``whole``  makes the parser that a shell is to complete by, if it is another
     """
-    parser.add_argument("--version", action="version", version=f"flowcontract {metadata.version('flowcontract')}")
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version")
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
@@ -106,6 +106,20 @@ def refuse_unknown(command: argparse.ArgumentParser, asked: str) -> ConfigError:
 
 def _list_options(parser: argparse.ArgumentParser) -> list[str]:
     return ["-h", "--help", *re.findall(r"--[a-z][a-z-]*", parser.format_usage())]
+
+
+class _PrintVersion(argparse.Action):
+    """Prints the version and ends the program; argparse's own action wants to know it before."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
+        values: str | Sequence[Any] | None,  # noqa: ARG002 - the same
+        option_string: str | None = None,  # noqa: ARG002 - the same
+    ) -> None:
+        print(f"flowcontract {read_version()}")  # noqa: T201 - it is what was asked for
+        parser.exit()
 
 
 class _PrintCompletion(argparse.Action):

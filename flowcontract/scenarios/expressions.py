@@ -199,16 +199,9 @@ def _parse_request(text: str, rest: str) -> Render:
         lower = name.lower()
         return lambda context: context.request.headers.get(lower)
     if rest == "body" or rest.startswith("body#/"):
-        pointer = rest.removeprefix("body").removeprefix("#")
-        return lambda context: _resolve_or_none(context.request.body, pointer)
+        find = pointers.build_resolver(rest.removeprefix("body").removeprefix("#"))
+        return lambda context: find(context.request.body)
     raise _build_unknown_error(text, _FORMS["request"])
-
-
-def _resolve_or_none(body: Any, pointer: str) -> Any:
-    try:
-        return pointers.resolve(body, pointer)
-    except KeyError:
-        return None
 
 
 def _parse_id(text: str, rest: str) -> Render:
@@ -245,11 +238,9 @@ def _parse_named(root: str, rest: str, sample: Mapping[str, Any]) -> Render:
     if not rest:
         raise _build_unknown_error(f"${root}", _FORMS[root])
     first, *deeper = rest.split(".")
-    pointer = pointers.join(deeper)
+    find = pointers.build_resolver(pointers.join(deeper))
     instead = sample.get(first)
-    return lambda context: _resolve_or_none(
-        (context.world if root == "world" else context.app).get(first, instead), pointer
-    )
+    return lambda context: find((context.world if root == "world" else context.app).get(first, instead))
 
 
 def _parse_faker(text: str, rest: str) -> Render:

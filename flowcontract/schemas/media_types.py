@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Final
 
 JSON: Final = "application/json"
@@ -26,12 +27,18 @@ def find_media(offered: Mapping[str, Any], content_type: str) -> str | None:
 def fits_media_types(sent: str, filename: str, wanted: str) -> bool:
     """Tell whether a file fits a list like `image/*, audio/wav`: by its type, or by its name if it has none."""
     kind = sent.partition(";")[0].strip().lower()
-    patterns = [pattern.strip() for pattern in wanted.split(",")]
-    endings = tuple(f".{pattern.partition('/')[2]}" for pattern in patterns)
+    patterns, endings = _split_patterns(wanted)
     if kind == UNKNOWN_FILE and filename.lower().endswith(endings):
         return True
     kinds = {kind, mimetypes.guess_type(filename)[0] or kind} if kind == UNKNOWN_FILE else {kind}
     return any(fnmatchcase(kind, pattern) for kind in kinds for pattern in patterns)
+
+
+@lru_cache(maxsize=256)
+def _split_patterns(wanted: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the patterns of a list of media types, and the endings of file names that they stand for."""
+    patterns = tuple(pattern.strip() for pattern in wanted.split(","))
+    return patterns, tuple(f".{pattern.partition('/')[2]}" for pattern in patterns)
 
 
 def is_upload(value: object) -> bool:

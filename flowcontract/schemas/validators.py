@@ -48,6 +48,7 @@ class Validators:
         self._compiled: dict[str, jsonschema_rs.Validator] = {}
         self._forms: dict[str, Mapping[str, Step]] = {}
         self._types: dict[str, frozenset[str]] = {}
+        self._steps: dict[str, Step] = {}
 
     @cached_property
     def _registry(self) -> jsonschema_rs.Registry:
@@ -162,6 +163,12 @@ class Validators:
 
     def follow(self, pointer: str) -> Step:
         """Return the schema at a pointer with its own place, following `$ref`."""
+        step = self._steps.get(pointer)
+        if step is None:
+            step = self._steps[pointer] = self._follow(pointer)
+        return step
+
+    def _follow(self, pointer: str) -> Step:
         here = Step(pointer, pointers.resolve(self.bundle, pointer))
         while isinstance(here.schema, dict) and isinstance(here.schema.get("$ref"), str):
             here = self._advance(here, "$ref") or Step(here.pointer, {})

@@ -13,30 +13,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 VARIABLE = "FLOWCONTRACT_CACHE"
 """The environment variable that names another folder; if it is empty, nothing is cached."""
 
 
-def load_or_compute(name: str, folder: Path, compute: Callable[[], Any]) -> Any:
-    """Return a JSON value that depends only on the files in a folder; compute it only when they have changed.
+class FolderCache:
+    """JSON values that depend only on the files in a folder, as these are when this object is made."""
 
-    ``name``  distinguishes it from other values of the folder
-    """
-    place = find_cache_folder()
-    if place is None:
-        return compute()
-    digest = hashlib.sha256(f"{folder}\n{name}".encode()).hexdigest()[:20]
-    file, stamp = place / f"{name.replace('/', '-')}-{digest}.json", _stamp_folder(folder)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(file.read_bytes())
-        if kept["stamp"] == stamp:
-            return kept["value"]
-    value = compute()
-    with contextlib.suppress(OSError):
-        write_private(file, json.dumps({"stamp": stamp, "value": value}).encode())
-    return value
+    def __init__(self, folder: Path) -> None:
+        """Look at each file's time and size once."""
+        self._folder, self._place = folder, find_cache_folder()
+        self._stamp = _stamp_folder(folder) if self._place is not None else ""
+
+    def load_or_compute(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return a value; compute it only when a file of the folder has changed.
+
+        ``name``  distinguishes it from other values of the folder
+        """
+        if self._place is None:
+            return compute()
+        digest = hashlib.sha256(f"{self._folder}\n{name}".encode()).hexdigest()[:20]
+        file = self._place / f"{name.replace('/', '-')}-{digest}.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(file.read_bytes())
+            if kept["stamp"] == self._stamp:
+                return kept["value"]
+        value = compute()
+        with contextlib.suppress(OSError):
+            write_private(file, json.dumps({"stamp": self._stamp, "value": value}).encode())
+        return value
 
 
 def find_cache_folder() -> Path | None:
@@ -53,19 +60,26 @@ def find_cache_folder() -> Path | None:
 @cache
 def _stamp_code() -> str:
     """Return a stamp of this code, since another version may compute other values."""
-    here = Path(__file__).parents[1]
-    return repr([(path.name, path.stat().st_mtime_ns) for path in sorted(here.rglob("*.py"))])
+    files = _list_files(Path(__file__).parents[1])
+    return repr([stamp for stamp in files if stamp[0].endswith(".py")])
 
 
 def _stamp_folder(folder: Path) -> str:
     """Return a stamp that changes when a file of a folder is written, added or removed: names, times and sizes."""
     digest = hashlib.sha256(_stamp_code().encode())
+    for name, written_ns, size in _list_files(folder):
+        digest.update(f"{name} {written_ns} {size}\n".encode())
+    return digest.hexdigest()
+
+
+def _list_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield path, time in nanoseconds and size of each file below a folder, in the same order each time."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            status = os.stat(os.path.join(parent, name))  # noqa: PTH116, PTH118 - a path each takes longer
-            digest.update(f"{parent}/{name} {status.st_mtime_ns} {status.st_size}\n".encode())
-    return digest.hexdigest()
+            path = f"{parent}/{name}"  # a Path each takes longer
+            status = os.stat(path)  # noqa: PTH116 - the same
+            yield path, status.st_mtime_ns, status.st_size
 
 
 def write_private(file: Path, content: bytes) -> None:

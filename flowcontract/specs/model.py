@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from flowcontract.provenance.evidence import Tier, find_tier
 from flowcontract.provenance.sources import Ruling, parse_rulings, read_provenance
 from flowcontract.schemas.validators import Validators
 from flowcontract.specs.bundle import Bundle, bundle
-from flowcontract.specs.cache import load_or_compute
+from flowcontract.specs.cache import FolderCache
 from flowcontract.specs.event_schemas import follow, read_event_schemas
 from flowcontract.specs.profiles import Profile, apply_profile, load_profile
 from flowcontract.streams.contract import StreamContract
@@ -155,45 +156,51 @@ def list_apis(root: Path | None = None) -> tuple[str, ...]:
 
 def load_api(name: str, *, profile: str | None = None, root: Path | None = None) -> Api:
     """Read one API, changed by a profile if one is named; raise UnknownNameError or SpecError."""
-    root = root or paths.find_specs_root()
-    if name not in list_apis(root):
-        raise UnknownNameError("API", name, list_apis(root))
-    folder = root / name
-
-    def read() -> Any:
-        document = load_bundle(folder, profile=profile).document
-        files = {path.parent.name: path for path in sorted(root.glob("*/rulings.yaml"))}
-        return {
-            "document": document,
-            "rulings": {api: yamlio.load(path) for api, path in files.items()},
-            "profile": load_profile(folder, profile).as_json() if profile else None,
-        }
-
-    ours = root == paths.find_specs_root()  # others are not cached
-    contract = load_or_compute(f"{name}@{profile}", root, read) if ours else read()
-    rulings = dict(_read_rulings(name, contract["rulings"], root))
-    api = _Reader(name, contract["document"], rulings).read_api()
-    return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
-
-
-def _read_rulings(name: str, rulings: Mapping[str, Any], root: Path) -> Iterator[tuple[str, Ruling]]:
-    """Yield all rulings by qualified names, and an API's own also by plain names."""
-    for api, entries in rulings.items():
-        for ruling in parse_rulings(entries, root / api / "rulings.yaml"):
-            yield f"{api}/{ruling.name}", ruling
-            if api == name:
-                yield ruling.name, ruling
+    return load_apis([name], profiles={name: profile} if profile else {}, root=root)[name]
 
 
 def load_apis(
     names: Sequence[str] = (), *, profiles: Mapping[str, str] = MappingProxyType({}), root: Path | None = None
 ) -> dict[str, Api]:
     """Read several APIs (all by default), each with its profile, if one is named; raise as `load_api` does."""
+    root = root or paths.find_specs_root()
     wanted = tuple(names) or list_apis(root)
+    for name in wanted:
+        if name not in list_apis(root):
+            raise UnknownNameError("API", name, list_apis(root))
     for name in profiles:
         if name not in wanted:
             raise UnknownNameError("API to put a profile on", name, wanted)
-    return {name: load_api(name, profile=profiles.get(name), root=root) for name in wanted}
+    ours = root == paths.find_specs_root()  # others are not cached
+    load = FolderCache(root).load_or_compute if ours else _compute
+    rulings = _read_rulings(root, load)
+    return {name: _load_api(root / name, profiles.get(name), rulings, load) for name in wanted}
+
+
+_Load = Callable[[str, Callable[[], Any]], Any]  # a value by its name, and what computes it
+
+
+def _compute(_name: str, compute: Callable[[], Any]) -> Any:
+    return compute()
+
+
+def _read_rulings(root: Path, load: _Load) -> dict[str, tuple[Ruling, ...]]:
+    """Return the rulings of each API."""
+    files = {path.parent.name: path for path in sorted(root.glob("*/rulings.yaml"))}
+    entries = load("rulings", lambda: {api: yamlio.load(path) for api, path in files.items()})
+    return {api: parse_rulings(entries[api], path) for api, path in files.items()}
+
+
+def _load_api(folder: Path, profile: str | None, rulings: Mapping[str, tuple[Ruling, ...]], load: _Load) -> Api:
+    def read() -> Any:
+        named = load_profile(folder, profile).as_json() if profile else None
+        return {"document": load_bundle(folder, profile=profile).document, "profile": named}
+
+    contract = load(f"{folder.name}@{profile}", read)
+    by_name = {f"{api}/{ruling.name}": ruling for api, each in rulings.items() for ruling in each}
+    by_name |= {ruling.name: ruling for ruling in rulings.get(folder.name, ())}  # an API's own by plain names, too
+    api = _Reader(folder.name, contract["document"], by_name).read_api()
+    return replace(api, profile=Profile.from_json(contract["profile"])) if contract["profile"] else api
 
 
 def load_bundle(folder: Path, *, profile: str | None = None) -> Bundle:

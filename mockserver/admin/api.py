@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable
 from functools import cached_property
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.datastructures import Headers
@@ -15,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter, Map, Rule
 
 from flowcontract.errors import FlowContractError, StateError, UnknownNameError
+from flowcontract.output.version import read_version
 from mockserver.admin import access, contract, metrics, page, streams, torture, worlds
 from mockserver.admin.asking import AdminRefusal, Asked, read_number, read_override
 from mockserver.admin.feed import Feed
@@ -224,7 +224,7 @@ class Admin:
         nobodys = {f"{name}{NOBODYS}" for name in mock.apis}
         content = {
             "status": "broken scenarios" if broken else "ok",
-            "version": metadata.version("flowcontract"),
+            "version": read_version(),
             "process": os.getpid(),
             "apis": {name: api.base_path for name, api in mock.apis.items()},
             "worlds": [name for name in mock.worlds.list_names() if name not in nobodys],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug.datastructures import Headers
 
+from flowcontract.output.version import read_version
 from mockserver.http.failures import make_problem
 from mockserver.http.messages import Reply
 
@@ -74,4 +74,4 @@ def _collect(mock: Mock) -> Iterator[Metric]:
         yield family
     for name, text in _GAUGES.items():
         yield GaugeMetricFamily(f"{_PREFIX}{name}", text, value=gauges.get(name, 0))
-    yield InfoMetricFamily(_PREFIX.rstrip("_"), "What answers", value={"version": metadata.version("flowcontract")})
+    yield InfoMetricFamily(_PREFIX.rstrip("_"), "What answers", value={"version": read_version()})

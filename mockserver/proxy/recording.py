@@ -6,12 +6,12 @@ import contextlib
 import datetime as dt
 import os
 import threading
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowcontract.errors import FlowContractError
 from flowcontract.output.secret_texts import MASK
 from flowcontract.output.secrets import find_values_in_header
+from flowcontract.output.version import read_version
 from flowcontract.recordings import jsonl
 from flowcontract.recordings.har_writing import save_har
 from mockserver.http.failures import tell
@@ -58,7 +58,7 @@ class Recorder:
         self._size = 0
         self._closed = self._full = False
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        tool = f"mockserver proxy {metadata.version('flowcontract')}"
+        tool = f"mockserver proxy {read_version()}"
         head = {"type": "recording", "version": jsonl.VERSION, "tool": tool, "started": now, "servers": dict(servers)}
         self.write(head)
 

@@ -274,14 +274,16 @@ def _find_misspelt(given: Iterable[str], known: Sequence[str], what: str, where:
     for name in given:
         if name in known or len(name) > _LONGEST_NAME or len(hints) == _MOST:
             continue
-        sets = (missing, by_bare)
-        meant = next(
-            (close for names in sets if (close := get_close_matches(_strip_spelling(name), names, n=1, cutoff=_CLOSE))),
-            [],
-        )
+        bare = _strip_spelling(name)
+        meant = _find_closest(bare, tuple(missing)) or _find_closest(bare, tuple(by_bare))
         if meant:
-            hints.append(f"`{where}{name}` is no {what}; did you mean `{where}{by_bare[meant[0]]}`?")
+            hints.append(f"`{where}{name}` is no {what}; did you mean `{where}{by_bare[meant]}`?")
     return hints
+
+
+@lru_cache(maxsize=1024)
+def _find_closest(name: str, known: tuple[str, ...]) -> str:
+    return next(iter(get_close_matches(name, known, n=1, cutoff=_CLOSE)), "")
 
 
 def _strip_spelling(name: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from flowcontract import paths
 from flowcontract.specs import model as specs
-from flowcontract.specs.cache import VARIABLE, load_or_compute
+from flowcontract.specs.cache import VARIABLE, FolderCache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ def count_from(number: int) -> Any:
 def test_value_is_worked_out_once(place: Path, folder: Path) -> None:
     """While no file changes, what was kept is returned."""
     work_out = count_from(0)
-    assert [load_or_compute("a", folder, work_out) for _ in range(3)] == [{"count": 0}] * 3
-    assert load_or_compute("b", folder, work_out) == {"count": 1}
+    assert [FolderCache(folder).load_or_compute("a", work_out) for _ in range(3)] == [{"count": 0}] * 3
+    assert FolderCache(folder).load_or_compute("b", work_out) == {"count": 1}
     assert len(list(place.iterdir())) == 2
 
 
@@ -47,7 +47,7 @@ def test_value_is_worked_out_once(place: Path, folder: Path) -> None:
 def test_any_change_of_a_file_takes_effect_at_once(place: Path, folder: Path, change: str) -> None:
     """Another content, name or time of any file below the folder makes it worked out again."""
     work_out, file = count_from(0), folder / "deep" / "a.yaml"
-    load_or_compute("a", folder, work_out)
+    FolderCache(folder).load_or_compute("a", work_out)
     if change == "written":
         file.write_text("a: 22")
     elif change == "added":
@@ -56,16 +56,16 @@ def test_any_change_of_a_file_takes_effect_at_once(place: Path, folder: Path, ch
         file.unlink()
     else:
         os.utime(file, ns=(1, 1))
-    assert load_or_compute("a", folder, work_out) == {"count": 1}
+    assert FolderCache(folder).load_or_compute("a", work_out) == {"count": 1}
     assert len(list(place.iterdir())) == 1
 
 
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"stamp": 1}', b"\xff"])
 def test_broken_file_is_worked_out_again(place: Path, folder: Path, broken: bytes) -> None:
     """Whatever stands in the kept file, the value is right."""
-    load_or_compute("a", folder, count_from(0))
+    FolderCache(folder).load_or_compute("a", count_from(0))
     next(place.iterdir()).write_bytes(broken)
-    assert load_or_compute("a", folder, count_from(5)) == {"count": 5}
+    assert FolderCache(folder).load_or_compute("a", count_from(5)) == {"count": 5}
 
 
 def test_nothing_is_kept_where_nothing_can_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_nothing_is_kept_where_nothing_can_be_written(folder: Path, monkeypatch:
     for chosen in ("", str(folder / "deep" / "a.yaml" / "below-a-file")):
         monkeypatch.setenv(VARIABLE, chosen)
         work_out = count_from(0)
-        assert [load_or_compute("a", folder, work_out) for _ in range(2)] == [{"count": 0}, {"count": 1}]
+        assert [FolderCache(folder).load_or_compute("a", work_out) for _ in range(2)] == [{"count": 0}, {"count": 1}]
 
 
 @pytest.mark.usefixtures("place")
