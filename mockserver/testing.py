@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from flowcontract.errors import ConfigError
 from flowcontract.output.printable import make_printable
 from flowcontract.provenance.evidence import Tier, fails
 from mockserver.core.controls import Controls
@@ -53,8 +54,10 @@ class TestingMixin:
         """Let an operation answer with a scenario: always or so many times, in all worlds or in that of a key.
 
         `use("sendChatMessage", "400-provider-quota-exceeded", times=1)`; an operation whose name two APIs share may be
-        qualified. Raise UnknownNameError, which lists what there is.
+        qualified. Raise UnknownNameError, which lists what there is, and ConfigError for `times` below 1.
         """
+        if times is not None and times < 1:
+            raise ConfigError(f"times={times} is never. Say how often, from 1, or leave it out for always.")
         controls = Controls(self.mock)
         controls.add_override(
             operation, scenario, times=times, world=None if world is None else controls.find_world(world)

@@ -101,36 +101,39 @@ class _Lines:
             self._decoder.reset()
 
 
-def save_har(recording: Path, target: Path) -> None:
+def save_har(recording: Path, target: Path) -> list[str]:
     """Write a recording as a HAR file that only its owner may read, which is whole or absent, also after Ctrl-C.
 
-    Raise OSError, or Unreadable where it is none of a recording.
+    Return what is left out: each line that cannot be read, and why. Raise OSError, or Unreadable where it is none of a
+    recording.
     """
+    left_out: list[str] = []
     part = target.with_name(f"{target.name}.part")
     try:
         with (
             recording.open("rb") as lines,
             open(part, "w", encoding="utf-8", errors="backslashreplace", opener=_open_private) as file,
         ):
-            file.writelines(write_har(lines))
+            file.writelines(write_har(lines, left_out))
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    return left_out
 
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def write_har(recording: BinaryIO) -> Iterator[str]:
-    """Yield the text of a HAR file, a part at a time; lines that cannot be read are left out.
+def write_har(recording: BinaryIO, left_out: list[str] | None = None) -> Iterator[str]:
+    """Yield the text of a HAR file, a part at a time; each line that cannot be read is noted in `left_out`.
 
     ``recording`` is read several times. Raise Unreadable if its first line is none of a recording.
     """
     recording.seek(0)
     head = read_head(Untrusted(load_json(recording.readline())))
-    found = _find_lines(recording)
+    found = _find_lines(recording, [] if left_out is None else left_out)
     yield _write_opening(head)
     comma = ""
     for lines in found:
@@ -146,22 +149,24 @@ def _write_opening(head: RecordingHead) -> str:
     return '{"log":' + json.dumps(opening)[:-1] + ',"entries":[\n'
 
 
-def _find_lines(recording: BinaryIO) -> list[_Lines]:
-    """Find the lines of each exchange, in the order of the requests."""
+def _find_lines(recording: BinaryIO, left_out: list[str]) -> list[_Lines]:
+    """Find the lines of each exchange, in the order of the requests; note those that are of none."""
     exchanges: dict[int, _Lines] = {}
     place = recording.tell()
-    for raw in recording:
+    for number, raw in enumerate(recording, 2):  # the first one is its head
         try:
             line = _parse(raw)
             if isinstance(line, _Line) and line.kind == "request":
                 read_request(line.number, line.content)
                 exchanges.setdefault(line.number, _Lines())
-            lines = exchanges.get(line.number)
-            if lines is not None:
-                lines.add(line)
-                lines.places.append(place)
-        except Unreadable:
-            pass
+            if line.number in exchanges:
+                exchanges[line.number].add(line)
+                exchanges[line.number].places.append(place)
+            else:
+                left_out.append(f"line {number}: no request {line.number} is before it")
+        except Unreadable as problem:
+            is_whole = raw.endswith(b"\n")
+            left_out.append(f"line {number}: {problem if is_whole else 'the file ends in it'}")
         place += len(raw)
     for lines in exchanges.values():
         lines.finish()

@@ -23,10 +23,13 @@ def run_import(options: argparse.Namespace) -> int:
     """Write the folder, or HAR; return OK, PROBLEMS if an entry could not be imported, MISUSE if none could."""
     if options.out is None and options.har is None:
         raise ConfigError("say what to write: --out my-scenarios, or --har recording.har.")
+    left_out: list[str] = []
     if options.har is not None:
-        _save_har(options.recordings, options.har)
+        left_out = _save_har(options.recordings, options.har)
+        _print_lines("not written", left_out)
         say(f"Written as HAR: {options.har}")
-    return OK if options.out is None else _import_scenarios(options)
+    status = OK if options.out is None else _import_scenarios(options)
+    return status or (PROBLEMS if left_out else OK)
 
 
 def _import_scenarios(options: argparse.Namespace) -> int:
@@ -45,7 +48,7 @@ def _import_scenarios(options: argparse.Namespace) -> int:
     return PROBLEMS if imported.problems else OK
 
 
-def _save_har(recordings: Sequence[Path], target: Path) -> None:
+def _save_har(recordings: Sequence[Path], target: Path) -> list[str]:
     from flowcontract.recordings import jsonl  # noqa: PLC0415 - `--help` is faster without
     from flowcontract.recordings.har_writing import save_har  # noqa: PLC0415
     from flowcontract.recordings.untrusted import Unreadable  # noqa: PLC0415
@@ -58,7 +61,7 @@ def _save_har(recordings: Sequence[Path], target: Path) -> None:
     if target.exists():
         raise ConfigError(f"{target} is there already. Name a new file with --har.")
     try:
-        save_har(source, target)
+        return save_har(source, target)
     except OSError as error:
         raise ConfigError(f"cannot write {source} as {target}: {error.strerror}.") from None
     except Unreadable as problem:

@@ -12,6 +12,7 @@ from flowcontract.output.printable import make_printable
 from flowcontract.pointers import escape
 from flowcontract.schemas.media_types import JSON
 from mockserver.request import credentials
+from mockserver.request.preferences import PREFERENCES, read_preferences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,6 +78,8 @@ class Hints:
         if operation is not None and query:
             known = [parameter.name for parameter in operation.parameters if parameter.location == "query"]
             hints += _find_misspelt(query, known, "query parameter")
+        if prefer := request.fields.get("prefer"):
+            hints += _find_misspelt(read_preferences(prefer), PREFERENCES, "preference")
         return hints[:_MOST]
 
     def _explain_refusal(

@@ -11,6 +11,8 @@ from werkzeug.http import parse_list_header, parse_options_header, unquote_heade
 if TYPE_CHECKING:
     from flowcontract.scenarios import Scenario
 
+PREFERENCES = ("code", "example", "fault")
+"""Which preferences we understand; others are somebody else's (RFC 7240, 2)."""
 MARK = "#mock:"
 """What stands between a `user` and the scenario that it asks for: `abc-123#mock:400-provider-quota-exceeded`."""
 _LONGEST = 4000  # characters of a preference; what is not understood is compared with all there is, and said again
@@ -63,19 +65,23 @@ def parse_prefer(prefer: str) -> ScenarioPreference | None:
 
     `Prefer: code=400, example=NAME, fault="split=1, bom"` is RFC 7240's form.
     """
-    preferences: dict[str, str] = {}
-    for item in parse_list_header(prefer[:_LONGEST]) if prefer else ():
-        preference, parameters = parse_options_header(item)
-        name, _, value = preference.partition("=")
-        for key, text in ((name, value), *parameters.items()):
-            preferences.setdefault(
-                key.strip().lower(), unquote_header_value(text.strip())
-            )  # section 2: the first counts
+    preferences = read_preferences(prefer)
     code, example = preferences.get("code"), preferences.get("example")
     if example and _KEY.match(example):  # `400-not-found`, as `mockserver list` prints it
         code, example = code or example[:3], example[4:]
     fault = preferences.get("fault")
     return ScenarioPreference(code, example, fault) if code or example or fault else None
+
+
+def read_preferences(prefer: str) -> dict[str, str]:
+    """Return the names and values in a Prefer header; of a name that comes twice the first counts (RFC 7240, 2)."""
+    preferences: dict[str, str] = {}
+    for item in parse_list_header(prefer[:_LONGEST]) if prefer else ():
+        preference, parameters = parse_options_header(item)
+        name, _, value = preference.partition("=")
+        for key, text in ((name, value), *parameters.items()):
+            preferences.setdefault(key.strip().lower(), unquote_header_value(text.strip()))
+    return preferences
 
 
 def take_off(holder: Any) -> ScenarioPreference | None:

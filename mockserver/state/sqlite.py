@@ -28,19 +28,37 @@ if TYPE_CHECKING:
 
 APPLICATION = 0x666C6F77
 """What tells our files from other people's: "flow" (https://sqlite.org/fileformat.html, 1.3)."""
-VERSION = 1
+VERSION = 2
+_BEFORE = 1
+"""The version that is brought up to ours: each record was found by its id, and written into a page of its own."""
 _HEAD = 100  # bytes at the beginning of every SQLite file
 _MAGIC = b"SQLite format 3\0"
 _PART = 1 << 20  # bytes of a file in one row: SQLite reads and writes a row as a whole
 _LOG = 5 << 20  # bytes that SQLite's log may have: it begins anew after 1000 pages and what is being written
 _PATIENCE_S = 1.0  # of a mock that starts while the one before it is still ending
-_TABLES = """
-CREATE TABLE records (world TEXT, kind TEXT, id TEXT, number INTEGER NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+# Records stand in the order in which they come, so that those of one turn share pages.
+_RECORDS = """
+CREATE TABLE records (world TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
+  body TEXT NOT NULL);
+CREATE UNIQUE INDEX places ON records (world, kind, number)
+"""
+_TABLES = f"""
+{_RECORDS};
 CREATE TABLE counters (world TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (world, name)) WITHOUT ROWID;
 CREATE TABLE files (world TEXT, kind TEXT, id TEXT, content INTEGER NOT NULL, size INTEGER NOT NULL,
   PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
-CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part));
+CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part))
+"""
+_UPDATE = f"""
+ALTER TABLE records RENAME TO earlier;
+{_RECORDS};
+INSERT INTO records SELECT world, kind, row_number() OVER (PARTITION BY world, kind ORDER BY number, id) - 1, id, body
+  FROM earlier ORDER BY world, number;
+DROP TABLE earlier
+"""  # noqa: S608 - all of it stands here
+_PUT = """
+INSERT INTO records VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT (world, kind, number) DO UPDATE SET id = excluded.id, body = excluded.body
 """
 # an empty file has no part, and one that is deleted may still have some
 _LATEST = "SELECT max(content) FROM (SELECT content FROM files UNION ALL SELECT content FROM contents)"
@@ -63,15 +81,19 @@ class _Rows(NamedTuple):
     """What has changed in one world, as rows of the tables."""
 
     put: list[tuple[Any, ...]]
-    deleted: list[tuple[Any, ...]]
+    left: list[tuple[Any, ...]]
     counters: list[tuple[Any, ...]]
 
     @classmethod
     def from_changes(cls, world: str, changes: Changes) -> _Rows:
         records, name = changes.records.items(), escape(world)
         return cls(
-            [(*_escape_place(world, place), entry[0], json.dumps(entry[1])) for place, entry in records if entry],
-            [_escape_place(world, place) for place, entry in records if not entry],
+            [
+                (name, escape(place[0]), entry[0], escape(place[1]), json.dumps(entry[1]))
+                for place, entry in records
+                if entry
+            ],
+            [(name, escape(table), number) for table, number in changes.left],
             [(name, escape(counter), value) for counter, value in changes.counters.items()],
         )
 
@@ -151,8 +173,8 @@ class StateFile:
         with self._lock, self._write_beside_log(size), self._run_transaction():
             cleared = self._clear()
             for each in rows:
-                self._run_each("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", each.put)
-                self._run_each("DELETE FROM records WHERE world = ? AND kind = ? AND id = ?", each.deleted)
+                self._run_each("DELETE FROM records WHERE world = ? AND kind = ? AND number = ?", each.left)
+                self._run_each(_PUT, each.put)
                 self._run_each("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", each.counters)
             for world, changes in worlds:
                 for place, blob in changes.files.items():
@@ -188,9 +210,10 @@ class StateFile:
         """Take hold of the file, and make the tables of a new one, at once or not at all."""
         self._run("PRAGMA locking_mode = EXCLUSIVE")
         with self._run_transaction("EXCLUSIVE"):
-            if not self._ask("SELECT name FROM sqlite_master"):
-                for table in _TABLES.split(";"):
-                    self._run(table)
+            is_new = not self._ask("SELECT name FROM sqlite_master")
+            if is_new or self._ask("PRAGMA user_version") == [(_BEFORE,)]:
+                for statement in (_TABLES if is_new else _UPDATE).split(";"):
+                    self._run(statement)
                 self._run(f"PRAGMA application_id = {APPLICATION}")
                 self._run(f"PRAGMA user_version = {VERSION}")
         self._run("PRAGMA journal_mode = WAL")
@@ -347,7 +370,7 @@ def _refuse_foreign(path: Path) -> None:
     if not head.startswith(_MAGIC) or head[68:72] != APPLICATION.to_bytes(4, "big"):
         raise StateError(f"{path} is no state of the mock, and stays as it is. Name another file, or a new one.")
     version = int.from_bytes(head[60:64], "big")
-    if version != VERSION:
+    if version not in (_BEFORE, VERSION):
         raise StateError(f"{path} is state of version {version}, and this mock reads {VERSION}. Name another file.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mockserver.http.stream import Stream
     from mockserver.state.group import Group
 
+_IN_USE_S = 10.0
+"""How long a world counts as used after a request: to read it again from the file with each one costs seconds."""
 Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""
 
@@ -29,8 +32,9 @@ class World:
     """What one key sees. Whoever reads or changes it does so `with world.transaction():`.
 
     ``streams``  the running streams by task id
-    ``past``     what was answered, as far as scenarios depend on it
+    ``usage``    what was answered, as far as scenarios depend on it
     ``ledger``   what it weighs
+    ``used_at``  when it was opened last, in seconds of a monotonic clock
     """
 
     def __init__(  # noqa: PLR0913 - what a world is made of, each by name
@@ -54,6 +58,7 @@ class World:
         """
         self.name = name
         self.streams: dict[str, Stream] = {}
+        self.used_at = 0.0
         self._seed, self._start, self._revive = seed, start, revive
         self.store = store
         self._shared = store.shared
@@ -220,15 +225,16 @@ class Worlds:
         start: float | None = None,
         file: WorldBackend | None = None,
         revive: Callable[[str, World, int], None] = lambda _api, _world, _now: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Derive ids from `seed`; `seeds` tells by API what its worlds begin with.
 
         `start` is when their clocks begin, if they have their own. `revive` sees to a world of an API that comes out of
-        the file, in which no stream runs any more.
+        the file, in which no stream runs any more. `clock` gives seconds.
         """
         self._seed = seed
         self._seeds = cache(seeds)
-        self._start, self._file, self._revive = start, file, revive
+        self._start, self._file, self._revive, self._clock = start, file, revive, clock
         self.group = file.group if file else None
         self.shared = shared = file.shared if file else None
         self.quota = Quota(limits, stored=lambda: shared.stored if shared else 0)
@@ -244,6 +250,7 @@ class Worlds:
             if world is None or self._is_stale(world):
                 world = self._begin(name, api)
             self._worlds[name] = world  # the one used last stands last
+            world.used_at = self._clock()
             self._make_room(world)
             return world
 
@@ -318,16 +325,19 @@ class Worlds:
     def _make_room(self, used: World) -> None:
         """Let go of the worlds that were used longest ago, but of none in which a stream runs, nor of `used`.
 
-        What is in the file stays there; what is in memory alone is forgotten.
+        What is in the file stays there, and those that are in use stay in memory, too, whatever they weigh; what is in
+        memory alone is forgotten.
         """
         limits = self.quota.limits
-        while len(self._worlds) > limits.worlds or self.quota.state.total > limits.state:
-            idle = (world.name for world in self._worlds.values() if world is not used and not world.streams)
+        while (too_many := len(self._worlds) > limits.worlds) or self.quota.state.total > limits.state:
+            idle = (world for world in self._worlds.values() if world is not used and not world.streams)
             oldest = next(idle, None)
             if oldest is None:
                 return
-            if self._file:
-                world = self._away[oldest] = self._worlds.pop(oldest)
-                world.ledger.leave()
+            if not self._file:
+                self._end(oldest.name)
+            elif too_many or used.used_at - oldest.used_at > _IN_USE_S:
+                self._away[oldest.name] = self._worlds.pop(oldest.name)
+                oldest.ledger.leave()
             else:
-                self._end(oldest)
+                return

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 class Changes(NamedTuple):
-    """What has changed in one world. None is what was deleted; a record comes with its number in its table."""
+    """What has changed in one world. None is what was deleted; a record comes with its number in its table.
+
+    ``left``  table and number of each record that stood where it stands no more
+    """
 
     records: Mapping[Place, tuple[int, Record] | None]
+    left: Sequence[tuple[str, int]]
     counters: Mapping[str, int]
     files: Mapping[Place, Blob | None]
 
@@ -54,8 +58,12 @@ class WrittenStore(MemoryStore):
 
     def collect_changes(self) -> Changes:
         """Return what is not written yet, whether it waits or has only just changed."""
+        before = {**self._records_before, **self._records_written}  # what waits has changed earlier
+        records = {place: self._get_entry(*place) for place in before}
+        moved = ((place[0], entry[0], records[place]) for place, entry in before.items() if entry is not None)
         return Changes(
-            {place: self._get_entry(*place) for place in {**self._records_written, **self._records_before}},
+            records,
+            [(table, number) for table, number, now in moved if now is None or now[0] != number],
             {name: self._counters[name] for name in {**self._counters_written, **self._counters_before}},
             {place: self._blobs.get(place) for place in {**self._blobs_written, **self._blobs_before}},
         )

@@ -153,6 +153,20 @@ def ask(mock: Caller, method: str, path: str, request: dict[str, Any]) -> Answer
     return mock.ask(method, path, **request)
 
 
+@pytest.mark.parametrize(
+    ("prefer", "hint"),
+    [
+        ("code=200, exmaple=welcome", "`exmaple` is no preference; did you mean `example`?"),
+        ("faults=bom", "`faults` is no preference; did you mean `fault`?"),
+        ("respond-async, wait=10, handling=lenient, return=minimal", None),
+    ],
+)
+def test_misspelt_preference_is_told_and_others_are_somebody_elses(mock: Caller, prefer: str, hint: str | None) -> None:
+    """The answer is that without it (RFC 7240, 2)."""
+    answer = mock.ask("POST", CHAT, key="app-chat", json_body=BODY, Prefer=prefer)
+    assert (answer.status, answer.headers.get(HEADER)) == (200, hint)
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_newcomer_is_told_what_to_mend(mock: Caller, mistake: str) -> None:
     """In a header of the refusal, and in the journal."""

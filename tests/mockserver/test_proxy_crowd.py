@@ -253,8 +253,8 @@ from mockserver.cli.main import main
 
 write, sent = har_writing.write_har, []
 
-def interrupt_in_the_middle(recording):
-    for part in write(recording):
+def interrupt_in_the_middle(recording, left_out):
+    for part in write(recording, left_out):
         yield part
         os.kill(os.getpid(), getattr(signal, sys.argv.pop()) if not sent else 0)
         sent.append(part)

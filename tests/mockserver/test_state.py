@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import threading
@@ -19,7 +20,7 @@ from mockserver.cli import main as cli
 from mockserver.cli import options
 from mockserver.state.memory import MemoryStore
 from mockserver.state.quotas import Limits
-from mockserver.state.sqlite import APPLICATION, StateFile
+from mockserver.state.sqlite import APPLICATION, VERSION, StateFile
 from mockserver.state.store import Store
 from mockserver.state.worlds import Worlds
 
@@ -138,7 +139,7 @@ def foreign_database(path: Path) -> None:
 def newer_version(path: Path) -> None:
     filled(path)
     data = bytearray(path.read_bytes())
-    data[60:64] = (2).to_bytes(4, "big")
+    data[60:64] = (VERSION + 1).to_bytes(4, "big")
     path.write_bytes(data)
 
 
@@ -160,7 +161,7 @@ def scribbled_over(path: Path) -> None:
         (lambda path: path.write_text("notes of mine\n" * 50), "no state of the mock"),
         (lambda path: path.write_text("x"), "no state of the mock"),
         (foreign_database, "no state of the mock"),
-        (newer_version, "version 2"),
+        (newer_version, f"version {VERSION + 1}"),
         (cut_short, "broken"),
         (scribbled_over, "broken"),
         (lambda path: path.mkdir(), "Is a directory"),
@@ -186,8 +187,73 @@ def test_file_says_whose_it_is_and_in_which_version(tmp_path: Path) -> None:
     """The head of the file has our mark and the version from the beginning, whatever is still in its log."""
     file = StateFile(tmp_path / "mock.db")
     head = (tmp_path / "mock.db").read_bytes()[:100]
-    assert (head[68:72], head[60:64]) == (APPLICATION.to_bytes(4, "big"), b"\0\0\0\1")
+    assert (head[68:72], head[60:64]) == (APPLICATION.to_bytes(4, "big"), VERSION.to_bytes(4, "big"))
     file.close()
+
+
+VERSION_1 = """
+CREATE TABLE records (world TEXT, kind TEXT, id TEXT, number INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+CREATE TABLE counters (world TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (world, name)) WITHOUT ROWID;
+CREATE TABLE files (world TEXT, kind TEXT, id TEXT, content INTEGER NOT NULL, size INTEGER NOT NULL,
+  PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
+CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part));
+INSERT INTO records VALUES ('w', 't', 'a', 7, '{"n": 7}'), ('w', 't', 'b', 2, '{"n": 2}'), ('w', 'u', 'a', 2, '{}'),
+  ('other', 't', 'a', 0, '{"n": 0}');
+INSERT INTO counters VALUES ('w', 'ids', 4);
+INSERT INTO files VALUES ('w', 't', 'a', 1, 5);
+INSERT INTO contents VALUES (1, 0, x'6279746573');
+PRAGMA user_version = 1;
+"""
+
+
+def test_file_of_the_version_before_is_brought_up_to_ours(tmp_path: Path) -> None:
+    """All that it has is there in the same order, and goes on; an older mock refuses it from then on."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "mock.db")) as database:
+        database.executescript(f"{VERSION_1} PRAGMA application_id = {APPLICATION};")
+    for _ in range(2):
+        file = StateFile(tmp_path / "mock.db")
+        store = file.store("w")
+        assert list(store.list_rows("t")) == [{"n": 2}, {"n": 7}]
+        assert list(store.list_rows("u")) == [{}]
+        assert list(file.store("other").list_rows("t")) == [{"n": 0}]
+        assert (store.read_counter("ids"), store.get_blob("t", "a").read()) == (4, b"bytes")
+        file.close()
+    file = StateFile(tmp_path / "mock.db")
+    store = file.store("w")
+    store.put("t", "c", {"n": 8})
+    store.delete("t", "b")
+    store.commit()
+    file.close()
+    file = StateFile(tmp_path / "mock.db")
+    assert list(file.store("w").list_rows("t")) == [{"n": 7}, {"n": 8}]
+    file.close()
+    assert (tmp_path / "mock.db").read_bytes()[60:64] == VERSION.to_bytes(4, "big")
+
+
+def test_record_that_goes_and_comes_again_stands_last(tmp_path: Path) -> None:
+    """In one write or in two, also where its table was empty meanwhile, whose numbers then begin anew."""
+    for in_one in (True, False):
+        path = tmp_path / f"{in_one}.db"
+        file = StateFile(path)
+        store = file.store("w")
+        for key in ("a", "b"):
+            store.put("t", key, {"id": key})
+        store.put("alone", "a", {"n": 1})
+        store.commit()
+        for table, key in (("t", "a"), ("alone", "a")):
+            store.delete(table, key)
+        if not in_one:
+            store.commit()
+        store.put("t", "a", {"id": "again"})
+        store.put("alone", "b", {"n": 2})
+        store.commit()
+        file.close()
+        file = StateFile(path)
+        again = file.store("w")
+        assert list(again.list_rows("t")) == [{"id": "b"}, {"id": "again"}]
+        assert (again.get("alone", "a"), again.get("alone", "b")) == (None, {"n": 2})
+        file.close()
 
 
 def test_empty_file_is_begun(tmp_path: Path) -> None:
@@ -406,6 +472,26 @@ def test_world_in_a_file_forgets_no_record(tmp_path: Path) -> None:
             world.store.put("t", str(number), {"text": "x" * 50})
     worlds.open("x", "-other")
     assert len(list(worlds.open("x", "").store.list_rows("t"))) == 10
+    worlds.close()
+
+
+def test_worlds_in_use_stay_in_memory_whatever_they_weigh(tmp_path: Path) -> None:
+    """To read them again with each request would take seconds; one that was not used for a while goes."""
+    file, now, loaded = StateFile(tmp_path / "mock.db"), [0.0], []
+    load = file.load
+    file.load = lambda name: loaded.append(name) or load(name)  # type: ignore[method-assign,func-returns-value]
+    worlds = Worlds(0, lambda _api: {}, Limits(state=100), file=file, clock=lambda: now[0])
+    for number in range(30):
+        now[0] += 1
+        world = worlds.open("x", f"-{number % 3}")
+        with world.transaction():
+            world.store.put("t", str(number), {"text": "x" * 50})
+    del world
+    assert loaded == ["x-0", "x-1", "x-2"]
+    now[0] += 20
+    worlds.open("x", "-3")
+    assert [name for name in ("x-0", "x-1", "x-2", "x-3") if worlds.peek(name)] == ["x-3"]
+    assert worlds.open("x", "-0").store.get("t", "27") == {"text": "x" * 50}
     worlds.close()
 
 
