@@ -145,6 +145,11 @@ def is_fixed(text: str) -> bool:
     return text.startswith(("$id.", "$now", "$request", "$violation."))
 
 
+def is_steady(text: str) -> bool:
+    """Tell whether an expression has the same value for the same request to the same app."""
+    return text.startswith(("$request", "$app.", "$violation."))
+
+
 # `$root`, `$root.rest`, `$root#rest` or `$now+5`; anything else that begins with `$` (`$5.00`, `$ 3`, `${x}`) is text
 _SHAPE = re.compile(r"\$(?P<root>[a-z]+)(?:(?P<mark>[.#]|(?<=now)\+)(?P<rest>\S+))?")
 

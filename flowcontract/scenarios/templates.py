@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowcontract.errors import ScenarioError
-from flowcontract.scenarios.expressions import UnknownExpressionError, is_fixed, parse_expression
+from flowcontract.scenarios.expressions import UnknownExpressionError, is_fixed, is_steady, parse_expression
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,8 @@ class Template:
 
     Its expressions are evaluated once, in their order, for both the value and its JSON, whose constant parts are
     prepared.
+
+    ``is_steady``  the same request to the same app renders the same
     """
 
     _value: Any
@@ -63,6 +65,7 @@ class Template:
     _json: str = "null"  # in ASCII, with %s for each hole
     _fixed: _Fixed = _Fixed(())
     _others: tuple[tuple[int, Render, _Dump], ...] = ()  # index of the hole, expression, serialiser
+    is_steady: bool = True
 
     def render(self, context: Context) -> Any:
         """Return the value, its expressions evaluated."""
@@ -100,6 +103,7 @@ def compile_value(value: Any, *, name: str = "scenario", sample: Mapping[str, An
         "".join(_write_format(marked)),
         _compile_fixed(tuple(compiler.fixed)),
         tuple(compiler.others),
+        compiler.is_steady,
     )
 
 
@@ -114,6 +118,7 @@ class _Compiler:
         self._sample = sample
         self.fixed: list[str] = []
         self.others: list[tuple[int, Render, _Dump]] = []
+        self.is_steady = True
 
     def mark_holes(self, value: Any) -> Any:
         """Return a value with holes in place of its expressions."""
@@ -126,7 +131,7 @@ class _Compiler:
         return value
 
     def _compile_text(self, text: str) -> str | _Hole:
-        place, render = len(self.fixed) + len(self.others), parse_expression(text, self._sample)
+        place, render = len(self.fixed) + len(self.others), self._parse(text)
         if render is not None and is_fixed(text):
             self.fixed.append(text)
         elif render is not None:
@@ -137,6 +142,11 @@ class _Compiler:
             return text
         return _Hole(place)
 
+    def _parse(self, text: str) -> Render | None:
+        render = parse_expression(text, self._sample)
+        self.is_steady = self.is_steady and (render is None or is_steady(text))
+        return render
+
     def _dump(self, text: str) -> _Dump:
         """Return a serialiser for an expression; it caches the JSON of values that do not change (app, sample)."""
         root, _, name = text.partition(".")
@@ -146,7 +156,7 @@ class _Compiler:
     def _parse_mixed(self, text: str) -> Render | None:
         """Parse the expressions in braces inside a text; return None if there are none."""
         pieces = _EMBEDDED.split(text)  # text, expression, text, expression, ..., text
-        expressions = [parse_expression(piece, self._sample) for piece in pieces[1::2]]
+        expressions = [self._parse(piece) for piece in pieces[1::2]]
         if all(render is None for render in expressions):
             return None
         parts: list[str | Render] = [pieces[0]]

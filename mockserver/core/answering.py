@@ -66,6 +66,14 @@ def act(visit: Visit, validated: Validated, chosen: Selection, settings: Setting
     return Rendered(behaviour(action), scenario)
 
 
+def is_steady(operation: Operation, scenario: Scenario) -> bool:
+    """Tell whether the same request to the same app gets the same answer each time: nothing happens in its world."""
+    if operation.id in BEHAVIOURS.get(operation.api, {}):
+        return False
+    reply = scenario.reply
+    return reply.kind == "body" and reply.template.is_steady and reply.header_template.is_steady
+
+
 def render(visit: Visit, view: RequestView, chosen: Selection, settings: Settings) -> Rendered:
     """Render a scenario that is not acted upon: a refusal, a preferred one for a wrong request, one of a fault."""
     if chosen.gateway is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowcontract.errors import StateUnreachableError
 from mockserver import faults
 from mockserver.caching import Recent
-from mockserver.core.answering import Rendered, act, render
+from mockserver.core.answering import Rendered, act, is_steady, render
 from mockserver.core.choosing import (
     Selection,
     Visit,
@@ -50,15 +50,24 @@ _ATTEMPTS = 5
 
 
 @dataclass(slots=True)
-class Understood:
-    """What was understood of a request; one that nothing is wrong with is understood once for the same bytes.
+class Chosen:
+    """What is selected of some content where nothing but the request decides.
 
-    ``chosen``  what was selected last for it, where nothing but the request decides, and from which content
+    ``reply``  what it is answered with, where nothing else decides that either; never sent itself
     """
+
+    content: Content
+    selection: Selection
+    reply: Reply | None = None
+
+
+@dataclass(slots=True)
+class Understood:
+    """What was understood of a request; one that nothing is wrong with is understood once for the same bytes."""
 
     validated: Validated
     hints: list[str]
-    chosen: tuple[Content, Selection] | None = None
+    chosen: Chosen | None = None
 
 
 class Handler:
@@ -199,7 +208,7 @@ class Handler:
             chosen = _add_faults(visit, chosen, asked, entry)
         if passing is not None:
             passing.note_kept(entry)
-        chosen, rendered = self._act(visit, validated, chosen, asked, entry)
+        chosen, rendered = self._act(visit, understood, chosen, asked, entry)
         reply, scenario = rendered
         entry.scenario = scenario.key if scenario else None
         if case:
@@ -222,24 +231,24 @@ class Handler:
             return recorded
         if validated.refusal:
             return select_refusal(visit, validated, validated.refusal)
-        if understood.chosen is not None and understood.chosen[0] is visit.content:
-            return understood.chosen[1]
+        if understood.chosen is not None and understood.chosen.content is visit.content:
+            return understood.chosen.selection
         selection = select_matching(visit, validated)
         if not visit.content.scenarios.depends_on_usage(visit.operation):
-            understood.chosen = visit.content, selection
+            understood.chosen = Chosen(visit.content, selection)
         return selection
 
     def _act(
-        self, visit: Visit, validated: Validated, chosen: Selection, asked: Faults, entry: Entry
+        self, visit: Visit, understood: Understood, chosen: Selection, asked: Faults, entry: Entry
     ) -> tuple[Selection, Rendered]:
         """Act and render; where the behaviour refuses, select and render what says so."""
-        settings = self._mock.settings
+        validated, settings = understood.validated, self._mock.settings
         if not chosen.is_acted_upon:
             if chosen.scenario.verbatim and not chosen.is_preferred:
                 visit.world.usage.note_served(chosen.scenario)
             return chosen, render(visit, chosen.view or validated.view, chosen, settings)
         try:
-            rendered = act(visit, validated, chosen, settings)
+            rendered = self._recall(understood, chosen) or act(visit, validated, chosen, settings)
         except Refusal as found:
             refusal = found.drop_traceback()
             entry.forbid((), refusal)
@@ -250,7 +259,24 @@ class Handler:
             return chosen, render(visit, validated.view, chosen, settings)
         if not chosen.is_preferred:
             visit.world.usage.note_served(chosen.scenario)
+        self._remember(visit, understood, chosen, rendered)
         return chosen, rendered
+
+    @staticmethod
+    def _recall(understood: Understood, chosen: Selection) -> Rendered | None:
+        """Return what the same request was answered with, where it is answered so each time."""
+        known = understood.chosen
+        if known is None or known.reply is None or known.selection is not chosen:
+            return None
+        return Rendered(known.reply.copy(), chosen.scenario)
+
+    @staticmethod
+    def _remember(visit: Visit, understood: Understood, chosen: Selection, rendered: Rendered) -> None:
+        known, scenario = understood.chosen, rendered.scenario
+        if known is None or known.reply is not None or known.selection is not chosen or scenario is None:
+            return
+        if is_steady(visit.operation, scenario):
+            known.reply = rendered.reply.copy()
 
     def _apply_faults(self, visit: Visit, chosen: Selection, reply: Reply, asked: Faults, case: Case | None) -> Faults:
         """Let faults change a reply and return those that did; those of streams leave a refusal alone."""

@@ -223,3 +223,16 @@ class Reply:
     said: Any = None
     reason: str = ""
     forward: Forward | None = None
+
+    def copy(self) -> Reply:
+        """Return a reply of the same content, to whose headers others may be added."""
+        return Reply(
+            self.status,
+            PlainHeaders(self.headers),
+            self.body,
+            self.delay_s,
+            self.separate,
+            self.said,
+            self.reason,
+            self.forward,
+        )
