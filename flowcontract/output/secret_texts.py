@@ -51,6 +51,8 @@ _FIELD = re.compile(r'(?<!\\)"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:(?:\s++(?:data:)?
 """The name of a field; an event may have its value in the next line."""
 _NESTED_FIELD = re.compile(r'(?<!\\)(\\+)"([^"\\]{1,200})\1"\s*+:\s*+')
 """A field in JSON inside a text of JSON, to any depth: the backslashes, and its name."""
+_NESTED_NAME_END = re.compile(r'\\"\s*+:')
+"""How the name of such a field ends; most texts with quotes in them have none, which is soon found."""
 _NESTED_VALUE = re.compile(r'(\\+)"(.*?)(?:(?<!\\)\1"|\Z)|([^\s,\]}\[{\\"]+)', re.DOTALL)
 """The value behind it: a text, which may be cut, or a scalar."""
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'  # the last one may be cut
@@ -195,7 +197,7 @@ def _find_secret_fields(text: str) -> Iterator[tuple[int, int]]:
 
 def _find_nested_fields(text: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of the values of secrets in JSON inside texts of JSON, without their quotes."""
-    if '\\"' not in text or not _may_have_secrets(text):
+    if not _NESTED_NAME_END.search(text) or not _may_have_secrets(text):
         return
     end = 0
     for field in _NESTED_FIELD.finditer(text):
