@@ -73,7 +73,7 @@ class Raw:
         self._known = self._sent = None
 
     def _find_secrets(self) -> Iterator[str]:
-        headers = [*self.headers.items(), *self.answer_headers.items()]
+        headers = [*self.headers, *self.answer_headers]
         yield from self.masking.find_in_headers(headers[: 2 * KEPT_HEADERS])
         yield from self.masking.find_in_query(self.query)
         yield from self.masking.find_in_body(_as_text(self.content), _read_media_type(self.headers))
@@ -186,10 +186,12 @@ class Entry:
 
     def _hide(self, text: str) -> str:
         known = self._raw.find_known()
+        if not known:
+            return text
         return mask_short(tuple(known), text) if len(text) < _SHORT else known.mask(text)
 
     def _hide_headers(self, headers: Headers) -> Pairs:
-        masking, items = self._raw.masking, list(headers.items())[:KEPT_HEADERS]
+        masking, items = self._raw.masking, list(headers)[:KEPT_HEADERS]
         return [(name, self._hide(masking.mask_header(name, value))[:KEPT_TEXT]) for name, value in items]
 
     def _hide_body(self, content: bytes, headers: Headers) -> bytes:
