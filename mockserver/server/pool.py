@@ -20,7 +20,8 @@ CONNECT_S = 10.0
 """How long a server may take to accept a connection."""
 _IDLE_S = 4.0  # most servers close an idle connection after five seconds or more
 _IDLE = 64  # connections to one server that wait for the next request
-_MUCH = 32 << 10  # bytes of one read, behind which there is probably more
+_SLICE = 16 << 10  # bytes that are parsed before others have their turn
+_NOTHING = memoryview(b"")
 
 
 class AnswerReader(Protocol):
@@ -109,7 +110,8 @@ class ServerConnection(asyncio.Protocol):
         self._may_send = True  # the client reads fast enough
         self._exchange: AnswerReader | None = None
         self._parser: Any = None
-        self._lost: Exception | None = None
+        self._left = _NOTHING  # what has come and is not parsed yet
+        self._has_turns = False  # reading waits for the next one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -117,6 +119,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what is asked for."""
+        self._parse_rest()
         self.usable = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -124,6 +127,7 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Take the end of what the server sends as the end of the connection."""
+        self._parse_rest()
         self.usable = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -131,7 +135,50 @@ class ServerConnection(asyncio.Protocol):
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Parse what the server says; the exchange is called for each part of it."""
+        """Parse what the server says, a part of it in each turn of the loop.
+
+        A server may send faster than is judged: others, timers and signals must not wait until it has nothing more.
+        libuv, too, reads a socket as often as it fills the buffer, before it looks at anything else.
+        """
+        self._left = memoryview(bytes(self._left) + data) if self._left else memoryview(data)
+        if len(self._left) == len(data):  # else its turn comes
+            self._parse_slice()
+
+    def _parse_slice(self) -> None:
+        data, self._left = self._left[:_SLICE], self._left[_SLICE:]
+        self._parse(data)
+        if self._exchange is None:
+            if self._left:  # behind the end of an answer, unasked
+                self.close()
+        elif len(data) == _SLICE:  # there is probably more
+            self._has_turns = True
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+        elif self._has_turns:
+            self._has_turns = False
+            self._resume()
+
+    def _parse_rest(self) -> None:
+        """Parse all that has come: there will be no more turns."""
+        rest, self._left = self._left, _NOTHING
+        if rest and self._exchange is not None:
+            self._parse(rest)
+
+    def _read_on(self) -> None:
+        """Go on where `_parse_slice` has stopped, unless the client reads more slowly."""
+        if not self._may_send or self._transport.is_closing():
+            return
+        if self._left:
+            self._parse_slice()
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._may_send and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _parse(self, data: memoryview) -> None:
+        """Parse; the exchange is called for each part of it."""
         exchange = self._exchange
         if exchange is None:  # nothing was asked for
             self.close()
@@ -149,20 +196,6 @@ class ServerConnection(asyncio.Protocol):
         exchange.count_unread(len(data))
         if exchange.surplus:  # what follows an answer unasked must not answer the next request
             self.close()
-        elif len(data) >= _MUCH and self._exchange is not None:
-            self._let_others_in()
-
-    def _let_others_in(self) -> None:
-        """Read on in the next turn of the loop: a server that sends faster than is judged has more, again and again.
-
-        libuv reads a socket as often as it fills the buffer, before it looks at others, timers and signals.
-        """
-        self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        if self._may_send and not self._transport.is_closing():
-            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Let the client wait: the server reads too slowly."""
@@ -187,7 +220,10 @@ class ServerConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(exchange)
 
     def end(self) -> None:
-        """Send what comes back to nobody any more."""
+        """Send what comes back to nobody any more; what has come already must not answer the next request."""
+        if self._left:
+            self.close()
+            return
         self._exchange = None
         self.used = self._may_send = True
         self._transport.resume_reading()
@@ -201,7 +237,12 @@ class ServerConnection(asyncio.Protocol):
         self._may_send = may
         if self._transport.is_closing():
             return
-        self._transport.resume_reading() if may else self._transport.pause_reading()
+        if may and self._left:
+            asyncio.get_running_loop().call_soon(self._read_on)
+        elif may:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     @property
     def status(self) -> int:
@@ -210,10 +251,12 @@ class ServerConnection(asyncio.Protocol):
 
     def keeps_alive(self) -> bool:
         """Tell whether the next request may follow on this connection."""
-        return self.usable and self._parser.should_keep_alive() and not self._transport.is_closing()
+        if self._left or not self.usable:
+            return False
+        return bool(self._parser.should_keep_alive()) and not self._transport.is_closing()
 
     def close(self) -> None:
         """Close the connection now."""
         self.usable = False
-        self._exchange = None
+        self._exchange, self._left = None, _NOTHING
         self._transport.abort()

@@ -426,18 +426,31 @@ def _send_until_full(server):
 
 
 class Exchange:
-    """What is told of an answer, and does nothing."""
+    """What is told of an answer, and how it ended."""
 
     surplus = False
 
+    def __init__(self) -> None:
+        self.body = b""
+        self.ended = ""
+
     def count_unread(self, size: int) -> None:
         """Take note."""
+
+    def on_body(self, body: bytes) -> None:
+        """Take some bytes of the body."""
+        self.body += body
+
+    def note_server_left(self, *, reset: bool) -> None:
+        """Note that the connection is closed."""
+        self.ended = "reset" if reset else "closed"
 
 
 class Transport(asyncio.Transport):
     """Knows whether it is read from."""
 
     reading = True
+    aborted = False
 
     def pause_reading(self) -> None:
         """Read no more."""
@@ -448,28 +461,104 @@ class Transport(asyncio.Transport):
         self.reading = True
 
     def is_closing(self) -> bool:
-        """Say that it is open."""
-        return False
+        """Tell whether it was aborted."""
+        return self.aborted
+
+    def abort(self) -> None:
+        """Close."""
+        self.aborted = True
+
+
+LARGE = bytes(range(256)) * 256
+CHUNK = b"10000\r\n" + LARGE + b"\r\n"
+
+
+def begin() -> tuple[ServerConnection, Transport, Exchange]:
+    """Return a connection on which the head of a stream has come."""
+    connection, transport, exchange = ServerConnection(), Transport(), Exchange()
+    connection.connection_made(transport)
+    connection.begin(exchange)  # type: ignore[arg-type]
+    connection.data_received(STREAM_HEAD)
+    return connection, transport, exchange
+
+
+async def count_turns(transport: Transport) -> int:
+    """Return after how many turns of the loop it is read from again."""
+    turns = 0
+    while not transport.reading and turns < 1000:
+        await asyncio.sleep(0)
+        turns += 1
+    return turns
 
 
 def test_fast_server_lets_others_in() -> None:
-    """Of one that has always more only so much is read in a turn of the loop: signals, timers and others come, too."""
+    """Of one that has always more only so much is parsed in a turn of the loop: others and signals come, too."""
 
     async def scenario() -> None:
-        connection, transport = ServerConnection(), Transport()
-        connection.connection_made(transport)
-        connection.begin(Exchange())  # type: ignore[arg-type]
-        connection.data_received(STREAM_HEAD)
+        connection, transport, exchange = begin()
         assert transport.reading
-        connection.data_received(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        connection.data_received(CHUNK)
         assert not transport.reading
-        await asyncio.sleep(0)
+        assert 0 < len(exchange.body) <= len(LARGE) // 4
+        assert 3 < await count_turns(transport) < 10
+        assert exchange.body == LARGE
+        connection.data_received(CHUNK[:100])
         assert transport.reading
-        connection.data_received(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
-        connection.let_server_send(False)  # a client that reads slowly
-        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_slow_client_keeps_a_fast_server_from_being_read() -> None:
+    """What has come and is not parsed waits, too, until the client reads on; what TLS had already read is behind it."""
+
+    async def scenario() -> None:
+        connection, transport, exchange = begin()
+        connection.data_received(CHUNK)
+        connection.let_server_send(False)
+        for _ in range(20):
+            await asyncio.sleep(0)
         assert not transport.reading
+        assert len(exchange.body) <= len(LARGE) // 4
+        connection.data_received(CHUNK)
         connection.let_server_send(True)
-        assert transport.reading
+        await count_turns(transport)
+        assert exchange.body == LARGE * 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_server_that_leaves_is_heard_to_its_end(reset: bool) -> None:
+    """What has come before is told before that it has left."""
+
+    async def scenario() -> None:
+        connection, transport, exchange = begin()
+        connection.data_received(CHUNK)
+        if reset:
+            connection.connection_lost(ConnectionResetError())
+        else:
+            connection.eof_received()
+        assert (exchange.body, exchange.ended) == (LARGE, "reset" if reset else "closed")
+        await count_turns(transport)
+        assert exchange.body == LARGE
+
+    asyncio.run(scenario())
+
+
+def test_what_follows_an_answer_in_a_later_turn_closes_the_connection() -> None:
+    """It was not asked for, and answers nobody."""
+
+    async def scenario() -> None:
+        connection, transport, exchange = begin()
+        connection.data_received(CHUNK + STREAM_HEAD)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert not connection.keeps_alive()
+        connection.end()  # as an exchange does that has what it wants
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert transport.aborted
+        assert not connection.usable
+        assert len(exchange.body) < len(LARGE)
 
     asyncio.run(scenario())
