@@ -17,7 +17,7 @@ from flowcontract.streams.judge import StreamBudget, StreamJudge
 from flowcontract.validation.response import find_response_violations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from contract_tests.http.client import Client, LiveAnswer
     from contract_tests.judging.expectations import Expected
@@ -66,13 +66,17 @@ class Judge:
         self._started = live.started
         return self.watch(live, limit_s)
 
-    def watch(self, head: LiveAnswer | Answer, limit_s: float | None = None) -> bool:
-        """Start with the head of a recorded answer, whose times are not known; tell whether a stream follows."""
+    def watch(self, head: LiveAnswer | Answer, limit_s: float | None = None, *, without: Collection[str] = ()) -> bool:
+        """Start with the head of a recorded answer, whose times are not known; tell whether a stream follows.
+
+        ``without``  rules of the stream's contract to leave out
+        """
         contract = _find_stream_contract(self.operation, head.status, head.headers.get("content-type", ""))
         if contract is None:
             return False
         budget = StreamBudget(events=MAX_EVENTS, bytes=MAX_STREAM_BYTES, seconds=limit_s)
-        self.stream = StreamJudge(contract, budget=budget, started=None if limit_s is None else self._started)
+        started = None if limit_s is None else self._started
+        self.stream = StreamJudge(contract, budget=budget, started=started, without=without)
         return True
 
     def feed(self, now: float, piece: bytes) -> Iterator[TimedEvent]:

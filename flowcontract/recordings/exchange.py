@@ -27,6 +27,7 @@ class RecordedAnswer:
     ``cut``      why the answer ended before its end, the client still reading; empty if it did not
     ``wait_ms``  from the request to the first byte of the answer; 0 if that was not recorded
     ``pieces``   in which the body came; empty if that was not recorded
+    ``rewritten``  whether other texts stand in place of some of the server's: they do not add up as those did
     """
 
     status: int
@@ -37,6 +38,7 @@ class RecordedAnswer:
     cut: str = ""
     wait_ms: float = 0.0
     pieces: tuple[RecordedPiece, ...] = ()
+    rewritten: bool = False
 
     @property
     def media_type(self) -> str:

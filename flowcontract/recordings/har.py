@@ -126,7 +126,8 @@ def _read_answer(entry: Untrusted, method: str, beside: Beside) -> RecordedAnswe
     told_ms = read_number(entry["timings"]["wait"]) if entry["timings"] else 0.0  # until the head of the answer
     wait_ms = min([told_ms, *(piece.at_ms for piece in pieces[:1])]) if told_ms or not pieces else pieces[0].at_ms
     cut = "" if left else failure or _read_optional_text(entry["_trouble"])
-    return RecordedAnswer(status, headers, body, notes, left, cut, wait_ms, pieces)
+    rewritten = bool(content) and content["_rewritten"].value is True
+    return RecordedAnswer(status, headers, body, notes, left, cut, wait_ms, pieces, rewritten=rewritten)
 
 
 def read_number(found: Untrusted) -> float:

@@ -1,9 +1,9 @@
 """A recording -> HAR 1.2, a line at a time: memory does not grow with what was recorded.
 
 Beyond HAR: an entry has `_app` (the API), `_operation`, `_how` and `_violations`; `response.content` has `_pieces`,
-each with `at` (milliseconds after the request) and `text`, or `base64`, and `_partial` where the recorder left out the
-body, or its end. A `postData.text` that is Base64 is said to be so in `encoding` and in `_encoding`: tools that read
-one of them do not read the other.
+each with `at` (milliseconds after the request) and `text`, or `base64`, `_partial` where the recorder left out the
+body, or its end, and `_rewritten` where other texts stand in place of some of the server's. A `postData.text` that is
+Base64 is said to be so in `encoding` and in `_encoding`: tools that read one of them do not read the other.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
     }
     kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
     yield f'{_open(entry)},"response":{_open(_describe_response(taken, lines))},"content":'
-    partial = {"_partial": True} if taken.partial else {}
+    partial = ({"_partial": True} if taken.partial else {}) | ({"_rewritten": True} if taken.rewritten else {})
     yield _open({"size": lines.size, "mimeType": kind} | ({} if lines.is_text else {"encoding": "base64"}) | partial)
     yield ',"text":"'
     pieces = _read_pieces(recording, lines)

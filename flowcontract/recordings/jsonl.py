@@ -10,7 +10,7 @@
 Times are epoch seconds. Secrets were masked before a line was written. `bodySize` is that of the wire; `body` is absent
 where none was sent, or where it was too large to be kept. `"partial": true` in an `end` says that the recorder left out
 the answer's body, or its end: it could not be read, or the recording was full. A killed recorder leaves no `end` and at
-most half a line.
+most half a line. `"rewritten": true` in a `response` says that other texts stand in place of some of the server's.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Taken:
     ``how``          how it ended; None where the recorder was killed before
     ``violations``   what the recorder found, as JSON objects
     ``partial``      whether the recorder left out the answer's body, or its end
+    ``rewritten``    whether it wrote other texts, or `***`, in place of some of the answer's
     """
 
     number: int
@@ -82,6 +83,7 @@ class Taken:
     ended_at: float | None = None
     violations: list[Any] = field(default_factory=list)
     partial: bool = False
+    rewritten: bool = False
 
     @property
     def answer(self) -> bytes:
@@ -192,6 +194,7 @@ def read_request(number: int, line: Untrusted) -> Taken:
 def _read_response(taken: Taken, line: Untrusted) -> None:
     taken.status, taken.answered_at = line["status"].as_number(), _read_time(line)
     taken.answer_headers = _read_pairs(line)
+    taken.rewritten = line["rewritten"].value is True
 
 
 def _read_piece(taken: Taken, line: Untrusted) -> None:
@@ -260,7 +263,9 @@ def as_recorded(taken: Taken) -> Recorded:
         pieces = tuple(RecordedPiece(to_ms(taken.at, piece.at), len(piece.data)) for piece in came)
         notes = (broken,) if broken else ()
         wait_ms = to_ms(taken.at, *times) if times else 0.0
-        return RecordedAnswer(taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces)
+        return RecordedAnswer(
+            taken.status, headers, taken.answer, notes, left, cut, wait_ms, pieces, rewritten=taken.rewritten
+        )
 
     headers = {name.lower(): value for name, value in taken.headers}
     asked, operation = taken.body, taken.operation or ""

@@ -16,7 +16,7 @@ from flowcontract.streams.showing import show
 from flowcontract.streams.sse import MAX_BLOCK_BYTES, Block, Decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from flowcontract.streams.contract import Alternative, StreamContract
     from flowcontract.streams.order import Progress
@@ -93,8 +93,9 @@ class StreamJudge:
         budget: StreamBudget | None = None,
         started: float | None = None,
         max_block_bytes: int = MAX_BLOCK_BYTES,
+        without: Collection[str] = (),
     ) -> None:
-        """Judge by `contract`, within `budget`, from the time `started` on."""
+        """Judge by `contract`, within `budget`, from the time `started` on; `without` names rules to leave out."""
         self.contract = contract
         self.count = 0
         self.ended = False
@@ -108,7 +109,7 @@ class StreamJudge:
         self._decoder = Decoder(contract.framing, max_block_bytes=max_block_bytes)
         self._progress: Progress = contract.orders.start
         self._in_order = True  # so far
-        self._watches = [_Watch(rule) for rule in contract.rules]
+        self._watches = [_Watch(rule) for rule in contract.rules if rule.word not in without]
         self._by_kind: dict[str, list[tuple[Rule, See]]] = {}
         named = (kind for rule in contract.rules for kind in rule.list_kinds())
         guarding = (atom.kind for rule in contract.rules for atom in rule.list_guards())

@@ -170,7 +170,8 @@ class RecordedExchange:
         self._readable = not self._rewriting or "json" in kind or "event-stream" in kind
         self._pieces.has_blocks = "json" not in kind
         kept = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
-        if not self._write("response", at, {"status": status, "headers": self._mask_headers(kept)}):
+        rewritten = {"rewritten": True} if self._rewriting else {}
+        if not self._write("response", at, {"status": status, "headers": self._mask_headers(kept), **rewritten}):
             self._partial = True
 
     def write_piece(self, at: float, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from contract_tests.cli.main import main
+from flowcontract.recordings import jsonl
+from flowcontract.recordings.har_writing import save_har
+from mockserver.proxy.rewriting import Rewriting
 
 SAVED = Path(__file__).parents[1] / "data" / "judge"
 RECORDED = Path(__file__).parents[1] / "data" / "streams" / "recorded"
@@ -396,3 +400,39 @@ def test_a_stream_behind_other_lines_is_judged(tmp_path, capsys):
     (tmp_path / "a.sse").write_text('Notice: something\n\ndata: {"event": "workflow_started"}\n\n', encoding="utf-8")
     assert main(["judge", "--operation", "dify-chat/sendChatMessage", str(tmp_path / "a.sse")]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+def record_chat(folder: Path, *, rewritten: bool) -> Path:
+    """Record a chat as `mockserver proxy --words --redact created_at` would, with the mark or without; return it."""
+    rewriting = Rewriting(["created_at"], words=True)
+    events = [rewriting.rewrite_text(line.removeprefix("data: ")) for line in CHAT.read_text().split("\n\n") if line]
+    mark = {"rewritten": True} if rewritten else {}
+    asked = {"query": "Hi", "inputs": {}, "response_mode": "streaming", "user": "u"}
+    lines = [
+        {"type": "recording", "version": 1, "tool": "a test", "started": "2024-11-21T00:00:00Z", "servers": {}},
+        {"type": "request", "id": 1, "at": 1.0, "api": "dify-chat", "operation": "dify-chat/sendChatMessage"}
+        | {"method": "POST", "url": "http://x/v1/chat-messages", "headers": [], "bodySize": 1}
+        | {"body": {"text": json.dumps(asked)}},
+        {"type": "response", "id": 1, "at": 1.1, "status": 200, "headers": [["Content-Type", "text/event-stream"]]}
+        | mark,
+        *({"type": "piece", "id": 1, "at": 1.2, "text": f"data: {event}\n\n"} for event in events),
+        {"type": "end", "id": 1, "at": 1.3, "how": "complete", "violations": []},
+    ]
+    folder.mkdir()
+    path = folder / jsonl.NAME
+    path.write_bytes(b"".join(map(jsonl.write_line, lines)))
+    return path
+
+
+@pytest.mark.parametrize("form", ["jsonl", "har"])
+def test_words_in_place_of_a_servers_texts_are_not_held_against_it(tmp_path, capsys, form):
+    """They do not add up, and what was redacted has another type; without the mark the same is a violation."""
+    for rewritten in (True, False):
+        path = record_chat(tmp_path / str(rewritten), rewritten=rewritten)
+        if form == "har":
+            save_har(path, path.with_suffix(".har"))
+            path = path.with_suffix(".har")
+        assert main(["judge", str(path)]) == (0 if rewritten else 1)
+        out = capsys.readouterr().out
+        assert ("whether they add up is not asked" in out) == rewritten
+        assert ("concatenates: " in out) is ("/created_at: schema: " in out) is (not rewritten)
