@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,23 @@ _DUMP: Mapping[type, _Dump] = {str: encode_basestring_ascii, int: repr}  # faste
 
 
 def _dump_json(value: Any) -> str:
-    return _DUMP.get(type(value), json.dumps)(value)
+    return _DUMP.get(type(value), _dump_any)(value)
+
+
+def _dump_any(value: Any) -> str:
+    """Return a value as JSON, which has no infinite numbers: `1e999`, that a client may send, becomes null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_drop_infinite(value))
+
+
+def _drop_infinite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _drop_infinite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drop_infinite(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -86,16 +86,16 @@ class Validators:
             errors = _list_errors(validator, instance, limit if count < MANY else 1)
         except UnicodeEncodeError:  # JSON can escape a lone surrogate, UTF-8 cannot encode it
             return [Violation("unicode", "text that UTF-8 can carry", "half a surrogate pair")]
-        return [self._to_violation(pointer, wording.select_error(error)) for error in errors]
+        return [self._to_violation(pointer, wording.select_error(error), instance) for error in errors]
 
-    def _to_violation(self, pointer: str, error: jsonschema_rs.ValidationError) -> Violation:
+    def _to_violation(self, pointer: str, error: jsonschema_rs.ValidationError, whole: object) -> Violation:
         if isinstance(error.kind, _Kind.Custom):
             return self._to_contradiction(error)
         steps = self._trace(pointer, error.evaluation_path)
         return Violation(
             rule=error.kind.name,
             expected=self._describe_expected(steps, error),
-            got=describe(error.instance),
+            got=describe(_find_infinite(whole, error.instance_path) if error.instance is None else error.instance),
             where=pointers.join(error.instance_path),
             source=self._find_source(steps, error),
         )
@@ -234,6 +234,13 @@ def _count_values(instance: object) -> float:
 def is_too_deep(instance: object) -> bool:
     """Tell whether a value is nested deeper than `MAX_DEPTH`."""
     return _count_values(instance) == inf
+
+
+def _find_infinite(value: Any, path: Sequence[str | int]) -> float | None:
+    """Return the number that the validator takes for null: one that no float can hold, such as `1e999`."""
+    for token in path:
+        value = value[token]
+    return value if isinstance(value, float) else None
 
 
 def _list_errors(

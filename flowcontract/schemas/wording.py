@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 import jsonschema_rs
@@ -132,6 +133,8 @@ def describe(value: object) -> str:
             return f"a list of {len(value)}" if value else "an empty list"
         case Mapping():
             return _describe_object(value)
+        case float() if not isfinite(value):
+            return "a number that is too large"
         case _:
             return format_bare(value)
 

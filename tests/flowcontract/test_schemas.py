@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,13 @@ def judge(schema: Any, instance: object) -> list[str]:
 def test_a_violation_says_what_was_wanted_and_what_came(schema: Any, instance: object, said: str) -> None:
     """Each keyword has words that people understand, with the limit that was crossed."""
     assert judge(schema, instance) == [said]
+
+
+def test_number_that_no_float_holds_is_told_as_what_it_is() -> None:
+    """`1e999` is infinite for Python, and null for the validator."""
+    validators = Validators({"type": "object", "properties": {"a": {"items": {"type": "number"}}}})
+    told = [violation.got for violation in validators.find_violations("", {"a": [1, inf, None, -inf]})]
+    assert told == ["a number that is too large", "null", "a number that is too large"]
 
 
 def test_what_came_is_told_shortly() -> None:

@@ -70,3 +70,15 @@ def test_type_of_a_part_ignores_case(mock: Caller, kind: str, part: str) -> None
     answer = mock.ask("POST", "/v1/files/upload", key=KEY, body=body, Content_Type="MULTIPART/FORM-DATA; boundary=b")
     assert (answer.status, answer.json["mime_type"]) == (201, part)
     assert mock.app.mock.journal.list_entries()[-1].form["file"]["content_type"] == part
+
+
+@pytest.mark.parametrize("body", [b"1e999", b'{"tweaks": 1e999}', b'{"tweaks": {"a": -1e999}, "output_type": 1e999}'])
+def test_number_that_no_float_holds_makes_no_answer_that_is_not_json(mock: Caller, body: bytes) -> None:
+    """JSON has no Infinity (RFC 8259, 6): neither the answer, nor the journal, nor its events say it."""
+    path = "/api/v1/run/a430cc57-06bb-4c11-be39-d3d4de68d2c4"
+    answer = mock.ask("POST", path, body=body, Content_Type="application/json", x_api_key="sk-agentbuilder")
+    told = [answer, mock.ask("GET", "/__mock__/requests?limit=1")]
+    for each in told:
+        json.loads(each.body, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert answer.status == 422
+    assert mock.app.mock.journal.list_entries()[-1].content == body
