@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _IN_USE_S = 10.0
 """How long a world counts as used after a request: to read it again from the file with each one costs seconds."""
+_MOST_IN_USE = 64
+"""So many worlds that are in use stay in memory, whatever they weigh."""
 Seeds = Mapping[str, list[Record]]
 """Table name -> the records that every world begins with; each has an `id`."""
 
@@ -325,7 +327,7 @@ class Worlds:
     def _make_room(self, used: World) -> None:
         """Let go of the worlds that were used longest ago, but of none in which a stream runs, nor of `used`.
 
-        What is in the file stays there, and those that are in use stay in memory, too, whatever they weigh; what is in
+        What is in the file stays there, and some that are in use stay in memory, too, whatever they weigh; what is in
         memory alone is forgotten.
         """
         limits = self.quota.limits
@@ -336,7 +338,7 @@ class Worlds:
                 return
             if not self._file:
                 self._end(oldest.name)
-            elif too_many or used.used_at - oldest.used_at > _IN_USE_S:
+            elif too_many or len(self._worlds) > _MOST_IN_USE or used.used_at - oldest.used_at > _IN_USE_S:
                 self._away[oldest.name] = self._worlds.pop(oldest.name)
                 oldest.ledger.leave()
             else:

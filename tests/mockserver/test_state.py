@@ -492,6 +492,11 @@ def test_worlds_in_use_stay_in_memory_whatever_they_weigh(tmp_path: Path) -> Non
     worlds.open("x", "-3")
     assert [name for name in ("x-0", "x-1", "x-2", "x-3") if worlds.peek(name)] == ["x-3"]
     assert worlds.open("x", "-0").store.get("t", "27") == {"text": "x" * 50}
+    for number in range(500):  # all at once: they are many
+        world = worlds.open("x", f"-many-{number}")
+        with world.transaction():
+            world.store.put("t", "k", {"text": "x" * 50})
+    assert len(worlds._worlds) == 64
     worlds.close()
 
 
