@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Faults = tuple[faults.Chosen, ...]
 _RECOGNISED = 512  # requests
 _RECOGNISED_BODY = 2 << 10  # bytes
+_RECOGNISED_ANSWER = 16 << 10  # bytes
 _ATTEMPTS = 5
 """How often a request looks for its world, which another worker may reset between finding and locking it."""
 
@@ -275,7 +276,8 @@ class Handler:
         known, scenario = understood.chosen, rendered.scenario
         if known is None or known.reply is not None or known.selection is not chosen or scenario is None:
             return
-        if is_steady(visit.operation, scenario):
+        body = rendered.reply.body
+        if isinstance(body, bytes) and len(body) <= _RECOGNISED_ANSWER and is_steady(visit.operation, scenario):
             known.reply = rendered.reply.copy()
 
     def _apply_faults(self, visit: Visit, chosen: Selection, reply: Reply, asked: Faults, case: Case | None) -> Faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path) -> Iterator[MockServer]:
     """Run the chat app with them."""
-    with MockServer(["dify-chat"], fixtures=folder, settings=Settings(pace=0)) as running:
+    with MockServer(["dify-chat"], fixtures=folder, settings=Settings(pace=0, journal=20)) as running:
         yield running
 
 
@@ -46,6 +47,19 @@ def write(server: MockServer, folder: Path, body: str) -> None:
 def read(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return an answer without its moment."""
     return answer.status_code, answer.content, [pair for pair in answer.headers.multi_items() if pair[0] != "date"]
+
+
+def test_large_answers_are_not_kept(server: MockServer, client: httpx.Client, folder: Path) -> None:
+    """Whoever asks in a thousand ways for a large answer does not fill the memory with it."""
+    write(server, folder, f"  body: {{name: {'x' * 100_000}}}\n")
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(100):
+        for _ in range(3):
+            assert len(client.get(f"/info?n={number}").content) > 100_000
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 5 << 20
 
 
 def test_same_answer_each_time_and_another_once_it_is_overridden(server: MockServer, client: httpx.Client) -> None:
