@@ -57,7 +57,7 @@ def load_baseline(path: Path) -> dict[str, Any]:
             raise BaselineError(f"--baseline {path}: it has more than {MAX_BYTES} bytes. {todo}")
         found = json.loads(file.read_bytes())
     except OSError as error:
-        raise BaselineError(f"--baseline {path}: cannot be read: {error.strerror}. {todo}") from None
+        raise BaselineError(f"--baseline {file}: cannot be read: {error.strerror}. {todo}") from None
     except (ValueError, RecursionError) as error:
         raise BaselineError(f"--baseline {path}: is not JSON: {error}. {todo}") from None
     fields = found if isinstance(found, dict) else {}
@@ -70,6 +70,7 @@ def load_baseline(path: Path) -> dict[str, Any]:
 def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the section `baseline` of a run's document.
 
+    ``compared``     how many operations both runs asked
     ``differences``  in the order of SORTS
     ``notes``        what could not be compared, and why
     """
@@ -86,6 +87,7 @@ def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str)
         "version": str(before["about"].get("version", "")),
         "target": {str(name): str(url) for name, url in before["target"].items()},
         "status": str(before.get("status", "")),
+        "compared": len(asked),
         "differences": [difference._asdict() for difference in ordered],
         "counts": {sort: sum(difference.sort == sort for difference in ordered) for sort in SORTS},
         "notes": list(_list_notes(before, now)),
@@ -229,6 +231,23 @@ def _is_slower_or_faster(old: Any, new: Any) -> bool:
         return False
     difference = abs(middles[1] - middles[0])
     return fewest >= _FEWEST_TIMES and difference > max(noise, _LEAST_SHARE * max(middles), _LEAST_S)
+
+
+def summarize_differences(baseline: Mapping[str, Any]) -> str:
+    """Return in a few words how much is different: that nothing was compared is not that nothing is different."""
+    if not baseline["compared"]:
+        return "nothing was compared, since no operation was asked in both runs"
+    found = len(baseline["differences"])
+    return f"{found} difference{'' if found == 1 else 's'}" if found else "nothing is different"
+
+
+def join_alike(differences: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return differences with their `operations`: what is the same for several of them is told once."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for each in differences:
+        key = tuple(each[name] for name in ("sort", "what", "before", "after"))
+        found.setdefault(key, {**each, "operations": []})["operations"].append(each["operation"])
+    return list(found.values())
 
 
 def count_differences(baseline: Mapping[str, Any]) -> Iterable[str]:
