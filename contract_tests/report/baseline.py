@@ -27,6 +27,7 @@ SORTS: Final = {
 _FEWEST_TIMES: Final = 5  # a few times say nothing
 _LEAST_SHARE, _LEAST_S = 0.25, 0.02  # what two runs of the same server differ by at least, on a busy machine
 _VARYING = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d+(?:\.\d+)?")
+_JOINTS = re.compile(r" or | and | \| ")  # between the kinds of a field, choices, texts
 _SEEN: Final = {"status": "status", "code": "code", "event": "event"}
 _NEEDED: Final = {"causes": list, "choices": list, "matrix": list, "tests": dict, "about": dict, "target": dict}
 
@@ -77,9 +78,10 @@ def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str)
     asked = {row["operation"] for row in now["matrix"]} & {
         str(row.get("operation")) for row in _list_rows(before["matrix"])
     }
-    found: list[Difference] = []
-    for compare in (_compare_causes, _compare_choices, _compare_seen, _compare_fields, _compare_texts, _compare_times):
-        found += [difference for difference in compare(before, now) if difference.operation in asked]
+    found = [each for each in _compare_causes(before, now) if each.operation in asked]
+    left_out = [_find_left_out(*runs) for runs in ((now, before), (before, now))]
+    for compare in (_compare_choices, _compare_seen, _compare_fields, _compare_texts, _compare_times):
+        found += [each for each in compare(before, now) if each.operation in asked and _is_sure(each, *left_out)]
     ordered = sorted(found, key=lambda difference: list(SORTS).index(difference.sort))
     return {
         "source": source,
@@ -94,9 +96,45 @@ def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str)
     }
 
 
+class _LeftOut(NamedTuple):
+    """Tests that only the other run has (`-k`): what their answers show cannot be found missing.
+
+    ``operations``  those that such tests are about
+    ``journeys``    whether some of them are journeys, which are about any
+    """
+
+    total: int
+    operations: frozenset[str]
+    journeys: bool
+
+    def concerns(self, operation: str) -> bool:
+        """Tell whether answers of an operation may be missing for want of a test."""
+        return self.journeys or operation in self.operations
+
+
+def _find_left_out(run: Mapping[str, Any], other: Mapping[str, Any]) -> _LeftOut:
+    names = [name for name in _list_run(other["tests"]) - set(run["tests"]) if not name.startswith("fuzzing/")]
+    about = {"/".join(name.split("/")[:2]) for name in names}
+    known = {str(row.get("operation")) for row in _list_rows(other["matrix"])}
+    return _LeftOut(len(names), frozenset(about & known), bool(about - known))
+
+
+def _is_sure(difference: Difference, now: _LeftOut, before: _LeftOut) -> bool:
+    """Tell whether a difference of what answers show is none for want of a test: then nothing may be there instead."""
+    gone, fresh = now.concerns(difference.operation), before.concerns(difference.operation)
+    if difference.sort == "speed":
+        return not (gone or fresh)
+    old, new = (set(filter(None, _JOINTS.split(text))) for text in (difference.before, difference.after))
+    return bool(old - new and not gone) or bool(new - old and not fresh)
+
+
 def _list_notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if before.get("status") in ("interrupted", "crashed", "incomplete"):
         yield f"the earlier run was {before['status']}: what it did not ask is not compared"
+    for one, left_out in (("this run", _find_left_out(now, before)), ("the earlier run", _find_left_out(before, now))):
+        if left_out.total:
+            tests = f"{left_out.total} test{'' if left_out.total == 1 else 's'}"
+            yield f"{one} left out {tests} of the other: what only their answers show is not compared"
     others = sorted(set(before["target"]) ^ set(now["target"]))
     if others:
         yield f"only one of the runs asked {', '.join(map(str, others))}"

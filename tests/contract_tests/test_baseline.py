@@ -220,3 +220,40 @@ def test_folder_without_a_report_is_told_by_the_file_that_it_lacks(tmp_path):
     """The folder itself is there."""
     with pytest.raises(BaselineError, match=r"report\.json: cannot be read"):
         load_baseline(tmp_path)
+
+
+def test_what_no_test_asked_again_is_not_missing():
+    """With `-k` fewer statuses, fields and texts come; what never came before is told, and that tests were left out."""
+    long = [
+        report(
+            f"{CHAT}/a", (), [*SEEN, [CHAT, "status", "400", True]], answers=[answer("400", texts=["a is missing"])]
+        ),
+        report(
+            f"{CHAT}/b", (), SEEN, choices=[choice("204")], answers=[answer(fields={"": "object", "/a": "text"})] * 9
+        ),
+    ]
+    short = [
+        report(
+            f"{CHAT}/b",
+            (),
+            [*SEEN, [CHAT, "event", "ping", True]],
+            choices=[choice("200")],
+            answers=[answer(fields={"": "object", "/b": "text"}, whole_s=0.5)] * 9,
+        )
+    ]
+    chosen = ("choice", "what a deletion answers", "204", "200")
+    told_of = [chosen, ("answered", "event ping", "", "came"), ("field", "200: /b", "", "text")]
+    assert differences(run(*long), run(*short)) == told_of
+    notes = ["this run left out 1 test of the other: what only their answers show is not compared"]
+    assert compare_runs(run(*long), run(*short), "x")["notes"] == notes
+    chosen = ("choice", "what a deletion answers", "200", "204")
+    gone = [chosen, ("answered", "event ping", "came", ""), ("field", "200: /b", "text", "")]
+    assert differences(run(*short), run(*long)) == gone
+
+
+def test_journey_that_was_left_out_concerns_every_operation():
+    """Whichever it asks."""
+    long = [report("chat/talk", (), [*SEEN, [CHAT, "status", "400", True]]), report(f"{CHAT}/b", (), SEEN)]
+    assert differences(run(*long), run(long[1])) == []
+    other = [report("cybertron/offlineUploadFile/a", (), [*SEEN, [CHAT, "status", "400", True]]), long[1]]
+    assert differences(run(*other), run(long[1]))[0][:2] == ("answered", "status 400")
