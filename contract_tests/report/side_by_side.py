@@ -21,7 +21,7 @@ from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.streams.judge import StreamJudge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from flowcontract.recordings.exchange import Recorded
@@ -138,9 +138,33 @@ def count_compared(old: Answered, new: Answered) -> tuple[int, int]:
 def _pair_answers(old: Answered, new: Answered) -> Iterator[tuple[tuple[str, str], Recorded, Recorded]]:
     """Yield both answers to each request that both were asked, with its test and operation."""
     for key, answers in old.answers.items():
-        for one, other in zip(answers, new.answers.get(key, ()), strict=False):
-            if _is_same_request(one, other):
-                yield key, one, other
+        for one, other in _pair_requests(answers, new.answers.get(key, ())):
+            yield key, one, other
+
+
+def _pair_requests(old: Sequence[Recorded], new: Sequence[Recorded]) -> Iterator[tuple[Recorded, Recorded]]:
+    """Yield the requests that are the same; of several in their order, which is chance where they were sent at once.
+
+    Those that are the same to the letter come together first, then those that differ in ids, times and invented names.
+    """
+    pairs: dict[int, Recorded] = {}
+    left = list(new)
+    for tell in (str, _level):
+        waiting: dict[tuple[str, ...], list[Recorded]] = {}
+        for other in left:
+            waiting.setdefault(_name_request(other, tell), []).append(other)
+        for number, one in enumerate(old):
+            others = waiting.get(_name_request(one, tell)) if number not in pairs else None
+            if others:
+                pairs[number] = others.pop(0)
+        left = [other for others in waiting.values() for other in others]
+    for number, other in sorted(pairs.items()):
+        yield old[number], other
+
+
+def _name_request(asked: Recorded, tell: Callable[[str], str]) -> tuple[str, ...]:
+    url = urlsplit(asked.url)._replace(scheme="", netloc="").geturl()
+    return asked.method, tell(url), tell((asked.asked or b"").decode("utf-8", "replace"))
 
 
 def keep_repeated(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
@@ -154,13 +178,6 @@ def keep_repeated(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
 
 
 # Where they differ
-
-
-def _is_same_request(one: Recorded, other: Recorded) -> bool:
-    """Tell whether both were asked the same, ids, times and invented names aside: what an answer names may be next."""
-    texts = (f"{each.method} {urlsplit(each.url)._replace(scheme='', netloc='').geturl()}" for each in (one, other))
-    bodies = ((each.asked or b"").decode("utf-8", "replace") for each in (one, other))
-    return len(set(map(_level, texts))) == 1 and len(set(map(_level, bodies))) == 1
 
 
 def _compare_answers(operation: Operation, one: Recorded, other: Recorded) -> Iterator[Difference]:

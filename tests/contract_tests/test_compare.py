@@ -185,6 +185,15 @@ def test_difference_that_operations_share_is_told_once(tmp_path):
     assert any("(2 times: a/b)" in line for line in lines)
 
 
+def test_requests_that_were_sent_at_once_are_paired_by_what_they_ask(tmp_path):
+    """In which order they are answered is chance; ids and invented names come after what is the same to the letter."""
+    said = {f"/v1/info?question-{number}&of={ID}": word for number, word in enumerate(("first", "second"))}
+    old = [entry({"detail": word}, path=path) for path, word in said.items()]
+    assert compared(tmp_path, old, old[::-1]) == []
+    new = [entry({"detail": word}, path=path.replace(ID, OTHER)) for path, word in said.items()]
+    assert compared(tmp_path, old, new) == []
+
+
 def test_requests_are_counted(tmp_path):
     """Those that both were asked, and those that only one was: what an answer names may be asked next."""
     old = [entry({}), entry({}, test="a/c"), entry({}, path="/v1/meta")]
