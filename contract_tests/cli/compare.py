@@ -19,7 +19,7 @@ from contract_tests.cli.run import PROBLEMS, WELL
 from contract_tests.config.target import RUN_VARIABLE
 from contract_tests.report.files import write_whole
 from contract_tests.report.folder import prepare
-from contract_tests.report.side_by_side import compare_servers, count_compared, keep_repeated, read_run
+from contract_tests.report.side_by_side import compare_servers, count_compared, find_chance, keep_repeated, read_run
 from contract_tests.report.terminal import count_noun
 from flowcontract.errors import FlowContractError
 from flowcontract.output.printable import make_printable
@@ -28,7 +28,8 @@ from flowcontract.specs.model import list_apis, load_api
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from contract_tests.report.side_by_side import Finding
+    from contract_tests.report.side_by_side import Answered, Finding
+    from flowcontract.specs.model import Operation
 
 _EPILOG = """\
 examples:
@@ -37,7 +38,8 @@ examples:
   contract-tests compare --old URL --new URL --old-target old.toml --new-target new.toml --report out
 
 Both are asked the same, at the same time, with the same invented names. Ids and times are matched, not compared; what
-is different only once of --repeat times is left out. What follows goes to pytest: -k sendChatMessage.
+is different only once of --repeat times, or where one server differs from itself, is left out. What follows goes to
+pytest: -k sendChatMessage.
 
 exit status: 0 no difference, 1 differences, 2 no sound verdict: a run did not come to its end.
 """
@@ -86,17 +88,23 @@ def run(arguments: argparse.Namespace, others: Sequence[str] = ()) -> int:
         apis = [load_api(name) for name in arguments.api or list_apis()]
         rounds: list[list[Finding]] = []
         counts: list[tuple[int, int]] = []
+        runs: dict[str, list[Answered]] = {place: [] for place in _PLACES}
+        operations: dict[str, Operation] = {}
         for number in range(1, arguments.repeat + 1):
             print(f"Round {number} of {arguments.repeat}: both servers are asked.", file=sys.stderr, flush=True)
             folders = {place: folder / f"{place}-{number}" for place in _PLACES}
             _ask_both(arguments, others, folders)
-            (old, known), (new, more) = (read_run(folders[place], apis) for place in _PLACES)
+            for place in _PLACES:
+                answered, known = read_run(folders[place], apis)
+                runs[place].append(answered)
+                operations.update(known)
+            old, new = (runs[place][-1] for place in _PLACES)
             counts.append(count_compared(old, new))
             if not counts[-1][0]:
                 raise FlowContractError("Nothing was compared: no test asked both the same. Name other tests with -k.")
-            rounds.append(compare_servers(old, new, {**known, **more}))
+            rounds.append(compare_servers(old, new, operations))
         compared, apart = min(counts)
-        found = keep_repeated(rounds)
+        found = keep_repeated(rounds, set().union(*(find_chance(runs[place], operations) for place in _PLACES)))
         if arguments.report:
             _write(arguments, found, compared, apart)
         many = f"{count_noun(len(found), 'difference')} in the answers to {count_noun(compared, 'request')}"
@@ -192,7 +200,11 @@ def _write_finding(findings: Sequence[Finding]) -> Iterator[str]:
 
 def _end(arguments: argparse.Namespace, many: str, once: int, apart: int) -> Iterator[str]:
     """Yield what all of it comes to, and what was not compared."""
-    dropped = f"; {once} more {'was' if once == 1 else 'were'} not there each time" if once else ""
+    dropped = (
+        f"; {once} more {'was' if once == 1 else 'were'} not there each time, or one server differs so from itself"
+        if once
+        else ""
+    )
     yield f"{many}, in {count_noun(arguments.repeat, 'round')}{dropped}."
     if apart:
         requests = count_noun(apart, "request")

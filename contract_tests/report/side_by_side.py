@@ -21,7 +21,7 @@ from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.streams.judge import StreamJudge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from flowcontract.recordings.exchange import Recorded
@@ -114,6 +114,19 @@ def read_run(folder: Path, apis: Sequence[Api]) -> tuple[Answered, Mapping[str, 
 
 def compare_servers(old: Answered, new: Answered, operations: Mapping[str, Operation]) -> list[Finding]:
     """Return the differences between the answers to the same requests, each with the contract's word on it."""
+    findings = _find_differences(old, new, operations)
+    for finding in findings:
+        _judge(finding, old, new)
+    return sorted(findings, key=lambda finding: finding.difference.key)
+
+
+def find_chance(runs: Sequence[Answered], operations: Mapping[str, Operation]) -> set[tuple[str, ...]]:
+    """Return the keys of what one server answers differently from run to run: what a model says, a list's order."""
+    again = (_find_differences(runs[0], other, operations) for other in runs[1:])
+    return {finding.difference.key for findings in again for finding in findings}
+
+
+def _find_differences(old: Answered, new: Answered, operations: Mapping[str, Operation]) -> list[Finding]:
     found: dict[tuple[str, ...], Finding] = {}
     for (test, name), one, other in _pair_answers(old, new):
         try:
@@ -124,9 +137,7 @@ def compare_servers(old: Answered, new: Answered, operations: Mapping[str, Opera
             finding = found.setdefault(difference.key, Finding(difference))
             finding.count += 1
             finding.tests[test] = None
-    for finding in found.values():
-        _judge(finding, old, new)
-    return sorted(found.values(), key=lambda finding: finding.difference.key)
+    return list(found.values())
 
 
 def count_compared(old: Answered, new: Answered) -> tuple[int, int]:
@@ -167,13 +178,14 @@ def _name_request(asked: Recorded, tell: Callable[[str], str]) -> tuple[str, ...
     return asked.method, tell(url), tell((asked.asked or b"").decode("utf-8", "replace"))
 
 
-def keep_repeated(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """Return the findings of the first run that every other has too, with the same verdict."""
+def keep_repeated(runs: Sequence[Sequence[Finding]], chance: Container[tuple[str, ...]] = ()) -> list[Finding]:
+    """Return the findings of the first run that every other has too, with the same verdict, and that are no chance."""
     others = [{finding.difference.key: finding.verdict for finding in findings} for findings in runs[1:]]
     return [
         finding
         for finding in (runs[0] if runs else ())
-        if all(known.get(finding.difference.key) == finding.verdict for known in others)
+        if finding.difference.key not in chance
+        and all(known.get(finding.difference.key) == finding.verdict for known in others)
     ]
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from contract_tests.cli.compare import write_lines
 from contract_tests.cli.main import main
-from contract_tests.report.side_by_side import compare_servers, count_compared, keep_repeated, read_run
+from contract_tests.report.side_by_side import compare_servers, count_compared, find_chance, keep_repeated, read_run
 from flowcontract.specs.model import load_api
 from mockserver import MockServer, Settings
 
 CHAT = load_api("dify-chat")
+CHAT_OPERATIONS = {operation.name: operation for operation in CHAT.operations.values()}
 ID, OTHER = "8f1d2c3b-0000-4000-8000-00000000000a", "8f1d2c3b-0000-4000-8000-00000000000b"
 
 
@@ -107,6 +108,26 @@ def test_only_what_differs_each_time_is_told(tmp_path):
     one = compared(tmp_path, [entry({"a": 1, "b": 1})], [entry({"a": 2, "b": 2})])
     other = compared(tmp_path, [entry({"a": 1, "b": 1})], [entry({"a": 2, "b": 1})])
     assert [finding.difference.what for finding in keep_repeated([one, other])] == ["body /a"]
+
+
+def test_what_one_server_answers_differently_each_time_is_no_difference(tmp_path):
+    """What a model says is another text each time; that one server says null there is told: the other never does."""
+    runs = {"old": [], "new": []}
+    for number, answers in enumerate((("a", "b", None), ("c", "d", None))):
+        said, other, nothing = answers
+        old = [entry({"answer": said, "more": said, "mode": "x"})]
+        new = [entry({"answer": other, "more": nothing, "mode": "y"})]
+        for place, entries in (("old", old), ("new", new)):
+            write_run(tmp_path / f"{place}-{number}", entries)
+            runs[place].append(read_run(tmp_path / f"{place}-{number}", [CHAT])[0])
+    rounds = [compare_servers(*pair, CHAT_OPERATIONS) for pair in zip(runs["old"], runs["new"], strict=True)]
+    assert [finding.difference.what for finding in keep_repeated(rounds)] == [
+        "body /answer",
+        "body /mode",
+        "body /more",
+    ]
+    chance = find_chance(runs["old"], CHAT_OPERATIONS)
+    assert [finding.difference.what for finding in keep_repeated(rounds, chance)] == ["body /mode", "body /more"]
 
 
 def test_what_fuzzing_made_up_is_not_compared(tmp_path):
