@@ -277,6 +277,12 @@ def test_target_file_that_is_not_there_is_named_by_this_command_s_option(mock, c
     assert "Name a target file with --new-target." in capsys.readouterr().err
 
 
+def test_option_that_nobody_knows_is_named(mock, capsys):
+    """What pytest does not know either; its usage says nothing."""
+    assert compare(mock, "--nosuch") == 2
+    assert "did not come to its end: unrecognized arguments: --nosuch" in capsys.readouterr().err
+
+
 def test_folder_that_cannot_be_written_is_no_difference(mock, tmp_path, capsys):
     """Its exit code is 2, and nothing was asked."""
     (tmp_path / "file").write_text("")
