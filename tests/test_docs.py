@@ -112,6 +112,14 @@ def test_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_session_writes_nothing_into_its_own_environment() -> None:
+    """`nox -s docs` built the site among the pages of Sphinx's own package, which fetch fonts from elsewhere."""
+    text = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = re.findall(r"^@nox\.session.*\ndef (\w+)", text, re.MULTILINE)
+    assert "docs" in sessions
+    assert [name for name in sessions if f'".nox/{name}"' in text] == []
+
+
 def test_index_lists_each_page() -> None:
     """Whoever begins at docs/index.md finds every page, once."""
     docs = ROOT / "docs"

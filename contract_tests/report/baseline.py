@@ -27,6 +27,7 @@ SORTS: Final = {
 _FEWEST_TIMES: Final = 5  # a few times say nothing
 _LEAST_SHARE, _LEAST_S = 0.25, 0.02  # what two runs of the same server differ by at least, on a busy machine
 _VARYING = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d+(?:\.\d+)?")
+_JOINTS = re.compile(r" or | and | \| ")  # between the kinds of a field, choices, texts
 _SEEN: Final = {"status": "status", "code": "code", "event": "event"}
 _NEEDED: Final = {"causes": list, "choices": list, "matrix": list, "tests": dict, "about": dict, "target": dict}
 
@@ -57,7 +58,7 @@ def load_baseline(path: Path) -> dict[str, Any]:
             raise BaselineError(f"--baseline {path}: it has more than {MAX_BYTES} bytes. {todo}")
         found = json.loads(file.read_bytes())
     except OSError as error:
-        raise BaselineError(f"--baseline {path}: cannot be read: {error.strerror}. {todo}") from None
+        raise BaselineError(f"--baseline {file}: cannot be read: {error.strerror}. {todo}") from None
     except (ValueError, RecursionError) as error:
         raise BaselineError(f"--baseline {path}: is not JSON: {error}. {todo}") from None
     fields = found if isinstance(found, dict) else {}
@@ -70,15 +71,17 @@ def load_baseline(path: Path) -> dict[str, Any]:
 def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the section `baseline` of a run's document.
 
+    ``compared``     how many operations both runs asked
     ``differences``  in the order of SORTS
     ``notes``        what could not be compared, and why
     """
     asked = {row["operation"] for row in now["matrix"]} & {
         str(row.get("operation")) for row in _list_rows(before["matrix"])
     }
-    found: list[Difference] = []
-    for compare in (_compare_causes, _compare_choices, _compare_seen, _compare_fields, _compare_texts, _compare_times):
-        found += [difference for difference in compare(before, now) if difference.operation in asked]
+    found = [each for each in _compare_causes(before, now) if each.operation in asked]
+    left_out = [_find_left_out(*runs) for runs in ((now, before), (before, now))]
+    for compare in (_compare_choices, _compare_seen, _compare_fields, _compare_texts, _compare_times):
+        found += [each for each in compare(before, now) if each.operation in asked and _is_sure(each, *left_out)]
     ordered = sorted(found, key=lambda difference: list(SORTS).index(difference.sort))
     return {
         "source": source,
@@ -86,15 +89,52 @@ def compare_runs(before: Mapping[str, Any], now: Mapping[str, Any], source: str)
         "version": str(before["about"].get("version", "")),
         "target": {str(name): str(url) for name, url in before["target"].items()},
         "status": str(before.get("status", "")),
+        "compared": len(asked),
         "differences": [difference._asdict() for difference in ordered],
         "counts": {sort: sum(difference.sort == sort for difference in ordered) for sort in SORTS},
         "notes": list(_list_notes(before, now)),
     }
 
 
+class _LeftOut(NamedTuple):
+    """Tests that only the other run has (`-k`): what their answers show cannot be found missing.
+
+    ``operations``  those that such tests are about
+    ``journeys``    whether some of them are journeys, which are about any
+    """
+
+    total: int
+    operations: frozenset[str]
+    journeys: bool
+
+    def concerns(self, operation: str) -> bool:
+        """Tell whether answers of an operation may be missing for want of a test."""
+        return self.journeys or operation in self.operations
+
+
+def _find_left_out(run: Mapping[str, Any], other: Mapping[str, Any]) -> _LeftOut:
+    names = [name for name in _list_run(other["tests"]) - set(run["tests"]) if not name.startswith("fuzzing/")]
+    about = {"/".join(name.split("/")[:2]) for name in names}
+    known = {str(row.get("operation")) for row in _list_rows(other["matrix"])}
+    return _LeftOut(len(names), frozenset(about & known), bool(about - known))
+
+
+def _is_sure(difference: Difference, now: _LeftOut, before: _LeftOut) -> bool:
+    """Tell whether a difference of what answers show is none for want of a test: then nothing may be there instead."""
+    gone, fresh = now.concerns(difference.operation), before.concerns(difference.operation)
+    if difference.sort == "speed":
+        return not (gone or fresh)
+    old, new = (set(filter(None, _JOINTS.split(text))) for text in (difference.before, difference.after))
+    return bool(old - new and not gone) or bool(new - old and not fresh)
+
+
 def _list_notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if before.get("status") in ("interrupted", "crashed", "incomplete"):
         yield f"the earlier run was {before['status']}: what it did not ask is not compared"
+    for one, left_out in (("this run", _find_left_out(now, before)), ("the earlier run", _find_left_out(before, now))):
+        if left_out.total:
+            tests = f"{left_out.total} test{'' if left_out.total == 1 else 's'}"
+            yield f"{one} left out {tests} of the other: what only their answers show is not compared"
     others = sorted(set(before["target"]) ^ set(now["target"]))
     if others:
         yield f"only one of the runs asked {', '.join(map(str, others))}"
@@ -229,6 +269,23 @@ def _is_slower_or_faster(old: Any, new: Any) -> bool:
         return False
     difference = abs(middles[1] - middles[0])
     return fewest >= _FEWEST_TIMES and difference > max(noise, _LEAST_SHARE * max(middles), _LEAST_S)
+
+
+def summarize_differences(baseline: Mapping[str, Any]) -> str:
+    """Return in a few words how much is different: that nothing was compared is not that nothing is different."""
+    if not baseline["compared"]:
+        return "nothing was compared, since no operation was asked in both runs"
+    found = len(baseline["differences"])
+    return f"{found} difference{'' if found == 1 else 's'}" if found else "nothing is different"
+
+
+def join_alike(differences: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return differences with their `operations`: what is the same for several of them is told once."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for each in differences:
+        key = tuple(each[name] for name in ("sort", "what", "before", "after"))
+        found.setdefault(key, {**each, "operations": []})["operations"].append(each["operation"])
+    return list(found.values())
 
 
 def count_differences(baseline: Mapping[str, Any]) -> Iterable[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from contract_tests.report.baseline import SORTS as DIFFERENCES
+from contract_tests.report.baseline import join_alike, summarize_differences
 from contract_tests.report.coverage import SORTS
 from contract_tests.report.rendering import get_environment, read_template
 from contract_tests.report.terminal import format_headline, select_causes
@@ -38,6 +39,7 @@ def render_page(document: Mapping[str, Any]) -> str:
         notes=select_causes(dict(document), "note"),
         deviations=select_causes(dict(document), "deviation"),
         sections=_group_differences(document.get("baseline")),
+        differing=summarize_differences(document["baseline"]) if document.get("baseline") else "",
         grids=build_grids(document["matrix"]),
         signs=SIGNS,
         broken=[draw_time_line(stream) for stream in streams[:_MOST_STREAMS] if stream["violations"]],
@@ -48,7 +50,7 @@ def render_page(document: Mapping[str, Any]) -> str:
 
 def _group_differences(baseline: Mapping[str, Any] | None) -> list[tuple[str, list[Json]]]:
     """Return the differences from an earlier run, by the heading of their sort."""
-    found = baseline["differences"] if baseline else []
+    found = join_alike(baseline["differences"]) if baseline else []
     grouped = [(heading, [each for each in found if each["sort"] == sort]) for sort, heading in DIFFERENCES.items()]
     return [(heading, each) for heading, each in grouped if each]
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from flowcontract.recordings.untrusted import Unreadable
 from flowcontract.streams.judge import StreamJudge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from flowcontract.recordings.exchange import Recorded
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T_ ]?\d\d[:-]\d\d[:-]\d\d(?:\.\d+)?|\b1[0-9]{9}(?:\.\d+)?\b")
 _INVENTED = re.compile(r"contract-tests-[\w-]+|[\w-]*\d[\w-]*")  # names of folders, files and users
+_PROVOKED = re.compile(r"[\w-]+/\w+/(?:provoked|streams)/")  # tests whose request a target file has (`[provoke]`)
 _SHOWN: Final = 160  # characters of a value
 _DEPTH: Final = 20
+_ABSENT: Final = object()
+_CAME: Final = {True: "an id that came before", False: "a new id"}
 _FROM_TEXT: Final = ("answer", "agree")  # rules about what was said, without a place in an answer
 
 
@@ -41,6 +45,7 @@ class Difference(NamedTuple):
     ``what``    `status`, `media type`, `events`, or a JSON pointer: `body /data/0/id`, `event message /answer`
     ``rules``   the rules of the contract that speak about such a thing
     ``where``   its pointer in the answer, '' for the whole
+    ``variant`` tells differences of the same thing apart: both statuses, orders or texts of refusals, or both types
     """
 
     operation: str
@@ -50,11 +55,12 @@ class Difference(NamedTuple):
     new: str
     rules: tuple[str, ...] = ()
     where: str = ""
+    variant: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """What is the same each time the servers differ so."""
-        return self.operation, self.status, self.what
+        return self.operation, self.status, self.what, self.variant
 
 
 @dataclass(slots=True)
@@ -108,42 +114,82 @@ def read_run(folder: Path, apis: Sequence[Api]) -> tuple[Answered, Mapping[str, 
 
 def compare_servers(old: Answered, new: Answered, operations: Mapping[str, Operation]) -> list[Finding]:
     """Return the differences between the answers to the same requests, each with the contract's word on it."""
-    found: dict[tuple[str, str, str], Finding] = {}
-    for key in old.answers:
-        for one, other in zip(old.answers[key], new.answers.get(key, ()), strict=False):
-            if not _is_same_request(one, other):
-                continue
-            try:
-                differences = list(_compare_answers(operations[key[1]], one, other))
-            except Unreadable:
-                continue  # one of them has no answer: its own verdict says so
-            for difference in differences:
-                finding = found.setdefault(difference.key, Finding(difference))
-                finding.count += 1
-                finding.tests[key[0]] = None
-    for finding in found.values():
+    findings = _find_differences(old, new, operations)
+    for finding in findings:
         _judge(finding, old, new)
-    return sorted(found.values(), key=lambda finding: finding.difference.key)
+    return sorted(findings, key=lambda finding: finding.difference.key)
 
 
-def keep_repeated(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """Return the findings of the first run that every other has too, with the same verdict."""
+def find_chance(runs: Sequence[Answered], operations: Mapping[str, Operation]) -> set[tuple[str, ...]]:
+    """Return the keys of what one server answers differently from run to run: what a model says, a list's order."""
+    again = (_find_differences(runs[0], other, operations) for other in runs[1:])
+    return {finding.difference.key for findings in again for finding in findings}
+
+
+def _find_differences(old: Answered, new: Answered, operations: Mapping[str, Operation]) -> list[Finding]:
+    found: dict[tuple[str, ...], Finding] = {}
+    for (test, name), one, other in _pair_answers(old, new):
+        try:
+            differences = list(_compare_answers(operations[name], one, other))
+        except Unreadable:
+            continue  # one of them has no answer: its own verdict says so
+        for difference in differences:
+            finding = found.setdefault(difference.key, Finding(difference))
+            finding.count += 1
+            finding.tests[test] = None
+    return list(found.values())
+
+
+def count_compared(old: Answered, new: Answered) -> tuple[int, int]:
+    """Return how many requests both were asked, and how many only one of them: what an answer names may be next."""
+    both = sum(1 for _ in _pair_answers(old, new))
+    return both, sum(len(answers) for run in (old, new) for answers in run.answers.values()) - 2 * both
+
+
+def _pair_answers(old: Answered, new: Answered) -> Iterator[tuple[tuple[str, str], Recorded, Recorded]]:
+    """Yield both answers to each request that both were asked, with its test and operation."""
+    for key, answers in old.answers.items():
+        for one, other in _pair_requests(answers, new.answers.get(key, ())):
+            yield key, one, other
+
+
+def _pair_requests(old: Sequence[Recorded], new: Sequence[Recorded]) -> Iterator[tuple[Recorded, Recorded]]:
+    """Yield the requests that are the same; of several in their order, which is chance where they were sent at once.
+
+    Those that are the same to the letter come together first, then those that differ in ids, times and invented names.
+    """
+    pairs: dict[int, Recorded] = {}
+    left = list(new)
+    for tell in (str, _level):
+        waiting: dict[tuple[str, ...], list[Recorded]] = {}
+        for other in left:
+            waiting.setdefault(_name_request(other, tell), []).append(other)
+        for number, one in enumerate(old):
+            others = waiting.get(_name_request(one, tell)) if number not in pairs else None
+            if others:
+                pairs[number] = others.pop(0)
+        left = [other for others in waiting.values() for other in others]
+    for number, other in sorted(pairs.items()):
+        yield old[number], other
+
+
+def _name_request(asked: Recorded, tell: Callable[[str], str]) -> tuple[str, ...]:
+    url = urlsplit(asked.url)._replace(scheme="", netloc="").geturl()
+    return asked.method, tell(url), tell((asked.asked or b"").decode("utf-8", "replace"))
+
+
+def keep_repeated(runs: Sequence[Sequence[Finding]], chance: Container[tuple[str, ...]] = ()) -> list[Finding]:
+    """Return the findings of the first run that every other has too, with the same verdict, and that are no chance."""
     others = [{finding.difference.key: finding.verdict for finding in findings} for findings in runs[1:]]
     return [
         finding
         for finding in (runs[0] if runs else ())
-        if all(known.get(finding.difference.key) == finding.verdict for known in others)
+        if finding.difference.key not in chance
+        and all(known.get(finding.difference.key) == finding.verdict for known in others)
     ]
 
 
 # Where they differ
-
-
-def _is_same_request(one: Recorded, other: Recorded) -> bool:
-    """Tell whether both were asked the same, ids, times and invented names aside: what an answer names may be next."""
-    texts = (f"{each.method} {urlsplit(each.url)._replace(scheme='', netloc='').geturl()}" for each in (one, other))
-    bodies = ((each.asked or b"").decode("utf-8", "replace") for each in (one, other))
-    return len(set(map(_level, texts))) == 1 and len(set(map(_level, bodies))) == 1
 
 
 def _compare_answers(operation: Operation, one: Recorded, other: Recorded) -> Iterator[Difference]:
@@ -151,37 +197,46 @@ def _compare_answers(operation: Operation, one: Recorded, other: Recorded) -> It
     status = str(old.status)
     if old.status != new.status:
         rules = ("status", "outcome", "code", "answer")
-        yield Difference(operation.name, status, "status", str(old.status), str(new.status), rules)
+        yield Difference(operation.name, status, "status", status, str(new.status), rules, variant=str(new.status))
         return
     if old.media_type != new.media_type:
-        yield Difference(operation.name, status, "media type", old.media_type, new.media_type, ("media-type",))
+        types = old.media_type, new.media_type
+        yield Difference(operation.name, status, "media type", *types, ("media-type",), variant=" ".join(types))
         return
-    matching = _Matching()
-    for what, where, earlier, later in _compare_bodies(operation, one, other, matching):
-        about = ("order", "end", "unknown", "event") if what == "events" else ()
-        yield Difference(operation.name, status, what, earlier, later, about, where)
+    for place in _compare_bodies(operation, one, other):
+        about = ("order", "end", "unknown", "event") if place.what == "events" else ()
+        yield Difference(operation.name, status, place.what, place.old, place.new, about, place.where, place.variant)
 
 
-def _compare_bodies(
-    operation: Operation, one: Recorded, other: Recorded, matching: _Matching
-) -> Iterator[tuple[str, str, str, str]]:
+class _Place(NamedTuple):
+    """A place where two answers differ: its pointer, both values as they are shown, and see `Difference`."""
+
+    where: str
+    old: str
+    new: str
+    variant: str
+    what: str = ""
+
+
+def _compare_bodies(operation: Operation, one: Recorded, other: Recorded) -> Iterator[_Place]:
     contract = operation.stream
+    matching = _Matching(texts=one.answer.status >= HTTPStatus.BAD_REQUEST)
     bodies = [one.answer.body, other.answer.body]
     if contract is not None and one.answer.media_type in ("text/event-stream", ""):
         old, new = (_split(body, operation) for body in bodies)
-        kinds = [_collapse(kind for kind, _ in events) for events in (old, new)]
-        if kinds[0] != kinds[1]:
-            yield "events", "", " ".join(kinds[0]), " ".join(kinds[1])
+        orders = [" ".join(_collapse(kind for kind, _ in events)) for events in (old, new)]
+        if orders[0] != orders[1]:
+            yield _Place("", orders[0], orders[1], " -> ".join(orders), "events")
         for kind in dict.fromkeys(kind for kind, _ in old):
             payloads = [next((payload for named, payload in events if named == kind), None) for events in (old, new)]
             if None not in payloads:
-                for where, earlier, later in matching.compare("", payloads[0], payloads[1]):
-                    yield f"event {kind} {where}", where, earlier, later
+                for place in matching.compare("", payloads[0], payloads[1]):
+                    yield place._replace(what=f"event {kind} {place.where}")
         return
     values = [_load(body) for body in bodies]
     if all(value is not None for value in values):
-        for where, earlier, later in matching.compare("", values[0], values[1]):
-            yield f"body {where}".strip(), where, earlier, later
+        for place in matching.compare("", values[0], values[1]):
+            yield place._replace(what=f"body {place.where}".strip())
 
 
 def _load(body: bytes) -> Any:
@@ -208,12 +263,17 @@ def _collapse(kinds: Iterable[str]) -> list[str]:
 
 
 class _Matching:
-    """Compares values of two answers; each id of the one is one of the other."""
+    """Compares values of two answers; each id of the one is one of the other.
 
-    def __init__(self) -> None:
+    ``texts``  whether other texts are other differences: those of refusals are the server's own, of others the run's
+    """
+
+    def __init__(self, *, texts: bool) -> None:
+        self._texts = texts
         self._ids: dict[str, str] = {}
+        self._back: dict[str, str] = {}
 
-    def compare(self, where: str, old: Any, new: Any, depth: int = 0) -> Iterator[tuple[str, str, str]]:
+    def compare(self, where: str, old: Any, new: Any, depth: int = 0) -> Iterator[_Place]:
         """Yield each place where two values differ, with both; items of lists as `*`."""
         if isinstance(old, dict) and isinstance(new, dict) and depth < _DEPTH:
             for name in dict.fromkeys([*old, *new]):
@@ -221,34 +281,51 @@ class _Matching:
                 if name in old and name in new:
                     yield from self.compare(inner, old[name], new[name], depth + 1)
                 elif not _is_varying(name):
-                    yield inner, _show(old[name]) if name in old else "", _show(new[name]) if name in new else ""
+                    yield self._tell(inner, old.get(name, _ABSENT), new.get(name, _ABSENT))
         elif isinstance(old, list) and isinstance(new, list) and depth < _DEPTH:
             yield from self._compare_lists(where, old, new, depth)
-        elif not self._is_same(old, new):
-            yield where, _show(old), _show(new)
+        elif not _is_same(old, new):
+            yield self._tell(where, old, new)
+        elif isinstance(old, str):
+            yield from self._match_ids(where, old, new)
 
-    def _compare_lists(self, where: str, old: list[Any], new: list[Any], depth: int) -> Iterator[tuple[str, str, str]]:
+    def _compare_lists(self, where: str, old: list[Any], new: list[Any], depth: int) -> Iterator[_Place]:
         """Yield where two lists differ: texts in any order, of others the first items."""
         if bool(old) != bool(new):
-            yield where, _show(old), _show(new)
+            yield self._tell(where, old, new)
         elif all(isinstance(item, str) for item in (*old, *new)):  # whose order is chance
             if len({tuple(sorted(set(map(_level, items)))) for items in (old, new)}) > 1:
-                yield where, _show(old), _show(new)
+                yield self._tell(where, old, new)
         elif old:
             yield from self.compare(f"{where}/*", old[0], new[0], depth + 1)
 
-    def _is_same(self, old: Any, new: Any) -> bool:
-        if type(old) is not type(new):
-            return False
-        if isinstance(old, int | float) and not isinstance(old, bool):
-            return bool(old == new) or all(_TIME.fullmatch(str(value)) for value in (old, new))
-        if not isinstance(old, str):
-            return bool(old == new)
-        return _level(old) == _level(new) and self._match_ids(old, new)
+    def _match_ids(self, where: str, old: str, new: str) -> Iterator[_Place]:
+        """Yield the place if an id of one text was at a place before where the other answer had another id."""
+        for pair in zip(_UUID.findall(old), _UUID.findall(new), strict=False):
+            came = pair[0] in self._ids, pair[1] in self._back
+            known = self._ids.setdefault(pair[0], pair[1]), self._back.setdefault(pair[1], pair[0])
+            if known != (pair[1], pair[0]):
+                shown = f"{_show(old)}, {_CAME[came[0]]}", f"{_show(new)}, {_CAME[came[1]]}"
+                yield _Place(where, shown[0], shown[1], f"ids {came}")
+                return
 
-    def _match_ids(self, old: str, new: str) -> bool:
-        pairs = zip(_UUID.findall(old), _UUID.findall(new), strict=False)
-        return all(self._ids.setdefault(one, other) == other for one, other in pairs)
+    def _tell(self, where: str, old: Any, new: Any) -> _Place:
+        level = self._texts and all(isinstance(value, str) for value in (old, new))
+        sorts = [_level(value) if level else _name_sort(value) for value in (old, new)]
+        return _Place(where, _show(old), _show(new), " -> ".join(sorts))
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Tell whether two values that are no containers are the same, ids, times and invented names aside."""
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, int | float) and not isinstance(old, bool):
+        return bool(old == new) or all(_TIME.fullmatch(str(value)) for value in (old, new))
+    return bool(old == new) or (isinstance(old, str) and _level(old) == _level(new))
+
+
+def _name_sort(value: Any) -> str:
+    return "absent" if value is _ABSENT else type(value).__name__
 
 
 def _level(text: str) -> str:
@@ -261,6 +338,8 @@ def _is_varying(name: str) -> bool:
 
 
 def _show(value: Any) -> str:
+    if value is _ABSENT:
+        return ""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
@@ -288,10 +367,15 @@ def _find_violations(finding: Finding, run: Answered) -> list[str]:
     found = []
     for test in finding.tests:
         for failure in run.failures.get((test, difference.operation), ()):
-            if _concerns(difference, failure):
+            if _concerns(difference, failure) and not _is_claimed(test, failure):
                 by = f", by {', '.join(failure['source'])}" if failure["source"] else ""
                 found.append(f"expected {failure['expected']}, got {_cut(failure['got'])}{by} [{failure['tier']}]")
     return found
+
+
+def _is_claimed(test: str, failure: Mapping[str, Any]) -> bool:
+    """Tell whether the target file claims that an answer comes, not the contract: one release may not answer so."""
+    return bool(_PROVOKED.match(test)) and failure["rule"] in ("status", "event") and failure["tier"] != "server-error"
 
 
 def _concerns(difference: Difference, failure: Mapping[str, Any]) -> bool:

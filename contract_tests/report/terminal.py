@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contract_tests.report.baseline import count_differences
+from contract_tests.report.baseline import count_differences, join_alike, summarize_differences
 from contract_tests.report.coverage import SORTS
 from flowcontract.output.printable import make_printable
 
@@ -142,8 +143,8 @@ def format_failure(failure: Mapping[str, Any]) -> str:
 def _list_rest(document: Document, reasons: int | None) -> Iterator[Line]:
     """Yield the other sections: a title, and below it at most so many lines."""
     most = None if reasons is None else _LISTED
+    yield from map(Line, _list_baseline(document, reasons and _DIFFERENCES))
     for lines, listed, colour in (
-        (_list_baseline(document), reasons and _DIFFERENCES, ""),
         (_list_notes(document), most, ""),
         (_list_choices(document), 0 if most else None, ""),
         (_list_deviations(document), most, ""),
@@ -163,17 +164,21 @@ def _limit(lines: list[str], most: int | None) -> Iterator[str]:
         yield f"  ... and {len(lines) - most} more"
 
 
-def _list_baseline(document: Document) -> Iterator[str]:
+def _list_baseline(document: Document, most: int | None) -> Iterator[str]:
     baseline = document.get("baseline")
     if not baseline:
-        yield ""
         return
-    counts = ", ".join(count_differences(baseline)) or "nothing is different"
-    yield f"against {baseline['source']} of {baseline['started']}: {counts}"
-    for each in baseline["differences"]:
-        change = f"{each['before'].strip() or 'nothing'} -> {each['after'].strip() or 'nothing'}"
-        yield f"  {each['sort']}: {each['operation']} {each['what']}: {change}"
+    yield f"against {baseline['source']} of {baseline['started']}: {summarize_differences(baseline)}"
+    counts = ", ".join(count_differences(baseline))
+    yield from textwrap.wrap(counts, _WIDTH, initial_indent="  ", subsequent_indent="  ")
     yield from (f"  {note}" for note in baseline["notes"])
+    lines = []
+    for each in join_alike(baseline["differences"]):
+        change = f"{each['before'].strip() or 'nothing'} -> {each['after'].strip() or 'nothing'}"
+        first, *others = each["operations"]
+        where = f"{first} and {count_noun(len(others), 'more operation')}:" if others else first
+        lines.append(f"  {each['sort']}: {where} {each['what']}: {change}")
+    yield from _limit(lines, most)
 
 
 def _list_notes(document: Document) -> Iterator[str]:

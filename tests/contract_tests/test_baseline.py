@@ -8,7 +8,7 @@ import json
 import pytest
 from reported import CHAT, Balanced, empty, failure, report, told
 
-from contract_tests.report.baseline import BaselineError, compare_runs, load_baseline
+from contract_tests.report.baseline import SORTS, BaselineError, compare_runs, load_baseline
 from contract_tests.report.html import render_page
 from contract_tests.report.shapes import Shapes
 from contract_tests.report.terminal import summarize
@@ -117,7 +117,8 @@ def test_reports_show_the_differences():
     document = told(results)
     document["baseline"] = compare_runs(run(report("a/b", (), SEEN)), document, "old/report.json")
     lines = [line.text for line in summarize(document)]
-    assert any(line.startswith("against old/report.json of") and "new violations: 1" in line for line in lines)
+    assert any(line.startswith("against old/report.json of") and line.endswith(": 1 difference") for line in lines)
+    assert "  new violations: 1" in lines
     page = render_page(document)
     parser = Balanced()
     parser.feed(page)
@@ -151,3 +152,108 @@ def test_number_of_fields_is_bounded():
     for letter in "abcde":
         shapes.add(answer(fields={f"/{letter * number}": "text" for number in range(1, 101)}))
     assert len(shapes.fields[CHAT]["200"]) == 300
+
+
+def summarized(before, now):
+    """Return what the terminal and the page say of two runs."""
+    document = copy.deepcopy(now)
+    document["baseline"] = compare_runs(before, now, "old/report.json")
+    parser = Balanced()
+    parser.feed(render_page(document))
+    return [line.text for line in summarize(document)], " ".join(" ".join(parser.text).split())
+
+
+def test_run_without_a_difference_says_so():
+    """A line that is missing would say as well that nothing was compared."""
+    lines, page = summarized(run(report("a/b", (), SEEN)), run(report("a/b", (), SEEN)))
+    assert next(line for line in lines if line.startswith("against")).endswith(": nothing is different")
+    assert "nothing is different." in page
+
+
+def test_report_of_another_api_is_compared_with_nothing():
+    """That no operation was asked in both runs is not that nothing is different; which API it is stands below."""
+    before = run(report("a/b", (), SEEN))
+    now = copy.deepcopy(before)
+    now["matrix"] = [row for row in now["matrix"] if row["operation"].startswith("cybertron/")]
+    before["matrix"] = [row for row in before["matrix"] if row["operation"].startswith("dify-chat/")]
+    del now["target"]["dify-chat"]
+    lines, page = summarized(before, now)
+    place = next(number for number, line in enumerate(lines) if line.startswith("against"))
+    assert lines[place].endswith(": nothing was compared, since no operation was asked in both runs")
+    assert lines[place + 1] == "  only one of the runs asked dify-chat"
+    assert "nothing was compared" in page
+
+
+def test_all_counts_are_shown_however_many_there_are():
+    """And what could not be compared, before the first differences."""
+    before = run(report("a/b", (), SEEN))
+    document = copy.deepcopy(before)
+    document["baseline"] = compare_runs(before, document, "old/report.json")
+    document["baseline"].update(counts=dict.fromkeys(SORTS, 1234), notes=["one note"])
+    document["baseline"]["differences"] = [
+        {"sort": "text", "operation": CHAT, "what": str(number), "before": "", "after": "x"} for number in range(99)
+    ]
+    lines = [line.text for line in summarize(document)]
+    told_of = " ".join(" ".join(lines).split())
+    assert [name for name in SORTS.values() if f"{name}: 1234" not in told_of] == []
+    assert lines.index("  one note") < lines.index(f"  text: {CHAT} 0: nothing -> x")
+
+
+def test_difference_that_operations_share_is_told_once():
+    """In the terminal and in the page; the document has all."""
+    before = run(report("a/b", (), SEEN))
+    document = copy.deepcopy(before)
+    document["baseline"] = compare_runs(before, document, "old/report.json")
+    document["baseline"]["differences"] = [
+        {"sort": "text", "operation": f"dify-chat/{name}", "what": "401", "before": "who?", "after": "no"}
+        for name in ("getInfo", "getMeta", "getSite")
+    ]
+    assert "  text: dify-chat/getInfo and 2 more operations: 401: who? -> no" in [
+        line.text for line in summarize(document)
+    ]
+    page = render_page(document)
+    assert page.count("<td>who?</td>") == 1
+    assert "<td>dify-chat/getInfo, dify-chat/getMeta, dify-chat/getSite</td>" in page
+
+
+def test_folder_without_a_report_is_told_by_the_file_that_it_lacks(tmp_path):
+    """The folder itself is there."""
+    with pytest.raises(BaselineError, match=r"report\.json: cannot be read"):
+        load_baseline(tmp_path)
+
+
+def test_what_no_test_asked_again_is_not_missing():
+    """With `-k` fewer statuses, fields and texts come; what never came before is told, and that tests were left out."""
+    long = [
+        report(
+            f"{CHAT}/a", (), [*SEEN, [CHAT, "status", "400", True]], answers=[answer("400", texts=["a is missing"])]
+        ),
+        report(
+            f"{CHAT}/b", (), SEEN, choices=[choice("204")], answers=[answer(fields={"": "object", "/a": "text"})] * 9
+        ),
+    ]
+    short = [
+        report(
+            f"{CHAT}/b",
+            (),
+            [*SEEN, [CHAT, "event", "ping", True]],
+            choices=[choice("200")],
+            answers=[answer(fields={"": "object", "/b": "text"}, whole_s=0.5)] * 9,
+        )
+    ]
+    chosen = ("choice", "what a deletion answers", "204", "200")
+    told_of = [chosen, ("answered", "event ping", "", "came"), ("field", "200: /b", "", "text")]
+    assert differences(run(*long), run(*short)) == told_of
+    notes = ["this run left out 1 test of the other: what only their answers show is not compared"]
+    assert compare_runs(run(*long), run(*short), "x")["notes"] == notes
+    chosen = ("choice", "what a deletion answers", "200", "204")
+    gone = [chosen, ("answered", "event ping", "came", ""), ("field", "200: /b", "text", "")]
+    assert differences(run(*short), run(*long)) == gone
+
+
+def test_journey_that_was_left_out_concerns_every_operation():
+    """Whichever it asks."""
+    long = [report("chat/talk", (), [*SEEN, [CHAT, "status", "400", True]]), report(f"{CHAT}/b", (), SEEN)]
+    assert differences(run(*long), run(long[1])) == []
+    other = [report("cybertron/offlineUploadFile/a", (), [*SEEN, [CHAT, "status", "400", True]]), long[1]]
+    assert differences(run(*other), run(long[1]))[0][:2] == ("answered", "status 400")

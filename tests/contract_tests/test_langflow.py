@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contract_tests.config.target import load_target
 from contract_tests.report.deviations import Deviations
@@ -17,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LANGFLOW = ROOT / "tests" / "langflow"
 sys.path.insert(0, str(LANGFLOW))
 
-from langflow_server import FLOWS, built, environment  # noqa: E402 - lies beside the program that runs it
+import table  # noqa: E402 - lies beside the program that runs Langflow
+from langflow_server import FLOWS, built, environment  # noqa: E402 - the same
+from table import CONFIRMED, PAGE  # noqa: E402 - the same
 
 APIS = load_apis()
 COMPONENTS = {
@@ -96,3 +99,37 @@ def test_every_deviation_is_of_an_operation_that_exists_and_has_a_reason_of_its_
         assert one.about in operations
         assert one.reason.startswith(f"{version} "), one.id
         assert "003:" in one.reason or "in no line" in one.reason, one.id
+
+
+def read_rows(page, heading):
+    """Return the cells of the table below a heading."""
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table[1:]]
+
+
+def test_each_difference_of_the_two_releases_was_seen_elsewhere_too():
+    """In the notes, in recordings or by hand: each row of the page says where, and no other is confirmed."""
+    page = PAGE.read_text(encoding="utf-8")
+    confirmed = yaml.safe_load(CONFIRMED.read_text(encoding="utf-8"))
+    rows = {" | ".join(cells[:5]): cells[6] for cells in read_rows(page, "All differences")}
+    assert rows == {name: ", ".join(places) for name, places in confirmed["rows"].items()}
+    places = [place for found in confirmed["rows"].values() for place in found]
+    assert [place for place in places if not re.fullmatch(r"notes|`\w+`|by hand: .+", place)] == []
+    assert min(map(len, confirmed["rows"].values())) > 0
+    asked = [cells[0] for cells in read_rows(page, "Asked by hand")]
+    assert asked == [each["name"] for each in confirmed["by hand"]]
+    assert set(asked) == {place.removeprefix("by hand: ") for place in places if place.startswith("by hand: ")}
+
+
+def test_difference_that_nobody_confirmed_does_not_reach_the_page(tmp_path, monkeypatch):
+    """Whoever finds one has to look for it first."""
+    difference = {"operation": "agentbuilder/runFlow", "status": "200", "what": "body /new", "old": "1", "new": "2"}
+    compared = tmp_path / "compare.json"
+    compared.write_text(
+        json.dumps({"differences": [{**difference, "verdict": "the contract allows both", "because": []}]})
+    )
+    monkeypatch.setattr(table, "PAGE", tmp_path / "page.md")
+    with pytest.raises(LookupError, match=r"runFlow \| 200 \| body /new"):
+        table.main(str(compared), "2030-12-31")
+    assert not (tmp_path / "page.md").exists()
