@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 
     Begin = Callable[[str], Journey]
 
+API = "dify-chat"
+
 
 def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
     """What was asked and answered, whole and streamed, is what the message list shows, page by page."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("talk")
     began = time.monotonic()
     first = send_message(chat, user, "first question")
@@ -69,7 +71,7 @@ def test_conversation_goes_on_and_can_be_read_again(begin: Begin) -> None:
 
 def test_messages_of_one_second_are_all_shown(begin: Begin) -> None:
     """Pages show every message of a conversation once, those of the same second too."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("hasty")
     first = send_message(chat, user, "question 0")
     conversation = first["conversation_id"].text
@@ -88,7 +90,7 @@ def test_conversations_of_one_second_are_all_shown(begin: Begin) -> None:
 
     They are sorted by when they were made: a title that is generated meanwhile may update them.
     """
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("hasty")
     made = chat.create_in_one_second(
         lambda number: send_message(chat, user, f"question {number}")["conversation_id"].text,
@@ -100,7 +102,7 @@ def test_conversations_of_one_second_are_all_shown(begin: Begin) -> None:
 
 def test_feedback_stays_with_the_message(begin: Begin) -> None:
     """Like, dislike and null are what the message list then shows."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("feedback")
     message = send_message(chat, user, "do you like this?")
     conversation, liked = message["conversation_id"].text, message["message_id"].text
@@ -115,7 +117,7 @@ def test_feedback_stays_with_the_message(begin: Begin) -> None:
 
 def test_suggestions_follow_an_answer(begin: Begin) -> None:
     """Questions are suggested for a message that there is."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("suggest")
     message = send_message(chat, user, "what next?")["message_id"].text
     found = chat.call("listSuggestedQuestions", path={"message_id": message}, query={"user": user})
@@ -124,7 +126,7 @@ def test_suggestions_follow_an_answer(begin: Begin) -> None:
 
 def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
     """A new name is shown everywhere; each order sorts; pages show every conversation once."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("list")
     made = []
     for number in range(3):  # times are whole seconds: only then does an order show
@@ -152,7 +154,7 @@ def test_conversations_are_renamed_sorted_and_paged(begin: Begin) -> None:
 
 def test_deleted_conversation_is_gone_everywhere(begin: Begin) -> None:
     """After deletion nothing lists, reads, renames, continues or deletes the conversation."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("delete")
     answer, other = send_message(chat, user, "forget this"), send_message(chat, user, "keep this")
     conversation, kept = answer["conversation_id"].text, other["conversation_id"].text
@@ -197,7 +199,7 @@ def check_message_is_refused(chat: Journey, user: str, message: str, why: str, *
 
 def test_another_user_sees_nothing(begin: Begin) -> None:
     """A conversation is its user's own: another user neither finds nor changes it."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     alice, bob = chat.create_user("alice"), chat.create_user("bob")
     answer = send_message(chat, alice, "between us")
     conversation, message = answer["conversation_id"].text, answer["message_id"].text
@@ -212,7 +214,7 @@ def test_another_user_sees_nothing(begin: Begin) -> None:
 
 def test_another_app_sees_nothing(begin: Begin) -> None:
     """A conversation is its app's own: the same user does not find it with another app's key."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     other = chat.use_second_account()
     user = chat.create_user("alice")
     answer = send_message(chat, user, "in this app")
@@ -229,7 +231,7 @@ def test_another_app_sees_nothing(begin: Begin) -> None:
 
 def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
     """After stop the stream ends in good order, and the message list has what was said until then."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("stop")
     events = dify.stop_run(chat, CHAT, build_body(chat, user, "a long story", "streaming"))
     end = find_last_event(events, "message_end")
@@ -245,7 +247,7 @@ def test_answer_is_stopped_in_mid_stream(begin: Begin) -> None:
 
 def test_another_user_cannot_stop_an_answer(begin: Begin) -> None:
     """Only the user who sent a message can stop its answer."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     dify.check_stop_by_other_user(
         chat, CHAT, build_body(chat, chat.create_user("going-on"), "a long story", "streaming")
     )
@@ -253,7 +255,7 @@ def test_another_user_cannot_stop_an_answer(begin: Begin) -> None:
 
 def test_answer_that_fails_says_so(begin: Begin) -> None:
     """A run that fails ends its stream with an error, or with the message's end."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     events = dify.run_failing_flow(
         chat, CHAT, build_body(chat, chat.create_user("failing"), "this will not do", "streaming")
     )
@@ -265,19 +267,19 @@ def test_answer_that_fails_says_so(begin: Begin) -> None:
 
 def test_required_inputs_are_demanded(begin: Begin) -> None:
     """A message without an input that the form requires is refused at once."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     dify.check_required_inputs(chat, CHAT, build_body(chat, chat.create_user("lacking"), "hello"))
 
 
 def test_required_inputs_are_demanded_of_streams(begin: Begin) -> None:
     """So is one that asks for a stream: a stream that begins and then says nothing is no refusal."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     dify.check_required_inputs(chat, CHAT, build_body(chat, chat.create_user("lacking"), "hello", "streaming"))
 
 
 def test_both_modes_answer_the_same(begin: Begin) -> None:
     """Where the target is deterministic the pieces of the stream add up to the blocking answer."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     if not chat.deterministic:
         raise NotExercised("the target is not deterministic")
     user = chat.create_user("modes")
@@ -301,7 +303,7 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
 
 def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
     """A picture that was uploaded is among the message's files, as the user's; another user cannot use it."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     takes = read_file_upload(chat.suite.apps.read_parameters(chat.api.name).get("file_upload"))
     if takes is None or "image" not in takes.sorts or LOCAL not in takes.methods:
         raise NotExercised("this app takes no pictures with a message")
@@ -320,13 +322,13 @@ def test_uploaded_file_goes_into_a_message(begin: Begin) -> None:
 
 def test_runs_are_numbered_upwards(begin: Begin) -> None:
     """The run behind an answer has a higher number than the run before it."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     dify.check_numbering(chat, CHAT, build_body(chat, chat.create_user("numbers"), "count me", "streaming"))
 
 
 def test_speech_goes_both_ways(begin: Begin) -> None:
     """What is spoken has a header that fits its bytes; sound is turned into text."""
-    chat = begin("dify-chat")
+    chat = begin(API)
     user = chat.create_user("audio")
     file = chat.suite.values.build_example(chat.api.operations["convertAudioToText"], "with-user").body["file"]
     heard = chat.call("convertAudioToText", body={"file": file, "user": user})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[str], Journey]
 
+API = "agentbuilder"
 ATTEMPTS = 4  # pairs of uploads, of which one at least falls into one second
 
 
@@ -47,7 +48,7 @@ def list_names(files: Journey, flow: str) -> list[str]:
 
 def test_files_of_a_flow(begin: Begin) -> None:
     """A file of a flow is listed, comes back as it was, and is gone after deletion (v1)."""
-    files = begin("agentbuilder")
+    files = begin(API)
     for hint in ("a note", "a PNG", "a PDF"):
         uploaded, content = files.upload("uploadFlowFile", hint)
         path = read_path(uploaded)
@@ -89,7 +90,7 @@ def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
 
     The documented names tell seconds apart: pairs are uploaded until one has fallen into one second.
     """
-    files = begin("agentbuilder")
+    files = begin(API)
     for number in range(ATTEMPTS):
         uploads = [files.upload("uploadFlowFile", "a note", f"twin-{files.run}-{number}.txt") for _ in range(2)]
         lines = ("003:17-18", "003:26", "003:35-39", "ruling uploads-of-one-second-are-two-files")
@@ -103,7 +104,7 @@ def test_two_files_of_one_name_are_two_files(begin: Begin) -> None:
 
 def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> None:
     """Uploads under a name that another file has, or had before it was renamed, come back by their ids (v2)."""
-    files = begin("agentbuilder")
+    files = begin(API)
     name = f"twin-{files.run}.txt"
     uploads = [files.upload("uploadUserFile", "a note", name)]
     files.call("renameUserFile", path={"file_id": uploads[0][0]["id"].text}, query={"name": f"former-{files.run}"})
@@ -115,7 +116,7 @@ def test_two_files_of_one_name_in_the_account_are_two_files(begin: Begin) -> Non
 
 def test_renaming_to_a_taken_name_loses_nothing(begin: Begin) -> None:
     """A file gets the name that another one has, or is refused it; both stay what they were (v2)."""
-    files = begin("agentbuilder")
+    files = begin(API)
     (first, content), (second, other) = (files.upload("uploadUserFile", "a note") for _ in range(2))
     taken, own = first["name"].text, second["name"].text
     operation = files.api.operations["renameUserFile"]
@@ -133,7 +134,7 @@ def test_renaming_to_a_taken_name_loses_nothing(begin: Begin) -> None:
 
 def test_files_of_the_account(begin: Begin) -> None:
     """A file of the account is listed, comes back as it was, also under a new name, and is gone after deletion (v2)."""
-    files = begin("agentbuilder")
+    files = begin(API)
     user = files.call("getCurrentUser")["id"].text
     for hint in ("a PDF", "a note"):
         check_account_file(files, user, hint)
@@ -197,7 +198,7 @@ def check_is_listed(files: Journey, file: dict[str, Any]) -> None:
 
 def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
     """After deleting all the list is empty, and no file can be downloaded."""
-    files = begin("agentbuilder")
+    files = begin(API)
     files.suite.apps.check_allowed(files.api.operations["deleteAllUserFiles"])
     ids = {files.upload("uploadUserFile", "a note")[0]["id"].text for _ in range(2)}
     message = str(files.call("deleteAllUserFiles").value)
@@ -213,7 +214,7 @@ def test_all_files_of_the_account_are_deleted_at_once(begin: Begin) -> None:
 
 def test_another_account_sees_nothing(begin: Begin) -> None:
     """A file is its account's own: another account neither lists nor gets, renames nor deletes it (v2)."""
-    files = begin("agentbuilder")
+    files = begin(API)
     other = files.use_second_account()
     uploaded, content = files.upload("uploadUserFile", "a note")
     path = {"file_id": uploaded["id"].text}
@@ -227,7 +228,7 @@ def test_another_account_sees_nothing(begin: Begin) -> None:
 
 def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
     """The list of a flow without files is empty, and has no file of another flow (v1)."""
-    files = begin("agentbuilder")
+    files = begin(API)
     other = files.use_second_account()
     files.upload("uploadFlowFile", "a note")
     listed = [row.text for row in other.call("listFlowFiles")["files"].rows]
@@ -237,7 +238,7 @@ def test_flow_that_was_never_used_has_no_files(begin: Begin) -> None:
 
 def test_image_goes_into_a_run(begin: Begin) -> None:
     """The path of an image of the flow is taken by a run."""
-    files = begin("agentbuilder").use_example_flow("runFlow", "image")
+    files = begin(API).use_example_flow("runFlow", "image")
     example = files.build_example("runFlow", "image")
     image, _ = files.upload("uploadFlowFile", "a PNG")
     body = tweak_body(example.body, files=image["file_path"].text)
@@ -246,7 +247,7 @@ def test_image_goes_into_a_run(begin: Begin) -> None:
 
 def test_file_of_the_account_goes_into_a_run(begin: Begin) -> None:
     """The path of a file of the account is taken by a run."""
-    files = begin("agentbuilder").use_example_flow("runFlow", "document")
+    files = begin(API).use_example_flow("runFlow", "document")
     example = files.build_example("runFlow", "document")
     document, _ = files.upload("uploadUserFile", "a note")
     files.call("runFlow", query={"stream": "false"}, body=tweak_body(example.body, path=[document["path"].text]))
@@ -260,7 +261,7 @@ def tweak_body(body: dict[str, Any], **tweak: Any) -> dict[str, Any]:
 
 def test_run_on_a_file_that_is_not_there_says_so(begin: Begin) -> None:
     """A stream of a run that cannot read its file is refused, or ends with an event: it never ends without a word."""
-    files = begin("agentbuilder").use_example_flow("runFlow", "document")
+    files = begin(API).use_example_flow("runFlow", "document")
     example = files.build_example("runFlow", "document")
     user = files.call("getCurrentUser")["id"].text
     body = tweak_body(example.body, path=[f"{user}/not-there-{files.run}.txt"])
@@ -269,7 +270,7 @@ def test_run_on_a_file_that_is_not_there_says_so(begin: Begin) -> None:
 
 def test_both_modes_of_a_run_answer_the_same(begin: Begin) -> None:
     """The last event of a stream carries the result that a run without a stream answers with."""
-    files = begin("agentbuilder")
+    files = begin(API)
     if not files.deterministic:
         raise NotExercised("the target is not deterministic")
     body = {"input_value": "hello", "session_id": files.create_user("session")}

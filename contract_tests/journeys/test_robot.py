@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[str], Journey]
 
+API = "cybertron"
 NAME = "offlineUploadFile"
 
 
@@ -24,7 +25,7 @@ def build_form(robot: Journey, **fields: Any) -> dict[str, Any]:
 
 def test_both_modes_are_accepted(begin: Begin) -> None:
     """Mode 1 takes a file, mode 2 runs without; each gets a number and a status."""
-    robot = begin("cybertron")
+    robot = begin(API)
     file = samples.upload("a wav", robot.run)
     with_file = {"file": file, "file_name": file.filename, "extra_params": "variable"}
     numbers = []
@@ -41,7 +42,7 @@ def test_both_modes_are_accepted(begin: Begin) -> None:
 
 def test_user_is_named_in_the_form_or_in_a_header(begin: Begin) -> None:
     """Either place is as good; neither is refused."""
-    robot = begin("cybertron")
+    robot = begin(API)
     user = robot.create_user("robot")
     robot.call(NAME, body=build_form(robot, mode="2", username=user))
     robot.call(NAME, headers={"username": user}, body=build_form(robot, mode="2"))
@@ -50,7 +51,7 @@ def test_user_is_named_in_the_form_or_in_a_header(begin: Begin) -> None:
 
 def test_mode_one_needs_what_mode_two_does_not(begin: Begin) -> None:
     """A file, its name and the variable are needed with a file only."""
-    robot = begin("cybertron")
+    robot = begin(API)
     user = robot.create_user("robot")
     file = samples.upload("a note", robot.run)
     whole = {"file": file, "file_name": file.filename, "extra_params": "variable"}
@@ -67,7 +68,7 @@ def test_mode_one_needs_what_mode_two_does_not(begin: Begin) -> None:
 
 def test_inputs_are_json_as_text(begin: Begin) -> None:
     """Text that is no JSON object is refused."""
-    robot = begin("cybertron")
+    robot = begin(API)
     for inputs in ("{not json", "[1]"):
         body = build_form(robot, mode="2", username=robot.create_user("robot"), inputs=inputs)
         robot.call(NAME, body=body, refused="invalid-inputs", why="`inputs` is a JSON object as text")

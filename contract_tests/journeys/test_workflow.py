@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[str], Journey]
 
+API = "dify-workflow"
 OUTCOME = ("workflow_id", "status", "error", "total_tokens", "total_steps")
 TIMES = ("created_at", "finished_at", "elapsed_time")
 SEEN = "observed: Dify 0.14.0, 1.4.1, 1.14.2"
@@ -41,7 +42,7 @@ def run_workflow(workflow: Journey, user: str) -> ResponseValue:
 
 def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
     """What `workflow_finished` says stands in the run's detail and in the log."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     user = workflow.create_user("run")
     events = workflow.read_events("runWorkflow", body=build_body(workflow, user, "streaming"))
     finished = find_last_event(events, "workflow_finished")
@@ -50,7 +51,7 @@ def test_run_is_the_same_in_stream_detail_and_log(begin: Begin) -> None:
 
 def test_run_is_the_same_in_blocking_answer_detail_and_log(begin: Begin) -> None:
     """What the blocking answer says stands in the run's detail and in the log; another run has ids of its own."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     user = workflow.create_user("whole")
     first, second = (run_workflow(workflow, user) for _ in range(2))
     for field in ("workflow_run_id", "task_id"):
@@ -149,13 +150,13 @@ def run_ids(entries: list[ResponseValue]) -> set[str]:
 
 def test_runs_are_numbered_upwards(begin: Begin) -> None:
     """A run has a higher number than the run before it."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     dify.check_numbering(workflow, WORKFLOW, build_body(workflow, workflow.create_user("numbers"), "streaming"))
 
 
 def test_both_modes_answer_the_same(begin: Begin) -> None:
     """Where the target is deterministic the stream ends with what the blocking answer says."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     if not workflow.deterministic:
         raise NotExercised("the target is not deterministic")
     user = workflow.create_user("modes")
@@ -170,7 +171,7 @@ def test_both_modes_answer_the_same(begin: Begin) -> None:
 
 def test_uploaded_file_goes_into_a_run(begin: Begin) -> None:
     """A file that was uploaded can be handed to a run, whose detail knows it; another user cannot use it."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     user = workflow.create_user("upload")
     variable, kind = find_file_variable(workflow)
     file = dify.upload_two_files(workflow, WORKFLOW, user, "a note")["id"].text
@@ -195,7 +196,7 @@ def find_file_variable(workflow: Journey) -> tuple[str, str]:
 
 def test_log_is_filtered_paged_and_newest_first(begin: Begin) -> None:
     """Each filter keeps what it says, two pages have nothing in common, times never increase."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     user = workflow.create_user("log")
     request = build_body(workflow, user, "blocking", **fill_texts(workflow, user))
     made = [workflow.call("runWorkflow", body=request) for _ in range(3)]
@@ -254,7 +255,7 @@ def check_page(workflow: Journey, number: int, page: ResponseValue) -> None:
 
 def test_runs_of_one_second_are_all_shown(begin: Begin) -> None:
     """Pages of the log show every run once, those of the same second too."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     user = workflow.create_user("hasty")
     made = workflow.create_in_one_second(
         lambda _: run_workflow(workflow, user)["workflow_run_id"].text,
@@ -272,7 +273,7 @@ def test_runs_of_one_second_are_all_shown(begin: Begin) -> None:
 
 def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
     """After stop the stream ends as stopped, and the detail and the log say so."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     user = workflow.create_user("stop")
     events = dify.stop_run(workflow, WORKFLOW, build_body(workflow, user, "streaming"))
     ended = find_last_event(events, "workflow_finished")["workflow_run_id"].text
@@ -287,7 +288,7 @@ def test_run_is_stopped_in_mid_stream(begin: Begin) -> None:
 
 def test_another_user_cannot_stop_a_run(begin: Begin) -> None:
     """Stop wants the user who began the run."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     dify.check_stop_by_other_user(
         workflow, WORKFLOW, build_body(workflow, workflow.create_user("going-on"), "streaming")
     )
@@ -295,7 +296,7 @@ def test_another_user_cannot_stop_a_run(begin: Begin) -> None:
 
 def test_run_that_fails_says_so(begin: Begin) -> None:
     """A run that fails ends its stream as failed, and its detail says so."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     events = dify.run_failing_flow(
         workflow, WORKFLOW, build_body(workflow, workflow.create_user("failing"), "streaming")
     )
@@ -308,7 +309,7 @@ def test_run_that_fails_says_so(begin: Begin) -> None:
 
 def test_another_app_sees_nothing(begin: Begin) -> None:
     """A run is its app's own: another app's key neither finds it nor lists it."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     other = workflow.use_second_account()
     ran = run_workflow(workflow, workflow.create_user("own"))["workflow_run_id"].text
     listed = run_ids(list_log(other))
@@ -320,11 +321,11 @@ def test_another_app_sees_nothing(begin: Begin) -> None:
 
 def test_required_inputs_are_demanded(begin: Begin) -> None:
     """A run without an input that the form requires is refused at once."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     dify.check_required_inputs(workflow, WORKFLOW, build_body(workflow, workflow.create_user("lacking"), "blocking"))
 
 
 def test_required_inputs_are_demanded_of_streams(begin: Begin) -> None:
     """So is one that asks for a stream: a stream that begins and then says nothing is no refusal."""
-    workflow = begin("dify-workflow")
+    workflow = begin(API)
     dify.check_required_inputs(workflow, WORKFLOW, build_body(workflow, workflow.create_user("lacking"), "streaming"))
