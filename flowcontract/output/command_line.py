@@ -138,7 +138,8 @@ class _PrintCompletion(argparse.Action):
 
         whole = self.const() if self.const else parser
         for action in _list_actions(whole):
-            if action.type is Path:
+            if action.type is Path or (not action.option_strings and not action.choices):
+                # An argument that says nothing of what completes it keeps zsh from completing options before it, too.
                 action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(whole, str(values)))  # noqa: T201 - it is what was asked for
         parser.exit()
