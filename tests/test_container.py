@@ -30,6 +30,7 @@ LINES = (ROOT / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " "
 NOBODY = 65534
 GOOD = (ROOT / "fixtures/cybertron/offlineUploadFile/200-default.yaml").read_text(encoding="utf-8")
 WAIT_S = 60.0
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def instruction(name: str) -> str:
@@ -285,17 +286,22 @@ def test_action_does_not_wait_for_a_mock_that_has_ended(tmp_path: Path) -> None:
     assert time.monotonic() - began < 25  # it was given 30 seconds
 
 
-def test_repository_has_one_address() -> None:
-    """Whoever publishes it elsewhere finds each place by `[project.urls]`: docs name the same repository."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-    address = urls["Source"]
-    assert all(url.startswith(address) for url in urls.values())
-    name = urlsplit(address).path.strip("/")
-    for page in (ROOT / "docs").rglob("*.md"):
+def test_address_that_it_does_not_have_yet_is_one_that_nobody_can_take() -> None:
+    """Who copies from a page runs nothing of a stranger who took our name, and PyPI refuses such a package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address = project["urls"]["Source"]
+    assert {"Documentation", "Changelog", "Issues"} < project["urls"].keys()
+    assert all(url.startswith(address) for url in project["urls"].values())
+    published = not str(urlsplit(address).hostname).endswith(".example")
+    assert ("Private :: Do Not Upload" in project["classifiers"]) is not published
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert all(found == address for found in re.findall(r"repo: (https://\S+)", text)), page
-        assert all(found == name for found in re.findall(r"uses: (\S+)@main", text)), page
-    assert "not published" in (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
+        assert all(found.startswith(("./", "actions/", "github/")) for found in re.findall(r"- uses: (\S+)", text)), (
+            page
+        )
+        assert published or "github.com/flowcontract" not in text, page
+    assert published or "not published" in (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
 
 
 def test_action_puts_no_input_into_a_script() -> None:
