@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 WELL, PROBLEMS, MISUSE = 0, 1, 2
-NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `flowcontract[suite]`
+NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `suite`
 _FOLDER = Path(__file__).parents[1]
 _ALONE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_THEME", "PYTEST_DEBUG")
 _ENDING_S = 3.0  # after which a second Ctrl-C kills the process

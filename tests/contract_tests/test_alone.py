@@ -76,7 +76,7 @@ def test_version_is_ours(tmp_path):
 
 
 def test_extra_brings_what_the_command_needs():
-    """`pip install 'flowcontract[suite]'` is enough for all that --help shows, `-n 2` included."""
+    """`pip install '.[suite]'` is enough for all that --help shows, `-n 2` included."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     extra = project["project"]["optional-dependencies"]["suite"]
     names = {re.split(r"[^\w-]", line)[0].replace("pytest-xdist", "xdist") for line in extra}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from importlib import metadata, util
 from pathlib import Path
@@ -246,6 +247,14 @@ def test_version_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         COMMANDS[name](["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"flowcontract {metadata.version('flowcontract')}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_run_as_a_module_too(name: str) -> None:
+    """Where scripts are not on the path."""
+    command = [sys.executable, "-m", name.replace("-", "_"), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"flowcontract {metadata.version('flowcontract')}\n"), done.stderr
 
 
 def print_completion(name: str, shell: str, capsys: pytest.CaptureFixture[str]) -> str:
