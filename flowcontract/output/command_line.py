@@ -47,6 +47,10 @@ class Parser(argparse.ArgumentParser):
             message = f"{self.sources.get(found[1], found[1])}: {message[found.end() :]}"
         self.exit(_MISUSE, f"{self.prog}: {make_printable(message)}\n{self.prog} --help lists what there is.\n")
 
+    def list_options(self) -> list[str]:
+        """Return the options that the command has."""
+        return list(self._option_string_actions)
+
 
 def add_common(parser: argparse.ArgumentParser, whole: Callable[[], argparse.ArgumentParser] | None = None) -> None:
     """Add the options that every command has.
