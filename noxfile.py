@@ -58,11 +58,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build docs/ as a site into .nox/docs; a broken link fails, and so does what a page fetches from elsewhere."""
+    """Build docs/ as a site into .nox/site; a broken link fails, and so does what a page fetches from elsewhere."""
     # Sphinx: MkDocs has been without a release since 2024, Material for MkDocs is in maintenance, Zensical is an alpha.
     session.install("sphinx==9.0.*", "furo==2025.12.*", "myst-parser==5.*")
-    session.run("sphinx-build", "-q", "-E", "-n", "-W", "--keep-going", "docs", ".nox/docs", *session.posargs)
-    session.run("python", "docs/self_contained.py", ".nox/docs")
+    session.run("sphinx-build", "-q", "-E", "-n", "-W", "--keep-going", "docs", ".nox/site", *session.posargs)
+    session.run("python", "docs/self_contained.py", ".nox/site")
 
 
 @nox.session
