@@ -192,12 +192,3 @@ def test_page_that_fetches_from_elsewhere_is_noticed(page: str, problems: int, t
 def test_text_is_read_in_one_sitting(page: str, least: int, most: int) -> None:
     """What a stranger reads first is short; everything else is in docs/."""
     assert least <= len((ROOT / page).read_text(encoding="utf-8").split()) <= most
-
-
-def test_session_of_nox_writes_into_no_sessions_environment() -> None:
-    """A session's environment is the folder of its name in `.nox`; a site that was built there held its packages."""
-    text = (snippets.ROOT / "noxfile.py").read_text(encoding="utf-8")
-    sessions = set(re.findall(r"^@nox\.session.*\ndef (\w+)\(", text, re.MULTILINE))
-    written = set(re.findall(r"\.nox/([\w.-]+)", text))
-    assert "site" in written
-    assert not written & sessions

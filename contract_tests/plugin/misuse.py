@@ -38,6 +38,10 @@ class Misuse:
             return (yield)
         except pytest.UsageError as error:
             _refuse(str(error))
+        except ImportError as error:  # what pytest 8 raises for a plugin that is not there
+            if not str(error).startswith("Error importing plugin"):
+                raise
+            _refuse(str(error))
 
 
 def _refuse(said: str) -> NoReturn:
