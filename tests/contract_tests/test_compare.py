@@ -102,6 +102,20 @@ def test_only_what_differs_each_time_is_told(tmp_path):
     assert [finding.difference.what for finding in keep_repeated([one, other])] == ["body /a"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "asked", "meant"),
+    [
+        ("--odl http://127.0.0.1:9 --new http://127.0.0.1:9", "--odl", "--old"),
+        ("--old http://127.0.0.1:9 --new http://127.0.0.1:9 --repaet=3", "--repaet", "--repeat"),
+    ],
+)
+def test_slip_in_an_option_of_its_own_is_told_before_a_run_begins(typed, asked, meant, capsys):
+    """The run would guess at an option of a run."""
+    assert main(["compare", *typed.split()]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f'contract-tests: "{asked}" is no option of contract-tests compare. Did you mean "{meant}"?')
+
+
 def test_what_fuzzing_made_up_is_not_compared(tmp_path):
     """It depends on what each server answered before."""
     assert compared(tmp_path, [entry({"a": 1}, test="fuzzing/x")], [entry({"a": 2}, test="fuzzing/x")]) == []
@@ -121,17 +135,3 @@ def test_server_that_is_not_there_is_named(arguments, wanted, capsys):
     """In a line, with exit code 2: there is no verdict."""
     assert main(["compare", *arguments]) == 2
     assert wanted in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("typed", "asked", "meant"),
-    [
-        ("--odl http://127.0.0.1:9 --new http://127.0.0.1:9", "--odl", "--old"),
-        ("--old http://127.0.0.1:9 --new http://127.0.0.1:9 --repaet=3", "--repaet", "--repeat"),
-    ],
-)
-def test_slip_in_an_option_of_its_own_is_told_before_a_run_begins(typed, asked, meant, capsys):
-    """The run would guess at an option of a run."""
-    assert main(["compare", *typed.split()]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f'contract-tests: "{asked}" is no option of contract-tests compare. Did you mean "{meant}"?')
