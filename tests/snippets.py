@@ -291,7 +291,8 @@ class Desk:
             f'  grep -q "^def $2(" {ROOT}/noxfile.py || {{ {absent}; }}\nfi; shift; done',
             "pip": f"for extra in $(echo \"$*\" | grep -o '\\[[a-z]*\\]' | tr -d '[]'); do\n"
             f'  grep -q "^$extra = " {ROOT}/pyproject.toml || {{ {absent}; }}\ndone',
-            "uvx": f'[ "$1" = --from ] && shift 2; exec {Path(sys.executable).parent}/"$@"',
+            "uvx": '[ "$1" = --from ] && shift 2; exec "$@"',
+            "uv": "exit 0",
             "apt-get": "exit 0",
             "redis-server": "exit 0",
             "npm": "exit 0",

@@ -30,6 +30,7 @@ LINES = (ROOT / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " "
 NOBODY = 65534
 GOOD = (ROOT / "fixtures/cybertron/offlineUploadFile/200-default.yaml").read_text(encoding="utf-8")
 WAIT_S = 60.0
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def instruction(name: str) -> str:
@@ -136,10 +137,89 @@ def test_image_does_not_run_as_root_and_copies_what_there_is() -> None:
 def test_compose_asks_for_options_that_there_are() -> None:
     """Two workers that share their worlds, and are published to this machine alone."""
     services = yamlio.load(ROOT / "compose.yaml")["services"]
+    assert services["mock"]["depends_on"].keys() == {"redis"}
     options = build_parser().parse_args(services["mock"]["command"])
     assert (options.workers, options.state) == (2, "redis://redis:6379/0")
     assert services["mock"]["ports"] == ["127.0.0.1:8080:8080"]
     assert "redis" in services
+
+
+def test_compose_is_a_file_of_the_compose_specification() -> None:
+    """It is read by a program that knows every key, value and type; a slip in any of them is refused."""
+    compose = pytest.importorskip("compose_spec", reason="compose-spec is not installed")
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    read = compose.PyCompose.from_yaml(text)
+    read.validate()  # what services name is there
+    assert sorted(read.service_names()) == ["mock", "redis"]
+    for right, wrong in (("healthcheck", "healthchek"), ("service_healthy", "healthy"), ("[ALL]", "{all: true}")):
+        assert right in text
+        with pytest.raises(Exception, match="at line"):
+            compose.PyCompose.from_yaml(text.replace(right, wrong))
+
+
+class FakeEngine:
+    """Stands where testcontainers has Docker's client: a container is the image's entry, run on this machine."""
+
+    def __init__(self, environ: dict[str, str], folder: Path, stack: contextlib.ExitStack) -> None:
+        self.environ, self.folder, self.stack = environ, folder, stack
+        self.client, self.id, self.status = self, "1", "created"
+        self.asked: dict[str, Any] = {}
+
+    def create(self, image: str, **asked: Any) -> FakeEngine:
+        """Keep what is asked for."""
+        self.asked = {"image": image, **asked}
+        return self
+
+    def start(self, container: FakeEngine) -> None:
+        """Run the entry with the command that was asked for."""
+        command = json.loads(instruction("ENTRYPOINT")) + shlex.split(self.asked["command"])
+        self.stack.enter_context(running(command, self.environ, self.folder, **user()))
+        container.status = "running"
+
+    def port(self, _: str, port: int) -> str:
+        """Return where a port is that the image has."""
+        assert list(self.asked["ports"]) == [str(port)] == [instruction("EXPOSE")]
+        return self.environ["MOCKSERVER_PORT"]
+
+    def get_connection_mode(self) -> Any:
+        """Say that ports are those of a machine."""
+        return sys.modules["testcontainers.core.config"].ConnectionMode.docker_host
+
+    def host(self) -> str:
+        """Return that machine."""
+        return "127.0.0.1"
+
+    @property
+    def short_id(self) -> str:
+        """Return what the log says."""
+        return self.id
+
+    def reload(self) -> None:
+        """Do nothing: it is the engine."""
+
+    def remove(self, **_: Any) -> None:
+        """Tell that it was asked for; the process ends with the test."""
+        self.status = "removed"
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_example_of_testcontainers_runs_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real package, before an engine that is none: what it asks for is what the image has, and the mock answers."""
+    container = pytest.importorskip("testcontainers.core.container", reason="testcontainers is not installed")
+    page = (ROOT / "docs/howto/containers.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?testcontainers.*?)```", page, re.DOTALL)
+    monkeypatch.setattr(container.c, "ryuk_disabled", True)  # removes containers of a test that was killed
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        home.chmod(0o777)
+        engine = FakeEngine(environment(home) | provide(home), home, stack)
+        monkeypatch.setattr(container, "DockerClient", lambda: engine)
+        exec(compile(example, "containers.md", "exec"), {})
+    assert (engine.asked["image"], engine.status) == ("flowcontract-mock", "removed")
+    assert f"--tag {engine.asked['image']} " in page  # under this name it was built
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -147,7 +227,7 @@ def test_hadolint_finds_nothing() -> None:
     found = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if found is None:
         pytest.skip("hadolint is not installed")
-    done = subprocess.run([found, "--ignore", "DL3042", str(ROOT / "Containerfile")], capture_output=True, text=True)
+    done = subprocess.run([found, str(ROOT / "Containerfile")], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -206,17 +286,22 @@ def test_action_does_not_wait_for_a_mock_that_has_ended(tmp_path: Path) -> None:
     assert time.monotonic() - began < 25  # it was given 30 seconds
 
 
-def test_repository_has_one_address() -> None:
-    """Whoever publishes it elsewhere finds each place by `[project.urls]`: docs name the same repository."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-    address = urls["Source"]
-    assert all(url.startswith(address) for url in urls.values())
-    name = urlsplit(address).path.strip("/")
-    for page in (ROOT / "docs").rglob("*.md"):
+def test_address_that_it_does_not_have_yet_is_one_that_nobody_can_take() -> None:
+    """Who copies from a page runs nothing of a stranger who took our name, and PyPI refuses such a package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address = project["urls"]["Source"]
+    assert {"Documentation", "Changelog", "Issues"} < project["urls"].keys()
+    assert all(url.startswith(address) for url in project["urls"].values())
+    published = not str(urlsplit(address).hostname).endswith(".example")
+    assert ("Private :: Do Not Upload" in project["classifiers"]) is not published
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert all(found == address for found in re.findall(r"repo: (https://\S+)", text)), page
-        assert all(found == name for found in re.findall(r"uses: (\S+)@main", text)), page
-    assert "not published" in (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
+        assert all(found.startswith(("./", "actions/", "github/")) for found in re.findall(r"- uses: (\S+)", text)), (
+            page
+        )
+        assert published or "github.com/flowcontract" not in text, page
+    assert published or "not published" in (ROOT / "docs/howto/install.md").read_text(encoding="utf-8")
 
 
 def test_action_puts_no_input_into_a_script() -> None:

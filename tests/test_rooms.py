@@ -31,6 +31,7 @@ ARROWS = {
         "validation": "pointers provenance scenarios schemas specs",
         "lint": "errors output paths pointers provenance scenarios schemas specs streams validation yamlio",
         "cli": "diff errors lint output",
+        "__main__": "cli",
     },
     "mockserver": {
         "http": "blobs",

@@ -45,8 +45,7 @@ exit status: 0 no difference, 1 differences, 2 no sound verdict: a run did not c
 """
 _PLACES = ("old", "new")
 _TESTS_SHOWN = 2
-_REASONS = ("ERROR: ", "INCOMPLETE: ", "contract-tests: ", "pytest.main(): error: ")
-_USAGE = "ERROR: usage: "  # which says nothing yet: what is wrong comes in the next line
+_REASONS = ("ERROR: ", "INCOMPLETE: ", "contract-tests: ")
 _REASON_LINES = 4
 _LONGEST = 400  # characters of a line of a reason: an upload as a command is no help here
 
@@ -141,7 +140,7 @@ def _find_reason(said: Sequence[str]) -> str:
     """Return what a run says about why it has no verdict: the line that begins so, and those that belong to it."""
     for number, line in enumerate(said):
         prefix = next((prefix for prefix in _REASONS if line.startswith(prefix)), "")
-        if prefix and not line.startswith(_USAGE):
+        if prefix:
             more = takewhile(lambda other: other.startswith("  "), said[number + 1 : number + _REASON_LINES])
             shown = line if prefix == "INCOMPLETE: " else line.removeprefix(prefix).removeprefix("contract-tests: ")
             return "\n".join([shown, *(other for other in more if len(other) <= _LONGEST)])

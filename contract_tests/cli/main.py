@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowcontract.output.command_line import Parser
 
 _COMMANDS = ("judge", "explain", "infer", "compare")
+_CLOSE = 0.8  # `--new-first` is pytest's, and no slip of `--new-target`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,11 +57,25 @@ def _run_command(arguments: list[str]) -> int:
     parser = Parser(prog="contract-tests")
     commands = _add_commands(parser)
     chosen, others = parser.parse_known_args(arguments)
-    if arguments[0] == "compare":  # what it does not know is pytest's
+    if arguments[0] == "compare":  # what it does not know is that of a run, or pytest's
+        for other in others:
+            _refuse_slip(commands.choices["compare"], other.partition("=")[0])
         return int(chosen.run(chosen, others))
     if others:
         raise refuse_unknown(commands.choices[arguments[0]], others[0].partition("=")[0])
     return int(chosen.run(chosen))
+
+
+def _refuse_slip(command: Parser, asked: str) -> None:
+    """Raise ConfigError for what is nearly an option of a command; a run that it starts would guess at its own."""
+    import difflib  # noqa: PLC0415 - as above
+
+    from contract_tests.config.options import OPTIONS  # noqa: PLC0415 - as above
+    from flowcontract.output.command_line import refuse_unknown  # noqa: PLC0415 - as above
+
+    ours = [name for name in command.list_options() if name.startswith("--")]
+    if asked not in OPTIONS and difflib.get_close_matches(asked, ours, n=1, cutoff=_CLOSE):
+        raise refuse_unknown(command, asked)
 
 
 if __name__ == "__main__":

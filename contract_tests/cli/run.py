@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib.util
 import os
 import signal
@@ -18,6 +17,7 @@ from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import Clock
 from contract_tests.report.hiding import HidingStream
 from flowcontract.config_file import read_arguments
+from flowcontract.errors import FlowContractError
 from flowcontract.output.command_line import Parser, add_common
 from flowcontract.output.program import Interruption
 from flowcontract.output.secrets import Secrets
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 WELL, PROBLEMS, MISUSE = 0, 1, 2
-NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `flowcontract[suite]`
+NEEDED = ("h11", "httpx", "jinja2", "pytest", "rich", "schemathesis", "xdist")  # the extra `suite`
 _FOLDER = Path(__file__).parents[1]
 _ALONE = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_THEME", "PYTEST_DEBUG")
 _ENDING_S = 3.0  # after which a second Ctrl-C kills the process
@@ -107,45 +107,37 @@ def main(typed: Sequence[str], whole: Callable[[], argparse.ArgumentParser]) -> 
             # Pytest parses the arguments again.
             parser = build_parser(whole)
             parser.sources = given.sources
-            options, others = parser.parse_known_args(arguments)
+            options, _ = parser.parse_known_args(arguments)
             missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
             if missing:
                 names = ", ".join(missing)
                 print(f"contract-tests: no {names} here. In the checkout: pip install '.[suite]'", file=sys.stderr)
                 return MISUSE
             clock.limit(options.max_minutes)
-            return _run(arguments, others, clock, secrets)
+            return _run(arguments, parser, clock, secrets)
         except KeyboardInterrupt:
             print("contract-tests: interrupted before anything was asked.", file=sys.stderr)
+        except FlowContractError:  # of whoever typed it
+            raise
         except Exception:  # noqa: BLE001 - a bug of ours: shown without keys, and no verdict
             traceback.print_exc()
     return MISUSE
 
 
-def _run(arguments: list[str], others: list[str], clock: Clock, secrets: Secrets) -> int:
+def _run(arguments: list[str], parser: Parser, clock: Clock, secrets: Secrets) -> int:
     """Let pytest run the tests of this package with its own settings, whatever is in the current folder."""
     import pytest  # noqa: PLC0415 - `judge` must work without it
 
+    from contract_tests.plugin.misuse import Misuse  # noqa: PLC0415 - the same
     from contract_tests.plugin.run import SharedState  # noqa: PLC0415 - the same
 
     ours = ["-c", str(_FOLDER / "pytest.ini"), "--rootdir", str(_FOLDER), "--noconftest", "-p", "contract_tests.plugin"]
     shared = SharedState(clock, secrets)
     with _isolate():
-        status = pytest.main([*ours, "-p", "xdist", *SILENT, *arguments, str(_FOLDER)], [shared])
+        status = pytest.main([*ours, "-p", "xdist", *SILENT, str(_FOLDER), *arguments], [shared, Misuse(parser)])
     if clock.interrupted and not shared.reported:  # while tests were collected
         raise Interruption
-    if status == pytest.ExitCode.USAGE_ERROR:
-        _suggest(others)
     return int(status) if status in (WELL, PROBLEMS) and not clock.interrupted else MISUSE
-
-
-def _suggest(others: list[str]) -> None:
-    """Print a similar option of ours for each unknown option that pytest rejected."""
-    for other in others:
-        name = other.partition("=")[0]
-        close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.75) if name.startswith("--") else []
-        if close:
-            print(f'contract-tests: "{name}" is no option. Did you mean "{close[0]}"?', file=sys.stderr)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from contract_tests.config.options import OPTIONS
 from contract_tests.http.clock import OutOfTimeError
 from contract_tests.journeys.journey import Journey
 from contract_tests.plugin.collector import SILENT, Collector
-from contract_tests.plugin.names import find_subject, get_case, get_test_id
+from contract_tests.plugin.names import find_subject, get_case, get_journey_api, get_test_id
 from contract_tests.plugin.run import Run
 from contract_tests.report import folder, terminal
 from contract_tests.report.hiding import hide
@@ -191,10 +191,13 @@ def _clean_report(report: pytest.TestReport, secrets: Secrets, failure: str) -> 
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Remove the tests of families without cases, which pytest would report as skipped; let fuzzing come last.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remove the tests of families without cases, and the journeys of other APIs; let fuzzing come last.
 
-    What a run has no time for is then what was made up, not what the documents say.
+    Pytest would report the former as skipped. What a run has no time for is then what was made up, not what the
+    documents say.
     """
+    apis = config.stash[_RUN].apis
     items[:] = [item for item in items if get_case(item) or "case" not in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if get_journey_api(item) in (None, *apis)]
     items.sort(key=lambda item: item.path.stem == "test_fuzzing")

@@ -32,6 +32,11 @@ def get_case(item: pytest.Item) -> Case | None:
     return found if isinstance(found, Case) else None  # a family without cases has one skipped test without a case
 
 
+def get_journey_api(item: pytest.Item) -> str | None:
+    """Return the API of a journey, which its module names; None for other tests."""
+    return getattr(getattr(item, "module", None), "API", None)
+
+
 def find_subject(item: pytest.Item, reason: NotExercised) -> str:
     """Return what a reason for skipping applies to in the matrix: a line, or an operation with all its lines."""
     case = get_case(item)

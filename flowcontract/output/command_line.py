@@ -47,6 +47,10 @@ class Parser(argparse.ArgumentParser):
             message = f"{self.sources.get(found[1], found[1])}: {message[found.end() :]}"
         self.exit(_MISUSE, f"{self.prog}: {make_printable(message)}\n{self.prog} --help lists what there is.\n")
 
+    def list_options(self) -> list[str]:
+        """Return the options that the command has."""
+        return list(self._option_string_actions)
+
 
 def add_common(parser: argparse.ArgumentParser, whole: Callable[[], argparse.ArgumentParser] | None = None) -> None:
     """Add the options that every command has.
@@ -138,7 +142,8 @@ class _PrintCompletion(argparse.Action):
 
         whole = self.const() if self.const else parser
         for action in _list_actions(whole):
-            if action.type is Path:
+            if action.type is Path or (not action.option_strings and not action.choices):
+                # An argument that says nothing of what completes it keeps zsh from completing options before it, too.
                 action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(whole, str(values)))  # noqa: T201 - it is what was asked for
         parser.exit()

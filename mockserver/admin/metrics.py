@@ -46,7 +46,7 @@ def make_reply(mock: Mock) -> Reply:
     """Return the metrics in Prometheus' text format; raise StateError where the other workers' cannot be read."""
     meter = mock.journal.meter
     if meter is None:
-        detail = "Metrics need a library: pip install 'flowcontract[metrics]', in a checkout pip install '.[metrics]'."
+        detail = "Metrics need a library. In the checkout: pip install '.[metrics]'."
         return make_problem(501, "No metrics", detail)
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # noqa: PLC0415 - an extra
 

@@ -24,9 +24,7 @@ def serve_tools(options: argparse.Namespace) -> int:
     except ImportError as error:
         if not (error.name or "").startswith("mcp"):
             raise
-        raise ConfigError(
-            "mcp needs a library: pip install 'flowcontract[mcp]', in a checkout pip install '.[mcp]'."
-        ) from None
+        raise ConfigError("mcp needs a library. In the checkout: pip install '.[mcp]'.") from None
     mock = RunningMock(options.mock, options.admin_token)
     apis = load_apis(tuple(options.api), profiles=dict(options.profile))
     tools = Tools(apis, mock, fixtures=options.fixtures, token=options.admin_token)

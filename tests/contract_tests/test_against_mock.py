@@ -66,6 +66,19 @@ def test_suite_needs_no_plugins_but_its_own(mock, tmp_path):
     assert status == 0, said
 
 
+def test_what_one_api_was_not_asked_names_no_other(mock, tmp_path):
+    """Journeys of APIs that nobody asked about were not left out: they are no part of the run."""
+    status, said = run(
+        "--base-url", mock, "--api", "cybertron", "-k", "journeys", "--report", tmp_path, folder=tmp_path
+    )
+    assert status == 0, said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["tests"]
+    assert all(name.startswith("robot/") for name in report["tests"])
+    assert not [reason for reason in report["not_asked"] if "not under test" in reason]
+    assert "dify" not in said
+
+
 def test_nobody_there_is_one_line_and_misuse(tmp_path):
     """A server that does not answer is not a violation."""
     status, said = run("--base-url", "http://127.0.0.1:9", folder=tmp_path)

@@ -76,18 +76,56 @@ def test_version_is_ours(tmp_path):
 
 
 def test_extra_brings_what_the_command_needs():
-    """`pip install 'flowcontract[suite]'` is enough for all that --help shows, `-n 2` included."""
+    """`pip install '.[suite]'` is enough for all that --help shows, `-n 2` included."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     extra = project["project"]["optional-dependencies"]["suite"]
     names = {re.split(r"[^\w-]", line)[0].replace("pytest-xdist", "xdist") for line in extra}
     assert names == set(run.NEEDED)
 
 
-def test_option_that_is_none_is_told_with_the_one_that_was_meant(tmp_path):
-    """Pytest only says that it does not know it."""
-    status, said = command("--base-ulr", "http://127.0.0.1:9", folder=tmp_path)
+MEANT = {
+    "--base-ulr http://127.0.0.1:9": ("--base-ulr", "--base-url"),
+    "--base-ulr=http://127.0.0.1:9 --api cybertron": ("--base-ulr", "--base-url"),
+    "-k getMeta -x -n 2 --tb=short --apl cybertron": ("--apl", "--api"),
+    "--reprot=out -p no:randomly -k getMeta": ("--reprot", "--report"),
+    "--maxfail=1 -K getMeta": ("-K", ""),
+}
+"""What is typed -> what of it is no option, and what was meant."""
+
+
+@pytest.mark.parametrize("typed", MEANT)
+def test_option_that_is_none_is_told_with_the_one_that_was_meant(tmp_path, typed):
+    """In a line as by our other commands, not by pytest, which prints its own usage."""
+    asked, meant = MEANT[typed]
+    guess = f'Did you mean "{meant}"? ' if meant else ""
+    line = f'contract-tests: "{asked}" is no option of contract-tests. {guess}contract-tests --help lists them.\n'
+    assert command(*typed.split(), folder=tmp_path) == (2, line)
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["--tb=shrt"], "argument --tb: invalid choice: 'shrt'"),
+        (["-p", "no_such_plugin"], 'Error importing plugin "no_such_plugin"'),
+        (["-k"], "argument -k: expected one argument"),
+    ],
+)
+def test_wrong_value_of_an_option_of_pytest_is_a_line(tmp_path, typed, told):
+    """The usage of pytest does not stand above it; an option without its value does not take our folder for it."""
+    status, said = command("--base-url", "http://127.0.0.1:9", *typed, folder=tmp_path)
     assert status == 2
-    assert 'Did you mean "--base-url"?' in said
+    assert said.startswith(f"contract-tests: {told}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_options_of_pytest_stand_before_or_after_ours(mock, tmp_path, before):
+    """They reach pytest, with and without `=`."""
+    ours = ["--base-url", f"http://127.0.0.1:{mock}", "--api=dify-chat"]
+    others = ["-x", "-n", "2", "--tb=short", "-p", "no:randomly", "--maxfail=3", "-kgetMeta and documented"]
+    status, said = command(*([*others, *ours] if before else [*ours, *others]), folder=tmp_path)
+    assert status == 0, said
+    assert "PASSED" in said
 
 
 def test_files_that_options_name_are_read_before_anybody_is_asked(tmp_path):

@@ -130,6 +130,20 @@ def test_what_one_server_answers_differently_each_time_is_no_difference(tmp_path
     assert [finding.difference.what for finding in keep_repeated(rounds, chance)] == ["body /mode", "body /more"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "asked", "meant"),
+    [
+        ("--odl http://127.0.0.1:9 --new http://127.0.0.1:9", "--odl", "--old"),
+        ("--old http://127.0.0.1:9 --new http://127.0.0.1:9 --repaet=3", "--repaet", "--repeat"),
+    ],
+)
+def test_slip_in_an_option_of_its_own_is_told_before_a_run_begins(typed, asked, meant, capsys):
+    """The run would guess at an option of a run."""
+    assert main(["compare", *typed.split()]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f'contract-tests: "{asked}" is no option of contract-tests compare. Did you mean "{meant}"?')
+
+
 def test_what_fuzzing_made_up_is_not_compared(tmp_path):
     """It depends on what each server answered before."""
     assert compared(tmp_path, [entry({"a": 1}, test="fuzzing/x")], [entry({"a": 2}, test="fuzzing/x")]) == []
@@ -278,9 +292,9 @@ def test_target_file_that_is_not_there_is_named_by_this_command_s_option(mock, c
 
 
 def test_option_that_nobody_knows_is_named(mock, capsys):
-    """What pytest does not know either; its usage says nothing."""
+    """What pytest does not know either."""
     assert compare(mock, "--nosuch") == 2
-    assert "did not come to its end: unrecognized arguments: --nosuch" in capsys.readouterr().err
+    assert 'did not come to its end: "--nosuch" is no option of contract-tests.' in capsys.readouterr().err
 
 
 def test_folder_that_cannot_be_written_is_no_difference(mock, tmp_path, capsys):

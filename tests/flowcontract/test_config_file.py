@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import sys
 import tomllib
 from importlib import metadata, util
 from pathlib import Path
@@ -247,17 +249,55 @@ def test_version_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert (ended.value.code, capsys.readouterr().out) == (0, f"flowcontract {metadata.version('flowcontract')}\n")
 
 
-DEEP = {"mockserver": "--max-state-mb", "contract-tests": "--operation", "flowcontract": "--fixtures"}
-"""An option of a command's own command."""
-
-
 @pytest.mark.parametrize("name", COMMANDS)
-def test_completion_is_a_script_of_the_shell(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bash reads it; it has the options of all commands."""
+def test_command_is_run_as_a_module_too(name: str) -> None:
+    """Where scripts are not on the path."""
+    command = [sys.executable, "-m", name.replace("-", "_"), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"flowcontract {metadata.version('flowcontract')}\n"), done.stderr
+
+
+def print_completion(name: str, shell: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the script that a command prints for a shell."""
     with pytest.raises(SystemExit) as ended:
-        COMMANDS[name](["--print-completion", "bash"])
-    script = capsys.readouterr().out
+        COMMANDS[name](["--print-completion", shell])
     assert ended.value.code == 0
-    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
-    assert f"-F _shtab_{name.replace('-', '_')} {name}" in script
-    assert DEEP[name] in script
+    return capsys.readouterr().out
+
+
+PRESSED = {
+    "mockserver se": ["serve"],
+    "mockserver serve --max-state": ["--max-state-mb"],
+    "mockserver serve --log-format j": ["json"],
+    "contract-tests ju": ["judge"],
+    "contract-tests --base-u": ["--base-url"],
+    "contract-tests judge --opera": ["--operation"],
+    "flowcontract sch": ["schema"],
+    "flowcontract lint --fix": ["--fixtures"],
+}
+"""What is typed before the tabulator is pressed -> what the shell puts in the last word's place."""
+
+
+@pytest.mark.parametrize("typed", PRESSED)
+def test_bash_completes_commands_and_options(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As bash does it: the function that the script has registered is called with the words so far."""
+    name, *_ = words = typed.split()
+    press = f"""
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+function=$(complete -p {name}) && function=${{function##*-F }}
+${{function%% *}} {name} "${{COMP_WORDS[-1]}}" "${{COMP_WORDS[-2]}}"
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    script = print_completion(name, "bash", capsys) + press
+    done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True)
+    assert (done.stderr, done.stdout.splitlines()) == ("", PRESSED[typed])
+
+
+def test_zsh_completes_options_before_an_argument_of_any_kind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where an argument has nothing to complete it shows what the argument is, and leaves the option as it stands."""
+    script = print_completion("contract-tests", "zsh", capsys)
+    completed = re.findall(r'^  "[^-{]*:.*:(.*)"$', script, re.MULTILINE)  # of arguments that are no options
+    assert completed
+    assert set(completed) == {"_files"}

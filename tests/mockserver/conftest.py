@@ -45,16 +45,20 @@ def interruptible() -> None:
 
 
 @pytest.fixture
-def make_app() -> Callable[..., Caller]:
-    """Return what makes an application of some APIs, with settings by name."""
+def make_app() -> Iterator[Callable[..., Caller]]:
+    """Return what makes an application of some APIs, with settings by name; what it kept is closed after the test."""
+    made: list[App] = []
 
     def make(*names: str, fixtures: Any = None, profiles: Any = None, **settings: Any) -> Caller:
         contract = apis(names, tuple((profiles or {}).items()))
         in_force = {name: api.profile for name, api in contract.items() if api.profile}
         files = ScenarioFiles(tuple(contract), fixtures, profiles=in_force)
-        return Caller(App(Mock(contract, files, Settings(**settings))))
+        made.append(App(Mock(contract, files, Settings(**settings))))
+        return Caller(made[-1])
 
-    return make
+    yield make
+    for app in made:
+        app.close()
 
 
 @pytest.fixture(scope="session")

@@ -292,7 +292,7 @@ def test_without_its_library_the_command_says_what_to_install(tmp_path: Path) ->
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "mockserver", "mcp"]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    problem = "mockserver: mcp needs a library: pip install 'flowcontract[mcp]', in a checkout pip install '.[mcp]'.\n"
+    problem = "mockserver: mcp needs a library. In the checkout: pip install '.[mcp]'.\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", problem)
 
 

@@ -63,7 +63,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     made = components.Mock(shared_app.mock.apis, shared_app.mock.scenario_files, shared_app.mock.settings)
     answer = Caller(App(made)).ask("GET", "/__mock__/metrics")
     assert (answer.status, made.journal.meter) == (501, None)
-    assert "flowcontract[metrics]" in answer.json["detail"]
+    assert answer.json["detail"] == "Metrics need a library. In the checkout: pip install '.[metrics]'."
 
 
 @pytest.mark.skipif(not mock_redis.is_installed(), reason=mock_redis.MISSING)
