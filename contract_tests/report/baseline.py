@@ -27,7 +27,8 @@ SORTS: Final = {
 _FEWEST_TIMES: Final = 5  # a few times say nothing
 _LEAST_SHARE, _LEAST_S = 0.25, 0.02  # what two runs of the same server differ by at least, on a busy machine
 _VARYING = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d+(?:\.\d+)?")
-_JOINTS = re.compile(r" or | and | \| ")  # between the kinds of a field, choices, texts
+_JOINTS: Final = {"choice": " and ", "field": " or ", "text": " | "}
+"""What stands between several things of one side of a difference."""
 _SEEN: Final = {"status": "status", "code": "code", "event": "event"}
 _NEEDED: Final = {"causes": list, "choices": list, "matrix": list, "tests": dict, "about": dict, "target": dict}
 
@@ -120,12 +121,18 @@ def _find_left_out(run: Mapping[str, Any], other: Mapping[str, Any]) -> _LeftOut
 
 
 def _is_sure(difference: Difference, now: _LeftOut, before: _LeftOut) -> bool:
-    """Tell whether a difference of what answers show is none for want of a test: then nothing may be there instead."""
-    gone, fresh = now.concerns(difference.operation), before.concerns(difference.operation)
+    """Tell whether a difference of what answers show would be there with all tests, too.
+
+    What is missing in a run counts where the run has every test that could show it.
+    """
+    all_now, all_before = (not run.concerns(difference.operation) for run in (now, before))
+    if all_now and all_before:
+        return True
     if difference.sort == "speed":
-        return not (gone or fresh)
-    old, new = (set(filter(None, _JOINTS.split(text))) for text in (difference.before, difference.after))
-    return bool(old - new and not gone) or bool(new - old and not fresh)
+        return False
+    joint = _JOINTS.get(difference.sort, "\n")
+    old, new = (set(filter(None, text.split(joint))) for text in (difference.before, difference.after))
+    return bool(old - new and all_now) or bool(new - old and all_before)
 
 
 def _list_notes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

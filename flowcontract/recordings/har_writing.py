@@ -152,6 +152,7 @@ def _write_opening(head: RecordingHead) -> str:
 def _find_lines(recording: BinaryIO, left_out: list[str]) -> list[_Lines]:
     """Find the lines of each exchange, in the order of the requests; note those that are of none."""
     exchanges: dict[int, _Lines] = {}
+    strays: dict[int, int] = {}  # lines by the exchange that they name, which has no request before them
     place = recording.tell()
     for number, raw in enumerate(recording, 2):  # the first one is its head
         try:
@@ -163,11 +164,15 @@ def _find_lines(recording: BinaryIO, left_out: list[str]) -> list[_Lines]:
                 exchanges[line.number].add(line)
                 exchanges[line.number].places.append(place)
             else:
-                left_out.append(f"line {number}: no request {line.number} is before it")
+                strays[line.number] = strays.get(line.number, 0) + 1
         except Unreadable as problem:
             is_whole = raw.endswith(b"\n")
-            left_out.append(f"line {number}: {problem if is_whole else 'the file ends in it'}")
+            if raw.strip():
+                left_out.append(f"line {number}: {problem if is_whole else 'the file ends in it'}")
         place += len(raw)
+    left_out += [
+        f"exchange {number}: {count} lines without its request before them" for number, count in strays.items()
+    ]
     for lines in exchanges.values():
         lines.finish()
     return list(exchanges.values())

@@ -60,8 +60,7 @@ def find_cache_folder() -> Path | None:
 @cache
 def _stamp_code() -> str:
     """Return a stamp of this code, since another version may compute other values."""
-    files = _list_files(Path(__file__).parents[1])
-    return repr([stamp for stamp in files if stamp[0].endswith(".py")])
+    return repr([*_list_files(Path(__file__).parents[1], ".py")])
 
 
 def _stamp_folder(folder: Path) -> str:
@@ -72,14 +71,20 @@ def _stamp_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _list_files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield path, time in nanoseconds and size of each file below a folder, in the same order each time."""
+def _list_files(folder: Path, ending: str = "") -> Iterator[tuple[str, int, int]]:
+    """Yield path, time in nanoseconds and size of each file below a folder, in the same order each time.
+
+    Of one that somebody deletes meanwhile both are 0.
+    """
     for parent, folders, names in os.walk(folder):
         folders.sort()
-        for name in sorted(names):
-            path = f"{parent}/{name}"  # a Path each takes longer
-            status = os.stat(path)  # noqa: PTH116 - the same
-            yield path, status.st_mtime_ns, status.st_size
+        for path in (f"{parent}/{name}" for name in sorted(names) if name.endswith(ending)):  # a Path takes longer
+            try:
+                status = os.stat(path)  # noqa: PTH116 - the same
+            except FileNotFoundError:
+                yield path, 0, 0
+            else:
+                yield path, status.st_mtime_ns, status.st_size
 
 
 def write_private(file: Path, content: bytes) -> None:

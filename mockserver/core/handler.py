@@ -51,7 +51,7 @@ _ATTEMPTS = 5
 
 
 @dataclass(slots=True)
-class Chosen:
+class Settled:
     """What is selected of some content where nothing but the request decides.
 
     ``reply``  what it is answered with, where nothing else decides that either; never sent itself
@@ -68,7 +68,7 @@ class Understood:
 
     validated: Validated
     hints: list[str]
-    chosen: Chosen | None = None
+    settled: Settled | None = None
 
 
 class Handler:
@@ -232,11 +232,12 @@ class Handler:
             return recorded
         if validated.refusal:
             return select_refusal(visit, validated, validated.refusal)
-        if understood.chosen is not None and understood.chosen.content is visit.content:
-            return understood.chosen.selection
+        settled = understood.settled  # another thread may replace it
+        if settled is not None and settled.content is visit.content:
+            return settled.selection
         selection = select_matching(visit, validated)
         if not visit.content.scenarios.depends_on_usage(visit.operation):
-            understood.chosen = Chosen(visit.content, selection)
+            understood.settled = Settled(visit.content, selection)
         return selection
 
     def _act(
@@ -266,18 +267,18 @@ class Handler:
     @staticmethod
     def _recall(understood: Understood, chosen: Selection) -> Rendered | None:
         """Return what the same request was answered with, where it is answered so each time."""
-        known = understood.chosen
+        known = understood.settled
         if known is None or known.reply is None or known.selection is not chosen:
             return None
         return Rendered(known.reply.copy(), chosen.scenario)
 
     @staticmethod
     def _remember(visit: Visit, understood: Understood, chosen: Selection, rendered: Rendered) -> None:
-        known, scenario = understood.chosen, rendered.scenario
+        known, scenario = understood.settled, rendered.scenario
         if known is None or known.reply is not None or known.selection is not chosen or scenario is None:
             return
-        body = rendered.reply.body
-        if isinstance(body, bytes) and len(body) <= _RECOGNISED_ANSWER and is_steady(visit.operation, scenario):
+        body, told = rendered.reply.body, visit.content.for_release(scenario, visit.operation)
+        if isinstance(body, bytes) and len(body) <= _RECOGNISED_ANSWER and is_steady(visit.operation, told):
             known.reply = rendered.reply.copy()
 
     def _apply_faults(self, visit: Visit, chosen: Selection, reply: Reply, asked: Faults, case: Case | None) -> Faults:

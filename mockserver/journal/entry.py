@@ -221,8 +221,9 @@ class Entry:
     def forbid_answer(self, found: Sequence[Violation]) -> None:
         """Note what of an answer the contract forbids: the first hundred differences."""
         left = max(0, _KEPT_VIOLATIONS - len(self.answer_violations))
-        known = self._raw.find_known() if found[:left] else None
-        self.answer_violations += [known.mask_json(describe_violation(each)) for each in found[:left] if known]
+        if found[:left]:
+            known = self._raw.find_known()
+            self.answer_violations += [known.mask_json(describe_violation(each)) for each in found[:left]]
 
     def note_form(self, form: Any) -> None:
         """Note the fields of a form."""

@@ -110,8 +110,9 @@ class ServerConnection(asyncio.Protocol):
         self._may_send = True  # the client reads fast enough
         self._exchange: AnswerReader | None = None
         self._parser: Any = None
-        self._left = _NOTHING  # what has come and is not parsed yet
-        self._has_turns = False  # reading waits for the next one
+        self._unparsed = _NOTHING  # what has come and is not parsed yet
+        self._waits = False  # for the next turn
+        self._is_read = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -140,41 +141,47 @@ class ServerConnection(asyncio.Protocol):
         A server may send faster than is judged: others, timers and signals must not wait until it has nothing more.
         libuv, too, reads a socket as often as it fills the buffer, before it looks at anything else.
         """
-        self._left = memoryview(bytes(self._left) + data) if self._left else memoryview(data)
-        if len(self._left) == len(data):  # else its turn comes
+        self._unparsed = memoryview(bytes(self._unparsed) + data) if self._unparsed else memoryview(data)
+        if len(self._unparsed) == len(data):  # else its turn comes
             self._parse_slice()
 
     def _parse_slice(self) -> None:
-        data, self._left = self._left[:_SLICE], self._left[_SLICE:]
+        data, self._unparsed = self._unparsed[:_SLICE], self._unparsed[_SLICE:]
         self._parse(data)
         if self._exchange is None:
-            if self._left:  # behind the end of an answer, unasked
+            if self._unparsed:  # behind the end of an answer, unasked
                 self.close()
         elif len(data) == _SLICE:  # there is probably more
-            self._has_turns = True
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
-        elif self._has_turns:
-            self._has_turns = False
+            self._wait_for_turn()
+        elif not self._is_read:
             self._resume()
 
     def _parse_rest(self) -> None:
         """Parse all that has come: there will be no more turns."""
-        rest, self._left = self._left, _NOTHING
+        rest, self._unparsed = self._unparsed, _NOTHING
         if rest and self._exchange is not None:
             self._parse(rest)
 
+    def _wait_for_turn(self) -> None:
+        self._is_read = False
+        if not self._waits:
+            self._waits = True
+            asyncio.get_running_loop().call_soon(self._read_on)
+
     def _read_on(self) -> None:
         """Go on where `_parse_slice` has stopped, unless the client reads more slowly."""
+        self._waits = False
         if not self._may_send or self._transport.is_closing():
             return
-        if self._left:
+        if self._unparsed:
             self._parse_slice()
         else:
             self._resume()
 
     def _resume(self) -> None:
         if self._may_send and not self._transport.is_closing():
+            self._is_read = True
             self._transport.resume_reading()
 
     def _parse(self, data: memoryview) -> None:
@@ -221,12 +228,12 @@ class ServerConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """Send what comes back to nobody any more; what has come already must not answer the next request."""
-        if self._left:
+        if self._unparsed:
             self.close()
             return
         self._exchange = None
         self.used = self._may_send = True
-        self._transport.resume_reading()
+        self._resume()
 
     def write(self, data: bytes) -> None:
         """Send bytes to the server."""
@@ -237,10 +244,10 @@ class ServerConnection(asyncio.Protocol):
         self._may_send = may
         if self._transport.is_closing():
             return
-        if may and self._left:
-            asyncio.get_running_loop().call_soon(self._read_on)
+        if may and self._unparsed:
+            self._wait_for_turn()
         elif may:
-            self._transport.resume_reading()
+            self._resume()
         else:
             self._transport.pause_reading()
 
@@ -251,12 +258,12 @@ class ServerConnection(asyncio.Protocol):
 
     def keeps_alive(self) -> bool:
         """Tell whether the next request may follow on this connection."""
-        if self._left or not self.usable:
+        if self._unparsed or not self.usable:
             return False
         return bool(self._parser.should_keep_alive()) and not self._transport.is_closing()
 
     def close(self) -> None:
         """Close the connection now."""
         self.usable = False
-        self._exchange, self._left = None, _NOTHING
+        self._exchange, self._unparsed = None, _NOTHING
         self._transport.abort()

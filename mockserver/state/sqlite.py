@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 APPLICATION = 0x666C6F77
 """What tells our files from other people's: "flow" (https://sqlite.org/fileformat.html, 1.3)."""
 VERSION = 2
-_BEFORE = 1
+_EARLIER = 1
 """The version that is brought up to ours: each record was found by its id, and written into a page of its own."""
 _HEAD = 100  # bytes at the beginning of every SQLite file
 _MAGIC = b"SQLite format 3\0"
@@ -38,8 +38,8 @@ _LOG = 5 << 20  # bytes that SQLite's log may have: it begins anew after 1000 pa
 _PATIENCE_S = 1.0  # of a mock that starts while the one before it is still ending
 # Records stand in the order in which they come, so that those of one turn share pages.
 _RECORDS = """
-CREATE TABLE records (world TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
-  body TEXT NOT NULL);
+CREATE TABLE records (world TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL
+  CHECK (typeof(number) = 'integer'), id TEXT NOT NULL, body TEXT NOT NULL);
 CREATE UNIQUE INDEX places ON records (world, kind, number)
 """
 _TABLES = f"""
@@ -49,7 +49,7 @@ CREATE TABLE files (world TEXT, kind TEXT, id TEXT, content INTEGER NOT NULL, si
   PRIMARY KEY (world, kind, id)) WITHOUT ROWID;
 CREATE TABLE contents (content INTEGER, part INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (content, part))
 """
-_UPDATE = f"""
+_MIGRATE = f"""
 ALTER TABLE records RENAME TO earlier;
 {_RECORDS};
 INSERT INTO records SELECT world, kind, row_number() OVER (PARTITION BY world, kind ORDER BY number, id) - 1, id, body
@@ -81,7 +81,7 @@ class _Rows(NamedTuple):
     """What has changed in one world, as rows of the tables."""
 
     put: list[tuple[Any, ...]]
-    left: list[tuple[Any, ...]]
+    vacated: list[tuple[Any, ...]]
     counters: list[tuple[Any, ...]]
 
     @classmethod
@@ -93,7 +93,7 @@ class _Rows(NamedTuple):
                 for place, entry in records
                 if entry
             ],
-            [(name, escape(table), number) for table, number in changes.left],
+            [(name, escape(table), number) for table, number in changes.vacated],
             [(name, escape(counter), value) for counter, value in changes.counters.items()],
         )
 
@@ -173,7 +173,7 @@ class StateFile:
         with self._lock, self._write_beside_log(size), self._run_transaction():
             cleared = self._clear()
             for each in rows:
-                self._run_each("DELETE FROM records WHERE world = ? AND kind = ? AND number = ?", each.left)
+                self._run_each("DELETE FROM records WHERE world = ? AND kind = ? AND number = ?", each.vacated)
                 self._run_each(_PUT, each.put)
                 self._run_each("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", each.counters)
             for world, changes in worlds:
@@ -209,10 +209,13 @@ class StateFile:
     def _begin(self) -> None:
         """Take hold of the file, and make the tables of a new one, at once or not at all."""
         self._run("PRAGMA locking_mode = EXCLUSIVE")
+        is_earlier = self._ask("PRAGMA user_version") == [(_EARLIER,)]
+        if is_earlier:  # what is in a log alone an older mock does not see, which looks at the head of the file
+            self._run("PRAGMA journal_mode = DELETE")
         with self._run_transaction("EXCLUSIVE"):
             is_new = not self._ask("SELECT name FROM sqlite_master")
-            if is_new or self._ask("PRAGMA user_version") == [(_BEFORE,)]:
-                for statement in (_TABLES if is_new else _UPDATE).split(";"):
+            if is_new or is_earlier:
+                for statement in (_TABLES if is_new else _MIGRATE).split(";"):
                     self._run(statement)
                 self._run(f"PRAGMA application_id = {APPLICATION}")
                 self._run(f"PRAGMA user_version = {VERSION}")
@@ -343,6 +346,7 @@ class KeptStore(WrittenStore):
         """Write what has changed since the last time; raise StateError where that fails."""
         if self.world is not None:
             self._file.write([(self.world, self.collect_changes())])
+            self.note_written()
         super().commit()
 
     def detach(self) -> None:
@@ -370,7 +374,7 @@ def _refuse_foreign(path: Path) -> None:
     if not head.startswith(_MAGIC) or head[68:72] != APPLICATION.to_bytes(4, "big"):
         raise StateError(f"{path} is no state of the mock, and stays as it is. Name another file, or a new one.")
     version = int.from_bytes(head[60:64], "big")
-    if version not in (_BEFORE, VERSION):
+    if version not in (_EARLIER, VERSION):
         raise StateError(f"{path} is state of version {version}, and this mock reads {VERSION}. Name another file.")
 
 

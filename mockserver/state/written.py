@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class Changes(NamedTuple):
     """What has changed in one world. None is what was deleted; a record comes with its number in its table.
 
-    ``left``  table and number of each record that stood where it stands no more
+    ``vacated``  table and number of each record that is gone, or has got another number
     """
 
     records: Mapping[Place, tuple[int, Record] | None]
-    left: Sequence[tuple[str, int]]
+    vacated: Sequence[tuple[str, int]]
     counters: Mapping[str, int]
     files: Mapping[Place, Blob | None]
 

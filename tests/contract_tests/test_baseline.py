@@ -251,6 +251,17 @@ def test_what_no_test_asked_again_is_not_missing():
     assert differences(run(*short), run(*long)) == gone
 
 
+def test_text_with_or_and_and_in_it_is_one_text():
+    """It is no list of several, though each of its parts may stand in the other run's."""
+    pairs = [
+        ("inputs and query are required", "inputs or query are required"),
+        ("user or key is wrong", "key is wrong"),
+    ]
+    for old, new in pairs:
+        before, now = (run(report("a/b", (), SEEN, answers=[answer("400", texts=[text])])) for text in (old, new))
+        assert differences(before, now) == [("text", "400", old, new)]
+
+
 def test_journey_that_was_left_out_concerns_every_operation():
     """Whichever it asks."""
     long = [report("chat/talk", (), [*SEEN, [CHAT, "status", "400", True]]), report(f"{CHAT}/b", (), SEEN)]

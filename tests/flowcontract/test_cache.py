@@ -68,6 +68,19 @@ def test_broken_file_is_worked_out_again(place: Path, folder: Path, broken: byte
     assert FolderCache(folder).load_or_compute("a", count_from(5)) == {"count": 5}
 
 
+def test_file_that_is_deleted_meanwhile_is_no_error(place: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between listing a folder and looking at its files another program may rename one."""
+    real, stamp = os.stat, FolderCache(folder)._stamp
+
+    def vanish(path: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith("a.yaml"):
+            raise FileNotFoundError(path)
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", vanish)
+    assert FolderCache(folder)._stamp != stamp
+
+
 def test_nothing_is_kept_where_nothing_can_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty variable switches it off, and a folder that cannot be made is no mistake."""
     for chosen in ("", str(folder / "deep" / "a.yaml" / "below-a-file")):

@@ -402,17 +402,15 @@ def test_har_is_made_of_one_recording_and_overwrites_nothing(tmp_path, capsys):
 
 
 def test_har_tells_each_line_that_it_leaves_out(tmp_path: Path, capsys: Any) -> None:
-    """A broken line, one of no request, the last one cut: named by their numbers; all else is written."""
+    """A broken line, the last one cut, by their numbers; those of no request by their exchange; all else is written."""
     path = write_recording(tmp_path / "a.jsonl", tell(1, STREAM, asked=QUESTION))
     stray = jsonl.write_line({"type": "end", "id": 7, "at": 1.0, "how": "complete"})
-    path.write_bytes(path.read_bytes() + b"{broken\n" + stray + stray[:9])
+    path.write_bytes(path.read_bytes() + b"\n{broken\n" + stray * 3 + stray[:9])
     assert main(["import", str(path), "--har", str(tmp_path / "a.har")]) == 1
     lines = len(path.read_bytes().splitlines())
-    said = capsys.readouterr().err.splitlines()
-    assert [line.partition(":")[2].partition(":")[0] for line in said] == [
-        f" line {number}" for number in (lines - 2, lines - 1, lines)
-    ]
-    assert "no request 7 is before it" in said[1]
-    assert "the file ends in it" in said[2]
+    broken, cut, strays = capsys.readouterr().err.splitlines()
+    assert broken.startswith(f"not written: line {lines - 4}: it is not JSON")
+    assert cut == f"not written: line {lines}: the file ends in it"
+    assert strays == "not written: exchange 7: 3 lines without its request before them"
     (entry,) = json.loads((tmp_path / "a.har").read_text("utf-8"))["log"]["entries"]
     assert len(entry["response"]["content"]["_pieces"]) == len(STREAM)

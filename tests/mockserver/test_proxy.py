@@ -777,6 +777,19 @@ def test_rewritten_stream_is_recorded_event_by_event(tmp_path, record, size):
         assert json.loads(second.removeprefix(b"data: ")) == {"event": "message_end"}
 
 
+@pytest.mark.parametrize("key", ["Bearer app-chat", KEY, ""])
+def test_servers_violations_are_told_whatever_the_key_is(key):
+    """Also where the exchange has no secret: the mock's own key is none."""
+    with Upstream() as upstream, proxying({DIFY: upstream.url}) as proxy, connect(proxy) as client:
+        client.send(request("GET", "/v1/info", Authorization=key))
+        with upstream.accept() as server:
+            server.answer(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"no": 1}')
+            assert client.read_head().status == 200
+            client.read_exactly(9)
+        (entry,) = proxy.mock.journal.list_entries()
+        assert [each["rule"] for each in entry.answer_violations] == ["required"] * 3
+
+
 def test_real_keys_of_apis_that_share_their_paths_are_no_violation(real):
     """Which app a key is of only the server knows; the path tells which contract counts."""
     url = "http://127.0.0.1:{}/v1"

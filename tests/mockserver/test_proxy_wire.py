@@ -527,6 +527,25 @@ def test_slow_client_keeps_a_fast_server_from_being_read() -> None:
     asyncio.run(scenario())
 
 
+def test_client_that_stalls_again_and_again_gets_no_more_turns() -> None:
+    """However often it stops and goes on, a part is parsed in each turn of the loop."""
+
+    async def scenario() -> None:
+        connection, transport, exchange = begin()
+        connection.data_received(CHUNK * 4)
+        grown = []
+        while not transport.reading:
+            connection.let_server_send(False)
+            connection.let_server_send(True)
+            before = len(exchange.body)
+            await asyncio.sleep(0)
+            grown.append(len(exchange.body) - before)
+        assert max(grown) <= len(LARGE) // 4
+        assert exchange.body == LARGE * 4
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("reset", [False, True])
 def test_server_that_leaves_is_heard_to_its_end(reset: bool) -> None:
     """What has come before is told before that it has left."""
