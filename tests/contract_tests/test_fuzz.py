@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,5 +137,6 @@ def test_made_up_requests_come_last():
         SimpleNamespace(path=Path(f"{name}.py"), fixturenames=())
         for name in ("test_chat", "test_fuzzing", "test_operations")
     ]
-    pytest_collection_modifyitems(items)
+    run = SimpleNamespace(apis=("dify-chat",))
+    pytest_collection_modifyitems(SimpleNamespace(stash=defaultdict(lambda: run)), items)
     assert [item.path.stem for item in items] == ["test_chat", "test_operations", "test_fuzzing"]
