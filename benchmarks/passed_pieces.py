@@ -33,6 +33,11 @@ _ASKED = (
     b"POST /v1/chat-messages HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer app-chat\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
 ) + _BODY
+_ID = b"900bbd43-dc0b-4383-a372-aa6e6c414227"
+_PIECE = (
+    b'data: {"event": "message", "task_id": "%b", "message_id": "%b", "conversation_id": "%b", '
+    b'"created_at": 1705398420, "answer": "%%020d"}\n\n' % (_ID, _ID, _ID)
+)
 _BLOCK = b'data: {"event": "message", "answer": "' + b"x" * 65_000 + b'"}\n\n'
 
 
@@ -75,7 +80,7 @@ async def _send_stamped(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         return
     for _ in range(PIECES):
         await asyncio.sleep(APART_S)
-        writer.write(_chunk(b'data: {"event": "message", "answer": "%020d"}\n\n' % time.perf_counter_ns()))
+        writer.write(_chunk(_PIECE % time.perf_counter_ns()))
     writer.write(b"0\r\n\r\n")
     writer.close()
 

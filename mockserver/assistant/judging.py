@@ -85,7 +85,7 @@ def _judge_answer(  # noqa: PLR0913 - the parts of an answer
     judge = AnswerJudge(api, operation, status, headers, refused=False)
     found = [*judge.feed(body, 0.0), *judge.close(0.0, whole=whole, readable=True)]
     failing = count_failing(found)
-    shown = [describe_violation(each) for each in found[:_VIOLATIONS_SHOWN]]
+    shown = [describe_violation(each, str) for each in found[:_VIOLATIONS_SHOWN]]
     verdict = {"conforming": not failing, "violations": failing, "notes": len(found) - failing, "found": shown}
     return {**verdict, "events": judge.events} if judge.contract else verdict
 

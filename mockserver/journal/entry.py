@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from mockserver.journal.masking import mask_short
 from mockserver.journal.stream_log import StreamLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flowcontract.output.secrets import Secrets
     from flowcontract.schemas.violations import Violation
@@ -222,8 +223,8 @@ class Entry:
         """Note what of an answer the contract forbids: the first hundred differences."""
         left = max(0, _KEPT_VIOLATIONS - len(self.answer_violations))
         if found[:left]:
-            known = self._raw.find_known()
-            self.answer_violations += [known.mask_json(describe_violation(each)) for each in found[:left]]
+            mask = partial(self._raw.masking.mask_told, self._raw.find_known())
+            self.answer_violations += [describe_violation(each, mask) for each in found[:left]]
 
     def note_form(self, form: Any) -> None:
         """Note the fields of a form."""
@@ -351,17 +352,21 @@ def describe_request_violation(found: RequestViolation) -> Problem:
     return {**found.as_mapping(), "expected": difference.expected, "got": difference.got, "source": source}
 
 
-def describe_violation(found: Violation) -> Problem:
-    """Return a violation of an answer: rule, event (from 1, None outside a stream), where, expected, got, source."""
+def describe_violation(found: Violation, mask: Callable[[str], str]) -> Problem:
+    """Return a violation of an answer: rule, event (from 1, None outside a stream), where, expected, got, source.
+
+    ``mask``  hides the secrets in what it quotes
+    """
     place = f"event {found.event}: " if found.event is not None else ""
-    message = f"{place}{found.rule}: expected {found.expected}; got {found.got}"
+    expected, got = mask(found.expected), mask(found.got)
+    message = f"{place}{found.rule}: expected {expected}; got {got}"
     return {
         "message": " ".join(message.split()),
         "rule": found.rule,
         "event": found.event,
-        "where": found.where,
-        "expected": found.expected,
-        "got": found.got,
+        "where": mask(found.where),
+        "expected": expected,
+        "got": got,
         "source": list(found.source),
         "tier": str(found.tier),
     }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _REMEMBERED = 512  # names, and headers of requests
+_SHORT = 256  # characters of a text that is likely to come again
 _KNOWN = 200  # secrets of one exchange that are masked wherever they stand again
 
 
@@ -78,6 +79,12 @@ class Masking:
         """Return some of the secrets that were found, without those that the mock prints when it starts."""
         return Secrets(islice((value for value in found if value not in self._public), _KNOWN), self._public)
 
+    def mask_told(self, known: Secrets, text: str) -> str:
+        """Return a text that quotes an exchange as it may be shown; a stream that is wrong is so at each event."""
+        if len(text) > _SHORT:
+            return known.mask(mask_text(text, self._public))
+        return _mask_told(tuple(known), self._public, text)
+
     def find_in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         """Yield the secrets of headers; the same clients send the same ones again and again."""
         yield from self._find_in_headers(tuple(headers))
@@ -115,6 +122,11 @@ class Masking:
 def mask_short(values: tuple[str, ...], text: str) -> str:
     """Return a short text without any of the secret values."""
     return Secrets(values).mask(text)
+
+
+@lru_cache(maxsize=2048)
+def _mask_told(values: tuple[str, ...], public: frozenset[str], text: str) -> str:
+    return Secrets(values).mask(mask_text(text, public))
 
 
 @lru_cache(maxsize=512)
