@@ -223,7 +223,7 @@ class Entry:
         """Note what of an answer the contract forbids: the first hundred differences."""
         left = max(0, _KEPT_VIOLATIONS - len(self.answer_violations))
         if found[:left]:
-            mask = partial(self._raw.masking.mask_told, self._raw.find_known())
+            mask = partial(self._raw.masking.mask_quote, self._raw.find_known())
             self.answer_violations += [describe_violation(each, mask) for each in found[:left]]
 
     def note_form(self, form: Any) -> None:

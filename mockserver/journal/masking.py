@@ -79,11 +79,11 @@ class Masking:
         """Return some of the secrets that were found, without those that the mock prints when it starts."""
         return Secrets(islice((value for value in found if value not in self._public), _KNOWN), self._public)
 
-    def mask_told(self, known: Secrets, text: str) -> str:
+    def mask_quote(self, known: Secrets, text: str) -> str:
         """Return a text that quotes an exchange as it may be shown; a stream that is wrong is so at each event."""
         if len(text) > _SHORT:
             return known.mask(mask_text(text, self._public))
-        return _mask_told(tuple(known), self._public, text)
+        return _mask_quote(tuple(known), self._public, text)
 
     def find_in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         """Yield the secrets of headers; the same clients send the same ones again and again."""
@@ -125,7 +125,7 @@ def mask_short(values: tuple[str, ...], text: str) -> str:
 
 
 @lru_cache(maxsize=2048)
-def _mask_told(values: tuple[str, ...], public: frozenset[str], text: str) -> str:
+def _mask_quote(values: tuple[str, ...], public: frozenset[str], text: str) -> str:
     return Secrets(values).mask(mask_text(text, public))
 
 

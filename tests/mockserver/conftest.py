@@ -14,6 +14,7 @@ from flowcontract.specs.model import load_apis
 from mockserver.config.settings import Settings
 from mockserver.core.app import App
 from mockserver.core.mock import Mock
+from mockserver.http import failures
 from mockserver.scenarios.files import ScenarioFiles
 from mockserver.server.mock_server import MockServer, load_app
 
@@ -42,6 +43,12 @@ def apis(names: tuple[str, ...], profiles: tuple[tuple[str, str], ...]) -> dict[
 def interruptible() -> None:
     """Let Ctrl-C reach what tests start, also where a shell runs them in the background and has them ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def fresh_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test see what is complained of, also where the one before it saw the same a second ago."""
+    monkeypatch.setattr(failures, "_terminal", failures._Terminal())
 
 
 @pytest.fixture
