@@ -31,10 +31,7 @@ def split(pointer: str) -> list[str]:
 
 def resolve(document: Any, pointer: str) -> Any:
     """Return the value at a JSON pointer (`''` or `/a/0`); raise KeyError with the pointer where there is none."""
-    value = document
-    for token in pointer.split("/")[1:]:
-        value = _get_child(value, unescape(token), pointer)
-    return value
+    return _walk(document, split(pointer), pointer)
 
 
 def build_resolver(pointer: str) -> Callable[[Any], Any]:
@@ -42,23 +39,24 @@ def build_resolver(pointer: str) -> Callable[[Any], Any]:
     tokens = split(pointer)
 
     def find(document: Any) -> Any:
-        value = document
         try:
-            for token in tokens:
-                value = _get_child(value, token, pointer)
+            return _walk(document, tokens, pointer)
         except KeyError:
             return None
-        return value
 
     return find
 
 
+def _walk(document: Any, tokens: Iterable[str], path: str) -> Any:
+    value = document
+    for token in tokens:
+        value = _get_child(value, token, path)
+    return value
+
+
 def lookup(payload: object, path: str) -> Any:
     """Return the value at a dotted path (`data.outputs.answer`, `selector.0`); raise KeyError where there is none."""
-    value: Any = payload
-    for name in path.split("."):
-        value = _get_child(value, name, path)
-    return value
+    return _walk(payload, path.split("."), path)
 
 
 def get_value(payload: object, path: str) -> Any:

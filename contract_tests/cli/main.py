@@ -71,9 +71,9 @@ def _refuse_slip(command: Parser, asked: str) -> None:
     import difflib  # noqa: PLC0415 - as above
 
     from contract_tests.config.options import OPTIONS  # noqa: PLC0415 - as above
-    from flowcontract.output.command_line import refuse_unknown  # noqa: PLC0415 - as above
+    from flowcontract.output.command_line import list_options, refuse_unknown  # noqa: PLC0415 - as above
 
-    ours = [name for name in command.list_options() if name.startswith("--")]
+    ours = [name for name in list_options(command) if name.startswith("--")]
     if asked not in OPTIONS and difflib.get_close_matches(asked, ours, n=1, cutoff=_CLOSE):
         raise refuse_unknown(command, asked)
 

@@ -29,6 +29,9 @@ __all__ = ["Judged", "judge", "judge_all", "parse", "read"]
 
 _PIECE = 64 * 1024
 
+_OF_WHOLE_TEXTS = ("concatenates",)
+"""Rules that a text does not keep once another was recorded in its place."""
+
 
 class Judged(NamedTuple):
     """A recorded exchange, its operation (None: undocumented), and what is wrong with its answer.
@@ -95,10 +98,6 @@ def _judge_as(recorded: Recorded, api: Api, operation: Operation) -> Judged:
     if answer.left:
         notes.append(f"its end was not recorded ({answer.left}): what was missing then is not asked for")
     return Judged(recorded, operation, violations, notes=tuple(notes))
-
-
-_OF_WHOLE_TEXTS = ("concatenates",)
-"""Rules that no text keeps in whose place another one was recorded."""
 
 
 def _is_whole(answer: RecordedAnswer, operation: Operation) -> bool:

@@ -47,10 +47,6 @@ class Parser(argparse.ArgumentParser):
             message = f"{self.sources.get(found[1], found[1])}: {message[found.end() :]}"
         self.exit(_MISUSE, f"{self.prog}: {make_printable(message)}\n{self.prog} --help lists what there is.\n")
 
-    def list_options(self) -> list[str]:
-        """Return the options that the command has."""
-        return list(self._option_string_actions)
-
 
 def add_common(parser: argparse.ArgumentParser, whole: Callable[[], argparse.ArgumentParser] | None = None) -> None:
     """Add the options that every command has.
@@ -82,7 +78,7 @@ def parse_command(
     if not arguments:
         raise ConfigError(f"Which command? There is: {', '.join(commands)}. {parser.prog} --help shows examples.")
     name = arguments[0]
-    if name.startswith("-") and not any(option.startswith(name.partition("=")[0]) for option in _list_options(parser)):
+    if name.startswith("-") and not any(option.startswith(name.partition("=")[0]) for option in list_options(parser)):
         raise ConfigError(f"Options come after the command: {parser.prog} {next(iter(commands))} {name} ...")
     if name not in commands and not name.startswith("-"):
         raise UnknownNameError("command", name, commands, hint=f"{parser.prog} --help shows examples.")
@@ -102,14 +98,15 @@ def find_commands(parser: Parser) -> Mapping[str, Parser]:
 
 def refuse_unknown(command: argparse.ArgumentParser, asked: str) -> ConfigError:
     """Return the error about an argument that a command does not understand, with the option that was meant."""
-    close = difflib.get_close_matches(asked, _list_options(command), n=1)
+    close = difflib.get_close_matches(asked, list_options(command), n=1)
     guess = f'Did you mean "{close[0]}"? ' if close else ""
     what = "option" if asked.startswith("-") else "argument"
     return ConfigError(f'"{asked}" is no {what} of {command.prog}. {guess}{command.prog} --help lists them.')
 
 
-def _list_options(parser: argparse.ArgumentParser) -> list[str]:
-    return ["-h", "--help", *re.findall(r"--[a-z][a-z-]*", parser.format_usage())]
+def list_options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the options that a command has, short ones included."""
+    return list(parser._option_string_actions)  # noqa: SLF001 - argparse offers no other way to them
 
 
 class _PrintVersion(argparse.Action):

@@ -228,8 +228,8 @@ def _write_entry(recording: BinaryIO, lines: _Lines) -> Iterator[str]:
     }
     kind = next((value for name, value in taken.answer_headers if name.lower() == "content-type"), "x-unknown")
     yield f'{_open(entry)},"response":{_open(_describe_response(taken, lines))},"content":'
-    partial = ({"_partial": True} if taken.partial else {}) | ({"_rewritten": True} if taken.rewritten else {})
-    yield _open({"size": lines.size, "mimeType": kind} | ({} if lines.is_text else {"encoding": "base64"}) | partial)
+    marks = ({"_partial": True} if taken.partial else {}) | ({"_rewritten": True} if taken.rewritten else {})
+    yield _open({"size": lines.size, "mimeType": kind} | ({} if lines.is_text else {"encoding": "base64"}) | marks)
     yield ',"text":"'
     pieces = _read_pieces(recording, lines)
     yield from _write_text(pieces) if lines.is_text else _write_base64(pieces)

@@ -164,10 +164,11 @@ def load_apis(
 ) -> dict[str, Api]:
     """Read several APIs (all by default), each with its profile, if one is named; raise as `load_api` does."""
     root = root or paths.find_specs_root()
-    wanted = tuple(names) or list_apis(root)
+    known = list_apis(root)
+    wanted = tuple(names) or known
     for name in wanted:
-        if name not in list_apis(root):
-            raise UnknownNameError("API", name, list_apis(root))
+        if name not in known:
+            raise UnknownNameError("API", name, known)
     for name in profiles:
         if name not in wanted:
             raise UnknownNameError("API to put a profile on", name, wanted)

@@ -65,7 +65,9 @@ def _save_har(recordings: Sequence[Path], target: Path) -> list[str]:
     except OSError as error:
         raise ConfigError(f"cannot write {source} as {target}: {error.strerror}.") from None
     except Unreadable as problem:
-        raise ConfigError(f"{source} is no recording of a proxy: {problem}.") from None
+        raise ConfigError(
+            f"{source} is no recording of a proxy: {problem}. Name the folder of `mockserver proxy --record`."
+        ) from None
 
 
 def _print_lines(word: str, lines: Sequence[str]) -> None:

@@ -277,8 +277,8 @@ class Handler:
         known, scenario = understood.settled, rendered.scenario
         if known is None or known.reply is not None or known.selection is not chosen or scenario is None:
             return
-        body, told = rendered.reply.body, visit.content.for_release(scenario, visit.operation)
-        if isinstance(body, bytes) and len(body) <= _RECOGNISED_ANSWER and is_steady(visit.operation, told):
+        body, sent = rendered.reply.body, visit.content.for_release(scenario, visit.operation)
+        if isinstance(body, bytes) and len(body) <= _RECOGNISED_ANSWER and is_steady(visit.operation, sent):
             known.reply = rendered.reply.copy()
 
     def _apply_faults(self, visit: Visit, chosen: Selection, reply: Reply, asked: Faults, case: Case | None) -> Faults:

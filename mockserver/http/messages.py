@@ -226,7 +226,7 @@ class Reply:
 
     def copy(self) -> Reply:
         """Return a reply of the same content, to whose headers others may be added."""
-        return Reply(
+        return Reply(  # `dataclasses.replace` takes three times as long
             self.status,
             PlainHeaders(self.headers),
             self.body,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.datastructures import Headers
 
 from mockserver.blobs.blob import Blob
-from mockserver.journal.masking import mask_short
+from mockserver.journal.masking import mask_known
 from mockserver.journal.stream_log import StreamLog
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ KEPT_OF_REQUEST = 64 << 10
 KEPT_OF_ANSWER = 64 << 10
 """Bytes that are kept of a body; its whole size is told beside them."""
 KEPT_HEADERS = 100
-_SHORT = 256  # characters of a text that other exchanges are likely to have as well
 _KEPT_VIOLATIONS = 100  # of an answer
 KEPT_TEXT = 4 << 10  # characters of a path, a query, a header's value, a field of a form
 
@@ -186,10 +185,7 @@ class Entry:
         return self._hide_body(self._raw.answer, self._raw.answer_headers)
 
     def _hide(self, text: str) -> str:
-        known = self._raw.find_known()
-        if not known:
-            return text
-        return mask_short(tuple(known), text) if len(text) < _SHORT else known.mask(text)
+        return mask_known(self._raw.find_known(), text)
 
     def _hide_headers(self, headers: Headers) -> Pairs:
         masking, items = self._raw.masking, list(headers)[:KEPT_HEADERS]

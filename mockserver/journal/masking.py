@@ -81,9 +81,8 @@ class Masking:
 
     def mask_quote(self, known: Secrets, text: str) -> str:
         """Return a text that quotes an exchange as it may be shown; a stream that is wrong is so at each event."""
-        if len(text) > _SHORT:
-            return known.mask(mask_text(text, self._public))
-        return _mask_quote(tuple(known), self._public, text)
+        shown = _mask_short(text, self._public) if len(text) < _SHORT else mask_text(text, self._public)
+        return mask_known(known, shown)
 
     def find_in_headers(self, headers: Iterable[tuple[str, str]]) -> Iterator[str]:
         """Yield the secrets of headers; the same clients send the same ones again and again."""
@@ -118,20 +117,21 @@ class Masking:
 # The same clients send the same headers again and again.
 
 
+def mask_known(known: Secrets, text: str) -> str:
+    """Return a text without the secrets that are known of its exchange."""
+    if not known:
+        return text
+    return _mask_values(tuple(known), text) if len(text) < _SHORT else known.mask(text)
+
+
 @lru_cache(maxsize=2048)
-def mask_short(values: tuple[str, ...], text: str) -> str:
-    """Return a short text without any of the secret values."""
+def _mask_values(values: tuple[str, ...], text: str) -> str:
     return Secrets(values).mask(text)
 
 
-@lru_cache(maxsize=2048)
-def _mask_quote(values: tuple[str, ...], public: frozenset[str], text: str) -> str:
-    return Secrets(values).mask(mask_text(text, public))
-
-
 @lru_cache(maxsize=512)
-def _mask_short(text: str) -> str:
-    return mask_text(text)
+def _mask_short(text: str, public: frozenset[str] = frozenset()) -> str:
+    return mask_text(text, public)
 
 
 @lru_cache(maxsize=512)
